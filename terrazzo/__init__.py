@@ -1,0 +1,11 @@
+"""Terrazzo computes pixels: grids, scenes, the store and the one mosaic engine."""
+
+from importlib.metadata import PackageNotFoundError, version
+
+try:
+    __version__ = version("terrazzo")
+except PackageNotFoundError:
+    __version__ = "0+unknown"
+
+PIXELS = 1
+"""Raised by hand when a change of the code changes pixel values; part of every content hash."""

@@ -1,0 +1,97 @@
+"""Bands, mask classes, reflectance encoding and the named styles."""
+
+from enum import IntEnum
+from typing import Literal, NamedTuple
+
+NODATA = -32768
+"""Value of a reflectance pixel without data."""
+SCALE = 1e-4
+"""Reflectance of one count."""
+
+Satellite = Literal["S2A", "S2B", "S2C"]
+
+
+class Band(NamedTuple):
+    """One band of the MultiSpectral Instrument.
+
+    `centre_nm` are the centroids of S2A, S2B and S2C from ESA's spectral responses v4.0
+    (COPE-GSEG-EOPG-TN-15-0007), `width_nm` the full width at half maximum of S2A.
+    """
+
+    name: str
+    common: str
+    resolution: int
+    centre_nm: tuple[float, float, float]
+    width_nm: float
+
+
+BANDS: dict[str, Band] = {
+    b.name: b
+    for b in (
+        Band("B01", "coastal", 60, (442.7, 442.2, 444.2), 20),
+        Band("B02", "blue", 10, (492.7, 492.3, 489.0), 65),
+        Band("B03", "green", 10, (559.8, 558.9, 560.6), 35),
+        Band("B04", "red", 10, (664.6, 664.9, 666.5), 30),
+        Band("B05", "rededge071", 20, (704.1, 703.8, 707.1), 14),
+        Band("B06", "rededge075", 20, (740.5, 739.1, 741.1), 14),
+        Band("B07", "rededge078", 20, (782.8, 779.7, 784.7), 19),
+        Band("B08", "nir", 10, (832.8, 832.9, 834.6), 105),
+        Band("B8A", "nir08", 20, (864.7, 864.0, 865.6), 21),
+        Band("B09", "nir09", 60, (945.1, 943.2, 947.2), 19),
+        Band("B10", "cirrus", 60, (1373.5, 1376.9, 1372.2), 29),
+        Band("B11", "swir16", 20, (1613.7, 1610.4, 1612.0), 90),
+        Band("B12", "swir22", 20, (2202.4, 2185.7, 2191.3), 174),
+    )
+}
+DEFAULT_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
+
+
+def stored_factor(band: str) -> int:
+    """Pixels of the zone grid to a side of a stored pixel: 1 for 10 m bands, 2 for the others."""
+    return 1 if BANDS[band].resolution == 10 else 2
+
+
+class MaskClass(IntEnum):
+    """Values of mask.tif."""
+
+    NODATA = 0
+    LAND = 1
+    WATER = 2
+    SNOW = 3
+    CLOUD = 4
+    THIN_CLOUD = 5
+    SHADOW = 6
+    DEFECTIVE = 7
+    TERRAIN_SHADOW = 8
+
+
+CLOUDED = (MaskClass.CLOUD, MaskClass.THIN_CLOUD, MaskClass.SHADOW)
+CLEAR = (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW, MaskClass.TERRAIN_SHADOW)
+
+
+class Style(NamedTuple):
+    """A named way to show a mosaic: bands or an expression over them, stretched to 0–255.
+
+    `rescale` is in reflectance (or index units), one pair for all channels.
+    """
+
+    name: str
+    title: str
+    bands: tuple[str, ...]
+    expression: str | None
+    rescale: tuple[float, float]
+    colormap: str | None = None
+    gamma: float = 1.0
+
+
+STYLES: dict[str, Style] = {
+    s.name: s
+    for s in (
+        Style("natural", "Natural colour", ("B04", "B03", "B02"), None, (0.0, 0.25), gamma=1.6),
+        Style("infrared", "Colour infrared", ("B08", "B04", "B03"), None, (0.0, 0.45), gamma=1.4),
+        Style("agriculture", "Agriculture", ("B11", "B08", "B02"), None, (0.0, 0.45), gamma=1.3),
+        Style("ndvi", "Vegetation index", ("B08", "B04"), "(B08-B04)/(B08+B04)", (-0.2, 0.9), "rdylgn"),
+        Style("ndwi", "Water index", ("B03", "B08"), "(B03-B08)/(B03+B08)", (-0.8, 0.8), "brbg"),
+        Style("nir", "Near infrared", ("B08",), None, (0.0, 0.5)),
+    )
+}

@@ -1,0 +1,93 @@
+"""Content hashes of windows: what a cached tile's key is made of.
+
+A cell is a window's hash over everything that determines its pixels: the scenes that cover it in order,
+their revisions, weights and gains there. A version holds them as dense arrays, one a zone and period, so
+the hash of any box of windows is one pass over a small slice.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from terrazzo.grid import PixelBox, Window
+
+DIGEST = 16
+SCHEMA = pa.schema(
+    [
+        ("period", pa.string()),
+        ("epsg", pa.int32()),
+        ("wy", pa.int32()),
+        ("wx", pa.int32()),
+        ("hash", pa.binary(DIGEST)),
+    ]
+)
+
+
+def digest(*parts: bytes) -> bytes:
+    """16-byte BLAKE2b of length-prefixed parts, so that no two lists of parts collide by concatenation."""
+    h = hashlib.blake2b(digest_size=DIGEST)
+    for part in parts:
+        h.update(len(part).to_bytes(8, "little"))
+        h.update(part)
+    return h.digest()
+
+
+@dataclass(frozen=True)
+class CellGrid:
+    """Hashes of a rectangle of windows of one zone.
+
+    Attributes:
+        origin: the first window.
+        hashes: (wy, wx, 2) uint64, 0 where no scene lies.
+    """
+
+    origin: Window
+    hashes: NDArray[np.uint64]
+
+    def over(self, windows: PixelBox) -> bytes:
+        """Hash of the windows of a box of window indices; empty where no scene lies in any of them."""
+        ny, nx = self.hashes.shape[:2]
+        held = PixelBox(self.origin.wy, self.origin.wx, self.origin.wy + ny, self.origin.wx + nx)
+        common = windows.intersection(held)
+        if common.empty:
+            return b""
+        part = self.hashes[common.within(held)]
+        if not part.any():
+            return b""
+        return digest(np.array(common, "<i8").tobytes(), np.ascontiguousarray(part, "<u8").tobytes())
+
+
+def to_table(cells: Mapping[tuple[str, int], Mapping[Window, bytes]]) -> pa.Table:
+    """The rows of cells.parquet from {(period, epsg): {window: hash}}, in a fixed order."""
+    rows = [
+        {"period": period, "epsg": epsg, "wy": w.wy, "wx": w.wx, "hash": h}
+        for (period, epsg), windows in sorted(cells.items())
+        for w, h in sorted(windows.items())
+    ]
+    return pa.Table.from_pylist(rows, SCHEMA)
+
+
+def from_table(table: pa.Table) -> dict[tuple[str, int], CellGrid]:
+    """The dense cell grids by period and zone."""
+    groups: dict[tuple[str, int], list[tuple[int, int, bytes]]] = {}
+    for row in _rows(table):
+        groups.setdefault(row[:2], []).append(row[2:])
+    return {key: _dense(rows) for key, rows in groups.items()}
+
+
+def _rows(table: pa.Table) -> Iterable[tuple[str, int, int, int, bytes]]:
+    columns = (table.column(n).to_pylist() for n in ("period", "epsg", "wy", "wx", "hash"))
+    return zip(*columns, strict=True)
+
+
+def _dense(rows: list[tuple[int, int, bytes]]) -> CellGrid:
+    wy = np.array([r[0] for r in rows])
+    wx = np.array([r[1] for r in rows])
+    values = np.frombuffer(b"".join(r[2] for r in rows), "<u8").reshape(-1, 2)
+    hashes = np.zeros((wy.max() - wy.min() + 1, wx.max() - wx.min() + 1, 2), np.uint64)
+    hashes[wy - wy.min(), wx - wx.min()] = values
+    return CellGrid(Window(int(wy.min()), int(wx.min())), hashes)

@@ -1,0 +1,187 @@
+"""What the operator of a mosaic writes: `mosaic.toml`."""
+
+import tomllib
+from dataclasses import dataclass, fields
+from datetime import date, timedelta
+from itertools import pairwise
+from typing import Any, Literal, get_args
+
+from terrazzo.errors import InvalidRequest, NotFound, StoreError
+from terrazzo.grid import Bounds
+from terrazzo.store import Store
+
+Method = Literal["feather", "first", "median", "mean", "robust"]
+Fill = Literal["adjacent", "none", "best"]
+Snow = Literal["avoid", "keep", "drop"]
+Resampling = Literal["bilinear", "nearest"]
+
+ALL = "all"
+"""Name of the one period of a mosaic that names none."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """A named interval of a mosaic's time axis, first and last day included.
+
+    `members` is empty for a period; a parent (season, year) names the periods it is the union of.
+    """
+
+    name: str
+    start: date
+    end: date
+    members: tuple[str, ...] = ()
+
+    def holds(self, start: date, end: date) -> bool:
+        """Whether an interval of days lies inside."""
+        return self.start <= start and end <= self.end
+
+    @property
+    def middle(self) -> date:
+        """The day in the middle."""
+        return self.start + timedelta(days=(self.end - self.start).days // 2)
+
+
+@dataclass(frozen=True)
+class MosaicConfig:
+    """Area, periods, rules and defaults of a mosaic; the same for tile, point, statistics and export."""
+
+    id: str
+    title: str = ""
+    description: str = ""
+    bounds: Bounds | None = None
+    periods: tuple[Period, ...] = ()
+    method: Method = "feather"
+    normalize: bool = True
+    max_cloud: float = 100.0
+    resampling: Resampling = "bilinear"
+    fill: Fill = "adjacent"
+    snow: Snow = "avoid"
+    licence: str | None = None
+    bands: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("method", get_args(Method)),
+            ("fill", get_args(Fill)),
+            ("snow", get_args(Snow)),
+            ("resampling", get_args(Resampling)),
+        ):
+            if getattr(self, name) not in allowed:
+                raise StoreError(
+                    f"mosaic.toml: {name} = {getattr(self, name)!r}; allowed are {', '.join(allowed)}"
+                )
+        if not (self.id and all(c.isalnum() or c in "-_" for c in self.id)):
+            raise StoreError(f"mosaic name {self.id!r}: use letters, digits, - and _")
+        plain = sorted((p for p in self.periods if not p.members), key=lambda p: p.start)
+        for a, b in pairwise(plain):
+            if b.start <= a.end:
+                raise StoreError(f"mosaic.toml: periods {a.name} and {b.name} overlap")
+
+
+def config_key(mosaic_id: str) -> str:
+    """Key of a mosaic's mosaic.toml."""
+    return f"mosaics/{mosaic_id}/mosaic.toml"
+
+
+def read_config(store: Store, mosaic_id: str) -> MosaicConfig:
+    """The configuration of a mosaic; the defaults where the operator wrote none.
+
+    Raises:
+        StoreError: the file cannot be understood; the message names the entry.
+    """
+    try:
+        text = store.read_bytes(config_key(mosaic_id)).decode()
+    except NotFound:
+        return MosaicConfig(mosaic_id)
+    return parse_config(mosaic_id, text)
+
+
+def parse_config(mosaic_id: str, text: str) -> MosaicConfig:
+    """The configuration written in the text of a mosaic.toml.
+
+    Raises:
+        StoreError: the text cannot be understood; the message names the entry.
+    """
+    try:
+        raw: dict[str, Any] = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise StoreError(f"mosaic.toml of {mosaic_id}: {error}") from None
+    periods = [_period(p) for p in raw.pop("periods", ())]
+    by_name = {p.name: p for p in periods}
+    if len(by_name) != len(periods):
+        raise StoreError("mosaic.toml: two periods have the same name")
+    for parent in raw.pop("parents", ()):
+        periods.append(_parent(parent, by_name))
+    if "bounds" in raw:
+        raw["bounds"] = Bounds(*(float(v) for v in raw["bounds"]))
+    if "bands" in raw:
+        raw["bands"] = tuple(raw["bands"])
+    known = {f.name for f in fields(MosaicConfig)} - {"id", "periods"}
+    unknown = sorted(set(raw) - known)
+    if unknown:
+        raise StoreError(
+            f"mosaic.toml: unknown entries {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+        )
+    return MosaicConfig(id=mosaic_id, periods=tuple(periods), **raw)
+
+
+def _period(raw: dict[str, Any]) -> Period:
+    try:
+        name, start, end = str(raw["name"]), raw["start"], raw["end"]
+    except KeyError as error:
+        raise StoreError(f"mosaic.toml: a period lacks {error}; it needs name, start and end") from None
+    if not (isinstance(start, date) and isinstance(end, date)) or end < start:
+        raise StoreError(f"mosaic.toml: period {name}: start and end must be dates, start first")
+    return Period(name, start, end)
+
+
+def _parent(raw: dict[str, Any], by_name: dict[str, Period]) -> Period:
+    members = tuple(raw.get("members", ()))
+    missing = [m for m in members if m not in by_name]
+    if "name" not in raw or not members or missing:
+        raise StoreError(
+            f"mosaic.toml: parent {raw.get('name')!r} must name known periods; unknown: {missing}"
+        )
+    spans = [by_name[m] for m in members]
+    return Period(str(raw["name"]), min(p.start for p in spans), max(p.end for p in spans), members)
+
+
+def day_interval(text: str) -> tuple[date | None, date | None]:
+    """First and last day of a `datetime` value: a day, month or year, or an interval `A/B` with `..` open.
+
+    Raises:
+        InvalidRequest: the text is none of these.
+    """
+    parts = text.strip().split("/")
+    if len(parts) > 2 or not parts[0]:
+        raise InvalidRequest(_how(text))
+    first = _days(parts[0], text)
+    last = _days(parts[1] if len(parts) == 2 else parts[0], text)
+    start, end = (first[0] if first else None), (last[1] if last else None)
+    if start and end and end < start:
+        raise InvalidRequest(f"datetime={text}: the end lies before the start")
+    return start, end
+
+
+def _days(part: str, text: str) -> tuple[date, date] | None:
+    if part in ("..", ""):
+        return None
+    day = part.split("T")[0].split(" ")[0]
+    try:
+        numbers = [int(v) for v in day.split("-")]
+        if len(numbers) == 1 and len(day) == 4:
+            return date(numbers[0], 1, 1), date(numbers[0], 12, 31)
+        if len(numbers) == 2:
+            following = date(numbers[0] + numbers[1] // 12, numbers[1] % 12 + 1, 1)
+            return date(numbers[0], numbers[1], 1), following - timedelta(days=1)
+        one = date.fromisoformat(day)
+    except ValueError:
+        raise InvalidRequest(_how(text)) from None
+    return one, one
+
+
+def _how(text: str) -> str:
+    return (
+        f"datetime={text!r} is not understood; use 2023-08-13, 2023-08, 2023, or an interval such as"
+        " 2023-08-01/2023-08-31 (.. for an open end), or the name of a period"
+    )

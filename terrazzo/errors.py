@@ -1,0 +1,53 @@
+"""Errors, named by what the user can do about them."""
+
+
+class TerrazzoError(Exception):
+    """Base of all errors whose message is written for the user."""
+
+
+class InvalidRequest(TerrazzoError):
+    """A parameter or its value is not understood; the message lists what is allowed."""
+
+
+class NotFound(TerrazzoError):
+    """The named mosaic, version, scene or object does not exist."""
+
+
+class OutsideCoverage(NotFound):
+    """The place asked for has no data in the store."""
+
+
+class TooLarge(InvalidRequest):
+    """The request is past a limit on pixels, bands or zoom; the message names the limit."""
+
+
+class Overloaded(TerrazzoError):
+    """The queue is full; the same request may succeed later."""
+
+
+class StoreError(TerrazzoError):
+    """The store is missing, of another format, or in use by another writer."""
+
+
+class ProductError(TerrazzoError):
+    """A product cannot become a scene; it is left out, and the others go on."""
+
+
+class MissingBand(ProductError):
+    """A product lacks a band that the store wants."""
+
+
+class UnreadableAsset(ProductError):
+    """A file of a product is missing, truncated or of the wrong kind."""
+
+
+class WrongGrid(ProductError):
+    """A product's coordinate system or grid is not the one its tile demands."""
+
+
+class Uncorrectable(ProductError):
+    """A product can be read and masked but not corrected to surface reflectance."""
+
+
+class ReadFailure(TerrazzoError):
+    """A file of a published scene cannot be read; the scene is left out and reported."""

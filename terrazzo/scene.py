@@ -1,0 +1,124 @@
+"""A scene: one product, corrected, on its zone's grid, and the STAC Item that describes it."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from terrazzo.bands import CLEAR, CLOUDED
+from terrazzo.errors import StoreError
+from terrazzo.grid import PixelBox, zone_name
+from terrazzo.store import Store
+
+ITEM = "item.json"
+MASK = "mask.tif"
+CORRECTION = "correction.npz"
+STRIPS = "strips.parquet"
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A complete scene of a store.
+
+    Attributes:
+        prefix: folder in the store, `scenes/33N/33TWL/<id>/<rev>`.
+        box: pixels of the zone grid its rasters cover, whole windows.
+        clear_share, cloud_share, snow_share: shares of the valid pixels, 0–1.
+        haze: mean HOT (B02 − 0.5 B04) over clear land, reflectance; NaN where nothing is clear.
+    """
+
+    id: str
+    rev: str
+    prefix: str
+    mgrs: str
+    epsg: int
+    datetime: datetime
+    platform: str
+    relative_orbit: int
+    datatake: str
+    box: PixelBox
+    bands: tuple[str, ...]
+    clear_share: float
+    cloud_share: float
+    snow_share: float
+    haze: float
+
+    def key(self, name: str) -> str:
+        """Key of one of the scene's files."""
+        return f"{self.prefix}/{name}"
+
+    def band_key(self, band: str) -> str:
+        """Key of a band's raster."""
+        return self.key(f"{band}.tif")
+
+
+def scene_prefix(epsg: int, mgrs: str, scene_id: str, rev: str) -> str:
+    """The folder of a scene in a store."""
+    return f"scenes/{zone_name(epsg)}/{mgrs}/{scene_id}/{rev}"
+
+
+def scene_from_item(item: Mapping[str, Any], prefix: str) -> Scene:
+    """The scene an Item of the store describes.
+
+    Raises:
+        StoreError: the Item lacks what the store format demands.
+    """
+    p = item["properties"]
+    try:
+        return Scene(
+            id=item["id"],
+            rev=p["terrazzo:rev"],
+            prefix=prefix,
+            mgrs=p["grid:code"].removeprefix("MGRS-"),
+            epsg=int(p["proj:code"].removeprefix("EPSG:")),
+            datetime=datetime.fromisoformat(p["datetime"]),
+            platform=p["platform"],
+            relative_orbit=int(p["sat:relative_orbit"]),
+            datatake=p["terrazzo:datatake"],
+            box=PixelBox(*p["terrazzo:box"]),
+            bands=tuple(p["terrazzo:bands"]),
+            clear_share=p["terrazzo:clear_share"],
+            cloud_share=p["terrazzo:cloud_share"],
+            snow_share=p["terrazzo:snow_share"],
+            haze=float("nan") if p["terrazzo:haze"] is None else p["terrazzo:haze"],
+        )
+    except KeyError as error:
+        raise StoreError(
+            f"{prefix}/{ITEM} lacks {error}; run precompute again to rewrite the scene"
+        ) from None
+
+
+def class_shares(counts: Mapping[int, int]) -> tuple[float, float]:
+    """Clear share and cloud share of the valid pixels, from pixel counts by mask class."""
+    valid = sum(n for c, n in counts.items() if c != 0)
+    if not valid:
+        return 0.0, 0.0
+    clear = sum(counts.get(int(c), 0) for c in CLEAR)
+    clouded = sum(counts.get(int(c), 0) for c in CLOUDED)
+    return clear / valid, clouded / valid
+
+
+def read_scene(store: Store, prefix: str) -> Scene:
+    """The scene in a folder of a store.
+
+    Raises:
+        NotFound: the folder holds no complete scene.
+    """
+    try:
+        return scene_from_item(store.read_json(f"{prefix}/{ITEM}"), prefix)
+    except json.JSONDecodeError as error:
+        raise StoreError(f"{prefix}/{ITEM} is not JSON: {error}") from None
+
+
+def read_item(store: Store, scene: Scene) -> dict[str, Any]:
+    """The STAC Item of a scene."""
+    document: dict[str, Any] = store.read_json(scene.key(ITEM))
+    return document
+
+
+def list_scenes(store: Store) -> Iterator[Scene]:
+    """All complete scenes of a store, sorted by key."""
+    for key in store.list("scenes"):
+        if key.endswith("/" + ITEM):
+            yield read_scene(store, key.removesuffix("/" + ITEM))

@@ -1,0 +1,283 @@
+"""Where things lie, and how a file appears whole or not at all.
+
+A store is a folder or an object-store prefix (`s3://`, `gs://`, `az://`, `https://`). `store.json` at its
+root holds the format number and what every raster in it shares. `docs/store.md` describes the layout.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, NotFoundError
+from obstore.store import LocalStore, from_url
+
+from terrazzo.bands import BANDS, DEFAULT_BANDS, stored_factor
+from terrazzo.errors import NotFound, StoreError
+from terrazzo.grid import Grid
+
+FORMAT = 1
+CONFIG_KEY = "store.json"
+_VSI = {
+    "s3": "/vsis3/",
+    "gs": "/vsigs/",
+    "az": "/vsiaz/",
+    "https": "/vsicurl/https://",
+    "http": "/vsicurl/http://",
+}
+
+
+@dataclass(frozen=True)
+class StoreConfig:
+    """What every raster of a store shares.
+
+    Attributes:
+        format: number of the store format.
+        pixel: pixel size of the zone grid in metres.
+        mask_pixel: pixel size of masks and weights in metres: `pixel` or twice that.
+        window: window side in pixels of the zone grid; a power of two.
+        bands: bands a scene holds, 10 m bands at `pixel`, the others at twice that.
+    """
+
+    pixel: float = 10.0
+    mask_pixel: float = 20.0
+    window: int = 512
+    bands: tuple[str, ...] = DEFAULT_BANDS
+    format: int = FORMAT
+
+    def __post_init__(self) -> None:
+        if self.window < 16 or self.window & (self.window - 1):
+            raise StoreError(f"window {self.window} must be a power of two of at least 16 pixels")
+        if self.pixel <= 0 or self.mask_pixel not in (self.pixel, 2 * self.pixel):
+            raise StoreError(f"mask pixel {self.mask_pixel} m must be {self.pixel} m or twice that")
+        unknown = [b for b in self.bands if b not in BANDS]
+        if unknown or not self.bands:
+            raise StoreError(f"unknown bands {unknown}; known are {', '.join(BANDS)}")
+
+
+class Store:
+    """A store opened for reading and writing.
+
+    Raises:
+        StoreError: there is no store at `url`, or its format is unknown to this release.
+    """
+
+    def __init__(self, url: str | Path) -> None:
+        self.url = str(url)
+        self.root = local_root(self.url)
+        if self.root is not None:
+            if not self.root.is_dir():
+                raise StoreError(
+                    f"there is no store at {self.url}; `terrazzo precompute SOURCE --store {self.url}` makes one"
+                )
+            self._objects: Any = LocalStore(prefix=self.root)
+        else:
+            self._objects = from_url(self.url)
+        self.config = self._read_config()
+
+    def _read_config(self) -> StoreConfig:
+        try:
+            raw = json.loads(self.read_bytes(CONFIG_KEY))
+        except NotFound:
+            raise StoreError(
+                f"{self.url} is not a store: it has no {CONFIG_KEY};"
+                f" `terrazzo precompute SOURCE --store {self.url}` makes one"
+            ) from None
+        except json.JSONDecodeError as error:
+            raise StoreError(f"{CONFIG_KEY} of {self.url} is not JSON: {error}") from None
+        found = raw.get("format")
+        if found != FORMAT:
+            newer = isinstance(found, int) and found > FORMAT
+            remedy = (
+                "upgrade terrazzo to a release that reads it"
+                if newer
+                else "run precompute into a new folder with this release"
+            )
+            raise StoreError(f"store {self.url} has format {found}, this release reads {FORMAT}: {remedy}")
+        return StoreConfig(**{**raw, "bands": tuple(raw["bands"])})
+
+    def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
+        return Store, (self.url,)
+
+    def grid(self, epsg: int) -> Grid:
+        """The zone grid at the store's pixel size."""
+        return Grid(epsg, self.config.pixel, self.config.window)
+
+    def mask_grid(self, epsg: int) -> Grid:
+        """The grid of masks and weights."""
+        return self.grid(epsg).scaled(self.mask_factor)
+
+    def band_grid(self, epsg: int, band: str) -> Grid:
+        """The grid a band is stored on."""
+        return self.grid(epsg).scaled(stored_factor(band))
+
+    @property
+    def mask_factor(self) -> int:
+        """Zone grid pixels to a side of a mask pixel: 1 or 2."""
+        return round(self.config.mask_pixel / self.config.pixel)
+
+    def read_bytes(self, key: str) -> bytes:
+        """The content of an object.
+
+        Raises:
+            NotFound: there is no such object.
+        """
+        try:
+            return bytes(obstore.get(self._objects, key).bytes())
+        except (NotFoundError, FileNotFoundError):
+            raise NotFound(f"{key} is not in the store {self.url}") from None
+
+    def read_json(self, key: str) -> Any:
+        """The JSON document stored under a key."""
+        return json.loads(self.read_bytes(key))
+
+    def write_bytes(self, key: str, data: bytes) -> None:
+        """Writes an object so that readers see the old content or the new, never a part."""
+        if self.root is None:
+            obstore.put(self._objects, key, data)
+            return
+        with _beside(self.root / key) as temporary:
+            temporary.write_bytes(data)
+
+    def write_json(self, key: str, document: Any) -> None:
+        """Writes a JSON document whole."""
+        self.write_bytes(key, json.dumps(document, indent=1, sort_keys=False).encode())
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Writes an object only where none is; tells whether it did."""
+        try:
+            obstore.put(self._objects, key, data, mode="create")
+        except AlreadyExistsError:
+            return False
+        return True
+
+    def delete(self, key: str) -> None:
+        """Removes an object; nothing happens where there is none."""
+        try:
+            obstore.delete(self._objects, key)
+        except (NotFoundError, FileNotFoundError):
+            return
+
+    def publish_file(self, temporary: Path, key: str) -> None:
+        """Moves a finished local file into the store, whole, and makes it durable."""
+        if self.root is None:
+            with temporary.open("rb") as file:
+                obstore.put(self._objects, key, file)
+            temporary.unlink()
+            return
+        target = self.root / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sync(temporary)
+        os.replace(temporary, target)
+        _sync(target.parent)
+
+    def exists(self, key: str) -> bool:
+        """Whether an object is there."""
+        try:
+            obstore.head(self._objects, key)
+        except (NotFoundError, FileNotFoundError):
+            return False
+        return True
+
+    def size(self, key: str) -> int:
+        """Size of an object in bytes."""
+        try:
+            return int(obstore.head(self._objects, key)["size"])
+        except (NotFoundError, FileNotFoundError):
+            raise NotFound(f"{key} is not in the store {self.url}") from None
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """Keys of all objects under a prefix, sorted."""
+        keys = [meta["path"] for page in obstore.list(self._objects, prefix=prefix) for meta in page]
+        return iter(sorted(k for k in keys if "/." not in f"/{k}"))
+
+    def raster_path(self, key: str) -> str:
+        """What rasterio opens to read the raster stored under a key."""
+        if self.root is not None:
+            return str(self.root / key)
+        scheme, rest = self.url.split("://", 1)
+        return f"{_VSI[scheme]}{rest.rstrip('/')}/{key}"
+
+    def scratch(self) -> Path:
+        """A folder for unfinished files, on the store's own disk where it has one."""
+        if self.root is None:
+            return Path(tempfile.gettempdir())
+        folder = self.root / ".scratch"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+
+def create_store(url: str | Path, config: StoreConfig) -> Store:
+    """Makes a store, or opens the one at `url` when its configuration is the same.
+
+    Raises:
+        StoreError: another store is there, or the folder holds something else.
+    """
+    root = local_root(str(url))
+    if root is None:
+        objects: Any = from_url(str(url))
+        try:
+            obstore.put(objects, CONFIG_KEY, _config_json(config), mode="create")
+        except AlreadyExistsError:
+            pass
+    else:
+        if root.exists() and not root.is_dir():
+            raise StoreError(f"{root} is a file; name a folder for the store")
+        if root.is_dir() and any(root.iterdir()) and not (root / CONFIG_KEY).exists():
+            raise StoreError(f"{root} is not empty and not a store; name a new or an empty folder")
+        root.mkdir(parents=True, exist_ok=True)
+        if not (root / CONFIG_KEY).exists():
+            with _beside(root / CONFIG_KEY) as temporary:
+                temporary.write_bytes(_config_json(config))
+    store = Store(url)
+    if store.config != config:
+        raise StoreError(
+            f"the store {url} has {asdict(store.config)}, asked was {asdict(config)}; a store keeps what it was made with"
+        )
+    return store
+
+
+def local_root(url: str) -> Path | None:
+    """The folder a store's address names, or None for an object store."""
+    if url.startswith("file://"):
+        return Path(url[7:]).absolute()
+    return None if "://" in url else Path(url).absolute()
+
+
+def _config_json(config: StoreConfig) -> bytes:
+    return json.dumps(asdict(config), indent=1).encode()
+
+
+class _beside:
+    """A temporary path next to a target that replaces it, durable, when the block ends well."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __enter__(self) -> Path:
+        self.target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=self.target.parent, prefix=".", suffix=".part")
+        os.close(handle)
+        self.temporary = Path(name)
+        return self.temporary
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is not None:
+            self.temporary.unlink(missing_ok=True)
+            return
+        os.chmod(self.temporary, 0o644)
+        _sync(self.temporary)
+        os.replace(self.temporary, self.target)
+        _sync(self.target.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,282 @@
+"""Immutable versions of a mosaic: which scenes in which order, their weights, gains and content hashes."""
+
+import io
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from terrazzo.cells import CellGrid, from_table
+from terrazzo.config import MosaicConfig, Period, parse_config
+from terrazzo.errors import NotFound, StoreError
+from terrazzo.grid import Bounds, PixelBox
+from terrazzo.scene import Scene
+from terrazzo.store import Store
+
+VERSION_NAME = re.compile(r"[0-9a-f]{12}")
+COLLECTION = "mosaic.json"
+POINTER = "terrazzo:version"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A scene's place in a period of a version.
+
+    Attributes:
+        rank: position in the period's one total order, 0 first.
+        ordinal: row of the scene in its tile's gains file.
+        weight_key: key of the weight raster in the store.
+        haze: mean haze weight over the scene's clear pixels, 1 = as clear as the reference.
+    """
+
+    scene: Scene
+    period: str
+    rank: int
+    ordinal: int
+    weight_key: str
+    haze: float
+
+
+@dataclass(frozen=True)
+class Gains:
+    """The gain corners of one MGRS tile and period.
+
+    Attributes:
+        windows: box of window indices whose corners these are.
+        corners: (ordinal, 2, band, ny + 1, nx + 1) int16: gain · 2¹⁴, offset · 1e5.
+    """
+
+    windows: PixelBox
+    corners: NDArray[np.int16]
+
+
+class Version:
+    """A version opened for reading; everything but pixels is in memory.
+
+    Attributes:
+        lock: everything that determines the pixels.
+        periods: periods and parents by name, oldest first.
+        bands: bands every scene holds, in the order of the gains.
+        zones: UTM zones of the scenes, lower numbers first.
+        bounds: west, south, east, north in degrees.
+    """
+
+    def __init__(self, store: Store, mosaic_id: str, name: str) -> None:
+        self.store, self.mosaic_id, self.name = store, mosaic_id, name
+        self.lock: dict[str, Any] = store.read_json(version_key(mosaic_id, name, "lock.json"))
+        self.config: MosaicConfig = parse_config(mosaic_id, self.lock["mosaic_toml"])
+        self.bands: tuple[str, ...] = tuple(self.lock["bands"])
+        self.periods: dict[str, Period] = {p["name"]: _period(p) for p in self.lock["periods"]}
+        self.normalized: bool = self.lock["normalized"]
+        self.bounds = Bounds(*self.lock["bounds"])
+        self._entries = self._read_entries()
+        self.zones: tuple[int, ...] = tuple(
+            sorted({e.scene.epsg for es in self._entries.values() for e in es}, key=lambda z: (z % 100, z))
+        )
+        self._gains: dict[tuple[str, str], Gains] = {}
+
+    def entries(self, period: str) -> tuple[Entry, ...]:
+        """The scenes of a period in its total order.
+
+        Raises:
+            NotFound: the version has no such period; the message lists those it has.
+        """
+        try:
+            return self._entries[period]
+        except KeyError:
+            raise NotFound(
+                f"mosaic {self.mosaic_id} has no period {period!r}; it has {', '.join(self.periods)}"
+            ) from None
+
+    def gains(self, entry: Entry) -> Gains | None:
+        """The gains file a scene's row lies in; None in a version published without normalization."""
+        if not self.normalized:
+            return None
+        key = (entry.period, entry.scene.mgrs)
+        if key not in self._gains:
+            self._gains[key] = self._read_gains(*key)
+        return self._gains[key]
+
+    def corners(self, entry: Entry) -> tuple[NDArray[np.int16], PixelBox] | None:
+        """(2, band, ny + 1, nx + 1) int16 gain corners of a scene and the windows whose corners they are."""
+        gains = self.gains(entry)
+        return None if gains is None else (gains.corners[entry.ordinal], gains.windows)
+
+    def cells(self, epsg: int, windows: PixelBox, period: str) -> bytes:
+        """Hash of what determines the pixels of a box of windows; empty where no scene lies."""
+        grid = self._cells.get((period, epsg))
+        return b"" if grid is None else grid.over(windows)
+
+    @cached_property
+    def _cells(self) -> dict[tuple[str, int], CellGrid]:
+        data = self.store.read_bytes(version_key(self.mosaic_id, self.name, "cells.parquet"))
+        return from_table(pq.read_table(io.BytesIO(data)))
+
+    @cached_property
+    def attribution(self) -> str:
+        """The line that Copernicus data must be shown with, from the years of the scenes."""
+        years = sorted({e.scene.datetime.year for es in self._entries.values() for e in es})
+        return f"Contains modified Copernicus Sentinel data {', '.join(map(str, years))}"
+
+    def _read_entries(self) -> dict[str, tuple[Entry, ...]]:
+        data = self.store.read_bytes(version_key(self.mosaic_id, self.name, "scenes.parquet"))
+        table = pq.read_table(io.BytesIO(data), columns=list(COLUMNS))
+        found: dict[str, list[Entry]] = {name: [] for name in self.periods}
+        for row in table.to_pylist():
+            found[row["terrazzo:period"]].append(_entry(row))
+        return {name: tuple(sorted(es, key=lambda e: e.rank)) for name, es in found.items()}
+
+    def _read_gains(self, period: str, mgrs: str) -> Gains:
+        key = gains_key(self.mosaic_id, self.name, period, mgrs)
+        about = self.store.read_json(key.removesuffix(".npy") + ".json")
+        if self.store.root is not None:
+            corners = np.load(self.store.root / key, mmap_mode="r", allow_pickle=False)
+        else:
+            corners = np.load(io.BytesIO(self.store.read_bytes(key)), allow_pickle=False)
+        return Gains(PixelBox(*about["windows"]), corners)
+
+
+COLUMNS = (
+    "id",
+    "datetime",
+    "platform",
+    "proj:code",
+    "grid:code",
+    "sat:relative_orbit",
+    "terrazzo:rev",
+    "terrazzo:prefix",
+    "terrazzo:datatake",
+    "terrazzo:box",
+    "terrazzo:bands",
+    "terrazzo:clear_share",
+    "terrazzo:cloud_share",
+    "terrazzo:snow_share",
+    "terrazzo:haze",
+    "terrazzo:period",
+    "terrazzo:rank",
+    "terrazzo:ordinal",
+    "terrazzo:weight",
+    "terrazzo:haze_weight",
+)
+"""Columns of scenes.parquet that a server reads; the others serve the STAC Items of it."""
+
+
+def _entry(row: Mapping[str, Any]) -> Entry:
+    when = row["datetime"]
+    scene = Scene(
+        id=row["id"],
+        rev=row["terrazzo:rev"],
+        prefix=row["terrazzo:prefix"],
+        mgrs=row["grid:code"].removeprefix("MGRS-"),
+        epsg=int(row["proj:code"].removeprefix("EPSG:")),
+        datetime=when if isinstance(when, datetime) else datetime.fromisoformat(when),
+        platform=row["platform"],
+        relative_orbit=int(row["sat:relative_orbit"]),
+        datatake=row["terrazzo:datatake"],
+        box=PixelBox(*map(int, row["terrazzo:box"])),
+        bands=tuple(row["terrazzo:bands"]),
+        clear_share=row["terrazzo:clear_share"],
+        cloud_share=row["terrazzo:cloud_share"],
+        snow_share=row["terrazzo:snow_share"],
+        haze=float("nan") if row["terrazzo:haze"] is None else row["terrazzo:haze"],
+    )
+    return Entry(
+        scene,
+        row["terrazzo:period"],
+        int(row["terrazzo:rank"]),
+        int(row["terrazzo:ordinal"]),
+        row["terrazzo:weight"],
+        row["terrazzo:haze_weight"],
+    )
+
+
+def _period(raw: Mapping[str, Any]) -> Period:
+    return Period(
+        raw["name"],
+        date.fromisoformat(raw["start"]),
+        date.fromisoformat(raw["end"]),
+        tuple(raw["members"]),
+    )
+
+
+def total_order(scenes: Iterable[Scene], period: Period, haze: Mapping[str, float]) -> list[Scene]:
+    """The one order of a period's scenes: clear share, days from the middle, haze, id.
+
+    It depends on the scenes alone, never on a window, tile or zoom: were the first scene another one
+    beyond some line, that line would show.
+
+    Args:
+        haze: mean haze weight by scene id, higher is clearer; a missing id counts as 0.
+    """
+
+    def key(scene: Scene) -> tuple[float, int, float, str]:
+        days = abs((scene.datetime.date() - period.middle).days)
+        return -round(scene.clear_share, 2), days, -round(haze.get(scene.id, 0.0), 3), scene.id
+
+    return sorted(scenes, key=key)
+
+
+def version_key(mosaic_id: str, version: str, name: str) -> str:
+    """Key of a version's file."""
+    return f"mosaics/{mosaic_id}/versions/{version}/{name}"
+
+
+def gains_key(mosaic_id: str, version: str, period: str, mgrs: str) -> str:
+    """Key of the gains of a tile and period."""
+    return version_key(mosaic_id, version, f"gains/{period}/{mgrs}.npy")
+
+
+def list_mosaics(store: Store) -> list[str]:
+    """The mosaics of a store that have a published version."""
+    keys = store.list("mosaics")
+    return sorted(k.split("/")[1] for k in keys if re.fullmatch(rf"mosaics/[^/]+/{COLLECTION}", k))
+
+
+def list_versions(store: Store, mosaic_id: str) -> list[str]:
+    """The complete versions of a mosaic, in order of name."""
+    prefix = f"mosaics/{mosaic_id}/versions"
+    names = (k.removeprefix(prefix + "/").split("/") for k in store.list(prefix))
+    return sorted(n[0] for n in names if n[1:] == ["lock.json"])
+
+
+def current_version(store: Store, mosaic_id: str) -> str:
+    """The version a mosaic's pointer names.
+
+    Raises:
+        NotFound: the mosaic does not exist or has no version yet.
+    """
+    try:
+        document = store.read_json(f"mosaics/{mosaic_id}/{COLLECTION}")
+    except NotFound:
+        known = ", ".join(list_mosaics(store)) or "none yet"
+        raise NotFound(
+            f"there is no mosaic {mosaic_id!r} in {store.url}; there are: {known}."
+            f" `terrazzo precompute SOURCE --store {store.url} --mosaic {mosaic_id}` makes it"
+        ) from None
+    name = document.get(POINTER)
+    if not isinstance(name, str):
+        raise StoreError(f"mosaics/{mosaic_id}/{COLLECTION} of {store.url} names no version")
+    return name
+
+
+def open_version(store: Store, mosaic_id: str, name: str | None = None) -> Version:
+    """Opens a version, the current one by default.
+
+    Raises:
+        NotFound: there is no such mosaic or version.
+        StoreError: the version cannot be understood.
+    """
+    if name is None:
+        name = current_version(store, mosaic_id)
+    elif not VERSION_NAME.fullmatch(name):
+        raise NotFound(f"version {name!r} of mosaic {mosaic_id}: a version is 12 hexadecimal digits")
+    try:
+        return Version(store, mosaic_id, name)
+    except KeyError as error:
+        raise StoreError(f"version {name} of mosaic {mosaic_id} lacks {error}") from None
