@@ -1,0 +1,1 @@
+"""Precompute decides and writes: it turns products into scenes, solves normalization, publishes versions."""

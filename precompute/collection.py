@@ -1,0 +1,76 @@
+"""The STAC documents of a mosaic: the Collection that points to its version, and its scenes as a table."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import stac_geoparquet.arrow as stac_arrow
+
+from terrazzo.bands import STYLES
+from terrazzo.version import POINTER, Version
+
+RENDER = "https://stac-extensions.github.io/render/v2.0.0/schema.json"
+COPERNICUS = "https://sentinel.esa.int/documents/247904/690755/Sentinel_Data_Legal_Notice"
+
+
+def collection(version: Version, versions: Sequence[str]) -> dict[str, Any]:
+    """The STAC 1.1 Collection of a mosaic whose pointer names `version`."""
+    config = version.config
+    scenes = [e.scene for name in version.periods for e in version.entries(name)]
+    times = sorted(s.datetime for s in scenes)
+    have = set(version.bands)
+    return {
+        "type": "Collection",
+        "stac_version": "1.1.0",
+        "stac_extensions": [RENDER],
+        "id": version.mosaic_id,
+        "title": config.title or version.mosaic_id,
+        "description": config.description or f"Sentinel-2 mosaic {version.mosaic_id}. {version.attribution}.",
+        "license": config.licence or "other",
+        "keywords": ["Sentinel-2", "mosaic", "surface reflectance"],
+        "providers": [
+            {"name": "European Union, Copernicus Sentinel-2, ESA", "roles": ["producer", "licensor"]}
+        ],
+        "extent": {
+            "spatial": {"bbox": [list(version.bounds)]},
+            "temporal": {"interval": [[_utc(times[0]), _utc(times[-1])]]},
+        },
+        "summaries": {"platform": sorted({s.platform for s in scenes})},
+        "renders": {
+            s.name: {"title": s.title, "assets": list(s.bands), "rescale": [list(s.rescale)]}
+            | ({"expression": s.expression} if s.expression else {})
+            | ({"colormap_name": s.colormap} if s.colormap else {})
+            for s in STYLES.values()
+            if have.issuperset(s.bands)
+        },
+        "links": [{"rel": "license", "href": COPERNICUS, "title": "Sentinel data legal notice"}],
+        POINTER: version.name,
+        "terrazzo:versions": list(versions),
+        "terrazzo:attribution": version.attribution,
+        "terrazzo:periods": [
+            {
+                "name": p.name,
+                "start": p.start.isoformat(),
+                "end": p.end.isoformat(),
+                "members": list(p.members),
+            }
+            for p in version.periods.values()
+        ],
+    }
+
+
+def _utc(when: Any) -> str:
+    return str(when.strftime("%Y-%m-%dT%H:%M:%SZ"))
+
+
+def scenes_table(items: Sequence[Mapping[str, Any]], columns: Mapping[str, Sequence[Any]]) -> bytes:
+    """A stac-geoparquet file of Items, with further columns of the mosaic, one value an Item."""
+    table = pa.table(stac_arrow.parse_stac_items_to_arrow([dict(i) for i in items]))
+    for name, values in columns.items():
+        table = table.append_column(name, pa.array(values))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "scenes.parquet"
+        stac_arrow.to_parquet(table, path, compression="zstd")
+        return path.read_bytes()

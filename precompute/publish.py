@@ -1,0 +1,233 @@
+"""Writes a version of a mosaic, immutable and named by its content, and moves the pointer to it."""
+
+import hashlib
+import io
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from cogeo_mosaic.mosaic import MosaicJSON
+from numpy.typing import NDArray
+
+from precompute.collection import collection, scenes_table
+from terrazzo import PIXELS, __version__
+from terrazzo.cells import digest, to_table
+from terrazzo.config import MosaicConfig, Period, config_key
+from terrazzo.errors import NotFound, StoreError
+from terrazzo.grid import Bounds, PixelBox, Window
+from terrazzo.scene import Scene, read_item
+from terrazzo.store import Store
+from terrazzo.version import (
+    COLLECTION,
+    Version,
+    gains_key,
+    list_versions,
+    open_version,
+    total_order,
+    version_key,
+)
+
+
+@dataclass(frozen=True)
+class TileGains:
+    """Gain corners of one MGRS tile.
+
+    Attributes:
+        windows: box of window indices whose corners these are.
+        scene_ids: scene of each row.
+        corners: (scene, 2, band, ny + 1, nx + 1) int16: gain · 2¹⁴, offset · 1e5.
+        about: grid, reference, residuals, for the JSON beside the array.
+    """
+
+    windows: PixelBox
+    scene_ids: tuple[str, ...]
+    corners: NDArray[np.int16]
+    about: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PeriodContent:
+    """What a version holds of one period.
+
+    Attributes:
+        weights: key and content hash of each scene's weight raster, by scene id.
+        haze: mean haze weight over the scene's clear pixels, by scene id.
+        gains: by MGRS tile; empty when published without normalization.
+    """
+
+    period: Period
+    scenes: tuple[Scene, ...]
+    ref_id: str
+    weights: Mapping[str, tuple[str, str]]
+    haze: Mapping[str, float]
+    gains: Mapping[str, TileGains]
+
+
+def publish(
+    store: Store, config: MosaicConfig, contents: Sequence[PeriodContent], parameters: Mapping[str, Any]
+) -> Version:
+    """Writes a version from solved periods and points the mosaic to it.
+
+    Raises:
+        StoreError: there is no scene to publish.
+    """
+    if not any(c.scenes for c in contents):
+        raise StoreError(f"mosaic {config.id}: no scene to publish")
+    bands = tuple(config.bands or store.config.bands)
+    normalized = all(c.gains for c in contents if c.scenes)
+    ordered = {c.period.name: total_order(c.scenes, c.period, c.haze) for c in contents}
+    cells = {
+        (c.period.name, epsg): _cells(store, c, [s for s in ordered[c.period.name] if s.epsg == epsg])
+        for c in contents
+        for epsg in {s.epsg for s in c.scenes}
+    }
+    items = {s.prefix: read_item(store, s) for c in contents for s in c.scenes}
+    lock = {
+        "format": store.config.format,
+        "pixels": PIXELS,
+        "software": __version__,
+        "mosaic_toml": _config_text(store, config.id),
+        "parameters": dict(parameters),
+        "bands": list(bands),
+        "normalized": normalized,
+        "bounds": _bounds([i["bbox"] for i in items.values()]),
+        "periods": [
+            {
+                "name": c.period.name,
+                "start": c.period.start.isoformat(),
+                "end": c.period.end.isoformat(),
+                "members": list(c.period.members),
+                "reference": c.ref_id,
+                "scenes": [
+                    {"id": s.id, "rev": s.rev, "weight": c.weights[s.id][1]} for s in ordered[c.period.name]
+                ],
+            }
+            for c in contents
+        ],
+    }
+    name = _name(
+        lock, [digest(k[0].encode(), *map(_cell_bytes, sorted(v.items()))) for k, v in sorted(cells.items())]
+    )
+    if name not in list_versions(store, config.id):
+        _write(store, config, contents, ordered, items, cells, lock, name)
+    version = open_version(store, config.id, name)
+    known = list_versions(store, config.id)
+    store.write_json(f"mosaics/{config.id}/{COLLECTION}", collection(version, known))
+    return version
+
+
+def _write(
+    store: Store,
+    config: MosaicConfig,
+    contents: Sequence[PeriodContent],
+    ordered: Mapping[str, list[Scene]],
+    items: Mapping[str, dict[str, Any]],
+    cells: Mapping[tuple[str, int], Mapping[Window, bytes]],
+    lock: Mapping[str, Any],
+    name: str,
+) -> None:
+    rows: list[dict[str, Any]] = []
+    columns: dict[str, list[Any]] = defaultdict(list)
+    for c in contents:
+        ordinal = _ordinals(c, ordered[c.period.name])
+        for mgrs, tile in c.gains.items():
+            key = gains_key(config.id, name, c.period.name, mgrs)
+            buffer = io.BytesIO()
+            np.save(buffer, tile.corners, allow_pickle=False)
+            store.write_bytes(key, buffer.getvalue())
+            store.write_json(
+                key.removesuffix(".npy") + ".json",
+                {
+                    "windows": list(tile.windows),
+                    "scenes": list(tile.scene_ids),
+                    "reference": c.ref_id,
+                    **tile.about,
+                },
+            )
+        for rank, scene in enumerate(ordered[c.period.name]):
+            rows.append(items[scene.prefix])
+            columns["terrazzo:prefix"].append(scene.prefix)
+            columns["terrazzo:period"].append(c.period.name)
+            columns["terrazzo:rank"].append(rank)
+            columns["terrazzo:ordinal"].append(ordinal[scene.id])
+            columns["terrazzo:weight"].append(c.weights[scene.id][0])
+            columns["terrazzo:haze_weight"].append(float(c.haze.get(scene.id, 0.0)))
+    store.write_bytes(version_key(config.id, name, "scenes.parquet"), scenes_table(rows, columns))
+    buffer = io.BytesIO()
+    pq.write_table(to_table(cells), buffer, compression="zstd")
+    store.write_bytes(version_key(config.id, name, "cells.parquet"), buffer.getvalue())
+    mosaic = mosaic_json(
+        store, config.id, [items[s.prefix] | {"prefix": s.prefix} for s in ordered[contents[0].period.name]]
+    )
+    store.write_bytes(version_key(config.id, name, "mosaicjson.json"), mosaic.encode())
+    store.write_json(version_key(config.id, name, "lock.json"), lock)
+
+
+def mosaic_json(store: Store, mosaic_id: str, items: Sequence[Mapping[str, Any]]) -> str:
+    """A MosaicJSON of the scenes' Items in their order, for other software to read the scenes with.
+
+    It knows neither masks nor gains: `first` over it is the un-normalized first scene.
+    """
+    maxzoom = max(0, round(np.log2(40_075_016.7 / 256 / store.config.pixel)))
+    features = [
+        {
+            "type": "Feature",
+            "geometry": i["geometry"],
+            "properties": {"path": f"{i['prefix']}/item.json"},
+        }
+        for i in items
+    ]
+    document = MosaicJSON.from_features(features, max(0, maxzoom - 6), maxzoom, quiet=True)
+    document.name = mosaic_id
+    document.asset_prefix = (str(store.root) if store.root else store.url.rstrip("/")) + "/"
+    return document.model_dump_json(exclude_none=True)
+
+
+def _ordinals(content: PeriodContent, scenes: Sequence[Scene]) -> dict[str, int]:
+    if not content.gains:
+        return {s.id: -1 for s in scenes}
+    rows = {i: n for tile in content.gains.values() for n, i in enumerate(tile.scene_ids)}
+    return {s.id: rows[s.id] for s in scenes}
+
+
+def _cells(store: Store, content: PeriodContent, scenes: Sequence[Scene]) -> dict[Window, bytes]:
+    """Hash of every window a zone's scenes cover: scenes in order, weights, the four gain corners, PIXELS."""
+    parts: dict[Window, list[bytes]] = defaultdict(list)
+    for scene in scenes:
+        tile = content.gains.get(scene.mgrs)
+        corners = tile.corners[tile.scene_ids.index(scene.id)] if tile else None
+        identity = f"{scene.id}/{scene.rev}/{content.weights[scene.id][1]}".encode()
+        for w in store.grid(scene.epsg).windows(scene.box):
+            gains = b""
+            if tile is not None and corners is not None:
+                y, x = w.wy - tile.windows.row0, w.wx - tile.windows.col0
+                gains = np.ascontiguousarray(corners[..., y : y + 2, x : x + 2], "<i2").tobytes()
+            parts[w].append(digest(identity, gains))
+    pixels = PIXELS.to_bytes(4, "little")
+    return {w: digest(pixels, *p) for w, p in parts.items()}
+
+
+def _cell_bytes(cell: tuple[Window, bytes]) -> bytes:
+    return np.array(cell[0], "<i8").tobytes() + cell[1]
+
+
+def _name(lock: Mapping[str, Any], cells: Sequence[bytes]) -> str:
+    """12 hexadecimal digits over all that determines the pixels; the software's version does not."""
+    text = json.dumps({k: v for k, v in lock.items() if k != "software"}, sort_keys=True)
+    return hashlib.blake2b(digest(text.encode(), *cells), digest_size=6).hexdigest()
+
+
+def _config_text(store: Store, mosaic_id: str) -> str:
+    try:
+        return store.read_bytes(config_key(mosaic_id)).decode()
+    except NotFound:
+        return ""
+
+
+def _bounds(boxes: Sequence[Sequence[float]]) -> Bounds:
+    west, south, east, north = zip(*boxes, strict=True)
+    return Bounds(min(west), min(south), max(east), max(north))

@@ -1,0 +1,116 @@
+"""A store keeps its format, publishes files whole, and says what to do when it cannot be used."""
+
+import json
+import os
+import pickle
+import threading
+
+import pytest
+
+from terrazzo.errors import NotFound, StoreError
+from terrazzo.store import FORMAT, Store, StoreConfig, create_store
+
+SAMPLE = StoreConfig(pixel=60, mask_pixel=60, window=64, bands=("B02", "B03", "B04", "B08"))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return create_store(tmp_path / "store", SAMPLE)
+
+
+def test_a_store_remembers_what_it_was_made_with(store):
+    assert Store(store.url).config == SAMPLE
+    assert pickle.loads(pickle.dumps(store)).config == SAMPLE
+    assert create_store(store.url, SAMPLE).config == SAMPLE
+
+
+def test_a_store_cannot_be_made_again_with_other_pixels(store):
+    with pytest.raises(StoreError, match="keeps what it was made with"):
+        create_store(store.url, StoreConfig())
+
+
+def test_no_store_is_made_among_other_files(tmp_path):
+    (tmp_path / "holiday.jpg").write_bytes(b"x")
+    with pytest.raises(StoreError, match="not empty"):
+        create_store(tmp_path, SAMPLE)
+
+
+def test_a_missing_store_names_the_command_that_makes_one(tmp_path):
+    with pytest.raises(StoreError, match="terrazzo precompute"):
+        Store(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"), [(FORMAT + 1, "upgrade"), (0, "new folder"), ("x", "new folder")]
+)
+def test_a_store_of_another_format_is_refused_with_advice(store, number, advice):
+    raw = json.loads(store.read_bytes("store.json")) | {"format": number}
+    store.write_json("store.json", raw)
+    with pytest.raises(StoreError, match=advice):
+        Store(store.url)
+
+
+def test_a_reader_sees_the_old_bytes_or_the_new_never_a_part(store):
+    old, new = b"o" * 400_000, b"n" * 700_000
+    store.write_bytes("a/b", old)
+    seen, stop = set(), threading.Event()
+
+    def read():
+        while not stop.is_set():
+            seen.add(store.read_bytes("a/b"))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for _ in range(30):
+        store.write_bytes("a/b", new)
+        store.write_bytes("a/b", old)
+    stop.set()
+    reader.join()
+    assert seen <= {old, new}
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_no_litter(store, monkeypatch):
+    store.write_bytes("a/b", b"old")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        store.write_bytes("a/b", b"new")
+    assert store.read_bytes("a/b") == b"old"
+    assert list(store.list("a")) == ["a/b"]
+
+
+def test_unfinished_files_are_not_listed(store):
+    (store.scratch() / "half.tif").write_bytes(b"x")
+    store.write_bytes("scenes/x", b"1")
+    assert "scenes/x" in list(store.list())
+    assert not any("half" in k for k in store.list())
+
+
+def test_a_published_file_has_moved(store, tmp_path):
+    source = tmp_path / "new.tif"
+    source.write_bytes(b"content")
+    store.publish_file(source, "scenes/x/B02.tif")
+    assert not source.exists()
+    assert store.read_bytes("scenes/x/B02.tif") == b"content"
+    assert store.size("scenes/x/B02.tif") == 7
+
+
+def test_create_lets_only_the_first_win(store):
+    assert store.create("lease", b"1")
+    assert not store.create("lease", b"2")
+    assert store.read_bytes("lease") == b"1"
+
+
+def test_what_is_not_there_is_not_found(store):
+    with pytest.raises(NotFound, match="scenes/none"):
+        store.read_bytes("scenes/none")
+    assert not store.exists("scenes/none")
+
+
+@pytest.mark.parametrize("bad", [{"window": 100}, {"window": 8}, {"mask_pixel": 30.0}, {"bands": ("B99",)}])
+def test_a_store_that_cannot_work_is_refused(bad):
+    with pytest.raises(StoreError):
+        StoreConfig(**bad)
