@@ -1,0 +1,90 @@
+"""COGs hold what was written, at every level, and are valid for strict readers."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import rasterio
+from affine import Affine
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from rio_cogeo import cog_validate
+
+from terrazzo.cog import reduce_average, reduce_mode, reduce_weight, write_cog
+
+HERE = Affine(60, 0, 499980, 0, -60, 5100000)
+SMALL = arrays(np.uint8, (4, 6), elements=st.sampled_from([0, 1, 2, 255]))
+
+
+def write(path, array, **options):
+    settings = {"nodata": None, "overview": "average", "levels": 3} | options
+    write_cog(path, array, HERE, "EPSG:32633", **settings)
+
+
+def test_a_raster_comes_back_with_its_place_scale_and_name(tmp_path):
+    array = np.random.default_rng(0).integers(-500, 9000, (512, 320)).astype(np.int16)
+    array[:100, :50] = -32768
+    write(tmp_path / "a.tif", array, nodata=-32768, scale=1e-4, description="B02", tags={"NOTE": "a<b & c"})
+    with rasterio.open(tmp_path / "a.tif") as dataset:
+        assert (dataset.read(1) == array).all()
+        assert dataset.transform == HERE
+        assert dataset.crs.to_epsg() == 32633
+        assert dataset.nodata == -32768
+        assert dataset.scales == (1e-4,)
+        assert dataset.descriptions == ("B02",)
+        assert dataset.tags()["NOTE"] == "a<b & c"
+        assert dataset.overviews(1) == [2, 4, 8]
+        assert dataset.compression.name == "zstd"
+    assert cog_validate(tmp_path / "a.tif", strict=True)[0]
+
+
+def test_levels_are_the_reductions_of_the_level_below(tmp_path):
+    array = np.random.default_rng(1).integers(0, 3, (256, 256)).astype(np.uint8)
+    write(tmp_path / "w.tif", array, overview="weight")
+    for level in range(3):
+        array = reduce_weight(array, None)
+        with rasterio.open(tmp_path / "w.tif", overview_level=level) as dataset:
+            assert (dataset.read(1) == array).all()
+
+
+@given(SMALL)
+def test_a_weight_overview_is_clear_only_where_all_below_is(array):
+    above = reduce_weight(array, None)
+    for (row, col), value in np.ndenumerate(above):
+        below = array[2 * row : 2 * row + 2, 2 * col : 2 * col + 2]
+        if (below == 0).all():
+            assert value == 0
+        elif (below == 0).any():
+            assert value == 1
+        else:
+            assert value == round(float(below.mean()))
+
+
+@given(SMALL)
+def test_a_class_overview_is_the_commonest_class(array):
+    above = reduce_mode(array, None)
+    for (row, col), value in np.ndenumerate(above):
+        counts = Counter(array[2 * row : 2 * row + 2, 2 * col : 2 * col + 2].ravel().tolist())
+        assert counts[int(value)] == max(counts.values())
+
+
+def test_an_average_overview_ignores_pixels_without_data():
+    array = np.array([[-32768, 10, 5, 6], [20, -32768, 5, 6]], np.int16)
+    assert reduce_average(array, -32768).tolist() == [[15, 6]]
+    assert reduce_average(np.full((2, 2), -32768, np.int16), -32768).tolist() == [[-32768]]
+
+
+def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise rasterio.errors.RasterioIOError("No space left on device")
+
+    monkeypatch.setattr("terrazzo.cog.copy_raster", full)
+    with pytest.raises(OSError, match="disk full"):
+        write(tmp_path / "a.tif", np.zeros((64, 64), np.uint8))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sides_must_halve(tmp_path):
+    with pytest.raises(ValueError, match="cannot be halved"):
+        write(tmp_path / "a.tif", np.zeros((100, 64), np.uint8))
