@@ -166,7 +166,8 @@ def reduce_average(array: NDArray[Any], nodata: float | None) -> NDArray[Any]:
 def reduce_mode(array: NDArray[Any], nodata: float | None) -> NDArray[Any]:
     """Half-size array: the commonest value of each 2 × 2, the highest of equally common ones."""
     a, b, c, d = np.sort(_quads(array), axis=0)
-    return np.where(c == d, d, np.where(b == c, b, np.where(a == b, a, d)))
+    common: NDArray[Any] = np.where(c == d, d, np.where(b == c, b, np.where(a == b, a, d)))
+    return common
 
 
 def reduce_weight(array: NDArray[Any], nodata: float | None) -> NDArray[Any]:

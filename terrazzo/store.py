@@ -4,6 +4,7 @@ A store is a folder or an object-store prefix (`s3://`, `gs://`, `az://`, `https
 root holds the format number and what every raster in it shares. `docs/store.md` describes the layout.
 """
 
+import contextlib
 import json
 import os
 import tempfile
@@ -220,10 +221,8 @@ def create_store(url: str | Path, config: StoreConfig) -> Store:
     root = local_root(str(url))
     if root is None:
         objects: Any = from_url(str(url))
-        try:
+        with contextlib.suppress(AlreadyExistsError):
             obstore.put(objects, CONFIG_KEY, _config_json(config), mode="create")
-        except AlreadyExistsError:
-            pass
     else:
         if root.exists() and not root.is_dir():
             raise StoreError(f"{root} is a file; name a folder for the store")

@@ -1,0 +1,45 @@
+# `make help` lists what is here.
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+STORE ?= build/demo
+export UV_PYTHON_DOWNLOADS := never
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test quick lint constraints clean
+
+help: ## list the recipes
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## make .venv with everything in it
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	test -x $(BIN)/python || python3 -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check "uv>=0.5,<1"
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r constraints.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: setup ## precompute the sample area, serve it, print the map's address (PORT=8000)
+	$(BIN)/terrazzo precompute sample --store $(STORE)
+	exec $(BIN)/terrazzo serve --store $(STORE) --port $(PORT)
+
+test: lint ## lint and run every test
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+quick: lint ## lint and the tests that need no whole chain and no other program
+	$(BIN)/python -m pytest -n 2 -m "not slow and not clients"
+
+lint: setup ## ruff, mypy, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+constraints: ## pin every dependency anew, with hashes and without addresses
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml .ci/build.in -o constraints.txt
+
+clean: ## remove what was built, keep the sources
+	rm -rf build dist $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""The server answers requests from a store."""

@@ -1,0 +1,37 @@
+"""What all tests share: where outside data lies, what a missing program means, steady hypothesis."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("steady", deadline=None, derandomize=True)
+settings.load_profile("steady")
+
+ROOT = Path(__file__).parent.parent
+
+
+def missing(reason: str) -> None:
+    """Skips a test on a laptop that lacks a program or data; on CI that is a failure."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def program(name: str, package: str) -> str:
+    """Path of an external program, or a skip that tells how to install it."""
+    found = shutil.which(name)
+    if not found:
+        missing(f"{name} is not installed: apt-get install {package}")
+    return str(found)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with data and clients that only the tests need."""
+    folder = Path(os.environ.get("TERRAZZO_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        missing(f"no test data at {folder}: set TERRAZZO_SHARED")
+    return folder
