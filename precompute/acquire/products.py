@@ -1,0 +1,240 @@
+"""Finds Sentinel-2 products described by STAC Items with local assets."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+from terrazzo.bands import BANDS
+from terrazzo.errors import MissingBand, ProductError, UnreadableAsset
+from terrazzo.grid import mgrs_epsg
+
+COMMON = {
+    "coastal": "B01",
+    "blue": "B02",
+    "green": "B03",
+    "red": "B04",
+    "rededge1": "B05",
+    "rededge2": "B06",
+    "rededge3": "B07",
+    "nir": "B08",
+    "nir08": "B8A",
+    "nir09": "B09",
+    "cirrus": "B10",
+    "swir16": "B11",
+    "swir22": "B12",
+}
+OTHERS = {
+    "scl": "SCL",
+    "cloud": "CLDPRB",
+    "cld": "CLDPRB",
+    "detector_footprint": "DETFOO",
+    "granule_metadata": "granule_metadata",
+    "product_metadata": "product_metadata",
+}
+PRODUCT_NAME = re.compile(
+    r"(?P<platform>S2[A-D])_MSI(?P<level>L1C|L2A)_(?P<start>\d{8}T\d{6})_N(?P<baseline>\d{4})_R(?P<orbit>\d{3})"
+    r"_T(?P<tile>\d{2}[A-Z]{3})_(?P<generated>\d{8}T\d{6})"
+)
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product as an archive delivers it.
+
+    Attributes:
+        level: `L1C` or `L2A`.
+        platform: `S2A`, `S2B` or `S2C`.
+        datatake: the same for all tiles of one pass, without the processing baseline.
+        generated: when the archive processed it.
+        assets: path by band or role (`B02`, `SCL`, `CLDPRB`, `DETFOO`, `granule_metadata`, …).
+        item: path of the STAC Item.
+        claims: what its metadata say of the offset (`boa_offset_applied`, `raster_offset`).
+    """
+
+    id: str
+    level: str
+    platform: str
+    mgrs: str
+    epsg: int
+    datetime: datetime
+    datatake: str
+    baseline: str
+    relative_orbit: int
+    generated: datetime
+    assets: Mapping[str, str]
+    item: str
+    claims: Mapping[str, Any]
+
+    def asset(self, name: str) -> str:
+        """Path of an asset.
+
+        Raises:
+            MissingBand: the Item does not have it.
+        """
+        try:
+            return self.assets[name]
+        except KeyError:
+            have = ", ".join(sorted(a for a in self.assets if a in BANDS))
+            raise MissingBand(
+                f"{self.id} has no {name} (it has {have}); fetch the band, or make a store without it:"
+                f" --bands {','.join(sorted(a for a in self.assets if a in BANDS))}"
+            ) from None
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A product that is not used, and why."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Found:
+    """Products of a folder and what could not be read."""
+
+    products: tuple[Product, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def find_products(source: Path) -> Found:
+    """Reads every STAC Item below a folder, or one Item file.
+
+    Raises:
+        UnreadableAsset: the folder does not exist.
+    """
+    if not source.exists():
+        raise UnreadableAsset(f"{source} does not exist; name a folder of STAC Items with local assets")
+    files = sorted(source.rglob("*.json")) if source.is_dir() else [source]
+    products, left_out = [], []
+    for file in files:
+        try:
+            document = json.loads(file.read_text())
+        except (OSError, ValueError) as error:
+            left_out.append(LeftOut(file.name, f"not readable as JSON ({error}); fetch the Item again"))
+            continue
+        if not isinstance(document, dict) or document.get("type") != "Feature" or "assets" not in document:
+            continue
+        try:
+            products.append(product_from_item(document, file))
+        except ProductError as error:
+            left_out.append(LeftOut(str(document.get("id", file.name)), str(error)))
+    return Found(tuple(products), tuple(left_out))
+
+
+def product_from_item(item: Mapping[str, Any], path: Path) -> Product:
+    """The product a STAC Item of any of the archives describes.
+
+    Raises:
+        ProductError: the Item does not say which tile, pass or satellite it is.
+    """
+    p = item.get("properties", {})
+    name = PRODUCT_NAME.search(str(p.get("s2:product_uri", ""))) or PRODUCT_NAME.search(
+        str(item.get("id", ""))
+    )
+    tile = _tile(p, name)
+    if tile is None or not p.get("datetime"):
+        raise ProductError(f"{item.get('id')}: the Item names no MGRS tile or no datetime; is it Sentinel-2?")
+    platform = "S2" + str(p.get("platform", name["platform"] if name else "")).upper()[-1:]
+    if platform not in ("S2A", "S2B", "S2C"):
+        raise ProductError(f"{item.get('id')}: platform {p.get('platform')!r} is not Sentinel-2A, B or C")
+    when = _time(p["datetime"])
+    level = name["level"] if name else ("L1C" if "l1c" in str(item.get("collection", "")).lower() else "L2A")
+    orbit = p.get("sat:relative_orbit", name["orbit"] if name else None)
+    if orbit is None:
+        raise ProductError(f"{item.get('id')}: neither sat:relative_orbit nor a product name tells the orbit")
+    start = name["start"] if name else when.strftime("%Y%m%dT%H%M%S")
+    baseline = str(
+        p.get("s2:processing_baseline", p.get("processing:version", name["baseline"] if name else ""))
+    )
+    generated = p.get("s2:generation_time") or (
+        name["generated"] if name else p.get("created", p["datetime"])
+    )
+    return Product(
+        id=str(item["id"]),
+        level=level,
+        platform=platform,
+        mgrs=tile,
+        epsg=mgrs_epsg(tile),
+        datetime=when,
+        datatake=f"{platform}_{start}_R{int(orbit):03d}",
+        baseline=baseline.replace(".", "").rjust(4, "0"),
+        relative_orbit=int(orbit),
+        generated=_time(generated),
+        assets=_assets(item["assets"], path.parent),
+        item=str(path),
+        claims=_claims(item),
+    )
+
+
+def newest_processing(products: Sequence[Product]) -> tuple[list[Product], list[LeftOut]]:
+    """One product for each datatake and tile: the newest baseline, then the newest generation."""
+    best: dict[tuple[str, str], Product] = {}
+    left_out = []
+    for product in sorted(products, key=lambda q: (q.baseline, q.generated, q.id)):
+        key = (product.datatake, product.mgrs)
+        if key in best and best[key].id != product.id:
+            older = best[key]
+            left_out.append(
+                LeftOut(
+                    older.id, f"an older processing (N{older.baseline}) of {product.id} (N{product.baseline})"
+                )
+            )
+        best[key] = product
+    return sorted(best.values(), key=lambda q: q.id), left_out
+
+
+def _tile(p: Mapping[str, Any], name: re.Match[str] | None) -> str | None:
+    if "grid:code" in p:
+        return str(p["grid:code"]).removeprefix("MGRS-")
+    if "s2:mgrs_tile" in p:
+        return str(p["s2:mgrs_tile"])
+    return name["tile"] if name else None
+
+
+def _time(text: str) -> datetime:
+    when = datetime.fromisoformat(text)
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
+
+
+def _assets(assets: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Paths by band; of several copies of a band the one nearest its native resolution."""
+    found: dict[str, tuple[int, str]] = {}
+    for key, asset in assets.items():
+        name = _asset_name(key)
+        if name is None:
+            continue
+        href = urlparse(str(asset["href"]))
+        if href.scheme not in ("", "file"):
+            continue
+        path = str((folder / href.path).resolve())
+        resolution = re.search(r"_(\d+)m$", key)
+        away = abs(int(resolution[1]) - BANDS[name].resolution) if resolution and name in BANDS else 0
+        if name not in found or away < found[name][0]:
+            found[name] = (away, path)
+    return {name: path for name, (_, path) in found.items()}
+
+
+def _asset_name(key: str) -> str | None:
+    plain = re.sub(r"(-jp2|_\d+m)$", "", key)
+    return COMMON.get(plain) or OTHERS.get(plain.lower()) or (plain if plain in BANDS else None)
+
+
+def _claims(item: Mapping[str, Any]) -> dict[str, Any]:
+    claims: dict[str, Any] = {}
+    p = item.get("properties", {})
+    for key in ("earthsearch:boa_offset_applied", "s2:boa_offset_applied"):
+        if key in p:
+            claims["boa_offset_applied"] = bool(p[key])
+    for key, asset in item["assets"].items():
+        if _asset_name(key) in ("B02", "B03", "B04"):
+            for band in asset.get("raster:bands", asset.get("bands", [])):
+                offset = band.get("offset", band.get("raster:offset"))
+                if offset is not None:
+                    claims["raster_offset"] = float(offset)
+    return claims

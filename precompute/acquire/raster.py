@@ -1,0 +1,85 @@
+"""Brings an asset onto the zone grid: unchanged where it lies on it, with one resampling where it does not."""
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.warp import Resampling, reproject
+
+from terrazzo.errors import UnreadableAsset, WrongGrid
+from terrazzo.grid import Bounds, Grid, PixelBox
+
+Kind = Literal["reflectance", "classes"]
+
+
+class Placed(NamedTuple):
+    """Pixels on a grid, and what was done to bring them there."""
+
+    array: NDArray[np.generic]
+    lineage: str
+
+
+def asset_grid(path: str, epsg: int) -> tuple[Bounds, float]:
+    """Bounds and pixel size of an asset.
+
+    Raises:
+        UnreadableAsset: it cannot be opened.
+        WrongGrid: it is not in the zone its tile lies in.
+    """
+    with _opened(path) as dataset:
+        if dataset.crs is None or dataset.crs.to_epsg() != epsg:
+            raise WrongGrid(
+                f"{path} is in {dataset.crs or 'no coordinate system'}, its tile lies in EPSG:{epsg};"
+                " fetch the product as the archive delivers it, without warping"
+            )
+        return Bounds(*dataset.bounds), abs(dataset.transform.a)
+
+
+def read_on_grid(path: str, grid: Grid, box: PixelBox, kind: Kind) -> Placed:
+    """Reads an asset's first band onto the pixels of a box; 0 where it has none.
+
+    Args:
+        kind: `reflectance` is resampled bilinearly over valid pixels (float32 then), `classes` by nearest
+            neighbour.
+
+    Raises:
+        UnreadableAsset: the file is missing, truncated or not a raster.
+        WrongGrid: it is in another coordinate system.
+    """
+    bounds, pixel = asset_grid(path, grid.epsg)
+    with _opened(path) as dataset:
+        try:
+            source = dataset.read(1)
+        except RasterioError as error:
+            raise UnreadableAsset(f"{path} is damaged ({error}); fetch the product again") from None
+        transform = dataset.transform
+    own = grid.box_from_bounds(*bounds)
+    if pixel == grid.pixel and grid.bounds(own) == bounds:
+        out = np.zeros(box.shape, source.dtype)
+        common = own.intersection(box)
+        if not common.empty:
+            out[common.within(box)] = source[common.within(own)]
+        return Placed(out, "as delivered")
+    out = np.zeros(box.shape, np.float32 if kind == "reflectance" else source.dtype)
+    reproject(
+        source.astype(out.dtype),
+        out,
+        src_transform=transform,
+        src_crs=f"EPSG:{grid.epsg}",
+        dst_transform=grid.transform(box),
+        dst_crs=f"EPSG:{grid.epsg}",
+        src_nodata=0,
+        dst_nodata=0,
+        resampling=Resampling.bilinear if kind == "reflectance" else Resampling.nearest,
+    )
+    how = "bilinear over valid pixels" if kind == "reflectance" else "nearest"
+    return Placed(out, f"resampled once from {pixel:g} m to {grid.pixel:g} m, {how}")
+
+
+def _opened(path: str) -> rasterio.DatasetReader:
+    try:
+        return rasterio.open(path)
+    except RasterioError as error:
+        raise UnreadableAsset(f"{path} cannot be opened ({error}); fetch the product again") from None

@@ -1,0 +1,1 @@
+"""Trains the cloud classifier: `python -m precompute.clouds.train --data FOLDER`."""

@@ -1,0 +1,306 @@
+"""Turns a product into a scene of the store: grid, mask, correction, strips, Item."""
+
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from precompute.acquire.angles import Angles, read_angles
+from precompute.acquire.offset import Offset, decide_offset
+from precompute.acquire.products import Product
+from precompute.acquire.raster import asset_grid, read_on_grid
+from precompute.clouds.mask import Choice, mask_scene
+from precompute.clouds.model import BANDS as MODEL_BANDS
+from precompute.clouds.model import load_model
+from precompute.correct.factors import Factors, coarse_factors, nearest_detectors, pixel_factors
+from precompute.item import scene_item
+from terrazzo import PIXELS
+from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
+from terrazzo.cog import write_cog
+from terrazzo.edges import DEPTH, Strips, strip_medians, strip_table
+from terrazzo.errors import NotFound, Uncorrectable
+from terrazzo.grid import Grid, PixelBox
+from terrazzo.scene import CORRECTION, ITEM, MASK, STRIPS, Scene, read_scene, scene_from_item, scene_prefix
+from terrazzo.store import Store
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What all bands of a scene share while it is made."""
+
+    box: PixelBox
+    offset: Offset
+    angles: Angles | None
+    detector: NDArray[np.uint8]
+    classes: NDArray[np.uint8]
+    lineage: tuple[str, ...]
+
+
+def ingest(product: Product, store: Store, *, mask: Choice = "fused", brdf: str = "nadir") -> Scene:
+    """Makes the scene of a product, or returns the one that is there when nothing has changed.
+
+    Args:
+        mask: where the mask comes from, see `mask_scene`.
+        brdf: `nadir` or `off`.
+
+    Raises:
+        ProductError: the product cannot become a scene; the message tells why and what to do.
+    """
+    if product.level == "L1C":
+        raise Uncorrectable(
+            f"{product.id} is L1C: this release has no atmospheric correction table yet; use the L2A product"
+        )
+    needed = [product.asset(b) for b in dict.fromkeys((*store.config.bands, *MODEL_BANDS))]
+    extras = [
+        product.assets[a] for a in ("SCL", "CLDPRB", "DETFOO", "granule_metadata") if a in product.assets
+    ]
+    checksums = {Path(p).name: checksum(Path(p)) for p in (*needed, *extras)}
+    rev = _revision(product, checksums, store, mask, brdf)
+    prefix = scene_prefix(product.epsg, product.mgrs, product.id, rev)
+    try:
+        return read_scene(store, prefix)
+    except NotFound:
+        pass
+    folder = Path(tempfile.mkdtemp(dir=store.scratch()))
+    try:
+        return _make(product, store, prefix, rev, checksums, folder, mask, brdf)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file as the multihash that STAC's file extension wants.
+
+    Raises:
+        UnreadableAsset: the file is not there.
+    """
+    from terrazzo.errors import UnreadableAsset
+
+    try:
+        with path.open("rb") as file:
+            return "1220" + hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UnreadableAsset(f"{path}: {error.strerror}; fetch the product again") from None
+
+
+def _revision(product: Product, checksums: dict[str, str], store: Store, mask: str, brdf: str) -> str:
+    """12 hexadecimal digits over what determines the scene's pixels."""
+    text = json.dumps(
+        {
+            "product": product.id,
+            "sources": checksums,
+            "claims": dict(product.claims),
+            "baseline": product.baseline,
+            "grid": [store.config.pixel, store.config.mask_pixel, store.config.window, store.config.bands],
+            "mask": mask,
+            "brdf": brdf,
+            "model": load_model(product.level).sha256,
+            "pixels": PIXELS,
+        },
+        sort_keys=True,
+    )
+    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def _make(
+    product: Product,
+    store: Store,
+    prefix: str,
+    rev: str,
+    checksums: dict[str, str],
+    folder: Path,
+    mask: Choice,
+    brdf: str,
+) -> Scene:
+    grid = store.grid(product.epsg)
+    prepared, hot = _prepare(product, store, grid, mask)
+    clear = np.isin(prepared.classes, (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW))
+    medians, counts, factors = [], [], {}
+    for band in store.config.bands:
+        values, factor = _corrected(product, store, prepared, band, brdf)
+        if factor is not None:
+            factors[band] = factor
+        _write_band(folder, store, grid, prepared.box, band, values)
+        scale = stored_factor(band)
+        usable = _rescaled(clear, round(store.mask_factor / scale * 2), values.shape) & (values != NODATA)
+        rho = np.where(usable, values * np.float32(SCALE), np.nan).astype(np.float32)
+        median, count = strip_medians(rho, grid.window // scale, DEPTH // scale)
+        medians.append(median)
+        counts.append(count)
+    mask_grid = store.mask_grid(product.epsg)
+    write_cog(
+        folder / MASK,
+        prepared.classes,
+        mask_grid.transform(prepared.box.coarser(store.mask_factor)),
+        f"EPSG:{product.epsg}",
+        nodata=0,
+        overview="mode",
+        levels=mask_grid.window.bit_length() - 1,
+        tags={"CLASSES": ", ".join(f"{c.value} {c.name.lower()}" for c in MaskClass)},
+    )
+    strips = Strips(grid.window_range(prepared.box), np.stack(medians, -1), np.stack(counts, -1))
+    pq.write_table(strip_table(strips, store.config.bands), folder / STRIPS, compression="zstd")
+    _write_correction(folder, prepared, factors)
+    item = scene_item(
+        product,
+        grid=grid,
+        store=store,
+        box=prepared.box,
+        rev=rev,
+        classes=prepared.classes,
+        haze=hot,
+        offset=prepared.offset,
+        angles=prepared.angles,
+        lineage=(*prepared.lineage, _brdf_line(prepared.angles, brdf)),
+        parameters={"mask": mask, "brdf": brdf, "model": load_model(product.level).sha256},
+        folder=folder,
+        sources=checksums,
+    )
+    for path in sorted(folder.iterdir()):
+        store.publish_file(path, f"{prefix}/{path.name}")
+    store.write_json(f"{prefix}/{ITEM}", item)
+    return scene_from_item(item, prefix)
+
+
+def _prepare(product: Product, store: Store, grid: Grid, mask: Choice) -> tuple[Prepared, float]:
+    bounds, _ = asset_grid(product.asset("B02"), product.epsg)
+    box = grid.pad(grid.box_from_bounds(*bounds))
+    mask_grid = store.mask_grid(product.epsg)
+    mask_box = box.coarser(store.mask_factor)
+    red = read_on_grid(product.asset("B04"), grid, box, "reflectance")
+    offset = decide_offset(
+        np.rint(red.array).astype(np.uint16),
+        xml_offset=None,
+        claims=product.claims,
+        baseline=product.baseline,
+    )
+    spectra = []
+    for band in MODEL_BANDS:
+        counts = read_on_grid(product.asset(band), grid, box, "reflectance").array.astype(np.float32)
+        rho = np.where(counts > 0, (counts + offset.value) * np.float32(SCALE), np.nan)
+        spectra.append(_mean_of_valid(rho, store.mask_factor))
+    reflectance = np.stack(spectra).astype(np.float32)
+    extra: dict[str, Any] = {}
+    for name, argument in (("SCL", "scl"), ("CLDPRB", "cloud_probability")):
+        if name in product.assets:
+            extra[argument] = read_on_grid(product.asset(name), mask_grid, mask_box, "classes").array
+    angles, lines = None, [f"B04 {red.lineage}"]
+    if "granule_metadata" in product.assets:
+        angles = read_angles(Path(product.asset("granule_metadata")))
+    else:
+        lines.append("no angle grids in the product: view angles not corrected, sun from the Item or 45°")
+    zenith, azimuth = angles.mean_sun if angles else _sun_of_item(product)
+    made = mask_scene(
+        reflectance,
+        MODEL_BANDS,
+        level=product.level,
+        pixel=mask_grid.pixel,
+        sun_zenith=zenith,
+        sun_azimuth=azimuth,
+        choice=mask,
+        **extra,
+    )
+    footprint = None
+    if "DETFOO" in product.assets:
+        footprint = read_on_grid(product.asset("DETFOO"), mask_grid, mask_box, "classes").array.astype(
+            np.uint8
+        )
+    detector = (
+        nearest_detectors(footprint, angles, mask_box.shape) if angles else np.zeros(mask_box.shape, np.uint8)
+    )
+    land = made.classes == MaskClass.LAND
+    hot = reflectance[0] - 0.5 * reflectance[2]
+    haze = float(hot[land].mean()) if land.any() else float("nan")
+    return Prepared(box, offset, angles, detector, made.classes, tuple(lines)), haze
+
+
+def _corrected(
+    product: Product, store: Store, prepared: Prepared, band: str, brdf: str
+) -> tuple[NDArray[np.int16], Factors | None]:
+    """A band's int16 reflectance on its stored grid, view angles taken out over land."""
+    grid = store.band_grid(product.epsg, band)
+    scale = stored_factor(band)
+    box = prepared.box.coarser(scale)
+    counts = read_on_grid(product.asset(band), grid, box, "reflectance").array
+    valid = counts > 0
+    rho = counts.astype(np.float32) + np.float32(prepared.offset.value)
+    factors = coarse_factors(prepared.angles, band) if brdf == "nadir" and prepared.angles else None
+    if factors is not None:
+        ratio = round(store.mask_factor / scale * 2)
+        land = _rescaled(prepared.classes == MaskClass.LAND, ratio, rho.shape)
+        field = pixel_factors(factors, _rescaled(prepared.detector, ratio, rho.shape), grid, box)
+        rho[land] *= field[land]
+    return np.where(valid, np.clip(np.rint(rho), -32767, 32767), NODATA).astype(np.int16), factors
+
+
+def _rescaled(array: NDArray[Any], doubled_ratio: int, shape: tuple[int, int]) -> NDArray[Any]:
+    """Repeats (ratio 2), keeps (1) or takes every other pixel of (1/2) a mask-grid array; the ratio comes doubled."""
+    if doubled_ratio == 4:
+        return array.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
+    return array[::2, ::2] if doubled_ratio == 1 else array
+
+
+def _mean_of_valid(rho: NDArray[np.floating], factor: int) -> NDArray[np.floating]:
+    if factor == 1:
+        return rho
+    h, w = rho.shape
+    blocks = rho.reshape(h // factor, factor, w // factor, factor)
+    valid = np.isfinite(blocks).all(axis=(1, 3))
+    mean: NDArray[np.floating] = np.where(valid, blocks.mean(axis=(1, 3)), np.nan)
+    return mean
+
+
+def _write_band(
+    folder: Path, store: Store, grid: Grid, box: PixelBox, band: str, values: NDArray[np.int16]
+) -> None:
+    factor = stored_factor(band)
+    stored = grid.scaled(factor)
+    write_cog(
+        folder / f"{band}.tif",
+        values,
+        stored.transform(box.coarser(factor)),
+        f"EPSG:{grid.epsg}",
+        nodata=NODATA,
+        overview="average",
+        levels=stored.window.bit_length() - 1,
+        scale=SCALE,
+        description=band,
+    )
+
+
+def _write_correction(folder: Path, prepared: Prepared, factors: dict[str, Factors]) -> None:
+    arrays: dict[str, Any] = {"offset": np.int32(prepared.offset.value), "detector": prepared.detector}
+    for band, f in factors.items():
+        arrays[f"{band}_factor"] = f.values
+        arrays[f"{band}_detectors"] = f.detectors
+        arrays["nodes"] = np.array([f.left, f.top, f.step])
+    np.savez_compressed(folder / CORRECTION, **arrays)
+
+
+def _brdf_line(angles: Angles | None, brdf: str) -> str:
+    if brdf == "off":
+        return "view angles not corrected (--brdf off)"
+    if angles is None:
+        return "view angles not corrected: the product has no angle grids"
+    return "view angles corrected to nadir over land, c-factor"
+
+
+def _sun_of_item(product: Product) -> tuple[float, float]:
+    properties = json.loads(Path(product.item).read_text())["properties"]
+    return (
+        90 - float(properties.get("view:sun_elevation", 45.0)),
+        float(properties.get("view:sun_azimuth", 180.0)),
+    )
+
+
+def now() -> str:
+    """This moment as STAC writes it."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

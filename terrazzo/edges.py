@@ -1,0 +1,141 @@
+"""Edge strips of windows: their medians, as arrays, as tables, and as the edge dict.
+
+A strip is `DEPTH` pixels deep along a window's northern, eastern, southern or western edge and split in two
+segments, from west to east or from north to south.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from terrazzo.grid import PixelBox, Window
+
+EDGES = ("N", "E", "S", "W")
+SEGMENTS = 2
+DEPTH = 8
+"""Depth of a strip in pixels of the zone grid."""
+
+
+@dataclass(frozen=True)
+class Strips:
+    """Statistics of the strips of a rectangle of windows.
+
+    Attributes:
+        windows: box of window indices.
+        median: (wy, wx, edge, segment, band) float32, NaN where no pixel counts.
+        count: (wy, wx, edge, segment, band) int32 pixels that count.
+    """
+
+    windows: PixelBox
+    median: NDArray[np.float32]
+    count: NDArray[np.int32]
+
+
+def strip_medians(
+    values: NDArray[np.float32], window: int, depth: int
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Medians and counts of all strips of an array of whole windows.
+
+    Args:
+        values: (row, col) float32, NaN where a pixel does not count; sides are multiples of `window`.
+        window: window side in pixels of this array, even.
+        depth: strip depth in pixels of this array.
+
+    Returns:
+        median (wy, wx, edge, segment) float32 and count int32, edges in the order of `EDGES`.
+    """
+    ny, nx = values.shape[0] // window, values.shape[1] // window
+    blocks = values.reshape(ny, window, nx, window).transpose(0, 2, 1, 3)
+    half = window // 2
+    strips = []
+    for edge in EDGES:
+        for start in (0, half):
+            along = slice(start, start + half)
+            cut = {
+                "N": blocks[:, :, :depth, along],
+                "E": blocks[:, :, along, -depth:],
+                "S": blocks[:, :, -depth:, along],
+                "W": blocks[:, :, along, :depth],
+            }[edge]
+            strips.append(cut.reshape(ny, nx, -1))
+    # Sorting puts NaN last, so the median lies at half the count: numpy's nanmedian is far slower.
+    ordered = np.sort(np.stack(strips, axis=2), axis=-1)
+    count = np.isfinite(ordered).sum(axis=-1)
+    low, high = np.maximum(count - 1, 0) // 2, count // 2
+    take = np.take_along_axis
+    pair = [
+        take(ordered, np.minimum(i, ordered.shape[-1] - 1)[..., None], axis=-1)[..., 0] for i in (low, high)
+    ]
+    median = np.where(count > 0, (pair[0] + pair[1]) / 2, np.nan).astype(np.float32)
+    shape = (ny, nx, len(EDGES), SEGMENTS)
+    return median.reshape(shape), count.reshape(shape).astype(np.int32)
+
+
+def strip_table(strips: Strips, bands: tuple[str, ...], names: tuple[str, str] = ("m", "n")) -> pa.Table:
+    """Rows wy, wx, edge, segment, band, median and count of every strip that has pixels."""
+    where = np.nonzero(strips.count)
+    wy, wx, edge, segment, band = where
+    return pa.table(
+        {
+            "wy": pa.array(wy + strips.windows.row0, pa.int32()),
+            "wx": pa.array(wx + strips.windows.col0, pa.int32()),
+            "edge": pa.array(np.array(EDGES)[edge]).dictionary_encode(),
+            "segment": pa.array(segment, pa.int8()),
+            "band": pa.array(np.array(bands)[band]).dictionary_encode(),
+            names[0]: pa.array(strips.median[where], pa.float32()),
+            names[1]: pa.array(strips.count[where], pa.int32()),
+        }
+    )
+
+
+def strips_from_table(
+    table: pa.Table, windows: PixelBox, bands: tuple[str, ...], names: tuple[str, str] = ("m", "n")
+) -> Strips:
+    """The strips of a table on a rectangle of windows; rows of other windows or bands are left out."""
+    shape = (windows.height, windows.width, len(EDGES), SEGMENTS, len(bands))
+    median, count = np.full(shape, np.nan, np.float32), np.zeros(shape, np.int32)
+    columns = {n: table.column(n).to_numpy() for n in ("wy", "wx", "segment", *names)}
+    edge = _codes(table.column("edge"), EDGES)
+    band = _codes(table.column("band"), bands)
+    wy, wx = columns["wy"] - windows.row0, columns["wx"] - windows.col0
+    inside = (wy >= 0) & (wy < shape[0]) & (wx >= 0) & (wx < shape[1]) & (band >= 0)
+    at = tuple(v[inside] for v in (wy, wx, edge, columns["segment"], band))
+    median[at], count[at] = columns[names[0]][inside], columns[names[1]][inside]
+    return Strips(windows, median, count)
+
+
+def _codes(column: pa.ChunkedArray, order: tuple[str, ...]) -> NDArray[np.int64]:
+    values = np.asarray(column.to_pylist())
+    codes = np.full(len(values), -1)
+    for number, name in enumerate(order):
+        codes[values == name] = number
+    return codes
+
+
+class EdgeDict(Mapping[str, Mapping[Window, Mapping[str, Mapping[str, float]]]]):
+    """`edges[scene][window]["N"|"E"|"S"|"W"][band]`: the median of a window's edge, over both segments."""
+
+    def __init__(self, strips: Mapping[str, Strips], bands: tuple[str, ...]) -> None:
+        self._strips, self._bands = strips, bands
+
+    def __getitem__(self, scene: str) -> Mapping[Window, Mapping[str, Mapping[str, float]]]:
+        strips = self._strips[scene]
+        total = strips.count.sum(axis=3)
+        mean = np.where(strips.count > 0, strips.median, 0) * strips.count
+        edges = mean.sum(axis=3) / np.maximum(total, 1)
+        return {
+            Window(int(y) + strips.windows.row0, int(x) + strips.windows.col0): {
+                e: {b: float(edges[y, x, i, k]) for k, b in enumerate(self._bands) if total[y, x, i, k]}
+                for i, e in enumerate(EDGES)
+            }
+            for y, x in zip(*np.nonzero(total.any(axis=(2, 3))), strict=True)
+        }
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._strips)
+
+    def __len__(self) -> int:
+        return len(self._strips)
