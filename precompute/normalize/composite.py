@@ -1,0 +1,144 @@
+"""The reference that scenes are compared with, and what the comparison shows to be cloud or shadow."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+HAZE_SCALE = 0.012
+"""Excess of HOT in reflectance at which a pixel counts half."""
+HOT_SMOOTH, HOT_PIXEL = 0.010, 0.020
+"""Excess of HOT over the reference, smoothed by one pixel and of a single pixel, that is cloud."""
+SHADOW_RATIO, SHADOW_LEAST = 0.78, 0.10
+"""A pixel with less than this share of the reference's near infrared, where that is at least the second."""
+SAME_BLUE = 0.02
+"""Blue reflectance within which dates agree that a bright surface is not a cloud."""
+
+
+class Stack(NamedTuple):
+    """What a place's scenes show.
+
+    Attributes:
+        blue, red, nir: (scene, row, col) float32 reflectance, NaN without data.
+        clear: (scene, row, col) whether the mask calls the pixel clear.
+        weight: (scene, row, col) float32 distance weight, 0–1.
+        date: (scene,) index of the scene's datatake.
+    """
+
+    blue: NDArray[np.float32]
+    red: NDArray[np.float32]
+    nir: NDArray[np.float32]
+    clear: NDArray[np.bool_]
+    weight: NDArray[np.float32]
+    date: NDArray[np.int64]
+
+
+def hot(blue: NDArray[np.float32], red: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Haze-optimized transform B02 − 0.5·B04 (after Zhang et al. 2002)."""
+    return np.asarray(blue - np.float32(0.5) * red, np.float32)
+
+
+def haze_weight(excess: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weight 0–1 of a pixel whose HOT lies above the reference's by `excess`."""
+    e = np.maximum(excess, 0) / HAZE_SCALE
+    return np.asarray(np.maximum(1 / (1 + e**2), 0.02), np.float32)
+
+
+def steady(stack: Stack) -> NDArray[np.bool_]:
+    """(scene, row, col) pixels flagged in every date that agree in blue with the darkest: not cloud but surface."""
+    valid = np.isfinite(stack.blue)
+    never = ~stack.clear.any(axis=0) & valid.any(axis=0)
+    blue = np.where(valid, stack.blue, np.inf)
+    agree = blue - blue.min(axis=0) < SAME_BLUE
+    dates = np.stack([agree[stack.date == d].any(axis=0) for d in np.unique(stack.date)]).sum(axis=0)
+    seen = np.stack([valid[stack.date == d].any(axis=0) for d in np.unique(stack.date)]).sum(axis=0)
+    return np.asarray(agree & never & (dates >= 3) & (2 * dates >= seen))
+
+
+def by_date(
+    values: NDArray[np.float32], weight: NDArray[np.float32], date: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """(date, row, col): one observation a datatake, its tiles feathered by weight; NaN where none counts."""
+    out = []
+    for d in np.unique(date):
+        here = date == d
+        w = np.where(np.isfinite(values[here]), weight[here], 0)
+        total = w.sum(axis=0)
+        mean = (np.where(w > 0, values[here], 0) * w).sum(axis=0) / np.where(total > 0, total, 1)
+        out.append(np.where(total > 0, mean, np.nan))
+    return np.stack(out).astype(np.float32)
+
+
+def weighted_median(values: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Weighted median over the first axis, interpolated so that it moves continuously with the weights.
+
+    Each value sits at the middle of its weight on the cumulative axis; the median is read at one half by
+    linear interpolation. NaN values and zero weights do not count; NaN where nothing counts.
+    """
+    w = np.where(np.isfinite(values), weight, 0).astype(np.float32)
+    v = np.where(w > 0, values, np.inf)
+    order = np.argsort(v, axis=0)
+    v, w = np.take_along_axis(v, order, 0), np.take_along_axis(w, order, 0)
+    total = w.sum(axis=0)
+    middle = np.cumsum(w, axis=0) - w / 2
+    middle = np.where(w > 0, middle, np.inf)
+    half = total / 2
+    n = len(v)
+    upper = (middle < half).sum(axis=0)
+    count = (w > 0).sum(axis=0)
+    hi = np.clip(upper, 0, np.maximum(count - 1, 0))[None]
+    lo = np.clip(upper - 1, 0, n - 1)[None]
+    take = np.take_along_axis
+    v_hi, v_lo = take(v, hi, 0)[0], take(v, lo, 0)[0]
+    m_hi, m_lo = take(middle, hi, 0)[0], take(middle, lo, 0)[0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        t = np.where(m_hi > m_lo, np.clip((half - m_lo) / (m_hi - m_lo), 0, 1), 0)
+        out = v_lo + t * (v_hi - v_lo)
+    out = np.where(t == 0, v_lo, out)
+    return np.where(total > 0, out, np.nan).astype(np.float32)
+
+
+def lower_quartile(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Lower quartile over the first axis of what is not NaN, the nearest value; NaN where nothing is."""
+    ordered = np.sort(values, axis=0)
+    count = np.isfinite(ordered).sum(axis=0)
+    at = (np.maximum(count - 1, 0) // 4)[None]
+    return np.asarray(np.take_along_axis(ordered, at, 0)[0], np.float32)
+
+
+def date_weights(stack: Stack) -> NDArray[np.float32]:
+    """(date, row, col) haze weights of a stack's datatakes against the clearest quarter of them."""
+    usable = np.where(stack.clear, np.maximum(stack.weight, 1e-3), 0).astype(np.float32)
+    observed = by_date(hot(stack.blue, stack.red), usable, stack.date)
+    smooth = np.stack([smoothed(o) for o in observed])
+    weight = haze_weight(smooth - lower_quartile(smooth))
+    return np.where(np.isfinite(observed), weight, 0).astype(np.float32)
+
+
+def smoothed(values: NDArray[np.float32], sigma: float = 1.0) -> NDArray[np.float32]:
+    """Gaussian mean of the valid pixels; NaN where the pixel itself is."""
+    valid = np.isfinite(values)
+    inside = ndimage.gaussian_filter(valid.astype(np.float32), sigma)
+    total = ndimage.gaussian_filter(np.where(valid, values, 0), sigma)
+    return np.where(valid, total / np.maximum(inside, 1e-6), np.nan).astype(np.float32)
+
+
+def outliers(
+    blue: NDArray[np.float32],
+    red: NDArray[np.float32],
+    nir: NDArray[np.float32],
+    reference: NDArray[np.float32],
+) -> NDArray[np.bool_]:
+    """Pixels of a scene that its mask called clear and the reference shows to be cloud or shadow.
+
+    Args:
+        reference: (3, row, col) blue, red and nir of the reference, NaN where there is none.
+    """
+    r_blue, r_red, r_nir = reference
+    excess = hot(blue, red) - hot(r_blue, r_red)
+    with np.errstate(invalid="ignore"):
+        cloud = (smoothed(excess) > HOT_SMOOTH) & (excess > HOT_SMOOTH / 2) | (excess > HOT_PIXEL)
+        shadow = (nir < SHADOW_RATIO * r_nir) & (blue <= r_blue) & (r_nir > SHADOW_LEAST)
+    found = ndimage.binary_opening(cloud | shadow, np.ones((2, 2)))
+    return np.asarray(ndimage.binary_dilation(found, np.ones((3, 3))) & np.isfinite(blue))

@@ -1,0 +1,219 @@
+"""Solves gains and offsets on window corners from strips of many scenes.
+
+Pass A finds, jointly for all scenes, log gains h that make the same strip look alike in every scene; what
+they agree on is the consensus. Pass B fits each scene to that consensus by a gain and an offset. Both are
+regularized least squares with Huber's weights, iterated (IRLS); A by conjugate gradients without forming the
+normal matrix, B one small sparse system a scene.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse.linalg import LinearOperator, cg, spsolve
+
+from terrazzo.edges import EDGES, SEGMENTS
+
+FLOOR = 0.01
+"""Reflectance added before logarithms: keeps dark water from ruling the fit."""
+NOISE = 0.02
+"""Standard deviation of a strip's log difference."""
+GRADIENT = 0.012
+"""Standard deviation of the change of log gain from one window corner to the next."""
+LOOSE, TIGHT = 0.25, 0.02
+"""Standard deviation of the log gain of a wholly hazy and of a clear scene, visible bands."""
+STEADY = 0.05
+"""The same for near and shortwave infrared, which haze hardly reaches."""
+GAIN_PRIOR, GAIN_SMOOTH, OFFSET_SMOOTH = 0.05, 0.03, 0.1
+"""Pass B: standard deviation of the gain about 1, and changes of gain and of offset (times the mean
+reflectance) over `SMOOTH_LENGTH`."""
+SMOOTH_LENGTH = 7700.0
+HUBER = 1.345
+ROUNDS = 5
+VISIBLE = ("B01", "B02", "B03", "B04")
+
+
+@dataclass(frozen=True)
+class Observations:
+    """The strips of one band in which scenes can be compared.
+
+    Attributes:
+        scene: (obs,) row of the scene.
+        strip: (obs,) number of the strip.
+        corners: (obs, 4) corner of the scene's grid, hats: (obs, 4) their weights, sum 1.
+        m: (obs,) median of the scene, r: (obs,) that of the reference on the same pixels.
+        weight: (obs,) 0–1.
+    """
+
+    scene: NDArray[np.int64]
+    strip: NDArray[np.int64]
+    corners: NDArray[np.int64]
+    hats: NDArray[np.float64]
+    m: NDArray[np.float64]
+    r: NDArray[np.float64]
+    weight: NDArray[np.float64]
+
+
+def strip_hats(window: int, depth: int) -> NDArray[np.float64]:
+    """(edge, segment, 4) bilinear weights of a window's corners NW, NE, SW, SE at the middle of its strips."""
+    out = np.empty((len(EDGES), SEGMENTS, 4))
+    inner = depth / 2 / window
+    for e, name in enumerate(EDGES):
+        for s in range(SEGMENTS):
+            along = (s + 0.5) / SEGMENTS
+            y, x = {
+                "N": (inner, along),
+                "E": (along, 1 - inner),
+                "S": (1 - inner, along),
+                "W": (along, inner),
+            }[name]
+            out[e, s] = [(1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x]
+    return out
+
+
+def prior_width(clarity: NDArray[np.float64], band: str) -> NDArray[np.float64]:
+    """(scene,) standard deviation of the log gain: clear scenes anchor the consensus, hazy ones may move.
+
+    Args:
+        clarity: (scene,) mean haze weight over the scene's clear pixels, 0–1.
+    """
+    if band not in VISIBLE:
+        return np.full(clarity.shape, STEADY)
+    t = np.clip((clarity - 0.4) / 0.5, 0, 1)
+    return np.asarray(LOOSE * (TIGHT / LOOSE) ** t)
+
+
+def neighbours(ny: int, nx: int) -> NDArray[np.int64]:
+    """(pair, 2) numbers of corners next to each other on a grid of ny × nx corners."""
+    n = np.arange(ny * nx).reshape(ny, nx)
+    across = np.stack([n[:, :-1].ravel(), n[:, 1:].ravel()], axis=1)
+    down = np.stack([n[:-1].ravel(), n[1:].ravel()], axis=1)
+    return np.concatenate([across, down])
+
+
+def solve_joint(
+    obs: Observations,
+    *,
+    scenes: int,
+    shape: tuple[int, int],
+    prior: NDArray[np.float64],
+    free: NDArray[np.bool_],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Pass A: log gains of all scenes, and the consensus of every strip.
+
+    Args:
+        shape: (ny, nx) corners of the common grid all scenes refer to.
+        prior: (scene,) standard deviation of the log gain about 0.
+        free: (scene,) False keeps a scene's log gain at 0.
+
+    Returns:
+        h (scene, ny, nx), U (strip,): consensus log ratio to the reference.
+    """
+    corners = shape[0] * shape[1]
+    n = len(obs.m)
+    columns = (obs.scene[:, None] * corners + obs.corners).ravel()
+    design = sparse.csr_array(
+        (obs.hats.ravel() * free[np.repeat(obs.scene, 4)], (np.repeat(np.arange(n), 4), columns)),
+        shape=(n, scenes * corners),
+    )
+    transposed = design.T.tocsr()
+    y = np.log(np.maximum(obs.m, 1e-4 - FLOOR) + FLOOR) - np.log(np.maximum(obs.r, 1e-4 - FLOOR) + FLOOR)
+    strips = int(obs.strip.max()) + 1
+    pairs = neighbours(*shape)
+    a, b = (np.arange(scenes)[:, None] * corners + pairs[:, i] for i in (0, 1))
+    a, b = a.ravel(), b.ravel()
+    shrink = np.repeat(1 / prior**2, corners)
+    degree = np.bincount(np.concatenate([a, b]), minlength=scenes * corners) / GRADIENT**2
+    h = np.zeros(scenes * corners)
+    u = np.zeros(strips)
+    weight = obs.weight / NOISE**2
+    for _ in range(ROUNDS):
+        fit = y + design @ h
+        u = _mean(fit, weight, obs.strip, strips)
+        residual = np.abs(fit - u[obs.strip]) / NOISE
+        weight = obs.weight / NOISE**2 * np.minimum(1, HUBER / np.maximum(residual, 1e-9))
+        total = np.bincount(obs.strip, weight, strips)
+
+        def centred(
+            v: NDArray[np.float64], w: NDArray[np.float64], t: NDArray[np.float64]
+        ) -> NDArray[np.float64]:
+            mean = np.bincount(obs.strip, w * v, strips) / np.where(t > 0, t, 1)
+            return w * (v - mean[obs.strip])
+
+        def normal(
+            x: NDArray[np.float64], w: NDArray[np.float64] = weight, t: NDArray[np.float64] = total
+        ) -> NDArray[np.float64]:
+            out = transposed @ centred(design @ x, w, t) + shrink * x
+            difference = (x[a] - x[b]) / GRADIENT**2
+            np.add.at(out, a, difference)
+            np.subtract.at(out, b, difference)
+            return np.asarray(out)
+
+        diagonal = transposed.power(2) @ weight + shrink + degree
+        operator = LinearOperator((h.size, h.size), matvec=normal)
+        jacobi = LinearOperator((h.size, h.size), matvec=lambda x, d=diagonal: x / d)
+        h, _ = cg(operator, -(transposed @ centred(y, weight, total)), x0=h, rtol=1e-6, maxiter=600, M=jacobi)
+    u = _mean(y + design @ h, weight, obs.strip, strips)
+    return h.reshape(scenes, *shape), u
+
+
+def _mean(
+    v: NDArray[np.float64], w: NDArray[np.float64], strip: NDArray[np.int64], strips: int
+) -> NDArray[np.float64]:
+    total = np.bincount(strip, w, strips)
+    return np.asarray(np.bincount(strip, w * v, strips) / np.where(total > 0, total, 1))
+
+
+def target(r: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The consensus reflectance of strips whose reference is r and whose log ratio to it is u."""
+    return np.asarray((r + FLOOR) * np.exp(u) - FLOOR)
+
+
+def solve_scene(
+    m: NDArray[np.float64],
+    goal: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    corners: NDArray[np.int64],
+    hats: NDArray[np.float64],
+    *,
+    shape: tuple[int, int],
+    spacing: float,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Pass B: gain and offset of one scene and band on corners.
+
+    Args:
+        m, goal, weight: (obs,) the scene's median, the consensus, its weight 0–1.
+        spacing: distance of corners in metres.
+
+    Returns:
+        gain (ny, nx), offset (ny, nx) in reflectance, weighted RMS residual in reflectance.
+    """
+    size = shape[0] * shape[1]
+    if not len(m):
+        return np.ones(shape), np.zeros(shape), float("nan")
+    n = len(m)
+    rows = np.repeat(np.arange(n), 4)
+    hat = sparse.csr_array((hats.ravel(), (rows, corners.ravel())), shape=(n, size))
+    design = sparse.hstack([sparse.diags_array(m) @ hat, hat]).tocsr()
+    mean = max(float(np.average(goal, weights=weight)), 0.005)
+    pairs = neighbours(*shape)
+    index = np.repeat(np.arange(len(pairs)), 2)
+    sign = np.tile([1.0, -1.0], len(pairs))
+    gradient = sparse.csr_array((sign, (index, pairs.ravel())), shape=(len(pairs), size))
+    laplace = gradient.T @ gradient
+    length = np.sqrt(spacing / SMOOTH_LENGTH)
+    one, zero = np.ones(size), np.zeros(size)
+    gain_scale, offset_scale = 1 / (GAIN_SMOOTH * length) ** 2, 1 / (OFFSET_SMOOTH * mean * length) ** 2
+    ridge = np.concatenate([one / GAIN_PRIOR**2, one / mean**2])
+    prior = sparse.block_diag([laplace * gain_scale, laplace * offset_scale]) + sparse.diags_array(ridge)
+    start = np.concatenate([one, zero])
+    x, sd = start, NOISE * (np.maximum(goal, 0) + FLOOR)
+    w = weight / sd**2
+    for _ in range(ROUNDS):
+        normal = (design.T @ sparse.diags_array(w) @ design + prior).tocsc()
+        x = spsolve(normal, design.T @ (w * goal) + ridge * start)
+        residual = np.abs(design @ x - goal)
+        w = weight / sd**2 * np.minimum(1, HUBER / np.maximum(residual / sd, 1e-9))
+    rms = float(np.sqrt(np.average((design @ x - goal) ** 2, weights=weight)))
+    return x[:size].reshape(shape), x[size:].reshape(shape), rms
