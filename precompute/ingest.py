@@ -20,11 +20,12 @@ from precompute.acquire.raster import asset_grid, read_on_grid
 from precompute.clouds.mask import Choice, mask_scene
 from precompute.clouds.model import BANDS as MODEL_BANDS
 from precompute.clouds.model import load_model
-from precompute.correct.factors import Factors, coarse_factors, nearest_detectors, pixel_factors
+from precompute.correct.factors import coarse_factors, nearest_detectors
 from precompute.item import scene_item
 from terrazzo import PIXELS
 from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
 from terrazzo.cog import write_cog
+from terrazzo.correction import Factors, pixel_factors
 from terrazzo.edges import DEPTH, Strips, strip_medians, strip_table
 from terrazzo.errors import NotFound, Uncorrectable
 from terrazzo.grid import Grid, PixelBox

@@ -10,7 +10,9 @@ BLOCK = 8
 """Side of the blocks whose means are compared: pixels are biased by sub-pixel shifts, blocks hardly."""
 
 
-def block_means(rho: NDArray[np.float32], usable: NDArray[np.bool_], least: float = 0.75) -> NDArray[np.float32]:
+def block_means(
+    rho: NDArray[np.float32], usable: NDArray[np.bool_], least: float = 0.75
+) -> NDArray[np.float32]:
     """(row / 8, col / 8) means of usable pixels; NaN where fewer than `least` of a block are.
 
     Args:

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from cogeo_mosaic.mosaic import MosaicJSON
-from numpy.typing import NDArray
 
 from precompute.collection import collection, scenes_table
+from precompute.normalize.stage import Normalized
 from terrazzo import PIXELS, __version__
 from terrazzo.cells import digest, to_table
 from terrazzo.config import MosaicConfig, Period, config_key
 from terrazzo.errors import NotFound, StoreError
-from terrazzo.grid import Bounds, PixelBox, Window
+from terrazzo.grid import Bounds, Window
 from terrazzo.scene import Scene, read_item
 from terrazzo.store import Store
 from terrazzo.version import (
@@ -33,38 +33,12 @@ from terrazzo.version import (
 
 
 @dataclass(frozen=True)
-class TileGains:
-    """Gain corners of one MGRS tile.
-
-    Attributes:
-        windows: box of window indices whose corners these are.
-        scene_ids: scene of each row.
-        corners: (scene, 2, band, ny + 1, nx + 1) int16: gain · 2¹⁴, offset · 1e5.
-        about: grid, reference, residuals, for the JSON beside the array.
-    """
-
-    windows: PixelBox
-    scene_ids: tuple[str, ...]
-    corners: NDArray[np.int16]
-    about: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
 class PeriodContent:
-    """What a version holds of one period.
-
-    Attributes:
-        weights: key and content hash of each scene's weight raster, by scene id.
-        haze: mean haze weight over the scene's clear pixels, by scene id.
-        gains: by MGRS tile; empty when published without normalization.
-    """
+    """A period of a version: its scenes and their normalization."""
 
     period: Period
     scenes: tuple[Scene, ...]
-    ref_id: str
-    weights: Mapping[str, tuple[str, str]]
-    haze: Mapping[str, float]
-    gains: Mapping[str, TileGains]
+    normalized: Normalized
 
 
 def publish(
@@ -78,8 +52,8 @@ def publish(
     if not any(c.scenes for c in contents):
         raise StoreError(f"mosaic {config.id}: no scene to publish")
     bands = tuple(config.bands or store.config.bands)
-    normalized = all(c.gains for c in contents if c.scenes)
-    ordered = {c.period.name: total_order(c.scenes, c.period, c.haze) for c in contents}
+    normalized = all(c.normalized.gains for c in contents if c.scenes)
+    ordered = {c.period.name: total_order(c.scenes, c.period, c.normalized.haze) for c in contents}
     cells = {
         (c.period.name, epsg): _cells(store, c, [s for s in ordered[c.period.name] if s.epsg == epsg])
         for c in contents
@@ -101,9 +75,10 @@ def publish(
                 "start": c.period.start.isoformat(),
                 "end": c.period.end.isoformat(),
                 "members": list(c.period.members),
-                "reference": c.ref_id,
+                "reference": c.normalized.ref_id,
                 "scenes": [
-                    {"id": s.id, "rev": s.rev, "weight": c.weights[s.id][1]} for s in ordered[c.period.name]
+                    {"id": s.id, "rev": s.rev, "weight": c.normalized.weights[s.id][1]}
+                    for s in ordered[c.period.name]
                 ],
             }
             for c in contents
@@ -134,7 +109,7 @@ def _write(
     columns: dict[str, list[Any]] = defaultdict(list)
     for c in contents:
         ordinal = _ordinals(c, ordered[c.period.name])
-        for mgrs, tile in c.gains.items():
+        for mgrs, tile in c.normalized.gains.items():
             key = gains_key(config.id, name, c.period.name, mgrs)
             buffer = io.BytesIO()
             np.save(buffer, tile.corners, allow_pickle=False)
@@ -144,7 +119,7 @@ def _write(
                 {
                     "windows": list(tile.windows),
                     "scenes": list(tile.scene_ids),
-                    "reference": c.ref_id,
+                    "reference": c.normalized.ref_id,
                     **tile.about,
                 },
             )
@@ -154,8 +129,8 @@ def _write(
             columns["terrazzo:period"].append(c.period.name)
             columns["terrazzo:rank"].append(rank)
             columns["terrazzo:ordinal"].append(ordinal[scene.id])
-            columns["terrazzo:weight"].append(c.weights[scene.id][0])
-            columns["terrazzo:haze_weight"].append(float(c.haze.get(scene.id, 0.0)))
+            columns["terrazzo:weight"].append(c.normalized.weights[scene.id][0])
+            columns["terrazzo:haze_weight"].append(float(c.normalized.haze.get(scene.id, 0.0)))
     store.write_bytes(version_key(config.id, name, "scenes.parquet"), scenes_table(rows, columns))
     buffer = io.BytesIO()
     pq.write_table(to_table(cells), buffer, compression="zstd")
@@ -188,9 +163,9 @@ def mosaic_json(store: Store, mosaic_id: str, items: Sequence[Mapping[str, Any]]
 
 
 def _ordinals(content: PeriodContent, scenes: Sequence[Scene]) -> dict[str, int]:
-    if not content.gains:
+    if not content.normalized.gains:
         return {s.id: -1 for s in scenes}
-    rows = {i: n for tile in content.gains.values() for n, i in enumerate(tile.scene_ids)}
+    rows = {i: n for tile in content.normalized.gains.values() for n, i in enumerate(tile.scene_ids)}
     return {s.id: rows[s.id] for s in scenes}
 
 
@@ -198,9 +173,9 @@ def _cells(store: Store, content: PeriodContent, scenes: Sequence[Scene]) -> dic
     """Hash of every window a zone's scenes cover: scenes in order, weights, the four gain corners, PIXELS."""
     parts: dict[Window, list[bytes]] = defaultdict(list)
     for scene in scenes:
-        tile = content.gains.get(scene.mgrs)
+        tile = content.normalized.gains.get(scene.mgrs)
         corners = tile.corners[tile.scene_ids.index(scene.id)] if tile else None
-        identity = f"{scene.id}/{scene.rev}/{content.weights[scene.id][1]}".encode()
+        identity = f"{scene.id}/{scene.rev}/{content.normalized.weights[scene.id][1]}".encode()
         for w in store.grid(scene.epsg).windows(scene.box):
             gains = b""
             if tile is not None and corners is not None:

@@ -1,0 +1,132 @@
+"""`terrazzo precompute`: products in, a published version out."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from precompute import executor, sample
+from precompute.pipeline import SCENE_STEPS, SOLVE_STEPS, Options, Run, run
+from terrazzo.bands import BANDS, DEFAULT_BANDS
+from terrazzo.store import CONFIG_KEY, Store, StoreConfig, create_store, local_root
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option(
+    "--store",
+    "url",
+    required=True,
+    metavar="STORE",
+    help="folder, s3://, gs:// or az:// address; made when it is not there",
+)
+@click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic")
+@click.option(
+    "--only",
+    type=click.Choice([*SCENE_STEPS, *SOLVE_STEPS, "publish"]),
+    help="stop after this step and those it runs with",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=executor.default_workers,
+    help="processes [default: all processors]",
+)
+@click.option(
+    "--mask",
+    type=click.Choice(["fused", "scl", "model"]),
+    default="fused",
+    show_default=True,
+    help="where masks come from",
+)
+@click.option(
+    "--brdf",
+    type=click.Choice(["nadir", "off"]),
+    default="nadir",
+    show_default=True,
+    help="take view angles out over land",
+)
+@click.option(
+    "--normalize/--no-normalize", default=True, show_default=True, help="solve gains between scenes"
+)
+@click.option("--pixel", type=float, help="new store: pixel size in metres [default: 10]")
+@click.option(
+    "--mask-pixel", type=float, help="new store: pixel size of masks, --pixel or twice that [default: twice]"
+)
+@click.option("--window", type=int, help="new store: window side in pixels, a power of two [default: 512]")
+@click.option("--bands", help="new store: bands, comma-separated, or all [default: B02…B08,B8A,B11,B12]")
+def precompute(
+    sources: tuple[str, ...],
+    url: str,
+    mosaic: str,
+    only: str | None,
+    workers: int,
+    mask: str,
+    brdf: str,
+    normalize: bool,
+    pixel: float | None,
+    mask_pixel: float | None,
+    window: int | None,
+    bands: str | None,
+) -> None:
+    """Makes scenes, masks, weights and gains of products, and publishes a version of a mosaic.
+
+    SOURCE is a folder of STAC Items (*.json) whose COG or JP2 assets lie beside them, or `sample`: the
+    sample area that comes with Terrazzo. Run it again after new products came: only what changed is made
+    anew. A run that was stopped goes on where it was.
+
+    \b
+    terrazzo precompute sample --store demo
+    terrazzo precompute products/ --store /data/store --mosaic summer
+    """
+    console = Console(stderr=True)
+    is_sample = "sample" in sources and not Path("sample").exists()
+    folders = [sample.path() if s == "sample" and is_sample else Path(s) for s in sources]
+    store = _store(url, is_sample, pixel, mask_pixel, window, bands)
+    options = Options(mask=mask, brdf=brdf, normalize=normalize, workers=workers)  # type: ignore[arg-type]
+    result = run(folders, store, mosaic, options, only=only, console=console)  # type: ignore[arg-type]
+    _tell(result, url, mosaic, console)
+
+
+def _store(
+    url: str,
+    is_sample: bool,
+    pixel: float | None,
+    mask_pixel: float | None,
+    window: int | None,
+    bands: str | None,
+) -> Store:
+    """Opens a store, or makes it with what the options and the source say."""
+    root = local_root(url)
+    asked = {"pixel": pixel, "mask_pixel": mask_pixel, "window": window, "bands": bands}
+    if root is not None and (root / CONFIG_KEY).exists() and not any(asked.values()):
+        return Store(url)
+    size = pixel or (sample.PIXEL if is_sample else 10.0)
+    config = StoreConfig(
+        pixel=size,
+        # The sample has nothing finer than twice its grid: a mask of twice that would lose half of it.
+        mask_pixel=mask_pixel or (sample.MASK_PIXEL if is_sample and size == sample.PIXEL else 2 * size),
+        window=window or (sample.WINDOW if is_sample else 512),
+        bands=_bands(bands, is_sample),
+    )
+    return create_store(url, config)
+
+
+def _bands(text: str | None, is_sample: bool) -> tuple[str, ...]:
+    if text == "all":
+        return tuple(b for b in BANDS if b != "B10")
+    if text:
+        return tuple(b.strip().upper() for b in text.split(","))
+    return sample.BANDS if is_sample else DEFAULT_BANDS
+
+
+def _tell(result: Run, url: str, mosaic: str, console: Console) -> None:
+    for out in result.left_out:
+        console.print(f"left out {out.name}: {out.reason}", style="yellow", highlight=False, soft_wrap=True)
+    console.print(f"{len(result.scenes)} scenes", highlight=False)
+    if result.version is not None:
+        console.print(
+            f"mosaic {mosaic}, version {result.version.name}; serve it: terrazzo serve --store {url}",
+            highlight=False,
+            soft_wrap=True,
+        )

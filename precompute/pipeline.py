@@ -1,0 +1,186 @@
+"""The way from products to a published version: which steps run, on what, and what is left out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+
+from precompute import executor
+from precompute.acquire.products import LeftOut, Product, find_products, newest_processing
+from precompute.clouds.mask import Choice
+from precompute.ingest import ingest
+from precompute.normalize.stage import Normalized, TileGains, normalize_period, require_bands
+from precompute.publish import PeriodContent, publish
+from terrazzo.config import ALL, MosaicConfig, Period, read_config
+from terrazzo.errors import NotFound, ProductError, StoreError
+from terrazzo.scene import Scene, list_scenes
+from terrazzo.store import Store
+from terrazzo.version import Version, open_version
+
+Step = Literal["import", "mask", "correct", "strips", "reference", "weigh", "solve", "publish"]
+SCENE_STEPS = ("import", "mask", "correct", "strips")
+"""Run together for a scene: decoding it costs more than any of them."""
+SOLVE_STEPS = ("reference", "weigh", "solve")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How scenes are made and normalized."""
+
+    mask: Choice = "fused"
+    brdf: str = "nadir"
+    normalize: bool = True
+    workers: int = 1
+
+
+@dataclass
+class Run:
+    """What a run did."""
+
+    scenes: list[Scene] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    version: Version | None = None
+
+
+@dataclass(frozen=True)
+class _Task:
+    product: Product
+    store_url: str
+    mask: Choice
+    brdf: str
+
+
+def run(
+    sources: Sequence[Path],
+    store: Store,
+    mosaic_id: str,
+    options: Options,
+    *,
+    only: Step | None = None,
+    console: Console | None = None,
+) -> Run:
+    """Brings a mosaic up to date with the products of some folders.
+
+    Every step skips what is up to date, so a run that was killed goes on where it stopped.
+
+    Args:
+        only: stop after the steps this one runs with; what went before runs too when it must.
+
+    Raises:
+        StoreError: nothing usable was found, or the store cannot be used.
+    """
+    config = read_config(store, mosaic_id)
+    require_bands(store)
+    result = Run()
+    made = _make_scenes(sources, store, options, result, console)
+    result.scenes = _mosaic_scenes(store, made)
+    if not result.scenes:
+        raise StoreError(_nothing_usable(sources, result.left_out))
+    if only in SCENE_STEPS:
+        return result
+    previous = _previous(store, mosaic_id)
+    contents = []
+    for period, members in _by_period(config, result.scenes):
+        normalized = normalize_period(
+            store,
+            mosaic_id,
+            members,
+            previous=_normalized(previous, period.name),
+            solve_gains=options.normalize,
+            workers=options.workers,
+            console=console,
+        )
+        contents.append(PeriodContent(period, tuple(members), normalized))
+    if only in SOLVE_STEPS:
+        return result
+    result.version = publish(store, config, contents, {"normalize": options.normalize})
+    return result
+
+
+def _make_scenes(
+    sources: Sequence[Path], store: Store, options: Options, result: Run, console: Console | None
+) -> list[Scene]:
+    found = [find_products(s) for s in sources]
+    products, replaced = newest_processing([p for f in found for p in f.products])
+    result.left_out += [out for f in found for out in f.left_out] + replaced
+    tasks = [_Task(p, store.url, options.mask, options.brdf) for p in products]
+    made: list[Scene] = []
+    for outcome in executor.run(
+        _ingest, tasks, workers=options.workers, label="scenes", name=lambda t: t.product.id, console=console
+    ):
+        if outcome.result is not None:
+            made.append(outcome.result)
+        elif isinstance(outcome.error, ProductError):
+            result.left_out.append(LeftOut(outcome.task.product.id, str(outcome.error)))
+        elif outcome.error is not None:
+            raise outcome.error
+    return made
+
+
+def _ingest(task: _Task) -> Scene:
+    return ingest(task.product, Store(task.store_url), mask=task.mask, brdf=task.brdf)
+
+
+def _mosaic_scenes(store: Store, made: Sequence[Scene]) -> list[Scene]:
+    """One scene an id, the one this run made before any other, and one processing a datatake and tile."""
+    chosen = {s.id: s for s in list_scenes(store)}
+    chosen |= {s.id: s for s in made}
+    fresh = {s.id for s in made}
+    best: dict[tuple[str, str], Scene] = {}
+    for s in sorted(chosen.values(), key=lambda s: (s.id in fresh, s.id)):
+        best[(s.datatake, s.mgrs)] = s
+    return sorted(best.values(), key=lambda s: s.id)
+
+
+def _by_period(config: MosaicConfig, scenes: Sequence[Scene]) -> list[tuple[Period, list[Scene]]]:
+    """The periods that have scenes, with them; one period of all dates where the operator named none."""
+    days = [s.datetime.date() for s in scenes]
+    periods = config.periods or (Period(ALL, min(days), max(days)),)
+    plain = {p.name: p for p in periods if not p.members}
+    spans = {p.name: [plain[m] for m in p.members] or [p] for p in periods}
+    chosen = [
+        (p, [s for s in scenes if any(i.holds(s.datetime.date(), s.datetime.date()) for i in spans[p.name])])
+        for p in periods
+    ]
+    return [(p, members) for p, members in chosen if members]
+
+
+def _previous(store: Store, mosaic_id: str) -> Version | None:
+    try:
+        return open_version(store, mosaic_id)
+    except NotFound:
+        return None
+
+
+def _normalized(version: Version | None, period: str) -> Normalized | None:
+    """What the last version holds of a period, in the form it was solved in."""
+    if version is None or not version.normalized or period not in version.periods:
+        return None
+    raw = next(p for p in version.lock["periods"] if p["name"] == period)
+    hashes = {s["id"]: s["weight"] for s in raw["scenes"]}
+    entries = version.entries(period)
+    rows: dict[str, list[str]] = {}
+    for entry in sorted(entries, key=lambda e: e.ordinal):
+        rows.setdefault(entry.scene.mgrs, []).append(entry.scene.id)
+    tiles = {}
+    for entry in entries:
+        found = version.gains(entry)
+        if found is not None:
+            ids = tuple(rows[entry.scene.mgrs])
+            tiles[entry.scene.mgrs] = TileGains(found.windows, ids, found.corners, {})
+    return Normalized(
+        raw["reference"],
+        {e.scene.id: (e.weight_key, hashes[e.scene.id]) for e in entries},
+        {e.scene.id: e.haze for e in entries},
+        tiles,
+    )
+
+
+def _nothing_usable(sources: Sequence[Path], left_out: Sequence[LeftOut]) -> str:
+    where = ", ".join(map(str, sources))
+    if not left_out:
+        return f"no Sentinel-2 product in {where}: expected STAC Items (*.json) with local COG or JP2 assets"
+    reasons = "\n".join(f"  {p.name}: {p.reason}" for p in left_out)
+    return f"none of the products in {where} can be used:\n{reasons}"

@@ -1,0 +1,271 @@
+"""The engine: a request and a place in, pixels out; every product of Terrazzo comes through here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from morecantile import Tile, TileMatrixSet
+from numpy.typing import NDArray
+
+from terrazzo import PIXELS
+from terrazzo.bands import NODATA
+from terrazzo.cells import digest
+from terrazzo.errors import InvalidRequest, TooLarge
+from terrazzo.grid import Bounds, PixelBox
+from terrazzo.mosaic.blocks import Handles
+from terrazzo.mosaic.request import CLASSES_BAND, PixelRequest
+from terrazzo.mosaic.selection import Selection, adjacent, select
+from terrazzo.mosaic.warp import Target, box_around, gather, level_of, places
+from terrazzo.mosaic.zone import Merging, ZonePixels
+from terrazzo.version import Entry, Version
+
+MOST_PIXELS = 4096 * 4096
+"""Pixels of one answer, and zone pixels read for it; exports cut larger areas."""
+FILLED, LAST_RESORT = 1, 2
+"""Bits of the quality layer: from another period; no date is clear, the least hazy one shows."""
+
+
+class Image(NamedTuple):
+    """Pixels of an answer.
+
+    Attributes:
+        bands: name of each band of `values`.
+        values: (band, row, col) int16, scale 1e-4, nodata −32768; for `stage=mask` classes, for `raw` counts.
+        provenance: (row, col) int16 index into `entries`, −1 none.
+        count: (row, col) uint8 usable scenes.
+        quality: (row, col) uint8 bits FILLED, LAST_RESORT.
+        problems: scenes that were left out, and why.
+    """
+
+    bands: tuple[str, ...]
+    values: NDArray[np.int16]
+    provenance: NDArray[np.int16]
+    count: NDArray[np.uint8]  # type: ignore[assignment]
+    quality: NDArray[np.uint8]
+    entries: tuple[Entry, ...]
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Renders one version of a mosaic; safe to use from several threads."""
+
+    version: Version
+    handles: Handles
+
+    def select(self, request: PixelRequest) -> Selection:
+        """The request with every default filled in, and its scenes.
+
+        Raises:
+            InvalidRequest: a value is unknown.
+        """
+        return select(self.version, request)
+
+    def tile(
+        self, request: PixelRequest, tms: TileMatrixSet, x: int, y: int, z: int, size: int | None = None
+    ) -> Image:
+        """A tile of a tile matrix set, `size` pixels a side (default: the set's own)."""
+        return self.render(self.select(request), tile_target(tms, x, y, z, size))
+
+    def part(self, request: PixelRequest, target: Target) -> Image:
+        """A rectangle of any coordinate system."""
+        return self.render(self.select(request), target)
+
+    def render(self, selection: Selection, target: Target) -> Image:
+        """The pixels of a target.
+
+        Raises:
+            TooLarge: the answer or what must be read for it is past `MOST_PIXELS`.
+        """
+        if target.height * target.width > MOST_PIXELS:
+            raise TooLarge(
+                f"{target.width} × {target.height} px: at most {MOST_PIXELS} px in one answer; `terrazzo export` has no such limit"
+            )
+        return self._render(selection, target.crs, target.centres(), target.resolution)
+
+    def points(self, selection: Selection, crs: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> Image:
+        """Values at places, at full resolution, as an image of one row."""
+        return self._render(selection, crs, (x[None], y[None]), None)
+
+    def content_hash(self, selection: Selection, target: Target) -> str:
+        """Hash of everything that determines a target's pixels, without rendering; empty outside all data."""
+        request = selection.request
+        names = [request.period]
+        if request.fill == "adjacent":
+            names += [p.name for p in self.version.periods.values() if p.name not in names]
+        parts = []
+        for epsg in self.version.zones:
+            grid = self.version.store.grid(epsg)
+            level = self._level(target.crs, target.resolution, epsg)
+            box = box_around(*places(target.crs, target.outline(), grid, level))
+            if box is None:
+                continue
+            # A rim for what the outline's curve and the interpolation reach beyond its points.
+            windows = PixelBox(*(v * 2**level for v in box.grown(2))).coarser(grid.window)
+            parts += [self.version.cells(epsg, windows, name) for name in names]
+        if not any(parts):
+            return ""
+        where = repr((target.crs, target.bounds, target.height, target.width))
+        return digest(request.text().encode(), where.encode(), PIXELS.to_bytes(4, "little"), *parts).hex()
+
+    def _level(self, crs: str, resolution: tuple[float, float] | None, epsg: int) -> int:
+        if resolution is None:
+            return 0
+        b = self.version.bounds
+        centre = ((b.left + b.right) / 2, (b.bottom + b.top) / 2)
+        return level_of(crs, resolution, centre, self.version.store.grid(epsg))
+
+    def _render(
+        self,
+        selection: Selection,
+        crs: str,
+        xy: tuple[NDArray[np.float64], NDArray[np.float64]],
+        resolution: tuple[float, float] | None,
+    ) -> Image:
+        entries, problems = list(selection.entries), list[str]()
+        image = self._merged(selection, crs, xy, resolution, 0, problems)
+        if (
+            selection.request.fill == "adjacent"
+            and (image.quality == LAST_RESORT).any() | (image.values[0] == NODATA).any()
+        ):
+            for other in adjacent(self.version, selection):
+                more = self._merged(other, crs, xy, resolution, len(entries), problems)
+                entries += other.entries
+                image = _filled(image, more)
+        bands = (CLASSES_BAND,) if selection.request.stage == "mask" else selection.request.bands
+        return Image(bands, *image, tuple(entries), tuple(dict.fromkeys(problems)))
+
+    def _merged(
+        self,
+        selection: Selection,
+        crs: str,
+        xy: tuple[NDArray[np.float64], NDArray[np.float64]],
+        resolution: tuple[float, float] | None,
+        first: int,
+        problems: list[str],
+    ) -> "_Layers":
+        """Merges each zone on its own grid, warps it once, and blends zones by their weights."""
+        by_zone: dict[int, list[tuple[int, Entry]]] = {}
+        for i, entry in enumerate(selection.entries):
+            by_zone.setdefault(entry.scene.epsg, []).append((first + i, entry))
+        bands = 1 if selection.request.stage == "mask" else len(selection.request.bands)
+        layers = _empty(bands, xy[0].shape)
+        total = np.zeros(xy[0].shape)
+        for epsg in self.version.zones:
+            if epsg not in by_zone:
+                continue
+            level = self._level(crs, resolution, epsg)
+            rows, cols = places(crs, xy, self.version.store.grid(epsg), level)
+            box = box_around(rows, cols)
+            if box is None:
+                continue
+            covered = _covered(by_zone[epsg], level)
+            box = box.intersection(covered)
+            if box.empty:
+                continue
+            if box.height * box.width > 2 * MOST_PIXELS:
+                raise TooLarge("the area is too large for its resolution: ask for a smaller one")
+            merging = Merging(self.version, self.handles, selection.request, epsg, level)
+            pixels = merging.pixels(by_zone[epsg], box, problems)
+            if pixels is not None:
+                total = _blend(layers, total, pixels, box, rows, cols, selection)
+        return layers
+
+
+class _Layers(NamedTuple):
+    values: NDArray[np.int16]
+    provenance: NDArray[np.int16]
+    count: NDArray[np.uint8]  # type: ignore[assignment]
+    quality: NDArray[np.uint8]
+
+
+def _empty(bands: int, shape: tuple[int, ...]) -> _Layers:
+    return _Layers(
+        np.full((bands, *shape), NODATA, np.int16),
+        np.full(shape, -1, np.int16),
+        np.zeros(shape, np.uint8),
+        np.zeros(shape, np.uint8),
+    )
+
+
+def _covered(entries: list[tuple[int, Entry]], level: int) -> PixelBox:
+    boxes = [e.scene.box.coarser(2**level) for _, e in entries]
+    whole = boxes[0]
+    for box in boxes[1:]:
+        whole = whole.union(box)
+    return whole
+
+
+def _blend(
+    layers: _Layers,
+    total: NDArray[np.float64],
+    pixels: ZonePixels,
+    box: PixelBox,
+    rows: NDArray[np.float64],
+    cols: NDArray[np.float64],
+    selection: Selection,
+) -> NDArray[np.float64]:
+    """Adds a zone's pixels to an answer, weighted where an earlier zone has data too; returns the weights."""
+    request = selection.request
+    values = gather(pixels.values, box, rows, cols, NODATA, request.resampling)
+    flat = np.stack([pixels.provenance, pixels.count.astype(np.int16), pixels.quality.astype(np.int16)])
+    provenance, count, quality = gather(flat, box, rows, cols, -1, "nearest")
+    trust = gather(pixels.trust[None].astype(np.int16), box, rows, cols, -1, "bilinear")[0]
+    here = values[0] != NODATA
+    weight = np.where(here, np.maximum(trust, 1e-3), 0.0)
+    both = here & (total > 0)
+    if both.any() and request.stage != "mask":
+        share = weight[both] / (weight[both] + total[both])
+        mixed = layers.values[:, both] * (1 - share) + values[:, both] * share
+        layers.values[:, both] = np.rint(mixed).astype(np.int16)
+    alone = here & (total == 0)
+    layers.values[:, alone] = values[:, alone]
+    rules = here & (weight > total)
+    for layer, new in ((layers.provenance, provenance), (layers.count, count), (layers.quality, quality)):
+        layer[rules] = new[rules].astype(layer.dtype)
+    return total + weight
+
+
+def _filled(image: _Layers, other: _Layers) -> _Layers:
+    """Puts another period's clear pixels where this one has none or only a last resort."""
+    bad = (image.values[0] == NODATA) | (image.quality == LAST_RESORT)
+    good = (other.values[0] != NODATA) & (other.quality == 0)
+    # What was never clear anywhere shows at least something.
+    take = bad & good | (image.values[0] == NODATA) & (other.values[0] != NODATA)
+    image.values[:, take] = other.values[:, take]
+    image.provenance[take], image.count[take] = other.provenance[take], other.count[take]
+    image.quality[take] = other.quality[take] | FILLED
+    return image
+
+
+def tile_target(tms: TileMatrixSet, x: int, y: int, z: int, size: int | None = None) -> Target:
+    """The pixels of a tile.
+
+    Raises:
+        InvalidRequest: the set has no such tile.
+    """
+    if not tms.minzoom <= z <= tms.maxzoom:
+        raise InvalidRequest(f"zoom {z}: {tms.id} has zooms {tms.minzoom} to {tms.maxzoom}")
+    matrix = tms.matrix(z)
+    if not (0 <= x < matrix.matrixWidth and 0 <= y < matrix.matrixHeight):
+        raise InvalidRequest(f"tile {z}/{x}/{y}: the matrix is {matrix.matrixWidth} × {matrix.matrixHeight}")
+    bounds = tms.xy_bounds(Tile(x, y, z))
+    crs = _crs_text(tms)
+    return Target(crs, Bounds(*bounds), size or matrix.tileHeight, size or matrix.tileWidth)
+
+
+def _crs_text(tms: TileMatrixSet) -> str:
+    crs = tms.crs._pyproj_crs
+    authority = crs.to_authority(min_confidence=20)
+    return ":".join(authority) if authority else str(crs.to_wkt())
+
+
+def provenance_table(image: Image) -> Mapping[str, float]:
+    """Share of an image's pixels that each scene gave, by scene id, largest first."""
+    used = image.provenance[image.provenance >= 0]
+    if not used.size:
+        return {}
+    numbers, counts = np.unique(used, return_counts=True)
+    order = np.argsort(-counts)
+    return {image.entries[int(numbers[i])].scene.id: float(counts[i] / used.size) for i in order}

@@ -1,0 +1,104 @@
+"""What a request asks of the engine: one frozen value, and the same with every default filled in."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+from terrazzo.config import Fill, Method, Resampling, Snow
+from terrazzo.errors import InvalidRequest
+from terrazzo.version import Version
+
+Stage = Literal["raw", "mask", "corrected", "merged", "normalized"]
+CLASSES_BAND = "mask"
+"""Name of the one band that `stage=mask` has."""
+
+
+@dataclass(frozen=True)
+class PixelRequest:
+    """A request for pixels; None is the mosaic's default.
+
+    Attributes:
+        bands: names of the bands, in order.
+        datetime: day, month, year or interval, or the name of a period.
+        max_cloud: per cent of a scene's valid pixels that may be cloud or shadow.
+        orbit: relative orbit.
+        ids: scenes, all when empty.
+    """
+
+    bands: tuple[str, ...]
+    datetime: str | None = None
+    max_cloud: float | None = None
+    orbit: int | None = None
+    ids: tuple[str, ...] = ()
+    method: Method | None = None
+    normalize: bool | None = None
+    stage: Stage | None = None
+    fill: Fill | None = None
+    snow: Snow | None = None
+    resampling: Resampling | None = None
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A request with every default filled in; equal values have equal pixels."""
+
+    bands: tuple[str, ...]
+    period: str
+    datetime: str | None
+    max_cloud: float
+    orbit: int | None
+    ids: tuple[str, ...]
+    method: Method
+    stage: Stage
+    fill: Fill
+    snow: Snow
+    resampling: Resampling
+
+    @property
+    def normalized(self) -> bool:
+        """Whether gains are applied."""
+        return self.stage == "normalized"
+
+    def text(self) -> str:
+        """One line that names the request, for headers and tags."""
+        parts: dict[str, Any] = {k: v for k, v in asdict(self).items() if v not in (None, ())}
+        return "&".join(f"{k}={','.join(v) if isinstance(v, tuple) else v}" for k, v in parts.items())
+
+
+def stage_of(request: PixelRequest, version: Version) -> Stage:
+    """The stage a request names by `stage`, `normalize` or neither.
+
+    Raises:
+        InvalidRequest: the two contradict each other, or the version has no gains.
+    """
+    stage, normalize = request.stage, request.normalize
+    if stage is not None and stage not in get_args(Stage):
+        raise InvalidRequest(f"stage={stage}: use one of {', '.join(get_args(Stage))}")
+    if stage is None:
+        wanted = version.config.normalize and version.normalized if normalize is None else normalize
+        stage = "normalized" if wanted else "merged"
+    elif normalize is not None and normalize != (stage == "normalized"):
+        raise InvalidRequest(
+            f"stage={stage} and normalize={'on' if normalize else 'off'} contradict each other: name one of them"
+        )
+    if stage == "normalized" and not version.normalized:
+        raise InvalidRequest(f"version {version.name} was published without normalization: use normalize=off")
+    return stage
+
+
+def check(request: PixelRequest, version: Version) -> None:
+    """Checks a request's values against what there is.
+
+    Raises:
+        InvalidRequest: a value is not known; the message lists the known ones.
+    """
+    for name, allowed in (("method", Method), ("fill", Fill), ("snow", Snow), ("resampling", Resampling)):
+        value = getattr(request, name)
+        if value is not None and value not in get_args(allowed):
+            raise InvalidRequest(f"{name}={value}: use one of {', '.join(get_args(allowed))}")
+    unknown = [b for b in request.bands if b not in version.bands]
+    if unknown or not request.bands:
+        raise InvalidRequest(f"bands={','.join(unknown)}: this mosaic has {', '.join(version.bands)}")
+    if len(set(request.bands)) != len(request.bands):
+        raise InvalidRequest("bands: a band is named twice")
+    if request.max_cloud is not None and not 0 <= request.max_cloud <= 100:
+        raise InvalidRequest(f"max_cloud={request.max_cloud}: per cent, 0 to 100")

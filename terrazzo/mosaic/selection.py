@@ -1,0 +1,106 @@
+"""Which scenes a request allows, in the one order of their period."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from terrazzo.config import Period, day_interval
+from terrazzo.errors import InvalidRequest
+from terrazzo.mosaic.request import PixelRequest, Resolved, check, stage_of
+from terrazzo.version import Entry, Version
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A resolved request and its scenes, first wins."""
+
+    request: Resolved
+    entries: tuple[Entry, ...]
+
+
+def select(version: Version, request: PixelRequest) -> Selection:
+    """Resolves a request against a version.
+
+    Raises:
+        InvalidRequest: a value is unknown, or no period's gains fit the dates; the message says what does.
+    """
+    check(request, version)
+    stage = stage_of(request, version)
+    period, interval = _period(version, request, needs_gains=stage == "normalized")
+    config = version.config
+    resolved = Resolved(
+        bands=request.bands,
+        period=period.name,
+        datetime=request.datetime if request.datetime != period.name else None,
+        max_cloud=config.max_cloud if request.max_cloud is None else float(request.max_cloud),
+        orbit=request.orbit,
+        ids=tuple(sorted(request.ids)),
+        method="first" if stage in ("raw", "mask", "corrected") else request.method or config.method,
+        stage=stage,
+        fill=request.fill or config.fill,
+        snow=request.snow or config.snow,
+        resampling="nearest" if stage == "mask" else request.resampling or config.resampling,
+    )
+    entries = tuple(e for e in version.entries(period.name) if _allowed(e, resolved, interval))
+    return Selection(resolved, entries)
+
+
+def adjacent(version: Version, selection: Selection) -> list[Selection]:
+    """The same request over the other periods, the nearest in time first."""
+    request = selection.request
+    here = version.periods[request.period]
+    members = set(here.members)
+    others = [
+        p for p in version.periods.values() if not p.members and p.name != here.name and p.name not in members
+    ]
+    out = []
+    for period in sorted(others, key=lambda p: (abs((p.middle - here.middle).days), p.name)):
+        entries = tuple(e for e in version.entries(period.name) if _allowed(e, request, (None, None)))
+        out.append(Selection(request, entries))
+    return out
+
+
+def newest_period(version: Version) -> Period:
+    """The newest period that is no parent."""
+    return max((p for p in version.periods.values() if not p.members), key=lambda p: p.end)
+
+
+def _period(
+    version: Version, request: PixelRequest, *, needs_gains: bool
+) -> tuple[Period, tuple[date | None, date | None]]:
+    if request.datetime is None:
+        return newest_period(version), (None, None)
+    if request.datetime in version.periods:
+        return version.periods[request.datetime], (None, None)
+    interval = day_interval(request.datetime)
+    first, last = interval
+    touched = [
+        p
+        for p in version.periods.values()
+        if not p.members and (last is None or p.start <= last) and (first is None or first <= p.end)
+    ]
+    known = ", ".join(f"{p.name} ({p.start}/{p.end})" for p in version.periods.values())
+    if not touched:
+        raise InvalidRequest(f"datetime={request.datetime} lies in no period; there are: {known}")
+    if len(touched) == 1:
+        return touched[0], interval
+    names = {p.name for p in touched}
+    parents = [p for p in version.periods.values() if names <= set(p.members)]
+    if parents:
+        return min(parents, key=lambda p: (len(p.members), p.name)), interval
+    raise InvalidRequest(
+        f"datetime={request.datetime} spans the periods {', '.join(sorted(names))}, and no parent period holds them"
+        + (" with gains of its own" if needs_gains else "")
+        + f"; there are: {known}"
+    )
+
+
+def _allowed(entry: Entry, request: Resolved, interval: tuple[date | None, date | None]) -> bool:
+    scene, (first, last) = entry.scene, interval
+    day = scene.datetime.date()
+    return (
+        (first is None or first <= day)
+        and (last is None or day <= last)
+        and 100 * scene.cloud_share <= request.max_cloud
+        and (request.orbit is None or scene.relative_orbit == request.orbit)
+        and (not request.ids or scene.id in request.ids)
+    )
