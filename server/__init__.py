@@ -1,1 +1,1 @@
-"""The server answers requests from a store."""
+"""The server answers requests from a store: tiles, WMTS, points, boxes, and a map."""

@@ -1,7 +1,10 @@
-"""What all tests share: where outside data lies, what a missing program means, steady hypothesis."""
+"""What all tests share: outside data, missing programs, steady hypothesis, and the sample area precomputed once."""
 
+import fcntl
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,3 +38,18 @@ def shared() -> Path:
     if not folder.is_dir():
         missing(f"no test data at {folder}: set TERRAZZO_SHARED")
     return folder
+
+
+@pytest.fixture(scope="session")
+def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the sample area precomputed by the command line; read it, do not write to it."""
+    base = tmp_path_factory.getbasetemp()
+    base = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
+    store = base / "sample-store"
+    with (base / "sample.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (base / "sample.done").exists():
+            command = [Path(sys.executable).parent / "terrazzo", "precompute", "sample", "--store", store]
+            subprocess.run(command, check=True, capture_output=True, text=True)
+            (base / "sample.done").touch()
+    return store

@@ -1,0 +1,157 @@
+"""The application: settings in, ASGI out; one table maps errors to status codes."""
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TMSFactory
+
+from server.answer import Desk
+from server.cache import TileCache
+from server.factory import MosaicFactory
+from server.mosaics import Mosaics
+from server.settings import Settings
+from server.wmts.routes import router as wmts
+from terrazzo import __version__
+from terrazzo.errors import InvalidRequest, NotFound, Overloaded, StoreError, TerrazzoError
+from terrazzo.store import Store
+
+log = logging.getLogger(__name__)
+STATUS: tuple[tuple[type[TerrazzoError], int], ...] = (
+    (InvalidRequest, 400),
+    (NotFound, 404),
+    (Overloaded, 503),
+    (StoreError, 503),
+    (TerrazzoError, 500),
+)
+"""Status code of each error, the first that fits."""
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:;"
+    " connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+)
+
+
+class SecurityHeaders:
+    """Adds the headers that every answer carries, and `no-store` to errors that name nothing else."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on and completes its answer."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def completed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = message["headers"]
+                headers.append((b"x-content-type-options", b"nosniff"))
+                if message["status"] >= 400 and not any(k == b"cache-control" for k, _ in headers):
+                    headers.append((b"cache-control", b"no-store"))
+            await send(message)
+
+        await self.app(scope, receive, completed)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The application for a store.
+
+    Raises:
+        StoreError: the store is missing or of another format.
+    """
+    mosaics = Mosaics(Store(settings.store), settings.follow)
+    cache = TileCache(settings.cache_dir, settings.cache_size)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        cache.close()
+        mosaics.close()
+
+    app = FastAPI(
+        title=settings.title,
+        version=__version__,
+        description="Cloud-free, seam-free Sentinel-2 mosaics as tiles, values and GeoTIFF.",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+        middleware=[
+            Middleware(SecurityHeaders),
+            Middleware(
+                CORSMiddleware,
+                allow_origins=list(settings.cors_origins),
+                allow_methods=["GET", "HEAD", "OPTIONS"],
+                expose_headers=["ETag", "X-Cache", "X-Terrazzo-Request", "X-Terrazzo-Problems"],
+            ),
+        ],
+    )
+    app.state.desk = Desk(settings, mosaics, cache)
+    factory = MosaicFactory()
+    app.include_router(factory.router)
+    app.include_router(wmts)
+    app.include_router(TMSFactory().router, tags=["Tile matrix sets"])
+    app.include_router(ColorMapFactory().router, tags=["Colormaps"])
+    app.include_router(AlgorithmFactory().router, tags=["Algorithms"])
+    _pages(app, factory)
+    _errors(app)
+    return app
+
+
+def _pages(app: FastAPI, factory: MosaicFactory) -> None:
+    viewer = Path(str(files("server.viewer")))
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        """The map."""
+        return HTMLResponse((viewer / "index.html").read_text(), headers={"Content-Security-Policy": POLICY})
+
+    @app.get("/healthz", tags=["Health"])
+    async def healthz() -> dict[str, str]:
+        """The process answers."""
+        return {"status": "ok", "version": __version__}
+
+    @app.get("/readyz", tags=["Health"])
+    async def readyz(request: Request) -> Response:
+        """The store can be read and holds a mosaic."""
+        desk: Desk = request.app.state.desk
+        names = await desk.work(desk.mosaics.names)
+        ready = bool(names)
+        return JSONResponse(
+            {"status": "ready" if ready else "no mosaic yet", "mosaics": names}, 200 if ready else 503
+        )
+
+    @app.get("/conformance", tags=["Health"])
+    async def conformance() -> dict[str, list[str]]:
+        """The standards this server follows."""
+        return {"conformsTo": sorted({"http://www.opengis.net/spec/wmts/1.0", *factory.conforms_to})}
+
+    app.mount("/viewer", StaticFiles(directory=viewer), name="viewer")
+
+
+def _errors(app: FastAPI) -> None:
+    @app.exception_handler(TerrazzoError)
+    async def told(request: Request, error: TerrazzoError) -> Response:
+        status = next(code for kind, code in STATUS if isinstance(error, kind))
+        headers = {"Cache-Control": "no-store"}
+        if status == 503:
+            headers["Retry-After"] = "2"
+        if status == 500:
+            log.error("%s %s: %s", request.method, request.url.path, error)
+        return JSONResponse({"detail": str(error)}, status, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def malformed(request: Request, error: RequestValidationError) -> Response:
+        details = "; ".join(f"{'.'.join(map(str, e['loc'][1:]))}: {e['msg']}" for e in error.errors())
+        return JSONResponse({"detail": details}, 400, {"Cache-Control": "no-store"})

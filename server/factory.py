@@ -1,0 +1,291 @@
+"""The endpoints of a mosaic, as a factory in the manner of titiler.core's."""
+
+from typing import Annotated, Any
+
+import numpy as np
+from attrs import define
+from fastapi import Depends, Path, Query, Request, Response
+from fastapi.responses import JSONResponse
+from titiler.core.factory import BaseFactory
+
+from server import grids
+from server.answer import Desk
+from server.request import PARAMETERS, Ask, only, parse_ask, parse_format
+from server.urls import public_base
+from terrazzo.bands import NODATA, SCALE
+from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage
+from terrazzo.grid import Bounds
+from terrazzo.mosaic.engine import Engine, tile_target
+from terrazzo.mosaic.warp import Target, transformer
+from terrazzo.scene import read_item
+
+MOST_SIDE = 4096
+"""Pixels of a side of a box that is answered at once."""
+
+
+def _documented(name: str) -> Any:
+    return Query(description=PARAMETERS[name])
+
+
+def asked(
+    style: Annotated[str | None, _documented("style")] = None,
+    bands: Annotated[str | None, _documented("bands")] = None,
+    expression: Annotated[str | None, _documented("expression")] = None,
+    datetime: Annotated[str | None, _documented("datetime")] = None,
+    max_cloud: Annotated[str | None, _documented("max_cloud")] = None,
+    orbit: Annotated[str | None, _documented("orbit")] = None,
+    ids: Annotated[str | None, _documented("ids")] = None,
+    method: Annotated[str | None, _documented("method")] = None,
+    normalize: Annotated[str | None, _documented("normalize")] = None,
+    stage: Annotated[str | None, _documented("stage")] = None,
+    fill: Annotated[str | None, _documented("fill")] = None,
+    snow: Annotated[str | None, _documented("snow")] = None,
+    resampling: Annotated[str | None, _documented("resampling")] = None,
+    rescale: Annotated[str | None, _documented("rescale")] = None,
+    colormap_name: Annotated[str | None, _documented("colormap_name")] = None,
+    version: Annotated[str | None, _documented("version")] = None,
+) -> None:
+    """Documents the parameters; `parse_ask` reads them, so that unknown ones are refused too."""
+
+
+def desk_of(request: Request) -> Desk:
+    """The server's desk."""
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+def opened(desk: Desk, mosaic: str, request: Request, drop: tuple[str, ...] = ()) -> tuple[Engine, Ask]:
+    """The engine a request means, and what it asks; `drop` names parameters an endpoint reads itself."""
+    query = {k: v for k, v in request.query_params.items() if k not in drop}
+    engine = desk.mosaics.engine(mosaic, query.get("version") or None)
+    return engine, parse_ask(query, engine.version)
+
+
+@define(kw_only=True)
+class MosaicFactory(BaseFactory):
+    """Tiles, TileJSON, points, boxes and scenes of the mosaics of a store."""
+
+    def register_routes(self) -> None:
+        """Registers the endpoints."""
+        self._documents()
+        self._pictures()
+        self._values()
+
+    def _documents(self) -> None:
+        @self.router.get("/mosaics", tags=["Mosaics"])
+        async def mosaics(request: Request) -> Any:
+            """The mosaics, as STAC Collections."""
+            only(request.query_params, ())
+            desk = desk_of(request)
+            names = await desk.work(desk.mosaics.names)
+            found = [_collection(desk, request, n) for n in names]
+            base = public_base(request, desk.settings)
+            return {"collections": found, "links": [{"rel": "self", "href": f"{base}/mosaics"}]}
+
+        @self.router.get("/mosaics/{mosaic}", tags=["Mosaics"])
+        async def one_mosaic(request: Request, mosaic: str) -> Any:
+            """A mosaic, as a STAC Collection."""
+            only(request.query_params, ())
+            desk = desk_of(request)
+            return await desk.work(lambda: _collection(desk, request, mosaic))
+
+        @self.router.get("/mosaics/{mosaic}/scenes", tags=["Mosaics"], dependencies=[Depends(asked)])
+        async def scenes(request: Request, mosaic: str) -> Any:
+            """The STAC Items of the scenes that a request selects, in their order."""
+            desk = desk_of(request)
+
+            def items() -> list[dict[str, Any]]:
+                engine, ask = opened(desk, mosaic, request)
+                entries = engine.select(ask.pixels).entries
+                return [read_item(engine.version.store, e.scene) for e in entries]
+
+            return {"type": "FeatureCollection", "features": await desk.work(items), "links": []}
+
+        @self.router.get(
+            "/mosaics/{mosaic}/{tms}/tilejson.json", tags=["Tiles"], dependencies=[Depends(asked)]
+        )
+        async def tilejson(request: Request, mosaic: str, tms: str) -> Any:
+            """TileJSON 3 of a mosaic with the parameters given."""
+            desk = desk_of(request)
+            engine, ask = opened(desk, mosaic, request)
+            engine.select(ask.pixels)
+            version = engine.version
+            matrix = grids.find(version, tms)
+            b = version.bounds
+            base = public_base(request, desk.settings)
+            query = f"?{request.url.query}" if request.url.query else ""
+            body = {
+                "tilejson": "3.0.0",
+                "name": version.config.title or mosaic,
+                "version": "1.0.0",
+                "scheme": "xyz",
+                "tiles": [f"{base}/mosaics/{mosaic}/tiles/{matrix.id}/{{z}}/{{x}}/{{y}}.png{query}"],
+                "attribution": version.attribution,
+                "bounds": list(b),
+                "center": [(b.left + b.right) / 2, (b.bottom + b.top) / 2, max(0, matrix.maxzoom - 3)],
+                "minzoom": matrix.minzoom,
+                "maxzoom": matrix.maxzoom,
+                "terrazzo:version": version.name,
+            }
+            return JSONResponse(body, headers={"Cache-Control": f"public, max-age={desk.settings.max_age}"})
+
+    def _pictures(self) -> None:
+        @self.router.api_route(
+            "/mosaics/{mosaic}/tiles/{tms}/{z}/{x}/{tile}",
+            methods=["GET", "HEAD"],
+            tags=["Tiles"],
+            dependencies=[Depends(asked)],
+        )
+        async def tile(
+            request: Request,
+            mosaic: str,
+            tms: str,
+            z: str,
+            x: str,
+            tile: Annotated[str, Path(description="{y}, {y}@2x, with .png, .jpg, .webp, .tif or .npy")],
+        ) -> Response:
+            """An XYZ tile."""
+            desk = desk_of(request)
+            engine, ask = opened(desk, mosaic, request)
+            matrix = grids.find(engine.version, tms)
+            name, _, ending = tile.partition(".")
+            y, _, scale = name.partition("@")
+            if scale not in ("", "1x", "2x"):
+                raise InvalidRequest(f"@{scale}: use @2x or nothing")
+            numbers = [_whole(v) for v in (z, x, y)]
+            size = matrix.tileMatrices[0].tileWidth * (2 if scale == "2x" else 1)
+            try:
+                target = tile_target(matrix, numbers[1], numbers[2], numbers[0], size)
+            except InvalidRequest as error:
+                raise OutsideCoverage(str(error)) from None
+            return await desk.picture(request, engine, ask, target, parse_format(ending or "png"))
+
+        @self.router.get(
+            "/mosaics/{mosaic}/bbox/{minx},{miny},{maxx},{maxy}.{form}",
+            tags=["Boxes"],
+            dependencies=[Depends(asked)],
+        )
+        @self.router.get(
+            "/mosaics/{mosaic}/bbox/{minx},{miny},{maxx},{maxy}/{width}x{height}.{form}",
+            tags=["Boxes"],
+            dependencies=[Depends(asked)],
+        )
+        async def bbox(
+            request: Request,
+            mosaic: str,
+            minx: float,
+            miny: float,
+            maxx: float,
+            maxy: float,
+            form: str,
+            width: int | None = None,
+            height: int | None = None,
+            coord_crs: Annotated[str, Query(description="coordinate system of the box")] = "EPSG:4326",
+            dst_crs: Annotated[str | None, Query(description="coordinate system of the answer")] = None,
+        ) -> Response:
+            """A box as GeoTIFF or picture, at full resolution unless a size is given."""
+            desk = desk_of(request)
+            engine, ask = opened(desk, mosaic, request, ("coord_crs", "dst_crs"))
+            box = _box(minx, miny, maxx, maxy)
+            target = box_target(engine, box, coord_crs, dst_crs, width, height)
+            return await desk.picture(
+                request, engine, ask, target, parse_format(form), name=f"{mosaic}.{form}"
+            )
+
+    def _values(self) -> None:
+        @self.router.get(
+            "/mosaics/{mosaic}/point/{lon},{lat}", tags=["Points"], dependencies=[Depends(asked)]
+        )
+        async def point(request: Request, mosaic: str, lon: float, lat: float) -> Any:
+            """Reflectance at a place, and the scene it comes from."""
+            desk = desk_of(request)
+            engine, ask = opened(desk, mosaic, request)
+            return await desk.work(lambda: point_values(engine, ask, lon, lat))
+
+
+def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, Any]:
+    """Values at a place: what a tile shows there at full resolution.
+
+    Raises:
+        OutsideCoverage: the mosaic has no data there.
+    """
+    if not (-180 <= lon <= 180 and -90 <= lat <= 90):
+        raise InvalidRequest("point: longitude within ±180 and latitude within ±90")
+    selection = engine.select(ask.pixels)
+    image = engine.points(selection, "EPSG:4326", np.array([lon]), np.array([lat]))
+    values = image.values[:, 0, 0]
+    if (values == NODATA).all():
+        raise OutsideCoverage(f"no data at {lon},{lat} for {selection.request.text()}")
+    is_reflectance = selection.request.stage not in ("raw", "mask")
+    scene = image.entries[int(image.provenance[0, 0])].scene
+    return {
+        "coordinates": [lon, lat],
+        "band_names": list(image.bands),
+        "values": [
+            None if v == NODATA else round(float(v) * SCALE, 4) if is_reflectance else int(v) for v in values
+        ],
+        "scene": scene.id,
+        "datetime": scene.datetime.isoformat(),
+        "scenes_usable": int(image.count[0, 0]),
+        "quality": int(image.quality[0, 0]),
+        "request": selection.request.text(),
+        "version": engine.version.name,
+        "attribution": engine.version.attribution,
+    }
+
+
+def box_target(
+    engine: Engine, box: Bounds, crs: str, out: str | None, width: int | None, height: int | None
+) -> Target:
+    """The pixels of a box: of a given size, or at full resolution of the answer's coordinate system.
+
+    Raises:
+        InvalidRequest: the box is too large to be answered at once.
+    """
+    zone = f"EPSG:{engine.version.zones[0]}"
+    pixel = engine.version.store.config.pixel
+    answer = out or crs
+    if answer != crs:
+        box = Bounds(*transformer(crs, answer).transform_bounds(*box, densify_pts=21))
+    if width is None or height is None:
+        x, y = (box.left + box.right) / 2, (box.bottom + box.top) / 2
+        to_zone = transformer(answer, zone)
+        dx, dy = (box.right - box.left) / 2000, (box.top - box.bottom) / 2000
+        (x0, x1, x2, x3), (y0, y1, y2, y3) = to_zone.transform([x - dx, x + dx, x, x], [y, y, y - dy, y + dy])
+        across, up = np.hypot(x1 - x0, y1 - y0) * 1000, np.hypot(x3 - x2, y3 - y2) * 1000
+        if not (np.isfinite(across) and np.isfinite(up)):
+            raise InvalidRequest("bbox: the box lies outside the mosaic's zone")
+        width, height = max(1, round(across / pixel)), max(1, round(up / pixel))
+    if not (0 < width <= MOST_SIDE and 0 < height <= MOST_SIDE):
+        raise InvalidRequest(
+            f"bbox: {width} × {height} px; at most {MOST_SIDE} a side, or use `terrazzo export`"
+        )
+    return Target(answer, box, height, width)
+
+
+def _box(minx: float, miny: float, maxx: float, maxy: float) -> Bounds:
+    if not all(np.isfinite((minx, miny, maxx, maxy))) or minx >= maxx or miny >= maxy:
+        raise InvalidRequest("bbox: minx,miny,maxx,maxy, finite, min below max")
+    return Bounds(minx, miny, maxx, maxy)
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise InvalidRequest(f"tile number {text!r}: a whole number")
+    return int(text)
+
+
+def _collection(desk: Desk, request: Request, mosaic: str) -> dict[str, Any]:
+    version = desk.mosaics.engine(mosaic).version
+    document: dict[str, Any] = version.store.read_json(f"mosaics/{mosaic}/mosaic.json")
+    if document.get("id") != mosaic:
+        raise NotFound(f"there is no mosaic {mosaic!r}")
+    base = f"{public_base(request, desk.settings)}/mosaics/{mosaic}"
+    document["links"] = [
+        *document.get("links", []),
+        {"rel": "self", "href": base, "type": "application/json"},
+        {"rel": "items", "href": f"{base}/scenes", "type": "application/geo+json"},
+        {"rel": "tilejson", "href": f"{base}/{grids.WEB}/tilejson.json", "type": "application/json"},
+        {"rel": "wmts", "href": f"{base}/wmts/1.0.0/WMTSCapabilities.xml", "type": "application/xml"},
+    ]
+    return document

@@ -1,0 +1,177 @@
+"""The request value: what a client asks for, parsed once, checked, and passed down."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from rio_tiler.colormap import cmap
+
+from terrazzo.bands import STYLES, Style
+from terrazzo.errors import InvalidRequest
+from terrazzo.mosaic.request import PixelRequest
+from terrazzo.version import Version
+
+Format = Literal["png", "jpg", "webp", "tif", "npy"]
+MEDIA: dict[str, str] = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "webp": "image/webp",
+    "tif": "image/tiff; application=geotiff",
+    "npy": "application/x-npy",
+}
+PARAMETERS: dict[str, str] = {
+    "style": "named style: " + ", ".join(STYLES),
+    "bands": "bands, comma-separated",
+    "expression": "expression over bands, such as (B08-B04)/(B08+B04); several, separated by ;",
+    "datetime": "day, month, year, RFC 3339 interval (.. for an open end), or the name of a period",
+    "max_cloud": "per cent of a scene's valid pixels that may be cloud or shadow",
+    "orbit": "relative orbit",
+    "ids": "scenes, comma-separated",
+    "method": "feather, first, median, mean or robust",
+    "normalize": "on or off",
+    "stage": "raw, mask, corrected, merged or normalized",
+    "fill": "adjacent, none or best",
+    "snow": "avoid, keep or drop",
+    "resampling": "bilinear or nearest",
+    "rescale": "min,max in reflectance; several pairs separated by ;",
+    "colormap_name": "a colormap's name, see /colorMaps",
+    "version": "a version of the mosaic, 12 hexadecimal digits",
+}
+BAND = re.compile(r"\bB(?:\d\d|8A)\b")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request for a picture or for values.
+
+    Attributes:
+        pixels: what the engine is asked.
+        expression: over the bands, or None.
+        rescale: pairs in the units of what is shown, one or as many as channels; None for data formats.
+        gamma: exponent of the stretch, 1 for none.
+    """
+
+    pixels: PixelRequest
+    style: str | None
+    expression: str | None
+    rescale: tuple[tuple[float, float], ...] | None
+    colormap: str | None
+    gamma: float
+    version: str | None
+
+    def presentation(self) -> str:
+        """One line for keys: all that the engine does not know of."""
+        return repr((self.expression, self.rescale, self.colormap, self.gamma))
+
+
+def only(query: Mapping[str, str], allowed: Mapping[str, str] | set[str] | tuple[str, ...]) -> None:
+    """Refuses parameters that are not known.
+
+    Raises:
+        InvalidRequest: there is one; the message lists the known ones.
+    """
+    unknown = sorted(set(query) - set(allowed))
+    if unknown:
+        raise InvalidRequest(
+            f"unknown parameter {', '.join(unknown)}; there are: {', '.join(sorted(allowed))}"
+        )
+
+
+def parse_ask(query: Mapping[str, str], version: Version) -> Ask:
+    """Reads the parameters of a request.
+
+    Raises:
+        InvalidRequest: a parameter or value is not known, or two contradict each other.
+    """
+    only(query, PARAMETERS)
+    style, bands, expression = _shown(query, version)
+    normalize = query.get("normalize")
+    if normalize not in (None, "on", "off"):
+        raise InvalidRequest(f"normalize={normalize}: use on or off")
+    pixels = PixelRequest(
+        bands=bands,
+        datetime=query.get("datetime") or None,
+        max_cloud=_number(query, "max_cloud"),
+        orbit=_integer(query, "orbit"),
+        ids=tuple(i for i in query.get("ids", "").split(",") if i),
+        method=query.get("method"),  # type: ignore[arg-type]
+        normalize=None if normalize is None else normalize == "on",
+        stage=query.get("stage"),  # type: ignore[arg-type]
+        fill=query.get("fill"),  # type: ignore[arg-type]
+        snow=query.get("snow"),  # type: ignore[arg-type]
+        resampling=query.get("resampling"),  # type: ignore[arg-type]
+    )
+    colormap = query.get("colormap_name") or (style.colormap if style else None)
+    if colormap is not None and colormap not in cmap.list():
+        raise InvalidRequest(f"colormap_name={colormap}: see /colorMaps for the names")
+    rescale = _rescale(query["rescale"]) if "rescale" in query else None
+    if rescale is None:
+        rescale = (style.rescale,) if style else ((-1.0, 1.0),) if expression else ((0.0, 0.4),)
+    gamma = style.gamma if style and "rescale" not in query else 1.0
+    return Ask(
+        pixels, style.name if style else None, expression, rescale, colormap, gamma, query.get("version")
+    )
+
+
+def parse_format(name: str) -> Format:
+    """A picture's format by its ending.
+
+    Raises:
+        InvalidRequest: not one of ours.
+    """
+    name = {"jpeg": "jpg", "tiff": "tif"}.get(name.lower(), name.lower())
+    if name not in get_args(Format):
+        raise InvalidRequest(f"format {name!r}: use {', '.join(get_args(Format))}")
+    return name  # type: ignore[return-value]
+
+
+def _shown(query: Mapping[str, str], version: Version) -> tuple[Style | None, tuple[str, ...], str | None]:
+    given = [k for k in ("style", "bands", "expression") if query.get(k)]
+    if len(given) > 1:
+        raise InvalidRequest(f"{' and '.join(given)} contradict each other: name one of them")
+    if query.get("expression"):
+        expression = query["expression"]
+        bands = tuple(dict.fromkeys(BAND.findall(expression)))
+        if not bands or len(expression) > 500 or not re.fullmatch(r"[\w\s+\-*/().,;<>=&|~!^%]+", expression):
+            raise InvalidRequest(
+                "expression: an arithmetic expression over bands, such as (B08-B04)/(B08+B04)"
+            )
+        return None, bands, expression
+    if query.get("bands"):
+        return None, tuple(b.strip() for b in query["bands"].split(",")), None
+    known = {s.name: s for s in STYLES.values() if set(s.bands) <= set(version.bands)}
+    name = query.get("style") or next(iter(known), None)
+    if name not in known:
+        raise InvalidRequest(f"style={name}: this mosaic has {', '.join(known) or 'none; use bands='}")
+    style = known[name]
+    return style, style.bands, style.expression
+
+
+def _number(query: Mapping[str, str], name: str) -> float | None:
+    if not query.get(name):
+        return None
+    try:
+        value = float(query[name])
+    except ValueError:
+        raise InvalidRequest(f"{name}={query[name]}: a number") from None
+    if value != value or value in (float("inf"), float("-inf")):
+        raise InvalidRequest(f"{name}={query[name]}: a finite number")
+    return value
+
+
+def _integer(query: Mapping[str, str], name: str) -> int | None:
+    value = _number(query, name)
+    if value is not None and (value != int(value) or not 1 <= value <= 143):
+        raise InvalidRequest(f"{name}={query[name]}: a relative orbit, 1 to 143")
+    return None if value is None else int(value)
+
+
+def _rescale(text: str) -> tuple[tuple[float, float], ...]:
+    try:
+        pairs = tuple(tuple(float(v) for v in pair.split(",")) for pair in text.split(";"))
+    except ValueError:
+        pairs = ()
+    if not pairs or any(len(p) != 2 or not p[0] < p[1] or abs(p[0]) > 1e6 or abs(p[1]) > 1e6 for p in pairs):
+        raise InvalidRequest(f"rescale={text}: min,max with min below max, such as 0,0.3")
+    return pairs  # type: ignore[return-value]

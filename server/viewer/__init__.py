@@ -1,0 +1,1 @@
+"""The map page and the libraries it needs, served from here alone."""
