@@ -5,6 +5,9 @@ BIN := $(VENV)/bin
 PORT ?= 8000
 STORE ?= build/demo
 export UV_PYTHON_DOWNLOADS := never
+# Where a company checks the traffic, its certificate lies in the system's store.
+export UV_SYSTEM_CERTS := 1
+export UV_NATIVE_TLS := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test quick lint constraints clean
