@@ -307,14 +307,20 @@ async def _info(request: Request, mosaic: str, place: Place, i: str, j: str, end
 
 
 def _told(found: dict[str, Any], ending: str) -> str:
-    if ending == "json":
-        return json.dumps(found)
+    """The answer in a format: JSON as GeoJSON, which QGIS reads as a feature; HTML well-formed, for GDAL."""
     rows = dict(zip(found.get("band_names", ()), found["values"], strict=False)) | {
-        k: v for k, v in found.items() if k not in ("band_names", "values")
+        k: v for k, v in found.items() if k not in ("band_names", "values", "coordinates")
     }
+    if ending == "json":
+        geometry = {"type": "Point", "coordinates": found["coordinates"]}
+        feature = {"type": "Feature", "geometry": geometry, "properties": rows}
+        return json.dumps({"type": "FeatureCollection", "features": [feature]})
     if ending == "txt":
         return "\n".join(f"{k}: {v}" for k, v in rows.items()) + "\n"
     cells = "".join(
         f"<tr><th>{html.escape(str(k))}</th><td>{html.escape(str(v))}</td></tr>" for k, v in rows.items()
     )
-    return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Pixel</title><table>{cells}</table></html>'
+    return (
+        '<html xmlns="http://www.w3.org/1999/xhtml" lang="en"><head><meta charset="utf-8"/><title>Pixel</title></head>'
+        f"<body><table>{cells}</table></body></html>"
+    )
