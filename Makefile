@@ -25,8 +25,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: setup ## precompute the sample area, serve it, print the map's address (PORT=8000)
-	$(BIN)/terrazzo precompute sample --store $(STORE)
-	exec $(BIN)/terrazzo serve --store $(STORE) --port $(PORT)
+	exec $(BIN)/terrazzo demo --store $(STORE) --port $(PORT)
 
 test: lint ## lint and run every test
 	$(BIN)/python -m pytest -n 2 --dist worksteal

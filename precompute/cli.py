@@ -1,14 +1,18 @@
 """`terrazzo precompute`: products in, a published version out."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from rich.console import Console
 
 from precompute import executor, sample
-from precompute.pipeline import SCENE_STEPS, SOLVE_STEPS, Options, Run, run
+from precompute.steps import SCENE_STEPS, SOLVE_STEPS
 from terrazzo.bands import BANDS, DEFAULT_BANDS
 from terrazzo.store import CONFIG_KEY, Store, StoreConfig, create_store, local_root
+
+if TYPE_CHECKING:
+    from precompute.pipeline import Run
 
 
 @click.command()
@@ -79,6 +83,9 @@ def precompute(
     terrazzo precompute sample --store demo
     terrazzo precompute products/ --store /data/store --mosaic summer
     """
+    # The pipeline draws in pandas and scipy: `terrazzo --help` need not wait for them.
+    from precompute.pipeline import Options, run
+
     console = Console(stderr=True)
     is_sample = "sample" in sources and not Path("sample").exists()
     folders = [sample.path() if s == "sample" and is_sample else Path(s) for s in sources]
@@ -120,7 +127,7 @@ def _bands(text: str | None, is_sample: bool) -> tuple[str, ...]:
     return sample.BANDS if is_sample else DEFAULT_BANDS
 
 
-def _tell(result: Run, url: str, mosaic: str, console: Console) -> None:
+def _tell(result: "Run", url: str, mosaic: str, console: Console) -> None:
     for out in result.left_out:
         console.print(f"left out {out.name}: {out.reason}", style="yellow", highlight=False, soft_wrap=True)
     console.print(f"{len(result.scenes)} scenes", highlight=False)

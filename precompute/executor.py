@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
@@ -41,7 +43,8 @@ def run(
     """Applies a picklable function to every task and yields outcomes as they come.
 
     Workers are spawned, never forked: the runtime threads of obstore and GDAL do not survive a fork.
-    With one worker the tasks run in this process.
+    With one worker the tasks run in this process. An interrupt ends the workers at once: what they had
+    not finished was never published.
     """
     todo = list(tasks)
     with _reporter(label, len(todo), console or Console(stderr=True)) as report:
@@ -52,7 +55,8 @@ def run(
                 yield outcome
             return
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(todo)) or 1, mp_context=context) as pool:
+        size = min(workers, len(todo)) or 1
+        with ProcessPoolExecutor(size, mp_context=context, initializer=_worker) as pool:
             futures: dict[Future[R], T] = {pool.submit(function, task): task for task in todo}
             try:
                 for future in as_completed(futures):
@@ -61,8 +65,25 @@ def run(
                         raise error
                     report(name(task), error)
                     yield Outcome(task, None if error else future.result(), error)
+            except KeyboardInterrupt:
+                for child in multiprocessing.active_children():
+                    child.terminate()
+                raise
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _worker() -> None:
+    """Leaves interrupts to the parent, and ends when the parent is gone, however it went."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def follow() -> None:
+        if parent is not None:
+            parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
 
 
 def _attempt(function: Callable[[T], R], task: T) -> Outcome[T, R]:

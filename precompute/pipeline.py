@@ -2,27 +2,23 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console
 
 from precompute import executor
-from precompute.acquire.products import LeftOut, Product, find_products, newest_processing
+from precompute.acquire.products import LeftOut, find_products, newest_processing
 from precompute.clouds.mask import Choice
 from precompute.ingest import ingest
 from precompute.normalize.stage import Normalized, TileGains, normalize_period, require_bands
 from precompute.publish import PeriodContent, publish
+from precompute.steps import SCENE_STEPS, SOLVE_STEPS, Step
 from terrazzo.config import ALL, MosaicConfig, Period, read_config
 from terrazzo.errors import NotFound, ProductError, StoreError
 from terrazzo.scene import Scene, list_scenes
 from terrazzo.store import Store
 from terrazzo.version import Version, open_version
-
-Step = Literal["import", "mask", "correct", "strips", "reference", "weigh", "solve", "publish"]
-SCENE_STEPS = ("import", "mask", "correct", "strips")
-"""Run together for a scene: decoding it costs more than any of them."""
-SOLVE_STEPS = ("reference", "weigh", "solve")
 
 
 @dataclass(frozen=True)
@@ -42,14 +38,6 @@ class Run:
     scenes: list[Scene] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     version: Version | None = None
-
-
-@dataclass(frozen=True)
-class _Task:
-    product: Product
-    store_url: str
-    mask: Choice
-    brdf: str
 
 
 def run(
@@ -72,6 +60,7 @@ def run(
         StoreError: nothing usable was found, or the store cannot be used.
     """
     config = read_config(store, mosaic_id)
+    store.clear_scratch()
     require_bands(store)
     result = Run()
     made = _make_scenes(sources, store, options, result, console)
@@ -105,22 +94,18 @@ def _make_scenes(
     found = [find_products(s) for s in sources]
     products, replaced = newest_processing([p for f in found for p in f.products])
     result.left_out += [out for f in found for out in f.left_out] + replaced
-    tasks = [_Task(p, store.url, options.mask, options.brdf) for p in products]
+    step = partial(ingest, store=store, mask=options.mask, brdf=options.brdf)
     made: list[Scene] = []
     for outcome in executor.run(
-        _ingest, tasks, workers=options.workers, label="scenes", name=lambda t: t.product.id, console=console
+        step, products, workers=options.workers, label="scenes", name=lambda p: p.id, console=console
     ):
         if outcome.result is not None:
             made.append(outcome.result)
         elif isinstance(outcome.error, ProductError):
-            result.left_out.append(LeftOut(outcome.task.product.id, str(outcome.error)))
+            result.left_out.append(LeftOut(outcome.task.id, str(outcome.error)))
         elif outcome.error is not None:
             raise outcome.error
     return made
-
-
-def _ingest(task: _Task) -> Scene:
-    return ingest(task.product, Store(task.store_url), mask=task.mask, brdf=task.brdf)
 
 
 def _mosaic_scenes(store: Store, made: Sequence[Scene]) -> list[Scene]:

@@ -1,5 +1,6 @@
 """The `terrazzo` command: loads its subcommands from entry points, so it imports no stage itself."""
 
+import signal
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -66,4 +67,6 @@ def cli() -> None:
 
 def main() -> None:
     """The console script. Python's import path never includes the folder the user stands in."""
+    # SIGTERM ends a command as Ctrl-C does: temporary files go, worker processes end.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(cli())

@@ -7,7 +7,9 @@ root holds the format number and what every raster in it shares. `docs/store.md`
 import contextlib
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -210,6 +212,15 @@ class Store:
         folder = self.root / ".scratch"
         folder.mkdir(exist_ok=True)
         return folder
+
+    def clear_scratch(self, older_than: float = 86_400.0) -> None:
+        """Removes what killed runs left in the scratch folder, `older_than` seconds ago or earlier."""
+        if self.root is None:
+            return
+        for path in self.scratch().iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime >= older_than:
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def create_store(url: str | Path, config: StoreConfig) -> Store:

@@ -89,6 +89,16 @@ def test_unfinished_files_are_not_listed(store):
     assert not any("half" in k for k in store.list())
 
 
+def test_what_a_killed_run_left_is_removed_and_what_a_running_one_writes_is_not(store):
+    left, writing = store.scratch() / "left", store.scratch() / "writing.tif"
+    left.mkdir()
+    (left / "B02.tif").write_bytes(b"x")
+    os.utime(left, (0, 0))
+    writing.write_bytes(b"x")
+    store.clear_scratch()
+    assert list(store.scratch().iterdir()) == [writing]
+
+
 def test_a_published_file_has_moved(store, tmp_path):
     source = tmp_path / "new.tif"
     source.write_bytes(b"content")
