@@ -47,6 +47,8 @@ def run(
     not finished was never published.
     """
     todo = list(tasks)
+    if not todo:
+        return
     with _reporter(label, len(todo), console or Console(stderr=True)) as report:
         if workers == 1 or len(todo) == 1:
             for task in todo:

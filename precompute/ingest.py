@@ -27,7 +27,7 @@ from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
 from terrazzo.cog import write_cog
 from terrazzo.correction import Factors, pixel_factors
 from terrazzo.edges import DEPTH, Strips, strip_medians, strip_table
-from terrazzo.errors import NotFound, Uncorrectable
+from terrazzo.errors import NotFound, ProductError, Uncorrectable, UnreadableAsset
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.scene import CORRECTION, ITEM, MASK, STRIPS, Scene, read_scene, scene_from_item, scene_prefix
 from terrazzo.store import Store
@@ -55,17 +55,7 @@ def ingest(product: Product, store: Store, *, mask: Choice = "fused", brdf: str 
     Raises:
         ProductError: the product cannot become a scene; the message tells why and what to do.
     """
-    if product.level == "L1C":
-        raise Uncorrectable(
-            f"{product.id} is L1C: this release has no atmospheric correction table yet; use the L2A product"
-        )
-    needed = [product.asset(b) for b in dict.fromkeys((*store.config.bands, *MODEL_BANDS))]
-    extras = [
-        product.assets[a] for a in ("SCL", "CLDPRB", "DETFOO", "granule_metadata") if a in product.assets
-    ]
-    checksums = {Path(p).name: checksum(Path(p)) for p in (*needed, *extras)}
-    rev = _revision(product, checksums, store, mask, brdf)
-    prefix = scene_prefix(product.epsg, product.mgrs, product.id, rev)
+    checksums, rev, prefix = _identity(product, store, mask, brdf)
     try:
         return read_scene(store, prefix)
     except NotFound:
@@ -77,14 +67,37 @@ def ingest(product: Product, store: Store, *, mask: Choice = "fused", brdf: str 
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def ready_scene(
+    product: Product, store: Store, *, mask: Choice = "fused", brdf: str = "nadir"
+) -> Scene | None:
+    """The scene of a product if it is there and nothing has changed; costs the checksums, no decoding."""
+    try:
+        return read_scene(store, _identity(product, store, mask, brdf)[2])
+    except (NotFound, ProductError):
+        return None
+
+
+def _identity(product: Product, store: Store, mask: Choice, brdf: str) -> tuple[dict[str, str], str, str]:
+    """Checksums of a product's files, the revision they determine, and the scene's folder."""
+    if product.level == "L1C":
+        raise Uncorrectable(
+            f"{product.id} is L1C: this release has no atmospheric correction table yet; use the L2A product"
+        )
+    needed = [product.asset(b) for b in dict.fromkeys((*store.config.bands, *MODEL_BANDS))]
+    extras = [
+        product.assets[a] for a in ("SCL", "CLDPRB", "DETFOO", "granule_metadata") if a in product.assets
+    ]
+    checksums = {Path(p).name: checksum(Path(p)) for p in (*needed, *extras)}
+    rev = _revision(product, checksums, store, mask, brdf)
+    return checksums, rev, scene_prefix(product.epsg, product.mgrs, product.id, rev)
+
+
 def checksum(path: Path) -> str:
     """SHA-256 of a file as the multihash that STAC's file extension wants.
 
     Raises:
         UnreadableAsset: the file is not there.
     """
-    from terrazzo.errors import UnreadableAsset
-
     try:
         with path.open("rb") as file:
             return "1220" + hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,16 +1,18 @@
 """The way from products to a published version: which steps run, on what, and what is left out."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from precompute import executor
 from precompute.acquire.products import LeftOut, find_products, newest_processing
 from precompute.clouds.mask import Choice
-from precompute.ingest import ingest
+from precompute.ingest import ingest, ready_scene
 from precompute.normalize.stage import Normalized, TileGains, normalize_period, require_bands
 from precompute.publish import PeriodContent, publish
 from precompute.steps import SCENE_STEPS, SOLVE_STEPS, Step
@@ -94,10 +96,15 @@ def _make_scenes(
     found = [find_products(s) for s in sources]
     products, replaced = newest_processing([p for f in found for p in f.products])
     result.left_out += [out for f in found for out in f.left_out] + replaced
-    step = partial(ingest, store=store, mask=options.mask, brdf=options.brdf)
-    made: list[Scene] = []
+    how: dict[str, Any] = {"store": store, "mask": options.mask, "brdf": options.brdf}
+    # Hashing frees the GIL: what is up to date is found in threads, and costs no new process.
+    with ThreadPoolExecutor(options.workers) as pool:
+        ready = list(pool.map(partial(ready_scene, **how), products))
+    made = [scene for scene in ready if scene is not None]
+    todo = [product for product, scene in zip(products, ready, strict=True) if scene is None]
+    step = partial(ingest, **how)
     for outcome in executor.run(
-        step, products, workers=options.workers, label="scenes", name=lambda p: p.id, console=console
+        step, todo, workers=options.workers, label="scenes", name=lambda p: p.id, console=console
     ):
         if outcome.result is not None:
             made.append(outcome.result)
