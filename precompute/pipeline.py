@@ -1,5 +1,6 @@
 """The way from products to a published version: which steps run, on what, and what is left out."""
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -7,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pyproj import Transformer
 from rich.console import Console
 
 from precompute import executor
@@ -18,6 +20,7 @@ from precompute.publish import PeriodContent, publish
 from precompute.steps import SCENE_STEPS, SOLVE_STEPS, Step
 from terrazzo.config import ALL, MosaicConfig, Period, read_config
 from terrazzo.errors import NotFound, ProductError, StoreError
+from terrazzo.grid import Bounds
 from terrazzo.scene import Scene, list_scenes
 from terrazzo.store import Store
 from terrazzo.version import Version, open_version
@@ -66,9 +69,9 @@ def run(
     require_bands(store)
     result = Run()
     made = _make_scenes(sources, store, options, result, console)
-    result.scenes = _mosaic_scenes(store, made)
+    result.scenes = _mosaic_scenes(store, made, config)
     if not result.scenes:
-        raise StoreError(_nothing_usable(sources, result.left_out))
+        raise StoreError(_nothing_usable(sources, result.left_out, config))
     if only in SCENE_STEPS:
         return result
     previous = _previous(store, mosaic_id)
@@ -115,15 +118,24 @@ def _make_scenes(
     return made
 
 
-def _mosaic_scenes(store: Store, made: Sequence[Scene]) -> list[Scene]:
-    """One scene an id, the one this run made before any other, and one processing a datatake and tile."""
+def _mosaic_scenes(store: Store, made: Sequence[Scene], config: MosaicConfig) -> list[Scene]:
+    """The scenes of a mosaic's area: one an id, the one this run made before any other, one processing a pass and tile."""
     chosen = {s.id: s for s in list_scenes(store)}
     chosen |= {s.id: s for s in made}
     fresh = {s.id for s in made}
     best: dict[tuple[str, str], Scene] = {}
     for s in sorted(chosen.values(), key=lambda s: (s.id in fresh, s.id)):
         best[(s.datatake, s.mgrs)] = s
-    return sorted(best.values(), key=lambda s: s.id)
+    return sorted((s for s in best.values() if _in_area(store, s, config.bounds)), key=lambda s: s.id)
+
+
+def _in_area(store: Store, scene: Scene, area: Bounds | None) -> bool:
+    if area is None:
+        return True
+    there = Transformer.from_crs(4326, scene.epsg, always_xy=True).transform_bounds(*area)
+    if not all(math.isfinite(v) for v in there):
+        return False
+    return not store.grid(scene.epsg).box_from_bounds(*there).intersection(scene.box).empty
 
 
 def _by_period(config: MosaicConfig, scenes: Sequence[Scene]) -> list[tuple[Period, list[Scene]]]:
@@ -170,8 +182,10 @@ def _normalized(version: Version | None, period: str) -> Normalized | None:
     )
 
 
-def _nothing_usable(sources: Sequence[Path], left_out: Sequence[LeftOut]) -> str:
+def _nothing_usable(sources: Sequence[Path], left_out: Sequence[LeftOut], config: MosaicConfig) -> str:
     where = ", ".join(map(str, sources))
+    if not left_out and config.bounds is not None:
+        return f"no product in {where} touches the area {tuple(config.bounds)} of mosaic.toml"
     if not left_out:
         return f"no Sentinel-2 product in {where}: expected STAC Items (*.json) with local COG or JP2 assets"
     reasons = "\n".join(f"  {p.name}: {p.reason}" for p in left_out)

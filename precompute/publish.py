@@ -51,7 +51,6 @@ def publish(
     """
     if not any(c.scenes for c in contents):
         raise StoreError(f"mosaic {config.id}: no scene to publish")
-    bands = tuple(config.bands or store.config.bands)
     normalized = all(c.normalized.gains for c in contents if c.scenes)
     ordered = {c.period.name: total_order(c.scenes, c.period, c.normalized.haze) for c in contents}
     cells = {
@@ -66,9 +65,9 @@ def publish(
         "software": __version__,
         "mosaic_toml": _config_text(store, config.id),
         "parameters": dict(parameters),
-        "bands": list(bands),
+        "bands": list(store.config.bands),
         "normalized": normalized,
-        "bounds": _bounds([i["bbox"] for i in items.values()]),
+        "bounds": _bounds([i["bbox"] for i in items.values()], config.bounds),
         "periods": [
             {
                 "name": c.period.name,
@@ -203,6 +202,14 @@ def _config_text(store: Store, mosaic_id: str) -> str:
         return ""
 
 
-def _bounds(boxes: Sequence[Sequence[float]]) -> Bounds:
+def _bounds(boxes: Sequence[Sequence[float]], area: Bounds | None) -> Bounds:
+    """What the scenes cover of the mosaic's area."""
     west, south, east, north = zip(*boxes, strict=True)
-    return Bounds(min(west), min(south), max(east), max(north))
+    if area is None:
+        return Bounds(min(west), min(south), max(east), max(north))
+    return Bounds(
+        max(min(west), area.left),
+        max(min(south), area.bottom),
+        min(max(east), area.right),
+        min(max(north), area.top),
+    )

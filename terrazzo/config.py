@@ -43,7 +43,12 @@ class Period:
 
 @dataclass(frozen=True)
 class MosaicConfig:
-    """Area, periods, rules and defaults of a mosaic; the same for tile, point, statistics and export."""
+    """Area, periods, rules and defaults of a mosaic; the same for tile, point, statistics and export.
+
+    Attributes:
+        bounds: west, south, east, north in degrees; scenes that touch it make up the mosaic. None: all of the
+            store's scenes.
+    """
 
     id: str
     title: str = ""
@@ -57,7 +62,6 @@ class MosaicConfig:
     fill: Fill = "adjacent"
     snow: Snow = "avoid"
     licence: str | None = None
-    bands: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, allowed in (
@@ -114,8 +118,6 @@ def parse_config(mosaic_id: str, text: str) -> MosaicConfig:
         periods.append(_parent(parent, by_name))
     if "bounds" in raw:
         raw["bounds"] = Bounds(*(float(v) for v in raw["bounds"]))
-    if "bands" in raw:
-        raw["bands"] = tuple(raw["bands"])
     known = {f.name for f in fields(MosaicConfig)} - {"id", "periods"}
     unknown = sorted(set(raw) - known)
     if unknown:
