@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from precompute.acquire.angles import Angles, read_angles
-from precompute.acquire.offset import Offset, decide_offset
+from precompute.acquire.offset import Offset, decide_offset, read_xml_offset
 from precompute.acquire.products import Product
 from precompute.acquire.raster import asset_grid, read_on_grid
 from precompute.clouds.mask import Choice, mask_scene
@@ -31,6 +31,9 @@ from terrazzo.errors import NotFound, ProductError, Uncorrectable, UnreadableAss
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.scene import CORRECTION, ITEM, MASK, STRIPS, Scene, read_scene, scene_from_item, scene_prefix
 from terrazzo.store import Store
+
+EXTRAS = ("SCL", "CLDPRB", "DETFOO", "granule_metadata", "product_metadata")
+"""Assets that a scene is made of besides its bands, where the product has them."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +87,7 @@ def _identity(product: Product, store: Store, mask: Choice, brdf: str) -> tuple[
             f"{product.id} is L1C: this release has no atmospheric correction table yet; use the L2A product"
         )
     needed = [product.asset(b) for b in dict.fromkeys((*store.config.bands, *MODEL_BANDS))]
-    extras = [
-        product.assets[a] for a in ("SCL", "CLDPRB", "DETFOO", "granule_metadata") if a in product.assets
-    ]
+    extras = [product.assets[a] for a in EXTRAS if a in product.assets]
     checksums = {Path(p).name: checksum(Path(p)) for p in (*needed, *extras)}
     rev = _revision(product, checksums, store, mask, brdf)
     return checksums, rev, scene_prefix(product.epsg, product.mgrs, product.id, rev)
@@ -189,16 +190,18 @@ def _prepare(product: Product, store: Store, grid: Grid, mask: Choice) -> tuple[
     box = grid.pad(grid.box_from_bounds(*bounds))
     mask_grid = store.mask_grid(product.epsg)
     mask_box = box.coarser(store.mask_factor)
-    red = read_on_grid(product.asset("B04"), grid, box, "reflectance")
+    placed = [read_on_grid(product.asset(b), grid, box, "reflectance") for b in MODEL_BANDS]
+    seen = np.all([p.array > 0 for p in placed], axis=0)
+    xml = product.assets.get("product_metadata")
     offset = decide_offset(
-        np.rint(red.array).astype(np.uint16),
-        xml_offset=None,
+        np.rint(np.min([p.array for p in placed], axis=0) * seen).astype(np.int32),
+        xml_offset=read_xml_offset(Path(xml)) if xml else None,
         claims=product.claims,
         baseline=product.baseline,
     )
     spectra = []
-    for band in MODEL_BANDS:
-        counts = read_on_grid(product.asset(band), grid, box, "reflectance").array.astype(np.float32)
+    for place in placed:
+        counts = place.array.astype(np.float32)
         rho = np.where(counts > 0, (counts + offset.value) * np.float32(SCALE), np.nan)
         spectra.append(_mean_of_valid(rho, store.mask_factor))
     reflectance = np.stack(spectra).astype(np.float32)
@@ -206,7 +209,7 @@ def _prepare(product: Product, store: Store, grid: Grid, mask: Choice) -> tuple[
     for name, argument in (("SCL", "scl"), ("CLDPRB", "cloud_probability")):
         if name in product.assets:
             extra[argument] = read_on_grid(product.asset(name), mask_grid, mask_box, "classes").array
-    angles, lines = None, [f"B04 {red.lineage}"]
+    angles, lines = None, [f"{MODEL_BANDS[0]} {placed[0].lineage}"]
     if "granule_metadata" in product.assets:
         angles = read_angles(Path(product.asset("granule_metadata")))
     else:

@@ -1,20 +1,29 @@
 """Which offset a product's numbers carry, decided by evidence and never by date.
 
-Since baseline 04.00 ESA adds 1000 to the numbers. Copies differ: some took the offset out again, and their
-metadata may say both. What the pixels show decides where they can; metadata decide where they cannot.
+Since baseline 04.00 ESA adds 1000 to the numbers. Copies differ: some took the addition out again, and their
+metadata may say both. So metadata that agree decide; where they contradict each other or say nothing, the
+pixels do. Who disagrees is recorded.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element
 
 import numpy as np
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import parse
 from numpy.typing import NDArray
+
+from terrazzo.errors import UnreadableAsset
 
 ADDED = -1000
 """Offset in counts of a product whose numbers carry ESA's addition."""
-DARK = 950
-"""Count below which land and water lie in the red, and which hardly any pixel reaches with 1000 added."""
+IMPOSSIBLE = 700
+"""Count that with 1000 added would mean a reflectance below −0.03: dark water may come out at −0.01, not there."""
+DARK = (900, 1200)
+"""Counts between which a scene's darkest pixels lie when 1000 were added: reflectances −0.01 to 0.02."""
 
 
 @dataclass(frozen=True)
@@ -28,31 +37,69 @@ class Offset:
 
 
 def decide_offset(
-    counts: NDArray[np.uint16], *, xml_offset: int | None, claims: Mapping[str, Any], baseline: str
+    darkest: NDArray[np.integer], *, xml_offset: int | None, claims: Mapping[str, Any], baseline: str
 ) -> Offset:
     """Decides on the offset of a product.
 
+    The product's own metadata, then the Item's, when all of them agree; else the pixels; else what the copy
+    says was done to it, as the product's metadata describe the numbers before that; else the baseline.
+
     Args:
-        counts: (row, col) counts of B04, 0 = no data.
+        darkest: (row, col) lowest count over the bands of each pixel, 0 = no data.
         xml_offset: BOA_ADD_OFFSET or RADIO_ADD_OFFSET of the product's own metadata.
         claims: `boa_offset_applied`, `raster_offset` (reflectance) of the STAC Item.
         baseline: processing baseline, four digits.
     """
-    valid = counts[counts > 0]
-    dark = float((valid < DARK).mean()) if valid.size else float("nan")
-    opinions: dict[str, int] = {}
-    if dark >= 0.01:
-        opinions["pixels"] = 0
-    elif valid.size and dark < 1e-4 and np.percentile(valid, 1) < 2 * -ADDED:
-        opinions["pixels"] = ADDED
+    told: dict[str, int] = {}
     if xml_offset is not None:
-        opinions["product metadata"] = xml_offset
+        told["product metadata"] = xml_offset
     if "boa_offset_applied" in claims:
-        opinions["boa_offset_applied"] = 0 if claims["boa_offset_applied"] else ADDED
+        told["boa_offset_applied"] = 0 if claims["boa_offset_applied"] else ADDED
     if "raster_offset" in claims:
-        opinions["raster offset"] = round(claims["raster_offset"] * 10_000)
+        told["raster offset"] = round(claims["raster_offset"] * 10_000)
+    share, shown = pixel_opinion(darkest)
+    opinions = told | ({} if shown is None else {"pixels": shown})
     opinions["baseline"] = ADDED if baseline >= "0400" else 0
-    decided_by, value = next(iter(opinions.items()))
+    agreed = len(set(told.values())) == 1
+    order = [*told] if agreed else ["pixels", "boa_offset_applied", *told, "baseline"]
+    decided_by = next(who for who in order if who in opinions)
+    value = opinions[decided_by]
     conflicts = tuple(f"{who} says {v}" for who, v in opinions.items() if v != value)
-    evidence = {"share_below_950": None if np.isnan(dark) else round(dark, 5), **opinions}
-    return Offset(value, decided_by, evidence, conflicts)
+    return Offset(value, decided_by, {"share_below_700": share, **opinions}, conflicts)
+
+
+def pixel_opinion(darkest: NDArray[np.integer]) -> tuple[float | None, int | None]:
+    """What the darkest pixels show: their share below `IMPOSSIBLE`, and the offset that follows, None if none does.
+
+    Without the addition vegetation, water and shadow lie at a few hundred counts; with it hardly a pixel can
+    lie below 900, and dark ones crowd just above. A scene that is bright everywhere, all desert, snow or
+    cloud, tells nothing.
+    """
+    valid = darkest[darkest > 0]
+    if not valid.size:
+        return None, None
+    share = float((valid < IMPOSSIBLE).mean())
+    low, dark = np.percentile(valid, [0.1, 1])
+    if share >= 0.01:
+        return round(share, 5), 0
+    return round(share, 5), ADDED if share < 1e-4 and low >= DARK[0] and dark <= DARK[1] else None
+
+
+def read_xml_offset(path: Path) -> int:
+    """The offset that a product's own metadata (MTD_MSIL1C.xml, MTD_MSIL2A.xml) name; 0 where they name none.
+
+    Raises:
+        UnreadableAsset: no such file, not XML, or bands with different offsets.
+    """
+    try:
+        root: Element = parse(path).getroot()
+    except (OSError, SyntaxError, DefusedXmlException) as error:
+        raise UnreadableAsset(f"product metadata {path}: {error}; fetch the product again") from None
+    names = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
+    try:
+        found = {int(float(e.text or "")) for e in root.iter() if e.tag.split("}")[-1] in names}
+    except ValueError:
+        found = {0, 1}
+    if len(found) > 1:
+        raise UnreadableAsset(f"product metadata {path}: bands have no offset in common; fetch it again")
+    return found.pop() if found else 0

@@ -222,7 +222,11 @@ def _assets(assets: Mapping[str, Any], folder: Path) -> dict[str, str]:
 
 def _asset_name(key: str) -> str | None:
     plain = re.sub(r"(-jp2|_\d+m)$", "", key)
-    return COMMON.get(plain) or OTHERS.get(plain.lower()) or (plain if plain in BANDS else None)
+    return (
+        COMMON.get(plain)
+        or OTHERS.get(plain.lower().replace("-", "_"))
+        or (plain if plain in BANDS else None)
+    )
 
 
 def _claims(item: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,7 +237,7 @@ def _claims(item: Mapping[str, Any]) -> dict[str, Any]:
             claims["boa_offset_applied"] = bool(p[key])
     for key, asset in item["assets"].items():
         if _asset_name(key) in ("B02", "B03", "B04"):
-            for band in asset.get("raster:bands", asset.get("bands", [])):
+            for band in (*asset.get("raster:bands", ()), *asset.get("bands", ()), asset):
                 offset = band.get("offset", band.get("raster:offset"))
                 if offset is not None:
                     claims["raster_offset"] = float(offset)
