@@ -6,12 +6,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from terrazzo.mosaic import kernels
+
+RULES = 2
+"""Number of the rules below; raised when they change, so that references made by other ones are not reused."""
 HAZE_SCALE = 0.012
 """Excess of HOT in reflectance at which a pixel counts half."""
+LEAST_WEIGHT = 0.02
+"""Haze weight of the haziest pixel: it still counts where nothing else is."""
 HOT_SMOOTH, HOT_PIXEL = 0.010, 0.020
 """Excess of HOT over the reference, smoothed by one pixel and of a single pixel, that is cloud."""
 SHADOW_RATIO, SHADOW_LEAST = 0.78, 0.10
 """A pixel with less than this share of the reference's near infrared, where that is at least the second."""
+CLOUD_OVER = 0.04
+"""HOT by which the middle of the dates lies over one of them when clouds, not shadows, tell them apart."""
 SAME_BLUE = 0.02
 """Blue reflectance within which dates agree that a bright surface is not a cloud."""
 
@@ -42,7 +50,7 @@ def hot(blue: NDArray[np.float32], red: NDArray[np.float32]) -> NDArray[np.float
 def haze_weight(excess: NDArray[np.float32]) -> NDArray[np.float32]:
     """Weight 0–1 of a pixel whose HOT lies above the reference's by `excess`."""
     e = np.maximum(excess, 0) / HAZE_SCALE
-    return np.asarray(np.maximum(1 / (1 + e**2), 0.02), np.float32)
+    return np.asarray(np.maximum(1 / (1 + e**2), LEAST_WEIGHT), np.float32)
 
 
 def steady(stack: Stack) -> NDArray[np.bool_]:
@@ -50,7 +58,8 @@ def steady(stack: Stack) -> NDArray[np.bool_]:
     valid = np.isfinite(stack.blue)
     never = ~stack.clear.any(axis=0) & valid.any(axis=0)
     blue = np.where(valid, stack.blue, np.inf)
-    agree = blue - blue.min(axis=0) < SAME_BLUE
+    with np.errstate(invalid="ignore"):
+        agree = blue - blue.min(axis=0) < SAME_BLUE
     dates = np.stack([agree[stack.date == d].any(axis=0) for d in np.unique(stack.date)]).sum(axis=0)
     seen = np.stack([valid[stack.date == d].any(axis=0) for d in np.unique(stack.date)]).sum(axis=0)
     return np.asarray(agree & never & (dates >= 3) & (2 * dates >= seen))
@@ -76,27 +85,9 @@ def weighted_median(values: NDArray[np.float32], weight: NDArray[np.float32]) ->
     Each value sits at the middle of its weight on the cumulative axis; the median is read at one half by
     linear interpolation. NaN values and zero weights do not count; NaN where nothing counts.
     """
-    w = np.where(np.isfinite(values), weight, 0).astype(np.float32)
-    v = np.where(w > 0, values, np.inf)
-    order = np.argsort(v, axis=0)
-    v, w = np.take_along_axis(v, order, 0), np.take_along_axis(w, order, 0)
-    total = w.sum(axis=0)
-    middle = np.cumsum(w, axis=0) - w / 2
-    middle = np.where(w > 0, middle, np.inf)
-    half = total / 2
-    n = len(v)
-    upper = (middle < half).sum(axis=0)
-    count = (w > 0).sum(axis=0)
-    hi = np.clip(upper, 0, np.maximum(count - 1, 0))[None]
-    lo = np.clip(upper - 1, 0, n - 1)[None]
-    take = np.take_along_axis
-    v_hi, v_lo = take(v, hi, 0)[0], take(v, lo, 0)[0]
-    m_hi, m_lo = take(middle, hi, 0)[0], take(middle, lo, 0)[0]
-    with np.errstate(invalid="ignore", divide="ignore"):
-        t = np.where(m_hi > m_lo, np.clip((half - m_lo) / (m_hi - m_lo), 0, 1), 0)
-        out = v_lo + t * (v_hi - v_lo)
-    out = np.where(t == 0, v_lo, out)
-    return np.where(total > 0, out, np.nan).astype(np.float32)
+    out = np.full(values.shape[1:], np.nan, np.float32)
+    kernels.weighted_medians(values, weight, out)
+    return out
 
 
 def lower_quartile(values: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -107,12 +98,30 @@ def lower_quartile(values: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.take_along_axis(ordered, at, 0)[0], np.float32)
 
 
+def shaded(
+    hot: NDArray[np.float32], blue: NDArray[np.float32], nir: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """(date, row, col) dates much darker than the middle of at least three, though no haze lies over that.
+
+    A missed shadow has the lowest HOT of all dates: taken for the clearest, it would make clouds of the others.
+    """
+    one = np.ones_like(hot)
+    middle_hot, middle_blue, middle_nir = (weighted_median(v, one) for v in (hot, blue, nir))
+    with np.errstate(invalid="ignore"):
+        dark = (nir < SHADOW_RATIO * middle_nir) & (middle_nir > SHADOW_LEAST) & (blue <= middle_blue)
+        return np.asarray(dark & (middle_hot - hot < CLOUD_OVER) & (np.isfinite(hot).sum(axis=0) >= 3))
+
+
 def date_weights(stack: Stack) -> NDArray[np.float32]:
     """(date, row, col) haze weights of a stack's datatakes against the clearest quarter of them."""
     usable = np.where(stack.clear, np.maximum(stack.weight, 1e-3), 0).astype(np.float32)
-    observed = by_date(hot(stack.blue, stack.red), usable, stack.date)
+    observed, blue, nir = (
+        by_date(v, usable, stack.date) for v in (hot(stack.blue, stack.red), stack.blue, stack.nir)
+    )
+    dark = shaded(observed, blue, nir)
     smooth = np.stack([smoothed(o) for o in observed])
-    weight = haze_weight(smooth - lower_quartile(smooth))
+    weight = haze_weight(smooth - lower_quartile(np.where(dark, np.nan, smooth)))
+    weight = np.where(dark, LEAST_WEIGHT, weight)
     return np.where(np.isfinite(observed), weight, 0).astype(np.float32)
 
 

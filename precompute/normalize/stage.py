@@ -4,7 +4,7 @@ import hashlib
 import io
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ from terrazzo.store import Store
 
 RAMP = 1500.0
 """Metres from the next unusable pixel at which a pixel weighs in full."""
-CHUNK = 4
-"""Side of the squares of windows in which the reference is made; bounds its memory."""
+CHUNK = 1024
+"""Side in pixels of the squares, whole windows, in which the reference is made; bounds its memory."""
 HALO = 8
 """Rim of mask pixels that smoothing, opening and dilation reach over."""
 LEAST_SHARE = 0.25
@@ -159,7 +159,7 @@ def _rev(previous: Normalized, scene: Scene) -> str | None:
 
 
 def _reference_id(scenes: Sequence[Scene], store: Store) -> str:
-    text = json.dumps([sorted((s.id, s.rev) for s in scenes), PIXELS, RAMP, CHUNK])
+    text = json.dumps([sorted((s.id, s.rev) for s in scenes), PIXELS, composite.RULES])
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
@@ -181,7 +181,7 @@ class _ChunkTask:
     epsg: int
     windows: PixelBox
     scenes: tuple[Scene, ...]
-    folder: str
+    key: str
     order: tuple[str, ...]
 
     def __str__(self) -> str:
@@ -190,38 +190,51 @@ class _ChunkTask:
 
 def _chunks(store: Store, scenes: Sequence[Scene], dirty: Sequence[Scene], folder: str) -> Any:
     """The squares of windows that scenes to be weighed cover, anchored to the zone's origin."""
-    wanted = {
-        (s.epsg, wy // CHUNK, wx // CHUNK) for s in dirty for wy, wx in store.grid(s.epsg).windows(s.box)
-    }
+    n = store.config.window
+    side = _chunk_side(n)
+    wanted = {(s.epsg, wy // side, wx // side) for s in dirty for wy, wx in store.grid(s.epsg).windows(s.box)}
     order = tuple(s.id for s in scenes)
     for epsg, cy, cx in sorted(wanted):
-        windows = PixelBox(cy * CHUNK, cx * CHUNK, (cy + 1) * CHUNK, (cx + 1) * CHUNK)
-        n = store.config.window
-        box = PixelBox(*(v * n for v in windows)).grown(HALO * store.mask_factor)
+        whole = PixelBox(cy * side, cx * side, (cy + 1) * side, (cx + 1) * side)
+        box = PixelBox(*(v * n for v in whole)).grown(HALO * store.mask_factor)
         here = tuple(s for s in scenes if s.epsg == epsg and not s.box.intersection(box).empty)
-        yield _ChunkTask(store.url, epsg, windows, here, folder, order)
+        covered = store.grid(epsg).window_range(here[0].box)
+        for s in here[1:]:
+            covered = covered.union(store.grid(epsg).window_range(s.box))
+        key = f"{_chunk_prefix(folder, epsg, cy, cx)}/reference.npz"
+        yield _ChunkTask(store.url, epsg, whole.intersection(covered), here, key, order)
 
 
-def chunk_prefix(folder: str, epsg: int, windows: PixelBox) -> str:
-    """Folder of a chunk of the reference."""
-    return f"{folder}/{epsg}/{windows.row0}_{windows.col0}"
+def _chunk_side(window: int) -> int:
+    """Windows to a side of a chunk."""
+    return max(1, CHUNK // window)
+
+
+def _chunk_prefix(folder: str, epsg: int, cy: int, cx: int) -> str:
+    return f"{folder}/{epsg}/{cy}_{cx}"
 
 
 def _reference_chunk(task: _ChunkTask) -> None:
     store = Store(task.store_url)
-    prefix = chunk_prefix(task.folder, task.epsg, task.windows)
-    if store.exists(f"{prefix}/done.json"):
+    if store.exists(task.key):
         return
-    grid, mask_grid = store.grid(task.epsg), store.mask_grid(task.epsg)
-    n = grid.window
+    mask_grid = store.mask_grid(task.epsg)
+    n, f = store.config.window, store.mask_factor
     box = PixelBox(*(v * n for v in task.windows))
-    wide = box.coarser(store.mask_factor).grown(HALO)
+    wide = box.coarser(f).grown(HALO)
     date = np.unique([s.datatake for s in task.scenes], return_inverse=True)[1]
-    read = {b: np.stack([_at_mask(store, s, b, wide) for s in task.scenes]) for b in ("B02", "B04", "B08")}
-    classes = np.stack([_classes(store, s, wide) for s in task.scenes])
-    clear = np.isin(classes, SEEN) & np.isfinite(read["B02"])
-    distance = np.stack([_distance_in(store, s, wide, mask_grid.pixel) for s in task.scenes])
-    stack = composite.Stack(read["B02"], read["B04"], read["B08"], clear, distance, date)
+    fine = PixelBox(*(v * f for v in wide))
+    read = {
+        b: np.stack([_reflectance(store, s, b, fine) for s in task.scenes]) for b in ("B02", "B04", "B08")
+    }
+    blue, red, nir = (_thinned(read[b], f) for b in ("B02", "B04", "B08"))
+    reach = int(np.ceil(RAMP / mask_grid.pixel)) + 1
+    classes = [_classes(store, s, wide.grown(reach)) for s in task.scenes]
+    around = (slice(reach, -reach), slice(reach, -reach))
+    distance = np.stack([distance_weight(np.isin(c, SEEN), mask_grid.pixel)[around] for c in classes])
+    shadow = np.stack([c[around] == MaskClass.SHADOW for c in classes])
+    clear = np.stack([np.isin(c[around], SEEN) for c in classes]) & np.isfinite(blue)
+    stack = composite.Stack(blue, red, nir, clear, distance, date)
     stack = stack._replace(clear=clear | composite.steady(stack))
     weights = composite.date_weights(stack)
     usable = np.where(stack.clear, np.maximum(stack.weight, 1e-3), 0).astype(np.float32)
@@ -238,44 +251,57 @@ def _reference_chunk(task: _ChunkTask) -> None:
         ]
     )
     keep = stack.clear & ~out
-    inner = (slice(HALO, -HALO), slice(HALO, -HALO))
-    hot = composite.hot(stack.blue, stack.red)
-    hazy = np.where(np.isfinite(hot), hot, np.inf)
-    least = np.where(keep.any(axis=0) | ~np.isfinite(hot).any(axis=0), -1, hazy.argmin(axis=0))
+    least = _least_hazy(composite.hot(blue, red), keep, shadow)
     numbers = np.array([task.order.index(s.id) for s in task.scenes] + [-1])
+    inner = (slice(HALO, -HALO), slice(HALO, -HALO))
+    inner_fine = (slice(HALO * f, -HALO * f), slice(HALO * f, -HALO * f))
+    counts = {}
+    for band in store.config.bands:
+        values = (
+            read[band][:, *inner_fine]
+            if band in read
+            else np.stack(
+                [_reflectance(store, s, band, box.coarser(stored_factor(band))) for s in task.scenes]
+            )
+        )
+        counts[band] = _reference_band(values, usable[:, *inner], weights[:, *inner], date)
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
+        windows=np.array(task.windows),
         scenes=np.array([s.id for s in task.scenes]),
         keep=np.packbits(keep[:, *inner], axis=-1),
         least=numbers[least[inner]].astype(np.int32),
-        **{
-            band: _reference_band(
-                store, task, band, box, stack.clear[:, *inner], usable[:, *inner], weights[:, *inner], date
-            )
-            for band in store.config.bands
-        },
         hot=composite.hot(reference[0], reference[1])[inner],
+        **counts,
     )
-    store.write_bytes(f"{prefix}/reference.npz", buffer.getvalue())
-    store.write_json(f"{prefix}/done.json", {"scenes": [s.id for s in task.scenes]})
+    store.write_bytes(task.key, buffer.getvalue())
+
+
+def _least_hazy(
+    hot: NDArray[np.float32], keep: NDArray[np.bool_], shadow: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """(row, col) scene that shows where none is kept, −1 elsewhere: the least hazy one out of shadow."""
+    known = np.isfinite(hot)
+    # Shadow has the lowest HOT of all, so that it comes after every cloud.
+    hazy = np.where(known, hot + 10 * shadow, np.inf)
+    return np.where(keep.any(axis=0) | ~known.any(axis=0), -1, hazy.argmin(axis=0))
 
 
 def _reference_band(
-    store: Store,
-    task: _ChunkTask,
-    band: str,
-    box: PixelBox,
-    clear: NDArray[np.bool_],
+    values: NDArray[np.float32],
     usable: NDArray[np.float32],
     weights: NDArray[np.float32],
     date: NDArray[np.int64],
 ) -> NDArray[np.int16]:
-    """The reference of a band on its stored grid, int16."""
-    at = box.coarser(stored_factor(band))
-    values = np.stack([_reflectance(store, s, band, at) for s in task.scenes])
-    ratio = (values.shape[1] // clear.shape[1], clear.shape[1] // values.shape[1])
-    u, w = (_matched(a, ratio) for a in (np.where(clear, usable, 0), weights))
+    """The reference of a band on its stored grid, int16.
+
+    Args:
+        values: (scene, row, col) reflectance on that grid.
+        usable, weights: (scene, …) and (date, …) on the mask grid.
+    """
+    ratio = (values.shape[1] // usable.shape[1], usable.shape[1] // values.shape[1])
+    u, w = (_matched(a, ratio) for a in (usable, weights))
     rho = composite.weighted_median(composite.by_date(values, u, date), w)
     return np.where(np.isfinite(rho), np.rint(np.nan_to_num(rho) / SCALE), NODATA).astype(np.int16)
 
@@ -295,24 +321,18 @@ def _reflectance(store: Store, scene: Scene, band: str, box: PixelBox) -> NDArra
     return np.where(values == NODATA, np.nan, values * np.float32(SCALE)).astype(np.float32)
 
 
-def _at_mask(store: Store, scene: Scene, band: str, box: PixelBox) -> NDArray[np.float32]:
-    """A 10 m band's reflectance on a box of the mask grid: the mean of the pixels below."""
-    f = store.mask_factor
-    fine = PixelBox(*(v * f for v in box))
-    values = _reflectance(store, scene, band, fine)
-    return values.reshape(box.height, f, box.width, f).mean(axis=(1, 3)) if f > 1 else values
+def _thinned(values: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """(…, row, col) means of factor × factor pixels, NaN where one of them is."""
+    if factor == 1:
+        return values
+    *first, h, w = values.shape
+    cut = values.reshape(*first, h // factor, factor, w // factor, factor)
+    return np.asarray(cut.mean(axis=(-3, -1)), np.float32)
 
 
 def _classes(store: Store, scene: Scene, box: PixelBox) -> NDArray[np.uint8]:
     covers = scene.box.coarser(store.mask_factor)
     return read_box(store.raster_path(scene.key(MASK)), covers, box, 0).astype(np.uint8)
-
-
-def _distance_in(store: Store, scene: Scene, box: PixelBox, pixel: float) -> NDArray[np.float32]:
-    """Distance weight 0–1 by the mask alone, on a box, looking as far as the ramp reaches."""
-    reach = int(np.ceil(RAMP / pixel)) + 1
-    usable = np.isin(_classes(store, scene, box.grown(reach)), SEEN)
-    return distance_weight(usable, pixel)[reach:-reach, reach:-reach]
 
 
 def distance_weight(usable: NDArray[np.bool_], pixel: float) -> NDArray[np.float32]:
@@ -379,7 +399,8 @@ def _weigh_scene(task: _SceneTask) -> _Weighed:
             common = there.intersection(covers)
             values = arrays[band][common.within(there)]
             whole[common.within(covers)] = np.where(values == NODATA, np.nan, values * np.float32(SCALE))
-    blue, red = (_at_mask(store, scene, b, box) for b in ("B02", "B04"))
+    rho = {b: _reflectance(store, scene, b, scene.box.coarser(stored_factor(b))) for b in reference}
+    blue, red = (_thinned(rho[b], store.mask_factor) for b in ("B02", "B04"))
     excess = composite.smoothed(composite.hot(blue, red) - reference_hot)
     # Where there is no reference nothing says that the scene is hazy.
     haze = np.where(np.isfinite(excess), composite.haze_weight(np.nan_to_num(excess)), 1).astype(np.float32)
@@ -389,7 +410,7 @@ def _weigh_scene(task: _SceneTask) -> _Weighed:
     _write_weight(store, scene, weight, key)
     tables = []
     for band in store.config.bands:
-        tables.append(_difference(store, scene, grid, band, weight, reference[band]))
+        tables.append(_difference(scene, grid, band, rho[band], weight, reference[band]))
     buffer = io.BytesIO()
     pq.write_table(pa.concat_tables(tables, promote_options="permissive"), buffer, compression="zstd")
     store.write_bytes(_difference_key(task.differences, scene), buffer.getvalue())
@@ -398,14 +419,14 @@ def _weigh_scene(task: _SceneTask) -> _Weighed:
     return _Weighed(scene.id, key, digested, clarity)
 
 
-def _chunks_over(store: Store, scene: Scene, grid: Grid, folder: str) -> Any:
-    r = grid.window_range(scene.box)
-    for cy in range(r.row0 // CHUNK, -(-r.row1 // CHUNK)):
-        for cx in range(r.col0 // CHUNK, -(-r.col1 // CHUNK)):
-            windows = PixelBox(cy * CHUNK, cx * CHUNK, (cy + 1) * CHUNK, (cx + 1) * CHUNK)
-            data = store.read_bytes(f"{chunk_prefix(folder, scene.epsg, windows)}/reference.npz")
+def _chunks_over(store: Store, scene: Scene, grid: Grid, folder: str) -> Iterator[tuple[PixelBox, Any]]:
+    """The chunks of the reference a scene lies in: their windows and arrays."""
+    r, side = grid.window_range(scene.box), _chunk_side(grid.window)
+    for cy in range(r.row0 // side, -(-r.row1 // side)):
+        for cx in range(r.col0 // side, -(-r.col1 // side)):
+            data = store.read_bytes(f"{_chunk_prefix(folder, scene.epsg, cy, cx)}/reference.npz")
             with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-                yield windows, arrays
+                yield PixelBox(*map(int, arrays["windows"])), arrays
 
 
 def _write_weight(store: Store, scene: Scene, weight: NDArray[np.uint8], key: str) -> None:
@@ -425,15 +446,14 @@ def _write_weight(store: Store, scene: Scene, weight: NDArray[np.uint8], key: st
 
 
 def _difference(
-    store: Store,
     scene: Scene,
     grid: Grid,
     band: str,
+    rho: NDArray[np.float32],
     weight: NDArray[np.uint8],
     reference: NDArray[np.float32],
 ) -> pa.Table:
     f = stored_factor(band)
-    rho = _reflectance(store, scene, band, scene.box.coarser(f))
     ratio = (rho.shape[0] // weight.shape[0], weight.shape[0] // rho.shape[0])
     usable = _matched(weight, ratio) >= 2
     d, n = strip_medians(

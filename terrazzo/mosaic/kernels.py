@@ -51,6 +51,23 @@ def weighted_median(v, w, n, order):  # pragma: no cover
 
 
 @njit(cache=True, nogil=True)
+def weighted_medians(values, weight, out):  # pragma: no cover
+    layers, rows, cols = values.shape
+    order = np.empty(layers, np.int64)
+    v = np.empty(layers, np.float64)
+    w = np.empty(layers, np.float64)
+    for r in range(rows):
+        for c in range(cols):
+            n = 0
+            for i in range(layers):
+                if weight[i, r, c] > 0 and np.isfinite(values[i, r, c]):
+                    v[n], w[n] = values[i, r, c], weight[i, r, c]
+                    n += 1
+            if n:
+                out[r, c] = weighted_median(v, w, n, order)
+
+
+@njit(cache=True, nogil=True)
 def feather(values, weight, nodata, is_float, out, provenance, count):  # pragma: no cover
     scenes, bands, rows, cols = values.shape
     found = np.empty(scenes, np.int64)
