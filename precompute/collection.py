@@ -48,6 +48,7 @@ def collection(version: Version, versions: Sequence[str]) -> dict[str, Any]:
         "links": [{"rel": "license", "href": COPERNICUS, "title": "Sentinel data legal notice"}],
         POINTER: version.name,
         "terrazzo:versions": list(versions),
+        "terrazzo:report": f"versions/{version.name}/report.html",
         "terrazzo:attribution": version.attribution,
         "terrazzo:periods": [
             {

@@ -14,6 +14,7 @@ from cogeo_mosaic.mosaic import MosaicJSON
 
 from precompute.collection import collection, scenes_table
 from precompute.normalize.stage import Normalized
+from precompute.report import write_report
 from terrazzo import PIXELS, __version__
 from terrazzo.cells import digest, to_table
 from terrazzo.config import MosaicConfig, Period, config_key
@@ -89,6 +90,7 @@ def publish(
     if name not in list_versions(store, config.id):
         _write(store, config, contents, ordered, items, cells, lock, name)
     version = open_version(store, config.id, name)
+    write_report(store, version)
     known = list_versions(store, config.id)
     store.write_json(f"mosaics/{config.id}/{COLLECTION}", collection(version, known))
     return version

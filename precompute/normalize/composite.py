@@ -8,8 +8,6 @@ from scipy import ndimage
 
 from terrazzo.mosaic import kernels
 
-RULES = 2
-"""Number of the rules below; raised when they change, so that references made by other ones are not reused."""
 HAZE_SCALE = 0.012
 """Excess of HOT in reflectance at which a pixel counts half."""
 LEAST_WEIGHT = 0.02

@@ -159,7 +159,7 @@ def _rev(previous: Normalized, scene: Scene) -> str | None:
 
 
 def _reference_id(scenes: Sequence[Scene], store: Store) -> str:
-    text = json.dumps([sorted((s.id, s.rev) for s in scenes), PIXELS, composite.RULES])
+    text = json.dumps([sorted((s.id, s.rev) for s in scenes), PIXELS, CHUNK])
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
