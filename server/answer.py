@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import anyio
@@ -14,87 +15,138 @@ from server.render import render
 from server.request import MEDIA, Ask, Format
 from server.settings import Settings
 from terrazzo.cells import digest
-from terrazzo.errors import Overloaded
+from terrazzo.errors import Overloaded, TooLarge
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target
 
 T = TypeVar("T")
+MOST_SAMPLES = 4096 * 4096 * 4
+"""Pixels times bands of one answer."""
+PLANS = 512
+"""Requests that may wait for a thread that looks at what they ask."""
 
 
-class Desk:
-    """What every endpoint needs: the mosaics, the cache, and a bounded number of threads to render in."""
+class Gate:
+    """A bounded number of threads behind a bounded queue."""
 
-    def __init__(self, settings: Settings, mosaics: Mosaics, cache: TileCache) -> None:
-        self.settings, self.mosaics, self.cache = settings, mosaics, cache
-        self._limiter = anyio.CapacityLimiter(settings.threads)
-        self._waiting = 0
+    def __init__(self, threads: int, queue: int) -> None:
+        self._limiter = anyio.CapacityLimiter(threads)
+        self._most = threads + queue
+        self._inside = 0
 
-    async def work(self, function: Callable[[], T]) -> T:
+    async def run(self, function: Callable[[], T]) -> T:
         """Runs a function in a thread, or refuses when too many wait.
 
         Raises:
             Overloaded: the queue is full.
         """
-        if self._waiting >= self.settings.queue + self.settings.threads:
+        if self._inside >= self._most:
             raise Overloaded("too many requests wait; try again in a moment")
-        self._waiting += 1
+        self._inside += 1
         try:
             return await anyio.to_thread.run_sync(function, limiter=self._limiter)
         finally:
-            self._waiting -= 1
+            self._inside -= 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be rendered: an engine, what it is asked, and the pixels."""
+
+    engine: Engine
+    ask: Ask
+    target: Target
+
+
+@dataclass(frozen=True)
+class _Plan:
+    job: Job
+    selection: Selection
+    key: str
+
+
+class Desk:
+    """What every endpoint needs: the mosaics, the cache, and threads to look and to render in.
+
+    Nothing that reads a file or computes runs on the event loop: finding a version, resolving a request and
+    hashing its cells go through `look`, pixels through the renders' gate, so that a 304 never waits behind a
+    rendering.
+    """
+
+    def __init__(self, settings: Settings, mosaics: Mosaics, cache: TileCache) -> None:
+        self.settings, self.mosaics, self.cache = settings, mosaics, cache
+        self._looks = Gate(4, PLANS)
+        self._renders = Gate(settings.threads, settings.queue)
+
+    async def look(self, function: Callable[[], T]) -> T:
+        """Runs what reads documents, not pixels."""
+        return await self._looks.run(function)
+
+    async def work(self, function: Callable[[], T]) -> T:
+        """Runs what reads pixels.
+
+        Raises:
+            Overloaded: the queue is full.
+        """
+        return await self._renders.run(function)
 
     async def picture(
-        self,
-        request: Request,
-        engine: Engine,
-        ask: Ask,
-        target: Target,
-        form: Format,
-        *,
-        name: str | None = None,
+        self, request: Request, find: Callable[[], Job], form: Format, *, name: str | None = None
     ) -> Response:
-        """The answer for a target: 304 without rendering, from the cache, or rendered."""
-        selection = engine.select(ask.pixels)
-        content = engine.content_hash(selection, target)
-        key = digest(
-            content.encode(),
-            selection.request.text().encode(),
-            ask.presentation().encode(),
-            form.encode(),
-            repr(target).encode(),
-        ).hex()
-        etag = f'"{key}"'
+        """The answer for a job: 304 without rendering, from the cache, or rendered."""
+        plan = await self.look(lambda: _planned(find(), form))
+        engine, ask = plan.job.engine, plan.job.ask
         headers = {
-            "ETag": etag,
+            "ETag": f'"{plan.key}"',
             "Cache-Control": cache_control(ask, self.settings),
-            "X-Terrazzo-Request": f"mosaic={engine.version.mosaic_id}&version={engine.version.name}&{selection.request.text()}",
+            "X-Terrazzo-Request": (
+                f"mosaic={engine.version.mosaic_id}&version={engine.version.name}&{_ascii(plan.selection.request.text())}"
+            ),
         }
-        if name:
-            headers["Content-Disposition"] = f'attachment; filename="{name}"'
-        if matches(request.headers.get("if-none-match"), etag):
+        if matches(request.headers.get("if-none-match"), headers["ETag"]):
             return Response(status_code=304, headers=headers)
 
         async def make() -> tuple[bytes, bool]:
-            packed, whole = await self.work(lambda: _rendered(engine, selection, ask, target, form))
-            return packed, whole
+            return await self.work(lambda: _rendered(plan, form))
 
-        packed, source = await self.cache.get(key, make)
+        packed, headers["X-Cache"] = await self.cache.get(plan.key, make)
         size = int.from_bytes(packed[:4], "little")
         problems = json.loads(packed[4 : 4 + size])
-        headers["X-Cache"] = source
         if problems:
-            headers["X-Terrazzo-Problems"] = "; ".join(problems).encode("ascii", "replace").decode()[:1000]
+            headers["X-Terrazzo-Problems"] = _ascii("; ".join(problems))[:1000]
             headers["Cache-Control"] = "no-store"
             del headers["ETag"]
+        if name:
+            headers["Content-Disposition"] = f'attachment; filename="{name}"'
         return Response(packed[4 + size :], media_type=MEDIA[form], headers=headers)
 
 
-def _rendered(
-    engine: Engine, selection: Selection, ask: Ask, target: Target, form: Format
-) -> tuple[bytes, bool]:
+def _planned(job: Job, form: Format) -> _Plan:
+    """A job with its scenes and its key, which names everything that determines the answer's bytes."""
+    selection = job.engine.select(job.ask.pixels)
+    target = job.target
+    if target.height * target.width * max(1, len(selection.request.bands)) > MOST_SAMPLES:
+        raise TooLarge(
+            f"{target.width} × {target.height} px in {len(selection.request.bands)} bands: at most {MOST_SAMPLES} values"
+            " in one answer; ask for fewer bands or a smaller box, or use `terrazzo export`"
+        )
+    key = digest(
+        job.engine.content_hash(selection, target).encode(),
+        selection.request.text().encode(),
+        job.ask.presentation().encode(),
+        form.encode(),
+        repr(target).encode(),
+        # GeoTIFF names mosaic and version in its tags.
+        repr((job.engine.version.mosaic_id, job.engine.version.name)).encode() if form == "tif" else b"",
+    ).hex()
+    return _Plan(job, selection, key)
+
+
+def _rendered(plan: _Plan, form: Format) -> tuple[bytes, bool]:
     """The encoded image behind a JSON list of its problems, and whether it is whole."""
-    image = engine.render(selection, target)
+    engine, selection = plan.job.engine, plan.selection
+    image = engine.render(selection, plan.job.target)
     version = engine.version
     tags = {
         "TERRAZZO_MOSAIC": version.mosaic_id,
@@ -102,9 +154,13 @@ def _rendered(
         "TERRAZZO_REQUEST": selection.request.text(),
         "ATTRIBUTION": version.attribution,
     }
-    body = render(image, ask, target, form, tags)
+    body = render(image, plan.job.ask, plan.job.target, form, tags)
     head = json.dumps(list(image.problems)).encode()
     return len(head).to_bytes(4, "little") + head + body, not image.problems
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "replace").decode()
 
 
 def cache_control(ask: Ask, settings: Settings) -> str:
@@ -112,6 +168,15 @@ def cache_control(ask: Ask, settings: Settings) -> str:
     if ask.version is not None:
         return "public, max-age=31536000, immutable"
     return f"public, max-age={settings.max_age}, stale-while-revalidate=600"
+
+
+def document(request: Request, text: str, media: str, settings: Settings) -> Response:
+    """A document of the current version: ETag, 304, Cache-Control."""
+    etag = f'"{digest(text.encode()).hex()}"'
+    headers = {"ETag": etag, "Cache-Control": f"public, max-age={settings.max_age}"}
+    if matches(request.headers.get("if-none-match"), etag):
+        return Response(status_code=304, headers=headers)
+    return Response(text, media_type=media, headers=headers)
 
 
 def matches(header: str | None, etag: str) -> bool:

@@ -10,16 +10,16 @@ from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
-from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TMSFactory
 
 from server.answer import Desk
 from server.cache import TileCache
 from server.factory import MosaicFactory
+from server.middleware import CommonHeaders, HeadAsGet, PublicAddress, Unforeseen
 from server.mosaics import Mosaics
 from server.settings import Settings
 from server.wmts.routes import router as wmts
@@ -42,29 +42,6 @@ POLICY = (
 )
 
 
-class SecurityHeaders:
-    """Adds the headers that every answer carries, and `no-store` to errors that name nothing else."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on and completes its answer."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-
-        async def completed(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = message["headers"]
-                headers.append((b"x-content-type-options", b"nosniff"))
-                if message["status"] >= 400 and not any(k == b"cache-control" for k, _ in headers):
-                    headers.append((b"cache-control", b"no-store"))
-            await send(message)
-
-        await self.app(scope, receive, completed)
-
-
 def create_app(settings: Settings) -> FastAPI:
     """The application for a store.
 
@@ -77,7 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
-        cache.close()
+        await cache.close()
         mosaics.close()
 
     app = FastAPI(
@@ -88,13 +65,13 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         lifespan=lifespan,
         middleware=[
-            Middleware(SecurityHeaders),
+            Middleware(PublicAddress, public_url=settings.public_url, trusted=settings.trusted_proxies),
+            Middleware(HeadAsGet),
+            Middleware(CommonHeaders, origins=settings.cors_origins),
             Middleware(
-                CORSMiddleware,
-                allow_origins=list(settings.cors_origins),
-                allow_methods=["GET", "HEAD", "OPTIONS"],
-                expose_headers=["ETag", "X-Cache", "X-Terrazzo-Request", "X-Terrazzo-Problems"],
+                GZipMiddleware, compresslevel=5, exclude_content_types=("image/*", "application/x-npy")
             ),
+            Middleware(Unforeseen),
         ],
     )
     app.state.desk = Desk(settings, mosaics, cache)
@@ -126,7 +103,7 @@ def _pages(app: FastAPI, factory: MosaicFactory) -> None:
     async def readyz(request: Request) -> Response:
         """The store can be read and holds a mosaic."""
         desk: Desk = request.app.state.desk
-        names = await desk.work(desk.mosaics.names)
+        names = await desk.look(desk.mosaics.names)
         ready = bool(names)
         return JSONResponse(
             {"status": "ready" if ready else "no mosaic yet", "mosaics": names}, 200 if ready else 503

@@ -1,9 +1,12 @@
 """The tile cache on disk: bytes only, bounded, never a reason to fail."""
 
 import asyncio
+import hashlib
 import logging
 import os
+import shutil
 import sqlite3
+import stat
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -13,6 +16,10 @@ from diskcache.core import MODE_BINARY, MODE_RAW
 log = logging.getLogger(__name__)
 INLINE = 16 << 10
 """Bytes up to which a value lies in the database itself."""
+FOLDER = "terrazzo-tiles"
+CHECK = 16
+"""Bytes of the checksum in front of each value."""
+FAULTS = (OSError, sqlite3.Error, diskcache.Timeout, ValueError, TypeError)
 
 
 class BytesDisk(diskcache.Disk):
@@ -31,14 +38,20 @@ class BytesDisk(diskcache.Disk):
     def store(
         self, value: bytes, read: bool, key: object = diskcache.UNKNOWN
     ) -> tuple[int, int, str | None, object]:
-        """A value as the database holds it, larger ones in a file."""
+        """A value as the database holds it, larger ones in a file; no part of a file stays on a full disk."""
         if not isinstance(value, bytes):
             raise TypeError(f"values are bytes, not {type(value).__name__}")
         if len(value) <= INLINE:
             return 0, MODE_RAW, None, sqlite3.Binary(value)
-        name, path = self.filename(key, value)
-        with Path(path).open("xb") as file:
-            file.write(value)
+        name, full = self.filename(key, value)
+        path = Path(full)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with path.open("xb") as file:
+                file.write(value)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
         return len(value), MODE_BINARY, name, None
 
     def fetch(self, mode: int, filename: str | None, value: object, read: bool) -> bytes:
@@ -52,13 +65,23 @@ class BytesDisk(diskcache.Disk):
                 return path.read_bytes()
         raise ValueError("the cache holds something that is not ours")
 
+    def remove(self, file_path: str) -> None:
+        """Removes a value's file, if it lies inside the cache's folder."""
+        root = Path(self._directory).resolve()
+        if (root / file_path).resolve().is_relative_to(root):
+            super().remove(file_path)
+
 
 class TileCache:
-    """A bounded cache with single flight: equal requests at the same time are rendered once."""
+    """A bounded cache with single flight: equal requests at the same time are rendered once.
+
+    A flight belongs to no requester: those who leave do not end it for the others.
+    """
 
     def __init__(self, folder: Path | None, size: int) -> None:
         self._cache = _open(folder, size) if folder else None
-        self._flying: dict[str, asyncio.Future[bytes]] = {}
+        self._flying: dict[str, asyncio.Future[tuple[bytes, str]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, key: str, make: Callable[[], Awaitable[tuple[bytes, bool]]]) -> tuple[bytes, str]:
         """A value, made if need be, and where it came from: `hit`, `miss` or `shared`.
@@ -68,63 +91,111 @@ class TileCache:
         """
         flying = self._flying.get(key)
         if flying is not None:
-            return await asyncio.shield(flying), "shared"
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+            value, source = await asyncio.shield(flying)
+            return value, "hit" if source == "hit" else "shared"
+        future: asyncio.Future[tuple[bytes, str]] = asyncio.get_running_loop().create_future()
+        # An error that no requester waits for any more needs no report.
+        future.add_done_callback(lambda f: f.cancelled() or f.exception())
         self._flying[key] = future
+        task = asyncio.create_task(self._fly(key, future, make))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return await asyncio.shield(future)
+
+    async def _fly(
+        self,
+        key: str,
+        future: "asyncio.Future[tuple[bytes, str]]",
+        make: Callable[[], Awaitable[tuple[bytes, bool]]],
+    ) -> None:
         try:
-            found = await asyncio.to_thread(self._read, key)
+            found = await asyncio.to_thread(self._read, key) if self._cache is not None else None
             if found is not None:
-                future.set_result(found)
-                return found, "hit"
+                future.set_result((found, "hit"))
+                return
             value, keep = await make()
-            future.set_result(value)
-            if keep:
+            future.set_result((value, "miss"))
+            if keep and self._cache is not None:
                 await asyncio.to_thread(self._write, key, value)
-            return value, "miss"
-        except BaseException as error:
-            if not future.done():
-                future.set_exception(error)
-                # Nobody may be waiting; an error that was raised here needs no second report.
-                future.exception()
+        except asyncio.CancelledError:
+            future.cancel()
             raise
+        except Exception as error:
+            if future.done():
+                raise
+            future.set_exception(error)
         finally:
             del self._flying[key]
 
-    def close(self) -> None:
-        """Closes the database."""
+    async def close(self) -> None:
+        """Lets flights end, then closes the database."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=5)
+        for task in self._tasks:
+            task.cancel()
         if self._cache is not None:
             self._cache.close()
 
     def _read(self, key: str) -> bytes | None:
-        if self._cache is None:
+        cache = self._cache
+        if cache is None:
             return None
         try:
-            value = self._cache.get(key)
-        except (OSError, sqlite3.Error, diskcache.Timeout, ValueError, TypeError) as error:
-            log.warning("tile cache cannot be read, rendering instead: %s", error)
-            return None
-        return value if isinstance(value, bytes) else None
+            value = cache.get(key)
+            if value is None:
+                return None
+            if isinstance(value, bytes) and value[:CHECK] == _check(value[CHECK:]):
+                return value[CHECK:]
+            log.warning("tile cache: a damaged entry is dropped")
+            cache.delete(key)
+        except FAULTS as error:
+            self._failed("read", error)
+        return None
 
     def _write(self, key: str, value: bytes) -> None:
-        if self._cache is None:
+        cache = self._cache
+        if cache is None:
             return
         try:
-            self._cache.set(key, value)
-        except (OSError, sqlite3.Error, diskcache.Timeout, ValueError) as error:
-            log.warning("tile cache cannot be written, serving without: %s", error)
+            cache.set(key, _check(value) + value)
+        except FAULTS as error:
+            self._failed("written", error)
+
+    def _failed(self, what: str, error: Exception) -> None:
+        """Serves on without the cache; for good when its database is damaged."""
+        if isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError):
+            log.error("tile cache: %s; serving without until the next start", error)
+            self._cache = None
+        else:
+            log.warning("tile cache cannot be %s, rendering instead: %s", what, error)
+
+
+def _check(value: bytes) -> bytes:
+    return hashlib.blake2b(value, digest_size=CHECK).digest()
 
 
 def _open(folder: Path, size: int) -> diskcache.Cache | None:
+    """The cache in a folder of its own inside `folder`; a damaged one is replaced, an unusable one left out."""
+    own = folder / FOLDER
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.chmod(folder, 0o700)
-        return diskcache.Cache(
-            str(folder),
-            disk=BytesDisk,
-            size_limit=size,
-            eviction_policy="least-recently-stored",
-            timeout=2,
-        )
-    except (OSError, sqlite3.Error) as error:
+        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        about = own.lstat()
+        if not stat.S_ISDIR(about.st_mode) or about.st_uid != os.geteuid():
+            raise OSError(f"{own} is not a folder of ours")
+        own.chmod(0o700)
+        try:
+            return _cache(own, size)
+        except sqlite3.DatabaseError as error:
+            log.warning("tile cache in %s is damaged (%s): starting an empty one", own, error)
+            shutil.rmtree(own)
+            own.mkdir(mode=0o700)
+            return _cache(own, size)
+    except (OSError, sqlite3.Error, diskcache.Timeout) as error:
         log.warning("no tile cache in %s (%s): serving without", folder, error)
         return None
+
+
+def _cache(folder: Path, size: int) -> diskcache.Cache:
+    return diskcache.Cache(
+        str(folder), disk=BytesDisk, size_limit=size, eviction_policy="least-recently-stored", timeout=2
+    )

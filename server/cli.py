@@ -60,7 +60,7 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
         workers=workers,
         log_level="warning",
         access_log=False,
-        proxy_headers=True,
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=5,
     )

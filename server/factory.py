@@ -1,15 +1,16 @@
 """The endpoints of a mosaic, as a factory in the manner of titiler.core's."""
 
+import json
 from typing import Annotated, Any
 
 import numpy as np
 from attrs import define
 from fastapi import Depends, Path, Query, Request, Response
-from fastapi.responses import JSONResponse
+from morecantile import TileMatrixSet
 from titiler.core.factory import BaseFactory
 
 from server import grids
-from server.answer import Desk
+from server.answer import Desk, Job, document
 from server.request import PARAMETERS, Ask, only, parse_ask, parse_format
 from server.urls import public_base
 from terrazzo.bands import NODATA, SCALE
@@ -77,9 +78,8 @@ class MosaicFactory(BaseFactory):
             """The mosaics, as STAC Collections."""
             only(request.query_params, ())
             desk = desk_of(request)
-            names = await desk.work(desk.mosaics.names)
-            found = [_collection(desk, request, n) for n in names]
-            base = public_base(request, desk.settings)
+            found = await desk.look(lambda: [_collection(desk, request, n) for n in desk.mosaics.names()])
+            base = public_base(request)
             return {"collections": found, "links": [{"rel": "self", "href": f"{base}/mosaics"}]}
 
         @self.router.get("/mosaics/{mosaic}", tags=["Mosaics"])
@@ -87,7 +87,7 @@ class MosaicFactory(BaseFactory):
             """A mosaic, as a STAC Collection."""
             only(request.query_params, ())
             desk = desk_of(request)
-            return await desk.work(lambda: _collection(desk, request, mosaic))
+            return await desk.look(lambda: _collection(desk, request, mosaic))
 
         @self.router.get("/mosaics/{mosaic}/scenes", tags=["Mosaics"], dependencies=[Depends(asked)])
         async def scenes(request: Request, mosaic: str) -> Any:
@@ -99,7 +99,7 @@ class MosaicFactory(BaseFactory):
                 entries = engine.select(ask.pixels).entries
                 return [read_item(engine.version.store, e.scene) for e in entries]
 
-            return {"type": "FeatureCollection", "features": await desk.work(items), "links": []}
+            return {"type": "FeatureCollection", "features": await desk.look(items), "links": []}
 
         @self.router.get(
             "/mosaics/{mosaic}/{tms}/tilejson.json", tags=["Tiles"], dependencies=[Depends(asked)]
@@ -107,32 +107,17 @@ class MosaicFactory(BaseFactory):
         async def tilejson(request: Request, mosaic: str, tms: str) -> Any:
             """TileJSON 3 of a mosaic with the parameters given."""
             desk = desk_of(request)
-            engine, ask = opened(desk, mosaic, request)
-            engine.select(ask.pixels)
-            version = engine.version
-            matrix = grids.find(version, tms)
-            b = version.bounds
-            base = public_base(request, desk.settings)
-            query = f"?{request.url.query}" if request.url.query else ""
-            body = {
-                "tilejson": "3.0.0",
-                "name": version.config.title or mosaic,
-                "version": "1.0.0",
-                "scheme": "xyz",
-                "tiles": [f"{base}/mosaics/{mosaic}/tiles/{matrix.id}/{{z}}/{{x}}/{{y}}.png{query}"],
-                "attribution": version.attribution,
-                "bounds": list(b),
-                "center": [(b.left + b.right) / 2, (b.bottom + b.top) / 2, max(0, matrix.maxzoom - 3)],
-                "minzoom": matrix.minzoom,
-                "maxzoom": matrix.maxzoom,
-                "terrazzo:version": version.name,
-            }
-            return JSONResponse(body, headers={"Cache-Control": f"public, max-age={desk.settings.max_age}"})
+
+            def described() -> str:
+                engine, ask = opened(desk, mosaic, request)
+                engine.select(ask.pixels)
+                return json.dumps(_tilejson(request, engine, grids.find(engine.version, tms)))
+
+            return document(request, await desk.look(described), "application/json", desk.settings)
 
     def _pictures(self) -> None:
-        @self.router.api_route(
+        @self.router.get(
             "/mosaics/{mosaic}/tiles/{tms}/{z}/{x}/{tile}",
-            methods=["GET", "HEAD"],
             tags=["Tiles"],
             dependencies=[Depends(asked)],
         )
@@ -146,19 +131,23 @@ class MosaicFactory(BaseFactory):
         ) -> Response:
             """An XYZ tile."""
             desk = desk_of(request)
-            engine, ask = opened(desk, mosaic, request)
-            matrix = grids.find(engine.version, tms)
             name, _, ending = tile.partition(".")
+            form = parse_format(ending or "png")
             y, _, scale = name.partition("@")
             if scale not in ("", "1x", "2x"):
                 raise InvalidRequest(f"@{scale}: use @2x or nothing")
-            numbers = [_whole(v) for v in (z, x, y)]
-            size = matrix.tileMatrices[0].tileWidth * (2 if scale == "2x" else 1)
-            try:
-                target = tile_target(matrix, numbers[1], numbers[2], numbers[0], size)
-            except InvalidRequest as error:
-                raise OutsideCoverage(str(error)) from None
-            return await desk.picture(request, engine, ask, target, parse_format(ending or "png"))
+            zoom, column, row = (_whole(v) for v in (z, x, y))
+
+            def find() -> Job:
+                engine, ask = opened(desk, mosaic, request)
+                matrix = grids.find(engine.version, tms)
+                size = matrix.tileMatrices[0].tileWidth * (2 if scale == "2x" else 1)
+                try:
+                    return Job(engine, ask, tile_target(matrix, column, row, zoom, size))
+                except InvalidRequest as error:
+                    raise OutsideCoverage(str(error)) from None
+
+            return await desk.picture(request, find, form)
 
         @self.router.get(
             "/mosaics/{mosaic}/bbox/{minx},{miny},{maxx},{maxy}.{form}",
@@ -185,12 +174,14 @@ class MosaicFactory(BaseFactory):
         ) -> Response:
             """A box as GeoTIFF or picture, at full resolution unless a size is given."""
             desk = desk_of(request)
-            engine, ask = opened(desk, mosaic, request, ("coord_crs", "dst_crs"))
+            chosen = parse_format(form)
             box = _box(minx, miny, maxx, maxy)
-            target = box_target(engine, box, coord_crs, dst_crs, width, height)
-            return await desk.picture(
-                request, engine, ask, target, parse_format(form), name=f"{mosaic}.{form}"
-            )
+
+            def find() -> Job:
+                engine, ask = opened(desk, mosaic, request, ("coord_crs", "dst_crs"))
+                return Job(engine, ask, box_target(engine, box, coord_crs, dst_crs, width, height))
+
+            return await desk.picture(request, find, chosen, name=f"{mosaic}.{chosen}")
 
     def _values(self) -> None:
         @self.router.get(
@@ -199,8 +190,12 @@ class MosaicFactory(BaseFactory):
         async def point(request: Request, mosaic: str, lon: float, lat: float) -> Any:
             """Reflectance at a place, and the scene it comes from."""
             desk = desk_of(request)
-            engine, ask = opened(desk, mosaic, request)
-            return await desk.work(lambda: point_values(engine, ask, lon, lat))
+
+            def values() -> dict[str, Any]:
+                engine, ask = opened(desk, mosaic, request)
+                return point_values(engine, ask, lon, lat)
+
+            return await desk.work(values)
 
 
 def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, Any]:
@@ -275,12 +270,33 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _tilejson(request: Request, engine: Engine, matrix: TileMatrixSet) -> dict[str, Any]:
+    version = engine.version
+    b = version.bounds
+    mosaic = version.mosaic_id
+    query = f"?{request.url.query}" if request.url.query else ""
+    tiles = f"{public_base(request)}/mosaics/{mosaic}/tiles/{matrix.id}/{{z}}/{{x}}/{{y}}.png{query}"
+    return {
+        "tilejson": "3.0.0",
+        "name": version.config.title or mosaic,
+        "version": "1.0.0",
+        "scheme": "xyz",
+        "tiles": [tiles],
+        "attribution": version.attribution,
+        "bounds": list(b),
+        "center": [(b.left + b.right) / 2, (b.bottom + b.top) / 2, max(0, matrix.maxzoom - 3)],
+        "minzoom": matrix.minzoom,
+        "maxzoom": matrix.maxzoom,
+        "terrazzo:version": version.name,
+    }
+
+
 def _collection(desk: Desk, request: Request, mosaic: str) -> dict[str, Any]:
     version = desk.mosaics.engine(mosaic).version
     document: dict[str, Any] = version.store.read_json(f"mosaics/{mosaic}/mosaic.json")
     if document.get("id") != mosaic:
         raise NotFound(f"there is no mosaic {mosaic!r}")
-    base = f"{public_base(request, desk.settings)}/mosaics/{mosaic}"
+    base = f"{public_base(request)}/mosaics/{mosaic}"
     document["links"] = [
         *document.get("links", []),
         {"rel": "self", "href": base, "type": "application/json"},

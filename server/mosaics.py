@@ -1,5 +1,7 @@
 """The mosaics of a store, opened once, followed to their newest version."""
 
+import logging
+import re
 import threading
 import time
 from collections import OrderedDict
@@ -10,7 +12,9 @@ from terrazzo.mosaic.engine import Engine
 from terrazzo.store import Store
 from terrazzo.version import current_version, list_mosaics, open_version
 
+log = logging.getLogger(__name__)
 KEPT_VERSIONS = 8
+NAME = re.compile(r"[\w-]{1,100}")
 
 
 class Mosaics:
@@ -34,6 +38,8 @@ class Mosaics:
         Raises:
             NotFound: there is no such mosaic or version.
         """
+        if not NAME.fullmatch(mosaic_id):
+            raise NotFound("a mosaic's name has letters, digits, - and _")
         name = version or self._pointer(mosaic_id)
         key = (mosaic_id, name)
         with self._lock:
@@ -52,10 +58,19 @@ class Mosaics:
         known = self._pointers.get(mosaic_id)
         if known and now - known[0] < self._follow:
             return known[1]
-        known_names = self.names() if known is None else [mosaic_id]
-        if mosaic_id not in known_names:
-            raise NotFound(f"there is no mosaic {mosaic_id!r}; there are: {', '.join(known_names)}")
-        name = current_version(self.store, mosaic_id)
+        try:
+            name = current_version(self.store, mosaic_id)
+        except NotFound:
+            self._pointers.pop(mosaic_id, None)
+            raise
+        except Exception as error:
+            if known is None:
+                raise
+            # A store that is away for a moment takes no map away.
+            log.warning(
+                "%s: the pointer cannot be read, serving version %s on: %s", mosaic_id, known[1], error
+            )
+            name = known[1]
         self._pointers[mosaic_id] = (now, name)
         return name
 

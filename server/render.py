@@ -59,7 +59,15 @@ def _shown(image: Image, ask: Ask) -> np.ma.MaskedArray:
     try:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.ma.masked_invalid(data.apply_expression(numbered).array)
-    except (InvalidExpression, ValueError, SyntaxError, KeyError, TypeError, NameError) as error:
+    except (
+        InvalidExpression,
+        ValueError,
+        SyntaxError,
+        KeyError,
+        TypeError,
+        NameError,
+        ArithmeticError,
+    ) as error:
         raise InvalidRequest(f"expression={ask.expression}: {error}") from None
 
 

@@ -1,5 +1,6 @@
 """The request value: what a client asks for, parsed once, checked, and passed down."""
 
+import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -137,6 +138,7 @@ def _shown(query: Mapping[str, str], version: Version) -> tuple[Style | None, tu
             raise InvalidRequest(
                 "expression: an arithmetic expression over bands, such as (B08-B04)/(B08+B04)"
             )
+        _check_powers(expression)
         return None, bands, expression
     if query.get("bands"):
         return None, tuple(b.strip() for b in query["bands"].split(",")), None
@@ -146,6 +148,21 @@ def _shown(query: Mapping[str, str], version: Version) -> tuple[Style | None, tu
         raise InvalidRequest(f"style={name}: this mosaic has {', '.join(known) or 'none; use bands='}")
     style = known[name]
     return style, style.bands, style.expression
+
+
+def _check_powers(expression: str) -> None:
+    """Refuses powers of plain numbers, which Python computes to the last digit: 9**9**9 never ends."""
+    try:
+        tree = ast.parse(expression.replace(";", ","), mode="eval")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise InvalidRequest("expression: not an arithmetic expression over bands") from None
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+            exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
+            value = exponent.value if isinstance(exponent, ast.Constant) else None
+            over_band = any(isinstance(n, ast.Name) and BAND.fullmatch(n.id) for n in ast.walk(node.left))
+            if not (isinstance(value, int | float) and value <= 10 and over_band):
+                raise InvalidRequest("expression: powers of bands with a number up to 10, such as B04**2")
 
 
 def _number(query: Mapping[str, str], name: str) -> float | None:

@@ -1,9 +1,15 @@
 """Settings of a server, read once from `TERRAZZO_*` variables and the command line."""
 
+import ipaddress
 from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
 
-from pydantic import Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Texts = Annotated[tuple[str, ...], NoDecode]
+"""Several values, separated by commas in a variable."""
 
 
 class Settings(BaseSettings):
@@ -21,6 +27,35 @@ class Settings(BaseSettings):
     queue: int = Field(64, ge=1, description="requests that may wait; the next one gets 503")
     follow: float = Field(5.0, ge=0, description="seconds between looks for a new version")
     max_age: int = Field(60, ge=0, description="seconds a client keeps an answer of the current version")
-    cors_origins: tuple[str, ...] = Field(("*",), description="origins that may read answers from scripts")
+    cors_origins: Texts = Field(("*",), description="origins that may read answers from scripts")
+    trusted_proxies: Texts = Field(
+        ("127.0.0.1/32", "::1/128"), description="networks whose X-Forwarded-* headers are believed"
+    )
     title: str = "Terrazzo"
     provider: str = Field("", description="name of who runs the service, for WMTS")
+    contact: str = Field("", description="mail address of who runs the service, for WMTS")
+    provider_url: str = Field("", description="web page of who runs the service, for WMTS")
+    fees: str = Field("none", description="fees, for WMTS")
+    access: str = Field("", description="access constraints, for WMTS; the data's attribution by default")
+    tms: Texts = Field(
+        (), description="tile matrix sets of the WMTS; by default WebMercatorQuad and the mosaic's own grid"
+    )
+
+    @field_validator("cors_origins", "trusted_proxies", "tms", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        return tuple(v.strip() for v in value.split(",") if v.strip()) if isinstance(value, str) else value
+
+    @field_validator("public_url")
+    @classmethod
+    def _is_address(cls, value: str | None) -> str | None:
+        if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).netloc):
+            raise ValueError("an address such as https://example.org/maps")
+        return value or None
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for network in value:
+            ipaddress.ip_network(network)
+        return value

@@ -39,20 +39,22 @@ def times(version: Version) -> list[Period]:
     return sorted(plain, key=lambda p: p.end, reverse=True)[:MOST_TIMES]
 
 
-def matrix_sets(version: Version) -> list[TileMatrixSet]:
-    """The tile matrix sets of the default document: web mercator first, then the mosaic's own grid."""
-    return [grids.find(version, n) for n in (grids.WEB, *(grids.own_name(z) for z in version.zones[:1]))]
+def matrix_sets(version: Version, settings: Settings) -> list[TileMatrixSet]:
+    """The tile matrix sets of the document: `TERRAZZO_TMS`, or web mercator first, then the mosaic's own grid."""
+    own = (grids.WEB, *(grids.own_name(z) for z in version.zones[:1]))
+    return [grids.find(version, name) for name in settings.tms or own]
 
 
-def capabilities(version: Version, base: str, settings: Settings) -> str:
+def capabilities(version: Version, base: str, settings: Settings, sections: tuple[str, ...]) -> str:
     """The document of a mosaic.
 
     Args:
         base: address of the server as clients see it.
+        sections: which parts to write; none for a client that has the current document.
     """
     mosaic = version.mosaic_id
     title = version.config.title or mosaic
-    sets = matrix_sets(version)
+    sets = matrix_sets(version, settings)
     shown = styles(version)
     layers = [
         {"id": mosaic, "title": title, "styles": shown, "formats": FORMATS, "times": [], "time": ""},
@@ -67,6 +69,8 @@ def capabilities(version: Version, base: str, settings: Settings) -> str:
     ]
     text: str = _template().render(
         base=f"{base}/mosaics/{mosaic}",
+        sections=sections,
+        sequence=version.name,
         settings=settings,
         title=title,
         abstract=version.config.description or f"Sentinel-2 mosaic {title}. {version.attribution}.",

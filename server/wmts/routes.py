@@ -2,30 +2,34 @@
 
 import html
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from pyproj import Transformer
 
 from server import grids
-from server.answer import Desk, matches
+from server.answer import Desk, Job, document
 from server.factory import desk_of, point_values
-from server.request import Ask, parse_ask
+from server.request import parse_ask
 from server.urls import public_base
 from server.wmts.capabilities import FORMATS, INFO_FORMATS, capabilities, styles
 from server.wmts.errors import OwsException, report
 from server.wmts.legend import legend
 from terrazzo.bands import STYLES
-from terrazzo.cells import digest
-from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage, TerrazzoError
-from terrazzo.mosaic.engine import Engine, tile_target
+from terrazzo.config import Period, day_interval
+from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage
+from terrazzo.mosaic.engine import tile_target
 from terrazzo.mosaic.selection import newest_period
-from terrazzo.mosaic.warp import Target
+from terrazzo.mosaic.warp import transformer
+from terrazzo.version import Version
 
 router = APIRouter(tags=["WMTS"])
 REST = "/mosaics/{mosaic}/wmts/1.0.0"
+SECTIONS = ("ServiceIdentification", "ServiceProvider", "OperationsMetadata", "Contents", "Themes")
+XML = ("application/xml", "text/xml")
+DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 KNOWN = {
     "service", "request", "version", "layer", "style", "format", "tilematrixset", "tilematrix", "tilerow",
     "tilecol", "time", "i", "j", "infoformat", "acceptversions", "sections", "acceptformats", "updatesequence",
@@ -46,10 +50,9 @@ class Place:
 
 
 def _kvp(request: Request) -> dict[str, str]:
-    """Parameters by lower-case name; stray ? and & that clients leave do no harm."""
-    return {
-        k.lstrip("?").lower(): v for k, v in request.query_params.items() if k.lstrip("?").lower() in KNOWN
-    }
+    """Parameters by lower-case name; unknown ones and stray ? and & do no harm, as the standard asks."""
+    pairs = ((k.lstrip("?&").lower(), v) for k, v in request.query_params.items())
+    return {k: v for k, v in pairs if k in KNOWN}
 
 
 def _need(query: Mapping[str, str], name: str) -> str:
@@ -59,41 +62,43 @@ def _need(query: Mapping[str, str], name: str) -> str:
     return value
 
 
-async def _answer(work: Callable[[], Awaitable[Response]]) -> Response:
+async def _answer(work: Callable[[], Awaitable[Response]], *, rest: bool) -> Response:
     try:
         return await work()
     except OwsException as error:
-        return report(error)
-    except TerrazzoError as error:
-        code = "InvalidParameterValue" if isinstance(error, InvalidRequest | NotFound) else "NoApplicableCode"
-        return report(OwsException(code, "request", str(error)))
+        return report(error, rest=rest)
+    except OutsideCoverage as error:
+        return report(OwsException("TileOutOfRange", "TileMatrix", str(error)), rest=rest)
+    except InvalidRequest as error:
+        return report(OwsException("InvalidParameterValue", None, str(error)), rest=rest)
 
 
 @router.get("/mosaics/{mosaic}/wmts")
 async def kvp(request: Request, mosaic: str) -> Response:
-    """WMTS by key-value pairs."""
+    """WMTS by key-value pairs; without any, the capabilities document."""
 
     async def work() -> Response:
         query = _kvp(request)
-        service = query.get("service", "WMTS")
+        if not query:
+            return await _capabilities(request, mosaic, {})
+        service = _need(query, "Service")
         if service.upper() != "WMTS":
             raise OwsException("InvalidParameterValue", "Service", f"service {service!r}: WMTS")
-        operation = query.get("request", "GetCapabilities" if not query else "")
-        if not operation:
-            raise OwsException("MissingParameterValue", "Request", "the parameter Request is missing")
+        operation = _need(query, "Request")
         name = operation.lower()
         if name == "getcapabilities":
-            accepted = query.get("acceptversions")
-            if accepted and "1.0.0" not in accepted.split(","):
-                raise OwsException("VersionNegotiationFailed", "AcceptVersions", "this server speaks 1.0.0")
-            return await _capabilities(request, mosaic)
+            return await _capabilities(request, mosaic, query)
         if name not in ("gettile", "getfeatureinfo"):
             raise OwsException(
-                "OperationNotSupported", "Request", f"{operation}: GetCapabilities, GetTile or GetFeatureInfo"
+                "OperationNotSupported", operation, f"{operation}: GetCapabilities, GetTile or GetFeatureInfo"
             )
+        if _need(query, "Version") != "1.0.0":
+            raise OwsException("InvalidParameterValue", "Version", f"version {query['version']!r}: 1.0.0")
+        if "style" not in query:
+            raise OwsException("MissingParameterValue", "Style", "the parameter Style is missing")
         place = Place(
             _need(query, "Layer"),
-            query.get("style", ""),
+            query["style"],
             query.get("time"),
             _need(query, "TileMatrixSet"),
             _need(query, "TileMatrix"),
@@ -105,13 +110,13 @@ async def kvp(request: Request, mosaic: str) -> Response:
         ending = _ending(INFO_FORMATS, query.get("infoformat") or "text/html", "InfoFormat")
         return await _info(request, mosaic, place, _need(query, "I"), _need(query, "J"), ending)
 
-    return await _answer(work)
+    return await _answer(work, rest=False)
 
 
 @router.get(REST + "/WMTSCapabilities.xml")
 async def rest_capabilities(request: Request, mosaic: str) -> Response:
     """The capabilities document."""
-    return await _answer(lambda: _capabilities(request, mosaic))
+    return await _answer(lambda: _capabilities(request, mosaic, {}), rest=True)
 
 
 @router.get(REST + "/{layer}/{style}/{matrix_set}/{matrix}/{row}/{col}.{ending}")
@@ -128,7 +133,7 @@ async def rest_tile(
 ) -> Response:
     """A tile of the layer without time."""
     place = Place(layer, style, None, matrix_set, matrix, row, col)
-    return await _answer(lambda: _tile(request, mosaic, place, _known(FORMATS, ending, "Format")))
+    return await _answer(lambda: _tile(request, mosaic, place, _known(FORMATS, ending, "Format")), rest=True)
 
 
 @router.get(REST + "/{layer}/{style}/{time}/{matrix_set}/{matrix}/{row}/{col}.{ending}")
@@ -147,9 +152,9 @@ async def rest_tile_of_time(
     """A tile of the time layer."""
     if not layer.endswith("_time"):
         # The same number of segments: {row}/{col}/{j}/{i} of the layer without time is one more.
-        return await _answer(lambda: _refuse_layer(layer))
+        return await _answer(lambda: _refuse_layer(layer), rest=True)
     place = Place(layer, style, time, matrix_set, matrix, row, col)
-    return await _answer(lambda: _tile(request, mosaic, place, _known(FORMATS, ending, "Format")))
+    return await _answer(lambda: _tile(request, mosaic, place, _known(FORMATS, ending, "Format")), rest=True)
 
 
 @router.get(REST + "/{layer}/{style}/{matrix_set}/{matrix}/{row}/{col}/{j}/{i}.{ending}")
@@ -169,7 +174,7 @@ async def rest_info(
     """What lies under a pixel of the layer without time."""
     place = Place(layer, style, None, matrix_set, matrix, row, col)
     return await _answer(
-        lambda: _info(request, mosaic, place, i, j, _known(INFO_FORMATS, ending, "InfoFormat"))
+        lambda: _info(request, mosaic, place, i, j, _known(INFO_FORMATS, ending, "InfoFormat")), rest=True
     )
 
 
@@ -191,7 +196,7 @@ async def rest_info_of_time(
     """What lies under a pixel of the time layer."""
     place = Place(layer, style, time, matrix_set, matrix, row, col)
     return await _answer(
-        lambda: _info(request, mosaic, place, i, j, _known(INFO_FORMATS, ending, "InfoFormat"))
+        lambda: _info(request, mosaic, place, i, j, _known(INFO_FORMATS, ending, "InfoFormat")), rest=True
     )
 
 
@@ -201,7 +206,9 @@ async def style_legend(request: Request, mosaic: str, style: str) -> Response:
     if style not in STYLES:
         raise NotFound(f"there is no style {style!r}; there are {', '.join(STYLES)}")
     return Response(
-        legend(STYLES[style]), media_type="image/png", headers={"Cache-Control": "public, max-age=86400"}
+        await desk_of(request).look(lambda: legend(STYLES[style])),
+        media_type="image/png",
+        headers={"Cache-Control": "public, max-age=86400"},
     )
 
 
@@ -220,18 +227,42 @@ def _known(formats: Mapping[str, str], ending: str, locator: str) -> str:
     return _ending(formats, ending.lower().replace("jpeg", "jpg"), locator)
 
 
-async def _capabilities(request: Request, mosaic: str) -> Response:
+async def _capabilities(request: Request, mosaic: str, query: Mapping[str, str]) -> Response:
+    accepted = [v.strip() for v in query.get("acceptversions", "").split(",") if v.strip()]
+    if accepted and "1.0.0" not in accepted:
+        raise OwsException("VersionNegotiationFailed", None, "this server speaks version 1.0.0")
+    wanted = {v.strip() for v in query.get("sections", "").split(",") if v.strip()} or {"All"}
+    if unknown := wanted - {*SECTIONS, "All"}:
+        raise OwsException(
+            "InvalidParameterValue",
+            "Sections",
+            f"sections {', '.join(sorted(unknown))}: {', '.join(SECTIONS)}, All",
+        )
+    sections = SECTIONS if "All" in wanted else tuple(s for s in SECTIONS if s in wanted)
+    media = next(
+        (v.strip() for v in query.get("acceptformats", "").split(",") if v.strip() in XML), "application/xml"
+    )
     desk = desk_of(request)
-    engine = desk.mosaics.engine(mosaic)
-    text = capabilities(engine.version, public_base(request, desk.settings), desk.settings)
-    etag = f'"{digest(text.encode()).hex()}"'
-    headers = {"ETag": etag, "Cache-Control": f"public, max-age={desk.settings.max_age}"}
-    if matches(request.headers.get("if-none-match"), etag):
-        return Response(status_code=304, headers=headers)
-    return Response(text, media_type="application/xml", headers=headers)
+    base = public_base(request)
+
+    def written() -> str:
+        version = desk.mosaics.engine(mosaic).version
+        sequence = query.get("updatesequence")
+        if sequence and sequence != version.name:
+            # Only a version that is still there can be older than the current one.
+            try:
+                desk.mosaics.engine(mosaic, sequence)
+            except NotFound:
+                raise OwsException(
+                    "InvalidUpdateSequence", None, f"update sequence {sequence!r} is none of this mosaic's"
+                ) from None
+        shown = () if sequence == version.name else sections
+        return capabilities(version, base, desk.settings, shown)
+
+    return document(request, await desk.look(written), media, desk.settings)
 
 
-def _asked(desk: Desk, mosaic: str, place: Place) -> tuple[Engine, Ask, Target]:
+def _found(desk: Desk, mosaic: str, place: Place) -> Job:
     """The engine, what it is asked, and the pixels, of a tile that WMTS names."""
     engine = desk.mosaics.engine(mosaic)
     version = engine.version
@@ -244,35 +275,44 @@ def _asked(desk: Desk, mosaic: str, place: Place) -> tuple[Engine, Ask, Target]:
     if style not in names:
         raise OwsException("InvalidParameterValue", "Style", f"style {style!r}: {', '.join(names)}")
     query = {"style": style}
-    if place.layer.endswith("_time") and place.layer != mosaic:
-        query["datetime"] = _time(engine, place.time)
+    if place.layer != mosaic:
+        query["datetime"] = period_of(version, place.time).name
     try:
         matrix_set = grids.find(version, place.matrix_set)
     except NotFound as error:
         raise OwsException("InvalidParameterValue", "TileMatrixSet", str(error)) from None
     if place.matrix not in {m.id for m in matrix_set.tileMatrices}:
-        raise OwsException("InvalidParameterValue", "TileMatrix", f"no matrix {place.matrix!r}")
+        last = matrix_set.tileMatrices[-1].id
+        raise OwsException("InvalidParameterValue", "TileMatrix", f"matrix {place.matrix!r}: 0 to {last}")
     row, col = (_number(v, n) for v, n in ((place.row, "TileRow"), (place.col, "TileCol")))
     matrix = matrix_set.matrix(int(place.matrix))
     for value, most, name in ((row, matrix.matrixHeight, "TileRow"), (col, matrix.matrixWidth, "TileCol")):
         if not 0 <= value < most:
             raise OwsException("TileOutOfRange", name, f"{name} {value}: 0 to {most - 1}")
-    return engine, parse_ask(query, version), tile_target(matrix_set, col, row, int(place.matrix))
+    return Job(engine, parse_ask(query, version), tile_target(matrix_set, col, row, int(place.matrix)))
 
 
-def _time(engine: Engine, value: str | None) -> str:
-    """The period a Time value means: its first day, or a day, month or year inside it."""
-    periods = [p for p in engine.version.periods.values() if not p.members]
-    if value in (None, "", "default", "current"):
-        return newest_period(engine.version).name
-    for period in periods:
-        if value in (period.name, period.start.isoformat()):
-            return period.name
+def period_of(version: Version, value: str | None) -> Period:
+    """The period a Time value means: the newest without one, else that in which a day, month or year lies.
+
+    Raises:
+        OwsException: no date, or none in exactly one period.
+    """
+    if value in (None, "", "default"):
+        return newest_period(version)
+    periods = [p for p in version.periods.values() if not p.members]
+    known = ", ".join(p.start.isoformat() for p in sorted(periods, key=lambda p: p.start))
+    if not DATE.fullmatch(str(value)):
+        raise OwsException("InvalidParameterValue", "Time", f"time {value!r}: a date such as {known}")
     try:
-        request = parse_ask({"datetime": str(value)}, engine.version).pixels
-        return engine.select(request).request.period
+        first, last = day_interval(str(value))
     except InvalidRequest as error:
         raise OwsException("InvalidParameterValue", "Time", str(error)) from None
+    touched = [p for p in periods if first and last and p.start <= last and first <= p.end]
+    if len(touched) != 1:
+        told = "spans several periods" if touched else "lies in no period"
+        raise OwsException("InvalidParameterValue", "Time", f"time {value} {told}; there are {known}")
+    return touched[0]
 
 
 def _number(text: str, locator: str) -> int:
@@ -283,26 +323,30 @@ def _number(text: str, locator: str) -> int:
 
 async def _tile(request: Request, mosaic: str, place: Place, ending: str) -> Response:
     desk = desk_of(request)
-    engine, ask, target = _asked(desk, mosaic, place)
-    return await desk.picture(request, engine, ask, target, ending)  # type: ignore[arg-type]
+    return await desk.picture(request, lambda: _found(desk, mosaic, place), ending)  # type: ignore[arg-type]
 
 
 async def _info(request: Request, mosaic: str, place: Place, i: str, j: str, ending: str) -> Response:
     desk = desk_of(request)
-    engine, ask, target = _asked(desk, mosaic, place)
     col, row = _number(i, "I"), _number(j, "J")
-    for value, most, name in ((col, target.width, "I"), (row, target.height, "J")):
-        if not 0 <= value < most:
-            raise OwsException("PointIJOutOfRange", name, f"{name} {value}: 0 to {most - 1}")
-    dx, dy = target.resolution
-    x, y = target.bounds.left + (col + 0.5) * dx, target.bounds.top - (row + 0.5) * dy
-    lon, lat = Transformer.from_crs(target.crs, "EPSG:4326", always_xy=True).transform(x, y)
-    try:
-        found = await desk.work(lambda: point_values(engine, ask, lon, lat))
-    except OutsideCoverage as error:
-        found = {"coordinates": [lon, lat], "values": [], "detail": str(error)}
+
+    def told() -> str:
+        job = _found(desk, mosaic, place)
+        target = job.target
+        for value, most, name in ((col, target.width, "I"), (row, target.height, "J")):
+            if not 0 <= value < most:
+                raise OwsException("PointIJOutOfRange", name, f"{name} {value}: 0 to {most - 1}")
+        dx, dy = target.resolution
+        x, y = target.bounds.left + (col + 0.5) * dx, target.bounds.top - (row + 0.5) * dy
+        lon, lat = transformer(target.crs, "EPSG:4326").transform(x, y)
+        try:
+            found = point_values(job.engine, job.ask, lon, lat)
+        except OutsideCoverage as error:
+            found = {"coordinates": [lon, lat], "values": [], "detail": str(error)}
+        return _told(found, ending)
+
     return Response(
-        _told(found, ending), media_type=INFO_FORMATS[ending], headers={"Cache-Control": "no-cache"}
+        await desk.work(told), media_type=INFO_FORMATS[ending], headers={"Cache-Control": "no-cache"}
     )
 
 

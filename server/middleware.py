@@ -1,0 +1,182 @@
+"""What happens to every request and answer, whatever the endpoint: addresses, HEAD, headers, unforeseen errors."""
+
+import ipaddress
+import json
+import logging
+import re
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = logging.getLogger(__name__)
+HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
+PREFIX = re.compile(r"(/[A-Za-z0-9._~\-]+){1,8}")
+EXPOSED = "ETag, X-Cache, X-Terrazzo-Request, X-Terrazzo-Problems"
+
+
+class PublicAddress:
+    """Makes a request's scheme, host and path prefix those that clients see, so that every link is right.
+
+    `public_url` wins. Else X-Forwarded-Proto, -Host, -Prefix and -For count, but only from trusted
+    addresses: anybody could send them.
+    """
+
+    def __init__(self, app: ASGIApp, public_url: str | None, trusted: tuple[str, ...]) -> None:
+        self.app = app
+        self._fixed: tuple[str, str, str] | None = None
+        if public_url:
+            parts = urlsplit(public_url.rstrip("/"))
+            self._fixed = (parts.scheme, parts.netloc, parts.path)
+        self._trusted = tuple(ipaddress.ip_network(t) for t in trusted)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on with its public address."""
+        if scope["type"] == "http":
+            scope = self._addressed(scope)
+        await self.app(scope, receive, send)
+
+    def _addressed(self, scope: Scope) -> Scope:
+        headers = Headers(scope=scope)
+        scheme, host, prefix = scope["scheme"], headers.get("host", ""), ""
+        if self._is_trusted(scope):
+            scheme = _last(headers.get("x-forwarded-proto")) or scheme
+            host = _last(headers.get("x-forwarded-host")) or host
+            prefix = _last(headers.get("x-forwarded-prefix")).rstrip("/")
+        if self._fixed:
+            scheme, host, prefix = self._fixed
+        if scheme not in ("http", "https"):
+            scheme = "http"
+        if not HOST.fullmatch(host):
+            server = scope.get("server") or ("localhost", None)
+            host = server[0] if server[1] is None else f"{server[0]}:{server[1]}"
+        if prefix and not PREFIX.fullmatch(prefix):
+            prefix = ""
+        path = scope["path"]
+        if prefix and not path.startswith(f"{prefix}/"):
+            # The proxy cut the prefix off; ASGI wants it in the path.
+            path = prefix + path
+        others = [(k, v) for k, v in scope["headers"] if k != b"host"]
+        return {
+            **scope,
+            "scheme": scheme,
+            "root_path": prefix,
+            "path": path,
+            "headers": [(b"host", host.encode("latin-1")), *others],
+        }
+
+    def _is_trusted(self, scope: Scope) -> bool:
+        client = scope.get("client")
+        try:
+            address = ipaddress.ip_address(client[0]) if client else None
+        except ValueError:
+            return False
+        return address is not None and any(
+            address in network for network in self._trusted if network.version == address.version
+        )
+
+
+def _last(header: str | None) -> str:
+    """The entry that the nearest proxy wrote."""
+    return (header or "").split(",")[-1].strip()
+
+
+class HeadAsGet:
+    """Answers HEAD as GET without a body, on every path; the server itself leaves the body out."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a HEAD request on as GET."""
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+
+            async def bodiless(message: Message) -> None:
+                if message["type"] == "http.response.body":
+                    message = {**message, "body": b""}
+                await send(message)
+
+            await self.app({**scope, "method": "GET"}, receive, bodiless)
+        else:
+            await self.app(scope, receive, send)
+
+
+class CommonHeaders:
+    """Adds the headers that every answer carries, errors included; `no-store` to errors.
+
+    With all origins allowed the CORS header goes to everybody: a cache in front may keep the answer to a
+    request without Origin, and must not serve it without the header to the next one.
+    """
+
+    def __init__(self, app: ASGIApp, origins: tuple[str, ...]) -> None:
+        self.app, self._origins = app, frozenset(origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on and completes its answer; answers CORS preflights itself."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request = Headers(scope=scope)
+        added = self._cors(request.get("origin"))
+        if scope["method"] == "OPTIONS" and "access-control-request-method" in request:
+            preflight = [
+                (b"access-control-allow-methods", b"GET, HEAD, OPTIONS"),
+                (b"access-control-allow-headers", b"If-None-Match, If-Modified-Since, Range, Content-Type"),
+                (b"access-control-max-age", b"86400"),
+                (b"content-length", b"0"),
+            ]
+            await send({"type": "http.response.start", "status": 204, "headers": [*added, *preflight]})
+            await send({"type": "http.response.body", "body": b""})
+            return
+
+        async def completed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                # QGIS looks "Content-Type" up with its capitals and takes GeoJSON for GML without them.
+                headers = [(b"Content-Type" if k == b"content-type" else k, v) for k, v in message["headers"]]
+                if message["status"] >= 400:
+                    headers = [(k, v) for k, v in headers if k not in (b"cache-control", b"etag")]
+                    headers.append((b"cache-control", b"no-store"))
+                headers += [*added, (b"x-content-type-options", b"nosniff")]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await self.app(scope, receive, completed)
+
+    def _cors(self, origin: str | None) -> list[tuple[bytes, bytes]]:
+        exposed = (b"access-control-expose-headers", EXPOSED.encode())
+        if "*" in self._origins:
+            return [(b"access-control-allow-origin", b"*"), exposed]
+        headers = [(b"vary", b"Origin")]
+        if origin in self._origins and origin:
+            headers += [(b"access-control-allow-origin", origin.encode("latin-1")), exposed]
+        return headers
+
+
+class Unforeseen:
+    """Turns an error that nothing else knows into a plain 500 and a log entry; nothing of it is told outside."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on and answers for what goes wrong."""
+        started = False
+
+        async def watched(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watched)
+        except Exception:
+            if scope["type"] != "http" or started:
+                raise
+            log.exception("%s %s", scope["method"], scope["path"])
+            body = json.dumps({"detail": "an error of this server, which its log tells"}).encode()
+            headers = [
+                (b"content-type", b"application/json"),
+                (b"content-length", str(len(body)).encode()),
+            ]
+            await send({"type": "http.response.start", "status": 500, "headers": headers})
+            await send({"type": "http.response.body", "body": body})
