@@ -1,0 +1,1 @@
+"""Yardsticks: what Terrazzo costs, measured against what others use."""
