@@ -100,7 +100,7 @@ def _copy(
             target,
             driver="COG",
             COMPRESS="ZSTD",
-            LEVEL="9",
+            LEVEL="1",
             PREDICTOR="YES",
             BLOCKSIZE=str(max(smallest, 128)),
             OVERVIEWS="FORCE_USE_EXISTING" if len(pyramid) > 1 else "NONE",
