@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 
 from terrazzo.errors import NotFound
-from terrazzo.mosaic.blocks import Handles
+from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.store import Store
 from terrazzo.version import current_version, list_mosaics, open_version
@@ -23,7 +23,7 @@ class Mosaics:
     def __init__(self, store: Store, follow: float) -> None:
         self.store = store
         self._follow = follow
-        self._handles = Handles()
+        self._blocks = Blocks()
         self._engines: OrderedDict[tuple[str, str], Engine] = OrderedDict()
         self._pointers: dict[str, tuple[float, str]] = {}
         self._lock = threading.Lock()
@@ -46,7 +46,7 @@ class Mosaics:
             if key in self._engines:
                 self._engines.move_to_end(key)
                 return self._engines[key]
-        engine = Engine(open_version(self.store, mosaic_id, name), self._handles)
+        engine = Engine(open_version(self.store, mosaic_id, name), self._blocks)
         with self._lock:
             self._engines[key] = engine
             while len(self._engines) > KEPT_VERSIONS:
@@ -76,4 +76,4 @@ class Mosaics:
 
     def close(self) -> None:
         """Closes all files."""
-        self._handles.close()
+        self._blocks.close()

@@ -59,7 +59,7 @@ def export(
     from terrazzo.export import Exported, export_target
     from terrazzo.export import export as write
     from terrazzo.grid import Bounds
-    from terrazzo.mosaic.blocks import Handles
+    from terrazzo.mosaic.blocks import Blocks
     from terrazzo.mosaic.engine import Engine
     from terrazzo.mosaic.request import PixelRequest
     from terrazzo.store import Store
@@ -67,7 +67,7 @@ def export(
 
     if not output.parent.is_dir():
         raise InvalidRequest(f"the folder {output.parent} does not exist; make it first")
-    engine = Engine(open_version(Store(url), mosaic, version), Handles())
+    engine = Engine(open_version(Store(url), mosaic, version), Blocks())
     request = PixelRequest(
         bands=tuple(b.strip() for b in bands.split(",")) if bands else engine.version.bands,
         ids=tuple(i.strip() for i in ids.split(",")) if ids else (),

@@ -1,40 +1,42 @@
-"""Reads boxes of scenes' rasters at any level through a bounded set of kept-open handles."""
+"""Reads boxes of scenes' rasters at any level: kept indexes, kept decoded blocks, both bounded."""
 
 import threading
 import time
+import zlib
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
-import rasterio
+import zstandard
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 
 from terrazzo.errors import ReadFailure
 from terrazzo.grid import PixelBox
-from terrazzo.raster import read_open
+from terrazzo.mosaic import kernels
+from terrazzo.mosaic.handles import Handles
+from terrazzo.mosaic.index import ZSTD, Cog, Level
 
-KEPT = 512
-"""Handles kept open."""
+KEPT_FILES = 512
+KEPT_BYTES = 256 << 20
+"""Decoded blocks kept in memory."""
 FORGET = 30.0
 """Seconds after which a file that could not be read is tried again."""
-GDAL_OPTIONS = {
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
-    "CPL_VSIL_CURL_ALLOWED_EXTENSIONS": ".tif",
-    "GDAL_HTTP_MULTIRANGE": "YES",
-    "VSI_CACHE": "TRUE",
-}
 
 
-class Handles:
-    """Open datasets by path and level, least recently used closed first; safe to share between threads."""
+class Blocks:
+    """Pixels of rasters by path and level, least recently used forgotten first; safe to share between threads.
 
-    def __init__(self, kept: int = KEPT) -> None:
-        self._kept = kept
-        self._open: OrderedDict[tuple[str, int], rasterio.DatasetReader] = OrderedDict()
+    Local files are read here, block by block, decoded without the interpreter's lock; others through GDAL.
+    """
+
+    def __init__(self, kept_bytes: int = KEPT_BYTES, kept_files: int = KEPT_FILES) -> None:
+        self._kept_bytes, self._kept_files = kept_bytes, kept_files
+        self._files: OrderedDict[str, Cog] = OrderedDict()
+        self._blocks: OrderedDict[tuple[str, int, int], NDArray[np.generic]] = OrderedDict()
+        self._bytes = 0
         self._broken: dict[str, tuple[float, str]] = {}
         self._lock = threading.Lock()
+        self._own = threading.local()
+        self._remote = Handles()
 
     def read(
         self, path: str, level: int, covers: PixelBox, box: PixelBox, fill: float
@@ -42,55 +44,119 @@ class Handles:
         """Pixels of a box from overview `level` (0: full resolution) of a raster.
 
         Args:
-            covers, box: on the grid of that level.
+            path: what rasterio opens.
+            covers, box: of the whole raster and of the pixels wanted, on the grid of that level.
+            fill: value of pixels beyond the raster.
 
         Raises:
             ReadFailure: the file is missing or damaged; for a while it is not tried again.
         """
-        if box.intersection(covers).empty:
+        if path.startswith("/vsi"):
+            return self._remote.read(path, level, covers, box, fill)
+        common = box.intersection(covers)
+        if common.empty:
             return np.full(box.shape, fill)
-        with self._lock:
-            failed = self._broken.get(path)
+        failed = self._broken.get(path)
         if failed and time.monotonic() - failed[0] < FORGET:
             raise ReadFailure(failed[1])
         try:
-            with self._handle(path, level) as dataset:
-                return read_open(dataset.read, dataset.dtypes[0], covers, box, fill)
-        except RasterioError as error:
-            message = f"{path.rsplit('/', 3)[-3:]}: {error}"
-            with self._lock:
-                self._broken[path] = (time.monotonic(), message)
-            raise ReadFailure(message) from None
+            return self._read(path, level, covers, box, common, fill)
+        except ReadFailure as error:
+            self._broken[path] = (time.monotonic(), str(error))
+            raise
+
+    def empty(self) -> None:
+        """Forgets decoded blocks; indexes stay."""
+        with self._lock:
+            self._blocks.clear()
+            self._bytes = 0
 
     def close(self) -> None:
-        """Closes all handles."""
+        """Forgets everything and closes all files."""
+        self.empty()
         with self._lock:
-            for dataset in self._open.values():
-                dataset.close()
-            self._open.clear()
+            self._files.clear()
+        self._remote.close()
 
-    @contextmanager
-    def _handle(self, path: str, level: int) -> Iterator[rasterio.DatasetReader]:
-        key = (path, level)
+    def _read(
+        self, path: str, number: int, covers: PixelBox, box: PixelBox, common: PixelBox, fill: float
+    ) -> NDArray[np.generic]:
+        cog = self._file(path)
+        if number >= len(cog.levels) or cog.levels[number].shape != covers.shape:
+            raise ReadFailure(f"{_short(path)}: its level {number} has another size than its scene")
+        level, side = cog.levels[number], cog.levels[number].block
+        out = np.empty(box.shape, level.dtype) if common == box else np.full(box.shape, fill, level.dtype)
+        # In pixels of the raster from here on; `at` is where the box begins in it.
+        at = (box.row0 - covers.row0, box.col0 - covers.col0)
+        rows = (common.row0 - covers.row0, common.row1 - covers.row0)
+        cols = (common.col0 - covers.col0, common.col1 - covers.col0)
+        for i in range(rows[0] // side, -(-rows[1] // side)):
+            r0, r1 = max(rows[0], i * side), min(rows[1], (i + 1) * side)
+            for j in range(cols[0] // side, -(-cols[1] // side)):
+                c0, c1 = max(cols[0], j * side), min(cols[1], (j + 1) * side)
+                block = self._block(path, cog, number, level, i * level.across + j)
+                out[r0 - at[0] : r1 - at[0], c0 - at[1] : c1 - at[1]] = block[
+                    r0 - i * side : r1 - i * side, c0 - j * side : c1 - j * side
+                ]
+        return out
+
+    def _file(self, path: str) -> Cog:
         with self._lock:
-            found = self._open.pop(key, None)
-        if found is None:
-            options = {"overview_level": level - 1} if level else {}
-            with rasterio.Env(**GDAL_OPTIONS):
-                found = rasterio.open(path, **options)
-        # A dataset taken from the table belongs to this thread until it is put back: two threads that want
-        # the same file at the same time open it twice, neither waits for the other.
+            cog = self._files.get(path)
+            if cog is not None:
+                self._files.move_to_end(path)
+                return cog
+        cog = Cog(path)
+        with self._lock:
+            self._files[path] = cog
+            while len(self._files) > self._kept_files:
+                self._files.popitem(last=False)
+        return cog
+
+    def _block(self, path: str, cog: Cog, number: int, level: Level, index: int) -> NDArray[np.generic]:
+        key = (path, number, index)
+        with self._lock:
+            block = self._blocks.get(key)
+            if block is not None:
+                self._blocks.move_to_end(key)
+                return block
+        # Two threads may decode the same block at the same time; neither waits for the other.
+        block = self._decoded(path, cog, level, index)
+        with self._lock:
+            if key not in self._blocks:
+                self._blocks[key] = block
+                self._bytes += block.nbytes
+            while self._bytes > self._kept_bytes:
+                self._bytes -= self._blocks.popitem(last=False)[1].nbytes
+        return block
+
+    def _decoded(self, path: str, cog: Cog, level: Level, index: int) -> NDArray[np.generic]:
+        """(row, col) values of a block."""
+        size = level.block**2 * level.dtype.itemsize
         try:
-            yield found
-        finally:
-            self._keep(key, found)
+            data = cog.compressed(level, index)
+            if level.compression == ZSTD:
+                data = self._zstd().decompress(data, max_output_size=size)
+            else:
+                data = zlib.decompress(data, bufsize=size)
+        except (OSError, zstandard.ZstdError, zlib.error) as error:
+            raise ReadFailure(f"{_short(path)}: block {index}: {error}") from None
+        if len(data) != size:
+            raise ReadFailure(f"{_short(path)}: block {index} is cut off")
+        values: NDArray[np.generic] = np.frombuffer(data, level.dtype).reshape(level.block, level.block)
+        if level.differenced:
+            whole = np.empty_like(values)
+            kernels.undo_difference(values, whole)
+            return whole
+        return values
 
-    def _keep(self, key: tuple[str, int], found: rasterio.DatasetReader) -> None:
-        with self._lock:
-            old = self._open.pop(key, None)
-            self._open[key] = found
-            dropped = [old] if old else []
-            while len(self._open) > self._kept:
-                dropped.append(self._open.popitem(last=False)[1])
-        for dataset in dropped:
-            dataset.close()
+    def _zstd(self) -> zstandard.ZstdDecompressor:
+        # A decompressor belongs to one thread.
+        if not hasattr(self._own, "zstd"):
+            self._own.zstd = zstandard.ZstdDecompressor()
+        found: zstandard.ZstdDecompressor = self._own.zstd
+        return found
+
+
+def _short(path: str) -> str:
+    return "/".join(path.rsplit("/", 3)[-3:])

@@ -1,7 +1,9 @@
 """The engine: a request and a place in, pixels out; every product of Terrazzo comes through here."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +15,10 @@ from terrazzo.bands import NODATA
 from terrazzo.cells import digest
 from terrazzo.errors import InvalidRequest, TooLarge
 from terrazzo.grid import Bounds, PixelBox
-from terrazzo.mosaic.blocks import Handles
-from terrazzo.mosaic.request import CLASSES_BAND, PixelRequest
+from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.request import CLASSES_BAND, PixelRequest, Resolved
 from terrazzo.mosaic.selection import Selection, adjacent, select
-from terrazzo.mosaic.warp import Target, box_around, gather, level_of, places
+from terrazzo.mosaic.warp import Points, Target, box_around, gather, lattice, level_of, locate, places
 from terrazzo.mosaic.zone import Merging, ZonePixels
 from terrazzo.version import Entry, Version
 
@@ -33,7 +35,7 @@ class Image(NamedTuple):
         bands: name of each band of `values`.
         values: (band, row, col) int16, scale 1e-4, nodata −32768; for `stage=mask` classes, for `raw` counts.
         provenance: (row, col) int16 index into `entries`, −1 none.
-        count: (row, col) uint8 usable scenes.
+        count: (row, col) uint8 usable scenes; of `first` and `feather` as many as were looked at, of points all.
         quality: (row, col) uint8 bits FILLED, LAST_RESORT.
         problems: scenes that were left out, and why.
     """
@@ -52,7 +54,7 @@ class Engine:
     """Renders one version of a mosaic; safe to use from several threads."""
 
     version: Version
-    handles: Handles
+    blocks: Blocks
 
     def select(self, request: PixelRequest) -> Selection:
         """The request with every default filled in, and its scenes.
@@ -82,11 +84,11 @@ class Engine:
             raise TooLarge(
                 f"{target.width} × {target.height} px: at most {MOST_PIXELS} px in one answer; `terrazzo export` has no such limit"
             )
-        return self._render(selection, target.crs, target.centres(), target.resolution)
+        return self._render(selection, target)
 
     def points(self, selection: Selection, crs: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> Image:
         """Values at places, at full resolution, as an image of one row."""
-        return self._render(selection, crs, (x[None], y[None]), None)
+        return self._render(selection, Points(crs, x, y))
 
     def content_hash(self, selection: Selection, target: Target) -> str:
         """Hash of everything that determines a target's pixels, without rendering; empty outside all data."""
@@ -103,8 +105,11 @@ class Engine:
                 continue
             # A rim for what the outline's curve and the interpolation reach beyond its points.
             windows = PixelBox(*(v * 2**level for v in box.grown(2))).coarser(grid.window)
-            parts += [self.version.cells(epsg, windows, name) for name in names]
-        if not any(parts):
+            cells = [self.version.cells(epsg, windows, name) for name in names]
+            if any(cells):
+                mesh = lattice(target.crs, grid, level, self._area)
+                parts += [*cells, repr((level, mesh)).encode()]
+        if not parts:
             return ""
         where = repr((target.crs, target.bounds, target.height, target.width))
         return digest(request.text().encode(), where.encode(), PIXELS.to_bytes(4, "little"), *parts).hex()
@@ -116,60 +121,65 @@ class Engine:
         centre = ((b.left + b.right) / 2, (b.bottom + b.top) / 2)
         return level_of(crs, resolution, centre, self.version.store.grid(epsg))
 
-    def _render(
-        self,
-        selection: Selection,
-        crs: str,
-        xy: tuple[NDArray[np.float64], NDArray[np.float64]],
-        resolution: tuple[float, float] | None,
-    ) -> Image:
+    @cached_property
+    def _area(self) -> Bounds:
+        """Whole degrees around all scenes."""
+        b = self.version.bounds
+        return Bounds(
+            math.floor(b.left - 0.1),
+            math.floor(b.bottom - 0.1),
+            math.ceil(b.right + 0.1),
+            math.ceil(b.top + 0.1),
+        )
+
+    def _render(self, selection: Selection, where: Target | Points) -> Image:
         entries, problems = list(selection.entries), list[str]()
-        image = self._merged(selection, crs, xy, resolution, 0, problems)
-        if (
-            selection.request.fill == "adjacent"
-            and (image.quality == LAST_RESORT).any() | (image.values[0] == NODATA).any()
-        ):
-            for other in adjacent(self.version, selection):
-                more = self._merged(other, crs, xy, resolution, len(entries), problems)
+        image = self._merged(selection, where, 0, problems)
+        others = adjacent(self.version, selection) if selection.request.fill == "adjacent" else []
+        if others and bool(((image.quality == LAST_RESORT) | (image.values[0] == NODATA)).any()):
+            for other in others:
+                more = self._merged(other, where, len(entries), problems)
                 entries += other.entries
                 image = _filled(image, more)
         bands = (CLASSES_BAND,) if selection.request.stage == "mask" else selection.request.bands
         return Image(bands, *image, tuple(entries), tuple(dict.fromkeys(problems)))
 
     def _merged(
-        self,
-        selection: Selection,
-        crs: str,
-        xy: tuple[NDArray[np.float64], NDArray[np.float64]],
-        resolution: tuple[float, float] | None,
-        first: int,
-        problems: list[str],
+        self, selection: Selection, where: Target | Points, first: int, problems: list[str]
     ) -> "_Layers":
         """Merges each zone on its own grid, warps it once, and blends zones by their weights."""
         by_zone: dict[int, list[tuple[int, Entry]]] = {}
         for i, entry in enumerate(selection.entries):
             by_zone.setdefault(entry.scene.epsg, []).append((first + i, entry))
         bands = 1 if selection.request.stage == "mask" else len(selection.request.bands)
-        layers = _empty(bands, xy[0].shape)
-        total = np.zeros(xy[0].shape)
+        layers = _empty(bands, where.shape)
+        touched = []
         for epsg in self.version.zones:
             if epsg not in by_zone:
                 continue
-            level = self._level(crs, resolution, epsg)
-            rows, cols = places(crs, xy, self.version.store.grid(epsg), level)
+            level = self._level(where.crs, where.resolution, epsg)
+            rows, cols = locate(where, self.version.store.grid(epsg), level, self._area)
             box = box_around(rows, cols)
             if box is None:
                 continue
-            covered = _covered(by_zone[epsg], level)
-            box = box.intersection(covered)
+            box = box.intersection(_covered(by_zone[epsg], level))
             if box.empty:
                 continue
             if box.height * box.width > 2 * MOST_PIXELS:
                 raise TooLarge("the area is too large for its resolution: ask for a smaller one")
-            merging = Merging(self.version, self.handles, selection.request, epsg, level)
-            pixels = merging.pixels(by_zone[epsg], box, problems)
-            if pixels is not None:
-                total = _blend(layers, total, pixels, box, rows, cols, selection)
+            touched.append((epsg, level, box, rows, cols))
+        total = np.zeros(where.shape)
+        for epsg, level, box, rows, cols in touched:
+            merging = Merging(self.version, self.blocks, selection.request, epsg, level)
+            # Where two zones meet they are weighed by the trust of all their scenes.
+            pixels = merging.pixels(
+                by_zone[epsg], box, problems, counted=isinstance(where, Points), trusted=len(touched) > 1
+            )
+            if pixels is None:
+                continue
+            if len(touched) == 1:
+                return _warped(pixels, box, rows, cols, selection.request)
+            total = _blend(layers, total, pixels, box, rows, cols, selection.request)
         return layers
 
 
@@ -197,6 +207,22 @@ def _covered(entries: list[tuple[int, Entry]], level: int) -> PixelBox:
     return whole
 
 
+def _warped(
+    pixels: ZonePixels,
+    box: PixelBox,
+    rows: NDArray[np.float64],
+    cols: NDArray[np.float64],
+    request: Resolved,
+) -> _Layers:
+    """A zone's pixels at the places asked for."""
+    values = gather(pixels.values, box, rows, cols, NODATA, request.resampling)
+    flat = np.stack([pixels.provenance, pixels.count.astype(np.int16), pixels.quality.astype(np.int16)])
+    provenance, count, quality = gather(flat, box, rows, cols, -1, "nearest")
+    none = provenance < 0
+    count[none], quality[none] = 0, 0
+    return _Layers(values, provenance, count.astype(np.uint8), quality.astype(np.uint8))
+
+
 def _blend(
     layers: _Layers,
     total: NDArray[np.float64],
@@ -204,13 +230,11 @@ def _blend(
     box: PixelBox,
     rows: NDArray[np.float64],
     cols: NDArray[np.float64],
-    selection: Selection,
+    request: Resolved,
 ) -> NDArray[np.float64]:
     """Adds a zone's pixels to an answer, weighted where an earlier zone has data too; returns the weights."""
-    request = selection.request
-    values = gather(pixels.values, box, rows, cols, NODATA, request.resampling)
-    flat = np.stack([pixels.provenance, pixels.count.astype(np.int16), pixels.quality.astype(np.int16)])
-    provenance, count, quality = gather(flat, box, rows, cols, -1, "nearest")
+    new = _warped(pixels, box, rows, cols, request)
+    values = new.values
     trust = gather(pixels.trust[None].astype(np.int16), box, rows, cols, -1, "bilinear")[0]
     here = values[0] != NODATA
     weight = np.where(here, np.maximum(trust, 1e-3), 0.0)
@@ -222,8 +246,8 @@ def _blend(
     alone = here & (total == 0)
     layers.values[:, alone] = values[:, alone]
     rules = here & (weight > total)
-    for layer, new in ((layers.provenance, provenance), (layers.count, count), (layers.quality, quality)):
-        layer[rules] = new[rules].astype(layer.dtype)
+    layers.provenance[rules] = new.provenance[rules]
+    layers.count[rules], layers.quality[rules] = new.count[rules], new.quality[rules]
     return total + weight
 
 

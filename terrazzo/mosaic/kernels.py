@@ -232,3 +232,170 @@ def gather_nearest(values, rows, cols, out):  # pragma: no cover
                 r, c = int(y), int(x)
                 for b in range(bands):
                     out[b, i, j] = values[b, r, c]
+
+
+@njit(cache=True, nogil=True)
+def undo_difference(values, out):  # pragma: no cover
+    """Running sums along rows, wrapping around as TIFF's predictor 2 does."""
+    rows, cols = values.shape
+    for r in range(rows):
+        total = values[r, 0]
+        out[r, 0] = total
+        for c in range(1, cols):
+            total = values.dtype.type(total + values[r, c])
+            out[r, c] = total
+
+
+@njit(cache=True, nogil=True)
+def double_weight(half, row0, col0, last, out):  # pragma: no cover
+    """Weights at twice the resolution, bilinear; those up to `last` stay, others stay above it.
+
+    Args:
+        half: (row, col) uint8 with a rim of one pixel around what `out` needs.
+        row0, col0: place of `out`'s first pixel in the doubled `half`.
+    """
+    for i in range(out.shape[0]):
+        r = (row0 + i) // 2
+        r2 = r + (1 if (row0 + i) % 2 else -1)
+        for j in range(out.shape[1]):
+            c = (col0 + j) // 2
+            here = half[r, c]
+            if here <= last:
+                out[i, j] = here
+                continue
+            c2 = c + (1 if (col0 + j) % 2 else -1)
+            # Exact in sixteenths, rounded half to even as the plain statement's `rint`.
+            v = 9 * int(here) + 3 * (int(half[r2, c]) + int(half[r, c2])) + int(half[r2, c2])
+            q, rest = v // 16, v % 16
+            if rest > 8 or (rest == 8 and q % 2 == 1):
+                q += 1
+            out[i, j] = max(q, last + 1)
+
+
+@njit(cache=True, nogil=True)
+def shown_box(weight, through, least, enough):  # pragma: no cover
+    """Rows and columns (first, end) where a scene still shows: weight above `least`, `through` at least `enough`."""
+    rows, cols = weight.shape
+    r0, r1, c0, c1 = rows, 0, cols, 0
+    for r in range(rows):
+        for c in range(cols):
+            if weight[r, c] >= least and through[r, c] >= enough:
+                r0, r1 = min(r0, r), r + 1
+                c0, c1 = min(c0, c), max(c1, c + 1)
+    return r0, r1, c0, c1
+
+
+@njit(cache=True, nogil=True)
+def lay_over(
+    values, weight, row0, col0, least, number, feather, nodata, total, shown, through, most, provenance, count
+):  # pragma: no cover
+    """Adds one scene, the next in order, to `first` or `feather`; the same sums as the kernels above.
+
+    Args:
+        values: (band, row, col) int16 of a part of the box that begins at row0, col0.
+        weight: (row, col) of the box; below `least` it counts as 0.
+        total, shown, through, most, provenance, count: the state of the box, changed in place.
+    """
+    bands, rows, cols = values.shape
+    for i in range(rows):
+        r = row0 + i
+        for j in range(cols):
+            c = col0 + j
+            w = weight[r, c]
+            if w < least or w == 0:
+                continue
+            good = True
+            for b in range(bands):
+                if values[b, i, j] == nodata:
+                    good = False
+            if not good:
+                continue
+            count[r, c] += 1
+            if provenance[r, c] < 0:
+                provenance[r, c] = number
+            if through[r, c] < 1.0 / 255.0:
+                continue
+            if not feather:
+                for b in range(bands):
+                    total[b, r, c] = values[b, i, j]
+                shown[r, c] = 1.0
+                through[r, c] = 0.0
+                continue
+            x = w / 255.0
+            alpha = x * x * (3.0 - 2.0 * x)
+            part = through[r, c] * alpha
+            if part > most[r, c]:
+                most[r, c] = part
+                provenance[r, c] = number
+            shown[r, c] += part
+            for b in range(bands):
+                total[b, r, c] += part * values[b, i, j]
+            through[r, c] *= 1.0 - alpha
+
+
+@njit(cache=True, nogil=True)
+def settle(total, shown, count, out):  # pragma: no cover
+    """(band, row, col) int16 of the summed state, rounded half to even; untouched where nothing shows."""
+    bands, rows, cols = total.shape
+    for b in range(bands):
+        for r in range(rows):
+            for c in range(cols):
+                if count[r, c] > 0:
+                    out[b, r, c] = np.int16(np.rint(total[b, r, c] / shown[r, c]))
+
+
+@njit(cache=True, nogil=True)
+def apply_gain(values, corners, row0, col0, windows_row0, windows_col0, side, nodata):  # pragma: no cover
+    """normalized = gain · value + offset in place, both bilinear between window corners, rounded half to even.
+
+    Args:
+        values: (band, row, col) int16 whose first pixel is row0, col0 of the level's grid.
+        corners: (2, band, ny + 1, nx + 1) float64 gain, and offset in counts.
+        side: pixels of the level to a window.
+    """
+    bands, rows, cols = values.shape
+    ny, nx = corners.shape[2] - 1, corners.shape[3] - 1
+    gain_row, offset_row = np.empty(nx + 1), np.empty(nx + 1)
+    for i in range(rows):
+        y = min(max((row0 + i + 0.5) / side - windows_row0, 0.0), float(ny))
+        y0 = min(int(y), ny - 1)
+        fy = y - y0
+        for b in range(bands):
+            for k in range(nx + 1):
+                gain_row[k] = corners[0, b, y0, k] * (1.0 - fy) + corners[0, b, y0 + 1, k] * fy
+                offset_row[k] = corners[1, b, y0, k] * (1.0 - fy) + corners[1, b, y0 + 1, k] * fy
+            for j in range(cols):
+                v = values[b, i, j]
+                if v == nodata:
+                    continue
+                x = min(max((col0 + j + 0.5) / side - windows_col0, 0.0), float(nx))
+                x0 = min(int(x), nx - 1)
+                fx = x - x0
+                gain = gain_row[x0] * (1.0 - fx) + gain_row[x0 + 1] * fx
+                offset = offset_row[x0] * (1.0 - fx) + offset_row[x0 + 1] * fx
+                values[b, i, j] = np.int16(min(max(np.rint(v * gain + offset), -32767.0), 32767.0))
+
+
+@njit(cache=True, nogil=True)
+def between_nodes(x, y, node_x0, node_y0, step, node_rows, node_cols, rows, cols):  # pragma: no cover
+    """Rows and columns of a rectangle's pixel centres, bilinear between the nodes of a lattice.
+
+    Args:
+        x, y: coordinates of the columns' and rows' centres.
+        node_x0, node_y0: lattice numbers of the first node; node (k, l) lies at (l · step, k · step).
+    """
+    n = node_rows.shape[1]
+    row, col = np.empty(n), np.empty(n)
+    for i in range(len(y)):
+        v = y[i] / step - node_y0
+        k = int(v)
+        fy = v - k
+        for m in range(n):
+            row[m] = (1.0 - fy) * node_rows[k, m] + fy * node_rows[k + 1, m]
+            col[m] = (1.0 - fy) * node_cols[k, m] + fy * node_cols[k + 1, m]
+        for j in range(len(x)):
+            u = x[j] / step - node_x0
+            m = int(u)
+            fx = u - m
+            rows[i, j] = (1.0 - fx) * row[m] + fx * row[m + 1]
+            cols[i, j] = (1.0 - fx) * col[m] + fx * col[m + 1]

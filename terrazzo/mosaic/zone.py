@@ -11,8 +11,10 @@ from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
 from terrazzo.correction import counts, read_correction
 from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.grid import Grid, PixelBox
-from terrazzo.mosaic.blocks import Handles
-from terrazzo.mosaic.merge import merge
+from terrazzo.mosaic import kernels
+from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.layers import Layers
+from terrazzo.mosaic.merge import Merged, merge
 from terrazzo.mosaic.request import Resolved
 from terrazzo.scene import CORRECTION, MASK
 from terrazzo.version import Entry, Version
@@ -41,7 +43,7 @@ class Merging:
     """How the scenes of a zone are read and merged at one overview level."""
 
     version: Version
-    handles: Handles
+    blocks: Blocks
     request: Resolved
     epsg: int
     level: int
@@ -52,13 +54,90 @@ class Merging:
         return self.version.store.grid(self.epsg)
 
     def pixels(
-        self, entries: list[tuple[int, Entry]], box: PixelBox, problems: list[str]
+        self,
+        entries: list[tuple[int, Entry]],
+        box: PixelBox,
+        problems: list[str],
+        *,
+        counted: bool,
+        trusted: bool,
     ) -> ZonePixels | None:
-        """Merges numbered entries, first wins, over a box of the level's grid; None without any data."""
+        """Merges numbered entries, first wins, over a box of the level's grid; None without any data.
+
+        Args:
+            counted, trusted: whether the count, the trust must be that of all scenes; `first` and `feather`
+                stop else when no further scene can show. Values and provenance are the same.
+        """
+        there = [e for e in entries if not e[1].scene.box.coarser(2**self.level).intersection(box).empty]
+        if self.request.method in ("first", "feather"):
+            found = self._layered(there, box, problems, counted, trusted)
+        else:
+            found = self._together(there, box, problems)
+        if found is None:
+            return None
+        merged, trust = found
+        quality = np.where((trust == LAST) & (merged.count > 0), 2, 0).astype(np.uint8)
+        return ZonePixels(*merged, quality, trust)
+
+    def _layered(
+        self,
+        entries: list[tuple[int, Entry]],
+        box: PixelBox,
+        problems: list[str],
+        counted: bool,
+        trusted: bool,
+    ) -> tuple[Merged, NDArray[np.uint8]] | None:
+        """Scene by scene, in order, reading of each only what shows; last resorts when all else is laid."""
+        layers = Layers(self.request.method, self._bands, box.shape)  # type: ignore[arg-type]
+        trust = np.zeros(box.shape, np.uint8)
+        last: list[tuple[int, Entry, NDArray[np.uint8]]] = []
+        for number, entry in entries:
+            if layers.full and not (counted or trusted):
+                break
+            try:
+                weight = self._weight(entry, box)
+            except (ReadFailure, NotFound) as error:
+                problems.append(f"{entry.scene.id}: {error}")
+                continue
+            np.maximum(trust, weight, out=trust)
+            if (weight == LAST).any():
+                last.append((number, entry, weight))
+            self._lay(layers, number, entry, weight, LAST + 1, box, problems, counted)
+        for number, entry, weight in last:
+            # Counts only where no scene has more.
+            weight = np.where(trust == LAST, weight, 0).astype(np.uint8)
+            self._lay(layers, number, entry, weight, LAST, box, problems, counted)
+        return (layers.merged(), trust) if trust.any() else None
+
+    def _lay(
+        self,
+        layers: Layers,
+        number: int,
+        entry: Entry,
+        weight: NDArray[np.uint8],
+        least: int,
+        box: PixelBox,
+        problems: list[str],
+        counted: bool,
+    ) -> None:
+        part = layers.wanted(weight, least, counted=counted)
+        if part is None:
+            return
+        rows, cols = part
+        inner = PixelBox(
+            box.row0 + rows.start, box.col0 + cols.start, box.row0 + rows.stop, box.col0 + cols.stop
+        )
+        try:
+            layers.add(self._values(entry, inner), weight, part, least, number)
+        except (ReadFailure, NotFound) as error:
+            problems.append(f"{entry.scene.id}: {error}")
+
+    def _together(
+        self, entries: list[tuple[int, Entry]], box: PixelBox, problems: list[str]
+    ) -> tuple[Merged, NDArray[np.uint8]] | None:
+        """All scenes at once, for methods that weigh each against all others."""
         numbers, weights, kept = [], [], []
         for number, entry in entries:
-            if entry.scene.box.coarser(2**self.level).intersection(box).empty:
-                continue
             try:
                 weight = self._weight(entry, box)
             except (ReadFailure, NotFound) as error:
@@ -70,19 +149,30 @@ class Merging:
                 kept.append(entry)
         if not kept:
             return None
-        values, weight = self._read(kept, np.stack(weights), box, problems)
-        merged = merge(values, weight, self.request.method)
+        weight = np.stack(weights)
         trust = weight.max(axis=0)
-        quality = np.where((trust == LAST) & (merged.count > 0), 2, 0).astype(np.uint8)
+        weight[(weight == LAST) & (trust > LAST)] = 0
+        values = np.full((len(kept), self._bands, *box.shape), NODATA, np.int16)
+        for i, entry in enumerate(kept):
+            try:
+                values[i] = self._values(entry, box)
+            except (ReadFailure, NotFound) as error:
+                problems.append(f"{entry.scene.id}: {error}")
+                weight[i] = 0
+        merged = merge(values, weight, self.request.method)
         table = np.array([*numbers, -1], np.int16)
-        return ZonePixels(merged.values, table[merged.provenance], merged.count, quality, trust)
+        return merged._replace(provenance=table[merged.provenance]), trust
+
+    @property
+    def _bands(self) -> int:
+        return 1 if self.request.stage == "mask" else len(self.request.bands)
 
     def _weight(self, entry: Entry, box: PixelBox) -> NDArray[np.uint8]:
         """(row, col) uint8 weight of a scene for this request."""
         if self.request.stage in ("raw", "mask", "corrected"):
             seen = self._coarse(entry, entry.scene.key(MASK), box, 0) != MaskClass.NODATA
             return np.where(seen, 255, 0).astype(np.uint8)
-        weight = self._coarse(entry, entry.weight_key, box, 0, smooth=True).astype(np.uint8)
+        weight = self._coarse(entry, entry.weight_key, box, 0, smooth=True).astype(np.uint8, copy=False)
         if self.request.snow != "keep" and entry.scene.snow_share > 0:
             snow = self._coarse(entry, entry.scene.key(MASK), box, 0) == MaskClass.SNOW
             weight[snow] = np.minimum(weight[snow], LAST if self.request.snow == "avoid" else 0)
@@ -92,31 +182,6 @@ class Merging:
         elif self.request.fill == "none":
             weight[weight == LAST] = 0
         return weight
-
-    def _read(
-        self, entries: list[Entry], weight: NDArray[np.uint8], box: PixelBox, problems: list[str]
-    ) -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
-        """Band values and weights of the scenes that show somewhere."""
-        weight[(weight == LAST) & (weight > LAST).any(axis=0)] = 0
-        bands = 1 if self.request.stage == "mask" else len(self.request.bands)
-        values = np.full((len(entries), bands, *box.shape), NODATA, np.int16)
-        through = np.ones(box.shape, np.float32)
-        for i, entry in enumerate(entries):
-            shows = (weight[i] > 0) & (through >= 1 / 255)
-            if not shows.any():
-                weight[i] = 0
-                continue
-            try:
-                values[i] = self._values(entry, box)
-            except (ReadFailure, NotFound) as error:
-                problems.append(f"{entry.scene.id}: {error}")
-                weight[i] = 0
-                continue
-            if self.request.method in ("first", "feather"):
-                there = (values[i] != NODATA).all(axis=0)
-                x = np.where(there, weight[i], 0).astype(np.float32) / 255
-                through *= (x == 0) if self.request.method == "first" else 1 - x * x * (3 - 2 * x)
-        return values, weight
 
     def _values(self, entry: Entry, box: PixelBox) -> NDArray[np.int16]:
         """(band, row, col) int16 of a scene at the request's stage."""
@@ -132,10 +197,17 @@ class Merging:
             return values
         corners, windows = found
         gain, offset = gains.decode(corners[:, [self.version.bands.index(b) for b in request.bands]])
-        side = self.grid.window >> self.level
-        return gains.apply(
-            values, gains.field(gain, windows, box, side), gains.field(offset, windows, box, side), SCALE
+        kernels.apply_gain(
+            values,
+            np.stack([gain, offset / SCALE]),
+            box.row0,
+            box.col0,
+            windows.row0,
+            windows.col0,
+            self.grid.window >> self.level,
+            NODATA,
         )
+        return values
 
     def _counts(self, entry: Entry, values: NDArray[np.int16], box: PixelBox) -> NDArray[np.int16]:
         """The product's own numbers; exact at full resolution, from averaged pixels at overviews."""
@@ -164,7 +236,9 @@ class Merging:
     def _band(self, entry: Entry, band: str, box: PixelBox) -> NDArray[np.int16]:
         """A band on the level's grid; a 20 m band at full resolution shows each of its pixels four times."""
         halvings = stored_factor(band).bit_length() - 1
-        return self._raster(entry, entry.scene.band_key(band), box, halvings, NODATA).astype(np.int16)
+        return self._raster(entry, entry.scene.band_key(band), box, halvings, NODATA).astype(
+            np.int16, copy=False
+        )
 
     def _coarse(
         self, entry: Entry, key: str, box: PixelBox, fill: float, *, smooth: bool = False
@@ -173,8 +247,10 @@ class Merging:
         halvings = self.version.store.mask_factor.bit_length() - 1
         if smooth and self.level < halvings:
             half = box.coarser(2).grown(1)
-            weight = self._at(entry, key, half, halvings, 0, fill)
-            return _doubled(weight.astype(np.float32), half, box)
+            weight = self._at(entry, key, half, halvings, 0, fill).astype(np.uint8, copy=False)
+            out = np.empty(box.shape, np.uint8)
+            kernels.double_weight(weight, box.row0 - 2 * half.row0, box.col0 - 2 * half.col0, LAST, out)
+            return out
         return self._raster(entry, key, box, halvings, fill)
 
     def _raster(
@@ -191,22 +267,4 @@ class Merging:
         self, entry: Entry, key: str, box: PixelBox, halvings: int, level: int, fill: float
     ) -> NDArray[np.generic]:
         covers = entry.scene.box.coarser(2 ** (halvings + level))
-        return self.handles.read(self.version.store.raster_path(key), level, covers, box, fill)
-
-
-def _doubled(weight: NDArray[np.float32], half: PixelBox, box: PixelBox) -> NDArray[np.uint8]:
-    """Weights at twice the resolution, bilinear; 0 and 1 stay what they are."""
-    padded = np.repeat(np.repeat(weight, 2, axis=0), 2, axis=1)
-    centre = weight
-    for axis in (0, 1):
-        before, after = (np.take(centre, _shifted(centre.shape[axis], d), axis=axis) for d in (-1, 1))
-        pair = np.stack([0.75 * centre + 0.25 * before, 0.75 * centre + 0.25 * after], axis=axis + 1)
-        shape = list(centre.shape)
-        shape[axis] *= 2
-        centre = pair.reshape(shape)
-    out = np.where(padded <= LAST, padded, np.maximum(np.rint(centre), LAST + 1))
-    return out[box.within(PixelBox(*(2 * v for v in half)))].astype(np.uint8)
-
-
-def _shifted(n: int, by: int) -> NDArray[np.int64]:
-    return np.clip(np.arange(n) + by, 0, n - 1)
+        return self.blocks.read(self.version.store.raster_path(key), level, covers, box, fill)

@@ -10,7 +10,7 @@ from terrazzo.cli import cli
 from terrazzo.errors import OutsideCoverage
 from terrazzo.export import Exported, export, export_target, windows
 from terrazzo.grid import Bounds
-from terrazzo.mosaic.blocks import Handles
+from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.store import Store
@@ -21,7 +21,7 @@ BOX = Bounds(15.9, 45.75, 16.1, 45.95)
 
 @pytest.fixture(scope="module")
 def engine(sample_store):
-    return Engine(open_version(Store(sample_store), "mosaic"), Handles())
+    return Engine(open_version(Store(sample_store), "mosaic"), Blocks())
 
 
 def written(engine, path, target, **asked):

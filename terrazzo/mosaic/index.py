@@ -1,0 +1,137 @@
+"""The block index of a tiled TIFF: where each block of each level lies. Read once for a file, then kept.
+
+Tags as in TIFF 6.0 and the BigTIFF note; only what our own files hold is understood (`docs/store.md`).
+"""
+
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrazzo.errors import ReadFailure
+
+HEAD = 1 << 16
+"""Bytes read at first: the head of a COG with its index is seldom longer."""
+ZSTD, DEFLATE, ADOBE_DEFLATE = 50000, 32946, 8
+_TYPES = {1: "u1", 3: "u2", 4: "u4", 16: "u8", 12: "f8", 2: "u1"}
+_DTYPES = {(8, 1): "u1", (16, 2): "i2", (16, 1): "u2"}
+
+
+@dataclass(frozen=True)
+class Level:
+    """The blocks of one overview level, 0 the full resolution.
+
+    Attributes:
+        shape: (rows, columns) of the level.
+        block: side of a block in pixels.
+        across: blocks to a row.
+        offsets, sizes: of each block in the file, bytes.
+        differenced: values are differences to their left neighbour (predictor 2).
+    """
+
+    shape: tuple[int, int]
+    block: int
+    across: int
+    dtype: np.dtype[np.generic]
+    compression: int
+    differenced: bool
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+
+
+class Cog:
+    """A file kept open, and the index of its levels.
+
+    Raises:
+        ReadFailure: the file is missing, cut off or laid out in another way than ours.
+    """
+
+    def __init__(self, path: str) -> None:
+        try:
+            # Closed when the last user lets go: another thread may read while the file is dropped from a cache.
+            self._file = open(path, "rb", buffering=0)  # noqa: SIM115
+            self.levels = tuple(_levels(_Reader(self._file.fileno())))
+        except (OSError, struct.error, KeyError, ValueError, IndexError) as error:
+            raise ReadFailure(f"{'/'.join(Path(path).parts[-3:])}: {error}") from None
+        if not self.levels:
+            raise ReadFailure(f"{'/'.join(Path(path).parts[-3:])}: no image in it")
+
+    def compressed(self, level: Level, number: int) -> bytes:
+        """The bytes of a block as they are in the file; fewer where the file is cut off."""
+        return os.pread(self._file.fileno(), int(level.sizes[number]), int(level.offsets[number]))
+
+
+class _Reader:
+    def __init__(self, handle: int) -> None:
+        self.handle = handle
+        self.head = os.pread(handle, HEAD, 0)
+
+    def at(self, offset: int, size: int) -> bytes:
+        if offset + size <= len(self.head):
+            return self.head[offset : offset + size]
+        data = os.pread(self.handle, size, offset)
+        if len(data) < size:
+            raise ValueError("the file is cut off")
+        return data
+
+
+def _levels(file: _Reader) -> list[Level]:
+    order, magic = struct.unpack("<2sH", file.at(0, 4))
+    if order != b"II" or magic not in (42, 43):
+        raise ValueError("not a little-endian TIFF")
+    big = magic == 43
+    (offset,) = struct.unpack("<Q", file.at(8, 8)) if big else struct.unpack("<I", file.at(4, 4))
+    found = []
+    while offset:
+        tags, offset = _directory(file, offset, big)
+        if not int(tags.get(254, [0])[0]) & 4:
+            found.append(_level(tags))
+    return found
+
+
+def _directory(file: _Reader, offset: int, big: bool) -> tuple[dict[int, NDArray[np.generic]], int]:
+    """Tags of one image file directory, and the place of the next."""
+    count_form, entry, inline, next_form = ("<Q", 20, 8, "<Q") if big else ("<H", 12, 4, "<I")
+    head = struct.calcsize(count_form)
+    (count,) = struct.unpack(count_form, file.at(offset, head))
+    data = file.at(offset + head, entry * count + struct.calcsize(next_form))
+    tags: dict[int, NDArray[np.generic]] = {}
+    for i in range(count):
+        tag, kind, length = struct.unpack_from("<HHQ" if big else "<HHI", data, entry * i)
+        if kind not in _TYPES:
+            continue
+        dtype = np.dtype(_TYPES[kind]).newbyteorder("<")
+        size = dtype.itemsize * length
+        start = entry * i + entry - inline
+        if size <= inline:
+            raw = data[start : start + size]
+        else:
+            raw = file.at(struct.unpack_from("<Q" if big else "<I", data, start)[0], size)
+        tags[tag] = np.frombuffer(raw, dtype)
+    return tags, int(struct.unpack_from(next_form, data, entry * count)[0])
+
+
+def _level(tags: dict[int, NDArray[np.generic]]) -> Level:
+    def one(tag: int, otherwise: int | None = None) -> int:
+        return int(tags[tag][0]) if otherwise is None or tag in tags else otherwise
+
+    compression, predictor, block = one(259), one(317, 1), one(322)
+    kind = (one(258), one(339, 1))
+    if (
+        compression not in (ZSTD, DEFLATE, ADOBE_DEFLATE)
+        or predictor not in (1, 2)
+        or one(277, 1) != 1
+        or one(323) != block
+        or kind not in _DTYPES
+    ):
+        raise ValueError("not laid out as docs/store.md says; write it with terrazzo.cog")
+    rows, columns = one(257), one(256)
+    across, down = -(-columns // block), -(-rows // block)
+    offsets, sizes = tags[324].astype(np.int64), tags[325].astype(np.int64)
+    if len(offsets) != across * down or len(sizes) != across * down:
+        raise ValueError("its block index is damaged")
+    dtype = np.dtype(_DTYPES[kind])
+    return Level((rows, columns), block, across, dtype, compression, predictor == 2, offsets, sizes)

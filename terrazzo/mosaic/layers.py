@@ -1,0 +1,76 @@
+"""Lays the scenes of a zone over each other, first on top, and stops when nothing shines through."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrazzo.bands import NODATA
+from terrazzo.mosaic import kernels
+from terrazzo.mosaic.merge import Merged
+
+ENOUGH = 1 / 255
+"""Share of light below which a pixel is full."""
+
+
+class Layers:
+    """The state of `first` or `feather` over a box while scenes are added in order.
+
+    Fed with all scenes it equals `terrazzo.mosaic.merge.merge`; it differs in needing them one at a time.
+    """
+
+    def __init__(self, method: Literal["first", "feather"], bands: int, shape: tuple[int, int]) -> None:
+        self._feather = method == "feather"
+        self._total = np.zeros((bands, *shape))
+        self._shown = np.zeros(shape)
+        self._through = np.ones(shape)
+        self._most = np.zeros(shape)
+        self._provenance = np.full(shape, -1, np.int16)
+        self._count = np.zeros(shape, np.int64)
+
+    def wanted(self, weight: NDArray[np.uint8], least: int, *, counted: bool) -> tuple[slice, slice] | None:
+        """Rows and columns of the box in which a scene would add something; None where it would not.
+
+        Args:
+            least: smallest weight that counts.
+            counted: also where the box is full, to count the scene.
+        """
+        r0, r1, c0, c1 = kernels.shown_box(weight, self._through, max(least, 1), 0.0 if counted else ENOUGH)
+        return None if r1 <= r0 else (slice(r0, r1), slice(c0, c1))
+
+    def add(
+        self,
+        values: NDArray[np.int16],
+        weight: NDArray[np.uint8],
+        part: tuple[slice, slice],
+        least: int,
+        number: int,
+    ) -> None:
+        """Adds the next scene: (band, row, col) values of a part of the box, (row, col) weights of all of it."""
+        kernels.lay_over(
+            values,
+            weight,
+            part[0].start,
+            part[1].start,
+            least,
+            number,
+            self._feather,
+            NODATA,
+            self._total,
+            self._shown,
+            self._through,
+            self._most,
+            self._provenance,
+            self._count,
+        )
+
+    @property
+    def full(self) -> bool:
+        """Whether no further scene can show anywhere."""
+        return bool(self._through.max() < ENOUGH)
+
+    def merged(self) -> Merged:
+        """The picture so far."""
+        values = np.full(self._total.shape, NODATA, np.int16)
+        kernels.settle(self._total, self._shown, self._count, values)
+        return Merged(values, self._provenance, np.minimum(self._count, 255).astype(np.uint8))
