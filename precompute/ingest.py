@@ -20,12 +20,12 @@ from precompute.acquire.raster import asset_grid, read_on_grid
 from precompute.clouds.mask import Choice, mask_scene
 from precompute.clouds.model import BANDS as MODEL_BANDS
 from precompute.clouds.model import load_model
-from precompute.correct.factors import coarse_factors, nearest_detectors
+from precompute.correct.factors import coarse_coefficients, nearest_detectors
 from precompute.item import scene_item
 from terrazzo import PIXELS
 from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
 from terrazzo.cog import write_cog
-from terrazzo.correction import Factors, pixel_factors
+from terrazzo.correction import Coefficients, Correction, corrected, correction_arrays
 from terrazzo.edges import DEPTH, Strips, strip_medians, strip_table
 from terrazzo.errors import NotFound, ProductError, Uncorrectable, UnreadableAsset
 from terrazzo.grid import Grid, PixelBox
@@ -138,11 +138,11 @@ def _make(
     grid = store.grid(product.epsg)
     prepared, hot = _prepare(product, store, grid, mask)
     clear = np.isin(prepared.classes, (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW))
-    medians, counts, factors = [], [], {}
+    medians, counts, coefficients = [], [], {}
     for band in store.config.bands:
-        values, factor = _corrected(product, store, prepared, band, brdf)
-        if factor is not None:
-            factors[band] = factor
+        values, found = _corrected(product, store, prepared, band, brdf)
+        if found is not None:
+            coefficients[band] = found
         _write_band(folder, store, grid, prepared.box, band, values)
         scale = stored_factor(band)
         usable = _rescaled(clear, round(store.mask_factor / scale * 2), values.shape) & (values != NODATA)
@@ -163,7 +163,8 @@ def _make(
     )
     strips = Strips(grid.window_range(prepared.box), np.stack(medians, -1), np.stack(counts, -1))
     pq.write_table(strip_table(strips, store.config.bands), folder / STRIPS, compression="zstd")
-    _write_correction(folder, prepared, factors)
+    correction = Correction(prepared.offset.value, prepared.detector, coefficients)
+    np.savez_compressed(folder / CORRECTION, **correction_arrays(correction))  # type: ignore[arg-type]
     item = scene_item(
         product,
         grid=grid,
@@ -241,21 +242,22 @@ def _prepare(product: Product, store: Store, grid: Grid, mask: Choice) -> tuple[
 
 def _corrected(
     product: Product, store: Store, prepared: Prepared, band: str, brdf: str
-) -> tuple[NDArray[np.int16], Factors | None]:
-    """A band's int16 reflectance on its stored grid, view angles taken out over land."""
+) -> tuple[NDArray[np.int16], Coefficients | None]:
+    """A band's int16 reflectance on its stored grid, and the coefficients that made it."""
     grid = store.band_grid(product.epsg, band)
     scale = stored_factor(band)
     box = prepared.box.coarser(scale)
     counts = read_on_grid(product.asset(band), grid, box, "reflectance").array
-    valid = counts > 0
-    rho = counts.astype(np.float32) + np.float32(prepared.offset.value)
-    factors = coarse_factors(prepared.angles, band) if brdf == "nadir" and prepared.angles else None
-    if factors is not None:
-        ratio = round(store.mask_factor / scale * 2)
-        land = _rescaled(prepared.classes == MaskClass.LAND, ratio, rho.shape)
-        field = pixel_factors(factors, _rescaled(prepared.detector, ratio, rho.shape), grid, box)
-        rho[land] *= field[land]
-    return np.where(valid, np.clip(np.rint(rho), -32767, 32767), NODATA).astype(np.int16), factors
+    found = None
+    if prepared.angles is not None:
+        found = coarse_coefficients(
+            prepared.angles, band, satellite=product.platform, brdf=brdf == "nadir", air=None
+        )
+    correction = Correction(prepared.offset.value, prepared.detector, {band: found} if found else {})
+    ratio = round(store.mask_factor / scale * 2)
+    land = _rescaled(prepared.classes == MaskClass.LAND, ratio, box.shape)
+    detector = _rescaled(prepared.detector, ratio, box.shape)
+    return corrected(counts, land, detector, correction, band, grid, box), found
 
 
 def _rescaled(array: NDArray[Any], doubled_ratio: int, shape: tuple[int, int]) -> NDArray[Any]:
@@ -291,15 +293,6 @@ def _write_band(
         scale=SCALE,
         description=band,
     )
-
-
-def _write_correction(folder: Path, prepared: Prepared, factors: dict[str, Factors]) -> None:
-    arrays: dict[str, Any] = {"offset": np.int32(prepared.offset.value), "detector": prepared.detector}
-    for band, f in factors.items():
-        arrays[f"{band}_factor"] = f.values
-        arrays[f"{band}_detectors"] = f.detectors
-        arrays["nodes"] = np.array([f.left, f.top, f.step])
-    np.savez_compressed(folder / CORRECTION, **arrays)
 
 
 def _brdf_line(angles: Angles | None, brdf: str) -> str:

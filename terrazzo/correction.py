@@ -1,24 +1,35 @@
-"""The correction of a scene as it is stored, and the way back from reflectance to the product's numbers."""
+"""The correction of a scene as it is stored: from the product's counts to reflectance, and the way back.
+
+toa = (count + offset) · 1e-4;  y = xa·toa − xb;  rho = y / (1 + xc·y);  over land: rho · factor
+
+The four coefficients lie on coarse nodes, per band and detector (detectors look in different directions), and are
+bilinear between them. Products that are corrected for the atmosphere already have xa = 1, xb = xc = 0.
+"""
 
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
-from terrazzo.bands import NODATA, MaskClass
+from terrazzo.bands import NODATA, SCALE, MaskClass
 from terrazzo.grid import Grid, PixelBox
+
+XA, XB, XC, FACTOR = range(4)
+"""Planes of `Coefficients.values`."""
+PLANES = ("xa", "xb", "xc", "factor")
 
 
 @dataclass(frozen=True)
-class Factors:
-    """Coarse view-angle factors of one band.
+class Coefficients:
+    """Coefficients of one band.
 
     Attributes:
         left, top, step: map coordinates of node (0, 0) and the spacing, metres.
-        detectors: (d,) uint8 numbers of the detectors.
-        values: (d, row, col) float32 factors at the nodes.
+        detectors: (d,) uint8 numbers of the detectors; others get the mean of all.
+        values: (plane, d, row, col) float32 at the nodes, planes as in `PLANES`.
     """
 
     left: float
@@ -30,49 +41,71 @@ class Factors:
 
 @dataclass(frozen=True)
 class Correction:
-    """What was done to a scene's numbers: reflectance = (count + offset) · 1e-4, over land · factor.
+    """What was done to a scene's numbers.
 
     Attributes:
+        offset: counts added to the product's numbers.
         detector: (row, col) uint8 detector on the mask grid.
-        factors: by band; bands without are not corrected.
+        bands: coefficients by band; of a band without only the offset was added.
     """
 
     offset: int
     detector: NDArray[np.uint8]
-    factors: Mapping[str, Factors]
+    bands: Mapping[str, Coefficients]
 
 
 def read_correction(data: bytes) -> Correction:
     """The correction stored in a correction.npz."""
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        bands = [n.removesuffix("_factor") for n in arrays.files if n.endswith("_factor")]
-        left, top, step = arrays["nodes"] if bands else (0.0, 0.0, 1.0)
-        factors = {
-            b: Factors(float(left), float(top), float(step), arrays[f"{b}_detectors"], arrays[f"{b}_factor"])
-            for b in bands
-        }
-        return Correction(int(arrays["offset"]), arrays["detector"], factors)
+        bands = {}
+        for name in arrays.files:
+            band = name.removesuffix("_detectors")
+            if band == name:
+                continue
+            left, top, step = (float(v) for v in arrays["nodes"])
+            shape = arrays[f"{band}_factor" if f"{band}_factor" in arrays else f"{band}_xa"].shape
+            planes = [
+                arrays[f"{band}_{plane}"]
+                if f"{band}_{plane}" in arrays
+                else np.full(shape, 1 if plane in ("xa", "factor") else 0, np.float32)
+                for plane in PLANES
+            ]
+            bands[band] = Coefficients(left, top, step, arrays[f"{band}_detectors"], np.stack(planes))
+        return Correction(int(arrays["offset"]), arrays["detector"], bands)
 
 
-def pixel_factors(
-    factors: Factors, detector: NDArray[np.uint8], grid: Grid, box: PixelBox
-) -> NDArray[np.float32]:
-    """(row, col) float32 factor of each pixel of a box, bilinear between the nodes of its detector.
+def correction_arrays(correction: Correction) -> dict[str, NDArray[np.generic]]:
+    """The arrays of a correction.npz; planes that change nothing are left out."""
+    arrays: dict[str, NDArray[np.generic]] = {
+        "offset": np.array(correction.offset, np.int32),
+        "detector": correction.detector,
+    }
+    for band, c in correction.bands.items():
+        arrays[f"{band}_detectors"] = c.detectors
+        arrays["nodes"] = np.array([c.left, c.top, c.step])
+        air = bool((c.values[XA] != 1).any() or c.values[XB].any() or c.values[XC].any())
+        arrays |= {f"{band}_{p}": v for p, v in zip(PLANES, c.values, strict=True) if air or p == "factor"}
+    return arrays
 
-    Pixels of a detector without nodes get the mean of all detectors.
+
+def corrected(
+    counts: NDArray[np.generic],
+    land: NDArray[np.bool_],
+    detector: NDArray[np.uint8],
+    correction: Correction,
+    band: str,
+    grid: Grid,
+    box: PixelBox,
+) -> NDArray[np.int16]:
+    """Reflectance of a box, scale 1e-4, `NODATA` where a count is 0; negative values are kept.
+
+    Args:
+        counts: (row, col) numbers of the product, integer or float32.
+        land, detector: (row, col) on the same pixels; the factor is applied where `land`.
     """
-    left, _, _, top = grid.bounds(box)
-    row = (factors.top - (top - (np.arange(box.height) + 0.5) * grid.pixel)) / factors.step
-    col = (left + (np.arange(box.width) + 0.5) * grid.pixel - factors.left) / factors.step
-    by_row, by_col = _hats(row, factors.values.shape[1]), _hats(col, factors.values.shape[2])
-    out: NDArray[np.float32] = (by_row @ factors.values.mean(axis=0) @ by_col.T).astype(np.float32)
-    for number, values in zip(factors.detectors, factors.values, strict=True):
-        here = detector == number
-        if here.any():
-            rows = np.flatnonzero(here.any(axis=1))
-            part = slice(rows[0], rows[-1] + 1)
-            field = (by_row[part] @ values @ by_col.T).astype(np.float32)
-            out[part][here[part]] = field[here[part]]
+    lines, slot, places = _placed(correction, band, grid, box)
+    out = np.empty(box.shape, np.int16)
+    _forward(counts, correction.offset, land, detector, slot, lines, *places, out)
     return out
 
 
@@ -91,17 +124,83 @@ def counts(
         values: (row, col) int16 corrected reflectance.
         classes, detector: (row, col) on the same pixels.
     """
-    rho = values.astype(np.float32)
-    if band in correction.factors:
-        field = pixel_factors(correction.factors[band], detector, grid, box)
-        land = classes == MaskClass.LAND
-        rho[land] /= field[land]
-    back = np.clip(np.rint(rho - correction.offset), -32767, 32767)
-    return np.where(values == NODATA, NODATA, back).astype(np.int16)
+    lines, slot, places = _placed(correction, band, grid, box)
+    out = np.empty(box.shape, np.int16)
+    _backward(values, correction.offset, classes == MaskClass.LAND, detector, slot, lines, *places, out)
+    return out
 
 
-def _hats(position: NDArray[np.floating], nodes: int) -> NDArray[np.float32]:
-    """(position, node) weights of linear interpolation, constant beyond the ends."""
-    distance = np.abs(np.clip(position, 0, nodes - 1)[:, None] - np.arange(nodes))
-    weights: NDArray[np.float32] = np.maximum(1 - distance, 0).astype(np.float32)
-    return weights
+Places = tuple[float, float, float, float]
+
+
+def _placed(
+    correction: Correction, band: str, grid: Grid, box: PixelBox
+) -> tuple[NDArray[np.float32], NDArray[np.int64], Places]:
+    """Coefficients as (node row, d + 1, node col, plane), the place of each detector number in them, and where
+    the box's pixels lie between the nodes: first row, rows a pixel, first column, columns a pixel."""
+    c = correction.bands.get(band)
+    if c is None:
+        neutral = np.zeros((2, 1, 2, 4), np.float32)
+        neutral[..., [XA, FACTOR]] = 1
+        return neutral, np.zeros(256, np.int64), (0.0, 0.0, 0.0, 0.0)
+    slot = np.full(256, len(c.detectors), np.int64)
+    slot[c.detectors] = np.arange(len(c.detectors))
+    values = np.concatenate([c.values, c.values.mean(axis=1, keepdims=True)], axis=1)
+    left, _, _, top = grid.bounds(box)
+    step = grid.pixel / c.step
+    row0, col0 = (c.top - top) / c.step + step / 2, (left - c.left) / c.step + step / 2
+    return np.ascontiguousarray(values.transpose(2, 1, 3, 0)), slot, (row0, step, col0, step)
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _between(position, nodes):  # pragma: no cover
+    """Node before a position and the share of the next; constant beyond the ends."""
+    x = min(max(position, 0.0), nodes - 1.0)
+    i = min(int(x), nodes - 2)
+    return i, np.float32(x - i)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _forward(counts, offset, land, detector, slot, nodes, row0, drow, col0, dcol, out):  # pragma: no cover
+    one, scale, counted = np.float32(1), np.float32(SCALE), np.float32(1 / SCALE)
+    for r in range(counts.shape[0]):
+        i, t = _between(row0 + r * drow, nodes.shape[0])
+        line = nodes[i] * (one - t) + nodes[i + 1] * t
+        for c in range(counts.shape[1]):
+            n = counts[r, c]
+            if not n > 0:
+                out[r, c] = NODATA
+                continue
+            j, s = _between(col0 + c * dcol, nodes.shape[2])
+            d = slot[detector[r, c]]
+            xa = line[d, j, XA] + s * (line[d, j + 1, XA] - line[d, j, XA])
+            xb = line[d, j, XB] + s * (line[d, j + 1, XB] - line[d, j, XB])
+            xc = line[d, j, XC] + s * (line[d, j + 1, XC] - line[d, j, XC])
+            y = xa * (np.float32(n + offset) * scale) - xb
+            rho = y / (one + xc * y)
+            if land[r, c]:
+                rho *= line[d, j, FACTOR] + s * (line[d, j + 1, FACTOR] - line[d, j, FACTOR])
+            out[r, c] = np.int16(np.rint(min(max(rho * counted, np.float32(-32767)), np.float32(32767))))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _backward(values, offset, land, detector, slot, nodes, row0, drow, col0, dcol, out):  # pragma: no cover
+    one, scale, counted = np.float32(1), np.float32(SCALE), np.float32(1 / SCALE)
+    for r in range(values.shape[0]):
+        i, t = _between(row0 + r * drow, nodes.shape[0])
+        line = nodes[i] * (one - t) + nodes[i + 1] * t
+        for c in range(values.shape[1]):
+            if values[r, c] == NODATA:
+                out[r, c] = NODATA
+                continue
+            j, s = _between(col0 + c * dcol, nodes.shape[2])
+            d = slot[detector[r, c]]
+            xa = line[d, j, XA] + s * (line[d, j + 1, XA] - line[d, j, XA])
+            xb = line[d, j, XB] + s * (line[d, j + 1, XB] - line[d, j, XB])
+            xc = line[d, j, XC] + s * (line[d, j + 1, XC] - line[d, j, XC])
+            rho = np.float32(values[r, c]) * scale
+            if land[r, c]:
+                rho /= line[d, j, FACTOR] + s * (line[d, j + 1, FACTOR] - line[d, j, FACTOR])
+            toa = (rho / (one - xc * rho) + xb) / xa
+            n = toa * counted - np.float32(offset)
+            out[r, c] = np.int16(np.rint(min(max(n, np.float32(-32767)), np.float32(32767))))

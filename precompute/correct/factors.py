@@ -1,33 +1,67 @@
-"""c-factors of a scene on coarse nodes, per band and detector, and the detector of each pixel."""
+"""Coefficients of a scene on coarse nodes, per band and detector, and the detector of each pixel."""
+
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from precompute.acquire.angles import Angles
+from precompute.correct.atmosphere import coefficients
 from precompute.correct.brdf import COEFFICIENTS, nbar_factor
-from terrazzo.correction import Factors
+from precompute.correct.table import RANGES
+from terrazzo.correction import PLANES, Coefficients
 
 
-def coarse_factors(angles: Angles, band: str) -> Factors | None:
-    """The c-factors of a band at the nodes of the angle grids; None for bands without coefficients."""
-    view = angles.view.get(band)
-    if band not in COEFFICIENTS or not view:
+@dataclass(frozen=True)
+class AirGrid:
+    """The state of the air on the nodes of the angle grids, (row, col) each; units as in `surface_reflectance`."""
+
+    aot: NDArray[np.float64]
+    water_vapour: NDArray[np.float64]
+    ozone: NDArray[np.float64]
+    pressure: NDArray[np.float64]
+
+
+def coarse_coefficients(
+    angles: Angles, band: str, *, satellite: str, brdf: bool, air: AirGrid | None
+) -> Coefficients | None:
+    """The coefficients of a band at the nodes of the angle grids; None where they would change nothing.
+
+    Args:
+        brdf: take the view angle to nadir, where the band has BRDF coefficients.
+        air: None for products that are corrected for the atmosphere already.
+    """
+    brdf = brdf and band in COEFFICIENTS and bool(angles.view.get(band))
+    if air is None and not brdf:
         return None
+    zero = np.zeros((2, *angles.sun_zenith.shape))
+    view = angles.view.get(band) or {0: zero}
     detectors = sorted(view)
-    values = []
-    for d in detectors:
-        east, north = view[d]
-        zenith = np.minimum(np.degrees(np.arctan(np.hypot(east, north))), 45.0)
-        azimuth = np.degrees(np.arctan2(east, north))
-        values.append(nbar_factor(band, angles.sun_zenith, zenith, angles.sun_azimuth - azimuth))
-    return Factors(
-        angles.left,
-        angles.top,
-        angles.step,
-        np.array(detectors, np.uint8),
-        np.array(values, np.float32),
-    )
+    east, north = (np.stack([view[d][axis] for d in detectors]) for axis in (0, 1))
+    zenith = np.degrees(np.arctan(np.hypot(east, north)))
+    relative = angles.sun_azimuth - np.degrees(np.arctan2(east, north))
+    values = np.zeros((len(PLANES), *zenith.shape), np.float32)
+    values[[PLANES.index("xa"), PLANES.index("factor")]] = 1
+    if air is not None:
+        found = coefficients(
+            satellite=satellite,
+            band=band,
+            aot=air.aot,
+            water_vapour=air.water_vapour,
+            ozone=air.ozone,
+            pressure=air.pressure,
+            sun_zenith=angles.sun_zenith,
+            # Planes fitted to a detector go on beyond where it looks; nothing is seen there.
+            view_zenith=np.minimum(zenith, RANGES["view_zenith"][1]),
+            relative_azimuth=relative,
+        )
+        for plane in ("xa", "xb", "xc"):
+            values[PLANES.index(plane)] = getattr(found, plane)
+    if brdf:
+        factor = nbar_factor(band, angles.sun_zenith, np.minimum(zenith, 45.0), relative)
+        values[PLANES.index("factor")] = factor
+    return Coefficients(angles.left, angles.top, angles.step, np.array(detectors, np.uint8), values)
 
 
 def nearest_detectors(
