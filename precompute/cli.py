@@ -130,6 +130,8 @@ def _bands(text: str | None, is_sample: bool) -> tuple[str, ...]:
 def _tell(result: "Run", url: str, mosaic: str, console: Console) -> None:
     for out in result.left_out:
         console.print(f"left out {out.name}: {out.reason}", style="yellow", highlight=False, soft_wrap=True)
+    for note in result.notes:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True)
     console.print(f"{len(result.scenes)} scenes", highlight=False)
     if result.version is not None:
         console.print(

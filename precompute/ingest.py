@@ -176,6 +176,7 @@ def _make(
         offset=prepared.offset,
         angles=prepared.angles,
         lineage=(*prepared.lineage, _brdf_line(prepared.angles, brdf)),
+        notes=_notes(prepared, brdf),
         parameters={"mask": mask, "brdf": brdf, "model": load_model(product.level).sha256},
         folder=folder,
         sources=checksums,
@@ -293,6 +294,19 @@ def _write_band(
         scale=SCALE,
         description=band,
     )
+
+
+def _notes(prepared: Prepared, brdf: str) -> list[str]:
+    """What the user should know of a scene that was made all the same."""
+    offset, notes = prepared.offset, []
+    if offset.conflicts:
+        notes.append(
+            f"the evidence on the offset is contradictory: took {offset.value} by {offset.decided_by},"
+            f" though {', '.join(offset.conflicts)}"
+        )
+    if brdf == "nadir" and prepared.angles is None:
+        notes.append("no angle grids (granule metadata) in the product: view angles stay as they are")
+    return notes
 
 
 def _brdf_line(angles: Angles | None, brdf: str) -> str:

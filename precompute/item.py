@@ -49,6 +49,7 @@ def scene_item(
     offset: Offset,
     angles: Angles | None,
     lineage: Sequence[str],
+    notes: Sequence[str],
     parameters: Mapping[str, Any],
     folder: Path,
     sources: Mapping[str, str],
@@ -88,6 +89,7 @@ def scene_item(
             "evidence": dict(offset.evidence),
             "conflicts": list(offset.conflicts),
         },
+        "terrazzo:notes": list(notes),
         "terrazzo:parameters": dict(parameters),
         "terrazzo:source": {
             "baseline": product.baseline,

@@ -21,7 +21,7 @@ from precompute.steps import SCENE_STEPS, SOLVE_STEPS, Step
 from terrazzo.config import ALL, MosaicConfig, Period, read_config
 from terrazzo.errors import NotFound, ProductError, StoreError
 from terrazzo.grid import Bounds
-from terrazzo.scene import Scene, list_scenes
+from terrazzo.scene import Scene, list_scenes, read_item
 from terrazzo.store import Store
 from terrazzo.version import Version, open_version
 
@@ -42,6 +42,7 @@ class Run:
 
     scenes: list[Scene] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     version: Version | None = None
 
 
@@ -115,7 +116,19 @@ def _make_scenes(
             result.left_out.append(LeftOut(outcome.task.id, str(outcome.error)))
         elif outcome.error is not None:
             raise outcome.error
+    result.notes = _notes(store, made)
     return made
+
+
+def _notes(store: Store, scenes: Sequence[Scene]) -> list[str]:
+    """What scenes' Items tell the user, the same note of several scenes once."""
+    about: dict[str, list[str]] = {}
+    for scene in sorted(scenes, key=lambda s: s.id):
+        for note in read_item(store, scene)["properties"].get("terrazzo:notes", ()):
+            about.setdefault(note, []).append(scene.id)
+    return [
+        f"{ids[0]}{f' and {len(ids) - 1} more' if ids[1:] else ''}: {note}" for note, ids in about.items()
+    ]
 
 
 def _mosaic_scenes(store: Store, made: Sequence[Scene], config: MosaicConfig) -> list[Scene]:

@@ -1,5 +1,6 @@
 """The `terrazzo` command: loads its subcommands from entry points, so it imports no stage itself."""
 
+import errno
 import signal
 import sys
 from importlib.metadata import EntryPoint, entry_points
@@ -11,6 +12,8 @@ from terrazzo import __version__
 from terrazzo.errors import TerrazzoError
 
 GROUP = "terrazzo.commands"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Errors of a disk, a quota or a file that can take no more."""
 
 
 class EntryPointGroup(click.Group):
@@ -31,6 +34,12 @@ class EntryPointGroup(click.Group):
             return super().invoke(ctx)
         except TerrazzoError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.errno not in FULL and "disk full" not in str(error):
+                raise
+            raise click.ClickException(
+                f"the disk is full ({error}): free some space and run the command again; what is done is kept"
+            ) from error
 
 
 def _load(entry: EntryPoint) -> click.Command:
