@@ -18,12 +18,13 @@ from precompute.ingest import ingest, ready_scene
 from precompute.normalize.stage import Normalized, TileGains, normalize_period, require_bands
 from precompute.publish import PeriodContent, publish
 from precompute.steps import SCENE_STEPS, SOLVE_STEPS, Step
+from terrazzo import PIXELS
 from terrazzo.config import ALL, MosaicConfig, Period, read_config
 from terrazzo.errors import NotFound, ProductError, StoreError
 from terrazzo.grid import Bounds
 from terrazzo.scene import Scene, list_scenes, read_item
 from terrazzo.store import Store
-from terrazzo.version import Version, open_version
+from terrazzo.version import Version, gains_key, open_version
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,8 @@ def _normalized(version: Version | None, period: str) -> Normalized | None:
     """What the last version holds of a period, in the form it was solved in."""
     if version is None or not version.normalized or period not in version.periods:
         return None
+    if version.lock["pixels"] != PIXELS:
+        return None
     raw = next(p for p in version.lock["periods"] if p["name"] == period)
     hashes = {s["id"]: s["weight"] for s in raw["scenes"]}
     entries = version.entries(period)
@@ -186,7 +189,10 @@ def _normalized(version: Version | None, period: str) -> Normalized | None:
         found = version.gains(entry)
         if found is not None:
             ids = tuple(rows[entry.scene.mgrs])
-            tiles[entry.scene.mgrs] = TileGains(found.windows, ids, found.corners, {})
+            key = gains_key(version.mosaic_id, version.name, period, entry.scene.mgrs)
+            about = version.store.read_json(key.removesuffix(".npy") + ".json")
+            kept = {k: about[k] for k in ("residual", "clamped") if k in about}
+            tiles[entry.scene.mgrs] = TileGains(found.windows, ids, found.corners, kept)
     return Normalized(
         raw["reference"],
         {e.scene.id: (e.weight_key, hashes[e.scene.id]) for e in entries},
