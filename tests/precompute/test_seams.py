@@ -1,0 +1,112 @@
+"""Seam figures, reference and solver on arrays of known truth."""
+
+import numpy as np
+
+from precompute.normalize import composite, solve
+from precompute.seams import Places, error_step
+from terrazzo.edges import EDGES, SEGMENTS
+
+SHAPE = (5, 6)
+
+
+def observations(scale: dict[int, float]) -> solve.Observations:
+    """Strips of a 4 × 5 grid of windows that scenes 0, 1, … see with a factor each."""
+    rng = np.random.default_rng(1)
+    land = rng.uniform(0.02, 0.2, (SHAPE[0] - 1, SHAPE[1] - 1, len(EDGES), SEGMENTS))
+    wy, wx, edge, segment = (v.ravel() for v in np.indices(land.shape))
+    corner = wy * SHAPE[1] + wx
+    n, count = land.size, len(scale)
+    corners = np.stack([corner, corner + 1, corner + SHAPE[1], corner + SHAPE[1] + 1], axis=1)
+    return solve.Observations(
+        scene=np.repeat(np.arange(count), n),
+        strip=np.tile(np.arange(n), count),
+        corners=np.tile(corners, (count, 1)),
+        hats=np.tile(solve.strip_hats(64, 8)[edge, segment], (count, 1)),
+        m=np.concatenate([land.ravel() * f for f in scale.values()]),
+        r=np.tile(land.ravel(), count),
+        weight=np.ones(n * count),
+    )
+
+
+def solved(obs: solve.Observations, clarity: list[float], band: str) -> list[tuple[np.ndarray, np.ndarray]]:
+    prior = solve.prior_width(np.array(clarity), band)
+    _, u = solve.solve_joint(
+        obs, scenes=len(clarity), shape=SHAPE, prior=prior, free=np.ones(len(clarity), bool)
+    )
+    goal = solve.target(obs.r, u[obs.strip])
+    out = []
+    for i in range(len(clarity)):
+        o = obs.scene == i
+        gain, offset, _ = solve.solve_scene(
+            obs.m[o], goal[o], obs.weight[o], obs.corners[o], obs.hats[o], shape=SHAPE, spacing=3840.0
+        )
+        out.append((gain, offset))
+    return out
+
+
+def test_identical_scenes_get_gain_one_and_offset_zero() -> None:
+    for gain, offset in solved(observations({0: 1.0, 1: 1.0, 2: 1.0}), [1.0, 0.7, 0.4], "B02"):
+        assert np.abs(gain - 1).max() <= 1e-3
+        assert np.abs(offset).max() <= 2e-4
+
+
+def test_a_hazy_scene_moves_to_the_clear_one_and_not_the_other_way() -> None:
+    obs = observations({0: 1.0, 1: 1.2})
+    (clear_gain, clear_offset), (hazy_gain, hazy_offset) = solved(obs, [1.0, 0.3], "B02")
+    clear, hazy = obs.m[obs.scene == 0], obs.m[obs.scene == 1]
+    moved = np.abs(clear_gain.mean() * clear + clear_offset.mean() - clear).mean()
+    left = np.abs(hazy_gain.mean() * hazy + hazy_offset.mean() - clear).mean()
+    assert moved < 0.02 * clear.mean()
+    assert left < 0.15 * np.abs(hazy - clear).mean()
+
+
+def test_the_weighted_median_moves_continuously_when_a_scene_enters() -> None:
+    values = np.array([0.1, 0.2, 0.9], np.float32)[:, None, None]
+    weights = np.array([1.0, 1.0, 0.0], np.float32)[:, None, None]
+    without = composite.weighted_median(values, weights)[0, 0]
+    weights[2] = 1e-4
+    assert abs(composite.weighted_median(values, weights)[0, 0] - without) < 1e-3
+    assert np.isnan(composite.weighted_median(values, 0 * weights)).all()
+
+
+def test_a_missed_shadow_does_not_pass_for_the_clearest_date() -> None:
+    shape = (4, 20, 20)
+    blue = np.full(shape, 0.06, np.float32)
+    red, nir = np.full(shape, 0.09, np.float32), np.full(shape, 0.33, np.float32)
+    spot = (3, slice(5, 15), slice(5, 15))
+    blue[spot], red[spot], nir[spot] = 0.002, 0.012, 0.05
+    stack = composite.Stack(
+        blue, red, nir, np.ones(shape, bool), np.ones(shape, np.float32), np.arange(4, dtype=np.int64)
+    )
+    weights = composite.date_weights(stack)
+    # The shadow's smoothed rim still lies a little below the other dates.
+    assert weights[:3].min() > 0.7
+    assert weights[spot].max() < 0.1
+    reference = np.stack([composite.weighted_median(v, weights) for v in (blue, red, nir)])
+    assert not composite.outliers(blue[0], red[0], nir[0], reference).any()
+    assert composite.outliers(blue[3], red[3], nir[3], reference)[8:12, 8:12].all()
+
+
+def test_a_day_under_cloud_is_never_taken_for_the_land_that_a_shadow_lies_on() -> None:
+    hot = np.array([0.01, 0.2, 0.25], np.float32)[:, None, None]
+    blue = np.array([0.04, 0.4, 0.5], np.float32)[:, None, None]
+    nir = np.array([0.3, 0.6, 0.7], np.float32)[:, None, None]
+    assert not composite.shaded(hot, blue, nir).any()
+
+
+def test_the_error_step_is_the_seam_and_not_the_field_edge_it_lies_on() -> None:
+    rng = np.random.default_rng(2)
+    land = np.full((1, 40, 40), 0.05, np.float32)
+    land[:, :, 20:] = 0.12
+    days = {d: (land + rng.normal(0, 1e-4, land.shape)).astype(np.float32) for d in "abc"}
+    region = np.zeros((40, 40), bool)
+    region[:, 20:] = True
+    dr, dc = (v.ravel() for v in np.meshgrid(np.arange(-7, 9), np.arange(-7, 9), indexing="ij"))
+    rows, cols = np.array([[12], [20], [28]]) + dr, np.full((3, 1), 20) + dc
+    where = Places(rows, cols, region[rows, cols])
+    for seam in (0.0, 0.002, 0.01):
+        shown = land.copy()
+        shown[:, region] += np.float32(seam)
+        found = error_step(where, dict.fromkeys(days, shown), days)
+        assert abs(found.error[0] - seam) < 1e-4
+        assert found.single[0] < 1e-4
