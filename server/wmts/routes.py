@@ -248,8 +248,8 @@ async def _capabilities(request: Request, mosaic: str, query: Mapping[str, str])
     def written() -> str:
         version = desk.mosaics.engine(mosaic).version
         sequence = query.get("updatesequence")
-        if sequence and sequence != version.name:
-            # Only a version that is still there can be older than the current one.
+        if sequence and sequence > version.name:
+            # Names are hashes, without an order: whatever is still there is no newer than the current one.
             try:
                 desk.mosaics.engine(mosaic, sequence)
             except NotFound:
