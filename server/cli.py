@@ -81,6 +81,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        # From here on a client that reads the printed address is kept waiting, not refused.
+        listener.listen(2048)
         listener.set_inheritable(True)
     except OSError as error:
         raise StoreError(
