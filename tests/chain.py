@@ -108,3 +108,7 @@ def weight_of(store: Store, entry: Entry) -> NDArray[np.uint8]:
     with rasterio.open(store.raster_path(entry.weight_key)) as dataset:
         array = dataset.read(1)
     return array.repeat(store.mask_factor, axis=0).repeat(store.mask_factor, axis=1)
+
+
+ROOT_DOCS = Path(__file__).parent.parent / "docs"
+"""Where the documentation lies."""
