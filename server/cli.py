@@ -63,12 +63,14 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
         proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=5,
+        # A worker imports for seconds on a busy machine before it can answer.
+        timeout_worker_healthcheck=60,
     )
     try:
         if workers > 1:
             from uvicorn.supervisors import Multiprocess
 
-            Multiprocess(config, target=uvicorn.Server(config).run, sockets=[listener]).run()
+            Multiprocess(config, sockets=[listener]).run()
         else:
             uvicorn.Server(config).run(sockets=[listener])
     except KeyboardInterrupt:
