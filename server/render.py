@@ -11,6 +11,7 @@ from rio_tiler.colormap import apply_cmap, cmap
 from rio_tiler.errors import InvalidExpression
 from rio_tiler.models import ImageData
 
+from server.png import png
 from server.request import BAND, Ask, Format
 from terrazzo.bands import NODATA, SCALE, MaskClass
 from terrazzo.errors import InvalidRequest
@@ -41,7 +42,15 @@ def render(image: Image, ask: Ask, target: Target, form: Format, tags: dict[str,
         return geotiff(image, ask, target, tags)
     if form == "npy":
         return _npy(image, ask)
+    if form == "png" and ask.expression is None and ask.colormap is None and _is_plain(image, ask):
+        return png(image.values, ask.rescale or ((0.0, 1.0),), ask.gamma)
     return _encode(_rgba(image, ask), form)
+
+
+def _is_plain(image: Image, ask: Ask) -> bool:
+    """Whether an image is one or three bands of reflectance, each with its stretch."""
+    count = len(image.values)
+    return image.bands != ("mask",) and count in (1, 3) and len(ask.rescale or (0,)) in (1, count)
 
 
 def _shown(image: Image, ask: Ask) -> np.ma.MaskedArray:

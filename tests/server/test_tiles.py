@@ -16,7 +16,7 @@ TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728"
 
 def picture(answer):
     assert answer.status_code == 200, answer.text
-    return np.asarray(Image.open(io.BytesIO(answer.content)))
+    return np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGBA"))
 
 
 @pytest.mark.parametrize(("form", "mode"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP")])
