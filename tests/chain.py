@@ -13,7 +13,7 @@ from rich.console import Console
 from precompute.pipeline import Options, Run, run
 from terrazzo.bands import NODATA, stored_factor
 from terrazzo.grid import PixelBox
-from terrazzo.mosaic.blocks import Handles
+from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target
@@ -78,11 +78,11 @@ def native(version: Version, box: PixelBox, epsg: int, **request: object) -> Ima
     grid = version.store.grid(epsg)
     target = Target(f"EPSG:{epsg}", grid.bounds(box), *box.shape)
     asked = PixelRequest(**{"bands": version.bands, **request})  # type: ignore[arg-type]
-    engine = Engine(version, Handles())
+    engine = Engine(version, Blocks())
     try:
         return engine.render(engine.select(asked), target)
     finally:
-        engine.handles.close()
+        engine.blocks.close()
 
 
 def stored(store: Store, scene: Scene, name: str, box: PixelBox | None = None) -> NDArray[np.generic]:

@@ -8,7 +8,7 @@ import pytest
 from terrazzo import gains
 from terrazzo.bands import NODATA
 from terrazzo.grid import PixelBox, Window
-from terrazzo.mosaic.blocks import Handles
+from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.store import Store
@@ -176,7 +176,7 @@ def test_periods_and_parents_have_scenes_and_gains_of_their_own(tmp_path):
     version = done.version
     days = {p: sorted(e.scene.datetime.day for e in version.entries(p)) for p in version.periods}
     assert days == {"early": [3, 8], "late": [13, 18], "august": [3, 8, 13, 18]}
-    engine = Engine(version, Handles())
+    engine = Engine(version, Blocks())
     chosen = {
         asked: engine.select(PixelRequest(version.bands, datetime=asked)).request.period
         for asked in ("2023-08-05", "2023-08-10/2023-08-20", "2023-08-05/2023-08-20", "august")
