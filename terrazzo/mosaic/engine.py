@@ -15,10 +15,21 @@ from terrazzo.bands import NODATA
 from terrazzo.cells import digest
 from terrazzo.errors import InvalidRequest, TooLarge
 from terrazzo.grid import Bounds, PixelBox
+from terrazzo.mosaic import kernels
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.request import CLASSES_BAND, PixelRequest, Resolved
 from terrazzo.mosaic.selection import Selection, adjacent, select
-from terrazzo.mosaic.warp import Points, Target, box_around, gather, lattice, level_of, locate, places
+from terrazzo.mosaic.warp import (
+    Points,
+    Target,
+    box_around,
+    gather,
+    lattice,
+    level_of,
+    locate,
+    may_touch,
+    places,
+)
 from terrazzo.mosaic.zone import Merging, ZonePixels
 from terrazzo.version import Entry, Version
 
@@ -152,23 +163,25 @@ class Engine:
         for i, entry in enumerate(selection.entries):
             by_zone.setdefault(entry.scene.epsg, []).append((first + i, entry))
         bands = 1 if selection.request.stage == "mask" else len(selection.request.bands)
-        layers = _empty(bands, where.shape)
         touched = []
         for epsg in self.version.zones:
             if epsg not in by_zone:
                 continue
             level = self._level(where.crs, where.resolution, epsg)
-            rows, cols = locate(where, self.version.store.grid(epsg), level, self._area)
+            grid, covered = self.version.store.grid(epsg), _covered(by_zone[epsg], level)
+            if isinstance(where, Target) and not may_touch(where, grid, level, covered):
+                continue
+            rows, cols = locate(where, grid, level, self._area)
             box = box_around(rows, cols)
             if box is None:
                 continue
-            box = box.intersection(_covered(by_zone[epsg], level))
+            box = box.intersection(covered)
             if box.empty:
                 continue
             if box.height * box.width > 2 * MOST_PIXELS:
                 raise TooLarge("the area is too large for its resolution: ask for a smaller one")
             touched.append((epsg, level, box, rows, cols))
-        total = np.zeros(where.shape)
+        layers, total = None, np.zeros(0)
         for epsg, level, box, rows, cols in touched:
             merging = Merging(self.version, self.blocks, selection.request, epsg, level)
             # Where two zones meet they are weighed by the trust of all their scenes.
@@ -179,8 +192,10 @@ class Engine:
                 continue
             if len(touched) == 1:
                 return _warped(pixels, box, rows, cols, selection.request)
+            if layers is None:
+                layers, total = _empty(bands, where.shape), np.zeros(where.shape)
             total = _blend(layers, total, pixels, box, rows, cols, selection.request)
-        return layers
+        return _empty(bands, where.shape) if layers is None else layers
 
 
 class _Layers(NamedTuple):
@@ -216,11 +231,11 @@ def _warped(
 ) -> _Layers:
     """A zone's pixels at the places asked for."""
     values = gather(pixels.values, box, rows, cols, NODATA, request.resampling)
-    flat = np.stack([pixels.provenance, pixels.count.astype(np.int16), pixels.quality.astype(np.int16)])
-    provenance, count, quality = gather(flat, box, rows, cols, -1, "nearest")
-    none = provenance < 0
-    count[none], quality[none] = 0, 0
-    return _Layers(values, provenance, count.astype(np.uint8), quality.astype(np.uint8))
+    layers = _empty(0, rows.shape)
+    kernels.gather_layers(
+        pixels.provenance, pixels.count, pixels.quality, rows - box.row0, cols - box.col0, *layers[1:]
+    )
+    return layers._replace(values=values)
 
 
 def _blend(

@@ -287,9 +287,9 @@ def shown_box(weight, through, least, enough):  # pragma: no cover
 
 @njit(cache=True, nogil=True)
 def lay_over(
-    values, weight, row0, col0, least, number, feather, nodata, total, shown, through, most, provenance, count
+    values, weight, row0, col0, least, number, nodata, total, shown, through, most, provenance, count
 ):  # pragma: no cover
-    """Adds one scene, the next in order, to `first` or `feather`; the same sums as the kernels above.
+    """Adds one scene, the next in order, to `feather`; the same sums as the kernel of that name.
 
     Args:
         values: (band, row, col) int16 of a part of the box that begins at row0, col0.
@@ -302,7 +302,7 @@ def lay_over(
         for j in range(cols):
             c = col0 + j
             w = weight[r, c]
-            if w < least or w == 0:
+            if w < least:
                 continue
             good = True
             for b in range(bands):
@@ -314,12 +314,6 @@ def lay_over(
             if provenance[r, c] < 0:
                 provenance[r, c] = number
             if through[r, c] < 1.0 / 255.0:
-                continue
-            if not feather:
-                for b in range(bands):
-                    total[b, r, c] = values[b, i, j]
-                shown[r, c] = 1.0
-                through[r, c] = 0.0
                 continue
             x = w / 255.0
             alpha = x * x * (3.0 - 2.0 * x)
@@ -399,3 +393,58 @@ def between_nodes(x, y, node_x0, node_y0, step, node_rows, node_cols, rows, cols
             fx = u - m
             rows[i, j] = (1.0 - fx) * row[m] + fx * row[m + 1]
             cols[i, j] = (1.0 - fx) * col[m] + fx * col[m + 1]
+
+
+@njit(cache=True, nogil=True)
+def gather_layers(
+    provenance, count, quality, rows, cols, out_provenance, out_count, out_quality
+):  # pragma: no cover
+    """Nearest, of three layers at once; what lies outside stays."""
+    height, width = provenance.shape
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            y, x = rows[i, j], cols[i, j]
+            if 0.0 <= y < height and 0.0 <= x < width:
+                r, c = int(y), int(x)
+                out_provenance[i, j] = provenance[r, c]
+                out_count[i, j] = count[r, c]
+                out_quality[i, j] = quality[r, c]
+
+
+@njit(cache=True, nogil=True)
+def lay_first(
+    values, weight, row0, col0, least, number, nodata, out, through, provenance, count
+):  # pragma: no cover
+    """Adds one scene, the next in order, to `first`: as `lay_over`, without sums."""
+    bands, rows, cols = values.shape
+    for i in range(rows):
+        r = row0 + i
+        for j in range(cols):
+            c = col0 + j
+            if weight[r, c] < least:
+                continue
+            good = True
+            for b in range(bands):
+                if values[b, i, j] == nodata:
+                    good = False
+            if not good:
+                continue
+            count[r, c] += 1
+            if through[r, c] > 0.0:
+                provenance[r, c] = number
+                through[r, c] = 0.0
+                for b in range(bands):
+                    out[b, r, c] = values[b, i, j]
+
+
+@njit(cache=True, nogil=True)
+def extremes(rows, cols):  # pragma: no cover
+    """Least and greatest row and column; least above greatest where no place is known."""
+    r0, r1, c0, c1 = np.inf, -np.inf, np.inf, -np.inf
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            r, c = rows[i, j], cols[i, j]
+            if r == r:
+                r0, r1 = min(r0, r), max(r1, r)
+                c0, c1 = min(c0, c), max(c1, c)
+    return r0, r1, c0, c1

@@ -21,21 +21,22 @@ class Layers:
 
     def __init__(self, method: Literal["first", "feather"], bands: int, shape: tuple[int, int]) -> None:
         self._feather = method == "feather"
-        self._total = np.zeros((bands, *shape))
-        self._shown = np.zeros(shape)
+        self._values = np.full((bands, *shape), NODATA, np.int16)
         self._through = np.ones(shape)
-        self._most = np.zeros(shape)
+        if self._feather:
+            self._total = np.zeros((bands, *shape))
+            self._shown, self._most = np.zeros(shape), np.zeros(shape)
         self._provenance = np.full(shape, -1, np.int16)
-        self._count = np.zeros(shape, np.int64)
+        self._count = np.zeros(shape, np.uint16)
 
     def wanted(self, weight: NDArray[np.uint8], least: int, *, counted: bool) -> tuple[slice, slice] | None:
         """Rows and columns of the box in which a scene would add something; None where it would not.
 
         Args:
-            least: smallest weight that counts.
+            least: smallest weight that counts, at least 1.
             counted: also where the box is full, to count the scene.
         """
-        r0, r1, c0, c1 = kernels.shown_box(weight, self._through, max(least, 1), 0.0 if counted else ENOUGH)
+        r0, r1, c0, c1 = kernels.shown_box(weight, self._through, least, 0.0 if counted else ENOUGH)
         return None if r1 <= r0 else (slice(r0, r1), slice(c0, c1))
 
     def add(
@@ -47,21 +48,12 @@ class Layers:
         number: int,
     ) -> None:
         """Adds the next scene: (band, row, col) values of a part of the box, (row, col) weights of all of it."""
+        common = (values, weight, part[0].start, part[1].start, least, number, NODATA)
+        if not self._feather:
+            kernels.lay_first(*common, self._values, self._through, self._provenance, self._count)
+            return
         kernels.lay_over(
-            values,
-            weight,
-            part[0].start,
-            part[1].start,
-            least,
-            number,
-            self._feather,
-            NODATA,
-            self._total,
-            self._shown,
-            self._through,
-            self._most,
-            self._provenance,
-            self._count,
+            *common, self._total, self._shown, self._through, self._most, self._provenance, self._count
         )
 
     @property
@@ -71,6 +63,6 @@ class Layers:
 
     def merged(self) -> Merged:
         """The picture so far."""
-        values = np.full(self._total.shape, NODATA, np.int16)
-        kernels.settle(self._total, self._shown, self._count, values)
-        return Merged(values, self._provenance, np.minimum(self._count, 255).astype(np.uint8))
+        if self._feather:
+            kernels.settle(self._total, self._shown, self._count, self._values)
+        return Merged(self._values, self._provenance, np.minimum(self._count, 255).astype(np.uint8))

@@ -225,6 +225,19 @@ def _between(
     return found[0], found[1]
 
 
+def may_touch(target: Target, grid: Grid, level: int, covered: PixelBox) -> bool:
+    """Whether a target can reach a box of a zone grid: False only where it surely does not."""
+    b = target.bounds
+    x, y = np.meshgrid([b.left, (b.left + b.right) / 2, b.right], [b.bottom, (b.bottom + b.top) / 2, b.top])
+    rows, cols = places(target.crs, (x.ravel(), y.ravel()), grid, level)
+    if not np.isfinite(rows).all():
+        return True
+    box = box_around(rows, cols)
+    assert box is not None
+    # Edges bend: by far less than a quarter of a tile, where tiles are small enough to be told from each other.
+    return not box.grown(8 + max(box.shape) // 4).intersection(covered).empty
+
+
 @lru_cache(maxsize=1024)
 def extent(crs: str, area: Bounds) -> Bounds:
     """The rectangle of a coordinate system around an area in degrees; unbounded where it cannot be told."""
@@ -242,15 +255,11 @@ def extent(crs: str, area: Bounds) -> Bounds:
 
 def box_around(rows: NDArray[np.float64], cols: NDArray[np.float64]) -> PixelBox | None:
     """The pixels that bilinear interpolation at these places reads; None when no place is known."""
-    known = np.isfinite(rows)
-    if not known.any():
+    r0, r1, c0, c1 = kernels.extremes(np.atleast_2d(rows), np.atleast_2d(cols))
+    if r0 > r1:
         return None
-    r, c = rows[known], cols[known]
     return PixelBox(
-        math.floor(r.min() - 0.5),
-        math.floor(c.min() - 0.5),
-        math.floor(r.max() + 0.5) + 1,
-        math.floor(c.max() + 0.5) + 1,
+        math.floor(r0 - 0.5), math.floor(c0 - 0.5), math.floor(r1 + 0.5) + 1, math.floor(c1 + 0.5) + 1
     )
 
 
@@ -272,7 +281,8 @@ def gather(
         rows, cols: places in pixels from the grid's origin, NaN where there is none.
     """
     out = np.full((len(values), *rows.shape), nodata, np.int16)
-    at = (np.nan_to_num(rows - box.row0, nan=-9.0), np.nan_to_num(cols - box.col0, nan=-9.0))
+    # Places without data are NaN, which no kernel takes for inside.
+    at = (rows - box.row0, cols - box.col0)
     if resampling == "nearest":
         kernels.gather_nearest(values, *at, out)
     else:
