@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TMSFactory
 
+from server import pages
 from server.answer import Desk
 from server.cache import TileCache
 from server.factory import MosaicFactory
@@ -78,9 +79,10 @@ def create_app(settings: Settings) -> FastAPI:
     factory = MosaicFactory()
     app.include_router(factory.router)
     app.include_router(wmts)
-    app.include_router(TMSFactory().router, tags=["Tile matrix sets"])
-    app.include_router(ColorMapFactory().router, tags=["Colormaps"])
-    app.include_router(AlgorithmFactory().router, tags=["Algorithms"])
+    plain = pages.templates()
+    app.include_router(TMSFactory(templates=plain).router, tags=["Tile matrix sets"])
+    app.include_router(ColorMapFactory(templates=plain).router, tags=["Colormaps"])
+    app.include_router(AlgorithmFactory(templates=plain).router, tags=["Algorithms"])
     _pages(app, factory)
     _errors(app)
     return app
@@ -93,6 +95,11 @@ def _pages(app: FastAPI, factory: MosaicFactory) -> None:
     async def page() -> Response:
         """The map."""
         return HTMLResponse((viewer / "index.html").read_text(), headers={"Content-Security-Policy": POLICY})
+
+    @app.get("/docs", include_in_schema=False)
+    async def documentation() -> Response:
+        """The endpoints and their parameters."""
+        return HTMLResponse(pages.endpoints(app.openapi()), headers={"Content-Security-Policy": POLICY})
 
     @app.get("/healthz", tags=["Health"])
     async def healthz() -> dict[str, str]:

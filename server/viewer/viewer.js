@@ -4,12 +4,26 @@ maplibre.setWorkerUrl(new URL("./vendor/maplibre-gl-worker.mjs", import.meta.url
 
 const form = document.getElementById("controls");
 const point = document.getElementById("point");
+const trouble = document.getElementById("trouble");
+
+function warn(message) {
+  trouble.textContent = message ?? "";
+  trouble.hidden = !message;
+}
+
 const json = async (path) => {
-  const answer = await fetch(path);
-  const body = await answer.json();
+  let answer;
+  try {
+    answer = await fetch(path);
+  } catch {
+    throw new Error("The server does not answer. Is it running?");
+  }
+  const body = await answer.json().catch(() => ({ detail: `The server answered ${answer.status}.` }));
   if (!answer.ok) throw new Error(body.detail);
   return body;
 };
+addEventListener("unhandledrejection", ({ reason }) => warn(reason.message));
+addEventListener("error", ({ message }) => warn(message));
 const fill = (select, options) => select.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
 
 const saved = new URLSearchParams(location.hash.slice(1));
@@ -44,6 +58,7 @@ function remember() {
 }
 
 async function show() {
+  warn();
   form.normalize.checked = form.stage.value === "normalized";
   form.normalize.disabled = !["merged", "normalized"].includes(form.stage.value);
   form.elements.method.disabled = form.normalize.disabled;
@@ -80,8 +95,9 @@ if (saved.get("at")) {
   const [lng, lat, zoom] = saved.get("at").split(",").map(Number);
   map.jumpTo({ center: [lng, lat], zoom });
 }
-map.addControl(new maplibre.NavigationControl(), "top-right");
+map.addControl(new maplibre.NavigationControl({ showCompass: false }), "bottom-left");
 map.addControl(new maplibre.ScaleControl(), "bottom-right");
+map.on("error", ({ error }) => warn(error.status ? `A tile is missing: the server answered ${error.status}.` : error.message));
 map.on("load", show);
 map.on("moveend", remember);
 map.on("click", tell);

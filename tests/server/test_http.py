@@ -145,3 +145,19 @@ def test_a_new_version_is_served_without_a_restart_and_the_old_one_stays(sample_
         assert "immutable" in kept.headers["cache-control"]
         pointer.write_text("{broken")
         assert client.get(TILE).content == after.content
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/tileMatrixSets", "/tileMatrixSets/WebMercatorQuad", "/colorMaps", "/algorithms"])  # fmt: skip
+def test_pages_need_nothing_from_elsewhere(client, path):
+    import re
+
+    page = client.get(path, headers={"Accept": "text/html"})
+    assert page.headers["content-type"].startswith("text/html")
+    loaded = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="(?:https?:)?//[^"]+', page.text)
+    assert loaded == []
+
+
+def test_the_page_of_endpoints_names_the_parameters(client):
+    page = client.get("/docs").text
+    assert "/mosaics/{mosaic}/tiles/{tms}/{z}/{x}/{tile}" in page
+    assert "colormap_name" in page

@@ -1,0 +1,61 @@
+"""Plain pages without scripts or outside files: the endpoints, and the documents of titiler.core as HTML."""
+
+import json
+from typing import Any
+
+from jinja2 import DictLoader, Environment
+from starlette.templating import Jinja2Templates
+
+HEAD = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title><style>
+body { font: 15px/1.5 system-ui, sans-serif; color: #1b2a22; max-width: 62em; margin: 2em auto; padding: 0 1em; }
+table { border-collapse: collapse; } td, th { text-align: left; vertical-align: top; padding: 2px 12px 2px 0; }
+code, pre { background: #eef2ec; border-radius: 4px; padding: 1px 4px; overflow-wrap: anywhere; white-space: pre-wrap; }
+details { margin: 6px 0; } summary { cursor: pointer; }
+</style></head><body>
+"""
+ENDPOINTS = (
+    HEAD
+    + """<h1>{{ title }}</h1>
+<p>{{ description }} The same for machines: <a href="openapi.json">openapi.json</a>. The <a href="./">map</a>.</p>
+{% for tag, operations in groups.items() %}<h2>{{ tag }}</h2>
+{% for operation in operations %}<details><summary><code>GET {{ operation.path }}</code> {{ operation.summary }}</summary>
+<table>{% for p in operation.parameters %}<tr><th><code>{{ p.name }}</code></th><td>{{ p.description or p.in }}</td></tr>
+{% endfor %}</table></details>
+{% endfor %}{% endfor %}</body></html>"""
+)
+DOCUMENT = (
+    HEAD.replace("{{ title }}", "{{ template.title }}")
+    + """<h1>{{ template.title }}</h1><p>As <a href="?f=json">JSON</a>; all <a href="{{ template.api_root }}/docs">endpoints</a>.</p>
+<pre>{{ shown(response) }}</pre></body></html>"""
+)
+NAMES = ("tilematrixsets", "tilematrixset", "colormaps", "colormap", "algorithms", "algorithm")
+
+
+def _shown(response: Any) -> str:
+    return json.dumps(response, indent=1, default=str)
+
+
+def templates() -> Jinja2Templates:
+    """Templates for titiler.core's endpoints; its own load scripts from elsewhere, which our policy forbids."""
+    environment = Environment(loader=DictLoader({f"{n}.html": DOCUMENT for n in NAMES}), autoescape=True)
+    environment.globals["shown"] = _shown
+    return Jinja2Templates(env=environment)
+
+
+def endpoints(openapi: dict[str, Any]) -> str:
+    """The page of all endpoints and their parameters."""
+    groups: dict[str, list[dict[str, Any]]] = {}
+    for path, methods in openapi["paths"].items():
+        if "get" in methods:
+            operation = methods["get"]
+            shown = {
+                "path": path,
+                "summary": operation.get("description") or operation.get("summary", ""),
+                "parameters": operation.get("parameters", []),
+            }
+            groups.setdefault(operation.get("tags", ["Other"])[0], []).append(shown)
+    template = Environment(autoescape=True).from_string(ENDPOINTS)
+    about = openapi["info"]
+    return template.render(title=about["title"], description=about.get("description", ""), groups=groups)
