@@ -51,6 +51,11 @@ if TYPE_CHECKING:
     help="take view angles out over land",
 )
 @click.option(
+    "--dem",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="elevation model for L1C products, one raster or a VRT of many [default: sea level]",
+)
+@click.option(
     "--normalize/--no-normalize", default=True, show_default=True, help="solve gains between scenes"
 )
 @click.option("--pixel", type=float, help="new store: pixel size in metres [default: 10]")
@@ -67,6 +72,7 @@ def precompute(
     workers: int,
     mask: str,
     brdf: str,
+    dem: Path | None,
     normalize: bool,
     pixel: float | None,
     mask_pixel: float | None,
@@ -75,7 +81,8 @@ def precompute(
 ) -> None:
     """Makes scenes, masks, weights and gains of products, and publishes a version of a mosaic.
 
-    SOURCE is a folder of STAC Items (*.json) whose COG or JP2 assets lie beside them, or `sample`: the
+    SOURCE is a folder of STAC Items (*.json) whose COG or JP2 assets lie beside them, a SAFE folder, a zip
+    of one, a folder of these, or `sample`: the
     sample area that comes with Terrazzo. Run it again after new products came: only what changed is made
     anew. A run that was stopped goes on where it was.
 
@@ -90,7 +97,7 @@ def precompute(
     is_sample = "sample" in sources and not Path("sample").exists()
     folders = [sample.path() if s == "sample" and is_sample else Path(s) for s in sources]
     store = _store(url, is_sample, pixel, mask_pixel, window, bands)
-    options = Options(mask=mask, brdf=brdf, normalize=normalize, workers=workers)  # type: ignore[arg-type]
+    options = Options(mask=mask, brdf=brdf, dem=dem, normalize=normalize, workers=workers)  # type: ignore[arg-type]
     result = run(folders, store, mosaic, options, only=only, console=console)  # type: ignore[arg-type]
     _tell(result, url, mosaic, console)
 

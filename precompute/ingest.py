@@ -12,22 +12,29 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pyproj import Transformer
 
-from precompute.acquire.angles import Angles, read_angles
+from precompute.acquire.angles import Angles, constant_angles, read_angles
+from precompute.acquire.auxiliary import read_auxiliary
+from precompute.acquire.elevation import node_elevation
+from precompute.acquire.files import checksum
 from precompute.acquire.offset import Offset, decide_offset, read_xml_offset
 from precompute.acquire.products import Product
 from precompute.acquire.raster import asset_grid, read_on_grid
+from precompute.acquire.safe import mean_air
 from precompute.clouds.mask import Choice, mask_scene
 from precompute.clouds.model import BANDS as MODEL_BANDS
 from precompute.clouds.model import load_model
+from precompute.correct.air import SeenAir, see_air
 from precompute.correct.factors import coarse_coefficients, nearest_detectors
+from precompute.correct.table import RANGES, load_table
 from precompute.item import scene_item
 from terrazzo import PIXELS
 from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
 from terrazzo.cog import write_cog
 from terrazzo.correction import Coefficients, Correction, corrected, correction_arrays
 from terrazzo.edges import DEPTH, Strips, strip_medians, strip_table
-from terrazzo.errors import NotFound, ProductError, Uncorrectable, UnreadableAsset
+from terrazzo.errors import NotFound, ProductError, Uncorrectable
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.scene import CORRECTION, ITEM, MASK, STRIPS, Scene, read_scene, scene_from_item, scene_prefix
 from terrazzo.store import Store
@@ -46,70 +53,79 @@ class Prepared:
     detector: NDArray[np.uint8]
     classes: NDArray[np.uint8]
     lineage: tuple[str, ...]
+    air: SeenAir | None
 
 
-def ingest(product: Product, store: Store, *, mask: Choice = "fused", brdf: str = "nadir") -> Scene:
+L1C_EXTRAS = ("B8A", "B09", "cams", "ecmwf")
+AIR_LINE = "atmosphere taken out by the table of 6SV runs, continental aerosol"
+
+
+def ingest(
+    product: Product,
+    store: Store,
+    *,
+    mask: Choice = "fused",
+    brdf: str = "nadir",
+    dem: Path | None = None,
+) -> Scene:
     """Makes the scene of a product, or returns the one that is there when nothing has changed.
 
     Args:
         mask: where the mask comes from, see `mask_scene`.
         brdf: `nadir` or `off`.
+        dem: elevation model for the pressure over L1C products; sea level without.
 
     Raises:
         ProductError: the product cannot become a scene; the message tells why and what to do.
     """
-    checksums, rev, prefix = _identity(product, store, mask, brdf)
+    checksums, rev, prefix = _identity(product, store, mask, brdf, dem)
     try:
         return read_scene(store, prefix)
     except NotFound:
         pass
     folder = Path(tempfile.mkdtemp(dir=store.scratch()))
     try:
-        return _make(product, store, prefix, rev, checksums, folder, mask, brdf)
+        return _make(product, store, prefix, rev, checksums, folder, mask, brdf, dem)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def ready_scene(
-    product: Product, store: Store, *, mask: Choice = "fused", brdf: str = "nadir"
+    product: Product,
+    store: Store,
+    *,
+    mask: Choice = "fused",
+    brdf: str = "nadir",
+    dem: Path | None = None,
 ) -> Scene | None:
     """The scene of a product if it is there and nothing has changed; costs the checksums, no decoding."""
     try:
-        return read_scene(store, _identity(product, store, mask, brdf)[2])
+        return read_scene(store, _identity(product, store, mask, brdf, dem)[2])
     except (NotFound, ProductError):
         return None
 
 
-def _identity(product: Product, store: Store, mask: Choice, brdf: str) -> tuple[dict[str, str], str, str]:
+def _identity(
+    product: Product, store: Store, mask: Choice, brdf: str, dem: Path | None
+) -> tuple[dict[str, str], str, str]:
     """Checksums of a product's files, the revision they determine, and the scene's folder."""
-    if product.level == "L1C":
-        raise Uncorrectable(
-            f"{product.id} is L1C: this release has no atmospheric correction table yet; use the L2A product"
-        )
-    needed = [product.asset(b) for b in dict.fromkeys((*store.config.bands, *MODEL_BANDS))]
-    extras = [product.assets[a] for a in EXTRAS if a in product.assets]
-    checksums = {Path(p).name: checksum(Path(p)) for p in (*needed, *extras)}
-    rev = _revision(product, checksums, store, mask, brdf)
+    wanted = (*store.config.bands, *MODEL_BANDS, *(("B12",) if product.level == "L1C" else ()))
+    needed = [product.asset(b) for b in dict.fromkeys(wanted)]
+    also = EXTRAS + (L1C_EXTRAS if product.level == "L1C" else ())
+    extras = [product.assets[a] for a in also if a in product.assets and product.assets[a] not in needed]
+    checksums = {Path(p).name: checksum(p) for p in (*needed, *extras)}
+    rev = _revision(product, checksums, store, mask, brdf, dem)
     return checksums, rev, scene_prefix(product.epsg, product.mgrs, product.id, rev)
 
 
-def checksum(path: Path) -> str:
-    """SHA-256 of a file as the multihash that STAC's file extension wants.
-
-    Raises:
-        UnreadableAsset: the file is not there.
-    """
-    try:
-        with path.open("rb") as file:
-            return "1220" + hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UnreadableAsset(f"{path}: {error.strerror}; fetch the product again") from None
-
-
-def _revision(product: Product, checksums: dict[str, str], store: Store, mask: str, brdf: str) -> str:
+def _revision(
+    product: Product, checksums: dict[str, str], store: Store, mask: str, brdf: str, dem: Path | None
+) -> str:
     """12 hexadecimal digits over what determines the scene's pixels."""
+    air = {"table": load_table().hash, "dem": str(dem)} if product.level == "L1C" else {}
     text = json.dumps(
         {
+            **air,
             "product": product.id,
             "sources": checksums,
             "claims": dict(product.claims),
@@ -134,9 +150,10 @@ def _make(
     folder: Path,
     mask: Choice,
     brdf: str,
+    dem: Path | None,
 ) -> Scene:
     grid = store.grid(product.epsg)
-    prepared, hot = _prepare(product, store, grid, mask)
+    prepared, hot = _prepare(product, store, grid, mask, dem)
     clear = np.isin(prepared.classes, (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW))
     medians, counts, coefficients = [], [], {}
     for band in store.config.bands:
@@ -177,6 +194,7 @@ def _make(
         angles=prepared.angles,
         lineage=(*prepared.lineage, _brdf_line(prepared.angles, brdf)),
         notes=_notes(prepared, brdf),
+        air=prepared.air.properties() if prepared.air else mean_air(product),
         parameters={"mask": mask, "brdf": brdf, "model": load_model(product.level).sha256},
         folder=folder,
         sources=checksums,
@@ -187,7 +205,9 @@ def _make(
     return scene_from_item(item, prefix)
 
 
-def _prepare(product: Product, store: Store, grid: Grid, mask: Choice) -> tuple[Prepared, float]:
+def _prepare(
+    product: Product, store: Store, grid: Grid, mask: Choice, dem: Path | None
+) -> tuple[Prepared, float]:
     bounds, _ = asset_grid(product.asset("B02"), product.epsg)
     box = grid.pad(grid.box_from_bounds(*bounds))
     mask_grid = store.mask_grid(product.epsg)
@@ -197,7 +217,7 @@ def _prepare(product: Product, store: Store, grid: Grid, mask: Choice) -> tuple[
     xml = product.assets.get("product_metadata")
     offset = decide_offset(
         np.rint(np.min([p.array for p in placed], axis=0) * seen).astype(np.int32),
-        xml_offset=read_xml_offset(Path(xml)) if xml else None,
+        xml_offset=read_xml_offset(xml) if xml else None,
         claims=product.claims,
         baseline=product.baseline,
     )
@@ -213,10 +233,10 @@ def _prepare(product: Product, store: Store, grid: Grid, mask: Choice) -> tuple[
             extra[argument] = read_on_grid(product.asset(name), mask_grid, mask_box, "classes").array
     angles, lines = None, [f"{MODEL_BANDS[0]} {placed[0].lineage}"]
     if "granule_metadata" in product.assets:
-        angles = read_angles(Path(product.asset("granule_metadata")))
+        angles = read_angles(product.asset("granule_metadata"))
     else:
         lines.append("no angle grids in the product: view angles not corrected, sun from the Item or 45°")
-    zenith, azimuth = angles.mean_sun if angles else _sun_of_item(product)
+    zenith, azimuth = angles.mean_sun if angles else product.sun or (45.0, 180.0)
     made = mask_scene(
         reflectance,
         MODEL_BANDS,
@@ -236,9 +256,57 @@ def _prepare(product: Product, store: Store, grid: Grid, mask: Choice) -> tuple[
         nearest_detectors(footprint, angles, mask_box.shape) if angles else np.zeros(mask_box.shape, np.uint8)
     )
     land = made.classes == MaskClass.LAND
+    air = None
+    if product.level == "L1C":
+        if angles is None:
+            left, bottom, right, top = grid.bounds(box)
+            angles = constant_angles(left, top, max(right - left, top - bottom), (zenith, azimuth))
+        toa = dict(zip(MODEL_BANDS, reflectance, strict=True))
+        air = _air(product, toa, land, mask_grid, mask_box, angles, offset.value, dem)
+        lines += [AIR_LINE, *air.warnings]
     hot = reflectance[0] - 0.5 * reflectance[2]
     haze = float(hot[land].mean()) if land.any() else float("nan")
-    return Prepared(box, offset, angles, detector, made.classes, tuple(lines)), haze
+    return Prepared(box, offset, angles, detector, made.classes, tuple(lines), air), haze
+
+
+def _air(
+    product: Product,
+    toa: dict[str, NDArray[np.float32]],
+    land: NDArray[np.bool_],
+    mask_grid: Grid,
+    mask_box: PixelBox,
+    angles: Angles,
+    offset: int,
+    dem: Path | None,
+) -> SeenAir:
+    """The air over an L1C product, from its bands, its auxiliary data and the elevation."""
+    lowest = float(angles.sun_zenith.max())
+    if lowest > RANGES["sun_zenith"][1]:
+        raise Uncorrectable(
+            f"{product.id}: the sun stands at {lowest:.1f}° from the zenith, past {RANGES['sun_zenith'][1]:g}°;"
+            " there is no correction for so low a sun, leave the product out"
+        )
+    for band in ("B8A", "B09", "B12"):
+        if band in product.assets:
+            counts = read_on_grid(product.asset(band), mask_grid, mask_box, "reflectance").array
+            toa[band] = np.where(counts > 0, (counts.astype(np.float32) + offset) * np.float32(SCALE), np.nan)
+    left, bottom, right, top = mask_grid.bounds(mask_box)
+    lon, lat = Transformer.from_crs(product.epsg, 4326, always_xy=True).transform(
+        (left + right) / 2, (bottom + top) / 2
+    )
+    models: dict[str, float] = {}
+    for name in ("ecmwf", "cams"):
+        if name in product.assets:
+            models |= read_auxiliary(product.assets[name], lon, lat)
+    return see_air(
+        toa,
+        land,
+        (left, top, mask_grid.pixel),
+        angles,
+        satellite=product.platform,
+        models=models,
+        elevation=node_elevation(dem, angles, product.epsg) if dem else None,
+    )
 
 
 def _corrected(
@@ -250,9 +318,10 @@ def _corrected(
     box = prepared.box.coarser(scale)
     counts = read_on_grid(product.asset(band), grid, box, "reflectance").array
     found = None
+    air = prepared.air.grid if prepared.air else None
     if prepared.angles is not None:
         found = coarse_coefficients(
-            prepared.angles, band, satellite=product.platform, brdf=brdf == "nadir", air=None
+            prepared.angles, band, satellite=product.platform, brdf=brdf == "nadir", air=air
         )
     correction = Correction(prepared.offset.value, prepared.detector, {band: found} if found else {})
     ratio = round(store.mask_factor / scale * 2)
@@ -315,14 +384,6 @@ def _brdf_line(angles: Angles | None, brdf: str) -> str:
     if angles is None:
         return "view angles not corrected: the product has no angle grids"
     return "view angles corrected to nadir over land, c-factor"
-
-
-def _sun_of_item(product: Product) -> tuple[float, float]:
-    properties = json.loads(Path(product.item).read_text())["properties"]
-    return (
-        90 - float(properties.get("view:sun_elevation", 45.0)),
-        float(properties.get("view:sun_azimuth", 180.0)),
-    )
 
 
 def now() -> str:

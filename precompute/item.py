@@ -14,6 +14,7 @@ from pyproj import Transformer
 from rasterio.features import shapes
 
 from precompute.acquire.angles import Angles
+from precompute.acquire.files import checksum
 from precompute.acquire.offset import Offset
 from precompute.acquire.products import Product
 from terrazzo import __version__
@@ -53,6 +54,7 @@ def scene_item(
     parameters: Mapping[str, Any],
     folder: Path,
     sources: Mapping[str, str],
+    air: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The STAC 1.1 Item of a finished scene whose files lie in `folder`."""
     counts = dict(enumerate(np.bincount(classes.ravel(), minlength=9).tolist()))
@@ -91,6 +93,8 @@ def scene_item(
         },
         "terrazzo:notes": list(notes),
         "terrazzo:parameters": dict(parameters),
+        "terrazzo:air": dict(air),
+        "terrazzo:path": "terrazzo from L1C" if product.level == "L1C" else "Sen2Cor L2A",
         "terrazzo:source": {
             "baseline": product.baseline,
             "level": product.level,
@@ -143,23 +147,19 @@ def _polygons(geometry: shapely.Geometry) -> list[shapely.Polygon]:
 
 
 def _derived_from(product: Product, sources: Mapping[str, str]) -> dict[str, Any]:
-    source = json.loads(Path(product.item).read_text())
-    given = {link.get("rel"): link.get("href") for link in source.get("links", [])}
     return {
         "rel": "derived_from",
-        "href": given.get("self") or f"urn:terrazzo:product:{product.id}",
+        "href": product.href,
         "title": product.id,
         "terrazzo:checksums": dict(sources),
     }
 
 
 def _asset(path: Path, store: Store) -> dict[str, Any]:
-    from precompute.ingest import checksum
-
     asset: dict[str, Any] = {
         "href": f"./{path.name}",
         "file:size": path.stat().st_size,
-        "file:checksum": checksum(path),
+        "file:checksum": checksum(str(path)),
     }
     if path.suffix != ".tif":
         return asset | {"type": "application/octet-stream", "roles": ["metadata"]}

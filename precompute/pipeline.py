@@ -33,6 +33,7 @@ class Options:
 
     mask: Choice = "fused"
     brdf: str = "nadir"
+    dem: Path | None = None
     normalize: bool = True
     workers: int = 1
 
@@ -101,7 +102,7 @@ def _make_scenes(
     found = [find_products(s) for s in sources]
     products, replaced = newest_processing([p for f in found for p in f.products])
     result.left_out += [out for f in found for out in f.left_out] + replaced
-    how: dict[str, Any] = {"store": store, "mask": options.mask, "brdf": options.brdf}
+    how: dict[str, Any] = {"store": store, "mask": options.mask, "brdf": options.brdf, "dem": options.dem}
     # Hashing frees the GIL: what is up to date is found in threads, and costs no new process.
     with ThreadPoolExecutor(options.workers) as pool:
         ready = list(pool.map(partial(ready_scene, **how), products))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from xml.etree.ElementTree import Element
 
 import numpy as np
@@ -10,6 +9,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import parse
 from numpy.typing import NDArray
 
+from precompute.acquire.files import opened
 from terrazzo.errors import UnreadableAsset
 
 BAND_IDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
@@ -44,16 +44,28 @@ class Angles:
         return float(self.sun_zenith.mean()), float(azimuth)
 
 
-def read_angles(path: Path) -> Angles:
+def constant_angles(left: float, top: float, side: float, sun: tuple[float, float]) -> Angles:
+    """One sun over a square, the sensor at nadir: for products without angle grids.
+
+    Args:
+        left, top, side: the square in metres.
+        sun: zenith and azimuth in degrees.
+    """
+    zenith, azimuth = (np.full((2, 2), value) for value in sun)
+    return Angles(left, top, side, zenith, azimuth, {}, (0.0, 0.0))
+
+
+def read_angles(path: str) -> Angles:
     """Reads a granule's metadata.
 
     Raises:
         UnreadableAsset: no such file, not XML, an XML that declares entities, or no angle grids in it.
     """
-    try:
-        root: Element = parse(path).getroot()
-    except (OSError, SyntaxError, DefusedXmlException) as error:
-        raise UnreadableAsset(f"granule metadata {path}: {error}; fetch the product again") from None
+    with opened(path) as file:
+        try:
+            root: Element = parse(file).getroot()
+        except (SyntaxError, DefusedXmlException) as error:
+            raise UnreadableAsset(f"granule metadata {path}: {error}; fetch the product again") from None
     sun, corner = root.find(".//Sun_Angles_Grid"), root.find(".//Geoposition[@resolution='10']")
     if sun is None or corner is None:
         raise UnreadableAsset(f"granule metadata {path} has no sun angle grid or no corner; fetch it again")

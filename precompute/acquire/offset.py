@@ -16,6 +16,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import parse
 from numpy.typing import NDArray
 
+from precompute.acquire.files import opened
 from terrazzo.errors import UnreadableAsset
 
 ADDED = -1000
@@ -85,16 +86,17 @@ def pixel_opinion(darkest: NDArray[np.integer]) -> tuple[float | None, int | Non
     return round(share, 5), ADDED if share < 1e-4 and low >= DARK[0] and dark <= DARK[1] else None
 
 
-def read_xml_offset(path: Path) -> int:
+def read_xml_offset(path: str | Path) -> int:
     """The offset that a product's own metadata (MTD_MSIL1C.xml, MTD_MSIL2A.xml) name; 0 where they name none.
 
     Raises:
         UnreadableAsset: no such file, not XML, or bands with different offsets.
     """
-    try:
-        root: Element = parse(path).getroot()
-    except (OSError, SyntaxError, DefusedXmlException) as error:
-        raise UnreadableAsset(f"product metadata {path}: {error}; fetch the product again") from None
+    with opened(str(path)) as file:
+        try:
+            root: Element = parse(file).getroot()
+        except (SyntaxError, DefusedXmlException) as error:
+            raise UnreadableAsset(f"product metadata {path}: {error}; fetch the product again") from None
     names = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
     try:
         found = {int(float(e.text or "")) for e in root.iter() if e.tag.split("}")[-1] in names}

@@ -1,4 +1,4 @@
-"""Finds Sentinel-2 products described by STAC Items with local assets."""
+"""Finds Sentinel-2 products: STAC Items with local assets, SAFE folders and zips."""
 
 import json
 import re
@@ -52,8 +52,10 @@ class Product:
         datatake: the same for all tiles of one pass, without the processing baseline.
         generated: when the archive processed it.
         assets: path by band or role (`B02`, `SCL`, `CLDPRB`, `DETFOO`, `granule_metadata`, …).
-        item: path of the STAC Item.
-        claims: what its metadata say of the offset (`boa_offset_applied`, `raster_offset`).
+        item: path of the STAC Item or the SAFE.
+        claims: what the Item says of the offset (`boa_offset_applied`, `raster_offset`).
+        href: where the product comes from.
+        sun: mean zenith and azimuth in degrees, if the metadata tell.
     """
 
     id: str
@@ -69,6 +71,8 @@ class Product:
     assets: Mapping[str, str]
     item: str
     claims: Mapping[str, Any]
+    href: str
+    sun: tuple[float, float] | None
 
     def asset(self, name: str) -> str:
         """Path of an asset.
@@ -103,15 +107,26 @@ class Found:
 
 
 def find_products(source: Path) -> Found:
-    """Reads every STAC Item below a folder, or one Item file.
+    """Reads every STAC Item, SAFE folder and zip at or below a path.
 
     Raises:
-        UnreadableAsset: the folder does not exist.
+        UnreadableAsset: the path does not exist.
     """
+    # Here, because safe.py builds on this module.
+    from precompute.acquire.safe import find_safes, product_from_safe
+
     if not source.exists():
-        raise UnreadableAsset(f"{source} does not exist; name a folder of STAC Items with local assets")
-    files = sorted(source.rglob("*.json")) if source.is_dir() else [source]
+        raise UnreadableAsset(f"{source} does not exist; name a folder of STAC Items, SAFE folders or zips")
     products, left_out = [], []
+    for safe in find_safes(source):
+        try:
+            products.append(product_from_safe(safe))
+        except ProductError as error:
+            left_out.append(LeftOut(safe.name, str(error)))
+    if source.is_dir():
+        files = sorted(f for f in source.rglob("*.json") if ".SAFE" not in str(f.relative_to(source)))
+    else:
+        files = [source] if source.suffix == ".json" else []
     for file in files:
         try:
             document = json.loads(file.read_text())
@@ -169,6 +184,8 @@ def product_from_item(item: Mapping[str, Any], path: Path) -> Product:
         assets=_assets(item["assets"], path.parent),
         item=str(path),
         claims=_claims(item),
+        href=_self_link(item),
+        sun=_sun(p),
     )
 
 
@@ -187,6 +204,20 @@ def newest_processing(products: Sequence[Product]) -> tuple[list[Product], list[
             )
         best[key] = product
     return sorted(best.values(), key=lambda q: q.id), left_out
+
+
+def _self_link(item: Mapping[str, Any]) -> str:
+    given = {link.get("rel"): link.get("href") for link in item.get("links", [])}
+    return given.get("self") or f"urn:terrazzo:product:{item['id']}"
+
+
+def _sun(p: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Mean sun as the archives write it: the view extension, Copernicus' zenith, Planetary Computer's."""
+    azimuth = p.get("view:sun_azimuth", p.get("s2:mean_solar_azimuth"))
+    zenith = p.get("s2:mean_solar_zenith")
+    if "view:sun_elevation" in p:
+        zenith = 90 - float(p["view:sun_elevation"])
+    return None if zenith is None or azimuth is None else (float(zenith), float(azimuth))
 
 
 def _tile(p: Mapping[str, Any], name: re.Match[str] | None) -> str | None:
