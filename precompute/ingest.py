@@ -56,7 +56,7 @@ class Prepared:
     air: SeenAir | None
 
 
-L1C_EXTRAS = ("B8A", "B09", "cams", "ecmwf")
+L1C_EXTRAS = ("B8A", "B09", "B10", "cams", "ecmwf")
 AIR_LINE = "atmosphere taken out by the table of 6SV runs, continental aerosol"
 
 
@@ -220,6 +220,7 @@ def _prepare(
         xml_offset=read_xml_offset(xml) if xml else None,
         claims=product.claims,
         baseline=product.baseline,
+        cirrus=_cirrus(product, mask_grid, mask_box),
     )
     spectra = []
     for place in placed:
@@ -267,6 +268,14 @@ def _prepare(
     hot = reflectance[0] - 0.5 * reflectance[2]
     haze = float(hot[land].mean()) if land.any() else float("nan")
     return Prepared(box, offset, angles, detector, made.classes, tuple(lines), air), haze
+
+
+def _cirrus(product: Product, mask_grid: Grid, mask_box: PixelBox) -> NDArray[np.uint16] | None:
+    """Counts of an L1C product's B10, where it has one."""
+    if product.level != "L1C" or "B10" not in product.assets:
+        return None
+    counts = read_on_grid(product.asset("B10"), mask_grid, mask_box, "reflectance").array
+    return np.rint(counts).astype(np.uint16)
 
 
 def _air(

@@ -26,6 +26,9 @@ IMPOSSIBLE = 700
 DARK = (900, 1200)
 """Counts between which a scene's darkest pixels lie when 1000 were added: reflectances −0.01 to 0.02."""
 
+ADDED_CIRRUS = 600
+"""Median count of B10 above which 1000 was added."""
+
 
 @dataclass(frozen=True)
 class Offset:
@@ -38,7 +41,12 @@ class Offset:
 
 
 def decide_offset(
-    darkest: NDArray[np.integer], *, xml_offset: int | None, claims: Mapping[str, Any], baseline: str
+    darkest: NDArray[np.integer],
+    *,
+    xml_offset: int | None,
+    claims: Mapping[str, Any],
+    baseline: str,
+    cirrus: NDArray[np.integer] | None = None,
 ) -> Offset:
     """Decides on the offset of a product.
 
@@ -50,6 +58,8 @@ def decide_offset(
         xml_offset: BOA_ADD_OFFSET or RADIO_ADD_OFFSET of the product's own metadata.
         claims: `boa_offset_applied`, `raster_offset` (reflectance) of the STAC Item.
         baseline: processing baseline, four digits.
+        cirrus: counts of an L1C product's B10, which sees no ground: without high cloud its median is far below
+            1000, with ESA's addition above it.
     """
     told: dict[str, int] = {}
     if xml_offset is not None:
@@ -59,6 +69,9 @@ def decide_offset(
     if "raster_offset" in claims:
         told["raster offset"] = round(claims["raster_offset"] * 10_000)
     share, shown = pixel_opinion(darkest)
+    high = cirrus[cirrus > 0] if cirrus is not None else np.empty(0)
+    if high.size:
+        shown = ADDED if np.median(high) > ADDED_CIRRUS else 0
     opinions = told | ({} if shown is None else {"pixels": shown})
     opinions["baseline"] = ADDED if baseline >= "0400" else 0
     agreed = len(set(told.values())) == 1
