@@ -15,7 +15,7 @@ from precompute import metrics
 from terrazzo.bands import NODATA, SCALE, MaskClass
 from terrazzo.config import Method
 from terrazzo.grid import PixelBox
-from terrazzo.mosaic.blocks import Handles
+from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import LAST_RESORT, Engine, Image
 from terrazzo.mosaic.request import PixelRequest, Stage
 from terrazzo.mosaic.warp import Target
@@ -44,7 +44,7 @@ class View:
     period: str
     epsg: int
     longest: int = LONGEST
-    handles: Handles = field(default_factory=Handles)
+    blocks: Blocks = field(default_factory=Blocks)
 
     @cached_property
     def entries(self) -> tuple[Entry, ...]:
@@ -95,7 +95,7 @@ class View:
             max_cloud=100.0,
             resampling="nearest",
         )
-        engine = Engine(self.version, self.handles)
+        engine = Engine(self.version, self.blocks)
         return engine.render(engine.select(request), self.target)
 
     def scene(self, entry: Entry, stage: Stage) -> NDArray[np.int16]:
@@ -110,13 +110,13 @@ class View:
             max_cloud=100.0,
             resampling="nearest",
         )
-        engine = Engine(self.version, self.handles)
+        engine = Engine(self.version, self.blocks)
         return engine.render(engine.select(request), self.target).values
 
     def classes(self, entry: Entry) -> NDArray[np.uint8]:
         """(row, col) mask classes of a scene."""
         request = PixelRequest(self.bands, datetime=self.period, stage="mask", ids=(entry.scene.id,))
-        engine = Engine(self.version, self.handles)
+        engine = Engine(self.version, self.blocks)
         found = engine.render(engine.select(request), self.target).values[0]
         return np.where(found == NODATA, 0, found).astype(np.uint8)
 
