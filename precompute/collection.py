@@ -12,6 +12,7 @@ from terrazzo.bands import STYLES
 from terrazzo.version import POINTER, Version
 
 RENDER = "https://stac-extensions.github.io/render/v2.0.0/schema.json"
+COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 COPERNICUS = "https://sentinel.esa.int/documents/247904/690755/Sentinel_Data_Legal_Notice"
 
 
@@ -45,6 +46,7 @@ def collection(version: Version, versions: Sequence[str]) -> dict[str, Any]:
             for s in STYLES.values()
             if have.issuperset(s.bands)
         },
+        "item_assets": {b: {"roles": ["data", "reflectance"], "type": COG} for b in version.bands},
         "links": [{"rel": "license", "href": COPERNICUS, "title": "Sentinel data legal notice"}],
         POINTER: version.name,
         "terrazzo:versions": list(versions),

@@ -109,6 +109,11 @@ def _identity(
     product: Product, store: Store, mask: Choice, brdf: str, dem: Path | None
 ) -> tuple[dict[str, str], str, str]:
     """Checksums of a product's files, the revision they determine, and the scene's folder."""
+    if product.level == "L1C" and "B12" not in product.assets:
+        raise Uncorrectable(
+            f"{product.id} is L1C without B12, which tells the aerosol: no atmospheric correction;"
+            " fetch B12, or use the L2A product"
+        )
     wanted = (*store.config.bands, *MODEL_BANDS, *(("B12",) if product.level == "L1C" else ()))
     needed = [product.asset(b) for b in dict.fromkeys(wanted)]
     also = EXTRAS + (L1C_EXTRAS if product.level == "L1C" else ())

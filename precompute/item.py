@@ -32,6 +32,7 @@ EXTENSIONS = [
         "view/v1.1.0",
         "processing/v1.2.0",
         "file/v2.1.0",
+        "raster/v2.0.0",
         "grid/v1.1.0",
     )
 ]

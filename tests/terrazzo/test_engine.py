@@ -1,0 +1,89 @@
+"""The engine gives a place the same pixels whoever asks: tiles of any size, one box, or points."""
+
+import morecantile
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from terrazzo.grid import Bounds
+from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.engine import Engine, tile_target
+from terrazzo.mosaic.request import PixelRequest
+from terrazzo.mosaic.warp import Target
+from terrazzo.store import Store
+from terrazzo.version import open_version
+
+pytestmark = pytest.mark.slow
+TMS = morecantile.tms.get("WebMercatorQuad")
+
+
+@pytest.fixture(scope="module")
+def engine(sample_store):
+    return Engine(open_version(Store(sample_store), "mosaic"), Blocks())
+
+
+METHODS = st.sampled_from(["feather", "first", "mean", "median", "robust"])
+
+
+@settings(max_examples=8)
+@given(
+    method=METHODS,
+    resampling=st.sampled_from(["bilinear", "nearest"]),
+    zoom=st.sampled_from([8, 9, 11, 12]),
+    east=st.floats(0.25, 0.75),
+    south=st.floats(0.25, 0.75),
+    normalize=st.booleans(),
+)
+def test_a_box_is_what_its_tiles_of_three_sizes_are(engine, method, resampling, zoom, east, south, normalize):
+    request = PixelRequest(("B03", "B08"), method=method, resampling=resampling, normalize=normalize)
+    b = engine.version.bounds
+    lon, lat = b.left + east * (b.right - b.left), b.bottom + south * (b.top - b.bottom)
+    tile = TMS.tile(lon, lat, zoom)
+    x, y = tile.x - tile.x % 2, tile.y - tile.y % 2
+    corners = [TMS.xy_bounds(morecantile.Tile(*t, zoom)) for t in ((x, y), (x + 1, y + 1))]
+    bounds = Bounds(corners[0].left, corners[1].bottom, corners[1].right, corners[0].top)
+    whole = engine.part(request, Target("EPSG:3857", bounds, 512, 512))
+    four = {(i, j): engine.tile(request, TMS, x + j, y + i, zoom) for i in (0, 1) for j in (0, 1)}
+    for name in ("values", "provenance", "quality"):
+        rows = [np.concatenate([getattr(four[i, j], name) for j in (0, 1)], axis=-1) for i in (0, 1)]
+        assert (np.concatenate(rows, axis=-2) == getattr(whole, name)).all(), name
+    # A tile at 2x is the box at half the pixel size; a tile of 128 px the same place at twice it.
+    for size in (128, 512):
+        tiles = [[engine.tile(request, TMS, x + j, y + i, zoom, size).values for j in (0, 1)] for i in (0, 1)]
+        joined = np.concatenate([np.concatenate(row, axis=-1) for row in tiles], axis=-2)
+        part = engine.part(request, Target("EPSG:3857", bounds, 2 * size, 2 * size))
+        assert (joined == part.values).all(), size
+
+
+@settings(max_examples=20)
+@given(
+    method=METHODS,
+    resampling=st.sampled_from(["bilinear", "nearest"]),
+    row=st.integers(0, 255),
+    col=st.integers(0, 255),
+)
+def test_a_point_is_its_pixel(engine, method, resampling, row, col):
+    request = PixelRequest(engine.version.bands, method=method, resampling=resampling)
+    target = tile_target(TMS, 1113, 728, 11)
+    image = engine.part(request, target)
+    dx, dy = target.resolution
+    x, y = target.bounds.left + (col + 0.5) * dx, target.bounds.top - (row + 0.5) * dy
+    point = engine.points(engine.select(request), "EPSG:3857", np.array([x]), np.array([y]))
+    assert (point.values[:, 0, 0] == image.values[:, row, col]).all()
+    assert point.entries[point.provenance[0, 0]] == image.entries[image.provenance[row, col]]
+
+
+@settings(max_examples=10)
+@given(method=METHODS, top=st.integers(0, 100), left=st.integers(0, 100), side=st.integers(1, 120))
+def test_a_part_of_a_box_is_the_box_there(engine, method, top, left, side):
+    """Also at an overview level: 480 m on a store of 60 m."""
+    request = PixelRequest(("B04",), method=method)
+    whole = Target("EPSG:32633", Bounds(500_160.0, 5_020_000.0, 600_000.0, 5_119_840.0), 208, 208)
+    image = engine.part(request, whole)
+    side = min(side, 208 - top, 208 - left)
+    dx, _ = whole.resolution
+    b = whole.bounds
+    cut = Bounds(b.left + left * dx, b.top - (top + side) * dx, b.left + (left + side) * dx, b.top - top * dx)
+    part = engine.part(request, Target("EPSG:32633", cut, side, side))
+    assert (part.values == image.values[:, top : top + side, left : left + side]).all()
