@@ -214,6 +214,8 @@ def test_a_killed_run_goes_on_to_the_version_of_an_undisturbed_one(products, tmp
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert not list(store.glob("mosaics/*/mosaic.json"))
+    for left in (store / ".scratch").iterdir():
+        os.utime(left, (0, 0))
     assert command(products, store).returncode == 0
     assert current_version(Store(store), "mosaic") == name
     assert not list((store / ".scratch").iterdir())
@@ -247,6 +249,8 @@ def test_contradictory_copies_with_a_lossy_mask_come_out_right(tmp_path):
 
 
 def test_a_product_names_the_band_it_lacks_and_those_it_has():
-    product = Product("x", "L2A", "S2A", "33TWL", 32633, FIRST, "d", "0509", 79, FIRST, {"B02": "b"}, "i", {})
+    product = Product(
+        "x", "L2A", "S2A", "33TWL", 32633, FIRST, "d", "0509", 79, FIRST, {"B02": "b"}, "i", {}, "", None
+    )
     with pytest.raises(TerrazzoError, match="it has B02"):
         replace(product, id="y").asset("B03")
