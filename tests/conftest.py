@@ -13,6 +13,9 @@ from hypothesis import settings
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
 
+# Debian puts daemons where a plain user's PATH does not lead; the programs that the tests start look there too.
+os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
+
 ROOT = Path(__file__).parent.parent
 
 
