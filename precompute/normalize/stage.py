@@ -265,6 +265,8 @@ def _reference_chunk(task: _ChunkTask) -> None:
             )
         )
         counts[band] = _reference_band(values, usable[:, *inner], weights[:, *inner], date)
+    # All that the mask calls clear counts: what the outlier rules leave of a hazy scene looks as clear as the best.
+    seen = stack.clear[:, *inner]
     buffer = io.BytesIO()
     np.savez_compressed(
         buffer,
@@ -273,6 +275,8 @@ def _reference_chunk(task: _ChunkTask) -> None:
         keep=np.packbits(keep[:, *inner], axis=-1),
         least=numbers[least[inner]].astype(np.int32),
         hot=composite.hot(reference[0], reference[1])[inner],
+        clear=seen.sum(axis=(1, 2)),
+        haze=(weights[date][:, *inner] * seen).sum(axis=(1, 2)),
         **counts,
     )
     store.write_bytes(task.key, buffer.getvalue())
@@ -383,10 +387,13 @@ def _weigh_scene(task: _SceneTask) -> _Weighed:
         b: np.full(scene.box.coarser(stored_factor(b)).shape, np.nan, np.float32) for b in store.config.bands
     }
     number = task.order.index(scene.id)
+    seen, clear_haze = 0, 0.0
     for windows, arrays in _chunks_over(store, scene, grid, task.references):
         at = PixelBox(*(v * mask_grid.window for v in windows)).intersection(box)
         chunk = PixelBox(*(v * mask_grid.window for v in windows))
         row = arrays["scenes"].tolist().index(scene.id)
+        seen += int(arrays["clear"][row])
+        clear_haze += float(arrays["haze"][row])
         bits = np.unpackbits(arrays["keep"][row], axis=-1, count=chunk.width).astype(bool)
         keep[at.within(box)] = bits[at.within(chunk)]
         least[at.within(box)] = (arrays["least"] == number)[at.within(chunk)]
@@ -406,7 +413,7 @@ def _weigh_scene(task: _SceneTask) -> _Weighed:
     haze = np.where(np.isfinite(excess), composite.haze_weight(np.nan_to_num(excess)), 1).astype(np.float32)
     raw = np.rint(255 * distance_weight(keep, mask_grid.pixel) * haze)
     weight = np.where(keep, np.maximum(raw, 2), least).astype(np.uint8)
-    clarity = float(haze[keep].mean()) if keep.any() else 0.0
+    clarity = clear_haze / seen if seen else 0.0
     _write_weight(store, scene, weight, key)
     tables = []
     for band in store.config.bands:
