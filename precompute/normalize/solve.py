@@ -21,10 +21,10 @@ NOISE = 0.02
 """Standard deviation of a strip's log difference."""
 GRADIENT = 0.012
 """Standard deviation of the change of log gain from one window corner to the next."""
-LOOSE, TIGHT = 0.25, 0.02
-"""Standard deviation of the log gain of a wholly hazy and of a clear scene, visible bands."""
-STEADY = 0.05
-"""The same for near and shortwave infrared, which haze hardly reaches."""
+PRIOR_VISIBLE, PRIOR_INFRARED = (0.25, 0.02), (0.05, 0.01)
+"""Standard deviation of the log gain of a hazy and of a clear scene; haze hardly reaches the infrared."""
+HAZY, CLEAR = 0.80, 0.98
+"""Clarity at and below which a scene is hazy, at and above which it is clear."""
 GAIN_PRIOR, GAIN_SMOOTH, OFFSET_SMOOTH = 0.05, 0.03, 0.1
 """Pass B: standard deviation of the gain about 1, and changes of gain and of offset (times the mean
 reflectance) over `SMOOTH_LENGTH`."""
@@ -78,10 +78,9 @@ def prior_width(clarity: NDArray[np.float64], band: str) -> NDArray[np.float64]:
     Args:
         clarity: (scene,) mean haze weight over the scene's clear pixels, 0–1.
     """
-    if band not in VISIBLE:
-        return np.full(clarity.shape, STEADY)
-    t = np.clip((clarity - 0.4) / 0.5, 0, 1)
-    return np.asarray(LOOSE * (TIGHT / LOOSE) ** t)
+    loose, tight = PRIOR_VISIBLE if band in VISIBLE else PRIOR_INFRARED
+    t = np.clip((clarity - HAZY) / (CLEAR - HAZY), 0, 1)
+    return np.asarray(loose * (tight / loose) ** t)
 
 
 def neighbours(ny: int, nx: int) -> NDArray[np.int64]:
