@@ -26,7 +26,8 @@ from scipy import ndimage
 
 from benchmarks.land import OTHER, PERIOD, SPECTRA, clouds, fractal, paint
 from precompute.item import COG, footprint
-from precompute.normalize.stage import Normalized, TileGains
+from precompute.normalize.fields import TileGains
+from precompute.normalize.stage import Normalized
 from precompute.publish import PeriodContent, publish
 from terrazzo import gains
 from terrazzo.bands import BANDS, NODATA, SCALE, MaskClass, stored_factor

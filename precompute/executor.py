@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -73,6 +73,15 @@ def run(
                 raise
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
+
+
+def results(outcomes: Iterable[Outcome[T, R]]) -> list[R]:
+    """The results of all tasks; raises the first error once all have run."""
+    done = list(outcomes)
+    for outcome in done:
+        if outcome.error is not None:
+            raise outcome.error
+    return [cast(R, outcome.result) for outcome in done]
 
 
 def _worker() -> None:

@@ -29,6 +29,7 @@ from precompute.correct.air import SeenAir, see_air
 from precompute.correct.factors import coarse_coefficients, nearest_detectors
 from precompute.correct.table import RANGES, load_table
 from precompute.item import scene_item
+from precompute.thinning import thinned
 from terrazzo import PIXELS
 from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
 from terrazzo.cog import write_cog
@@ -167,9 +168,8 @@ def _make(
             coefficients[band] = found
         _write_band(folder, store, grid, prepared.box, band, values)
         scale = stored_factor(band)
-        usable = _rescaled(clear, round(store.mask_factor / scale * 2), values.shape) & (values != NODATA)
-        rho = np.where(usable, values * np.float32(SCALE), np.nan).astype(np.float32)
-        median, count = strip_medians(rho, grid.window // scale, DEPTH // scale)
+        usable = _rescaled(clear, round(store.mask_factor / scale * 2), values.shape)
+        median, count = _clear_medians(values, usable, grid.window // scale, DEPTH // scale)
         medians.append(median)
         counts.append(count)
     mask_grid = store.mask_grid(product.epsg)
@@ -210,6 +210,21 @@ def _make(
     return scene_from_item(item, prefix)
 
 
+def _clear_medians(
+    values: NDArray[np.int16], usable: NDArray[np.bool_], window: int, depth: int
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """Medians and counts of the strips over usable pixels, one row of windows at a time to spare memory."""
+    rows = []
+    for top in range(0, len(values), window):
+        part = values[top : top + window]
+        counts = usable[top : top + window] & (part != NODATA)
+        rows.append(
+            strip_medians(np.where(counts, part * np.float32(SCALE), np.float32(np.nan)), window, depth)
+        )
+    medians, numbers = zip(*rows, strict=True)
+    return np.concatenate(medians), np.concatenate(numbers)
+
+
 def _prepare(
     product: Product, store: Store, grid: Grid, mask: Choice, dem: Path | None
 ) -> tuple[Prepared, float]:
@@ -217,27 +232,28 @@ def _prepare(
     box = grid.pad(grid.box_from_bounds(*bounds))
     mask_grid = store.mask_grid(product.epsg)
     mask_box = box.coarser(store.mask_factor)
-    placed = [read_on_grid(product.asset(b), grid, box, "reflectance") for b in MODEL_BANDS]
-    seen = np.all([p.array > 0 for p in placed], axis=0)
+    darkest, means, delivered = None, [], ""
+    for band in MODEL_BANDS:
+        placed = read_on_grid(product.asset(band), grid, box, "reflectance")
+        darkest = placed.array if darkest is None else np.minimum(darkest, placed.array)
+        means.append(thinned(placed.array, store.mask_factor, 0))
+        delivered = delivered or f"{band} {placed.lineage}"
+    assert darkest is not None
     xml = product.assets.get("product_metadata")
     offset = decide_offset(
-        np.rint(np.min([p.array for p in placed], axis=0) * seen).astype(np.int32),
+        np.rint(darkest).astype(np.int32),
         xml_offset=read_xml_offset(xml) if xml else None,
         claims=product.claims,
         baseline=product.baseline,
         cirrus=_cirrus(product, mask_grid, mask_box),
     )
-    spectra = []
-    for place in placed:
-        counts = place.array.astype(np.float32)
-        rho = np.where(counts > 0, (counts + offset.value) * np.float32(SCALE), np.nan)
-        spectra.append(_mean_of_valid(rho, store.mask_factor))
-    reflectance = np.stack(spectra).astype(np.float32)
+    del darkest
+    reflectance = (np.stack(means) + np.float32(offset.value)) * np.float32(SCALE)
     extra: dict[str, Any] = {}
     for name, argument in (("SCL", "scl"), ("CLDPRB", "cloud_probability")):
         if name in product.assets:
             extra[argument] = read_on_grid(product.asset(name), mask_grid, mask_box, "classes").array
-    angles, lines = None, [f"{MODEL_BANDS[0]} {placed[0].lineage}"]
+    angles, lines = None, [delivered]
     if "granule_metadata" in product.assets:
         angles = read_angles(product.asset("granule_metadata"))
     else:
@@ -349,16 +365,6 @@ def _rescaled(array: NDArray[Any], doubled_ratio: int, shape: tuple[int, int]) -
     if doubled_ratio == 4:
         return array.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
     return array[::2, ::2] if doubled_ratio == 1 else array
-
-
-def _mean_of_valid(rho: NDArray[np.floating], factor: int) -> NDArray[np.floating]:
-    if factor == 1:
-        return rho
-    h, w = rho.shape
-    blocks = rho.reshape(h // factor, factor, w // factor, factor)
-    valid = np.isfinite(blocks).all(axis=(1, 3))
-    mean: NDArray[np.floating] = np.where(valid, blocks.mean(axis=(1, 3)), np.nan)
-    return mean
 
 
 def _write_band(

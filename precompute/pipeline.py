@@ -15,7 +15,8 @@ from precompute import executor
 from precompute.acquire.products import LeftOut, find_products, newest_processing
 from precompute.clouds.mask import Choice
 from precompute.ingest import ingest, ready_scene
-from precompute.normalize.stage import Normalized, TileGains, normalize_period, require_bands
+from precompute.normalize.fields import TileGains
+from precompute.normalize.stage import Normalized, normalize_period, require_bands
 from precompute.publish import PeriodContent, publish
 from precompute.steps import SCENE_STEPS, SOLVE_STEPS, Step
 from terrazzo import PIXELS

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import rasterio
 from affine import Affine
+from numba import njit
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 from rasterio.shutil import copy as copy_raster
@@ -153,14 +154,24 @@ def _quads(array: NDArray[Any]) -> NDArray[Any]:
 
 def reduce_average(array: NDArray[Any], nodata: float | None) -> NDArray[Any]:
     """Half-size array: mean of the valid pixels of each 2 × 2, rounded half to even; nodata where none is."""
-    total = np.zeros((array.shape[0] // 2, array.shape[1] // 2), np.float64)
-    count = np.zeros(total.shape, np.uint8)
-    for quad in _quads(array):
-        valid = np.ones(quad.shape, bool) if nodata is None else quad != nodata
-        total += np.where(valid, quad, 0)
-        count += valid
-    mean = np.rint(total / np.maximum(count, 1))
-    return np.where(count > 0, mean, 0 if nodata is None else nodata).astype(array.dtype)
+    out = np.empty((array.shape[0] // 2, array.shape[1] // 2), array.dtype)
+    _average(array, nodata is not None, 0 if nodata is None else nodata, out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _average(
+    array: NDArray[Any], has_nodata: bool, nodata: float, out: NDArray[Any]
+) -> None:  # pragma: no cover
+    for r in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            total, count = 0.0, 0
+            for i in range(2 * r, 2 * r + 2):
+                for j in range(2 * c, 2 * c + 2):
+                    if not has_nodata or array[i, j] != nodata:
+                        total += array[i, j]
+                        count += 1
+            out[r, c] = np.rint(total / count) if count else nodata
 
 
 def reduce_mode(array: NDArray[Any], nodata: float | None) -> NDArray[Any]:

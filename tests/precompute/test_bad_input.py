@@ -203,7 +203,7 @@ def test_a_killed_run_goes_on_to_the_version_of_an_undisturbed_one(products, tmp
     assert command(products, tmp_path / "calm").returncode == 0
     name = current_version(Store(tmp_path / "calm"), "mosaic")
     store = tmp_path / "killed"
-    for moment in ("scenes/**/item.json", "mosaics/**/reference.npz"):
+    for moment in ("scenes/**/item.json", "mosaics/**/reference.npz.zst"):
         process = subprocess.Popen(
             [TERRAZZO, "precompute", products, "--store", store, *OPTIONS],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,

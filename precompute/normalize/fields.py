@@ -1,0 +1,213 @@
+"""The gain fields of a zone: its scenes' strips put together, solved band by band, cut tile by tile."""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from rich.console import Console
+
+from precompute import executor
+from precompute.normalize import solve
+from terrazzo import gains
+from terrazzo.bands import stored_factor
+from terrazzo.edges import DEPTH, strips_from_table
+from terrazzo.grid import PixelBox
+from terrazzo.scene import Scene
+from terrazzo.store import Store
+
+LEAST_SHARE = 0.25
+"""Share of a strip that must be comparable for it to count."""
+
+
+@dataclass(frozen=True)
+class TileGains:
+    """Gain corners of one MGRS tile.
+
+    Attributes:
+        windows: box of window indices whose corners these are.
+        scene_ids: scene of each row.
+        corners: (scene, 2, band, ny + 1, nx + 1) int16, see `terrazzo.gains.encode`.
+        about: residuals and clamps, for the JSON beside the array.
+    """
+
+    windows: PixelBox
+    scene_ids: tuple[str, ...]
+    corners: NDArray[np.int16]
+    about: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Strips of all scenes of a zone on its common rectangle of windows.
+
+    m, d: (scene, wy, wx, edge, segment, band) float32; n: int32.
+    """
+
+    windows: PixelBox
+    m: NDArray[np.float32]
+    d: NDArray[np.float32]
+    n: NDArray[np.int32]
+
+
+def solve_zone(
+    store: Store,
+    scenes: Sequence[Scene],
+    clarity: Mapping[str, float],
+    differences: Mapping[str, str],
+    kept: Mapping[str, TileGains],
+    *,
+    workers: int,
+    console: Console | None,
+) -> dict[str, TileGains]:
+    """Gains of the scenes of a zone, by MGRS tile.
+
+    Args:
+        clarity: mean haze weight of each scene's clear pixels, by scene id.
+        differences: key of each scene's strips, by scene id.
+        kept: tiles whose gains stay as they are; they hold the others in place.
+    """
+    bands = store.config.bands
+    window = store.config.window
+    measured = _measured(store, scenes, differences, kept)
+    clear = np.array([clarity[s.id] for s in scenes])
+    free = np.array([s.mgrs not in kept for s in scenes])
+    tasks = [
+        _BandTask(measured, k, band, clear, free, window, store.config.pixel * window)
+        for k, band in enumerate(bands)
+    ]
+    solved = executor.results(
+        executor.run(
+            _solve_band, tasks, workers=workers, label="gains", name=lambda t: t.band, console=console
+        )
+    )
+    by_band = {s.band: s for s in solved}
+    out: dict[str, TileGains] = {}
+    for mgrs in sorted({s.mgrs for s, f in zip(scenes, free, strict=True) if f}):
+        members = [(i, s) for i, s in enumerate(scenes) if s.mgrs == mgrs]
+        r = store.grid(scenes[0].epsg).window_range(members[0][1].box)
+        for _, s in members[1:]:
+            r = r.union(store.grid(s.epsg).window_range(s.box))
+        y, x = r.row0 - measured.windows.row0, r.col0 - measured.windows.col0
+        cut = (slice(y, y + r.height + 1), slice(x, x + r.width + 1))
+        gain = np.stack([[by_band[b].gain[i][cut] for b in bands] for i, _ in members])
+        offset = np.stack([[by_band[b].offset[i][cut] for b in bands] for i, _ in members])
+        out[mgrs] = TileGains(
+            r,
+            tuple(s.id for _, s in members),
+            np.moveaxis(gains.encode(gain, offset), 0, 1),
+            {
+                "residual": {s.id: {b: _number(by_band[b].rms[i]) for b in bands} for i, s in members},
+                "clamped": int(((gain < gains.GAIN_LIMITS[0]) | (gain > gains.GAIN_LIMITS[1])).sum()),
+            },
+        )
+    return out
+
+
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else round(float(value), 5)
+
+
+def _measured(
+    store: Store, scenes: Sequence[Scene], differences: Mapping[str, str], kept: Mapping[str, TileGains]
+) -> _Measured:
+    """Reads the strips of all scenes; those of kept scenes with their gains applied."""
+    bands = store.config.bands
+    grid = store.grid(scenes[0].epsg)
+    r = grid.window_range(scenes[0].box)
+    for s in scenes[1:]:
+        r = r.union(grid.window_range(s.box))
+    parts = []
+    for s in scenes:
+        table = pq.read_table(io.BytesIO(store.read_bytes(differences[s.id])))
+        d = strips_from_table(table, r, bands, ("d", "n"))
+        m = strips_from_table(table, r, bands, ("m", "n")).median
+        if s.mgrs in kept:
+            parts.append((*_with_gains(m, d.median, r, kept[s.mgrs], s.id, grid.window), d.count))
+        else:
+            parts.append((m, d.median, d.count))
+    m_all, d_all, n_all = (np.stack(p) for p in zip(*parts, strict=True))
+    return _Measured(r, m_all, d_all, n_all)
+
+
+def _with_gains(
+    m: NDArray[np.float32],
+    d: NDArray[np.float32],
+    windows: PixelBox,
+    tile: TileGains,
+    scene_id: str,
+    window: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Strip medians and differences of a scene after its gains: its reference m − d stays."""
+    gain, offset = gains.decode(tile.corners[tile.scene_ids.index(scene_id)])
+    hats = solve.strip_hats(window, DEPTH)
+    y, x = np.indices((windows.height, windows.width))
+    y = np.clip(y + windows.row0 - tile.windows.row0, 0, tile.windows.height - 1)
+    x = np.clip(x + windows.col0 - tile.windows.col0, 0, tile.windows.width - 1)
+
+    def at_strips(corners: NDArray[np.float64]) -> NDArray[np.float64]:
+        four = np.stack(
+            [corners[:, y, x], corners[:, y, x + 1], corners[:, y + 1, x], corners[:, y + 1, x + 1]], -1
+        )
+        return np.einsum("byxk,esk->yxesb", four, hats)
+
+    new = (m * at_strips(gain) + at_strips(offset)).astype(np.float32)
+    return new, new - (m - d)
+
+
+@dataclass(frozen=True)
+class _BandTask:
+    measured: _Measured
+    k: int
+    band: str
+    clarity: NDArray[np.float64]
+    free: NDArray[np.bool_]
+    window: int
+    spacing: float
+
+
+@dataclass(frozen=True)
+class _BandGains:
+    """gain, offset: (scene, ny + 1, nx + 1); rms: (scene,) residual in reflectance."""
+
+    band: str
+    gain: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    rms: NDArray[np.float64]
+
+
+def _solve_band(task: _BandTask) -> _BandGains:
+    """Passes A and B of one band."""
+    f = stored_factor(task.band)
+    m, d, n = (v[..., task.k] for v in (task.measured.m, task.measured.d, task.measured.n))
+    full = (task.window // f // 2) * (DEPTH // f)
+    scene, wy, wx, edge, segment = np.nonzero(n >= LEAST_SHARE * full)
+    at = (scene, wy, wx, edge, segment)
+    shape = (task.measured.windows.height + 1, task.measured.windows.width + 1)
+    corner = wy * shape[1] + wx
+    obs = solve.Observations(
+        scene=scene,
+        strip=np.ravel_multi_index((wy, wx, edge, segment), n.shape[1:]),
+        corners=np.stack([corner, corner + 1, corner + shape[1], corner + shape[1] + 1], axis=1),
+        hats=solve.strip_hats(task.window, DEPTH)[edge, segment],
+        m=m[at].astype(float),
+        r=(m[at] - d[at]).astype(float),
+        weight=np.minimum(n[at] / full, 1) * task.clarity[scene],
+    )
+    scenes = len(task.clarity)
+    gain, offset = np.ones((scenes, *shape)), np.zeros((scenes, *shape))
+    rms = np.full(scenes, np.nan)
+    if not len(scene):
+        return _BandGains(task.band, gain, offset, rms)
+    prior = solve.prior_width(task.clarity, task.band)
+    _, u = solve.solve_joint(obs, scenes=scenes, shape=shape, prior=prior, free=task.free)
+    goal = solve.target(obs.r, u[obs.strip])
+    for i in np.flatnonzero(task.free):
+        o = scene == i
+        gain[i], offset[i], rms[i] = solve.solve_scene(
+            obs.m[o], goal[o], obs.weight[o], obs.corners[o], obs.hats[o], shape=shape, spacing=task.spacing
+        )
+    return _BandGains(task.band, gain, offset, rms)

@@ -1,0 +1,285 @@
+"""The reference that scenes of a period are compared with, and what that comparison leaves of each, square by square.
+
+A square of whole windows, a chunk, is anchored to the zone's origin and done by one process: what it needs of its
+surroundings is read with it, so that no pixel depends on how the squares are cut.
+"""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numba import njit
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from precompute.normalize import composite
+from precompute.thinning import thinned
+from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
+from terrazzo.grid import PixelBox
+from terrazzo.mosaic.kernels import weighted_median
+from terrazzo.raster import read_box
+from terrazzo.scene import MASK, Scene
+from terrazzo.store import Store
+
+RAMP = 1500.0
+"""Metres from the next unusable pixel at which a pixel weighs in full."""
+CHUNK = 1024
+"""Side in pixels of a chunk; bounds the memory."""
+STRIP = 512
+"""Rows of which distances are taken at a time."""
+HALO = 8
+"""Rim of mask pixels that smoothing, opening and dilation reach over."""
+SEEN = (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW, MaskClass.TERRAIN_SHADOW)
+"""Classes that a mosaic may show."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A square of windows of a zone to be done, and the scenes that lie in it."""
+
+    store_url: str
+    epsg: int
+    windows: PixelBox
+    scenes: tuple[Scene, ...]
+    prefix: str
+    order: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"EPSG:{self.epsg} window {self.windows.row0},{self.windows.col0}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the comparison leaves of the scenes in a chunk, on the mask grid.
+
+    Attributes:
+        windows: the chunk's windows.
+        scenes: ids, in the order of the arrays.
+        keep: (scene, row, col / 8) packed bits: the scene may show here.
+        least: (row, col) number in the period of the scene that shows where none is kept, −1 elsewhere.
+        hot: (row, col) HOT of the reference.
+        clear, haze: (scene,) pixels the mask calls clear, and the sum of their haze weights.
+    """
+
+    windows: PixelBox
+    scenes: list[str]
+    keep: NDArray[np.uint8]
+    least: NDArray[np.int32]
+    hot: NDArray[np.float32]
+    clear: NDArray[np.int64]
+    haze: NDArray[np.float64]
+
+
+def chunks(store: Store, scenes: Sequence[Scene], dirty: Sequence[Scene], folder: str) -> Iterator[Chunk]:
+    """The chunks that the scenes to be weighed, `dirty`, touch."""
+    n = store.config.window
+    side = _side(n)
+    wanted = {(s.epsg, wy // side, wx // side) for s in dirty for wy, wx in store.grid(s.epsg).windows(s.box)}
+    order = tuple(s.id for s in scenes)
+    for epsg, cy, cx in sorted(wanted):
+        whole = PixelBox(cy * side, cx * side, (cy + 1) * side, (cx + 1) * side)
+        box = PixelBox(*(v * n for v in whole)).grown(HALO * store.mask_factor)
+        here = tuple(s for s in scenes if s.epsg == epsg and not s.box.intersection(box).empty)
+        covered = store.grid(epsg).window_range(here[0].box)
+        for s in here[1:]:
+            covered = covered.union(store.grid(epsg).window_range(s.box))
+        yield Chunk(store.url, epsg, whole.intersection(covered), here, _prefix(folder, epsg, cy, cx), order)
+
+
+def chunk_prefixes(store: Store, scene: Scene, folder: str) -> list[str]:
+    """Where the chunks lie that a scene touches."""
+    r, side = store.grid(scene.epsg).window_range(scene.box), _side(store.config.window)
+    return [
+        _prefix(folder, scene.epsg, cy, cx)
+        for cy in range(r.row0 // side, -(-r.row1 // side))
+        for cx in range(r.col0 // side, -(-r.col1 // side))
+    ]
+
+
+def read_verdict(store: Store, prefix: str) -> Verdict:
+    """The verdict of a finished chunk."""
+    arrays = _read(store, f"{prefix}/verdict.npz.zst")
+    return Verdict(
+        PixelBox(*map(int, arrays["windows"])),
+        arrays["scenes"].tolist(),
+        *(arrays[n] for n in ("keep", "least", "hot", "clear", "haze")),
+    )
+
+
+def read_reference(store: Store, prefix: str) -> dict[str, NDArray[np.int16]]:
+    """The reference of a finished chunk by band, on the bands' own grids, `NODATA` where there is none."""
+    return _read(store, f"{prefix}/reference.npz.zst")
+
+
+def _side(window: int) -> int:
+    """Windows to a side of a chunk."""
+    return max(1, CHUNK // window)
+
+
+def _prefix(folder: str, epsg: int, cy: int, cx: int) -> str:
+    return f"{folder}/{epsg}/{cy}_{cx}"
+
+
+def _read(store: Store, key: str) -> dict[str, NDArray[Any]]:
+    plain = pa.input_stream(pa.BufferReader(store.read_bytes(key)), compression="zstd").read()
+    with np.load(io.BytesIO(plain), allow_pickle=False) as arrays:
+        return {n: arrays[n] for n in arrays.files}
+
+
+def _write(store: Store, key: str, arrays: dict[str, NDArray[Any]]) -> None:
+    plain, packed = io.BytesIO(), pa.BufferOutputStream()
+    np.savez(plain, **arrays)  # type: ignore[arg-type]
+    # Level 1 of zstd packs at a tenth of the cost of savez_compressed's zlib.
+    with pa.CompressedOutputStream(packed, "zstd") as stream:
+        stream.write(plain.getbuffer())
+    store.write_bytes(key, packed.getvalue().to_pybytes())
+
+
+def make_chunk(chunk: Chunk) -> None:
+    """Writes a chunk's reference and verdict, if they are not there yet."""
+    store = Store(chunk.store_url)
+    if store.exists(f"{chunk.prefix}/verdict.npz.zst"):
+        return
+    mask_grid = store.mask_grid(chunk.epsg)
+    n, f = store.config.window, store.mask_factor
+    box = PixelBox(*(v * n for v in chunk.windows))
+    wide = box.coarser(f).grown(HALO)
+    date = np.unique([s.datatake for s in chunk.scenes], return_inverse=True)[1]
+    fine = PixelBox(*(v * f for v in wide))
+    read = {b: [read_band(store, s, b, fine) for s in chunk.scenes] for b in ("B02", "B04", "B08")}
+    blue, red, nir = (
+        np.stack([thinned(v, f, NODATA) * np.float32(SCALE) for v in read[b]]) for b in ("B02", "B04", "B08")
+    )
+    reach = int(np.ceil(RAMP / mask_grid.pixel)) + 1
+    classes = [_classes(store, s, wide.grown(reach)) for s in chunk.scenes]
+    around = (slice(reach, -reach), slice(reach, -reach))
+    distance = np.stack([distance_weight(np.isin(c, SEEN), mask_grid.pixel)[around] for c in classes])
+    shadow = np.stack([c[around] == MaskClass.SHADOW for c in classes])
+    clear = np.stack([np.isin(c[around], SEEN) for c in classes]) & np.isfinite(blue)
+    stack = composite.Stack(blue, red, nir, clear, distance, date)
+    stack = stack._replace(clear=clear | composite.steady(stack))
+    weights = composite.date_weights(stack)
+    usable = np.where(stack.clear, np.maximum(stack.weight, 1e-3), 0).astype(np.float32)
+    reference = np.stack(
+        [
+            composite.weighted_median(composite.by_date(v, usable, date), weights)
+            for v in (stack.blue, stack.red, stack.nir)
+        ]
+    )
+    out = np.stack(
+        [
+            composite.outliers(b, r, x, reference)
+            for b, r, x in zip(stack.blue, stack.red, stack.nir, strict=True)
+        ]
+    )
+    keep = stack.clear & ~out
+    least = _least_hazy(composite.hot(blue, red), keep, shadow)
+    numbers = np.array([chunk.order.index(s.id) for s in chunk.scenes] + [-1])
+    inner = (slice(HALO, -HALO), slice(HALO, -HALO))
+    inner_fine = (slice(HALO * f, -HALO * f), slice(HALO * f, -HALO * f))
+    references = {}
+    for band in store.config.bands:
+        values = [v[inner_fine] for v in read[band]] if band in read else None
+        if values is None:
+            own = box.coarser(stored_factor(band))
+            values = [read_band(store, s, band, own) for s in chunk.scenes]
+        references[band] = date_median(np.stack(values), usable[:, *inner], weights[:, *inner], date)
+    _write(store, f"{chunk.prefix}/reference.npz.zst", references)
+    # All that the mask calls clear counts: what the outlier rules leave of a hazy scene looks as clear as the best.
+    seen = stack.clear[:, *inner]
+    verdict = {
+        "windows": np.array(chunk.windows),
+        "scenes": np.array([s.id for s in chunk.scenes]),
+        "keep": np.packbits(keep[:, *inner], axis=-1),
+        "least": numbers[least[inner]].astype(np.int32),
+        "hot": composite.hot(reference[0], reference[1])[inner],
+        "clear": seen.sum(axis=(1, 2)),
+        "haze": (weights[date][:, *inner] * seen).sum(axis=(1, 2), dtype=np.float64),
+    }
+    # Last: its presence says that the chunk is complete.
+    _write(store, f"{chunk.prefix}/verdict.npz.zst", verdict)
+
+
+def _least_hazy(
+    hot: NDArray[np.float32], keep: NDArray[np.bool_], shadow: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """(row, col) scene that shows where none is kept, −1 elsewhere: the least hazy one out of shadow."""
+    known = np.isfinite(hot)
+    # Shadow has the lowest HOT of all, so that it comes after every cloud.
+    hazy = np.where(known, hot + 10 * shadow, np.inf)
+    return np.where(keep.any(axis=0) | ~known.any(axis=0), -1, hazy.argmin(axis=0))
+
+
+def date_median(
+    values: NDArray[np.int16],
+    usable: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    date: NDArray[np.int64],
+) -> NDArray[np.int16]:
+    """(row, col) weighted, interpolated median of a band over dates; a date's scenes are averaged by weight before.
+
+    Args:
+        values: (scene, row, col) stored reflectance on the band's grid.
+        usable: (scene, …) weight of each scene within its date, on the mask grid; 0 does not count.
+        weights: (date, …) weight of each date, on the mask grid.
+        date: (scene,) number of each scene's date.
+    """
+    finer, coarser = values.shape[1] // usable.shape[1], usable.shape[1] // values.shape[1]
+    out = np.full(values.shape[1:], NODATA, np.int16)
+    _date_median(values, usable, weights, date, max(finer, 1), max(coarser, 1), out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _date_median(values, usable, weights, date, finer, coarser, out):  # pragma: no cover
+    scenes, rows, cols = values.shape
+    dates = weights.shape[0]
+    total, share = np.empty(dates, np.float64), np.empty(dates, np.float64)
+    v, w = np.empty(dates, np.float64), np.empty(dates, np.float64)
+    order = np.empty(dates, np.int64)
+    for r in range(rows):
+        y = r * coarser // finer
+        for c in range(cols):
+            x = c * coarser // finer
+            total[:] = 0.0
+            share[:] = 0.0
+            for s in range(scenes):
+                u = usable[s, y, x]
+                if u > 0 and values[s, r, c] != NODATA:
+                    total[date[s]] += u * values[s, r, c]
+                    share[date[s]] += u
+            n = 0
+            for d in range(dates):
+                if share[d] > 0 and weights[d, y, x] > 0:
+                    v[n], w[n] = total[d] / share[d], weights[d, y, x]
+                    n += 1
+            if n:
+                out[r, c] = np.int16(np.rint(weighted_median(v, w, n, order)))
+
+
+def read_band(store: Store, scene: Scene, band: str, box: PixelBox) -> NDArray[np.int16]:
+    """A band's stored reflectance on a box of its grid, `NODATA` beyond the scene."""
+    covers = scene.box.coarser(stored_factor(band))
+    return np.asarray(read_box(store.raster_path(scene.band_key(band)), covers, box, NODATA), np.int16)
+
+
+def _classes(store: Store, scene: Scene, box: PixelBox) -> NDArray[np.uint8]:
+    covers = scene.box.coarser(store.mask_factor)
+    return read_box(store.raster_path(scene.key(MASK)), covers, box, 0).astype(np.uint8)
+
+
+def distance_weight(usable: NDArray[np.bool_], pixel: float) -> NDArray[np.float32]:
+    """min(d / RAMP, 1), d the distance in metres to the nearest unusable pixel."""
+    out = np.ones(usable.shape, np.float32)
+    reach = int(np.ceil(RAMP / pixel)) + 1
+    # By strips: what lies farther off than RAMP changes nothing, and the transform needs 40 bytes a pixel.
+    for row in range(0, len(usable), STRIP):
+        first = max(row - reach, 0)
+        part = usable[first : row + STRIP + reach]
+        if not part.all():
+            d = ndimage.distance_transform_edt(part)[row - first : row - first + STRIP]
+            out[row : row + STRIP] = np.minimum(d * (pixel / RAMP), 1)
+    return out

@@ -1,0 +1,166 @@
+"""Weighs a scene against the reference: its weight raster, and its strips' differences to the reference."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from precompute.normalize import composite
+from precompute.normalize.reference import (
+    chunk_prefixes,
+    distance_weight,
+    read_band,
+    read_reference,
+    read_verdict,
+)
+from precompute.thinning import thinned
+from terrazzo.bands import NODATA, SCALE, stored_factor
+from terrazzo.cells import digest
+from terrazzo.cog import write_cog
+from terrazzo.edges import DEPTH, Strips, strip_medians, strip_table
+from terrazzo.grid import PixelBox
+from terrazzo.scene import Scene
+from terrazzo.store import Store
+
+
+@dataclass(frozen=True)
+class SceneTask:
+    """A scene to be weighed, and the folders of what is read and written."""
+
+    store_url: str
+    scene: Scene
+    references: str
+    weights: str
+    differences: str
+    order: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Key and content hash of a scene's weight raster, and the scene's clarity."""
+
+    id: str
+    key: str
+    hash: str
+    haze: float
+
+
+def weigh_scene(task: SceneTask) -> Weighed:
+    """Writes a scene's weight raster and its strips' differences to the reference."""
+    store, scene = Store(task.store_url), task.scene
+    key = f"{task.weights}/{scene.id}-{scene.rev}.tif"
+    note = f"{task.weights}/{scene.id}-{scene.rev}.json"
+    if store.exists(note):
+        known = store.read_json(note)
+        return Weighed(scene.id, key, known["hash"], known["haze"])
+    prefixes = chunk_prefixes(store, scene, task.references)
+    weight, clarity = _weight(store, scene, prefixes, task.order.index(scene.id))
+    _write_weight(store, scene, weight, key)
+    tables = [t for prefix in prefixes for t in _differences(store, scene, prefix, weight)]
+    buffer = io.BytesIO()
+    pq.write_table(pa.concat_tables(tables, promote_options="permissive"), buffer, compression="zstd")
+    store.write_bytes(difference_key(task.differences, scene), buffer.getvalue())
+    digested = digest(weight.tobytes()).hex()
+    store.write_json(note, {"hash": digested, "haze": clarity})
+    return Weighed(scene.id, key, digested, clarity)
+
+
+def difference_key(folder: str, scene: Scene) -> str:
+    """Where a scene's strips lie."""
+    return f"{folder}/{scene.mgrs}/{scene.id}-{scene.rev}.parquet"
+
+
+def _weight(store: Store, scene: Scene, prefixes: list[str], number: int) -> tuple[NDArray[np.uint8], float]:
+    """The scene's weight on the mask grid, and its clarity: the mean haze weight over what its mask calls clear."""
+    f, mask_grid = store.mask_factor, store.mask_grid(scene.epsg)
+    box = scene.box.coarser(f)
+    keep, least = np.zeros(box.shape, bool), np.zeros(box.shape, bool)
+    reference_hot = np.full(box.shape, np.nan, np.float32)
+    seen, clear_haze = 0, 0.0
+    for prefix in prefixes:
+        verdict = read_verdict(store, prefix)
+        chunk = PixelBox(*(v * mask_grid.window for v in verdict.windows))
+        at = chunk.intersection(box)
+        row = verdict.scenes.index(scene.id)
+        seen += int(verdict.clear[row])
+        clear_haze += float(verdict.haze[row])
+        bits = np.unpackbits(verdict.keep[row], axis=-1, count=chunk.width).astype(bool)
+        keep[at.within(box)] = bits[at.within(chunk)]
+        least[at.within(box)] = (verdict.least == number)[at.within(chunk)]
+        reference_hot[at.within(box)] = verdict.hot[at.within(chunk)]
+    blue, red = (
+        thinned(read_band(store, scene, b, scene.box), f, NODATA) * np.float32(SCALE) for b in ("B02", "B04")
+    )
+    excess = composite.smoothed(composite.hot(blue, red) - reference_hot)
+    # Where there is no reference nothing says that the scene is hazy.
+    haze = np.where(np.isfinite(excess), composite.haze_weight(np.nan_to_num(excess)), 1).astype(np.float32)
+    raw = np.rint(255 * distance_weight(keep, mask_grid.pixel) * haze)
+    weight = np.where(keep, np.maximum(raw, 2), least).astype(np.uint8)
+    return weight, clear_haze / seen if seen else 0.0
+
+
+def _write_weight(store: Store, scene: Scene, weight: NDArray[np.uint8], key: str) -> None:
+    grid = store.mask_grid(scene.epsg)
+    temporary = store.scratch() / Path(key).name
+    write_cog(
+        temporary,
+        weight,
+        grid.transform(scene.box.coarser(store.mask_factor)),
+        f"EPSG:{scene.epsg}",
+        nodata=None,
+        overview="weight",
+        levels=grid.window.bit_length() - 1,
+        description="weight",
+    )
+    store.publish_file(temporary, key)
+
+
+def _differences(store: Store, scene: Scene, prefix: str, weight: NDArray[np.uint8]) -> list[pa.Table]:
+    """Medians of the strips of one chunk, a table a band: the scene's, and of the differences to the reference."""
+    grid = store.grid(scene.epsg)
+    windows = read_verdict(store, prefix).windows
+    common = windows.intersection(grid.window_range(scene.box))
+    mask_box = scene.box.coarser(store.mask_factor)
+    mask_window = store.mask_grid(scene.epsg).window
+    at = PixelBox(*(v * mask_window for v in common))
+    kept = weight[at.within(mask_box)] >= 2
+    reference = read_reference(store, prefix)
+    tables = []
+    for band in store.config.bands:
+        f = stored_factor(band)
+        side = grid.window // f
+        there, whole = (PixelBox(*(v * side for v in w)) for w in (common, windows))
+        rho, ref = read_band(store, scene, band, there), reference[band][there.within(whole)]
+        usable = on_grid(kept, rho.shape) & (rho != NODATA) & (ref != NODATA)
+        tables.append(_table(common, band, usable, rho, ref, side, DEPTH // f))
+    return tables
+
+
+def _table(
+    windows: PixelBox,
+    band: str,
+    usable: NDArray[np.bool_],
+    rho: NDArray[np.int16],
+    reference: NDArray[np.int16],
+    side: int,
+    depth: int,
+) -> pa.Table:
+    scale = np.float32(SCALE)
+    d, n = strip_medians(np.where(usable, (rho - reference.astype(np.float32)) * scale, np.nan), side, depth)
+    m, _ = strip_medians(np.where(usable, rho * scale, np.nan), side, depth)
+    table = strip_table(Strips(windows, d[..., None], n[..., None]), (band,), ("d", "n"))
+    medians = strip_table(Strips(windows, m[..., None], n[..., None]), (band,), ("m", "n"))
+    return table.append_column("m", medians.column("m"))
+
+
+def on_grid(array: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
+    """An array of the mask grid on a finer or coarser grid: repeated or thinned."""
+    finer, coarser = shape[0] // array.shape[0], array.shape[0] // shape[0]
+    if finer > 1:
+        return array.repeat(finer, axis=0).repeat(finer, axis=1)
+    return array[::coarser, ::coarser] if coarser > 1 else array
