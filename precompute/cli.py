@@ -58,6 +58,11 @@ if TYPE_CHECKING:
 @click.option(
     "--normalize/--no-normalize", default=True, show_default=True, help="solve gains between scenes"
 )
+@click.option(
+    "--mix-levels",
+    is_flag=True,
+    help="let L1C products, corrected here, and L2A products, by Sen2Cor, into one mosaic",
+)
 @click.option("--pixel", type=float, help="new store: pixel size in metres [default: 10]")
 @click.option(
     "--mask-pixel", type=float, help="new store: pixel size of masks, --pixel or twice that [default: twice]"
@@ -74,6 +79,7 @@ def precompute(
     brdf: str,
     dem: Path | None,
     normalize: bool,
+    mix_levels: bool,
     pixel: float | None,
     mask_pixel: float | None,
     window: int | None,
@@ -97,7 +103,14 @@ def precompute(
     is_sample = "sample" in sources and not Path("sample").exists()
     folders = [sample.path() if s == "sample" and is_sample else Path(s) for s in sources]
     store = _store(url, is_sample, pixel, mask_pixel, window, bands)
-    options = Options(mask=mask, brdf=brdf, dem=dem, normalize=normalize, workers=workers)  # type: ignore[arg-type]
+    options = Options(
+        mask=mask,  # type: ignore[arg-type]
+        brdf=brdf,
+        dem=dem,
+        normalize=normalize,
+        mix_levels=mix_levels,
+        workers=workers,
+    )
     result = run(folders, store, mosaic, options, only=only, console=console)  # type: ignore[arg-type]
     _tell(result, url, mosaic, console)
 

@@ -40,8 +40,9 @@ from terrazzo.grid import Grid, PixelBox
 from terrazzo.scene import CORRECTION, ITEM, MASK, STRIPS, Scene, read_scene, scene_from_item, scene_prefix
 from terrazzo.store import Store
 
-EXTRAS = ("SCL", "CLDPRB", "DETFOO", "granule_metadata", "product_metadata")
-"""Assets that a scene is made of besides its bands, where the product has them."""
+EXTRAS = ("B11", "B12", "SCL", "CLDPRB", "DETFOO", "granule_metadata", "product_metadata")
+"""Assets that a scene is made of besides its bands, where the product has them; over snow and cloud only the
+short-wave infrared is dark enough to tell the offset."""
 
 
 @dataclass(frozen=True)
@@ -239,6 +240,11 @@ def _prepare(
         means.append(thinned(placed.array, store.mask_factor, 0))
         delivered = delivered or f"{band} {placed.lineage}"
     assert darkest is not None
+    for band in ("B11", "B12"):
+        if band in product.assets:
+            swir = read_on_grid(product.asset(band), mask_grid, mask_box, "reflectance").array
+            f = store.mask_factor
+            darkest = np.minimum(darkest, swir.repeat(f, axis=0).repeat(f, axis=1))
     xml = product.assets.get("product_metadata")
     offset = decide_offset(
         np.rint(darkest).astype(np.int32),

@@ -12,7 +12,7 @@ from pyproj import Transformer
 from rich.console import Console
 
 from precompute import executor
-from precompute.acquire.products import LeftOut, find_products, newest_processing
+from precompute.acquire.products import LeftOut, Product, find_products, newest_processing, one_level
 from precompute.clouds.mask import Choice
 from precompute.ingest import ingest, ready_scene
 from precompute.normalize.fields import TileGains
@@ -36,6 +36,7 @@ class Options:
     brdf: str = "nadir"
     dem: Path | None = None
     normalize: bool = True
+    mix_levels: bool = False
     workers: int = 1
 
 
@@ -72,13 +73,15 @@ def run(
     store.clear_scratch()
     require_bands(store)
     result = Run()
-    made = _make_scenes(sources, store, options, result, console)
-    result.scenes = _mosaic_scenes(store, made, config)
+    previous = _previous(store, mosaic_id)
+    products = _products(sources, options, previous, result)
+    made = _make_scenes(products, store, options, result, console)
+    levels = {"L1C", "L2A"} if options.mix_levels else {s.level for s in made}
+    result.scenes = _mosaic_scenes(store, made, config, levels)
     if not result.scenes:
         raise StoreError(_nothing_usable(sources, result.left_out, config))
     if only in SCENE_STEPS:
         return result
-    previous = _previous(store, mosaic_id)
     contents = []
     for period, members in _by_period(config, result.scenes):
         normalized = normalize_period(
@@ -97,12 +100,25 @@ def run(
     return result
 
 
-def _make_scenes(
-    sources: Sequence[Path], store: Store, options: Options, result: Run, console: Console | None
-) -> list[Scene]:
+def _products(
+    sources: Sequence[Path], options: Options, previous: Version | None, result: Run
+) -> list[Product]:
+    """What the sources hold, one processing a pass and tile, and of one level unless they may be mixed."""
     found = [find_products(s) for s in sources]
-    products, replaced = newest_processing([p for f in found for p in f.products])
-    result.left_out += [out for f in found for out in f.left_out] + replaced
+    result.left_out += [out for f in found for out in f.left_out]
+    products = [p for f in found for p in f.products]
+    if not options.mix_levels:
+        before = {e.scene.level for p in previous.periods for e in previous.entries(p)} if previous else set()
+        products, others = one_level(products, before)
+        result.left_out += others
+    products, replaced = newest_processing(products)
+    result.left_out += replaced
+    return products
+
+
+def _make_scenes(
+    products: Sequence[Product], store: Store, options: Options, result: Run, console: Console | None
+) -> list[Scene]:
     how: dict[str, Any] = {"store": store, "mask": options.mask, "brdf": options.brdf, "dem": options.dem}
     # Hashing frees the GIL: what is up to date is found in threads, and costs no new process.
     with ThreadPoolExecutor(options.workers) as pool:
@@ -134,9 +150,11 @@ def _notes(store: Store, scenes: Sequence[Scene]) -> list[str]:
     ]
 
 
-def _mosaic_scenes(store: Store, made: Sequence[Scene], config: MosaicConfig) -> list[Scene]:
+def _mosaic_scenes(
+    store: Store, made: Sequence[Scene], config: MosaicConfig, levels: set[str]
+) -> list[Scene]:
     """The scenes of a mosaic's area: one an id, the one this run made before any other, one processing a pass and tile."""
-    chosen = {s.id: s for s in list_scenes(store)}
+    chosen = {s.id: s for s in list_scenes(store) if s.level in levels}
     chosen |= {s.id: s for s in made}
     fresh = {s.id for s in made}
     best: dict[tuple[str, str], Scene] = {}

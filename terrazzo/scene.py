@@ -23,6 +23,7 @@ class Scene:
 
     Attributes:
         prefix: folder in the store, `scenes/33N/33TWL/<id>/<rev>`.
+        level: of the product it was made of, `L1C` (air taken out by us) or `L2A` (by Sen2Cor).
         box: pixels of the zone grid its rasters cover, whole windows.
         clear_share, cloud_share, snow_share: shares of the valid pixels, 0–1.
         haze: mean HOT (B02 − 0.5 B04) over clear land, reflectance; NaN where nothing is clear.
@@ -35,6 +36,7 @@ class Scene:
     epsg: int
     datetime: datetime
     platform: str
+    level: str
     relative_orbit: int
     datatake: str
     box: PixelBox
@@ -74,6 +76,7 @@ def scene_from_item(item: Mapping[str, Any], prefix: str) -> Scene:
             epsg=int(p["proj:code"].removeprefix("EPSG:")),
             datetime=datetime.fromisoformat(p["datetime"]),
             platform=p["platform"],
+            level=p["terrazzo:source"]["level"],
             relative_orbit=int(p["sat:relative_orbit"]),
             datatake=p["terrazzo:datatake"],
             box=PixelBox(*p["terrazzo:box"]),

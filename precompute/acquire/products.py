@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -187,6 +188,27 @@ def product_from_item(item: Mapping[str, Any], path: Path) -> Product:
         href=_self_link(item),
         sun=_sun(p),
     )
+
+
+def one_level(products: Sequence[Product], before: Collection[str]) -> tuple[list[Product], list[LeftOut]]:
+    """Products of one level: two ways through the atmosphere do not measure the same.
+
+    Args:
+        before: levels of the mosaic so far, which go on being those; without any, the level of most products,
+            L2A where there are as many of both.
+    """
+    count = Counter(p.level for p in products)
+    keep = set(before) or {max(sorted(count, reverse=True), key=lambda level: count[level], default="L2A")}
+    others = [
+        LeftOut(
+            p.id,
+            f"it is {p.level}, the mosaic is made of {' and '.join(sorted(keep))}: another atmospheric correction"
+            " (--mix-levels takes both, --mosaic NAME makes another mosaic)",
+        )
+        for p in products
+        if p.level not in keep
+    ]
+    return [p for p in products if p.level in keep], others
 
 
 def newest_processing(products: Sequence[Product]) -> tuple[list[Product], list[LeftOut]]:

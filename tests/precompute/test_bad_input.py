@@ -68,7 +68,7 @@ DAMAGES = {
     "wrong CRS": (lambda f: reproject(f / BAD / "B02.tif"), r"EPSG:32634.*EPSG:32633.*without warping"),
     "L1C": (
         lambda f: edit(f, lambda d: d["properties"].update({"s2:product_uri": d["properties"]["s2:product_uri"].replace("MSIL2A", "MSIL1C")})),
-        "L1C.*no atmospheric correction.*L2A",
+        "it is L1C, the mosaic is made of L2A.*--mix-levels",
     ),
     "no Sentinel-2": (lambda f: edit(f, lambda d: d["properties"].pop("grid:code") and d["properties"].pop("s2:product_uri")), "MGRS tile.*Sentinel-2"),
     "Landsat": (lambda f: edit(f, lambda d: d["properties"].update(platform="landsat-9")), "not Sentinel-2A, B or C"),
@@ -88,6 +88,14 @@ def test_a_broken_product_is_left_out_with_its_reason_and_the_other_goes_on(prod
     assert re.search(told, out.reason), out.reason
     assert [s.id for s in done.scenes] == [GOOD]
     assert done.version is not None
+
+
+@pytest.mark.slow
+def test_products_of_two_levels_are_mixed_only_when_asked(products, tmp_path):
+    DAMAGES["L1C"][0](products)
+    asked, _ = precompute(products, tmp_path / "asked", mix_levels=True)
+    (out,) = asked.left_out
+    assert re.search("L1C without B12.*no atmospheric correction.*L2A", out.reason)
 
 
 @pytest.mark.slow

@@ -17,6 +17,18 @@ def test_the_added_thousand_is_seen_in_the_cirrus_band(shared: Path, crop: str) 
     assert (offset.value, offset.decided_by) == (-1000, "pixels")
 
 
+@pytest.mark.parametrize(
+    ("crop", "value"), [("282D_485L_3_3", 0), ("433D_629L_3_1", -1000), ("609U_541L_3_0", 0)]
+)
+def test_the_offset_of_l2a_crops_is_read_from_their_darkest_band_over_snow_too(
+    shared: Path, crop: str, value: int
+) -> None:
+    with rasterio.open(shared / f"data/labelled/terramind/S2L2A_{crop}.tif") as dataset:
+        darkest = dataset.read([2, 3, 4, 8, 11, 12]).min(axis=0).astype(np.int32)
+    offset = decide_offset(darkest, xml_offset=None, claims={}, baseline="0301" if value else "0400")
+    assert (offset.value, offset.decided_by) == (value, "pixels")
+
+
 def test_a_cirrus_band_without_the_thousand_says_so(shared: Path) -> None:
     folder = shared / "data/imagery/scene_l1c_31TDH_native"
     bands = []
