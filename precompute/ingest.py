@@ -19,7 +19,7 @@ from precompute.acquire.auxiliary import read_auxiliary
 from precompute.acquire.elevation import node_elevation
 from precompute.acquire.files import checksum
 from precompute.acquire.offset import Offset, decide_offset, read_xml_offset
-from precompute.acquire.products import Product
+from precompute.acquire.products import EXTRAS, L1C_EXTRAS, Product
 from precompute.acquire.raster import asset_grid, read_on_grid
 from precompute.acquire.safe import mean_air
 from precompute.clouds.mask import Choice, mask_scene
@@ -40,9 +40,8 @@ from terrazzo.grid import Grid, PixelBox
 from terrazzo.scene import CORRECTION, ITEM, MASK, STRIPS, Scene, read_scene, scene_from_item, scene_prefix
 from terrazzo.store import Store
 
-EXTRAS = ("B11", "B12", "SCL", "CLDPRB", "DETFOO", "granule_metadata", "product_metadata")
-"""Assets that a scene is made of besides its bands, where the product has them; over snow and cloud only the
-short-wave infrared is dark enough to tell the offset."""
+DARKEST = ("B11", "B12")
+"""Over snow and cloud only these are dark enough to tell the offset; read where the product has them."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,6 @@ class Prepared:
     air: SeenAir | None
 
 
-L1C_EXTRAS = ("B8A", "B09", "B10", "cams", "ecmwf")
 AIR_LINE = "atmosphere taken out by the table of 6SV runs, continental aerosol"
 
 
@@ -118,7 +116,7 @@ def _identity(
         )
     wanted = (*store.config.bands, *MODEL_BANDS, *(("B12",) if product.level == "L1C" else ()))
     needed = [product.asset(b) for b in dict.fromkeys(wanted)]
-    also = EXTRAS + (L1C_EXTRAS if product.level == "L1C" else ())
+    also = EXTRAS + DARKEST + (L1C_EXTRAS if product.level == "L1C" else ())
     extras = [product.assets[a] for a in also if a in product.assets and product.assets[a] not in needed]
     checksums = {Path(p).name: checksum(p) for p in (*needed, *extras)}
     rev = _revision(product, checksums, store, mask, brdf, dem)
@@ -240,7 +238,7 @@ def _prepare(
         means.append(thinned(placed.array, store.mask_factor, 0))
         delivered = delivered or f"{band} {placed.lineage}"
     assert darkest is not None
-    for band in ("B11", "B12"):
+    for band in DARKEST:
         if band in product.assets:
             swir = read_on_grid(product.asset(band), mask_grid, mask_box, "reflectance").array
             f = store.mask_factor

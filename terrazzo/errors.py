@@ -29,6 +29,10 @@ class StoreError(TerrazzoError):
     """The store is missing, of another format, or in use by another writer."""
 
 
+class ArchiveError(TerrazzoError):
+    """An archive does not answer, refuses, or has nothing for the request."""
+
+
 class ProductError(TerrazzoError):
     """A product cannot become a scene; it is left out, and the others go on."""
 

@@ -36,7 +36,13 @@ OTHERS = {
     "detector_footprint": "DETFOO",
     "granule_metadata": "granule_metadata",
     "product_metadata": "product_metadata",
+    "cams": "cams",
+    "ecmwf": "ecmwf",
 }
+EXTRAS = ("SCL", "CLDPRB", "DETFOO", "granule_metadata", "product_metadata")
+"""Assets that a scene is made of besides its bands, where the product has them."""
+L1C_EXTRAS = ("B8A", "B09", "B10", "cams", "ecmwf")
+"""The same of an L1C product, which tell of the air."""
 PRODUCT_NAME = re.compile(
     r"(?P<platform>S2[A-D])_MSI(?P<level>L1C|L2A)_(?P<start>\d{8}T\d{6})_N(?P<baseline>\d{4})_R(?P<orbit>\d{3})"
     r"_T(?P<tile>\d{2}[A-Z]{3})_(?P<generated>\d{8}T\d{6})"
@@ -256,24 +262,34 @@ def _time(text: str) -> datetime:
 
 
 def _assets(assets: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    """Paths by band; of several copies of a band the one nearest its native resolution."""
-    found: dict[str, tuple[int, str]] = {}
-    for key, asset in assets.items():
-        name = _asset_name(key)
+    """Paths of the assets that lie on this machine, by band or role."""
+    local = {k: a for k, a in assets.items() if urlparse(str(a["href"])).scheme in ("", "file")}
+    chosen = choose_assets(local)
+    return {
+        name: str((folder / urlparse(str(local[key]["href"])).path).resolve()) for name, key in chosen.items()
+    }
+
+
+def choose_assets(assets: Mapping[str, Any]) -> dict[str, str]:
+    """Key of the asset for each band or role an Item has.
+
+    Of several copies the one nearest the band's native resolution, of a COG and a JP2 the COG.
+    """
+    found: dict[str, tuple[tuple[int, bool], str]] = {}
+    for key in assets:
+        name = asset_name(key)
         if name is None:
             continue
-        href = urlparse(str(asset["href"]))
-        if href.scheme not in ("", "file"):
-            continue
-        path = str((folder / href.path).resolve())
         resolution = re.search(r"_(\d+)m$", key)
-        away = abs(int(resolution[1]) - BANDS[name].resolution) if resolution and name in BANDS else 0
+        native = BANDS[name].resolution if name in BANDS else 20
+        away = (abs(int(resolution[1]) - native) if resolution else 0, key.endswith("-jp2"))
         if name not in found or away < found[name][0]:
-            found[name] = (away, path)
-    return {name: path for name, (_, path) in found.items()}
+            found[name] = (away, key)
+    return {name: key for name, (_, key) in found.items()}
 
 
-def _asset_name(key: str) -> str | None:
+def asset_name(key: str) -> str | None:
+    """The band or role of an asset's key in any of the archives: `red`, `red-jp2`, `B04`, `B04_10m` → `B04`."""
     plain = re.sub(r"(-jp2|_\d+m)$", "", key)
     return (
         COMMON.get(plain)
@@ -289,7 +305,7 @@ def _claims(item: Mapping[str, Any]) -> dict[str, Any]:
         if key in p:
             claims["boa_offset_applied"] = bool(p[key])
     for key, asset in item["assets"].items():
-        if _asset_name(key) in ("B02", "B03", "B04"):
+        if asset_name(key) in ("B02", "B03", "B04"):
             for band in (*asset.get("raster:bands", ()), *asset.get("bands", ()), asset):
                 offset = band.get("offset", band.get("raster:offset"))
                 if offset is not None:

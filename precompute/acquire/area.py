@@ -1,0 +1,129 @@
+"""The area a user asks for: a box, a file of any format and coordinate system that OGR reads, or a tile's name."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import shapely
+from pyproj import CRS, Transformer
+from pyproj.exceptions import ProjError
+
+from terrazzo.errors import InvalidRequest, WrongGrid
+from terrazzo.grid import Bounds, mgrs_epsg
+
+TILE = re.compile(r"^T?(\d{1,2}[C-HJ-NP-X][A-HJ-NP-Z]{2})$")
+ROWS = "ABCDEFGHJKLMNPQRSTUV"
+"""Letters of the 100 km rows; every second zone starts five letters later."""
+COLUMNS = ("ABCDEFGH", "JKLMNPQR", "STUVWXYZ")
+BANDS = "CDEFGHJKLMNPQRSTUVWX"
+"""Latitude bands of 8° from 80° S."""
+TILE_SIDE = 109_800
+"""Metres of a Sentinel-2 tile's side: 100 km and what it shares with the next one."""
+VERTICES = 500
+"""Most vertices of an outline that is sent to an archive; some refuse longer requests."""
+
+
+def from_box(west: float, south: float, east: float, north: float) -> shapely.Geometry:
+    """A box in degrees.
+
+    Raises:
+        InvalidRequest: the numbers are no box on the globe.
+    """
+    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
+        raise InvalidRequest(
+            "--bbox is W S E N in degrees, W below E and S below N; two boxes for one over the date line"
+        )
+    return shapely.box(west, south, east, north)
+
+
+def from_file(path: Path) -> shapely.Geometry:
+    """The union of a file's first layer in degrees.
+
+    Raises:
+        InvalidRequest: OGR cannot read it, or it has no geometry or no coordinate system.
+    """
+    # Half a second, for it loads pandas: only who names a file need wait.
+    import pyogrio
+    from pyogrio.errors import DataSourceError
+
+    try:
+        meta, _, blobs, _ = pyogrio.raw.read(path, columns=[])
+    except DataSourceError as error:
+        raise InvalidRequest(f"--geom {path}: {error}") from None
+    shapes = [shapely.from_wkb(b) for b in (blobs if blobs is not None else ()) if b is not None]
+    shapes = [shapely.make_valid(shapely.force_2d(s)) for s in shapes if not s.is_empty]
+    if not shapes:
+        raise InvalidRequest(f"--geom {path} holds no geometry")
+    if not meta["crs"]:
+        raise InvalidRequest(f"--geom {path} has no coordinate system; save it with one")
+    return _in_degrees(shapely.union_all(shapes), meta["crs"], path)
+
+
+def _in_degrees(geometry: shapely.Geometry, crs: str, path: Path) -> shapely.Geometry:
+    known = CRS.from_user_input(crs)
+    # Long straight edges bend when they are projected.
+    step = max(1e-9, (shapely.length(geometry) or 1) / VERTICES)
+    to_degrees = Transformer.from_crs(known, 4326, always_xy=True)
+    try:
+        found = shapely.transform(
+            shapely.segmentize(geometry, step),
+            lambda xy: np.stack(to_degrees.transform(xy[:, 0], xy[:, 1], errcheck=True), -1),
+        )
+    except ProjError as error:
+        raise InvalidRequest(f"--geom {path} has no place in degrees: {error}") from None
+    return shapely.make_valid(found)
+
+
+def outline(geometry: shapely.Geometry) -> shapely.Geometry:
+    """What is sent to an archive: the geometry, or something that holds it and has fewer vertices."""
+    simple = geometry
+    for tolerance in (1e-4, 1e-3, 1e-2):
+        if shapely.get_num_coordinates(simple) <= VERTICES:
+            return simple
+        simple = shapely.simplify(shapely.buffer(geometry, tolerance, quad_segs=1), tolerance)
+    return simple if shapely.get_num_coordinates(simple) <= VERTICES else shapely.convex_hull(geometry)
+
+
+def tile_name(text: str) -> str:
+    """`35VLG` of `35vlg` or `T35VLG`.
+
+    Raises:
+        InvalidRequest: it is no name of a tile.
+    """
+    found = TILE.match(text.strip().upper())
+    if not found:
+        raise InvalidRequest(f"--tile {text!r} is no tile's name such as 35VLG")
+    name = found[1].rjust(5, "0")
+    try:
+        mgrs_epsg(name)
+    except WrongGrid as error:
+        raise InvalidRequest(f"--tile: {error}") from None
+    return name
+
+
+def from_tile(name: str) -> shapely.Geometry:
+    """The outline of a tile in degrees.
+
+    The MGRS letters of a 100 km square count eastings from 100 km in sets of eight that repeat every third zone,
+    and northings modulo 2000 km; which of the repeated rows it is, the latitude band tells (NGA.STND.0037).
+
+    Raises:
+        InvalidRequest: the zone has no such square.
+    """
+    zone, band, column, row = int(name[:2]), name[2], name[3], name[4]
+    columns = COLUMNS[(zone - 1) % 3]
+    if column not in columns or row not in ROWS:
+        raise InvalidRequest(f"--tile {name}: zone {zone} has no square {column}{row}")
+    epsg = mgrs_epsg(name)
+    easting = (columns.index(column) + 1) * 100_000.0
+    northing = (ROWS.index(row) - (0 if zone % 2 else 5)) % 20 * 100_000.0
+    south = -80 + 8 * BANDS.index(band)
+    to_metres = Transformer.from_crs(4326, epsg, always_xy=True)
+    middle = to_metres.transform(6 * zone - 183, south + 4)[1]
+    northing += round((middle - northing - 50_000) / 2_000_000) * 2_000_000
+    square = Bounds(easting, northing + 100_000 - TILE_SIDE, easting + TILE_SIDE, northing + 100_000)
+    to_degrees = Transformer.from_crs(epsg, 4326, always_xy=True)
+    return shapely.transform(
+        shapely.segmentize(shapely.box(*square), 20_000),
+        lambda xy: np.stack(to_degrees.transform(xy[:, 0], xy[:, 1]), -1),
+    )

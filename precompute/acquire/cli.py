@@ -1,0 +1,183 @@
+"""`terrazzo acquire`: an area, dates and an archive in, a folder of products out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from terrazzo.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from precompute.acquire.run import Order
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def area_options(function: F) -> F:
+    """The options that say what is asked for, whence and whither; `order_of` reads them."""
+    for option in reversed(
+        (
+            click.option(
+                "--bbox", nargs=4, type=float, metavar="W S E N", help="the area as a box in degrees"
+            ),
+            click.option(
+                "--geom",
+                type=click.Path(exists=True, path_type=Path),
+                help="the area as a file: GeoPackage, GeoJSON, Shapefile, whatever OGR reads, in any CRS",
+            ),
+            click.option("--tile", metavar="35VLG", help="the area as one tile of Sentinel-2"),
+            click.option(
+                "--datetime",
+                "when",
+                required=True,
+                help="day, month, year or interval A/B, .. for an open end",
+            ),
+            click.option(
+                "--max-cloud",
+                type=click.FloatRange(0, 100),
+                help="per cent of a product, as its metadata tell",
+            ),
+            click.option(
+                "--archive",
+                default="earth-search",
+                show_default=True,
+                help="earth-search, planetary-computer, cdse or a STAC API's address; several, comma-separated:"
+                " what one cannot give is taken from the next",
+            ),
+            click.option("--collection", help="collection of the archive [default: its Sentinel-2]"),
+            click.option("--level", type=click.Choice(["l1c", "l2a"]), default="l2a", show_default=True),
+            click.option("--bands", help="comma-separated [default: the store's, or B02…B08,B8A,B11,B12]"),
+            click.option(
+                "--products",
+                type=click.Path(file_okay=False, path_type=Path),
+                help="folder for the products [default: STORE-products]",
+            ),
+            click.option(
+                "--connections",
+                type=click.IntRange(1, 64),
+                default=16,
+                show_default=True,
+                help="files on their way at once",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def order_of(
+    store: str,
+    bbox: tuple[float, float, float, float] | None,
+    geom: Path | None,
+    tile: str | None,
+    when: str,
+    max_cloud: float | None,
+    archive: str,
+    collection: str | None,
+    level: str,
+    bands: str | None,
+    products: Path | None,
+    connections: int,
+) -> "Order":
+    """The order that the options of `area_options` make.
+
+    Raises:
+        InvalidRequest: they contradict each other, or a value is not understood.
+    """
+    from precompute.acquire import area
+    from precompute.acquire.archives import find_archive
+    from precompute.acquire.run import Order
+    from precompute.acquire.search import Query
+    from precompute.acquire.shelf import Shelf
+    from terrazzo.config import day_interval
+
+    if sum(v is not None for v in (bbox, geom, tile)) != 1:
+        raise InvalidRequest("name the area once: --bbox W S E N, --geom FILE or --tile 35VLG")
+    name = area.tile_name(tile) if tile else None
+    shape = area.from_box(*bbox) if bbox else area.from_file(geom) if geom else area.from_tile(name or "")
+    first, last = day_interval(when)
+    archives = tuple(find_archive(a.strip(), collection) for a in archive.split(",") if a.strip())
+    if not archives:
+        raise InvalidRequest("--archive names none")
+    return Order(
+        Query(shape, level, name, first, last, max_cloud),  # type: ignore[arg-type]
+        archives,
+        _bands(bands, store),
+        Shelf(products or _beside(store)),
+        connections,
+    )
+
+
+def _bands(text: str | None, store: str) -> tuple[str, ...]:
+    """The bands that were asked for, else the store's where there is one, else the default ones."""
+    from terrazzo.bands import BANDS, DEFAULT_BANDS
+    from terrazzo.errors import StoreError
+    from terrazzo.store import CONFIG_KEY, Store, local_root
+
+    if text is not None:
+        asked = tuple(b.strip().upper() for b in text.split(","))
+        unknown = [b for b in asked if b not in BANDS]
+        if unknown:
+            raise InvalidRequest(f"--bands: unknown {', '.join(unknown)}; known are {', '.join(BANDS)}")
+        return asked
+    root = local_root(store)
+    if root is not None and not (root / CONFIG_KEY).exists():
+        return DEFAULT_BANDS
+    try:
+        return Store(store).config.bands
+    except StoreError:
+        return DEFAULT_BANDS
+
+
+def _beside(store: str) -> Path:
+    from terrazzo.store import local_root
+
+    root = local_root(store)
+    if root is None:
+        raise InvalidRequest(f"{store} is no folder: name one for the products with --products")
+    return root.with_name(f"{root.name}-products")
+
+
+@click.command()
+@click.option(
+    "--store", required=True, metavar="STORE", help="folder or address of the store; need not be there"
+)
+@area_options
+@click.option("--dry-run", is_flag=True, help="tell what would be fetched, and how much that is")
+@click.pass_context
+def acquire(ctx: click.Context, store: str, dry_run: bool, **options: Any) -> None:
+    """Fetches Sentinel-2 products of an area from a public archive, ready for `terrazzo precompute`.
+
+    Each pass of the satellite over a tile is fetched once, in its newest processing. A run that was stopped
+    goes on where it was; run again later it fetches what is new. Products that cannot be had are noted in the
+    folder's .quarantine, and the others go on.
+
+    Exit codes: 0 done, 3 nothing new, 4 some products could not be had.
+
+    \b
+    terrazzo acquire --store finland --tile 35VLG --datetime 2025-06/2025-08 --max-cloud 40 --dry-run
+    terrazzo acquire --store finland --geom forest.gpkg --datetime 2025-07 --archive planetary-computer,earth-search
+    terrazzo precompute finland-products --store finland
+    """
+    from rich.console import Console
+
+    from precompute.acquire.fetch import Openers
+    from precompute.acquire.run import NOTHING_NEW, carry_out, exit_code, prepare, tell_fetched, tell_plan
+
+    console, openers = Console(stderr=True), Openers()
+    order = order_of(store, **options)
+    made = prepare(order, openers)
+    tell_plan(made, console)
+    if dry_run:
+        for wanted in made.wanted:
+            candidate = wanted.candidates[0]
+            click.echo(f"{candidate.id} {candidate.archive.name} {wanted.size}")
+        return
+    if not made.wanted:
+        ctx.exit(NOTHING_NEW)
+    fetched = carry_out(order, made, openers, console)
+    tell_fetched(fetched, order.shelf.root, console)
+    if fetched.done:
+        click.echo(f"now: terrazzo precompute {order.shelf.root} --store {store}", err=True)
+    ctx.exit(exit_code(made, fetched))

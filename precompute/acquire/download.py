@@ -1,0 +1,244 @@
+"""Brings one file here: whole, of the size and checksum the archive names, readable, or not at all."""
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import obstore
+import rasterio
+from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
+
+from precompute.acquire.archives import Opener
+from precompute.acquire.safe import read_xml
+from precompute.acquire.search import RemoteFile
+from terrazzo.errors import ArchiveError, UnreadableAsset
+
+ATTEMPTS = 5
+"""Of a file, each with the retries of its requests within."""
+ATTEMPTS_DAMAGED = 2
+"""Of a file that came whole and is damaged: once it may have been the way."""
+CHUNK = 1 << 20
+HASHES = {
+    0x11: "sha1",
+    0x12: "sha256",
+    0x13: "sha512",
+    0x14: "sha3_512",
+    0x16: "sha3_256",
+    0xD5: "md5",
+}
+"""Codes of the multihash table (multiformats.io) by the names of Python's hashlib."""
+
+Report = Callable[[int], None]
+
+
+class Missing(ArchiveError):
+    """The archive lists a file that it does not have."""
+
+
+class Unreachable(ArchiveError):
+    """The archive does not give a file; it may do so later."""
+
+
+class Stopped(Exception):
+    """The user ended the run."""
+
+
+class _Passing(Exception):
+    """What another attempt may mend."""
+
+
+def download(opener: Opener, file: RemoteFile, folder: Path, report: Report, stop: Event) -> int:
+    """Writes a file into a folder under its name once it is whole; returns its size in bytes.
+
+    A broken connection goes on where it broke, as long as the archive still has the same object. An object that is
+    damaged is fetched anew, since it may have been so on the way.
+
+    Args:
+        report: told the bytes that came; a negative number takes bytes back.
+
+    Raises:
+        Missing: the archive has no such file.
+        UnreadableAsset: what it has is not of the size or checksum it names, or cannot be read.
+        Unreachable: it refuses or does not answer, time and again.
+        OSError: the disk is full.
+    """
+    target = folder / file.name
+    if target.exists():
+        report(target.stat().st_size)
+        return target.stat().st_size
+    part = _Part(folder / f".{file.name}.part", report)
+    try:
+        for attempt in Retrying(
+            stop=_enough,
+            wait=wait_random_exponential(multiplier=0.3, max=30),
+            retry=retry_if_exception_type((_Passing, UnreadableAsset)),
+            sleep=lambda seconds: _pause(seconds, stop),
+            reraise=True,
+        ):
+            with attempt:
+                _attempt(opener, file, part, stop)
+    except _Passing as error:
+        part.reset()
+        raise Unreachable(str(error)) from None
+    except BaseException:
+        part.reset()
+        raise
+    with part.path.open("rb") as written:
+        os.fsync(written.fileno())
+    os.replace(part.path, target)
+    return part.size
+
+
+class _Part:
+    """The beginning of a file that is on its way."""
+
+    def __init__(self, path: Path, report: Report) -> None:
+        self.path, self.report = path, report
+        self.size, self.tag = 0, None
+        path.unlink(missing_ok=True)
+
+    def reset(self) -> None:
+        self.report(-self.size)
+        self.size, self.tag = 0, None
+        self.path.unlink(missing_ok=True)
+
+    def append(self, stream: Any, stop: Event) -> None:
+        with self.path.open("ab") as out:
+            for chunk in stream:
+                if stop.is_set():
+                    raise Stopped
+                out.write(chunk)
+                self.size += len(chunk)
+                self.report(len(chunk))
+
+
+def _attempt(opener: Opener, file: RemoteFile, part: _Part, stop: Event) -> None:
+    if stop.is_set():
+        raise Stopped
+    try:
+        store, key = opener.open(file.href)
+        if part.size and part.tag:
+            got = obstore.get(store, key, options={"range": {"offset": part.size}, "if_match": part.tag})
+        else:
+            part.reset()
+            got = obstore.get(store, key)
+        part.tag = got.meta.get("e_tag")
+        whole = got.meta["size"]
+        part.append(got.stream(min_chunk_size=CHUNK), stop)
+    except (NotFoundError, FileNotFoundError):
+        raise Missing(f"{opener.archive.name} has no {file.href}") from None
+    except (PermissionDeniedError, UnauthenticatedError, PermissionError):
+        opener.forget(file.href)
+        raise _Passing(opener.refused(file.href)) from None
+    except BaseError as error:
+        raise _Passing(f"{file.href} broke off: {' '.join(str(error).split())[:200]}") from None
+    try:
+        if part.size < whole:
+            raise _Passing(f"{file.href} broke off after {part.size} of {whole} bytes")
+        check(part.path, file)
+    except UnreadableAsset:
+        part.reset()
+        raise
+
+
+def _enough(state: RetryCallState) -> bool:
+    """Whether to give up a file after the attempts so far."""
+    damaged = state.outcome is not None and isinstance(state.outcome.exception(), UnreadableAsset)
+    return state.attempt_number >= (ATTEMPTS_DAMAGED if damaged else ATTEMPTS)
+
+
+def _pause(seconds: float, stop: Event) -> None:
+    if stop.wait(seconds):
+        raise Stopped
+
+
+def check(path: Path, file: RemoteFile) -> None:
+    """Compares a file with what the archive says of it, and looks whether it can be read to its end.
+
+    Raises:
+        UnreadableAsset: it is damaged.
+    """
+    size = path.stat().st_size
+    if file.size is not None and size != file.size:
+        raise UnreadableAsset(f"{file.href} has {size} bytes where its Item says {file.size}")
+    known = parse_multihash(file.checksum)
+    if known is not None:
+        name, digest = known
+        with path.open("rb") as written:
+            found = hashlib.file_digest(written, name).digest()
+        if found != digest:
+            raise UnreadableAsset(f"{file.href} does not have the checksum its Item names ({name})")
+    suffix = Path(file.name).suffix.lower()
+    if suffix in (".tif", ".tiff", ".jp2"):
+        _check_raster(path, file)
+    elif suffix == ".xml":
+        try:
+            read_xml(str(path))
+        except UnreadableAsset as error:
+            raise UnreadableAsset(f"{file.href} is damaged: {error}") from None
+
+
+def _check_raster(path: Path, file: RemoteFile) -> None:
+    """Decodes the first block and the last, which lies at a whole file's end."""
+    try:
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(path) as dataset:
+            rows, cols = dataset.block_shapes[0]
+            for row, col in (
+                (0, 0),
+                ((dataset.height - 1) // rows * rows, (dataset.width - 1) // cols * cols),
+            ):
+                height, width = min(rows, dataset.height - row), min(cols, dataset.width - col)
+                dataset.read(1, window=Window(col, row, width, height))
+    except RasterioError as error:
+        raise UnreadableAsset(f"{file.href} is damaged: {error.__cause__ or error}") from None
+
+
+def parse_multihash(text: str | None) -> tuple[str, bytes] | None:
+    """The name of the hash and the digest of a multihash in hexadecimal; None where there is none we can compute.
+
+    Copernicus labels digests of 32 bytes as MD5, which has 16: one whose length is not its hash's is none.
+    """
+    try:
+        data = bytes.fromhex(text or "")
+    except ValueError:
+        return None
+    if len(data) < 3:
+        return None
+    code, rest = data[0], data[1:]
+    if code & 0x80:
+        # The code is a number of seven bits a byte; of two bytes only MD5's is known here.
+        if data[1] != 0x01:
+            return None
+        rest = data[2:]
+    length, digest = rest[0], rest[1:]
+    name = HASHES.get(code)
+    if name is None or length != len(digest) or hashlib.new(name).digest_size != length:
+        return None
+    return name, digest
+
+
+def measure(opener: Opener, file: RemoteFile) -> int | None:
+    """Size of a file, None where the archive does not tell.
+
+    Raises:
+        Missing: there is no such file.
+        ArchiveError: it is refused.
+    """
+    if file.size is not None:
+        return file.size
+    with contextlib.suppress(BaseError):
+        try:
+            store, key = opener.open(file.href)
+            return int(obstore.head(store, key)["size"])
+        except (NotFoundError, FileNotFoundError):
+            raise Missing(f"{opener.archive.name} has no {file.href}") from None
+        except (PermissionDeniedError, UnauthenticatedError, PermissionError):
+            raise ArchiveError(opener.refused(file.href)) from None
+    return None

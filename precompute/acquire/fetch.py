@@ -1,0 +1,276 @@
+"""Fills a products folder: what is missing, how much that is, and the fetching of it."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from threading import Event
+
+from precompute.acquire.archives import Opener
+from precompute.acquire.download import Missing, Report, download, measure
+from precompute.acquire.products import LeftOut, Product
+from precompute.acquire.search import Candidate, RemoteFile, Search
+from precompute.acquire.shelf import Shelf
+from terrazzo.bands import BANDS
+from terrazzo.errors import ArchiveError, StoreError, UnreadableAsset
+
+SPARE = 500_000_000
+"""Bytes of the disk that are left free."""
+TYPICAL = {10: 130_000_000, 20: 35_000_000, 60: 4_000_000}
+"""Bytes of a whole tile's band by resolution in metres, where nobody tells the size."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A pass and tile that is to be fetched.
+
+    Attributes:
+        candidates: the best first.
+        size: bytes of the best still to come, where the archive tells; else what such files have on average.
+        others: products of the same pass and tile that are here and will be replaced.
+    """
+
+    candidates: tuple[Candidate, ...]
+    size: int
+    others: tuple[Product, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do.
+
+    Attributes:
+        here: products of the search that are here already.
+    """
+
+    wanted: tuple[Wanted, ...]
+    here: int
+    left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        return sum(w.size for w in self.wanted)
+
+
+@dataclass
+class Fetched:
+    """What a run did.
+
+    Attributes:
+        bad: passes that no archive could give.
+        passed_over: candidates that failed where the next one came.
+    """
+
+    done: list[Candidate] = field(default_factory=list)
+    bad: list[LeftOut] = field(default_factory=list)
+    passed_over: list[LeftOut] = field(default_factory=list)
+    dropped: list[LeftOut] = field(default_factory=list)
+
+
+class Openers:
+    """The openers of a run, one an archive."""
+
+    def __init__(self) -> None:
+        self._openers: dict[str, Opener] = {}
+
+    def of(self, candidate: Candidate) -> Opener:
+        """The opener of a candidate's archive."""
+        return self._openers.setdefault(candidate.archive.name, Opener(candidate.archive))
+
+
+def plan(found: Search, shelf: Shelf, openers: Openers, connections: int) -> Plan:
+    """Compares what archives have with what is here, and asks for sizes where Items do not tell them."""
+    here: dict[tuple[str, str], list[Product]] = {}
+    for product in shelf.products():
+        here.setdefault((product.datatake, product.mgrs), []).append(product)
+    groups, left_out, there = [], list(found.left_out), 0
+    for group in found.groups:
+        if any(shelf.has(group[0], product) for product in here.get(group[0].key, ())):
+            there += 1
+            continue
+        good = []
+        for candidate in group:
+            reason = shelf.is_quarantined(candidate)
+            if reason is None:
+                good.append(candidate)
+            else:
+                how = f"{reason}; remove {shelf.note(candidate.id)} to try it again"
+                left_out.append(LeftOut(candidate.id, how))
+        newer = [c for c in good if not any(shelf.has(c, p) for p in here.get(c.key, ()))]
+        if newer:
+            groups.append(tuple(newer))
+        elif good:
+            there += 1
+    with ThreadPoolExecutor(connections) as pool:
+        sizes = pool.map(lambda group: _size(group[0], openers.of(group[0]), shelf), groups)
+        wanted = tuple(
+            Wanted(g, s, tuple(here.get(g[0].key, ()))) for g, s in zip(groups, sizes, strict=True)
+        )
+    return Plan(wanted, there, tuple(left_out), found.notes)
+
+
+def _size(candidate: Candidate, opener: Opener, shelf: Shelf) -> int:
+    """Bytes of a candidate that are still to come."""
+    whole = 0
+    for file in candidate.files:
+        if shelf.holds(candidate, file):
+            continue
+        try:
+            size = measure(opener, file)
+        except Missing:
+            continue
+        except ArchiveError:
+            size = None
+        whole += _typical(file) if size is None else size
+    return whole
+
+
+def _typical(file: RemoteFile) -> int:
+    return TYPICAL[BANDS[file.role].resolution] if file.role in BANDS else 1_000_000
+
+
+def require_space(plan: Plan, folder: Path) -> None:
+    """Refuses a plan that does not fit on the disk.
+
+    Raises:
+        StoreError: it does not.
+    """
+    there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    if plan.size + SPARE > free:
+        raise StoreError(
+            f"{plan.size / 1e9:.1f} GB are to come and {free / 1e9:.1f} GB are free at {there}; free some space,"
+            " ask for fewer dates or bands, or name another folder with --products"
+        )
+
+
+def accessible(plan: Plan, openers: Openers) -> Plan:
+    """The plan without archives that cannot be read from here, and a note on each.
+
+    Raises:
+        ArchiveError: none can be read.
+    """
+    problems: dict[str, str] = {}
+    for candidate in (c for w in plan.wanted for c in w.candidates):
+        name = candidate.archive.name
+        if name not in problems:
+            problems[name] = ""
+            try:
+                openers.of(candidate).open(candidate.files[0].href)
+            except ArchiveError as error:
+                problems[name] = str(error)
+    wanted = [
+        replace(w, candidates=tuple(c for c in w.candidates if not problems[c.archive.name]))
+        for w in plan.wanted
+    ]
+    told = tuple(p for p in problems.values() if p)
+    if plan.wanted and not any(w.candidates for w in wanted):
+        raise ArchiveError("; ".join(told))
+    return replace(plan, wanted=tuple(w for w in wanted if w.candidates), notes=(*plan.notes, *told))
+
+
+def fetch(
+    plan: Plan,
+    shelf: Shelf,
+    openers: Openers,
+    *,
+    connections: int,
+    report: Report,
+    finished: Callable[[Candidate, str | None], None],
+) -> Fetched:
+    """Fetches what a plan wants; a product that cannot be had is noted, and the others go on.
+
+    Args:
+        connections: files that are on their way at once.
+        report: told the bytes that come.
+        finished: told each candidate that is here, or the reason why it is not.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    result, stop = Fetched(), Event()
+    shelf.sweep([c for w in plan.wanted for c in w.candidates])
+    with ThreadPoolExecutor(connections) as files, ThreadPoolExecutor(connections) as products:
+        runs: dict[Future[Candidate | None], Wanted] = {}
+        todo = iter(plan.wanted)
+
+        def one(wanted: Wanted) -> Candidate | None:
+            failed = []
+            for candidate in wanted.candidates:
+                reason = _product(candidate, shelf, openers.of(candidate), files, report, stop)
+                finished(candidate, reason)
+                if reason is None:
+                    result.passed_over += failed
+                    return candidate
+                failed.append(LeftOut(candidate.id, reason))
+            result.bad += failed
+            return None
+
+        try:
+            # Two products more than files can be busy with: the pool of files is never idle, and few are half done.
+            for wanted in islice(todo, connections // 4 + 2):
+                runs[products.submit(one, wanted)] = wanted
+            while runs:
+                ready, _ = wait(runs, return_when=FIRST_COMPLETED)
+                for future in ready:
+                    others, candidate = runs.pop(future).others, future.result()
+                    if candidate is not None:
+                        result.done.append(candidate)
+                        result.dropped += _supersede(candidate, others, shelf)
+                    for wanted in islice(todo, 1):
+                        runs[products.submit(one, wanted)] = wanted
+        except BaseException:
+            stop.set()
+            raise
+    return result
+
+
+def _product(
+    candidate: Candidate,
+    shelf: Shelf,
+    opener: Opener,
+    pool: ThreadPoolExecutor,
+    report: Report,
+    stop: Event,
+) -> str | None:
+    """Fetches a product; the reason why it could not be had, or None."""
+    folder = shelf.open(candidate)
+    gone = Event()
+
+    def one(file: RemoteFile) -> None:
+        if gone.is_set():
+            return
+        try:
+            download(opener, file, folder, report, stop)
+        except Missing:
+            if file.listed:
+                gone.set()
+                raise
+        except BaseException:
+            gone.set()
+            raise
+
+    running = [pool.submit(one, file) for file in candidate.files]
+    errors = [e for e in (future.exception() for future in running) if e is not None]
+    for error in errors:
+        if not isinstance(error, (ArchiveError, UnreadableAsset)):
+            raise error
+    if not errors:
+        shelf.finish(candidate)
+        return None
+    damaged = [e for e in errors if isinstance(e, UnreadableAsset)]
+    reason = str((damaged or errors)[0])
+    shelf.quarantine(candidate, reason, lasting=bool(damaged))
+    return reason
+
+
+def _supersede(candidate: Candidate, others: Sequence[Product], shelf: Shelf) -> Sequence[LeftOut]:
+    """Drops other processings of a pass and tile that has just come."""
+    by = f"replaced by {candidate.id} (N{candidate.product.baseline} of {candidate.archive.name})"
+    dropped = [p for p in others if p.id != candidate.id]
+    for product in dropped:
+        shelf.drop(product)
+    return [LeftOut(product.id, by) for product in dropped]

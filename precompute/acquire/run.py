@@ -1,0 +1,149 @@
+"""One run of acquisition: search, compare with what is here, fetch; and what to tell of it."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from precompute.acquire.archives import Archive, Level
+from precompute.acquire.fetch import Fetched, Openers, Plan, accessible, fetch, plan, require_space
+from precompute.acquire.products import EXTRAS, L1C_EXTRAS
+from precompute.acquire.search import Candidate, Query, search
+from precompute.acquire.shelf import Shelf
+from precompute.clouds.model import BANDS as MODEL_BANDS
+
+DONE, NOTHING_NEW, SOME_BAD = 0, 3, 4
+"""Exit codes of `acquire` and `watch`."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be fetched, whence and whither.
+
+    Attributes:
+        bands: bands that scenes will have.
+        connections: files that are on their way at once.
+    """
+
+    query: Query
+    archives: tuple[Archive, ...]
+    bands: tuple[str, ...]
+    shelf: Shelf
+    connections: int = 16
+
+
+def needed_files(level: Level, bands: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Bands a product must have to become a scene, and files that are wanted besides."""
+    l1c = level == "l1c"
+    required = dict.fromkeys((*bands, *MODEL_BANDS, *(("B12",) if l1c else ())))
+    return tuple(required), (*EXTRAS, *(L1C_EXTRAS if l1c else ()))
+
+
+def prepare(order: Order, openers: Openers) -> Plan:
+    """Searches, and compares with what is here.
+
+    Raises:
+        ArchiveError: no archive answers.
+    """
+    required, optional = needed_files(order.query.level, order.bands)
+    found = search(order.archives, order.query, required, optional)
+    return plan(found, order.shelf, openers, order.connections)
+
+
+def carry_out(order: Order, made: Plan, openers: Openers, console: Console) -> Fetched:
+    """Fetches what a plan wants, with progress.
+
+    Raises:
+        ArchiveError: no archive can be read from here.
+        StoreError: the disk has not enough space, or another run fills the folder.
+    """
+    made = accessible(made, openers)
+    require_space(made, order.shelf.root)
+    with order.shelf.locked(), _progress(made, console) as (report, finished):
+        return fetch(
+            made,
+            order.shelf,
+            openers,
+            connections=order.connections,
+            report=report,
+            finished=finished,
+        )
+
+
+def exit_code(made: Plan, fetched: Fetched) -> int:
+    """0 done, 3 nothing new, 4 some products could not be had."""
+    if fetched.bad:
+        return SOME_BAD
+    return DONE if fetched.done else NOTHING_NEW
+
+
+def tell_plan(made: Plan, console: Console) -> None:
+    """What archives have and what of it is missing here."""
+    for note in made.notes:
+        _line(console, f"note: {note}", "yellow")
+    for out in made.left_out:
+        _line(console, f"left out {out.name}: {out.reason}", "yellow")
+    total = len(made.wanted)
+    _line(console, f"{total} products to fetch, {gigabytes(made.size)}; {made.here} are here already")
+
+
+def tell_fetched(fetched: Fetched, root: Path, console: Console) -> None:
+    """What came and what did not."""
+    for out in fetched.dropped:
+        _line(console, f"removed {out.name}: {out.reason}")
+    for out in fetched.passed_over:
+        _line(console, f"taken from the next archive, {out.name}: {out.reason}")
+    for out in fetched.bad:
+        _line(console, f"quarantined {out.name}: {out.reason}", "yellow")
+    if fetched.done:
+        _line(console, f"{len(fetched.done)} products fetched into {root}")
+
+
+def gigabytes(size: int) -> str:
+    """Bytes as people read them."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+@contextmanager
+def _progress(made: Plan, console: Console) -> Iterator[tuple[object, object]]:
+    if not console.is_terminal:
+        done = 0
+
+        def line(candidate: Candidate, reason: str | None) -> None:
+            nonlocal done
+            done += 1
+            text = f"fetched {done}/{len(made.wanted)} {candidate.id} from {candidate.archive.name}"
+            _line(console, text if reason is None else f"failed {candidate.id}: {reason}")
+
+        yield (lambda size: None), line
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[last]}"),
+    )
+    with Progress(*columns, console=console) as bars:
+        bar = bars.add_task("fetch", total=made.size, last="")
+        yield (
+            lambda size: bars.advance(bar, size),
+            lambda candidate, reason: bars.update(
+                bar, last=candidate.id if reason is None else f"[red]{candidate.id} failed"
+            ),
+        )
+
+
+def _line(console: Console, text: str, style: str | None = None) -> None:
+    console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)

@@ -1,0 +1,290 @@
+"""Asks archives which products there are: STAC Items become candidates, one group a pass and tile."""
+
+import hashlib
+import json
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlparse
+
+import pystac_client
+import requests
+import shapely
+from pystac.errors import STACError
+from pystac_client.exceptions import APIError
+from pystac_client.stac_api_io import StacApiIO
+from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from urllib3 import Retry
+
+from precompute.acquire.archives import Archive, Level
+from precompute.acquire.area import outline
+from precompute.acquire.products import LeftOut, Product, choose_assets, product_from_item
+from terrazzo.errors import ArchiveError, ProductError
+
+PAGE = 100
+ATTEMPTS = 4
+PLAIN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+"""Names that may become names of files here."""
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a user asks for.
+
+    Attributes:
+        area: in degrees.
+        tile: only this tile, without its neighbours.
+        first, last: days, both included; None is open.
+        max_cloud: per cent, as the archive's metadata have it.
+    """
+
+    area: shapely.Geometry
+    level: Level = "l2a"
+    tile: str | None = None
+    first: date | None = None
+    last: date | None = None
+    max_cloud: float | None = None
+
+    @property
+    def datetime(self) -> str | None:
+        """The interval as STAC writes it."""
+        if self.first is None and self.last is None:
+            return None
+        start = f"{self.first}T00:00:00Z" if self.first else ".."
+        return f"{start}/{f'{self.last}T23:59:59Z' if self.last else '..'}"
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file of a product in an archive.
+
+    Attributes:
+        name: what it is called here.
+        size: bytes, None where the Item does not tell.
+        checksum: multihash in hexadecimal, None where the Item does not tell.
+        listed: the Item lists it; the product is whole without one that is not.
+    """
+
+    role: str
+    href: str
+    name: str
+    size: int | None
+    checksum: str | None
+    listed: bool = True
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A product of an archive, with the files a scene is made of."""
+
+    product: Product
+    item: Mapping[str, Any]
+    archive: Archive
+    files: tuple[RemoteFile, ...]
+
+    @property
+    def id(self) -> str:
+        return self.product.id
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Pass and tile: the same for every processing and archive."""
+        return self.product.datatake, self.product.mgrs
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the archive puts something else in the product's place."""
+        p = self.product
+        assets = {
+            key: [urlparse(str(a["href"])).path, a.get("file:size"), a.get("file:checksum")]
+            for key, a in self.item["assets"].items()
+        }
+        text = json.dumps([p.id, p.baseline, p.generated.isoformat(), assets], sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+@dataclass(frozen=True)
+class Search:
+    """What archives have: one group of candidates a pass and tile, the best first; newest passes first."""
+
+    groups: tuple[tuple[Candidate, ...], ...]
+    left_out: tuple[LeftOut, ...]
+    notes: tuple[str, ...]
+
+
+def search(
+    archives: Sequence[Archive], query: Query, roles: Sequence[str], optional: Sequence[str]
+) -> Search:
+    """Candidates of all archives.
+
+    Args:
+        roles: bands and files without which a product is left out.
+        optional: files that are fetched where the archive has them.
+
+    Raises:
+        ArchiveError: no archive answered, or none has the level.
+    """
+    found: dict[tuple[str, str], list[tuple[int, Candidate]]] = {}
+    left_out: list[LeftOut] = []
+    problems: list[str] = []
+    for rank, archive in enumerate(archives):
+        try:
+            for item in _items(archive, query):
+                candidate = candidate_of(item, archive, query, roles, optional)
+                if isinstance(candidate, LeftOut):
+                    left_out.append(candidate)
+                elif candidate is not None:
+                    found.setdefault(candidate.key, []).append((rank, candidate))
+        except ArchiveError as error:
+            problems.append(str(error))
+    if len(problems) == len(archives):
+        raise ArchiveError("; ".join(problems))
+    groups = [_ranked(members) for members in found.values()]
+    groups.sort(key=lambda g: (g[0].product.datetime, g[0].id), reverse=True)
+    return Search(tuple(groups), tuple(left_out), tuple(problems))
+
+
+def _ranked(members: Sequence[tuple[int, Candidate]]) -> tuple[Candidate, ...]:
+    """The newest baseline first; of equal ones the archive named first, then the newest generation."""
+    order = sorted(members, key=lambda m: m[1].product.generated, reverse=True)
+    order.sort(key=lambda m: m[0])
+    order.sort(key=lambda m: m[1].product.baseline, reverse=True)
+    seen: dict[tuple[str, str], Candidate] = {}
+    for _, candidate in order:
+        seen.setdefault((candidate.archive.name, candidate.id), candidate)
+    return tuple(seen.values())
+
+
+def _items(archive: Archive, query: Query) -> list[dict[str, Any]]:
+    collections = archive.collections.get(query.level)
+    if not collections:
+        raise ArchiveError(
+            f"{archive.name} has no {query.level.upper()}; it has {', '.join(archive.collections)}"
+        )
+    retry = Retry(
+        total=6,
+        connect=3,
+        backoff_factor=0.3,
+        backoff_jitter=1.0,
+        status_forcelist=(429, 500, 502, 503, 504),
+        allowed_methods=None,
+        respect_retry_after_header=True,
+    )
+    try:
+        # The retries above end with an answer's headers; a body that breaks off asks for the search anew.
+        for attempt in Retrying(
+            stop=stop_after_attempt(ATTEMPTS),
+            wait=wait_random_exponential(multiplier=0.5, max=20),
+            retry=retry_if_exception(_passing),
+            reraise=True,
+        ):
+            with attempt:
+                items = _ask(archive, query, collections, retry)
+    except (APIError, STACError, requests.RequestException, ValueError, KeyError) as error:
+        raise ArchiveError(f"{archive.name} does not answer the search: {_short(error)}") from None
+    return items
+
+
+def _ask(archive: Archive, query: Query, collections: Sequence[str], retry: Retry) -> list[dict[str, Any]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        client = pystac_client.Client.open(archive.url, stac_io=StacApiIO(max_retries=retry, timeout=60))
+        area = json.loads(shapely.to_geojson(outline(query.area)))
+        return [
+            item
+            for collection in collections
+            for item in client.search(
+                collections=[collection],
+                intersects=area,
+                datetime=query.datetime,
+                limit=PAGE,
+                **_cloud_filter(client, query.max_cloud),
+            ).items_as_dicts()
+        ]
+
+
+def _passing(error: BaseException) -> bool:
+    """Whether an answer broke off in its body, which the library's own retries do not see."""
+    broken = (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)
+    return isinstance(error, (*broken, STACError)) or isinstance(error.__context__, broken)
+
+
+def _cloud_filter(client: pystac_client.Client, max_cloud: float | None) -> dict[str, Any]:
+    """Lets the archive drop cloudy Items where it can; `candidate_of` does so in any case."""
+    if max_cloud is None:
+        return {}
+    if client.conforms_to("FILTER"):
+        condition = {"op": "<=", "args": [{"property": "eo:cloud_cover"}, max_cloud]}
+        return {"filter": condition, "filter_lang": "cql2-json"}
+    if client.conforms_to("QUERY"):
+        return {"query": {"eo:cloud_cover": {"lte": max_cloud}}}
+    return {}
+
+
+def candidate_of(
+    item: Mapping[str, Any],
+    archive: Archive,
+    query: Query,
+    roles: Sequence[str],
+    optional: Sequence[str],
+) -> Candidate | LeftOut | None:
+    """The candidate of an Item, why it cannot be one, or None when it is not asked for."""
+    p = item.get("properties", {})
+    if query.max_cloud is not None and float(p.get("eo:cloud_cover", 0)) > query.max_cloud:
+        return None
+    if item.get("geometry") and not shapely.intersects(
+        shapely.make_valid(shapely.geometry.shape(item["geometry"])), query.area
+    ):
+        return None
+    try:
+        product = product_from_item(
+            {**item, "assets": item.get("assets") or {}}, Path(f"{archive.name}.json")
+        )
+        if (query.tile and product.mgrs != query.tile) or product.level.lower() != query.level:
+            return None
+        return Candidate(product, item, archive, _files(item, product, archive, roles, optional))
+    except ProductError as error:
+        return LeftOut(str(item.get("id")), str(error))
+
+
+def _files(
+    item: Mapping[str, Any], product: Product, archive: Archive, roles: Sequence[str], optional: Sequence[str]
+) -> tuple[RemoteFile, ...]:
+    if not PLAIN.match(product.id):
+        raise ProductError(f"{product.id!r} cannot be the name of a folder")
+    assets = item["assets"]
+    chosen = choose_assets(assets)
+    missing = [r for r in roles if r not in chosen]
+    if missing:
+        raise ProductError(f"{product.id}: {archive.name} has no {', '.join(missing)} for it")
+    files = []
+    for role in dict.fromkeys((*roles, *optional)):
+        if role in chosen:
+            asset = assets[chosen[role]]
+            href = urljoin(product.href, str(asset["href"]))
+            size = asset.get("file:size")
+            files.append(RemoteFile(role, href, "", int(size) if size else None, asset.get("file:checksum")))
+        elif role in archive.beside and "granule_metadata" in chosen and product.baseline >= "0400":
+            granule = str(assets[chosen["granule_metadata"]]["href"]).rpartition("/")[0]
+            files.append(RemoteFile(role, f"{granule}/{archive.beside[role]}", "", None, None, listed=False))
+    return _named(files, product)
+
+
+def _named(files: Sequence[RemoteFile], product: Product) -> tuple[RemoteFile, ...]:
+    """The files with the names they have in the archive; the role before it where two have the same."""
+    names = [urlparse(f.href).path.rpartition("/")[2] for f in files]
+    named = []
+    for file, name in zip(files, names, strict=True):
+        unique = name if names.count(name) == 1 else f"{file.role}_{name}"
+        if not PLAIN.match(unique):
+            raise ProductError(f"{product.id}: {file.href} has no name that a file may have")
+        named.append(RemoteFile(file.role, file.href, unique, file.size, file.checksum, file.listed))
+    return tuple(named)
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

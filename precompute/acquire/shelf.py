@@ -1,0 +1,228 @@
+"""The products folder: what is here whole, what is on its way, and what was bad.
+
+    <id>.json         the archive's Item with local assets, written last: its presence means complete
+    files-<id>/       its files (a folder named like a SAFE would be taken for one)
+    .partial/files-<id>/   files of a product that is on its way, each whole
+    .quarantine/      a note for each product that could not be had, with the reason
+
+Names that begin with a dot are not read by `terrazzo precompute`.
+"""
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from precompute.acquire.products import Product, choose_assets, find_products
+from precompute.acquire.search import Candidate, RemoteFile
+from terrazzo.errors import StoreError
+
+KEYS = {"CLDPRB": "cloud", "DETFOO": "detector_footprint"}
+"""Keys of assets that no Item lists."""
+
+
+class Shelf:
+    """A products folder.
+
+    Raises:
+        StoreError: the path is a file.
+    """
+
+    def __init__(self, root: Path) -> None:
+        if root.exists() and not root.is_dir():
+            raise StoreError(f"{root} is a file; name a folder for the products")
+        self.root = root
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other runs out.
+
+        Raises:
+            StoreError: another run is filling the folder.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / ".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StoreError(f"another run is filling {self.root}; wait until it ends") from None
+            yield
+
+    def products(self) -> list[Product]:
+        """Products that are here whole."""
+        if not self.root.is_dir():
+            return []
+        found = find_products(self.root).products
+        return [p for p in found if all(Path(path).exists() for path in p.assets.values())]
+
+    def has(self, candidate: Candidate, product: Product) -> bool:
+        """Whether a product that is here has all that a candidate would bring."""
+        if product.id == candidate.id and self.mark(product.id) == candidate.fingerprint:
+            return all(f.role in product.assets for f in candidate.files if f.listed)
+        newer = (product.baseline, product.generated) >= (
+            candidate.product.baseline,
+            candidate.product.generated,
+        )
+        # Another archive's copy, or a folder the user filled: what a scene needs counts, not whence it came.
+        bands = [f.role for f in candidate.files if f.listed and f.role.startswith("B")]
+        return newer and product.id != candidate.id and all(b in product.assets for b in bands)
+
+    def mark(self, product_id: str) -> str | None:
+        """Fingerprint of the Item that a product here was made of."""
+        try:
+            item = json.loads((self.root / f"{product_id}.json").read_text())
+        except (OSError, ValueError):
+            return None
+        mark: str | None = item.get("properties", {}).get("terrazzo:fingerprint")
+        return mark
+
+    def holds(self, candidate: Candidate, file: RemoteFile) -> bool:
+        """Whether a file of a candidate is here whole, from this run or an earlier one."""
+        partial = self._partial(candidate)
+        mark = partial / ".fingerprint"
+        if mark.exists() and mark.read_text() == candidate.fingerprint and (partial / file.name).exists():
+            return True
+        same = self.mark(candidate.id) == candidate.fingerprint
+        return same and (self._files(candidate) / file.name).exists()
+
+    def open(self, candidate: Candidate) -> Path:
+        """The folder for a candidate's files, with those that earlier runs left whole."""
+        folder = self._partial(candidate)
+        mark = folder / ".fingerprint"
+        if folder.exists() and (not mark.exists() or mark.read_text() != candidate.fingerprint):
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not mark.exists():
+            mark.write_text(candidate.fingerprint)
+        here = self._files(candidate)
+        if self.mark(candidate.id) == candidate.fingerprint:
+            for file in candidate.files:
+                if (here / file.name).exists() and not (folder / file.name).exists():
+                    os.link(here / file.name, folder / file.name)
+        return folder
+
+    def finish(self, candidate: Candidate) -> Path:
+        """Puts a candidate's files and its Item in their places; the Item appears last."""
+        partial, target = self._partial(candidate), self._files(candidate)
+        target.mkdir(exist_ok=True)
+        for path in sorted(partial.iterdir()):
+            if not path.name.startswith("."):
+                os.replace(path, target / path.name)
+        _sync(target)
+        item_path = self.root / f"{candidate.id}.json"
+        _write(item_path, local_item(candidate, target))
+        shutil.rmtree(partial)
+        for other in self._folders(candidate.id):
+            if other != target:
+                shutil.rmtree(other, ignore_errors=True)
+        self.note(candidate.id).unlink(missing_ok=True)
+        return item_path
+
+    def drop(self, product: Product) -> None:
+        """Removes a product that a newer processing replaced: the Item first."""
+        item = self.root / f"{product.id}.json"
+        if Path(product.item) == item:
+            item.unlink(missing_ok=True)
+            for folder in self._folders(product.id):
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def note(self, product_id: str) -> Path:
+        """Path of the note on a bad product."""
+        return self.root / ".quarantine" / f"{product_id}.json"
+
+    def quarantine(self, candidate: Candidate, reason: str, *, lasting: bool) -> None:
+        """Notes that a product could not be had.
+
+        Args:
+            lasting: it will not be tried again until the archive's Item changes or the note is removed.
+        """
+        document = {
+            "id": candidate.id,
+            "archive": candidate.archive.name,
+            "reason": reason,
+            "lasting": lasting,
+            "fingerprint": candidate.fingerprint,
+            "when": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        _write(self.note(candidate.id), document)
+        if lasting:
+            shutil.rmtree(self._partial(candidate), ignore_errors=True)
+
+    def is_quarantined(self, candidate: Candidate) -> str | None:
+        """Why a candidate need not be tried again, None if it may be."""
+        try:
+            note = json.loads(self.note(candidate.id).read_text())
+        except (OSError, ValueError):
+            return None
+        same = note.get("fingerprint") == candidate.fingerprint and note.get("lasting")
+        return str(note["reason"]) if same else None
+
+    def sweep(self, wanted: Sequence[Candidate]) -> None:
+        """Removes beginnings of products that nobody asks for any more."""
+        keep = {self._partial(c).name for c in wanted}
+        partial = self.root / ".partial"
+        for folder in partial.iterdir() if partial.is_dir() else ():
+            if folder.name not in keep:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _partial(self, candidate: Candidate) -> Path:
+        return self.root / ".partial" / f"files-{candidate.id}"
+
+    def _folders(self, product_id: str) -> list[Path]:
+        return [self.root / f"files-{product_id}", *self.root.glob(f"files-{product_id}@*")]
+
+    def _files(self, candidate: Candidate) -> Path:
+        """Where a candidate's files lie; another folder than those of an Item it replaces."""
+        plain = self.root / f"files-{candidate.id}"
+        marked = self.root / f"{plain.name}@{candidate.fingerprint}"
+        if marked.exists():
+            return marked
+        mark = self.mark(candidate.id)
+        return plain if mark in (None, candidate.fingerprint) else marked
+
+
+def local_item(candidate: Candidate, folder: Path) -> dict[str, Any]:
+    """The archive's Item, its fetched assets local, with the archive's name."""
+    assets = {k: dict(a) for k, a in candidate.item["assets"].items()}
+    chosen = choose_assets(assets)
+    for file in candidate.files:
+        path = folder / file.name
+        if path.exists():
+            key = chosen.get(file.role) or KEYS.get(file.role, file.role)
+            assets.setdefault(key, {"roles": ["metadata"]})["href"] = f"./{folder.name}/{file.name}"
+    properties: Mapping[str, Any] = candidate.item["properties"]
+    return {
+        **candidate.item,
+        "properties": {
+            **properties,
+            "terrazzo:archive": candidate.archive.name,
+            "terrazzo:fingerprint": candidate.fingerprint,
+        },
+        "assets": assets,
+    }
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+    with os.fdopen(handle, "w") as file:
+        json.dump(document, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    os.chmod(name, 0o644)
+    os.replace(name, path)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,168 @@
+"""An archive on this machine: a STAC API and an S3 server, both programs of others, with the sample's products."""
+
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import obstore
+from obstore.store import S3Store
+
+from precompute import sample
+
+BUCKET = "sentinel"
+KEYS = {"AWS_ACCESS_KEY_ID": "kit", "AWS_SECRET_ACCESS_KEY": "kitsecret", "AWS_REGION": "us-east-1"}
+ROOT = Path(__file__).parents[2]
+PROGRAMS = ROOT / "build" / "archive"
+
+
+@dataclass(frozen=True)
+class Archive:
+    """Addresses of a STAC API and of the S3 server its Items point to."""
+
+    stac: str
+    s3: str
+
+    def environment(self, s3: str | None = None) -> dict[str, str]:
+        """What a process needs to read from it."""
+        return {**os.environ, **KEYS, "AWS_ENDPOINT_URL": s3 or self.s3}
+
+
+def sample_items(ids: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """The sample's Items with their assets in the bucket."""
+    items = []
+    for path in sorted(sample.path().glob("*.json")):
+        item = json.loads(path.read_text())
+        if ids is None or item["id"] in ids:
+            for asset in item["assets"].values():
+                asset["href"] = f"s3://{BUCKET}/{asset['href'].removeprefix('./')}"
+            items.append(item)
+    return items
+
+
+def programs() -> Path:
+    """The Python of an environment of its own with the servers; made at the first call.
+
+    Raises:
+        subprocess.CalledProcessError: the packages cannot be had.
+    """
+    PROGRAMS.parent.mkdir(exist_ok=True)
+    with (PROGRAMS.parent / "archive.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        python, ready = PROGRAMS / "bin" / "python", PROGRAMS / ".ready"
+        wanted = (ROOT / ".ci" / "archive.in").read_text()
+        if not ready.exists() or ready.read_text() != wanted:
+            uv = [Path(sys.executable).parent / "uv"]
+            run = {"check": True, "capture_output": True, "text": True}
+            subprocess.run([*uv, "venv", "--quiet", "--clear", "--python", sys.executable, PROGRAMS], **run)
+            install = ["pip", "install", "--quiet", "--python", python, "-r", ROOT / ".ci" / "archive.in"]
+            subprocess.run([*uv, *install], **run)
+            ready.write_text(wanted)
+    return python
+
+
+@contextmanager
+def s3_server(folder: Path, files: Mapping[str, bytes]) -> Iterator[str]:
+    """Moto's S3 with a bucket of files; yields its address."""
+    python, port = programs(), free_port()
+    with _server(
+        [python.parent / "moto_server", "-H", "127.0.0.1", "-p", str(port)], folder / "s3.log", port
+    ):
+        address = f"http://127.0.0.1:{port}"
+        made = urllib.request.Request(f"{address}/{BUCKET}", method="PUT", headers=_SIGNED)
+        urllib.request.urlopen(made, timeout=10)
+        for key, content in files.items():
+            obstore.put(bucket(address), key, content)
+        yield address
+
+
+def bucket(address: str) -> S3Store:
+    """The bucket of an S3 server, open for the tests' own changes."""
+    return S3Store(
+        BUCKET,
+        endpoint=address,
+        access_key_id=KEYS["AWS_ACCESS_KEY_ID"],
+        secret_access_key=KEYS["AWS_SECRET_ACCESS_KEY"],
+        region="us-east-1",
+        virtual_hosted_style_request=False,
+        client_options={"allow_http": True},
+    )
+
+
+@contextmanager
+def stac_server(app: Path, folder: Path, items: list[dict[str, Any]]) -> Iterator[str]:
+    """A STAC API over Items; yields its address.
+
+    Args:
+        app: folder with stac_app.py.
+    """
+    python, port = programs(), free_port()
+    source, table = folder / "items.json", folder / "items.parquet"
+    source.write_text(json.dumps(items))
+    # At its end rustac's runtime sometimes crashes the interpreter: leave before.
+    write = (
+        "import asyncio, json, os, rustac, sys\n"
+        "async def write(): await rustac.write(sys.argv[2], json.load(open(sys.argv[1])))\n"
+        "asyncio.run(write())\n"
+        "os._exit(0)"
+    )
+    subprocess.run([python, "-c", write, source, table], check=True, capture_output=True, text=True)
+    command = [python, "-m", "uvicorn", "stac_app:app", "--app-dir", app, "--host", "127.0.0.1"]
+    environment = {**os.environ, "STAC_FASTAPI_GEOPARQUET_HREF": str(table), "PYTHONDONTWRITEBYTECODE": "1"}
+    log = folder / "stac.log"
+    with _server([*command, "--port", str(port), "--proxy-headers"], log, port, environment):
+        yield f"http://127.0.0.1:{port}"
+
+
+def sample_files() -> dict[str, bytes]:
+    """The sample's files by their keys in the bucket."""
+    root = sample.path()
+    return {
+        str(f.relative_to(root)): f.read_bytes()
+        for folder in sorted(root.iterdir())
+        if folder.is_dir() and folder.name.startswith("S2")
+        for f in sorted(folder.iterdir())
+    }
+
+
+def free_port() -> int:
+    """A port of this machine that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def _server(
+    command: list[Any], log: Path, port: int, environment: Mapping[str, str] | None = None
+) -> Iterator[None]:
+    with log.open("w") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
+    try:
+        for _ in range(300):
+            if process.poll() is not None:
+                raise RuntimeError(f"{command[0]} ended: {log.read_text()[-500:]}")
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
+                break
+            except urllib.error.HTTPError:
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+_SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=kit/20260101/us-east-1/s3/aws4_request"}
