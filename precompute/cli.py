@@ -59,6 +59,13 @@ if TYPE_CHECKING:
     "--normalize/--no-normalize", default=True, show_default=True, help="solve gains between scenes"
 )
 @click.option(
+    "--register",
+    type=click.Choice(["flag", "off"]),
+    default="flag",
+    show_default=True,
+    help="measure how far scenes lie off the others; flag: those half a pixel off weigh a quarter",
+)
+@click.option(
     "--mix-levels",
     is_flag=True,
     help="let L1C products, corrected here, and L2A products, by Sen2Cor, into one mosaic",
@@ -79,6 +86,7 @@ def precompute(
     brdf: str,
     dem: Path | None,
     normalize: bool,
+    register: str,
     mix_levels: bool,
     pixel: float | None,
     mask_pixel: float | None,
@@ -109,6 +117,7 @@ def precompute(
         dem=dem,
         normalize=normalize,
         mix_levels=mix_levels,
+        register=register == "flag",
         workers=workers,
     )
     result = run(folders, store, mosaic, options, only=only, console=console)  # type: ignore[arg-type]

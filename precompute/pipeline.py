@@ -16,6 +16,7 @@ from precompute.acquire.products import LeftOut, Product, find_products, newest_
 from precompute.clouds.mask import Choice
 from precompute.ingest import ingest, ready_scene
 from precompute.normalize.fields import TileGains
+from precompute.normalize.registration import far_off
 from precompute.normalize.stage import Normalized, normalize_period, require_bands
 from precompute.publish import PeriodContent, publish
 from precompute.steps import SCENE_STEPS, SOLVE_STEPS, Step
@@ -37,6 +38,7 @@ class Options:
     dem: Path | None = None
     normalize: bool = True
     mix_levels: bool = False
+    register: bool = True
     workers: int = 1
 
 
@@ -90,9 +92,16 @@ def run(
             members,
             previous=_normalized(previous, period.name),
             solve_gains=options.normalize,
+            register=options.register,
             workers=options.workers,
             console=console,
         )
+        result.notes += [
+            f"{name}: its ground lies {shift.length:.1f} pixels off the other dates' (±{shift.spread:.1f}); it"
+            " weighs a quarter (--register off lets it weigh in full)"
+            for name, shift in sorted(normalized.shifts.items())
+            if far_off(shift)
+        ]
         contents.append(PeriodContent(period, tuple(members), normalized))
     if only in SOLVE_STEPS:
         return result

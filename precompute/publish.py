@@ -132,6 +132,8 @@ def _write(
             columns["terrazzo:ordinal"].append(ordinal[scene.id])
             columns["terrazzo:weight"].append(c.normalized.weights[scene.id][0])
             columns["terrazzo:haze_weight"].append(float(c.normalized.haze.get(scene.id, 0.0)))
+            for axis, value in _shift(store, c.normalized.weights[scene.id][0]).items():
+                columns[f"terrazzo:shift_{axis}"].append(value)
     store.write_bytes(version_key(config.id, name, "scenes.parquet"), scenes_table(rows, columns))
     buffer = io.BytesIO()
     pq.write_table(to_table(cells), buffer, compression="zstd")
@@ -161,6 +163,14 @@ def mosaic_json(store: Store, mosaic_id: str, items: Sequence[Mapping[str, Any]]
     document.name = mosaic_id
     document.asset_prefix = (str(store.root) if store.root else store.url.rstrip("/")) + "/"
     return document.model_dump_json(exclude_none=True)
+
+
+def _shift(store: Store, weight_key: str) -> dict[str, float]:
+    """How far a scene's ground lies east and north of the reference, and the standard error, metres; NaN if unknown."""
+    note = weight_key.removesuffix(".tif") + ".json"
+    known = store.read_json(note).get("shift") if store.exists(note) else None
+    names = ("east", "north", "spread")
+    return {n: round(known[n] * store.config.pixel, 3) if known else float("nan") for n in names}
 
 
 def _ordinals(content: PeriodContent, scenes: Sequence[Scene]) -> dict[str, int]:

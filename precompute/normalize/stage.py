@@ -12,6 +12,7 @@ from rich.console import Console
 from precompute import executor
 from precompute.normalize.fields import TileGains, solve_zone
 from precompute.normalize.reference import CHUNK, chunks, make_chunk
+from precompute.normalize.registration import Shift
 from precompute.normalize.weigh import SceneTask, difference_key, weigh_scene
 from terrazzo import PIXELS
 from terrazzo.errors import StoreError
@@ -27,12 +28,14 @@ class Normalized:
         weights: key and content hash of each scene's weight raster, by scene id.
         haze: mean haze weight over the scene's clear pixels, by scene id.
         gains: by MGRS tile; empty without normalization.
+        shifts: where scenes weighed in this run lie on the reference, by scene id.
     """
 
     ref_id: str
     weights: dict[str, tuple[str, str]]
     haze: dict[str, float]
     gains: dict[str, TileGains] = field(default_factory=dict)
+    shifts: dict[str, Shift] = field(default_factory=dict)
 
 
 def normalize_period(
@@ -42,6 +45,7 @@ def normalize_period(
     *,
     previous: Normalized | None = None,
     solve_gains: bool = True,
+    register: bool = True,
     workers: int = 1,
     console: Console | None = None,
 ) -> Normalized:
@@ -51,13 +55,14 @@ def normalize_period(
         previous: the last version's normalization. Scenes of tiles that have no new scene keep their
             weights and gains, and the others are solved against them.
         solve_gains: False stops after the weights.
+        register: measure how far scenes lie off the reference, and let those that lie far off weigh less.
 
     Raises:
         OSError: the store's disk is full.
     """
     kept = _kept(scenes, previous)
     dirty = [s for s in scenes if s.id not in kept]
-    ref_id = _reference_id(scenes, store)
+    ref_id = _reference_id(scenes, register)
     base = f"mosaics/{mosaic_id}"
     result = Normalized(
         ref_id,
@@ -80,7 +85,9 @@ def normalize_period(
     )
     order = tuple(s.id for s in scenes)
     weigh = [
-        SceneTask(store.url, s, folder, f"{base}/weights/{ref_id}", f"{base}/differences/{ref_id}", order)
+        SceneTask(
+            store.url, s, folder, f"{base}/weights/{ref_id}", f"{base}/differences/{ref_id}", order, register
+        )
         for s in dirty
     ]
     for done in executor.results(
@@ -90,6 +97,8 @@ def normalize_period(
     ):
         result.weights[done.id] = (done.key, done.hash)
         result.haze[done.id] = done.haze
+        if done.shift is not None:
+            result.shifts[done.id] = done.shift
     if solve_gains:
         for epsg in sorted({s.epsg for s in dirty}):
             zone = [s for s in scenes if s.epsg == epsg]
@@ -128,8 +137,8 @@ def _rev(previous: Normalized, scene: Scene) -> str | None:
     return Path(key[0]).stem.removeprefix(f"{scene.id}-") if key else None
 
 
-def _reference_id(scenes: Sequence[Scene], store: Store) -> str:
-    text = json.dumps([sorted((s.id, s.rev) for s in scenes), PIXELS, CHUNK])
+def _reference_id(scenes: Sequence[Scene], register: bool) -> str:
+    text = json.dumps([sorted((s.id, s.rev) for s in scenes), PIXELS, CHUNK, register])
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 

@@ -1,7 +1,7 @@
 """Weighs a scene against the reference: its weight raster, and its strips' differences to the reference."""
 
 import io
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from precompute.normalize.reference import (
     read_reference,
     read_verdict,
 )
+from precompute.normalize.registration import Shift, far_off, scene_shift, square_shifts
 from precompute.thinning import thinned
 from terrazzo.bands import NODATA, SCALE, stored_factor
 from terrazzo.cells import digest
@@ -26,6 +27,9 @@ from terrazzo.edges import DEPTH, Strips, strip_medians, strip_table
 from terrazzo.grid import PixelBox
 from terrazzo.scene import Scene
 from terrazzo.store import Store
+
+SQUARES = 120
+"""Of which a scene's shift is told, about."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +42,18 @@ class SceneTask:
     weights: str
     differences: str
     order: tuple[str, ...]
+    register: bool
 
 
 @dataclass(frozen=True)
 class Weighed:
-    """Key and content hash of a scene's weight raster, and the scene's clarity."""
+    """Key and content hash of a scene's weight raster, the scene's clarity, and where it lies on the reference."""
 
     id: str
     key: str
     hash: str
     haze: float
+    shift: Shift | None
 
 
 def weigh_scene(task: SceneTask) -> Weighed:
@@ -57,17 +63,26 @@ def weigh_scene(task: SceneTask) -> Weighed:
     note = f"{task.weights}/{scene.id}-{scene.rev}.json"
     if store.exists(note):
         known = store.read_json(note)
-        return Weighed(scene.id, key, known["hash"], known["haze"])
+        shift = Shift(**known["shift"]) if known["shift"] else None
+        return Weighed(scene.id, key, known["hash"], known["haze"], shift)
     prefixes = chunk_prefixes(store, scene, task.references)
     weight, clarity = _weight(store, scene, prefixes, task.order.index(scene.id))
+    tables, squares = [], []
+    for prefix in prefixes:
+        compared = _compared(store, scene, prefix, weight)
+        tables += [_table(c, store.config.window) for c in compared]
+        if task.register:
+            squares += _squares(compared, -(-SQUARES // len(prefixes)))
+    shift = scene_shift(squares)
+    if shift is not None and far_off(shift):
+        weight = np.where(weight >= 2, np.maximum(weight // 4, 2), weight)
     _write_weight(store, scene, weight, key)
-    tables = [t for prefix in prefixes for t in _differences(store, scene, prefix, weight)]
     buffer = io.BytesIO()
     pq.write_table(pa.concat_tables(tables, promote_options="permissive"), buffer, compression="zstd")
     store.write_bytes(difference_key(task.differences, scene), buffer.getvalue())
     digested = digest(weight.tobytes()).hex()
-    store.write_json(note, {"hash": digested, "haze": clarity})
-    return Weighed(scene.id, key, digested, clarity)
+    store.write_json(note, {"hash": digested, "haze": clarity, "shift": asdict(shift) if shift else None})
+    return Weighed(scene.id, key, digested, clarity, shift)
 
 
 def difference_key(folder: str, scene: Scene) -> str:
@@ -120,42 +135,51 @@ def _write_weight(store: Store, scene: Scene, weight: NDArray[np.uint8], key: st
     store.publish_file(temporary, key)
 
 
-def _differences(store: Store, scene: Scene, prefix: str, weight: NDArray[np.uint8]) -> list[pa.Table]:
-    """Medians of the strips of one chunk, a table a band: the scene's, and of the differences to the reference."""
+@dataclass(frozen=True)
+class _Compared:
+    """A band of one chunk of a scene beside the reference, reflectance; NaN where they cannot be compared."""
+
+    windows: PixelBox
+    band: str
+    rho: NDArray[np.float32]
+    reference: NDArray[np.float32]
+
+
+def _compared(store: Store, scene: Scene, prefix: str, weight: NDArray[np.uint8]) -> list[_Compared]:
     grid = store.grid(scene.epsg)
     windows = read_verdict(store, prefix).windows
     common = windows.intersection(grid.window_range(scene.box))
-    mask_box = scene.box.coarser(store.mask_factor)
     mask_window = store.mask_grid(scene.epsg).window
     at = PixelBox(*(v * mask_window for v in common))
-    kept = weight[at.within(mask_box)] >= 2
+    kept = weight[at.within(scene.box.coarser(store.mask_factor))] >= 2
     reference = read_reference(store, prefix)
-    tables = []
+    out = []
     for band in store.config.bands:
-        f = stored_factor(band)
-        side = grid.window // f
+        side = grid.window // stored_factor(band)
         there, whole = (PixelBox(*(v * side for v in w)) for w in (common, windows))
         rho, ref = read_band(store, scene, band, there), reference[band][there.within(whole)]
         usable = on_grid(kept, rho.shape) & (rho != NODATA) & (ref != NODATA)
-        tables.append(_table(common, band, usable, rho, ref, side, DEPTH // f))
-    return tables
+        both = (np.where(usable, v * np.float32(SCALE), np.float32(np.nan)) for v in (rho, ref))
+        out.append(_Compared(common, band, *both))
+    return out
 
 
-def _table(
-    windows: PixelBox,
-    band: str,
-    usable: NDArray[np.bool_],
-    rho: NDArray[np.int16],
-    reference: NDArray[np.int16],
-    side: int,
-    depth: int,
-) -> pa.Table:
-    scale = np.float32(SCALE)
-    d, n = strip_medians(np.where(usable, (rho - reference.astype(np.float32)) * scale, np.nan), side, depth)
-    m, _ = strip_medians(np.where(usable, rho * scale, np.nan), side, depth)
-    table = strip_table(Strips(windows, d[..., None], n[..., None]), (band,), ("d", "n"))
-    medians = strip_table(Strips(windows, m[..., None], n[..., None]), (band,), ("m", "n"))
+def _table(compared: _Compared, window: int) -> pa.Table:
+    """Medians of a chunk's strips: the scene's, and of its differences to the reference."""
+    f = stored_factor(compared.band)
+    side, depth = window // f, DEPTH // f
+    d, n = strip_medians(compared.rho - compared.reference, side, depth)
+    m, _ = strip_medians(compared.rho, side, depth)
+    bands, windows = (compared.band,), compared.windows
+    table = strip_table(Strips(windows, d[..., None], n[..., None]), bands, ("d", "n"))
+    medians = strip_table(Strips(windows, m[..., None], n[..., None]), bands, ("m", "n"))
     return table.append_column("m", medians.column("m"))
+
+
+def _squares(compared: list[_Compared], most: int) -> list[tuple[float, float]]:
+    """Shifts of some squares of a chunk, in the red band."""
+    red = next(c for c in compared if c.band == "B04")
+    return square_shifts(red.rho, red.reference, most)
 
 
 def on_grid(array: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
