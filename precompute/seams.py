@@ -390,6 +390,10 @@ def error_step(
     """
     errors, singles = [], []
     days = {name: where.of(land) for name, land in lands.items()}
+    if len(days) < 2:
+        # No other day to compare with.
+        nothing = np.full(len(next(iter(lands.values()), ())), np.nan)
+        return Steps(nothing, nothing, 0)
     for day, land in days.items():
         step = where.steps(where.of(pictures[day]) - land)
         alone = [where.steps(other - land) for name, other in days.items() if name != day]

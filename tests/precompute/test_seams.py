@@ -110,3 +110,11 @@ def test_the_error_step_is_the_seam_and_not_the_field_edge_it_lies_on() -> None:
         found = error_step(where, dict.fromkeys(days, shown), days)
         assert abs(found.error[0] - seam) < 1e-4
         assert found.single[0] < 1e-4
+
+
+def test_a_single_day_has_no_error_steps_for_nothing_judges_it() -> None:
+    land = np.full((2, 8, 8), 0.1, np.float32)
+    where = Places(np.array([[2, 2, 5, 5]]), np.array([[2, 5, 2, 5]]), np.ones((1, 4), bool))
+    found = error_step(where, {"2023-08-13": land}, {"2023-08-13": land})
+    assert found.count == 0
+    assert np.isnan(found.error).all()
