@@ -68,6 +68,8 @@ def cli() -> None:
     """Cloud-free, seam-free Sentinel-2 mosaics: precompute them, serve them, export them.
 
     \b
+    terrazzo get --bbox … --datetime … -o FILE   fetch, precompute and export a place in one go
+    terrazzo acquire … --store STORE             products of a place from a public archive
     terrazzo precompute PRODUCTS --store STORE   scenes, masks, normalization, a published version
     terrazzo serve --store STORE                 tiles, WMTS and a map from it
     terrazzo export --store STORE … -o FILE      a GeoTIFF of any box

@@ -3,10 +3,14 @@
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from terrazzo.errors import InvalidRequest, TerrazzoError
+
+if TYPE_CHECKING:
+    from terrazzo.mosaic.request import PixelRequest
 
 
 @click.command()
@@ -56,6 +60,7 @@ def export(
     terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 --bands B08,B04 --crs EPSG:3035 --resolution 100 -o box.tif
     """
     # Reading rasters draws in GDAL and numba: `terrazzo --help` need not wait for them.
+    from terrazzo.errors import OutsideCoverage
     from terrazzo.export import Exported, export_target
     from terrazzo.export import export as write
     from terrazzo.grid import Bounds
@@ -78,17 +83,39 @@ def export(
     target = export_target(engine.version, Bounds(*bbox), bbox_crs, crs, resolution)
     click.echo(f"{target.width} × {target.height} px, {len(request.bands)} bands, {target.crs}", err=True)
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with click.progressbar(
-        length=1000, label="export", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
-        for step in write(engine, selection, target, output, workers=workers):
-            if isinstance(step, Exported):
-                exported = step
-            else:
-                bar.update(round(1000 * step) - bar.pos)
+    try:
+        with click.progressbar(
+            length=1000, label="export", file=sys.stderr, hidden=not sys.stderr.isatty()
+        ) as bar:
+            for step in write(engine, selection, target, output, workers=workers):
+                if isinstance(step, Exported):
+                    exported = step
+                else:
+                    bar.update(round(1000 * step) - bar.pos)
+    except OutsideCoverage as error:
+        raise OutsideCoverage(
+            f"{error}; {_how_to_fill(url, mosaic, bbox, bbox_crs, request, output)}"
+        ) from None
     for problem in exported.problems:
         click.echo(f"left out {problem}", err=True)
     click.echo(f"{exported.path}: {100 * exported.share:.1f} % of the pixels hold data", err=True)
+
+
+def _how_to_fill(
+    url: str,
+    mosaic: str,
+    bbox: tuple[float, float, float, float],
+    bbox_crs: str,
+    request: "PixelRequest",
+    output: Path,
+) -> str:
+    """The command that fetches what an export did not find."""
+    from terrazzo.mosaic.warp import transformer
+
+    degrees = transformer(bbox_crs, "EPSG:4326").transform_bounds(*bbox)
+    box = " ".join(f"{v:.5f}" for v in degrees)
+    when = request.datetime or "FIRST/LAST"
+    return f"fill it: terrazzo get --store {url} --mosaic {mosaic} --bbox {box} --datetime {when} -o {output}"
 
 
 @click.command()

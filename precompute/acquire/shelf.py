@@ -116,7 +116,7 @@ class Shelf:
                 os.replace(path, target / path.name)
         _sync(target)
         item_path = self.root / f"{candidate.id}.json"
-        _write(item_path, local_item(candidate, target))
+        write_json(item_path, local_item(candidate, target))
         shutil.rmtree(partial)
         for other in self._folders(candidate.id):
             if other != target:
@@ -150,7 +150,7 @@ class Shelf:
             "fingerprint": candidate.fingerprint,
             "when": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
-        _write(self.note(candidate.id), document)
+        write_json(self.note(candidate.id), document)
         if lasting:
             shutil.rmtree(self._partial(candidate), ignore_errors=True)
 
@@ -208,7 +208,8 @@ def local_item(candidate: Candidate, folder: Path) -> dict[str, Any]:
     }
 
 
-def _write(path: Path, document: Mapping[str, Any]) -> None:
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Writes a JSON document whole, and durable."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     with os.fdopen(handle, "w") as file:

@@ -107,7 +107,17 @@ def stac_server(app: Path, folder: Path, items: list[dict[str, Any]]) -> Iterato
         app: folder with stac_app.py.
     """
     python, port = programs(), free_port()
-    source, table = folder / "items.json", folder / "items.parquet"
+    table = write_table(folder, items)
+    command = [python, "-m", "uvicorn", "stac_app:app", "--app-dir", app, "--host", "127.0.0.1"]
+    environment = {**os.environ, "STAC_FASTAPI_GEOPARQUET_HREF": str(table), "PYTHONDONTWRITEBYTECODE": "1"}
+    log = folder / "stac.log"
+    with _server([*command, "--port", str(port), "--proxy-headers"], log, port, environment):
+        yield f"http://127.0.0.1:{port}"
+
+
+def write_table(folder: Path, items: list[dict[str, Any]]) -> Path:
+    """The table that a STAC API reads at every request, whole."""
+    source, table, part = folder / "items.json", folder / "items.parquet", folder / "part.parquet"
     source.write_text(json.dumps(items))
     # At its end rustac's runtime sometimes crashes the interpreter: leave before.
     write = (
@@ -116,12 +126,21 @@ def stac_server(app: Path, folder: Path, items: list[dict[str, Any]]) -> Iterato
         "asyncio.run(write())\n"
         "os._exit(0)"
     )
-    subprocess.run([python, "-c", write, source, table], check=True, capture_output=True, text=True)
-    command = [python, "-m", "uvicorn", "stac_app:app", "--app-dir", app, "--host", "127.0.0.1"]
-    environment = {**os.environ, "STAC_FASTAPI_GEOPARQUET_HREF": str(table), "PYTHONDONTWRITEBYTECODE": "1"}
-    log = folder / "stac.log"
-    with _server([*command, "--port", str(port), "--proxy-headers"], log, port, environment):
-        yield f"http://127.0.0.1:{port}"
+    subprocess.run([programs(), "-c", write, source, part], check=True, capture_output=True, text=True)
+    os.replace(part, table)
+    return table
+
+
+@dataclass(frozen=True)
+class Growing:
+    """A STAC API whose content changes."""
+
+    stac: str
+    folder: Path
+
+    def publish(self, items: list[dict[str, Any]]) -> None:
+        """From now on the archive has these Items."""
+        write_table(self.folder, items)
 
 
 def sample_files() -> dict[str, bytes]:

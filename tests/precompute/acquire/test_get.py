@@ -1,0 +1,100 @@
+"""An area and dates become a GeoTIFF in one go, and a second call reuses what is there."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+import pytest
+import rasterio
+from pyproj import Transformer
+
+from precompute import sample
+from terrazzo.store import StoreConfig, create_store
+from tests.world.archive import Archive
+from tests.world.faults import proxy
+
+pytestmark = pytest.mark.clients
+Terrazzo = Callable[..., CompletedProcess[str]]
+CORNERS = [(15.95, 45.75), (16.05, 45.76), (16.03, 45.85)]
+DAY = ("--datetime", "2023-08-13")
+
+
+@pytest.fixture
+def field(tmp_path: Path) -> Path:
+    """A field in Croatia's own coordinate system."""
+    to_file = Transformer.from_crs(4326, 3765, always_xy=True)
+    ring = [to_file.transform(*corner) for corner in (*CORNERS, CORNERS[0])]
+    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::3765"}}
+    path = tmp_path / "field.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "crs": crs, "features": [feature]}))
+    return path
+
+
+@pytest.mark.slow
+def test_a_field_becomes_a_file_and_other_bands_come_from_the_store(
+    archive: Archive, terrazzo: Terrazzo, field: Path, tmp_path: Path
+) -> None:
+    store, other = tmp_path / "store", tmp_path / "other"
+    config = StoreConfig(120.0, 120.0, 64, sample.BANDS)
+    create_store(store, config)
+    create_store(other, config)
+    command = ("get", "--store", store, "--archive", archive.stac, "--geom", field, *DAY, "--yes")
+    first = terrazzo(*command, "--bands", "B04,B03", "-o", tmp_path / "red.tif")
+    assert first.returncode == 0, first.stderr
+    assert "1 products, 2.2 MB" in first.stderr
+    with proxy(archive.s3) as s3:
+        second = terrazzo(*command, "--bands", "B08", "-o", tmp_path / "nir.tif", s3=s3.address)
+        assert second.returncode == 0, second.stderr
+        assert not s3.seen
+    item = sample.path() / "S2B_33TWL_20230813_0_L2A.json"
+    with rasterio.open(tmp_path / "red.tif") as red, rasterio.open(tmp_path / "nir.tif") as nir:
+        assert red.descriptions == ("B04", "B03")
+        assert nir.descriptions == ("B08",)
+        west, south, east, north = rasterio.warp.transform_bounds(red.crs, "EPSG:4326", *red.bounds)
+        assert west <= 15.95
+        assert south <= 45.75
+        assert east >= 16.05
+        assert north >= 45.85
+        values, bounds = np.concatenate([red.read(), nir.read()]), red.bounds
+    made = terrazzo("precompute", item, "--store", other)
+    assert made.returncode == 0, made.stderr
+    box = ("--bbox", *bounds, "--bbox-crs", "EPSG:32633", "--bands", "B04,B03,B08")
+    terrazzo("export", "--store", other, *box, "-o", tmp_path / "same.tif")
+    with rasterio.open(tmp_path / "same.tif") as same:
+        assert np.array_equal(values, same.read())
+
+
+def test_nothing_is_fetched_when_the_answer_is_no(
+    archive: Archive, terrazzo: Terrazzo, field: Path, tmp_path: Path
+) -> None:
+    create_store(tmp_path / "store", StoreConfig(120.0, 120.0, 64, sample.BANDS))
+    command = ("get", "--store", tmp_path / "store", "--archive", archive.stac, "--geom", field, *DAY)
+    with proxy(archive.s3) as s3:
+        asked = terrazzo(*command, "-o", tmp_path / "x.tif", s3=s3.address)
+        assert not [seen for seen in s3.seen if seen.method == "GET"]
+    assert asked.returncode == 1
+    assert "Go on?" in asked.stderr
+    assert not (tmp_path / "store-products").exists()
+
+
+def test_a_band_that_a_store_cannot_have_is_refused_before_anything_is_asked(
+    archive: Archive, terrazzo: Terrazzo, field: Path, tmp_path: Path
+) -> None:
+    create_store(tmp_path / "store", StoreConfig(120.0, 120.0, 64, sample.BANDS))
+    command = ("get", "--store", tmp_path / "store", "--archive", archive.stac, "--geom", field, *DAY)
+    told = terrazzo(*command, "--bands", "B11", "-o", tmp_path / "x.tif")
+    assert told.returncode == 1
+    assert "name another store" in told.stderr
+
+
+@pytest.mark.slow
+def test_an_export_outside_the_coverage_answers_with_the_command_that_fills_it(
+    terrazzo: Terrazzo, sample_store: Path, tmp_path: Path
+) -> None:
+    told = terrazzo("export", "--store", sample_store, "--bbox", 20, 50, 20.1, 50.1, "-o", tmp_path / "x.tif")
+    assert told.returncode == 1
+    assert f"terrazzo get --store {sample_store}" in told.stderr
+    assert "--bbox 20.00000 50.00000 20.10000 50.10000" in told.stderr
