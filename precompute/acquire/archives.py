@@ -187,8 +187,13 @@ class Opener:
             if bucket is not None and bucket.signing == "planetary-computer":
                 from obstore.auth.planetary_computer import PlanetaryComputerCredentialProvider
 
-                provider = PlanetaryComputerCredentialProvider(root)
-                return AzureStore(credential_provider=provider, client_options=CLIENT, retry_config=RETRY)
+                # An endpoint of one's own, an emulator's say, may be without TLS.
+                plain = os.environ.get("AZURE_STORAGE_ENDPOINT", "").startswith("http://")
+                return AzureStore(
+                    credential_provider=PlanetaryComputerCredentialProvider(root),
+                    client_options=CLIENT | {"allow_http": plain},
+                    retry_config=RETRY,
+                )
             return HTTPStore(
                 root, client_options=CLIENT | {"allow_http": root.startswith("http://")}, retry_config=RETRY
             )
