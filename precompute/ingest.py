@@ -23,8 +23,7 @@ from precompute.acquire.products import EXTRAS, L1C_EXTRAS, Product
 from precompute.acquire.raster import asset_grid, read_on_grid
 from precompute.acquire.safe import mean_air
 from precompute.clouds.mask import Choice, mask_scene
-from precompute.clouds.model import BANDS as MODEL_BANDS
-from precompute.clouds.model import load_model
+from precompute.clouds.model import FOUR, model_hash
 from precompute.correct.air import SeenAir, see_air
 from precompute.correct.factors import coarse_coefficients, nearest_detectors
 from precompute.correct.table import RANGES, load_table
@@ -40,8 +39,9 @@ from terrazzo.grid import Grid, PixelBox
 from terrazzo.scene import CORRECTION, ITEM, MASK, STRIPS, Scene, read_scene, scene_from_item, scene_prefix
 from terrazzo.store import Store
 
-DARKEST = ("B11", "B12")
-"""Over snow and cloud only these are dark enough to tell the offset; read where the product has them."""
+SWIR = ("B11", "B12")
+"""They tell clouds from snow and roofs, and over these only they are dark enough to tell the offset; read where the
+product has them."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class Prepared:
     air: SeenAir | None
 
 
+L1C_BANDS = ("B8A", "B09", "B10")
+"""What else tells clouds, and the water vapour, in an L1C product."""
 AIR_LINE = "atmosphere taken out by the table of 6SV runs, continental aerosol"
 
 
@@ -114,9 +116,9 @@ def _identity(
             f"{product.id} is L1C without B12, which tells the aerosol: no atmospheric correction;"
             " fetch B12, or use the L2A product"
         )
-    wanted = (*store.config.bands, *MODEL_BANDS, *(("B12",) if product.level == "L1C" else ()))
+    wanted = (*store.config.bands, *FOUR, *(("B12",) if product.level == "L1C" else ()))
     needed = [product.asset(b) for b in dict.fromkeys(wanted)]
-    also = EXTRAS + DARKEST + (L1C_EXTRAS if product.level == "L1C" else ())
+    also = EXTRAS + SWIR + (L1C_EXTRAS if product.level == "L1C" else ())
     extras = [product.assets[a] for a in also if a in product.assets and product.assets[a] not in needed]
     checksums = {Path(p).name: checksum(p) for p in (*needed, *extras)}
     rev = _revision(product, checksums, store, mask, brdf, dem)
@@ -138,7 +140,7 @@ def _revision(
             "grid": [store.config.pixel, store.config.mask_pixel, store.config.window, store.config.bands],
             "mask": mask,
             "brdf": brdf,
-            "model": load_model(product.level).sha256,
+            "model": model_hash(product.level),
             "pixels": PIXELS,
         },
         sort_keys=True,
@@ -199,7 +201,7 @@ def _make(
         lineage=(*prepared.lineage, _brdf_line(prepared.angles, brdf)),
         notes=_notes(prepared, brdf),
         air=prepared.air.properties() if prepared.air else mean_air(product),
-        parameters={"mask": mask, "brdf": brdf, "model": load_model(product.level).sha256},
+        parameters={"mask": mask, "brdf": brdf, "model": model_hash(product.level)},
         folder=folder,
         sources=checksums,
     )
@@ -232,17 +234,19 @@ def _prepare(
     mask_grid = store.mask_grid(product.epsg)
     mask_box = box.coarser(store.mask_factor)
     darkest, means, delivered = None, [], ""
-    for band in MODEL_BANDS:
+    for band in FOUR:
         placed = read_on_grid(product.asset(band), grid, box, "reflectance")
         darkest = placed.array if darkest is None else np.minimum(darkest, placed.array)
         means.append(thinned(placed.array, store.mask_factor, 0))
         delivered = delivered or f"{band} {placed.lineage}"
     assert darkest is not None
-    for band in DARKEST:
-        if band in product.assets:
-            swir = read_on_grid(product.asset(band), mask_grid, mask_box, "reflectance").array
+    more = [b for b in SWIR + (L1C_BANDS if product.level == "L1C" else ()) if b in product.assets]
+    for band in more:
+        counts = read_on_grid(product.asset(band), mask_grid, mask_box, "reflectance").array
+        if band in SWIR:
             f = store.mask_factor
-            darkest = np.minimum(darkest, swir.repeat(f, axis=0).repeat(f, axis=1))
+            darkest = np.minimum(darkest, counts.repeat(f, axis=0).repeat(f, axis=1))
+        means.append(np.where(counts > 0, counts, np.nan).astype(np.float32))
     xml = product.assets.get("product_metadata")
     offset = decide_offset(
         np.rint(darkest).astype(np.int32),
@@ -265,11 +269,10 @@ def _prepare(
     zenith, azimuth = angles.mean_sun if angles else product.sun or (45.0, 180.0)
     made = mask_scene(
         reflectance,
-        MODEL_BANDS,
+        (*FOUR, *more),
         level=product.level,
         pixel=mask_grid.pixel,
-        sun_zenith=zenith,
-        sun_azimuth=azimuth,
+        sun=(zenith, azimuth),
         choice=mask,
         **extra,
     )
@@ -287,8 +290,8 @@ def _prepare(
         if angles is None:
             left, bottom, right, top = grid.bounds(box)
             angles = constant_angles(left, top, max(right - left, top - bottom), (zenith, azimuth))
-        toa = dict(zip(MODEL_BANDS, reflectance, strict=True))
-        air = _air(product, toa, land, mask_grid, mask_box, angles, offset.value, dem)
+        toa = dict(zip((*FOUR, *more), reflectance, strict=True))
+        air = _air(product, toa, land, mask_grid, mask_box, angles, dem)
         lines += [AIR_LINE, *air.warnings]
     hot = reflectance[0] - 0.5 * reflectance[2]
     haze = float(hot[land].mean()) if land.any() else float("nan")
@@ -310,7 +313,6 @@ def _air(
     mask_grid: Grid,
     mask_box: PixelBox,
     angles: Angles,
-    offset: int,
     dem: Path | None,
 ) -> SeenAir:
     """The air over an L1C product, from its bands, its auxiliary data and the elevation."""
@@ -320,10 +322,6 @@ def _air(
             f"{product.id}: the sun stands at {lowest:.1f}° from the zenith, past {RANGES['sun_zenith'][1]:g}°;"
             " there is no correction for so low a sun, leave the product out"
         )
-    for band in ("B8A", "B09", "B12"):
-        if band in product.assets:
-            counts = read_on_grid(product.asset(band), mask_grid, mask_box, "reflectance").array
-            toa[band] = np.where(counts > 0, (counts.astype(np.float32) + offset) * np.float32(SCALE), np.nan)
     left, bottom, right, top = mask_grid.bounds(mask_box)
     lon, lat = Transformer.from_crs(product.epsg, 4326, always_xy=True).transform(
         (left + right) / 2, (bottom + top) / 2

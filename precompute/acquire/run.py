@@ -20,7 +20,7 @@ from precompute.acquire.fetch import Fetched, Openers, Plan, accessible, fetch, 
 from precompute.acquire.products import EXTRAS, L1C_EXTRAS
 from precompute.acquire.search import Candidate, Query, search
 from precompute.acquire.shelf import Shelf
-from precompute.clouds.model import BANDS as MODEL_BANDS
+from precompute.clouds.model import FOUR
 
 DONE, NOTHING_NEW, SOME_BAD = 0, 3, 4
 """Exit codes of `acquire` and `watch`."""
@@ -45,7 +45,7 @@ class Order:
 def needed_files(level: Level, bands: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Bands a product must have to become a scene, and files that are wanted besides."""
     l1c = level == "l1c"
-    required = dict.fromkeys((*bands, *MODEL_BANDS, *(("B12",) if l1c else ())))
+    required = dict.fromkeys((*bands, *FOUR, *(("B12",) if l1c else ())))
     return tuple(required), (*EXTRAS, *(L1C_EXTRAS if l1c else ()))
 
 

@@ -18,6 +18,7 @@ SMALLEST_CLOUD = 25_000.0
 """Area in square metres below which a bright object is a roof, a quarry or a greenhouse."""
 CLOUD_RIM, SHADOW_RIM = 120.0, 90.0
 """Metres by which clouds and shadows reach beyond where they are seen."""
+DARK_IN_SHADOW = ("B08", "B8A", "B07", "B11", "B12")
 SATURATED = 1.9
 """Reflectance no surface has."""
 
@@ -35,8 +36,7 @@ def mask_scene(
     *,
     level: str,
     pixel: float,
-    sun_zenith: float,
-    sun_azimuth: float,
+    sun: tuple[float, float] | None,
     scl: NDArray[np.uint8] | None = None,
     cloud_probability: NDArray[np.uint8] | None = None,
     choice: Choice = "fused",
@@ -47,14 +47,14 @@ def mask_scene(
         reflectance: (band, row, col), NaN without data.
         level: `L1C` or `L2A`.
         pixel: metres.
-        sun_zenith, sun_azimuth: degrees, mean of the scene.
+        sun: zenith and azimuth in degrees, mean of the scene; without it shadows are told by their spectrum alone.
         scl: Sen2Cor's scene classification on the same pixels.
         cloud_probability: Sen2Cor's cloud probability in per cent.
         choice: `fused`, or one of the two sources alone.
 
     Raises:
         InvalidRequest: `scl` was chosen and the product has none.
-        MissingBand: a band the model needs is not there.
+        MissingBand: too few bands for the model.
     """
     if choice == "scl" and scl is None:
         raise InvalidRequest("--mask scl: the product has no scene classification; use --mask model")
@@ -67,8 +67,9 @@ def mask_scene(
         if cloud_probability is not None:
             p = p * cloud_probability_likelihood(cloud_probability)
     p = _smoothed(p / p.sum(axis=0), valid, 30.0 / pixel)
-    nir = reflectance[bands.index("B08")]
-    return Mask(_classes(p, valid, reflectance, nir, pixel, sun_zenith, sun_azimuth), p)
+    # Shadows are darkest where the sky is: in the infrared.
+    nir = next((reflectance[bands.index(b)] for b in DARK_IN_SHADOW if b in bands), None)
+    return Mask(_classes(p, valid, reflectance, nir, pixel, sun), p)
 
 
 def _smoothed(p: NDArray[np.float32], valid: NDArray[np.bool_], sigma: float) -> NDArray[np.float32]:
@@ -86,10 +87,9 @@ def _classes(
     p: NDArray[np.float32],
     valid: NDArray[np.bool_],
     reflectance: NDArray[np.float32],
-    nir: NDArray[np.float32],
+    nir: NDArray[np.float32] | None,
     pixel: float,
-    sun_zenith: float,
-    sun_azimuth: float,
+    sun: tuple[float, float] | None,
 ) -> NDArray[np.uint8]:
     index = {c: CLASSES.index(c) for c in CLASSES}
     thick, thin, shade = (p[index[c]] for c in (MaskClass.CLOUD, MaskClass.THIN_CLOUD, MaskClass.SHADOW))
@@ -97,15 +97,18 @@ def _classes(
     cloudy = without_small_objects(valid & (thick + thin > 0.5), least)
     cloud = cloudy & (thick >= thin)
 
-    reachable = thrown_shadows(
-        dilated(without_small_objects(cloudy & (thick > 0.2), least), pixel, pixel),
-        sun_zenith=sun_zenith,
-        sun_azimuth=sun_azimuth,
-        pixel=pixel,
-    )
+    reachable = np.ones(valid.shape, bool)
+    if sun is not None:
+        clouds = dilated(without_small_objects(cloudy & (thick > 0.2), least), pixel, pixel)
+        reachable = thrown_shadows(clouds, sun_zenith=sun[0], sun_azimuth=sun[1], pixel=pixel)
     # A river's banks are as dark as a shadow: what lies beside water is water.
     water = dilated(valid & (p[index[MaskClass.WATER]] > 0.3), 1.5 * pixel, pixel)
-    seen = reachable & ~water & (dark_places(nir, pixel) & (shade > 0.05) | (shade > 0.5))
+    dark = (
+        np.zeros(valid.shape, bool)
+        if nir is None or sun is None
+        else dark_places(nir, pixel) & (shade > 0.05)
+    )
+    seen = reachable & ~water & (dark | (shade > 0.5))
     shadow = without_small_objects(valid & seen & ~cloudy, least // 2)
 
     ground = p[[index[c] for c in (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW)]]

@@ -10,7 +10,7 @@ import rasterio
 from precompute import sample
 from precompute.acquire.offset import decide_offset, pixel_opinion, read_xml_offset
 from precompute.acquire.products import find_products, product_from_item
-from precompute.clouds.model import BANDS
+from precompute.clouds.model import FOUR as BANDS
 from terrazzo.errors import UnreadableAsset
 from tests.world.land import KINDS, SPECTRA
 

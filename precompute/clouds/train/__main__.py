@@ -1,4 +1,4 @@
-"""Trains both heads, measures them on unseen places, writes weights and the model card's table."""
+"""Trains the classifiers, measures them on unseen places, writes weights and prints the model card's table."""
 
 import json
 from pathlib import Path
@@ -10,50 +10,101 @@ from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score, f1_score
 from sklearn.neural_network import MLPClassifier
 
-from precompute.clouds.model import BANDS, CLASSES, Model, features
-from precompute.clouds.train.simulate import CLOUD, LAND, SHADOW, THIN, WATER, Samples, simulate
+from precompute.clouds.model import BANDS, FOUR, SIX, Model, four_band_features, spectral_features
+from precompute.clouds.train.samples import hollstein, labelled, points
+from precompute.clouds.train.simulate import CLOUD, SHADOW, THIN, Samples, simulate
 
 SEED = 20231
-HIDDEN = (32, 16)
-CLOUDY = (CLOUD, THIN)
+HIDDEN = {True: (32, 16), False: (64, 32)}
+SETS = (
+    (BANDS, 0.35),
+    (tuple(b for b in BANDS if b != "B10"), 0.15),
+    (SIX, 0.2),
+    ((*SIX, "B8A"), 0.15),
+    ((), 0.15),
+)
+"""Bands that samples keep, and in which share of the samples; () drops each band with probability 0.3."""
+PER_CLASS, SIMULATED, DRAWN = 6000, 9000, 8000
+"""Samples of a class: labelled at most, simulated, drawn from the Hollstein histogram (L1C)."""
 
 
-def labelled(data: Path, level: str) -> tuple[Samples, NDArray[np.str_]]:
-    """The labelled pixels with their places; for L2A the air of each place is taken off by its darkest pixels."""
-    table = pd.read_parquet(data / "labelled" / "silver_pixels.parquet")
-    rho = table[list(BANDS)].to_numpy(float) / 10_000
-    group = table["group"].to_numpy(str)
-    raw = table["label"].to_numpy()
-    ndwi = (rho[:, 1] - rho[:, 3]) / (rho[:, 1] + rho[:, 3])
-    clear = np.where((ndwi > 0) & (rho[:, 3] < 0.12), WATER, LAND)
-    label = np.choose(
-        raw, [clear, np.full_like(clear, THIN), np.full_like(clear, CLOUD), np.full_like(clear, SHADOW)]
-    )
+class Trainer:
+    """What all fits of one level share."""
+
+    def __init__(self, data: Path, level: str) -> None:
+        self.level, self.data = level, data
+        spectra = data / "imagery" / "reference_spectra"
+        land = pd.read_csv(spectra / "earthlib_surface_reflectance_S2A.csv")
+        land = land[land["LEVEL_2"].isin(["bare", "vegetation", "built", "npv"])]
+        # Bare soils are more than half of the library: draw the covers in equal numbers.
+        surfaces = land.groupby("LEVEL_2")[list(BANDS)].apply(
+            lambda g: g.sample(1500, replace=True, random_state=SEED)
+        )
+        snow = pd.read_csv(spectra / "ecostress_snow_mixtures_S2A.csv")[list(BANDS)].to_numpy(float)
+        self.simulated = simulate(
+            surfaces.to_numpy(float), snow, level, SIMULATED, np.random.default_rng(SEED)
+        )
+        self.real, self.place = labelled(data, level)
+
+    def fit(self, *, four: bool, without: str = "") -> Model:
+        """A perceptron fitted to all places but one."""
+        rng = np.random.default_rng(SEED)
+        known = balanced(self.real, self.place, without, rng)
+        rho = np.concatenate([self.simulated.reflectance, known.reflectance])
+        label = np.concatenate([self.simulated.label, known.label])
+        if four:
+            x = four_band_features(rho[:, [BANDS.index(b) for b in FOUR]].T).T
+        else:
+            x = spectral_features(with_fewer_bands(np.tile(rho, (2, 1)), self.level, rng).T).T
+            label = np.tile(label, 2)
+            if self.level == "L1C":
+                drawn, of = hollstein(self.data, DRAWN, rng)
+                x, label = np.concatenate([x, drawn]), np.concatenate([label, of])
+        return fit(x, label, HIDDEN[four], flags=not four)
+
+
+def balanced(samples: Samples, place: NDArray[np.str_], without: str, rng: np.random.Generator) -> Samples:
+    """At most `PER_CLASS` samples of each class, each place's share bounded by a third, one place left out."""
+    chosen = []
+    for c in np.unique(samples.label):
+        rows = [
+            rng.permutation(np.flatnonzero((samples.label == c) & (place == p)))[: PER_CLASS // 3]
+            for p in np.unique(place)
+            if p != without
+        ]
+        chosen.append(rng.permutation(np.concatenate(rows))[:PER_CLASS])
+    return Samples(samples.reflectance[np.concatenate(chosen)], samples.label[np.concatenate(chosen)])
+
+
+def with_fewer_bands(rho: NDArray[np.float64], level: str, rng: np.random.Generator) -> NDArray[np.float64]:
+    """(sample, band) with bands put to NaN by `SETS`; surface reflectance has no B10."""
+    out = rho.copy()
+    which = rng.choice(len(SETS), len(rho), p=[share for _, share in SETS])
+    for i, (bands, _) in enumerate(SETS):
+        here = np.flatnonzero(which == i)
+        if bands:
+            out[np.ix_(here, [k for k, b in enumerate(BANDS) if b not in bands])] = np.nan
+        else:
+            part = out[here]
+            part[rng.random(part.shape) < 0.3] = np.nan
+            out[here] = part
     if level == "L2A":
-        for place in np.unique(group):
-            here = group == place
-            air = np.percentile(rho[here & np.isin(raw, (0, 3))], 0.5, axis=0)
-            rho[here] = (rho[here] - np.maximum(air - [0.01, 0.012, 0.008, 0.0], 0)) / (1 - 1.4 * air)
-    return Samples(rho, label), group
+        out[:, BANDS.index("B10")] = np.nan
+    return out
 
 
-def balanced(samples: Samples, per_class: int, rng: np.random.Generator) -> Samples:
-    """At most `per_class` samples of each class."""
-    chosen = [
-        rng.permutation(np.flatnonzero(samples.label == c))[:per_class] for c in np.unique(samples.label)
-    ]
-    rows = np.concatenate(chosen)
-    return Samples(samples.reflectance[rows], samples.label[rows])
-
-
-def fit(samples: Samples, seed: int) -> Model:
-    """A perceptron fitted to samples, its temperature calibrated on a tenth that was held back."""
-    x, y = features(samples.reflectance.T), samples.label
-    mean, scale = x.mean(0), x.std(0)
-    rng = np.random.default_rng(seed)
-    held = rng.random(len(y)) < 0.1
+def fit(x: NDArray[np.float32], y: NDArray[np.int64], hidden: tuple[int, ...], *, flags: bool) -> Model:
+    """A perceptron of (sample, feature), its temperature calibrated on a tenth that was held back."""
+    mean, scale = np.nanmean(x, axis=0), np.nanstd(x, axis=0)
+    scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1)
+    mean = np.where(np.isfinite(mean), mean, 0)
+    held = np.random.default_rng(SEED).random(len(y)) < 0.1
     z = (x - mean) / scale
-    network = MLPClassifier(HIDDEN, alpha=1e-4, batch_size=512, max_iter=40, random_state=seed)
+    if flags:
+        z = np.concatenate([np.nan_to_num(z), np.isfinite(z)], axis=1)
+    network = MLPClassifier(
+        hidden, alpha=1e-3, batch_size=1024, max_iter=30, learning_rate_init=2e-3, random_state=SEED
+    )
     network.fit(z[~held], y[~held])
     model = Model(
         mean.astype(np.float32),
@@ -63,21 +114,44 @@ def fit(samples: Samples, seed: int) -> Model:
         1.0,
         "",
     )
-    p = np.clip(model.probabilities(samples.reflectance[held].T), 1e-9, 1)
-    choices = np.geomspace(0.5, 3, 40)
+    p = np.clip(model.of_features(x[held].T), 1e-9, 1)
 
     def loss(t: float) -> float:
         q = p ** (1 / t)
         return float(-np.log(q[y[held], np.arange(held.sum())] / q.sum(0)).mean())
 
-    best = min(choices, key=loss)
+    best = min(np.geomspace(0.5, 3, 40), key=loss)
     return Model(model.mean, model.scale, model.weights, model.biases, float(best), "")
 
 
-def is_cloud(model: Model, reflectance: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Whether cloud and thin cloud together are more probable than all else."""
-    p = model.probabilities(reflectance.T)
-    return np.asarray(p[list(CLOUDY)].sum(0) > 0.5)
+def features_of(rho: NDArray[np.float64], bands: tuple[str, ...]) -> NDArray[np.float32]:
+    """(feature, sample) of (sample, band) reflectance of `BANDS` when only some bands are there."""
+    if bands == FOUR:
+        return four_band_features(rho[:, [BANDS.index(b) for b in FOUR]].T)
+    some = rho.copy()
+    some[:, [k for k, b in enumerate(BANDS) if b not in bands]] = np.nan
+    return spectral_features(some.T)
+
+
+def scores(p: NDArray[np.float32], label: NDArray[np.int64]) -> dict[str, float]:
+    """Cloud (thick or thin) against the rest, recall of thin cloud, and clear against cloud or shadow."""
+    cloudy, truth = p[[CLOUD, THIN]].sum(0) > 0.5, np.isin(label, (CLOUD, THIN))
+    bad, worse = p[[CLOUD, THIN, SHADOW]].sum(0) > 0.5, np.isin(label, (CLOUD, THIN, SHADOW))
+    return {
+        "balanced_accuracy": float(balanced_accuracy_score(truth, cloudy)),
+        "f1": float(f1_score(truth, cloudy, zero_division=1)),
+        "thin_recall": float(cloudy[label == THIN].mean()) if (label == THIN).any() else float("nan"),
+        "clear_kept": float((~cloudy[~truth]).mean()) if (~truth).any() else float("nan"),
+        "with_shadow": float(balanced_accuracy_score(worse, bad)),
+    }
+
+
+def write(model: Model, path: Path) -> None:
+    """Weights without pickle."""
+    layers = {f"w{i}": w for i, w in enumerate(model.weights)} | {
+        f"b{i}": b for i, b in enumerate(model.biases)
+    }
+    np.savez(path, mean=model.mean, scale=model.scale, temperature=np.float32(model.temperature), **layers)
 
 
 @click.command()
@@ -90,57 +164,58 @@ def is_cloud(model: Model, reflectance: NDArray[np.floating]) -> NDArray[np.bool
 @click.option(
     "--output", type=click.Path(path_type=Path), default=Path(__file__).parent.parent, show_default=True
 )
-def main(data: Path, output: Path) -> None:
-    """Trains the classifier and prints how it does on places it has not seen."""
-    spectra = data / "imagery" / "reference_spectra"
-    land = pd.read_csv(spectra / "earthlib_surface_reflectance_S2A.csv")
-    land = land[land["LEVEL_2"].isin(["bare", "vegetation", "built", "npv"])]
-    # Bare soils are more than half of the library: draw the covers in equal numbers.
-    surfaces = land.groupby("LEVEL_2")[list(BANDS)].apply(
-        lambda g: g.sample(1500, replace=True, random_state=SEED)
-    )
-    snow = pd.read_csv(spectra / "ecostress_snow_mixtures_S2A.csv")[list(BANDS)].to_numpy(float)
+@click.option(
+    "--measure/--no-measure", default=True, help="leave each place out in turn and print the scores"
+)
+def main(data: Path, output: Path, measure: bool) -> None:
+    """Trains the classifiers and prints how they do on places they have not seen."""
     for level in ("L1C", "L2A"):
-        rng = np.random.default_rng(SEED)
-        simulated = simulate(surfaces.to_numpy(float), snow, level, 9000, rng)
-        real, place = labelled(data, level)
-        scores = []
-        for left_out in np.unique(place):
-            here = place == left_out
-            known = balanced(Samples(real.reflectance[~here], real.label[~here]), 6000, rng)
-            model = fit(_joined(simulated, known), SEED)
-            truth = np.isin(real.label[here], CLOUDY)
-            found = is_cloud(model, real.reflectance[here])
-            scores.append((balanced_accuracy_score(truth, found), f1_score(truth, found, zero_division=1)))
-        model = fit(_joined(simulated, balanced(real, 6000, rng)), SEED)
-        arrays = {f"w{i}": w for i, w in enumerate(model.weights)} | {
-            f"b{i}": b for i, b in enumerate(model.biases)
-        }
-        np.savez(
-            output / f"model_{level.lower()}.npz",
-            mean=model.mean,
-            scale=model.scale,
-            temperature=np.float32(model.temperature),
-            **arrays,
+        trainer = Trainer(data, level)
+        for four in (False, True):
+            write(trainer.fit(four=four), output / f"model_{level.lower()}{'_four' if four else ''}.npz")
+            if measure:
+                for line in unseen(trainer, four):
+                    click.echo(json.dumps(line))
+
+
+def unseen(trainer: Trainer, four: bool) -> list[dict[str, object]]:
+    """Mean scores over places left out in turn, with their standard error, for the band sets that a product may have."""
+    hand, where = points(trainer.data)
+    sets = (
+        {"4": FOUR}
+        if four
+        else {"13": BANDS, "12 without B10": tuple(b for b in BANDS if b != "B10"), "6": SIX}
+    )
+    if trainer.level == "L2A":
+        sets.pop("13", None)
+    found: dict[tuple[str, str], list[dict[str, float]]] = {}
+    pooled: dict[str, list[tuple[NDArray[np.float32], NDArray[np.int64]]]] = {n: [] for n in sets}
+    for place in np.unique(trainer.place):
+        model = trainer.fit(four=four, without=place)
+        here = trainer.place == place
+        for name, bands in sets.items():
+            p = model.of_features(features_of(trainer.real.reflectance[here], bands))
+            found.setdefault((name, "labelled"), []).append(scores(p, trainer.real.label[here]))
+            at = where == place
+            if trainer.level == "L1C" and at.any():
+                q = model.of_features(features_of(hand.reflectance[at], bands))
+                pooled[name].append((q, hand.label[at]))
+    lines: list[dict[str, object]] = []
+    for (name, kind), each in found.items():
+        table = pd.DataFrame(each)
+        mean, error = table.mean().round(3), (table.std() / np.sqrt(table.count())).round(3)
+        lines.append(
+            {"level": trainer.level, "bands": name, "on": kind, "places": len(each)}
+            | {k: [mean[k], error[k]] for k in table}
         )
-        accuracy, f1 = np.array(scores).mean(0)
-        click.echo(
-            json.dumps(
-                {
-                    "level": level,
-                    "classes": [c.name for c in CLASSES],
-                    "places": len(scores),
-                    "balanced_accuracy": round(float(accuracy), 3),
-                    "worst_place": round(float(np.array(scores)[:, 0].min()), 3),
-                    "f1": round(float(f1), 3),
-                    "temperature": round(model.temperature, 2),
-                }
+    for name, parts in pooled.items():
+        if parts:
+            p, label = np.concatenate([a for a, _ in parts], axis=1), np.concatenate([b for _, b in parts])
+            rounded = {k: round(v, 3) for k, v in scores(p, label).items()}
+            lines.append(
+                {"level": trainer.level, "bands": name, "on": "hand-labelled", "pixels": len(label)} | rounded
             )
-        )
-
-
-def _joined(a: Samples, b: Samples) -> Samples:
-    return Samples(np.concatenate([a.reflectance, b.reflectance]), np.concatenate([a.label, b.label]))
+    return lines
 
 
 if __name__ == "__main__":
