@@ -10,6 +10,7 @@ from terrazzo.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from precompute.acquire.run import Order
+    from terrazzo.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,6 +55,13 @@ def area_options(function: F) -> F:
                 help="folder for the products [default: STORE-products]",
             ),
             click.option(
+                "--until-clear",
+                type=click.IntRange(1),
+                metavar="K",
+                help="fetch no more than it takes for K clear observations of every place in every period",
+            ),
+            click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic"),
+            click.option(
                 "--connections",
                 type=click.IntRange(1, 64),
                 default=16,
@@ -78,6 +86,8 @@ def order_of(
     level: str,
     bands: str | None,
     products: Path | None,
+    until_clear: int | None,
+    mosaic: str,
     connections: int,
 ) -> "Order":
     """The order that the options of `area_options` make.
@@ -87,6 +97,7 @@ def order_of(
     """
     from precompute.acquire import area
     from precompute.acquire.archives import find_archive
+    from precompute.acquire.enough import needed
     from precompute.acquire.run import Order
     from precompute.acquire.search import Query
     from precompute.acquire.shelf import Shelf
@@ -106,14 +117,27 @@ def order_of(
         _bands(bands, store),
         Shelf(products or _beside(store)),
         connections,
+        needed(until_clear, opened(store), mosaic) if until_clear else None,
     )
+
+
+def opened(store: str) -> "Store | None":
+    """The store, or None where there is none yet."""
+    from terrazzo.errors import StoreError
+    from terrazzo.store import CONFIG_KEY, Store, local_root
+
+    root = local_root(store)
+    if root is not None:
+        return Store(store) if (root / CONFIG_KEY).exists() else None
+    try:
+        return Store(store)
+    except StoreError:
+        return None
 
 
 def _bands(text: str | None, store: str) -> tuple[str, ...]:
     """The bands that were asked for, else the store's where there is one, else the default ones."""
     from terrazzo.bands import BANDS, DEFAULT_BANDS
-    from terrazzo.errors import StoreError
-    from terrazzo.store import CONFIG_KEY, Store, local_root
 
     if text is not None:
         asked = tuple(b.strip().upper() for b in text.split(","))
@@ -121,13 +145,8 @@ def _bands(text: str | None, store: str) -> tuple[str, ...]:
         if unknown:
             raise InvalidRequest(f"--bands: unknown {', '.join(unknown)}; known are {', '.join(BANDS)}")
         return asked
-    root = local_root(store)
-    if root is not None and not (root / CONFIG_KEY).exists():
-        return DEFAULT_BANDS
-    try:
-        return Store(store).config.bands
-    except StoreError:
-        return DEFAULT_BANDS
+    there = opened(store)
+    return DEFAULT_BANDS if there is None else there.config.bands
 
 
 def _beside(store: str) -> Path:

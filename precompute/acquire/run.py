@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from precompute.acquire.archives import Archive, Level
+from precompute.acquire.enough import Enough, thinned
 from precompute.acquire.fetch import Fetched, Openers, Plan, accessible, fetch, plan, require_space
 from precompute.acquire.products import EXTRAS, L1C_EXTRAS
 from precompute.acquire.search import Candidate, Query, search
@@ -33,6 +34,7 @@ class Order:
     Attributes:
         bands: bands that scenes will have.
         connections: files that are on their way at once.
+        enough: when to stop; None fetches all.
     """
 
     query: Query
@@ -40,6 +42,7 @@ class Order:
     bands: tuple[str, ...]
     shelf: Shelf
     connections: int = 16
+    enough: Enough | None = None
 
 
 def needed_files(level: Level, bands: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -57,7 +60,10 @@ def prepare(order: Order, openers: Openers) -> Plan:
     """
     required, optional = needed_files(order.query.level, order.bands)
     found = search(order.archives, order.query, required, optional)
-    return plan(found, order.shelf, openers, order.connections)
+    made = plan(found, order.shelf, openers, order.connections)
+    if order.enough is None:
+        return made
+    return thinned(made, order.shelf.products(), order.query.area, order.enough)
 
 
 def carry_out(order: Order, made: Plan, openers: Openers, console: Console) -> Fetched:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from precompute.acquire.cli import area_options, order_of
-from precompute.acquire.get import is_store, run_command
+from precompute.acquire.cli import area_options, opened, order_of
+from precompute.acquire.get import run_command
 from precompute.executor import default_workers
 from terrazzo.errors import InvalidRequest, TerrazzoError
 
@@ -42,7 +42,6 @@ def interval(text: str) -> timedelta:
     help="folder or address of the store; made when it is not there",
 )
 @area_options
-@click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic")
 @click.option("--every", metavar="15m", help="go on for ever, a pass every so often [default: one pass]")
 @click.option(
     "--workers", type=click.IntRange(1), default=default_workers, help="processes [default: all processors]"
@@ -63,16 +62,17 @@ def watch(
     terrazzo watch --store finland --tile 35VLG --datetime 2025-06/.. --every 15m
     """
     pause = interval(every) if every else None
-    order = order_of(store, **options)
 
-    def precompute() -> None:
-        new = [] if is_store(store) else ["--bands", ",".join(order.bands)]
+    def once() -> int:
+        order = order_of(store, mosaic=mosaic, **options)
+        new = [] if opened(store) else ["--bands", ",".join(order.bands)]
         how = ["--store", store, "--mosaic", mosaic, "--workers", workers, *new]
-        run_command(ctx, ["precompute", order.shelf.root, *how])
+        command = ["precompute", order.shelf.root, *how]
+        return one_pass(order, f"{store} {mosaic}", lambda: run_command(ctx, command))
 
     if pause is None:
-        ctx.exit(one_pass(order, f"{store} {mosaic}", precompute))
-    _for_ever(order, f"{store} {mosaic}", precompute, pause)
+        ctx.exit(once())
+    _for_ever(once, pause)
 
 
 def one_pass(order: "Order", target: str, precompute: Callable[[], None]) -> int:
@@ -127,14 +127,14 @@ def mark(shelf: "Shelf", target: str, now: list[str]) -> None:
     write_json(shelf.root / MARK, {**before, target: now})
 
 
-def _for_ever(order: "Order", target: str, precompute: Callable[[], None], pause: timedelta) -> None:
+def _for_ever(once: Callable[[], int], pause: timedelta) -> None:
     """Passes until Ctrl-C or SIGTERM; one that fails is told, and the next one tries again."""
     rest = threading.Event()
     try:
         while True:
             _say("pass begins")
             try:
-                code = one_pass(order, target, precompute)
+                code = once()
                 _say(f"pass done, code {code}")
             except (TerrazzoError, click.ClickException, OSError) as error:
                 _say(f"pass failed: {error}")
