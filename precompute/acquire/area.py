@@ -71,7 +71,20 @@ def _in_degrees(geometry: shapely.Geometry, crs: str, path: Path) -> shapely.Geo
         )
     except ProjError as error:
         raise InvalidRequest(f"--geom {path} has no place in degrees: {error}") from None
-    return shapely.make_valid(found)
+    return _split(shapely.make_valid(found))
+
+
+def _split(geometry: shapely.Geometry) -> shapely.Geometry:
+    """A geometry over the date line, cut there; what is wider than half the globe is taken to be over it."""
+    west, _, east, _ = geometry.bounds
+    if east - west <= 180:
+        return geometry
+    turned = shapely.make_valid(
+        shapely.transform(geometry, lambda xy: np.stack([xy[:, 0] % 360, xy[:, 1]], -1))
+    )
+    left = shapely.intersection(turned, shapely.box(0, -90, 180, 90))
+    right = shapely.intersection(turned, shapely.box(180, -90, 360, 90))
+    return shapely.union(left, shapely.transform(right, lambda xy: xy - [360, 0]))
 
 
 def outline(geometry: shapely.Geometry) -> shapely.Geometry:
@@ -123,7 +136,8 @@ def from_tile(name: str) -> shapely.Geometry:
     northing += round((middle - northing - 50_000) / 2_000_000) * 2_000_000
     square = Bounds(easting, northing + 100_000 - TILE_SIDE, easting + TILE_SIDE, northing + 100_000)
     to_degrees = Transformer.from_crs(epsg, 4326, always_xy=True)
-    return shapely.transform(
+    found = shapely.transform(
         shapely.segmentize(shapely.box(*square), 20_000),
         lambda xy: np.stack(to_degrees.transform(xy[:, 0], xy[:, 1]), -1),
     )
+    return _split(found)

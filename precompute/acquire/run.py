@@ -57,7 +57,9 @@ def prepare(order: Order, openers: Openers) -> Plan:
 
     Raises:
         ArchiveError: no archive answers.
+        StoreError: the folder holds products of another level.
     """
+    order.shelf.require_level(order.query.level)
     required, optional = needed_files(order.query.level, order.bands)
     found = search(order.archives, order.query, required, optional)
     made = plan(found, order.shelf, openers, order.connections)

@@ -23,6 +23,7 @@ from urllib3 import Retry
 from precompute.acquire.archives import Archive, Level
 from precompute.acquire.area import outline
 from precompute.acquire.products import LeftOut, Product, choose_assets, product_from_item
+from terrazzo.bands import BANDS
 from terrazzo.errors import ArchiveError, ProductError
 
 PAGE = 100
@@ -97,13 +98,14 @@ class Candidate:
 
     @property
     def fingerprint(self) -> str:
-        """Changes when the archive puts something else in the product's place."""
-        p = self.product
-        assets = {
-            key: [urlparse(str(a["href"])).path, a.get("file:size"), a.get("file:checksum")]
-            for key, a in self.item["assets"].items()
+        """Changes when the archive puts something else in the product's place, not when it moves its files."""
+        p, assets = self.product, self.item["assets"]
+        told = {
+            role: [assets[key].get("file:size"), assets[key].get("file:checksum")]
+            for role, key in choose_assets(assets).items()
+            if role in BANDS
         }
-        text = json.dumps([p.id, p.baseline, p.generated.isoformat(), assets], sort_keys=True)
+        text = json.dumps([p.id, p.baseline, p.generated.isoformat(), told], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
@@ -128,6 +130,7 @@ def search(
     Raises:
         ArchiveError: no archive answered, or none has the level.
     """
+    shapely.prepare(query.area)
     found: dict[tuple[str, str], list[tuple[int, Candidate]]] = {}
     left_out: list[LeftOut] = []
     problems: list[str] = []
@@ -236,9 +239,7 @@ def candidate_of(
     p = item.get("properties", {})
     if query.max_cloud is not None and float(p.get("eo:cloud_cover", 0)) > query.max_cloud:
         return None
-    if item.get("geometry") and not shapely.intersects(
-        shapely.make_valid(shapely.geometry.shape(item["geometry"])), query.area
-    ):
+    if item.get("geometry") and not _touches(item["geometry"], query.area):
         return None
     try:
         product = product_from_item(
@@ -249,6 +250,13 @@ def candidate_of(
         return Candidate(product, item, archive, _files(item, product, archive, roles, optional))
     except ProductError as error:
         return LeftOut(str(item.get("id")), str(error))
+
+
+def _touches(geometry: Mapping[str, Any], area: shapely.Geometry) -> bool:
+    """Whether a product's outline touches an area; one drawn around the globe at the date line may do so anywhere."""
+    shape = shapely.make_valid(shapely.geometry.shape(geometry))
+    west, _, east, _ = shape.bounds
+    return east - west > 180 or bool(shapely.intersects(shape, area))
 
 
 def _files(

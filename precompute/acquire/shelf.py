@@ -21,6 +21,7 @@ from typing import Any
 
 from precompute.acquire.products import Product, choose_assets, find_products
 from precompute.acquire.search import Candidate, RemoteFile
+from terrazzo.bands import BANDS
 from terrazzo.errors import StoreError
 
 KEYS = {"CLDPRB": "cloud", "DETFOO": "detector_footprint"}
@@ -61,17 +62,29 @@ class Shelf:
         found = find_products(self.root).products
         return [p for p in found if all(Path(path).exists() for path in p.assets.values())]
 
+    def require_level(self, level: str) -> None:
+        """Refuses to mix processing paths: two ways to the surface do not agree to a mosaic's accuracy.
+
+        Raises:
+            StoreError: the folder holds products of another level.
+        """
+        others = {p.level for p in self.products()} - {level.upper()}
+        if others:
+            raise StoreError(
+                f"{self.root} holds {', '.join(sorted(others))} products, and a mosaic is made of one level:"
+                " name another folder with --products, and another store or mosaic"
+            )
+
     def has(self, candidate: Candidate, product: Product) -> bool:
         """Whether a product that is here has all that a candidate would bring."""
-        if product.id == candidate.id and self.mark(product.id) == candidate.fingerprint:
-            return all(f.role in product.assets for f in candidate.files if f.listed)
-        newer = (product.baseline, product.generated) >= (
-            candidate.product.baseline,
-            candidate.product.generated,
-        )
-        # Another archive's copy, or a folder the user filled: what a scene needs counts, not whence it came.
-        bands = [f.role for f in candidate.files if f.listed and f.role.startswith("B")]
-        return newer and product.id != candidate.id and all(b in product.assets for b in bands)
+        same = product.id == candidate.id
+        if same and self.mark(product.id) not in (None, candidate.fingerprint):
+            return False
+        # Of another archive's copy, or a folder the user filled, what a scene needs counts, not whence it came.
+        roles = [f.role for f in candidate.files if f.listed and (same or f.role in BANDS)]
+        mine, theirs = candidate.product, product
+        newer = (theirs.baseline, theirs.generated) >= (mine.baseline, mine.generated)
+        return newer and all(role in product.assets for role in roles)
 
     def mark(self, product_id: str) -> str | None:
         """Fingerprint of the Item that a product here was made of."""
@@ -160,7 +173,8 @@ class Shelf:
             note = json.loads(self.note(candidate.id).read_text())
         except (OSError, ValueError):
             return None
-        same = note.get("fingerprint") == candidate.fingerprint and note.get("lasting")
+        known = (note.get("archive"), note.get("fingerprint"))
+        same = note.get("lasting") and known == (candidate.archive.name, candidate.fingerprint)
         return str(note["reason"]) if same else None
 
     def sweep(self, wanted: Sequence[Candidate]) -> None:

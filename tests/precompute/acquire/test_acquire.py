@@ -159,3 +159,24 @@ def acquired_one(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         monkeypatch.setenv(name, value)
     query = Query(from_tile("33TWL"), "l2a", "33TWL", date(2023, 8, 13), date(2023, 8, 13))
     return Order(query, (find_archive(archive.stac),), sample.BANDS, Shelf(tmp_path / "products"))
+
+
+def test_levels_are_not_mixed_in_one_folder(acquired: Path, archive: Archive, terrazzo: Terrazzo) -> None:
+    where = ("--tile", "33TWL", "--datetime", "2023-08-13", "--level", "l1c", "--archive", archive.stac)
+    told = terrazzo("acquire", "--store", acquired.parent / "store", *where)
+    assert told.returncode == 1
+    assert "holds L2A products" in told.stderr
+
+
+def test_an_archive_that_moves_its_files_is_not_fetched_again(
+    archive: Archive, terrazzo: Terrazzo, tmp_path: Path, shared: Path
+) -> None:
+    one = "S2B_33TWL_20230813_0_L2A"
+    where = ("--tile", "33TWL", "--datetime", "2023-08-13", "--bands", "B02,B03,B04,B08")
+    terrazzo("acquire", "--store", tmp_path / "s", "--archive", archive.stac, *where)
+    moved = world.sample_items([one])
+    for asset in moved[0]["assets"].values():
+        asset["href"] = asset["href"].replace("s3://", "s3://elsewhere-")
+    with world.stac_server(shared / "kit", tmp_path, moved) as later:
+        told = terrazzo("acquire", "--store", tmp_path / "s", "--archive", later, *where)
+    assert told.returncode == 3, told.stderr

@@ -101,6 +101,14 @@ def test_tiles_on_both_sides_of_the_equator_and_near_the_pole_lie_where_the_arch
         assert np.abs(np.array(found) - item["bbox"]).max() < 0.01
 
 
+def test_a_tile_over_the_date_line_is_cut_there() -> None:
+    found = from_tile("01KAB")
+    parts = shapely.get_parts(found)
+    assert len(parts) == 2
+    assert sum(p.bounds[2] - p.bounds[0] for p in parts) < 2
+    assert {round(abs(x)) for p in parts for x in (p.bounds[0], p.bounds[2])} <= {178, 179, 180}
+
+
 @pytest.mark.parametrize("text", ["35VLG", "t35vlg", " T35VLG "])
 def test_a_tile_may_be_written_as_people_do(text: str) -> None:
     assert tile_name(text) == "35VLG"
