@@ -11,6 +11,7 @@ from titiler.core.factory import BaseFactory
 
 from server import grids
 from server.answer import Desk, Job, document
+from server.explain import POLICY, account, as_document, as_page, as_text
 from server.request import PARAMETERS, Ask, only, parse_ask, parse_format
 from server.urls import public_base
 from terrazzo.bands import NODATA, SCALE
@@ -196,6 +197,49 @@ class MosaicFactory(BaseFactory):
                 return point_values(engine, ask, lon, lat)
 
             return await desk.work(values)
+
+        @self.router.get(
+            "/mosaics/{mosaic}/explain/{lon},{lat}", tags=["Points"], dependencies=[Depends(asked)]
+        )
+        async def explain(
+            request: Request,
+            mosaic: str,
+            lon: float,
+            lat: float,
+            f: Annotated[
+                str | None, Query(description="json, html or txt; by default what Accept names first")
+            ] = None,
+        ) -> Response:
+            """Why a pixel is as it is: every scene with its reason, the chosen one's numbers, and the way back."""
+            desk = desk_of(request)
+            form = f or _preferred(request.headers.get("accept", ""))
+            if form not in ("json", "html", "txt"):
+                raise InvalidRequest(f"f={form}: use json, html or txt")
+
+            def told() -> str:
+                engine, ask = opened(desk, mosaic, request, ("f",))
+                found = account(engine, ask, lon, lat)
+                if form == "html":
+                    return as_page(engine, found, lon, lat)
+                if form == "txt":
+                    return as_text(engine, found)
+                return json.dumps(as_document(engine, found, lon, lat))
+
+            media = {"json": "application/json", "html": "text/html", "txt": "text/plain"}[form]
+            headers = {"Cache-Control": "no-cache", "Vary": "Accept", "Content-Security-Policy": POLICY}
+            return Response(await desk.work(told), media_type=media, headers=headers)
+
+
+def _preferred(accept: str) -> str:
+    """The first kind of document that a client names and that we have."""
+    kinds = {"text/html": "html", "text/plain": "txt"}
+    for kind in accept.split(","):
+        name = kind.split(";")[0].strip().lower()
+        if name == "application/json":
+            return "json"
+        if name in kinds:
+            return kinds[name]
+    return "json"
 
 
 def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, Any]:

@@ -204,3 +204,15 @@ def _backward(values, offset, land, detector, slot, nodes, row0, drow, col0, dco
             toa = (rho / (one - xc * rho) + xb) / xa
             n = toa * counted - np.float32(offset)
             out[r, c] = np.int16(np.rint(min(max(n, np.float32(-32767)), np.float32(32767))))
+
+
+def coefficients_at(
+    correction: Correction, band: str, detector: int, grid: Grid, row: int, col: int
+) -> tuple[float, float, float, float]:
+    """xa, xb, xc and the factor of one pixel, as the equations at the top of this module use them."""
+    lines, slot, (row0, _, col0, _) = _placed(correction, band, grid, PixelBox(row, col, row + 1, col + 1))
+    i, t = _between(row0, lines.shape[0])
+    j, s = _between(col0, lines.shape[2])
+    line = lines[i, slot[detector]] * (1 - t) + lines[i + 1, slot[detector]] * t
+    found = line[j] + s * (line[j + 1] - line[j])
+    return float(found[XA]), float(found[XB]), float(found[XC]), float(found[FACTOR])

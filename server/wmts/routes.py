@@ -1,6 +1,5 @@
 """The endpoints of WMTS; KVP and REST end in the same functions."""
 
-import html
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,7 +10,8 @@ from fastapi import APIRouter, Request, Response
 
 from server import grids
 from server.answer import Desk, Job, document
-from server.factory import desk_of, point_values
+from server.explain import account, as_document, as_page, as_text, rows
+from server.factory import desk_of
 from server.request import parse_ask
 from server.urls import public_base
 from server.wmts.capabilities import FORMATS, INFO_FORMATS, capabilities, styles
@@ -20,7 +20,8 @@ from server.wmts.legend import legend
 from terrazzo.bands import STYLES
 from terrazzo.config import Period, day_interval
 from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage
-from terrazzo.mosaic.engine import tile_target
+from terrazzo.mosaic.engine import Engine, tile_target
+from terrazzo.mosaic.explain import Explanation
 from terrazzo.mosaic.selection import newest_period
 from terrazzo.mosaic.warp import transformer
 from terrazzo.version import Version
@@ -340,31 +341,34 @@ async def _info(request: Request, mosaic: str, place: Place, i: str, j: str, end
         x, y = target.bounds.left + (col + 0.5) * dx, target.bounds.top - (row + 0.5) * dy
         lon, lat = transformer(target.crs, "EPSG:4326").transform(x, y)
         try:
-            found = point_values(job.engine, job.ask, lon, lat)
+            found = account(job.engine, job.ask, lon, lat)
         except OutsideCoverage as error:
-            found = {"coordinates": [lon, lat], "values": [], "detail": str(error)}
-        return _told(found, ending)
+            return _told(job.engine, None, lon, lat, ending, str(error))
+        return _told(job.engine, found, lon, lat, ending)
 
     return Response(
         await desk.work(told), media_type=INFO_FORMATS[ending], headers={"Cache-Control": "no-cache"}
     )
 
 
-def _told(found: dict[str, Any], ending: str) -> str:
+def _told(
+    engine: Engine, told: Explanation | None, lon: float, lat: float, ending: str, detail: str = ""
+) -> str:
     """The answer in a format: JSON as GeoJSON, which QGIS reads as a feature; HTML well-formed, for GDAL."""
-    rows = dict(zip(found.get("band_names", ()), found["values"], strict=False)) | {
-        k: v for k, v in found.items() if k not in ("band_names", "values", "coordinates")
-    }
-    if ending == "json":
-        geometry = {"type": "Point", "coordinates": found["coordinates"]}
-        feature = {"type": "Feature", "geometry": geometry, "properties": rows}
-        return json.dumps({"type": "FeatureCollection", "features": [feature]})
+    if ending == "html":
+        return as_page(engine, told, lon, lat, detail)
     if ending == "txt":
-        return "\n".join(f"{k}: {v}" for k, v in rows.items()) + "\n"
-    cells = "".join(
-        f"<tr><th>{html.escape(str(k))}</th><td>{html.escape(str(v))}</td></tr>" for k, v in rows.items()
-    )
-    return (
-        '<html xmlns="http://www.w3.org/1999/xhtml" lang="en"><head><meta charset="utf-8"/><title>Pixel</title></head>'
-        f"<body><table>{cells}</table></body></html>"
-    )
+        return f"detail: {detail}\n" if told is None else as_text(engine, told)
+    properties: dict[str, Any] = {"detail": detail}
+    if told is not None:
+        document = as_document(engine, told, lon, lat)
+        properties = rows(told) | {
+            "version": document["version"],
+            "attribution": document["attribution"],
+            "candidates": document["candidates"],
+            "path": document["path"],
+            "source": document["source"],
+        }
+    geometry = {"type": "Point", "coordinates": [lon, lat]}
+    feature = {"type": "Feature", "geometry": geometry, "properties": properties}
+    return json.dumps({"type": "FeatureCollection", "features": [feature]})

@@ -118,7 +118,7 @@ class Engine:
             windows = PixelBox(*(v * 2**level for v in box.grown(2))).coarser(grid.window)
             cells = [self.version.cells(epsg, windows, name) for name in names]
             if any(cells):
-                mesh = lattice(target.crs, grid, level, self._area)
+                mesh = lattice(target.crs, grid, level, self.area)
                 parts += [*cells, repr((level, mesh)).encode()]
         if not parts:
             return ""
@@ -133,7 +133,7 @@ class Engine:
         return level_of(crs, resolution, centre, self.version.store.grid(epsg))
 
     @cached_property
-    def _area(self) -> Bounds:
+    def area(self) -> Bounds:
         """Whole degrees around all scenes."""
         b = self.version.bounds
         return Bounds(
@@ -171,7 +171,7 @@ class Engine:
             grid, covered = self.version.store.grid(epsg), _covered(by_zone[epsg], level)
             if isinstance(where, Target) and not may_touch(where, grid, level, covered):
                 continue
-            rows, cols = locate(where, grid, level, self._area)
+            rows, cols = locate(where, grid, level, self.area)
             box = box_around(rows, cols)
             if box is None:
                 continue

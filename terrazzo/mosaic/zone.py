@@ -95,7 +95,7 @@ class Merging:
             if layers.full and not (counted or trusted):
                 break
             try:
-                weight = self._weight(entry, box)
+                weight = self.weight(entry, box)
             except (ReadFailure, NotFound) as error:
                 problems.append(f"{entry.scene.id}: {error}")
                 continue
@@ -128,7 +128,7 @@ class Merging:
             box.row0 + rows.start, box.col0 + cols.start, box.row0 + rows.stop, box.col0 + cols.stop
         )
         try:
-            layers.add(self._values(entry, inner), weight, part, least, number)
+            layers.add(self.values(entry, inner), weight, part, least, number)
         except (ReadFailure, NotFound) as error:
             problems.append(f"{entry.scene.id}: {error}")
 
@@ -139,7 +139,7 @@ class Merging:
         numbers, weights, kept = [], [], []
         for number, entry in entries:
             try:
-                weight = self._weight(entry, box)
+                weight = self.weight(entry, box)
             except (ReadFailure, NotFound) as error:
                 problems.append(f"{entry.scene.id}: {error}")
                 continue
@@ -155,7 +155,7 @@ class Merging:
         values = np.full((len(kept), self._bands, *box.shape), NODATA, np.int16)
         for i, entry in enumerate(kept):
             try:
-                values[i] = self._values(entry, box)
+                values[i] = self.values(entry, box)
             except (ReadFailure, NotFound) as error:
                 problems.append(f"{entry.scene.id}: {error}")
                 weight[i] = 0
@@ -167,8 +167,8 @@ class Merging:
     def _bands(self) -> int:
         return 1 if self.request.stage == "mask" else len(self.request.bands)
 
-    def _weight(self, entry: Entry, box: PixelBox) -> NDArray[np.uint8]:
-        """(row, col) uint8 weight of a scene for this request."""
+    def weight(self, entry: Entry, box: PixelBox) -> NDArray[np.uint8]:
+        """(row, col) uint8 weight of a scene for this request; `LAST` counts only where no scene has more."""
         if self.request.stage in ("raw", "mask", "corrected"):
             seen = self._coarse(entry, entry.scene.key(MASK), box, 0) != MaskClass.NODATA
             return np.where(seen, 255, 0).astype(np.uint8)
@@ -183,7 +183,7 @@ class Merging:
             weight[weight == LAST] = 0
         return weight
 
-    def _values(self, entry: Entry, box: PixelBox) -> NDArray[np.int16]:
+    def values(self, entry: Entry, box: PixelBox) -> NDArray[np.int16]:
         """(band, row, col) int16 of a scene at the request's stage."""
         request, scene = self.request, entry.scene
         if request.stage == "mask":

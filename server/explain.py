@@ -1,0 +1,199 @@
+"""The account of a pixel as JSON, a page and plain text; also the body of WMTS GetFeatureInfo."""
+
+from dataclasses import asdict
+from datetime import datetime
+from functools import lru_cache
+from importlib.resources import files
+from typing import Any
+from xml.sax.saxutils import escape
+
+from jinja2 import Environment
+from markupsafe import Markup
+
+from server.request import Ask
+from terrazzo.bands import SCALE
+from terrazzo.errors import InvalidRequest
+from terrazzo.grid import zone_name
+from terrazzo.mosaic.engine import FILLED, LAST_RESORT, Engine
+from terrazzo.mosaic.explain import Candidate, Explanation, explain
+
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+COLOURS = ("#b03030", "#2a7d3b", "#2b5fb3")
+"""Lines of the chart, for at most as many bands."""
+STEPS = (
+    ("Product's number", "count", "%d"),
+    ("With offset, as reflectance", "input_reflectance", "%.4f"),
+    ("xa", "xa", "%.4f"),
+    ("xb", "xb", "%.4f"),
+    ("xc", "xc", "%.4f"),
+    ("Surface reflectance", "surface", "%.4f"),
+    ("View to nadir (c-factor)", "factor", "%.4f"),
+    ("Stored, corrected, 1e-4", "stored", "%d"),
+    ("Gain", "gain", "%.4f"),
+    ("Offset of the gain", "gain_offset", "%.5f"),
+    ("Normalized, 1e-4", "normalized", "%d"),
+    ("All scenes merged, 1e-4", "merged", "%d"),
+    ("Served at the place, 1e-4", "served", "%d"),
+    ("Back: corrected, 1e-4", "undone", "%d"),
+    ("Back: product's number", "count_undone", "%d"),
+)
+
+
+def account(engine: Engine, ask: Ask, lon: float, lat: float) -> Explanation:
+    """The account of a place.
+
+    Raises:
+        InvalidRequest: it is no place on Earth.
+        OutsideCoverage: no scene shows there.
+    """
+    if not (-180 <= lon <= 180 and -90 <= lat <= 90):
+        raise InvalidRequest("explain: longitude within ±180 and latitude within ±90")
+    return explain(engine, engine.select(ask.pixels), lon, lat)
+
+
+def as_document(engine: Engine, told: Explanation, lon: float, lat: float) -> dict[str, Any]:
+    """The account for machines; values in reflectance, 1e-4 counts inside the steps."""
+    factor = _factor(told)
+    scene = told.chosen.scene
+    document = asdict(told)
+    for name in ("chosen", "request", "bands", "values"):
+        del document[name]
+    for candidate in document["candidates"]:
+        candidate["values"] = candidate["values"] and [_value(v, factor) for v in candidate["values"]]
+    for neighbour in document["neighbours"]:
+        neighbour["values"] = [_value(v, factor) for v in neighbour["values"]]
+    return {
+        "coordinates": [lon, lat],
+        "band_names": list(told.bands),
+        "values": [_value(v, factor) for v in told.values],
+        "scene": scene.id,
+        "datetime": scene.datetime.isoformat(),
+        "scenes_usable": told.count,
+        "quality_names": quality_names(told.quality),
+        "request": told.request.text(),
+        "mosaic": engine.version.mosaic_id,
+        "version": engine.version.name,
+        "attribution": engine.version.attribution,
+        **document,
+    }
+
+
+def quality_names(bits: int) -> list[str]:
+    """The quality bits in words."""
+    names = {FILLED: "filled from another period", LAST_RESORT: "last resort: no scene is clear here"}
+    return [text for bit, text in names.items() if bits & bit]
+
+
+def rows(told: Explanation) -> dict[str, Any]:
+    """The account in short: values by band, then where they come from."""
+    factor, scene = _factor(told), told.chosen.scene
+    return {
+        **{b: _value(v, factor) for b, v in zip(told.bands, told.values, strict=True)},
+        "scene": scene.id,
+        "datetime": scene.datetime.isoformat(),
+        "scenes_usable": told.count,
+        "quality": ", ".join(quality_names(told.quality)) or "clear",
+        "request": told.request.text(),
+    }
+
+
+def as_text(engine: Engine, told: Explanation) -> str:
+    """The account in lines: values, scenes, steps."""
+    lines = [f"{k}: {v}" for k, v in rows(told).items()]
+    lines += [f"version: {engine.version.name}", f"attribution: {engine.version.attribution}", "", "scenes"]
+    for c in told.candidates:
+        share = 100 * sum(c.share) / len(c.share)
+        lines.append(
+            f"{c.order + 1:3d}  {c.datetime[:10]}  orbit {c.relative_orbit:3d}  {c.mask or 'no data':14s}"
+            f"  weight {c.weight:3d}  {share:5.1f} %  {c.verdict}"
+        )
+    if told.path:
+        lines += ["", "steps".ljust(28) + "".join(f"{s.band:>10s}" for s in told.path)]
+        lines += [
+            label.ljust(28) + "".join(f"{form % getattr(s, name):>10s}" for s in told.path)
+            for label, name, form in STEPS
+        ]
+    return "\n".join(lines) + "\n"
+
+
+@lru_cache(maxsize=1)
+def _template() -> Any:
+    environment = Environment(autoescape=True, trim_blocks=True)
+    return environment.from_string(files("server.pages").joinpath("explain.xhtml.j2").read_text())
+
+
+def as_page(engine: Engine, told: Explanation | None, lon: float, lat: float, detail: str = "") -> str:
+    """The account as a page without scripts, well-formed XML; without one, `detail` says why."""
+    factor = _factor(told) if told else 1.0
+    text: str = _template().render(
+        place=(round(lon, 6), round(lat, 6)),
+        mosaic=engine.version.config.title or engine.version.mosaic_id,
+        version=engine.version.name,
+        attribution=engine.version.attribution,
+        summary=rows(told) if told else {"No data": detail},
+        told=told,
+        bands=told.bands if told else (),
+        steps=STEPS,
+        chart=Markup(chart(told.candidates, told.bands, factor)) if told else "",
+        value=lambda v: "–" if v is None else _value(v, factor),
+        shown=lambda v: "–" if v is None else f"{v:.1f}°",
+        pixel=f"{engine.version.store.config.pixel:g}",
+        zone=zone_name(told.epsg) if told else "",
+    )
+    return text
+
+
+def chart(candidates: tuple[Candidate, ...], bands: tuple[str, ...], factor: float) -> str:
+    """An SVG of what each scene has at the pixel, by date: filled where usable, ringed where chosen."""
+    seen = sorted((c for c in candidates if c.values and None not in c.values), key=lambda c: c.datetime)
+    if not seen or factor == 1.0:
+        return ""
+    width, height, left, bottom = 640, 220, 52, 30
+    days = [datetime.fromisoformat(c.datetime).timestamp() for c in seen]
+    values = [[float(v) * factor for v in (c.values or ())[: len(COLOURS)]] for c in seen]  # type: ignore[arg-type]
+    low, high = min(0.0, *map(min, values)), max(0.05, *map(max, values)) * 1.05
+    span = max(days[-1] - days[0], 86_400.0)
+
+    def x(day: float) -> float:
+        return round(left + 12 + (width - left - 30) * (day - days[0]) / span, 1)
+
+    def y(value: float) -> float:
+        return round(height - bottom - (height - bottom - 14) * (value - low) / (high - low), 1)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="100%" role="img"'
+        ' aria-label="Reflectance by date of every scene at this pixel" font-size="11" font-family="sans-serif">'
+    ]
+    for i in range(5):
+        v = low + (high - low) * i / 4
+        parts.append(
+            f'<line x1="{left}" x2="{width - 6}" y1="{y(v)}" y2="{y(v)}" stroke="#d8ded6"/>'
+            f'<text x="{left - 6}" y="{y(v) + 4}" text-anchor="end">{v:.3f}</text>'
+        )
+    for day, label in {days[0]: seen[0].datetime[:10], days[-1]: seen[-1].datetime[:10]}.items():
+        anchor = "start" if day == days[0] else "end"
+        parts.append(f'<text x="{x(day)}" y="{height - 10}" text-anchor="{anchor}">{label}</text>')
+    for b, (band, colour) in enumerate(zip(bands, COLOURS, strict=False)):
+        parts.append(f'<text x="{left + 8 + 50 * b}" y="11" fill="{colour}">● {escape(band)}</text>')
+        used = [(d, v[b]) for c, d, v in zip(seen, days, values, strict=True) if c.weight > 1]
+        if len(used) > 1:
+            line = " ".join(f"{x(d)},{y(v)}" for d, v in used)
+            parts.append(
+                f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="1" stroke-opacity="0.5"/>'
+            )
+        for c, day, v in zip(seen, days, values, strict=True):
+            fill = colour if c.weight > 1 else "none"
+            title = f"{c.datetime[:10]} {band} {v[b]:.4f}, {c.mask}, weight {c.weight}: {c.verdict}"
+            parts.append(
+                f'<circle cx="{x(day)}" cy="{y(v[b])}" r="{5 if c.chosen else 3}" fill="{fill}" stroke="{"#000" if c.chosen else colour}">'
+                f"<title>{escape(title)}</title></circle>"
+            )
+    return "".join(parts) + "</svg>"
+
+
+def _factor(told: Explanation) -> float:
+    return 1.0 if told.request.stage in ("raw", "mask") else SCALE
+
+
+def _value(value: int | None, factor: float) -> float | int | None:
+    return None if value is None else value if factor == 1.0 else round(value * factor, 4)

@@ -1,0 +1,50 @@
+"""The account of a pixel over HTTP: JSON, a page, text, and WMTS GetFeatureInfo agree with point and tile."""
+
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+PLACE = "15.7,46.0"
+SVG = "{http://www.w3.org/2000/svg}"
+XHTML = "{http://www.w3.org/1999/xhtml}"
+
+
+@pytest.mark.parametrize("method", ["feather", "first", "median", "mean", "robust"])
+def test_explain_says_what_the_point_says(client, method):
+    random = np.random.default_rng(7)
+    for lon, lat in zip(random.uniform(15.1, 16.3, 6), random.uniform(45.75, 46.25, 6), strict=True):
+        query = f"{lon:.6f},{lat:.6f}?bands=B04,B08&method={method}"
+        point, told = (client.get(f"/mosaics/mosaic/{kind}/{query}") for kind in ("point", "explain"))
+        assert point.status_code == told.status_code
+        if point.status_code == 200:
+            shared = ("values", "band_names", "scene", "datetime", "scenes_usable", "quality", "request")
+            assert {k: told.json()[k] for k in shared} == {k: point.json()[k] for k in shared}
+
+
+def test_a_browser_gets_a_page_and_a_script_json(client):
+    page = client.get(f"/mosaics/mosaic/explain/{PLACE}", headers={"Accept": "text/html,*/*;q=0.8"})
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    document = ElementTree.fromstring(page.text)
+    assert document.find(f".//{XHTML}script") is None
+    told = client.get(f"/mosaics/mosaic/explain/{PLACE}").json()
+    # One dot a scene and band, one row a scene.
+    assert len(document.findall(f".//{SVG}circle")) == 3 * len(told["candidates"])
+    assert page.text.count("S2A_33TWM_20230815_0_L2A") >= 1
+    assert client.get(f"/mosaics/mosaic/explain/{PLACE}?f=txt").text.startswith("B04: ")
+
+
+def test_what_cannot_be_explained_is_told(client):
+    assert client.get("/mosaics/mosaic/explain/0,0").status_code == 404
+    assert client.get("/mosaics/mosaic/explain/500,0").status_code == 400
+    assert client.get(f"/mosaics/mosaic/explain/{PLACE}?f=pdf").status_code == 400
+    assert "there are" in client.get(f"/mosaics/mosaic/explain/{PLACE}?colour=red").json()["detail"]
+
+
+@pytest.mark.parametrize("stage", ["raw", "mask", "corrected", "merged"])
+def test_every_stage_has_its_account_in_every_form(client, stage):
+    for form in ("json", "html", "txt"):
+        answer = client.get(f"/mosaics/mosaic/explain/{PLACE}?stage={stage}&f={form}")
+        assert answer.status_code == 200, answer.text
+    ElementTree.fromstring(client.get(f"/mosaics/mosaic/explain/{PLACE}?stage={stage}&f=html").text)
