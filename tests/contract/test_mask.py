@@ -1,0 +1,107 @@
+"""`terrazzo mask` on real top-of-atmosphere crops: classes and probabilities of whatever bands there are."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+TERRAZZO = str(Path(sys.executable).parent / "terrazzo")
+BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
+LAYERS = ("class", "p_land", "p_water", "p_snow", "p_cloud", "p_thin_cloud", "p_shadow")
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [TERRAZZO, "mask", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def series(shared: Path) -> list[Path]:
+    return sorted((shared / "data/labelled/ts").glob("*.tif"))
+
+
+def subset(source: Path, target: Path, bands: tuple[str, ...]) -> Path:
+    with rasterio.open(source) as dataset:
+        profile, values = dataset.profile, dataset.read([BANDS.index(b) + 1 for b in bands])
+    profile.update(count=len(bands))
+    with rasterio.open(target, "w", **profile) as dataset:
+        dataset.write(values)
+    return target
+
+
+@pytest.mark.parametrize("bands", [BANDS, BANDS[:10] + BANDS[11:], ("B02", "B03", "B04", "B08", "B11", "B12"),
+                                   ("B02", "B03", "B04", "B08"), ("B02", "B04", "B11"), ("B12", "B03", "B8A", "B02")])  # fmt: skip
+def test_a_day_under_cloud_is_told_from_a_clear_one_by_any_bands(series, tmp_path, bands):
+    shares = []
+    for source in series:
+        if "2018-01-06" not in source.name and "2018-02" not in source.name:
+            continue
+        image = subset(source, tmp_path / source.name, bands)
+        out = tmp_path / "mask.tif"
+        done = run(image, "-o", out, "--level", "l1c", "--bands", ",".join(bands))
+        assert done.returncode == 0, done.stderr
+        with rasterio.open(out) as dataset, rasterio.open(image) as before:
+            assert dataset.descriptions == LAYERS
+            assert (dataset.crs, dataset.transform, dataset.shape) == (
+                before.crs,
+                before.transform,
+                before.shape,
+            )
+            assert set(dataset.dtypes) == {"uint8"}
+            values = dataset.read()
+            blue = before.read(bands.index("B02") + 1)
+        assert values[1:].max() <= 250
+        assert np.abs(values[1:].sum(axis=0, dtype=int) - 250).max() <= 4
+        assert set(np.unique(values[0])) <= set(range(1, 9))
+        shares.append((np.median(blue), np.isin(values[0], (4, 5)).mean()))
+    assert max(shares)[1] > 0.75, shares
+    assert min(shares)[1] < 0.05, shares
+
+
+def test_no_data_is_no_class_and_no_probability(series, tmp_path):
+    image = subset(series[0], tmp_path / "image.tif", ("B02", "B03", "B04", "B08"))
+    with rasterio.open(image, "r+") as dataset:
+        values = dataset.read()
+        values[:, :50] = 0
+        dataset.write(values)
+    assert run(image, "-o", tmp_path / "mask.tif").returncode == 0
+    with rasterio.open(tmp_path / "mask.tif") as dataset:
+        made = dataset.read()
+    assert (made[0, :50] == 0).all()
+    assert (made[1:, :50] == 255).all()
+    assert (made[0, 50:] > 0).all()
+    assert (made[1:, 50:] < 255).all()
+
+
+def test_scale_and_offset_make_no_difference_when_they_say_what_was_done(series, tmp_path):
+    image = subset(series[0], tmp_path / "image.tif", ("B02", "B03", "B04", "B08"))
+    with rasterio.open(image) as dataset:
+        profile, values = dataset.profile, dataset.read()
+    with rasterio.open(tmp_path / "other.tif", "w", **profile) as dataset:
+        dataset.write(values + 1000)
+    assert run(image, "-o", tmp_path / "a.tif").returncode == 0
+    assert run(tmp_path / "other.tif", "-o", tmp_path / "b.tif", "--offset", "-0.1").returncode == 0
+    made = [rasterio.open(tmp_path / n).read(1) for n in ("a.tif", "b.tif")]
+    assert (made[0] == made[1]).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--bands", "B02,B03"], "names 2 bands.*has 13"),
+        (["--bands", ",".join(["B99", *BANDS[1:]])], "B99: unknown.*B02"),
+        (["--sun", "high"], "--sun 38.5,152"),
+        (["--sun", "95,10"], "from 0 to 90"),
+        (["--bands", "B02,B03" + 11 * ",-"], "at least 3 of the bands"),
+    ],
+)
+def test_what_is_not_understood_is_told(series, tmp_path, options, told):
+    done = run(series[0], "-o", tmp_path / "mask.tif", *options)
+    assert done.returncode != 0
+    assert re.search(told, done.stderr), done.stderr
+    assert not list(tmp_path.iterdir())
