@@ -114,16 +114,18 @@ def plan(found: Search, shelf: Shelf, openers: Openers, connections: int) -> Pla
 
 def _size(candidate: Candidate, opener: Opener, shelf: Shelf) -> int:
     """Bytes of a candidate that are still to come."""
-    whole = 0
+    whole, answers = 0, True
     for file in candidate.files:
         if shelf.holds(candidate, file):
             continue
         try:
-            size = measure(opener, file)
+            size = measure(opener, file) if answers else file.size
         except Missing:
             continue
         except ArchiveError:
             size = None
+        # Who gives no size after all retries gives none of the next file either: do not wait for it again.
+        answers = answers and size is not None
         whole += _typical(file) if size is None else size
     return whole
 
