@@ -137,8 +137,10 @@ def _planned(job: Job, form: Format) -> _Plan:
         job.ask.presentation().encode(),
         form.encode(),
         repr(target).encode(),
-        # GeoTIFF names mosaic and version in its tags.
-        repr((job.engine.version.mosaic_id, job.engine.version.name)).encode() if form == "tif" else b"",
+        # GeoTIFF names mosaic and version in its tags; a layer numbers and colours all scenes of the version.
+        repr((job.engine.version.mosaic_id, job.engine.version.name)).encode()
+        if form == "tif" or job.ask.layer
+        else b"",
     ).hex()
     return _Plan(job, selection, key)
 
@@ -146,7 +148,7 @@ def _planned(job: Job, form: Format) -> _Plan:
 def _rendered(plan: _Plan, form: Format) -> tuple[bytes, bool]:
     """The encoded image behind a JSON list of its problems, and whether it is whole."""
     engine, selection = plan.job.engine, plan.selection
-    image = engine.render(selection, plan.job.target)
+    image = engine.render(selection, plan.job.target, counted=plan.job.ask.layer == "count")
     version = engine.version
     tags = {
         "TERRAZZO_MOSAIC": version.mosaic_id,

@@ -12,6 +12,7 @@ from titiler.core.factory import BaseFactory
 from server import grids
 from server.answer import Desk, Job, document
 from server.explain import POLICY, account, as_document, as_page, as_text
+from server.layers import BANDS, LAYERS
 from server.request import PARAMETERS, Ask, only, parse_ask, parse_format
 from server.urls import public_base
 from terrazzo.bands import NODATA, SCALE
@@ -341,6 +342,10 @@ def _collection(desk: Desk, request: Request, mosaic: str) -> dict[str, Any]:
     if document.get("id") != mosaic:
         raise NotFound(f"there is no mosaic {mosaic!r}")
     base = f"{public_base(request)}/mosaics/{mosaic}"
+    document["renders"] = {
+        **document.get("renders", {}),
+        **{k: {"title": v.title, "assets": list(BANDS)} for k, v in LAYERS.items()},
+    }
     document["links"] = [
         *document.get("links", []),
         {"rel": "self", "href": base, "type": "application/json"},

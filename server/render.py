@@ -11,6 +11,7 @@ from rio_tiler.colormap import apply_cmap, cmap
 from rio_tiler.errors import InvalidExpression
 from rio_tiler.models import ImageData
 
+from server.layers import LAYERS, rgba
 from server.png import png
 from server.request import BAND, Ask, Format
 from terrazzo.bands import NODATA, SCALE, MaskClass
@@ -38,6 +39,8 @@ def render(image: Image, ask: Ask, target: Target, form: Format, tags: dict[str,
     Raises:
         InvalidRequest: the expression cannot be evaluated, or the format cannot hold what is asked for.
     """
+    if ask.layer is not None and form not in ("tif", "npy"):
+        return _encode(rgba(image, LAYERS[ask.layer]), form)
     if form == "tif":
         return geotiff(image, ask, target, tags)
     if form == "npy":
@@ -130,6 +133,9 @@ def _npy(image: Image, ask: Ask) -> bytes:
 
 
 def _data(image: Image, ask: Ask) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
+    if ask.layer is not None:
+        layer = LAYERS[ask.layer].values(image)
+        return layer[None], np.where(layer == NODATA, 0, 255).astype(np.uint8)
     if ask.expression is not None and image.bands != ("mask",):
         shown = _shown(image, ask)
         mask = np.where(np.ma.getmaskarray(shown).any(axis=0), 0, 255).astype(np.uint8)
@@ -141,7 +147,13 @@ def geotiff(image: Image, ask: Ask, target: Target, tags: dict[str, str]) -> byt
     """A GeoTIFF: int16 reflectance with scale 1e-4 and nodata −32768, float32 for an expression."""
     values, _ = _data(image, ask)
     is_float = values.dtype == np.float32
-    names = list(ask.expression.split(";")) if is_float and ask.expression else list(image.bands)
+    names = (
+        list(ask.expression.split(";"))
+        if is_float and ask.expression
+        else [ask.layer]
+        if ask.layer
+        else list(image.bands)
+    )
     profile = {
         "driver": "GTiff",
         "count": len(values),
@@ -164,7 +176,9 @@ def geotiff(image: Image, ask: Ask, target: Target, tags: dict[str, str]) -> byt
             dataset.write(values)
             for i, name in enumerate(names, 1):
                 dataset.set_band_description(i, name)
-            if not is_float and image.bands != ("mask",):
+            if ask.layer is not None:
+                dataset.units = [LAYERS[ask.layer].unit]
+            elif not is_float and image.bands != ("mask",):
                 dataset.scales = [SCALE] * len(values)
                 dataset.offsets = [0.0] * len(values)
             dataset.update_tags(**tags)

@@ -8,6 +8,7 @@ from typing import Literal, get_args
 
 from rio_tiler.colormap import cmap
 
+from server.layers import BANDS, LAYERS
 from terrazzo.bands import STYLES, Style
 from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.request import PixelRequest
@@ -22,7 +23,7 @@ MEDIA: dict[str, str] = {
     "npy": "application/x-npy",
 }
 PARAMETERS: dict[str, str] = {
-    "style": "named style: " + ", ".join(STYLES),
+    "style": "named style: " + ", ".join((*STYLES, *LAYERS)),
     "bands": "bands, comma-separated",
     "expression": "expression over bands, such as (B08-B04)/(B08+B04); several, separated by ;",
     "datetime": "day, month, year, RFC 3339 interval (.. for an open end), or the name of a period",
@@ -51,6 +52,7 @@ class Ask:
         expression: over the bands, or None.
         rescale: pairs in the units of what is shown, one or as many as channels; None for data formats.
         gamma: exponent of the stretch, 1 for none.
+        layer: name of a layer shown instead of reflectance, or None.
     """
 
     pixels: PixelRequest
@@ -60,10 +62,11 @@ class Ask:
     colormap: str | None
     gamma: float
     version: str | None
+    layer: str | None = None
 
     def presentation(self) -> str:
         """One line for keys: all that the engine does not know of."""
-        return repr((self.expression, self.rescale, self.colormap, self.gamma))
+        return repr((self.expression, self.rescale, self.colormap, self.gamma, self.layer))
 
 
 def only(query: Mapping[str, str], allowed: Mapping[str, str] | set[str] | tuple[str, ...]) -> None:
@@ -87,6 +90,10 @@ def parse_ask(query: Mapping[str, str], version: Version) -> Ask:
     """
     only(query, PARAMETERS)
     style, bands, expression = _shown(query, version)
+    layer = query.get("style") if query.get("style") in LAYERS else None
+    if layer and (given := sorted({"rescale", "colormap_name"} & set(query)) or query.get("stage") == "mask"):
+        told = "stage=mask" if given is True else " and ".join(given)
+        raise InvalidRequest(f"style={layer} and {told} contradict each other: leave one of them out")
     normalize = query.get("normalize")
     if normalize not in (None, "on", "off"):
         raise InvalidRequest(f"normalize={normalize}: use on or off")
@@ -111,7 +118,14 @@ def parse_ask(query: Mapping[str, str], version: Version) -> Ask:
         rescale = (style.rescale,) if style else ((-1.0, 1.0),) if expression else ((0.0, 0.4),)
     gamma = style.gamma if style and "rescale" not in query else 1.0
     return Ask(
-        pixels, style.name if style else None, expression, rescale, colormap, gamma, query.get("version")
+        pixels,
+        style.name if style else layer,
+        expression,
+        rescale,
+        colormap,
+        gamma,
+        query.get("version"),
+        layer,
     )
 
 
@@ -142,10 +156,12 @@ def _shown(query: Mapping[str, str], version: Version) -> tuple[Style | None, tu
         return None, bands, expression
     if query.get("bands"):
         return None, tuple(b.strip() for b in query["bands"].split(",")), None
+    if query.get("style") in LAYERS:
+        return None, tuple(b for b in BANDS if b in version.bands) or version.bands[:1], None
     known = {s.name: s for s in STYLES.values() if set(s.bands) <= set(version.bands)}
     name = query.get("style") or next(iter(known), None)
     if name not in known:
-        raise InvalidRequest(f"style={name}: this mosaic has {', '.join(known) or 'none; use bands='}")
+        raise InvalidRequest(f"style={name}: this mosaic has {', '.join((*known, *LAYERS))}")
     style = known[name]
     return style, style.bands, style.expression
 

@@ -12,6 +12,8 @@ from server import grids
 from server.answer import Desk, Job, document
 from server.explain import account, as_document, as_page, as_text, rows
 from server.factory import desk_of
+from server.layers import LAYERS
+from server.layers import legend as layer_legend
 from server.request import parse_ask
 from server.urls import public_base
 from server.wmts.capabilities import FORMATS, INFO_FORMATS, capabilities, styles
@@ -204,10 +206,12 @@ async def rest_info_of_time(
 @router.get("/mosaics/{mosaic}/legend/{style}.png")
 async def style_legend(request: Request, mosaic: str, style: str) -> Response:
     """The legend of a style."""
-    if style not in STYLES:
-        raise NotFound(f"there is no style {style!r}; there are {', '.join(STYLES)}")
+    if style not in STYLES and style not in LAYERS:
+        raise NotFound(f"there is no style {style!r}; there are {', '.join((*STYLES, *LAYERS))}")
     return Response(
-        await desk_of(request).look(lambda: legend(STYLES[style])),
+        await desk_of(request).look(
+            lambda: legend(STYLES[style]) if style in STYLES else layer_legend(LAYERS[style])
+        ),
         media_type="image/png",
         headers={"Cache-Control": "public, max-age=86400"},
     )
@@ -271,7 +275,8 @@ def _found(desk: Desk, mosaic: str, place: Place) -> Job:
         raise OwsException(
             "InvalidParameterValue", "Layer", f"layer {place.layer!r}: {mosaic} or {mosaic}_time"
         )
-    names = [s.name for s in styles(version)]
+    # The document lists few, for dialogs; every style can be had by its name.
+    names = [*(s.name for s in styles(version)), *LAYERS]
     style = names[0] if place.style in ("", "default") else place.style
     if style not in names:
         raise OwsException("InvalidParameterValue", "Style", f"style {style!r}: {', '.join(names)}")

@@ -85,8 +85,11 @@ class Engine:
         """A rectangle of any coordinate system."""
         return self.render(self.select(request), target)
 
-    def render(self, selection: Selection, target: Target) -> Image:
+    def render(self, selection: Selection, target: Target, *, counted: bool = False) -> Image:
         """The pixels of a target.
+
+        Args:
+            counted: whether `count` must be that of all scenes.
 
         Raises:
             TooLarge: the answer or what must be read for it is past `MOST_PIXELS`.
@@ -95,11 +98,11 @@ class Engine:
             raise TooLarge(
                 f"{target.width} × {target.height} px: at most {MOST_PIXELS} px in one answer; `terrazzo export` has no such limit"
             )
-        return self._render(selection, target)
+        return self._render(selection, target, counted=counted)
 
     def points(self, selection: Selection, crs: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> Image:
         """Values at places, at full resolution, as an image of one row."""
-        return self._render(selection, Points(crs, x, y))
+        return self._render(selection, Points(crs, x, y), counted=True)
 
     def content_hash(self, selection: Selection, target: Target) -> str:
         """Hash of everything that determines a target's pixels, without rendering; empty outside all data."""
@@ -143,20 +146,20 @@ class Engine:
             math.ceil(b.top + 0.1),
         )
 
-    def _render(self, selection: Selection, where: Target | Points) -> Image:
+    def _render(self, selection: Selection, where: Target | Points, *, counted: bool) -> Image:
         entries, problems = list(selection.entries), list[str]()
-        image = self._merged(selection, where, 0, problems)
+        image = self._merged(selection, where, 0, problems, counted=counted)
         others = adjacent(self.version, selection) if selection.request.fill == "adjacent" else []
         if others and bool(((image.quality == LAST_RESORT) | (image.values[0] == NODATA)).any()):
             for other in others:
-                more = self._merged(other, where, len(entries), problems)
+                more = self._merged(other, where, len(entries), problems, counted=counted)
                 entries += other.entries
                 image = _filled(image, more)
         bands = (CLASSES_BAND,) if selection.request.stage == "mask" else selection.request.bands
         return Image(bands, *image, tuple(entries), tuple(dict.fromkeys(problems)))
 
     def _merged(
-        self, selection: Selection, where: Target | Points, first: int, problems: list[str]
+        self, selection: Selection, where: Target | Points, first: int, problems: list[str], *, counted: bool
     ) -> "_Layers":
         """Merges each zone on its own grid, warps it once, and blends zones by their weights."""
         by_zone: dict[int, list[tuple[int, Entry]]] = {}
@@ -185,9 +188,7 @@ class Engine:
         for epsg, level, box, rows, cols in touched:
             merging = Merging(self.version, self.blocks, selection.request, epsg, level)
             # Where two zones meet they are weighed by the trust of all their scenes.
-            pixels = merging.pixels(
-                by_zone[epsg], box, problems, counted=isinstance(where, Points), trusted=len(touched) > 1
-            )
+            pixels = merging.pixels(by_zone[epsg], box, problems, counted=counted, trusted=len(touched) > 1)
             if pixels is None:
                 continue
             if len(touched) == 1:

@@ -1,0 +1,52 @@
+"""The layers of a mosaic's origin: they agree with points, in every format, over XYZ and WMTS, and have legends."""
+
+import io
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+import rasterio
+from PIL import Image
+
+TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728"
+LAYERS = ("scene", "date", "count", "quality")
+
+
+def array(client, style, query=""):
+    return np.load(io.BytesIO(client.get(f"{TILE}.npy?style={style}{query}").content))
+
+
+@pytest.mark.parametrize("method", ["feather", "median"])
+def test_a_layers_pixel_is_what_the_point_says(client, method):
+    query = f"&method={method}"
+    with rasterio.open(io.BytesIO(client.get(f"{TILE}.tif?style=date{query}").content)) as dataset:
+        assert dataset.descriptions == ("date",)
+        assert dataset.units == ("days since 1970-01-01",)
+        days, transform = dataset.read(1), dataset.transform
+    layers = {name: array(client, name, query)[0] for name in LAYERS}
+    assert (layers["date"] == days).all()
+    for row, col in ((10, 20), (128, 128), (200, 77)):
+        lon, lat = rasterio.warp.transform(
+            "EPSG:3857", "EPSG:4326", *([v] for v in transform * (col + 0.5, row + 0.5))
+        )
+        point = client.get(f"/mosaics/mosaic/point/{lon[0]},{lat[0]}?style=natural{query}").json()
+        day = date(1970, 1, 1) + timedelta(days=int(days[row, col]))
+        assert point["datetime"].startswith(day.isoformat())
+        assert point["scenes_usable"] == layers["count"][row, col]
+        assert point["quality"] == layers["quality"][row, col]
+        order = client.get(f"/mosaics/mosaic/scenes?{query[1:]}").json()["features"]
+        assert point["scene"] == order[layers["scene"][row, col]]["id"]
+
+
+@pytest.mark.parametrize("style", LAYERS)
+def test_a_layer_has_a_picture_a_legend_and_a_wmts_style(client, style):
+    answer = client.get(f"{TILE}.png?style={style}")
+    picture = np.asarray(Image.open(io.BytesIO(answer.content)))
+    valid = array(client, style)[1] > 0
+    assert (picture[..., 3] > 0).tolist() == valid.tolist()
+    rest = f"/mosaics/mosaic/wmts/1.0.0/mosaic/{style}/WebMercatorQuad/11/728/1113.png"
+    assert client.get(rest).content == answer.content
+    legend = client.get(f"/mosaics/mosaic/legend/{style}.png")
+    assert Image.open(io.BytesIO(legend.content)).size == (200, 52)
+    assert style in client.get("/mosaics/mosaic").json()["renders"]
+    assert client.get(f"{TILE}.png?style={style}&rescale=0,1").status_code == 400
