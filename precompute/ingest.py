@@ -58,7 +58,7 @@ class Prepared:
 
 
 L1C_BANDS = ("B8A", "B09", "B10")
-"""What else tells clouds, and the water vapour, in an L1C product."""
+"""What tells the water vapour over an L1C product, and its cirrus the offset."""
 AIR_LINE = "atmosphere taken out by the table of 6SV runs, continental aerosol"
 
 

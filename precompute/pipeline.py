@@ -78,8 +78,8 @@ def run(
     previous = _previous(store, mosaic_id)
     products = _products(sources, options, previous, result)
     made = _make_scenes(products, store, options, result, console)
-    levels = {"L1C", "L2A"} if options.mix_levels else {s.level for s in made}
-    result.scenes = _mosaic_scenes(store, made, config, levels)
+    levels = _levels(previous) or {s.level for s in made}
+    result.scenes = _mosaic_scenes(store, made, config, None if options.mix_levels else levels)
     if not result.scenes:
         raise StoreError(_nothing_usable(sources, result.left_out, config))
     if only in SCENE_STEPS:
@@ -117,12 +117,16 @@ def _products(
     result.left_out += [out for f in found for out in f.left_out]
     products = [p for f in found for p in f.products]
     if not options.mix_levels:
-        before = {e.scene.level for p in previous.periods for e in previous.entries(p)} if previous else set()
-        products, others = one_level(products, before)
+        products, others = one_level(products, _levels(previous))
         result.left_out += others
     products, replaced = newest_processing(products)
     result.left_out += replaced
     return products
+
+
+def _levels(version: Version | None) -> set[str]:
+    """Levels of the products that a version is made of."""
+    return {e.scene.level for p in version.periods for e in version.entries(p)} if version else set()
 
 
 def _make_scenes(
@@ -160,10 +164,14 @@ def _notes(store: Store, scenes: Sequence[Scene]) -> list[str]:
 
 
 def _mosaic_scenes(
-    store: Store, made: Sequence[Scene], config: MosaicConfig, levels: set[str]
+    store: Store, made: Sequence[Scene], config: MosaicConfig, levels: set[str] | None
 ) -> list[Scene]:
-    """The scenes of a mosaic's area: one an id, the one this run made before any other, one processing a pass and tile."""
-    chosen = {s.id: s for s in list_scenes(store) if s.level in levels}
+    """The scenes of a mosaic's area: one an id, the one this run made before any other, one processing a pass and tile.
+
+    Args:
+        levels: of the products; None and an empty set take both.
+    """
+    chosen = {s.id: s for s in list_scenes(store) if not levels or s.level in levels}
     chosen |= {s.id: s for s in made}
     fresh = {s.id for s in made}
     best: dict[tuple[str, str], Scene] = {}

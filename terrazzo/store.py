@@ -143,7 +143,7 @@ class Store:
         if self.root is None:
             obstore.put(self._objects, key, data)
             return
-        with _beside(self.root / key) as temporary:
+        with beside(self.root / key) as temporary:
             temporary.write_bytes(data)
 
     def write_json(self, key: str, document: Any) -> None:
@@ -174,9 +174,9 @@ class Store:
             return
         target = self.root / key
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sync(temporary)
+        sync(temporary)
         os.replace(temporary, target)
-        _sync(target.parent)
+        sync(target.parent)
 
     def exists(self, key: str) -> bool:
         """Whether an object is there."""
@@ -241,7 +241,7 @@ def create_store(url: str | Path, config: StoreConfig) -> Store:
             raise StoreError(f"{root} is not empty and not a store; name a new or an empty folder")
         root.mkdir(parents=True, exist_ok=True)
         if not (root / CONFIG_KEY).exists():
-            with _beside(root / CONFIG_KEY) as temporary:
+            with beside(root / CONFIG_KEY) as temporary:
                 temporary.write_bytes(_config_json(config))
     store = Store(url)
     if store.config != config:
@@ -262,7 +262,7 @@ def _config_json(config: StoreConfig) -> bytes:
     return json.dumps(asdict(config), indent=1).encode()
 
 
-class _beside:
+class beside:
     """A temporary path next to a target that replaces it, durable, when the block ends well."""
 
     def __init__(self, target: Path) -> None:
@@ -280,12 +280,13 @@ class _beside:
             self.temporary.unlink(missing_ok=True)
             return
         os.chmod(self.temporary, 0o644)
-        _sync(self.temporary)
+        sync(self.temporary)
         os.replace(self.temporary, self.target)
-        _sync(self.target.parent)
+        sync(self.target.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Makes a file, or the entries of a folder, durable."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

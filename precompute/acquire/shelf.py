@@ -12,7 +12,6 @@ import fcntl
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from precompute.acquire.products import Product, choose_assets, find_products
 from precompute.acquire.search import Candidate, RemoteFile
 from terrazzo.bands import BANDS
 from terrazzo.errors import StoreError
+from terrazzo.store import beside, sync
 
 KEYS = {"CLDPRB": "cloud", "DETFOO": "detector_footprint"}
 """Keys of assets that no Item lists."""
@@ -127,7 +127,7 @@ class Shelf:
         for path in sorted(partial.iterdir()):
             if not path.name.startswith("."):
                 os.replace(path, target / path.name)
-        _sync(target)
+        sync(target)
         item_path = self.root / f"{candidate.id}.json"
         write_json(item_path, local_item(candidate, target))
         shutil.rmtree(partial)
@@ -224,20 +224,5 @@ def local_item(candidate: Candidate, folder: Path) -> dict[str, Any]:
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Writes a JSON document whole, and durable."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
-    with os.fdopen(handle, "w") as file:
-        json.dump(document, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.chmod(name, 0o644)
-    os.replace(name, path)
-    _sync(path.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    with beside(path) as temporary:
+        temporary.write_text(json.dumps(document, indent=1))

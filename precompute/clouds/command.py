@@ -1,7 +1,5 @@
 """`terrazzo mask`: clouds, shadows, snow and water of any raster, without a store."""
 
-import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +8,7 @@ from rich.console import Console
 
 from terrazzo.bands import BANDS
 from terrazzo.errors import InvalidRequest, UnreadableAsset
+from terrazzo.store import beside
 
 if TYPE_CHECKING:
     import numpy as np
@@ -141,30 +140,23 @@ def _classify(
         "blockxsize": 256, "blockysize": 256, "compress": "deflate", "bigtiff": "if_safer",
     }  # fmt: skip
     tiles = [(r, c) for r in range(0, source.height, TILE) for c in range(0, source.width, TILE)]
-    handle, temporary = tempfile.mkstemp(dir=output.parent, prefix=".", suffix=".tif")
-    os.close(handle)
-    try:
-        with rasterio.open(temporary, "w", **profile) as target:
-            target.descriptions = tuple(layers)
-            target.update_tags(level=level, bands=",".join(names), probability="0-250 is 0-1, 255 no data")
-            for done, (row, col) in enumerate(tiles, 1):
-                top, left = max(row - RIM, 0), max(col - RIM, 0)
-                bottom, right = min(row + TILE + RIM, source.height), min(col + TILE + RIM, source.width)
-                window = Window(left, top, right - left, bottom - top)
-                rho = _reflectance(source, names, window, scale, offset)
-                made = mask_scene(rho, tuple(names), level=level, pixel=pixel, sun=sun, choice="model")
-                known = np.isfinite(made.probabilities)
-                share = np.where(known, np.rint(FULL * np.nan_to_num(made.probabilities)), UNKNOWN)
-                both = np.concatenate([made.classes[None], share.astype(np.uint8)])
-                height, width = min(TILE, source.height - row), min(TILE, source.width - col)
-                inner = both[:, row - top : row - top + height, col - left : col - left + width]
-                target.write(inner, window=Window(col, row, width, height))
-                if len(tiles) > 1:
-                    console.print(f"mask {done}/{len(tiles)}", highlight=False)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, output)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with beside(output) as temporary, rasterio.open(temporary, "w", **profile) as target:
+        target.descriptions = tuple(layers)
+        target.update_tags(level=level, bands=",".join(names), probability="0-250 is 0-1, 255 no data")
+        for done, (row, col) in enumerate(tiles, 1):
+            top, left = max(row - RIM, 0), max(col - RIM, 0)
+            bottom, right = min(row + TILE + RIM, source.height), min(col + TILE + RIM, source.width)
+            window = Window(left, top, right - left, bottom - top)
+            rho = _reflectance(source, names, window, scale, offset)
+            made = mask_scene(rho, tuple(names), level=level, pixel=pixel, sun=sun, choice="model")
+            known = np.isfinite(made.probabilities)
+            share = np.where(known, np.rint(FULL * np.nan_to_num(made.probabilities)), UNKNOWN)
+            both = np.concatenate([made.classes[None], share.astype(np.uint8)])
+            height, width = min(TILE, source.height - row), min(TILE, source.width - col)
+            inner = both[:, row - top : row - top + height, col - left : col - left + width]
+            target.write(inner, window=Window(col, row, width, height))
+            if len(tiles) > 1:
+                console.print(f"mask {done}/{len(tiles)}", highlight=False)
     console.print(f"{output}: {level}, from {', '.join(names)}", highlight=False, soft_wrap=True)
 
 

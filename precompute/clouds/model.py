@@ -142,7 +142,8 @@ def class_probabilities(
 ) -> NDArray[np.float32]:
     """(class, row, col) probabilities of `CLASSES` from (band, row, col) reflectance, 0–1, NaN without data.
 
-    A pixel has data where every given band has.
+    A pixel has data where those of `FOUR` have that are given, or all bands if none of them is: a number of 0 in
+    the short-wave infrared or in B10 may be dark ground as well as no data, and counts as unknown.
 
     Args:
         bands: which bands, of `BANDS`, in any order; at least `FEWEST`.
@@ -162,10 +163,11 @@ def class_probabilities(
     four = tuple(known) == FOUR
     model = load_model(f"{level.lower()}_four" if four else level.lower())
     rows = [list(bands).index(b) for b in known]
+    needed = [list(bands).index(b) for b in known if b in FOUR] or rows
     flat = reflectance.reshape(len(reflectance), -1)
     out = np.full((len(CLASSES), flat.shape[1]), np.nan, np.float32)
     for start in range(0, flat.shape[1], CHUNK):
-        valid = np.isfinite(flat[:, start : start + CHUNK]).all(axis=0)
+        valid = np.isfinite(flat[needed, start : start + CHUNK]).all(axis=0)
         part = flat[rows, start : start + CHUNK]
         if not valid.any():
             continue

@@ -90,6 +90,21 @@ def test_scale_and_offset_make_no_difference_when_they_say_what_was_done(series,
     assert (made[0] == made[1]).mean() > 0.999
 
 
+def test_a_zero_in_the_infrared_is_dark_ground_or_unknown_but_no_hole(series, tmp_path):
+    image = subset(series[0], tmp_path / "image.tif", BANDS)
+    assert run(image, "-o", tmp_path / "whole.tif").returncode == 0
+    with rasterio.open(image, "r+", nodata=0) as dataset:
+        values = dataset.read()
+        values[BANDS.index("B10")] = 0
+        values[BANDS.index("B12"), ::3] = 0
+        dataset.write(values)
+        dataset.nodata = 0
+    assert run(image, "-o", tmp_path / "mask.tif").returncode == 0
+    made = [rasterio.open(tmp_path / n).read(1) for n in ("whole.tif", "mask.tif")]
+    assert (made[1] > 0).all()
+    assert (made[0] == made[1]).mean() > 0.9
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [

@@ -99,6 +99,16 @@ def test_products_of_two_levels_are_mixed_only_when_asked(products, tmp_path):
 
 
 @pytest.mark.slow
+def test_when_no_product_can_be_used_the_scenes_that_are_there_go_on(products, tmp_path):
+    first, _ = precompute(products, tmp_path / "store")
+    for name in (GOOD, BAD):
+        edit(products, lambda d: d["assets"].pop("blue"), name)
+    again, _ = precompute(products, tmp_path / "store")
+    assert len(again.left_out) == 2
+    assert again.version.name == first.version.name
+
+
+@pytest.mark.slow
 def test_a_product_without_angles_keeps_its_view_and_says_so(products, tmp_path):
     edit(products, lambda d: d["assets"].pop("granule_metadata"))
     done, _ = precompute(products, tmp_path / "store")

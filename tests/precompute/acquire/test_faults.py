@@ -142,7 +142,7 @@ def test_killed_at_any_moment_the_next_run_finishes_and_nothing_partial_is_seen(
             # Killed before it made its folder, on a slow machine.
             if products.exists():
                 same_as_the_sample(products, {p.id for p in find_products(products).products})
-    assert killed
+    assert killed >= 3
     last = terrazzo(*command)
     assert last.returncode in (0, 3), last.stderr
     same_as_the_sample(products, {ONE_ID, "S2B_33TWM_20230813_0_L2A"})
