@@ -4,31 +4,26 @@ import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import rasterio
 from numpy.typing import NDArray
-from pyproj import Transformer
 
-from precompute.acquire.angles import Angles, constant_angles, read_angles
-from precompute.acquire.auxiliary import read_auxiliary
-from precompute.acquire.elevation import node_elevation
+from precompute.acquire.angles import Angles
 from precompute.acquire.files import checksum
-from precompute.acquire.offset import Offset, decide_offset, read_xml_offset
 from precompute.acquire.products import EXTRAS, L1C_EXTRAS, Product
-from precompute.acquire.raster import asset_grid, read_on_grid
+from precompute.acquire.raster import read_on_grid
 from precompute.acquire.safe import mean_air
-from precompute.clouds.mask import Choice, mask_scene
+from precompute.clouds.mask import Choice
 from precompute.clouds.model import FOUR, model_hash
-from precompute.correct.air import SeenAir, see_air
-from precompute.correct.factors import coarse_coefficients, nearest_detectors
-from precompute.correct.table import RANGES, load_table
+from precompute.correct.factors import coarse_coefficients
+from precompute.correct.table import load_table
 from precompute.item import scene_item
-from precompute.thinning import thinned
+from precompute.prepare import SWIR, Prepared, prepare
 from terrazzo import PIXELS
 from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
 from terrazzo.cog import write_cog
@@ -39,27 +34,8 @@ from terrazzo.grid import Grid, PixelBox
 from terrazzo.scene import CORRECTION, ITEM, MASK, STRIPS, Scene, read_scene, scene_from_item, scene_prefix
 from terrazzo.store import Store
 
-SWIR = ("B11", "B12")
-"""They tell clouds from snow and roofs, and over these only they are dark enough to tell the offset; read where the
-product has them."""
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What all bands of a scene share while it is made."""
-
-    box: PixelBox
-    offset: Offset
-    angles: Angles | None
-    detector: NDArray[np.uint8]
-    classes: NDArray[np.uint8]
-    lineage: tuple[str, ...]
-    air: SeenAir | None
-
-
-L1C_BANDS = ("B8A", "B09", "B10")
-"""What tells the water vapour over an L1C product, and its cirrus the offset."""
-AIR_LINE = "atmosphere taken out by the table of 6SV runs, continental aerosol"
+GDAL_CACHE = 128
+"""Megabytes of decoded blocks that GDAL keeps: each block is read once."""
 
 
 def ingest(
@@ -87,7 +63,8 @@ def ingest(
         pass
     folder = Path(tempfile.mkdtemp(dir=store.scratch()))
     try:
-        return _make(product, store, prefix, rev, checksums, folder, mask, brdf, dem)
+        with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
+            return _make(product, store, prefix, rev, checksums, folder, mask, brdf, dem)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -160,7 +137,7 @@ def _make(
     dem: Path | None,
 ) -> Scene:
     grid = store.grid(product.epsg)
-    prepared, hot = _prepare(product, store, grid, mask, dem)
+    prepared = prepare(product, store, mask, dem)
     clear = np.isin(prepared.classes, (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW))
     medians, counts, coefficients = [], [], {}
     for band in store.config.bands:
@@ -195,7 +172,7 @@ def _make(
         box=prepared.box,
         rev=rev,
         classes=prepared.classes,
-        haze=hot,
+        haze=prepared.haze,
         offset=prepared.offset,
         angles=prepared.angles,
         lineage=(*prepared.lineage, _brdf_line(prepared.angles, brdf)),
@@ -224,121 +201,6 @@ def _clear_medians(
         )
     medians, numbers = zip(*rows, strict=True)
     return np.concatenate(medians), np.concatenate(numbers)
-
-
-def _prepare(
-    product: Product, store: Store, grid: Grid, mask: Choice, dem: Path | None
-) -> tuple[Prepared, float]:
-    bounds, _ = asset_grid(product.asset("B02"), product.epsg)
-    box = grid.pad(grid.box_from_bounds(*bounds))
-    mask_grid = store.mask_grid(product.epsg)
-    mask_box = box.coarser(store.mask_factor)
-    darkest, means, delivered = None, [], ""
-    for band in FOUR:
-        placed = read_on_grid(product.asset(band), grid, box, "reflectance")
-        darkest = placed.array if darkest is None else np.minimum(darkest, placed.array)
-        means.append(thinned(placed.array, store.mask_factor, 0))
-        delivered = delivered or f"{band} {placed.lineage}"
-    assert darkest is not None
-    more = [b for b in SWIR + (L1C_BANDS if product.level == "L1C" else ()) if b in product.assets]
-    for band in more:
-        counts = read_on_grid(product.asset(band), mask_grid, mask_box, "reflectance").array
-        if band in SWIR:
-            f = store.mask_factor
-            darkest = np.minimum(darkest, counts.repeat(f, axis=0).repeat(f, axis=1))
-        means.append(np.where(counts > 0, counts, np.nan).astype(np.float32))
-    xml = product.assets.get("product_metadata")
-    offset = decide_offset(
-        np.rint(darkest).astype(np.int32),
-        xml_offset=read_xml_offset(xml) if xml else None,
-        claims=product.claims,
-        baseline=product.baseline,
-        cirrus=_cirrus(product, mask_grid, mask_box),
-    )
-    del darkest
-    reflectance = (np.stack(means) + np.float32(offset.value)) * np.float32(SCALE)
-    extra: dict[str, Any] = {}
-    for name, argument in (("SCL", "scl"), ("CLDPRB", "cloud_probability")):
-        if name in product.assets:
-            extra[argument] = read_on_grid(product.asset(name), mask_grid, mask_box, "classes").array
-    angles, lines = None, [delivered]
-    if "granule_metadata" in product.assets:
-        angles = read_angles(product.asset("granule_metadata"))
-    else:
-        lines.append("no angle grids in the product: view angles not corrected, sun from the Item or 45°")
-    zenith, azimuth = angles.mean_sun if angles else product.sun or (45.0, 180.0)
-    made = mask_scene(
-        reflectance,
-        (*FOUR, *more),
-        level=product.level,
-        pixel=mask_grid.pixel,
-        sun=(zenith, azimuth),
-        choice=mask,
-        **extra,
-    )
-    footprint = None
-    if "DETFOO" in product.assets:
-        footprint = read_on_grid(product.asset("DETFOO"), mask_grid, mask_box, "classes").array.astype(
-            np.uint8
-        )
-    detector = (
-        nearest_detectors(footprint, angles, mask_box.shape) if angles else np.zeros(mask_box.shape, np.uint8)
-    )
-    land = made.classes == MaskClass.LAND
-    air = None
-    if product.level == "L1C":
-        if angles is None:
-            left, bottom, right, top = grid.bounds(box)
-            angles = constant_angles(left, top, max(right - left, top - bottom), (zenith, azimuth))
-        toa = dict(zip((*FOUR, *more), reflectance, strict=True))
-        air = _air(product, toa, land, mask_grid, mask_box, angles, dem)
-        lines += [AIR_LINE, *air.warnings]
-    hot = reflectance[0] - 0.5 * reflectance[2]
-    haze = float(hot[land].mean()) if land.any() else float("nan")
-    return Prepared(box, offset, angles, detector, made.classes, tuple(lines), air), haze
-
-
-def _cirrus(product: Product, mask_grid: Grid, mask_box: PixelBox) -> NDArray[np.uint16] | None:
-    """Counts of an L1C product's B10, where it has one."""
-    if product.level != "L1C" or "B10" not in product.assets:
-        return None
-    counts = read_on_grid(product.asset("B10"), mask_grid, mask_box, "reflectance").array
-    return np.rint(counts).astype(np.uint16)
-
-
-def _air(
-    product: Product,
-    toa: dict[str, NDArray[np.float32]],
-    land: NDArray[np.bool_],
-    mask_grid: Grid,
-    mask_box: PixelBox,
-    angles: Angles,
-    dem: Path | None,
-) -> SeenAir:
-    """The air over an L1C product, from its bands, its auxiliary data and the elevation."""
-    lowest = float(angles.sun_zenith.max())
-    if lowest > RANGES["sun_zenith"][1]:
-        raise Uncorrectable(
-            f"{product.id}: the sun stands at {lowest:.1f}° from the zenith, past {RANGES['sun_zenith'][1]:g}°;"
-            " there is no correction for so low a sun, leave the product out"
-        )
-    left, bottom, right, top = mask_grid.bounds(mask_box)
-    lon, lat = Transformer.from_crs(product.epsg, 4326, always_xy=True).transform(
-        (left + right) / 2, (bottom + top) / 2
-    )
-    models: dict[str, float] = {}
-    for name in ("ecmwf", "cams"):
-        if name in product.assets:
-            models |= read_auxiliary(product.assets[name], lon, lat)
-    return see_air(
-        toa,
-        land,
-        (left, top, mask_grid.pixel),
-        angles,
-        satellite=product.platform,
-        models=models,
-        elevation=node_elevation(dem, angles, product.epsg) if dem else None,
-    )
 
 
 def _corrected(

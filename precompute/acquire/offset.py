@@ -41,7 +41,7 @@ class Offset:
 
 
 def decide_offset(
-    darkest: NDArray[np.integer],
+    darkest: NDArray[np.uint16],
     *,
     xml_offset: int | None,
     claims: Mapping[str, Any],
@@ -82,18 +82,22 @@ def decide_offset(
     return Offset(value, decided_by, {"share_below_700": share, **opinions}, conflicts)
 
 
-def pixel_opinion(darkest: NDArray[np.integer]) -> tuple[float | None, int | None]:
+def pixel_opinion(darkest: NDArray[np.uint16]) -> tuple[float | None, int | None]:
     """What the darkest pixels show: their share below `IMPOSSIBLE`, and the offset that follows, None if none does.
 
     Without the addition vegetation, water and shadow lie at a few hundred counts; with it hardly a pixel can
     lie below 900, and dark ones crowd just above. A scene that is bright everywhere, all desert, snow or
     cloud, tells nothing.
     """
-    valid = darkest[darkest > 0]
-    if not valid.size:
+    histogram = np.zeros(1 << 16, np.int64)
+    for rows in np.array_split(darkest, max(1, len(darkest) // 512)):
+        histogram += np.bincount(rows.ravel(), minlength=len(histogram))
+    histogram[0] = 0
+    below = histogram.cumsum()
+    if not below[-1]:
         return None, None
-    share = float((valid < IMPOSSIBLE).mean())
-    low, dark = np.percentile(valid, [0.1, 1])
+    share = float(below[IMPOSSIBLE - 1] / below[-1])
+    low, dark = np.searchsorted(below, below[-1] * np.array([0.001, 0.01]), side="right")
     if share >= 0.01:
         return round(share, 5), 0
     return round(share, 5), ADDED if share < 1e-4 and low >= DARK[0] and dark <= DARK[1] else None

@@ -12,6 +12,8 @@ from terrazzo.errors import UnreadableAsset, WrongGrid
 from terrazzo.grid import Bounds, Grid, PixelBox
 
 Kind = Literal["reflectance", "classes"]
+ROWS = 1024
+"""Rows that are read at a time."""
 
 
 class Placed(NamedTuple):
@@ -49,19 +51,15 @@ def read_on_grid(path: str, grid: Grid, box: PixelBox, kind: Kind) -> Placed:
         WrongGrid: it is in another coordinate system.
     """
     bounds, pixel = asset_grid(path, grid.epsg)
+    own = grid.box_from_bounds(*bounds)
     with _opened(path) as dataset:
+        transform = dataset.transform
         try:
+            if pixel == grid.pixel and grid.bounds(own) == bounds:
+                return Placed(_placed(dataset, own, box), "as delivered")
             source = dataset.read(1)
         except RasterioError as error:
             raise UnreadableAsset(f"{path} is damaged ({error}); fetch the product again") from None
-        transform = dataset.transform
-    own = grid.box_from_bounds(*bounds)
-    if pixel == grid.pixel and grid.bounds(own) == bounds:
-        out = np.zeros(box.shape, source.dtype)
-        common = own.intersection(box)
-        if not common.empty:
-            out[common.within(box)] = source[common.within(own)]
-        return Placed(out, "as delivered")
     out = np.zeros(box.shape, np.float32 if kind == "reflectance" else source.dtype)
     reproject(
         source.astype(out.dtype),
@@ -76,6 +74,22 @@ def read_on_grid(path: str, grid: Grid, box: PixelBox, kind: Kind) -> Placed:
     )
     how = "bilinear over valid pixels" if kind == "reflectance" else "nearest"
     return Placed(out, f"resampled once from {pixel:g} m to {grid.pixel:g} m, {how}")
+
+
+def _placed(dataset: rasterio.DatasetReader, own: PixelBox, box: PixelBox) -> NDArray[np.generic]:
+    """The pixels of a dataset that lies at `own` in a box, read some blocks of rows at a time."""
+    out = np.zeros(box.shape, dataset.dtypes[0])
+    common = own.intersection(box)
+    if common.empty:
+        return out
+    step = dataset.block_shapes[0][0] * max(1, ROWS // dataset.block_shapes[0][0])
+    (top, bottom), (left, right) = ((s.start, s.stop) for s in common.within(own))
+    to_row, to_col = (s.start for s in common.within(box))
+    for start in range(top - top % step, bottom, step):
+        low, high = max(start, top), min(start + step, bottom)
+        part = dataset.read(1, window=((low, high), (left, right)))
+        out[to_row + low - top : to_row + high - top, to_col : to_col + right - left] = part
+    return out
 
 
 def _opened(path: str) -> rasterio.DatasetReader:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 TILE, RIM = 2048, 512
 """Pixels that are classified at a time, and how far around them clouds and shadows are looked for."""
-FULL, UNKNOWN = 250, 255
-"""Stored probability of 1, and of no data."""
 BY_COUNT = {
     13: tuple(BANDS),
     12: tuple(b for b in BANDS if b != "B10"),
@@ -148,10 +146,16 @@ def _classify(
             bottom, right = min(row + TILE + RIM, source.height), min(col + TILE + RIM, source.width)
             window = Window(left, top, right - left, bottom - top)
             rho = _reflectance(source, names, window, scale, offset)
-            made = mask_scene(rho, tuple(names), level=level, pixel=pixel, sun=sun, choice="model")
-            known = np.isfinite(made.probabilities)
-            share = np.where(known, np.rint(FULL * np.nan_to_num(made.probabilities)), UNKNOWN)
-            both = np.concatenate([made.classes[None], share.astype(np.uint8)])
+            made = mask_scene(
+                lambda start, stop: rho[:, start:stop],  # noqa: B023
+                rho.shape[1:],
+                tuple(names),
+                level=level,
+                pixel=pixel,
+                sun=sun,
+                choice="model",
+            )
+            both = np.concatenate([made.classes[None], made.probabilities])
             height, width = min(TILE, source.height - row), min(TILE, source.width - col)
             inner = both[:, row - top : row - top + height, col - left : col - left + width]
             target.write(inner, window=Window(col, row, width, height))

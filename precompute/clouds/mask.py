@@ -1,5 +1,6 @@
 """The mask of a scene: model and archive fused pixel by pixel, then objects, shadows and rims."""
 
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -9,29 +10,47 @@ from scipy import ndimage
 from precompute.clouds.evidence import cloud_probability_likelihood, scl_likelihood
 from precompute.clouds.model import CLASSES, class_probabilities
 from precompute.clouds.spatial import dark_places, dilated, thrown_shadows, without_small_objects
-from terrazzo.bands import MaskClass
+from terrazzo.bands import NODATA, SCALE, MaskClass
 from terrazzo.errors import InvalidRequest
 
 Choice = Literal["fused", "scl", "model"]
+Rows = Callable[[int, int], NDArray[np.float32]]
+"""(band, row, col) reflectance of the rows from the first up to the second number, NaN without data."""
 
 SMALLEST_CLOUD = 25_000.0
 """Area in square metres below which a bright object is a roof, a quarry or a greenhouse."""
 CLOUD_RIM, SHADOW_RIM = 120.0, 90.0
 """Metres by which clouds and shadows reach beyond where they are seen."""
 DARK_IN_SHADOW = ("B08", "B8A", "B07", "B11", "B12")
+"""Shadows are darkest where the sky is: in the infrared."""
 SATURATED = 1.9
 """Reflectance no surface has."""
+STRIP = 256
+"""Rows whose spectra are held at a time."""
+FULL, UNKNOWN = 250, 255
+"""Stored probability of 1, and of no data."""
 
 
 class Mask(NamedTuple):
-    """Classes (row, col) uint8 and probabilities (class, row, col) float32 in the order of `model.CLASSES`."""
+    """Classes (row, col) uint8 and probabilities (class, row, col) uint8 in the order of `model.CLASSES`: 0–`FULL`
+    for 0–1, `UNKNOWN` without data."""
 
     classes: NDArray[np.uint8]
-    probabilities: NDArray[np.float32]
+    probabilities: NDArray[np.uint8]
+
+
+class _Pixels(NamedTuple):
+    """What the pixels tell by themselves, (row, col) each: probabilities as in `Mask`; int16 counts of the band in
+    which shadows are darkest, if there is one; whether some band is saturated."""
+
+    p: NDArray[np.uint8]
+    infrared: NDArray[np.int16] | None
+    saturated: NDArray[np.bool_]
 
 
 def mask_scene(
-    reflectance: NDArray[np.float32],
+    rows: Rows,
+    shape: tuple[int, int],
     bands: tuple[str, ...],
     *,
     level: str,
@@ -41,10 +60,11 @@ def mask_scene(
     cloud_probability: NDArray[np.uint8] | None = None,
     choice: Choice = "fused",
 ) -> Mask:
-    """Classifies a scene.
+    """Classifies a scene; holds some bytes a pixel besides what `rows` returns for `STRIP` rows.
 
     Args:
-        reflectance: (band, row, col), NaN without data.
+        rows: gives the reflectance of `bands`.
+        shape: rows and columns of the scene.
         level: `L1C` or `L2A`.
         pixel: metres.
         sun: zenith and azimuth in degrees, mean of the scene; without it shadows are told by their spectrum alone.
@@ -58,23 +78,52 @@ def mask_scene(
     """
     if choice == "scl" and scl is None:
         raise InvalidRequest("--mask scl: the product has no scene classification; use --mask model")
-    p = class_probabilities(reflectance, bands, level)
-    valid = np.isfinite(p[0])
-    if choice == "scl":
-        p = np.where(valid, 1.0, np.nan).astype(np.float32) * np.ones_like(p)
-    if scl is not None and choice != "model":
-        p = p * scl_likelihood(scl)
-        if cloud_probability is not None:
-            p = p * cloud_probability_likelihood(cloud_probability)
-    p = _smoothed(p / p.sum(axis=0), valid, 30.0 / pixel)
-    # Shadows are darkest where the sky is: in the infrared.
-    nir = next((reflectance[bands.index(b)] for b in DARK_IN_SHADOW if b in bands), None)
-    return Mask(_classes(p, valid, reflectance, nir, pixel, sun), p)
+
+    def fused(start: int, stop: int, reflectance: NDArray[np.float32]) -> NDArray[np.float32]:
+        p = class_probabilities(reflectance, bands, level)
+        if choice == "scl":
+            p = np.where(np.isfinite(p), np.float32(1), p)
+        if scl is not None and choice != "model":
+            p = p * scl_likelihood(scl[start:stop])
+            if cloud_probability is not None:
+                p = p * cloud_probability_likelihood(cloud_probability[start:stop])
+        return np.asarray(p / p.sum(axis=0))
+
+    pixels = _by_strips(rows, shape, bands, fused, sigma=30.0 / pixel)
+    return Mask(_classes(pixels, pixel, sun), pixels.p)
 
 
-def _smoothed(p: NDArray[np.float32], valid: NDArray[np.bool_], sigma: float) -> NDArray[np.float32]:
+def _by_strips(
+    rows: Rows,
+    shape: tuple[int, int],
+    bands: tuple[str, ...],
+    probabilities: Callable[[int, int, NDArray[np.float32]], NDArray[np.float32]],
+    sigma: float,
+) -> _Pixels:
+    """What pixels tell, smoothed over `sigma` pixels, a strip of rows at a time."""
+    p = np.empty((len(CLASSES), *shape), np.uint8)
+    saturated = np.empty(shape, np.bool_)
+    darkest = next((bands.index(b) for b in DARK_IN_SHADOW if b in bands), None)
+    infrared = None if darkest is None else np.empty(shape, np.int16)
+    rim = int(4 * sigma) + 1
+    for start in range(0, shape[0], STRIP):
+        stop = min(start + STRIP, shape[0])
+        low, high = max(start - rim, 0), min(stop + rim, shape[0])
+        reflectance = rows(low, high)
+        inner = slice(start - low, stop - low)
+        smooth = _smoothed(probabilities(low, high, reflectance), sigma)[:, inner]
+        p[:, start:stop] = np.where(np.isfinite(smooth), np.rint(FULL * smooth), UNKNOWN)
+        known = np.nan_to_num(reflectance[:, inner], nan=NODATA * SCALE)
+        saturated[start:stop] = known.max(axis=0) > SATURATED
+        if infrared is not None:
+            infrared[start:stop] = np.clip(np.rint(known[darkest] / SCALE), NODATA, -NODATA - 1)
+    return _Pixels(p, infrared, saturated)
+
+
+def _smoothed(p: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     if sigma < 0.3:
         return p
+    valid = np.isfinite(p[0])
     inside = ndimage.gaussian_filter(valid.astype(np.float32), sigma)
     out = np.full_like(p, np.nan)
     for k, layer in enumerate(p):
@@ -83,41 +132,39 @@ def _smoothed(p: NDArray[np.float32], valid: NDArray[np.bool_], sigma: float) ->
     return out
 
 
-def _classes(
-    p: NDArray[np.float32],
-    valid: NDArray[np.bool_],
-    reflectance: NDArray[np.float32],
-    nir: NDArray[np.float32] | None,
-    pixel: float,
-    sun: tuple[float, float] | None,
-) -> NDArray[np.uint8]:
+def _classes(pixels: _Pixels, pixel: float, sun: tuple[float, float] | None) -> NDArray[np.uint8]:
+    p = pixels.p
     index = {c: CLASSES.index(c) for c in CLASSES}
     thick, thin, shade = (p[index[c]] for c in (MaskClass.CLOUD, MaskClass.THIN_CLOUD, MaskClass.SHADOW))
+    valid = thick != UNKNOWN
     least = round(SMALLEST_CLOUD / pixel**2)
-    cloudy = without_small_objects(valid & (thick + thin > 0.5), least)
+    cloudy = without_small_objects(valid & (thick.astype(np.uint16) + thin > 0.5 * FULL), least)
     cloud = cloudy & (thick >= thin)
 
     reachable = np.ones(valid.shape, bool)
     if sun is not None:
-        clouds = dilated(without_small_objects(cloudy & (thick > 0.2), least), pixel, pixel)
+        clouds = dilated(without_small_objects(cloudy & (thick > 0.2 * FULL), least), pixel, pixel)
         reachable = thrown_shadows(clouds, sun_zenith=sun[0], sun_azimuth=sun[1], pixel=pixel)
     # A river's banks are as dark as a shadow: what lies beside water is water.
-    water = dilated(valid & (p[index[MaskClass.WATER]] > 0.3), 1.5 * pixel, pixel)
-    dark = (
-        np.zeros(valid.shape, bool)
-        if nir is None or sun is None
-        else dark_places(nir, pixel) & (shade > 0.05)
-    )
-    seen = reachable & ~water & (dark | (shade > 0.5))
+    water = dilated(valid & (p[index[MaskClass.WATER]] > 0.3 * FULL), 1.5 * pixel, pixel)
+    seen = shade > 0.5 * FULL
+    if pixels.infrared is not None and sun is not None:
+        seen |= dark_places(pixels.infrared, pixel) & (shade > 0.05 * FULL)
+    seen &= reachable & ~water
     shadow = without_small_objects(valid & seen & ~cloudy, least // 2)
 
-    ground = p[[index[c] for c in (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW)]]
-    ground = np.where(np.isfinite(ground), ground, -1)
-    classes = np.array([MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW], np.uint8)[ground.argmax(axis=0)]
+    classes = _ground(p[[index[c] for c in (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW)]])
     classes[dilated(shadow, SHADOW_RIM, pixel)] = MaskClass.SHADOW
     classes[dilated(cloudy, CLOUD_RIM, pixel)] = MaskClass.THIN_CLOUD
     classes[dilated(cloud, CLOUD_RIM / 2, pixel)] = MaskClass.CLOUD
-    saturated = np.where(np.isfinite(reflectance), reflectance, 0).max(axis=0) > SATURATED
-    classes[saturated] = MaskClass.DEFECTIVE
+    classes[pixels.saturated] = MaskClass.DEFECTIVE
     classes[~valid] = MaskClass.NODATA
+    return classes
+
+
+def _ground(p: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The likeliest of land, water and snow, whose probabilities are given."""
+    classes = np.full(p.shape[1:], MaskClass.LAND, np.uint8)
+    classes[p[1] > p[0]] = MaskClass.WATER
+    classes[p[2] > np.maximum(p[0], p[1])] = MaskClass.SNOW
     return classes

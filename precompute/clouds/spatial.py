@@ -1,8 +1,11 @@
 """What a pixel's neighbourhood and the sun tell: objects too small to be clouds, shadows where clouds throw them."""
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from terrazzo.bands import NODATA, SCALE
 
 CLOUD_HEIGHTS = (200.0, 8000.0)
 """Range of cloud heights above ground that are searched for shadows, in metres."""
@@ -13,28 +16,54 @@ def without_small_objects(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bo
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     if not count:
         return mask
-    size = np.bincount(labels.ravel())
-    size[0] = 0
-    return np.asarray(size[labels] >= max(pixels, 1))
+    large = np.bincount(labels.ravel()) >= max(pixels, 1)
+    large[0] = False
+    return np.asarray(large[labels])
 
 
 def dilated(mask: NDArray[np.bool_], distance: float, pixel: float) -> NDArray[np.bool_]:
     """The mask with a rim of `distance` metres."""
     if distance < pixel / 2 or not mask.any():
         return mask
-    return np.asarray(ndimage.distance_transform_edt(~mask) * pixel <= distance)
+    out = np.empty_like(mask)
+    _dilate(mask, (distance / pixel) ** 2 + 1e-9, int(distance / pixel), out)
+    return out
 
 
-def dark_places(nir: NDArray[np.float32], pixel: float) -> NDArray[np.bool_]:
-    """Where the near infrared lies in a dip that is narrower than 2.5 km and at least a fifth deep.
+@njit(cache=True, nogil=True)
+def _dilate(mask, reach2, reach, out):  # pragma: no cover
+    """Sets `out` where a pixel of `mask` lies within the root of `reach2` pixels; `reach` is the whole part of that."""
+    height, width = mask.shape
+    near = np.empty(width + 2 * reach, np.int64)
+    far = np.int64(reach + 1)
+    for r in range(height):
+        near[:] = far
+        for k in range(reach + 1):
+            for q in (r - k, r + k):
+                if 0 <= q < height:
+                    for c in range(width):
+                        if mask[q, c] and near[c + reach] > k:
+                            near[c + reach] = k
+        for c in range(width):
+            inside = False
+            for d in range(2 * reach + 1):
+                up = near[c + d]
+                if up < far and up * up + (d - reach) * (d - reach) <= reach2:
+                    inside = True
+                    break
+            out[r, c] = inside
+
+
+def dark_places(infrared: NDArray[np.int16], pixel: float) -> NDArray[np.bool_]:
+    """Where the infrared lies in a dip that is narrower than 2.5 km and at least a fifth deep.
 
     Args:
-        nir: (row, col) reflectance, NaN without data.
+        infrared: (row, col) reflectance, scale 1e-4, `NODATA` without data.
     """
-    filled = np.where(np.isfinite(nir), nir, 1.0)
+    filled = np.where(infrared == NODATA, np.int16(1 / SCALE), infrared)
     side = max(3, round(2500 / pixel) | 1)
     surrounding = ndimage.grey_closing(ndimage.median_filter(filled, 3), size=(side, side))
-    return np.asarray((surrounding - nir > 0.03) & (nir < 0.8 * surrounding))
+    return np.asarray((surrounding - filled > 0.03 / SCALE) & (filled < np.float32(0.8) * surrounding))
 
 
 def thrown_shadows(

@@ -1,6 +1,6 @@
 """The state of the air over a scene: each quantity from the best source there is, and where it came from."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from precompute.correct.retrieve import (
     spread_between_cells,
 )
 from precompute.correct.table import RANGES
+from precompute.numbers import Block, Numbers
 
 Array = NDArray[np.float64]
 
@@ -62,7 +63,7 @@ class SeenAir:
 
 
 def see_air(
-    toa: Mapping[str, NDArray[np.floating]],
+    toa: Numbers,
     land: NDArray[np.bool_],
     place: tuple[float, float, float],
     angles: Angles,
@@ -74,10 +75,9 @@ def see_air(
     """The air over a scene.
 
     Args:
-        toa: top-of-atmosphere reflectance (row, col) of B02, B04, B08, B12, and B8A and B09 where there are, NaN
-            without data.
+        toa: top of the atmosphere, B02, B04, B08, B12, and B8A and B09 where there are.
         land: (row, col) clear land.
-        place: left, top and pixel size of these arrays in metres.
+        place: left, top and pixel size of the numbers in metres.
         models: what weather models say: `aot`, `water_vapour`, `ozone`, `pressure` (at sea level).
         elevation: metres at the nodes, or None.
     """
@@ -100,13 +100,12 @@ def see_air(
     ozone = np.full(shape, _within("ozone", known["ozone"][0]))
     cells = _cells(angles, ozone, pressure)
     blocks = _blocks(angles, place, land.shape)
-    dark = land & dark_vegetation(*(np.asarray(toa[b], np.float64) for b in ("B04", "B08", "B12")))
     prior, prior_origin, prior_spread = known["aot"]
     prior = _within("aot", prior)
     water, water_origin, water_spread = known["water_vapour"]
     water = np.full(shape, _within("water_vapour", water))
-    if "B09" in toa and "B8A" in toa:
-        bright = _medians(toa, ("B8A", "B09"), land, blocks)
+    if {"B8A", "B09"} <= set(toa.bands):
+        bright = _medians(toa, ("B8A", "B09"), [land[b] for b in blocks], blocks)
         seen = retrieve_water_vapour(
             bright["B8A"], bright["B09"], cells, np.full(len(bright["B8A"]), prior), satellite=satellite
         ).reshape(shape)
@@ -114,6 +113,7 @@ def see_air(
             smooth, _ = spread_between_cells(seen, np.full(shape, 0.2), REACH_M / angles.step)
             water = np.where(np.isfinite(smooth), smooth, np.nanmean(seen))
             water_origin, water_spread = "B8A and B09 of the product", 0.2
+    dark = [land[b] & dark_vegetation(*(toa.block(n, b) for n in ("B04", "B08", "B12"))) for b in blocks]
     medians = _medians(toa, ("B02", "B04", "B12"), dark, blocks)
     told = np.isfinite(medians["B12"])
     aot, aot_origin, aot_spread = np.full(shape, prior), prior_origin, prior_spread
@@ -161,9 +161,7 @@ def _cells(angles: Angles, ozone: Array, pressure: Array) -> Cells:
     return Cells(*(a.ravel() for a in arrays))
 
 
-def _blocks(
-    angles: Angles, place: tuple[float, float, float], shape: tuple[int, int]
-) -> list[tuple[slice, slice]]:
+def _blocks(angles: Angles, place: tuple[float, float, float], shape: tuple[int, int]) -> list[Block]:
     """The pixels nearest to each node, row by row."""
     left, top, pixel = place
     rows, cols = angles.sun_zenith.shape
@@ -174,19 +172,15 @@ def _blocks(
 
 
 def _medians(
-    toa: Mapping[str, NDArray[np.floating]],
-    bands: tuple[str, ...],
-    usable: NDArray[np.bool_],
-    blocks: list[tuple[slice, slice]],
+    toa: Numbers, bands: tuple[str, ...], usable: Sequence[NDArray[np.bool_]], blocks: Sequence[Block]
 ) -> dict[str, Array]:
     """Medians of bands over the usable pixels of each block; NaN where there are too few."""
     out = {b: np.full(len(blocks), np.nan) for b in bands}
-    for i, block in enumerate(blocks):
-        where = usable[block]
+    for i, (where, block) in enumerate(zip(usable, blocks, strict=True)):
         if where.sum() < LEAST_PIXELS:
             continue
         for b in bands:
-            values = toa[b][block][where]
+            values = toa.block(b, block)[where]
             if np.isfinite(values).sum() >= LEAST_PIXELS:
                 out[b][i] = np.nanmedian(values)
     return out

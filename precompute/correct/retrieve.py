@@ -42,7 +42,9 @@ class Cells:
         return {name: value[:, None] for name, value in vars(self).items()}
 
 
-def dark_vegetation(b04: Array, b08: Array, b12: Array) -> NDArray[np.bool_]:
+def dark_vegetation(
+    b04: NDArray[np.floating], b08: NDArray[np.floating], b12: NDArray[np.floating]
+) -> NDArray[np.bool_]:
     """Where top-of-atmosphere reflectance shows dark dense vegetation."""
     ndvi = (b08 - b04) / np.maximum(b08 + b04, 1e-4)
     dark: NDArray[np.bool_] = (ndvi > LEAST_NDVI) & (b12 > DARK_SWIR[0]) & (b12 < DARK_SWIR[1])

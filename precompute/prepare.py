@@ -1,0 +1,191 @@
+"""What all bands of a scene share while it is made: offset, mask, angles, detectors, the air."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import Transformer
+
+from precompute.acquire.angles import Angles, constant_angles, read_angles
+from precompute.acquire.auxiliary import read_auxiliary
+from precompute.acquire.elevation import node_elevation
+from precompute.acquire.offset import Offset, decide_offset, read_xml_offset
+from precompute.acquire.products import Product
+from precompute.acquire.raster import asset_grid, read_on_grid
+from precompute.clouds.mask import Choice, mask_scene
+from precompute.clouds.model import FOUR
+from precompute.correct.air import SeenAir, see_air
+from precompute.correct.factors import nearest_detectors
+from precompute.correct.table import RANGES
+from precompute.numbers import Numbers
+from precompute.thinning import thinned
+from terrazzo.bands import MaskClass
+from terrazzo.errors import Uncorrectable
+from terrazzo.grid import Grid, PixelBox
+from terrazzo.store import Store
+
+SWIR = ("B11", "B12")
+"""They tell clouds from snow and roofs, and over these only they are dark enough to tell the offset; read where the
+product has them."""
+L1C_BANDS = ("B8A", "B09", "B10")
+"""What tells the water vapour over an L1C product, and its cirrus the offset."""
+AIR_LINE = "atmosphere taken out by the table of 6SV runs, continental aerosol"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What all bands of a scene share while it is made.
+
+    Attributes:
+        box: the scene's pixels, whole windows.
+        detector, classes: (row, col) uint8 on the mask grid.
+        haze: mean of B02 − B04 / 2 over land, reflectance; NaN without land.
+        lineage: what was done, a line each.
+        air: None for products that are corrected for the atmosphere already.
+    """
+
+    box: PixelBox
+    offset: Offset
+    angles: Angles | None
+    detector: NDArray[np.uint8]
+    classes: NDArray[np.uint8]
+    haze: float
+    lineage: tuple[str, ...]
+    air: SeenAir | None
+
+
+def prepare(product: Product, store: Store, mask: Choice, dem: Path | None) -> Prepared:
+    """Reads what tells the offset, the mask and the air of a product.
+
+    Raises:
+        ProductError: the product cannot become a scene.
+    """
+    grid, mask_grid = store.grid(product.epsg), store.mask_grid(product.epsg)
+    bounds, _ = asset_grid(product.asset("B02"), product.epsg)
+    box = grid.pad(grid.box_from_bounds(*bounds))
+    mask_box = box.coarser(store.mask_factor)
+    numbers, offset, delivered = _numbers(product, store, grid, box)
+    extra: dict[str, Any] = {}
+    for name, argument in (("SCL", "scl"), ("CLDPRB", "cloud_probability")):
+        if name in product.assets:
+            extra[argument] = read_on_grid(product.asset(name), mask_grid, mask_box, "classes").array
+    angles, lines = None, [f"B02 {delivered}"]
+    if "granule_metadata" in product.assets:
+        angles = read_angles(product.asset("granule_metadata"))
+    else:
+        lines.append("no angle grids in the product: view angles not corrected, sun from the Item or 45°")
+    sun = angles.mean_sun if angles else product.sun or (45.0, 180.0)
+    classes = mask_scene(
+        numbers.rows,
+        mask_box.shape,
+        numbers.bands,
+        level=product.level,
+        pixel=mask_grid.pixel,
+        sun=sun,
+        choice=mask,
+        **extra,
+    ).classes
+    land = classes == MaskClass.LAND
+    air = None
+    if product.level == "L1C":
+        if angles is None:
+            left, bottom, right, top = grid.bounds(box)
+            angles = constant_angles(left, top, max(right - left, top - bottom), sun)
+        air = _air(product, numbers, land, mask_grid, mask_box, angles, dem)
+        lines += [AIR_LINE, *air.warnings]
+    detector = _detectors(product, angles, mask_grid, mask_box)
+    return Prepared(box, offset, angles, detector, classes, _haze(numbers, land), tuple(lines), air)
+
+
+def _numbers(product: Product, store: Store, grid: Grid, box: PixelBox) -> tuple[Numbers, Offset, str]:
+    """What the mask and the air are told by, the offset, and how B02 came onto the grid."""
+    mask_grid, factor = store.mask_grid(product.epsg), store.mask_factor
+    mask_box = box.coarser(factor)
+    more = [b for b in SWIR + (L1C_BANDS if product.level == "L1C" else ()) if b in product.assets]
+    means = np.empty((len(FOUR) + len(more), *mask_box.shape), np.uint16)
+    darkest, delivered = None, ""
+    for layer, band in enumerate(FOUR):
+        placed = read_on_grid(product.asset(band), grid, box, "reflectance")
+        counts = _whole(placed.array)
+        delivered = delivered or placed.lineage
+        means[layer] = _whole(np.nan_to_num(thinned(counts, factor, 0)))
+        darkest = counts if darkest is None else np.minimum(darkest, counts, out=darkest)
+        del placed, counts
+    assert darkest is not None
+    for layer, band in enumerate(more, len(FOUR)):
+        means[layer] = _whole(read_on_grid(product.asset(band), mask_grid, mask_box, "reflectance").array)
+        if band in SWIR:
+            fine = means[layer].repeat(factor, axis=0).repeat(factor, axis=1)
+            np.minimum(darkest, fine, out=darkest)
+    xml = product.assets.get("product_metadata")
+    offset = decide_offset(
+        darkest,
+        xml_offset=read_xml_offset(xml) if xml else None,
+        claims=product.claims,
+        baseline=product.baseline,
+        cirrus=means[len(FOUR) + more.index("B10")] if "B10" in more else None,
+    )
+    return Numbers((*FOUR, *more), means, offset.value), offset, delivered
+
+
+def _whole(counts: NDArray[np.generic]) -> NDArray[np.uint16]:
+    """Counts as whole numbers: those of a resampled band are not."""
+    if counts.dtype == np.uint16:
+        return counts  # type: ignore[return-value]
+    return np.clip(np.rint(counts), 0, 65535).astype(np.uint16)  # type: ignore[call-overload, no-any-return]
+
+
+def _detectors(
+    product: Product, angles: Angles | None, mask_grid: Grid, mask_box: PixelBox
+) -> NDArray[np.uint8]:
+    if angles is None:
+        return np.zeros(mask_box.shape, np.uint8)
+    footprint = None
+    if "DETFOO" in product.assets:
+        read = read_on_grid(product.asset("DETFOO"), mask_grid, mask_box, "classes").array
+        footprint = read.astype(np.uint8)
+    return nearest_detectors(footprint, angles, mask_box.shape)
+
+
+def _haze(numbers: Numbers, land: NDArray[np.bool_]) -> float:
+    if not land.any():
+        return float("nan")
+    blue, red = (float(numbers.block(b, (slice(None), slice(None)))[land].mean()) for b in ("B02", "B04"))
+    return blue - 0.5 * red
+
+
+def _air(
+    product: Product,
+    numbers: Numbers,
+    land: NDArray[np.bool_],
+    mask_grid: Grid,
+    mask_box: PixelBox,
+    angles: Angles,
+    dem: Path | None,
+) -> SeenAir:
+    """The air over an L1C product, from its bands, its auxiliary data and the elevation."""
+    lowest = float(angles.sun_zenith.max())
+    if lowest > RANGES["sun_zenith"][1]:
+        raise Uncorrectable(
+            f"{product.id}: the sun stands at {lowest:.1f}° from the zenith, past {RANGES['sun_zenith'][1]:g}°;"
+            " there is no correction for so low a sun, leave the product out"
+        )
+    left, bottom, right, top = mask_grid.bounds(mask_box)
+    lon, lat = Transformer.from_crs(product.epsg, 4326, always_xy=True).transform(
+        (left + right) / 2, (bottom + top) / 2
+    )
+    models: dict[str, float] = {}
+    for name in ("ecmwf", "cams"):
+        if name in product.assets:
+            models |= read_auxiliary(product.assets[name], lon, lat)
+    return see_air(
+        numbers,
+        land,
+        (left, top, mask_grid.pixel),
+        angles,
+        satellite=product.platform,
+        models=models,
+        elevation=node_elevation(dem, angles, product.epsg) if dem else None,
+    )
