@@ -45,10 +45,10 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--brdf",
-    type=click.Choice(["nadir", "off"]),
+    type=click.Choice(["nadir", "nadir+sun", "off"]),
     default="nadir",
     show_default=True,
-    help="take view angles out over land",
+    help="take view angles out over land; nadir+sun: also take the sun to 45° from the zenith",
 )
 @click.option(
     "--dem",
@@ -60,10 +60,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--register",
-    type=click.Choice(["flag", "off"]),
+    type=click.Choice(["flag", "shift", "off"]),
     default="flag",
     show_default=True,
-    help="measure how far scenes lie off the others; flag: those half a pixel off weigh a quarter",
+    help="measure how far scenes lie off the others; those half a pixel off weigh a quarter (flag), or are moved,"
+    " which resamples them once (shift)",
 )
 @click.option(
     "--mix-levels",
@@ -106,18 +107,17 @@ def precompute(
     """
     # The pipeline draws in pandas and scipy: `terrazzo --help` need not wait for them.
     from precompute.pipeline import Options, run
+    from precompute.recipe import Recipe
 
     console = Console(stderr=True)
     is_sample = "sample" in sources and not Path("sample").exists()
     folders = [sample.path() if s == "sample" and is_sample else Path(s) for s in sources]
     store = _store(url, is_sample, pixel, mask_pixel, window, bands)
     options = Options(
-        mask=mask,  # type: ignore[arg-type]
-        brdf=brdf,
-        dem=dem,
+        recipe=Recipe(mask, brdf, dem),  # type: ignore[arg-type]
         normalize=normalize,
         mix_levels=mix_levels,
-        register=register == "flag",
+        register=register,  # type: ignore[arg-type]
         workers=workers,
     )
     result = run(folders, store, mosaic, options, only=only, console=console)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+from dataclasses import astuple
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,21 @@ import numpy as np
 import pyarrow.parquet as pq
 import rasterio
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from precompute.acquire.angles import Angles
+from precompute.acquire.elevation import node_elevation
 from precompute.acquire.files import checksum
 from precompute.acquire.products import EXTRAS, L1C_EXTRAS, Product
-from precompute.acquire.raster import read_on_grid
+from precompute.acquire.raster import Images, asset_grid
 from precompute.acquire.safe import mean_air
-from precompute.clouds.mask import Choice
 from precompute.clouds.model import FOUR, model_hash
+from precompute.correct.brdf import SUN
 from precompute.correct.factors import coarse_coefficients
 from precompute.correct.table import load_table
 from precompute.item import scene_item
-from precompute.prepare import SWIR, Prepared, prepare
+from precompute.prepare import SWIR, Prepared, prepare, scene_angles
+from precompute.recipe import Brdf, Recipe
 from terrazzo import PIXELS
 from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
 from terrazzo.cog import write_cog
@@ -36,57 +40,39 @@ from terrazzo.store import Store
 
 GDAL_CACHE = 128
 """Megabytes of decoded blocks that GDAL keeps: each block is read once."""
+DEFAULT = Recipe()
 
 
-def ingest(
-    product: Product,
-    store: Store,
-    *,
-    mask: Choice = "fused",
-    brdf: str = "nadir",
-    dem: Path | None = None,
-) -> Scene:
+def ingest(product: Product, store: Store, recipe: Recipe = DEFAULT) -> Scene:
     """Makes the scene of a product, or returns the one that is there when nothing has changed.
-
-    Args:
-        mask: where the mask comes from, see `mask_scene`.
-        brdf: `nadir` or `off`.
-        dem: elevation model for the pressure over L1C products; sea level without.
 
     Raises:
         ProductError: the product cannot become a scene; the message tells why and what to do.
     """
-    checksums, rev, prefix = _identity(product, store, mask, brdf, dem)
+    checksums, rev, prefix = _identity(product, store, recipe)
     try:
         return read_scene(store, prefix)
     except NotFound:
         pass
-    folder = Path(tempfile.mkdtemp(dir=store.scratch()))
+    folder, kept = (Path(tempfile.mkdtemp(dir=store.scratch())) for _ in range(2))
     try:
-        with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE):
-            return _make(product, store, prefix, rev, checksums, folder, mask, brdf, dem)
+        # Threads of a matrix product wait for each other where other workers have the processors.
+        with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), threadpool_limits(1):
+            return _make(product, store, prefix, rev, checksums, folder, kept, recipe)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        for scratch in (folder, kept):
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
-def ready_scene(
-    product: Product,
-    store: Store,
-    *,
-    mask: Choice = "fused",
-    brdf: str = "nadir",
-    dem: Path | None = None,
-) -> Scene | None:
+def ready_scene(product: Product, store: Store, recipe: Recipe = DEFAULT) -> Scene | None:
     """The scene of a product if it is there and nothing has changed; costs the checksums, no decoding."""
     try:
-        return read_scene(store, _identity(product, store, mask, brdf, dem)[2])
+        return read_scene(store, _identity(product, store, recipe)[2])
     except (NotFound, ProductError):
         return None
 
 
-def _identity(
-    product: Product, store: Store, mask: Choice, brdf: str, dem: Path | None
-) -> tuple[dict[str, str], str, str]:
+def _identity(product: Product, store: Store, recipe: Recipe) -> tuple[dict[str, str], str, str]:
     """Checksums of a product's files, the revision they determine, and the scene's folder."""
     if product.level == "L1C" and "B12" not in product.assets:
         raise Uncorrectable(
@@ -98,15 +84,15 @@ def _identity(
     also = EXTRAS + SWIR + (L1C_EXTRAS if product.level == "L1C" else ())
     extras = [product.assets[a] for a in also if a in product.assets and product.assets[a] not in needed]
     checksums = {Path(p).name: checksum(p) for p in (*needed, *extras)}
-    rev = _revision(product, checksums, store, mask, brdf, dem)
+    rev = _revision(product, checksums, store, recipe)
     return checksums, rev, scene_prefix(product.epsg, product.mgrs, product.id, rev)
 
 
-def _revision(
-    product: Product, checksums: dict[str, str], store: Store, mask: str, brdf: str, dem: Path | None
-) -> str:
+def _revision(product: Product, checksums: dict[str, str], store: Store, recipe: Recipe) -> str:
     """12 hexadecimal digits over what determines the scene's pixels."""
-    air = {"table": load_table().hash, "dem": str(dem)} if product.level == "L1C" else {}
+    air: dict[str, Any] = {}
+    if product.level == "L1C":
+        air = {"table": load_table().hash, "elevation": _elevation(product, store, recipe)}
     text = json.dumps(
         {
             **air,
@@ -115,14 +101,27 @@ def _revision(
             "claims": dict(product.claims),
             "baseline": product.baseline,
             "grid": [store.config.pixel, store.config.mask_pixel, store.config.window, store.config.bands],
-            "mask": mask,
-            "brdf": brdf,
+            "mask": recipe.mask,
+            "brdf": recipe.brdf,
+            "shift": astuple(recipe.shift) if recipe.shift else None,
             "model": model_hash(product.level),
             "pixels": PIXELS,
         },
         sort_keys=True,
     )
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+
+
+def _elevation(product: Product, store: Store, recipe: Recipe) -> list[list[float]] | None:
+    """Whole metres at the nodes of the angle grids, None at sea level."""
+    if recipe.dem is None:
+        return None
+    grid = store.grid(product.epsg)
+    box = grid.pad(grid.box_from_bounds(*asset_grid(product.asset("B02"), product.epsg)[0]))
+    heights: list[list[float]] = np.rint(
+        node_elevation(recipe.dem, scene_angles(product, grid, box), product.epsg)
+    ).tolist()
+    return heights
 
 
 def _make(
@@ -132,16 +131,16 @@ def _make(
     rev: str,
     checksums: dict[str, str],
     folder: Path,
-    mask: Choice,
-    brdf: str,
-    dem: Path | None,
+    kept: Path,
+    recipe: Recipe,
 ) -> Scene:
     grid = store.grid(product.epsg)
-    prepared = prepare(product, store, mask, dem)
+    images = Images(kept, _off(recipe, grid))
+    prepared = prepare(product, store, recipe, images)
     clear = np.isin(prepared.classes, (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW))
     medians, counts, coefficients = [], [], {}
     for band in store.config.bands:
-        values, found = _corrected(product, store, prepared, band, brdf)
+        values, found = _corrected(product, store, prepared, images, band, recipe.brdf)
         if found is not None:
             coefficients[band] = found
         _write_band(folder, store, grid, prepared.box, band, values)
@@ -175,10 +174,11 @@ def _make(
         haze=prepared.haze,
         offset=prepared.offset,
         angles=prepared.angles,
-        lineage=(*prepared.lineage, _brdf_line(prepared.angles, brdf)),
-        notes=_notes(prepared, brdf),
+        lineage=(*prepared.lineage, _brdf_line(prepared.angles, recipe.brdf)),
+        notes=_notes(prepared, recipe),
         air=prepared.air.properties() if prepared.air else mean_air(product),
-        parameters={"mask": mask, "brdf": brdf, "model": model_hash(product.level)},
+        parameters={"mask": recipe.mask, "brdf": recipe.brdf, "model": model_hash(product.level)},
+        shift=recipe.shift,
         folder=folder,
         sources=checksums,
     )
@@ -204,19 +204,15 @@ def _clear_medians(
 
 
 def _corrected(
-    product: Product, store: Store, prepared: Prepared, band: str, brdf: str
+    product: Product, store: Store, prepared: Prepared, images: Images, band: str, brdf: Brdf
 ) -> tuple[NDArray[np.int16], Coefficients | None]:
     """A band's int16 reflectance on its stored grid, and the coefficients that made it."""
     grid = store.band_grid(product.epsg, band)
     scale = stored_factor(band)
     box = prepared.box.coarser(scale)
-    counts = read_on_grid(product.asset(band), grid, box, "reflectance").array
-    found = None
+    counts = images.again(product.asset(band), grid, box).array
     air = prepared.air.grid if prepared.air else None
-    if prepared.angles is not None:
-        found = coarse_coefficients(
-            prepared.angles, band, satellite=product.platform, brdf=brdf == "nadir", air=air
-        )
+    found = coarse_coefficients(prepared.angles, band, satellite=product.platform, brdf=brdf, air=air)
     correction = Correction(prepared.offset.value, prepared.detector, {band: found} if found else {})
     ratio = round(store.mask_factor / scale * 2)
     land = _rescaled(prepared.classes == MaskClass.LAND, ratio, box.shape)
@@ -249,7 +245,12 @@ def _write_band(
     )
 
 
-def _notes(prepared: Prepared, brdf: str) -> list[str]:
+def _off(recipe: Recipe, grid: Grid) -> tuple[float, float]:
+    """Metres by which the product's ground lies too far east and north."""
+    return (recipe.shift.east * grid.pixel, recipe.shift.north * grid.pixel) if recipe.shift else (0.0, 0.0)
+
+
+def _notes(prepared: Prepared, recipe: Recipe) -> list[str]:
     """What the user should know of a scene that was made all the same."""
     offset, notes = prepared.offset, []
     if offset.conflicts:
@@ -257,17 +258,24 @@ def _notes(prepared: Prepared, brdf: str) -> list[str]:
             f"the evidence on the offset is contradictory: took {offset.value} by {offset.decided_by},"
             f" though {', '.join(offset.conflicts)}"
         )
-    if brdf == "nadir" and prepared.angles is None:
+    if recipe.brdf != "off" and not prepared.angles.view:
         notes.append("no angle grids (granule metadata) in the product: view angles stay as they are")
+    if recipe.shift is not None:
+        s = recipe.shift
+        notes.append(
+            f"its ground lay {s.east:.2f} pixels too far east and {s.north:.2f} too far north (±{s.spread:.2f}):"
+            " resampled once to where the other dates' lies"
+        )
     return notes
 
 
-def _brdf_line(angles: Angles | None, brdf: str) -> str:
+def _brdf_line(angles: Angles, brdf: Brdf) -> str:
     if brdf == "off":
         return "view angles not corrected (--brdf off)"
-    if angles is None:
+    if not angles.view:
         return "view angles not corrected: the product has no angle grids"
-    return "view angles corrected to nadir over land, c-factor"
+    sun = f", sun to {SUN:g}° from the zenith" if brdf == "nadir+sun" else ""
+    return f"view angles corrected to nadir{sun} over land, c-factor"
 
 
 def now() -> str:

@@ -17,6 +17,7 @@ from precompute.acquire.angles import Angles
 from precompute.acquire.files import checksum
 from precompute.acquire.offset import Offset
 from precompute.acquire.products import Product
+from precompute.normalize.registration import Shift
 from terrazzo import __version__
 from terrazzo.bands import BANDS, NODATA, SCALE, MaskClass
 from terrazzo.grid import Grid, PixelBox
@@ -49,13 +50,14 @@ def scene_item(
     classes: NDArray[np.uint8],
     haze: float,
     offset: Offset,
-    angles: Angles | None,
+    angles: Angles,
     lineage: Sequence[str],
     notes: Sequence[str],
     parameters: Mapping[str, Any],
     folder: Path,
     sources: Mapping[str, str],
     air: Mapping[str, Any],
+    shift: Shift | None = None,
 ) -> dict[str, Any]:
     """The STAC 1.1 Item of a finished scene whose files lie in `folder`."""
     counts = dict(enumerate(np.bincount(classes.ravel(), minlength=9).tolist()))
@@ -102,14 +104,18 @@ def scene_item(
             "generated": _utc(product.generated),
         },
     }
-    if angles is not None:
+    if angles.view or product.sun:
         zenith, azimuth = angles.mean_sun
-        view_zenith, view_azimuth = angles.mean_view
-        properties |= {
-            "view:sun_elevation": round(90 - zenith, 4),
-            "view:sun_azimuth": round(azimuth, 4),
-            "view:off_nadir": round(view_zenith, 4),
-            "view:azimuth": round(view_azimuth, 4),
+        properties |= {"view:sun_elevation": round(90 - zenith, 4), "view:sun_azimuth": round(azimuth, 4)}
+    if angles.view:
+        zenith, azimuth = angles.mean_view
+        properties |= {"view:off_nadir": round(zenith, 4), "view:azimuth": round(azimuth, 4)}
+    if shift is not None:
+        properties["terrazzo:moved"] = {
+            "east_m": -shift.east * grid.pixel,
+            "north_m": -shift.north * grid.pixel,
+            "uncertainty_m": shift.spread * grid.pixel,
+            "squares": shift.squares,
         }
     return {
         "type": "Feature",
@@ -122,6 +128,15 @@ def scene_item(
         "links": [_derived_from(product, sources)],
         "assets": {p.stem: _asset(p, store) for p in sorted(folder.iterdir())},
     }
+
+
+def moved_by(item: Mapping[str, Any], pixel: float) -> Shift | None:
+    """The shift that was undone when the scene of an Item was made, in pixels; None if none was."""
+    moved = item["properties"].get("terrazzo:moved")
+    if moved is None:
+        return None
+    east, north, spread = (moved[k] / pixel for k in ("east_m", "north_m", "uncertainty_m"))
+    return Shift(-east, -north, spread, moved["squares"]).rounded()
 
 
 def footprint(classes: NDArray[np.uint8], grid: Grid, box: PixelBox) -> shapely.Geometry:

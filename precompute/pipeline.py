@@ -3,22 +3,23 @@
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from pyproj import Transformer
 from rich.console import Console
 
 from precompute import executor
 from precompute.acquire.products import LeftOut, Product, find_products, newest_processing, one_level
-from precompute.clouds.mask import Choice
 from precompute.ingest import ingest, ready_scene
+from precompute.item import moved_by
 from precompute.normalize.fields import TileGains
-from precompute.normalize.registration import far_off
+from precompute.normalize.registration import Shift, far_off
 from precompute.normalize.stage import Normalized, normalize_period, require_bands
 from precompute.publish import PeriodContent, publish
+from precompute.recipe import Recipe
 from precompute.steps import SCENE_STEPS, SOLVE_STEPS, Step
 from terrazzo import PIXELS
 from terrazzo.config import ALL, MosaicConfig, Period, read_config
@@ -31,14 +32,16 @@ from terrazzo.version import Version, gains_key, open_version
 
 @dataclass(frozen=True)
 class Options:
-    """How scenes are made and normalized."""
+    """How scenes are made and normalized.
 
-    mask: Choice = "fused"
-    brdf: str = "nadir"
-    dem: Path | None = None
+    Attributes:
+        register: `flag` lets scenes that lie far off the others weigh less, `shift` moves them, `off` does not measure.
+    """
+
+    recipe: Recipe = field(default_factory=Recipe)
     normalize: bool = True
     mix_levels: bool = False
-    register: bool = True
+    register: Literal["off", "flag", "shift"] = "flag"
     workers: int = 1
 
 
@@ -77,32 +80,28 @@ def run(
     result = Run()
     previous = _previous(store, mosaic_id)
     products = _products(sources, options, previous, result)
-    made = _make_scenes(products, store, options, result, console)
+    known = _known_shifts(store, previous) if options.register == "shift" else {}
+    todo = [(p, replace(options.recipe, shift=known.get(p.id))) for p in products]
+    made = _make_scenes(todo, store, options.workers, result, console)
+    result.notes = _notes(store, made)
     levels = _levels(previous) or {s.level for s in made}
     result.scenes = _mosaic_scenes(store, made, config, None if options.mix_levels else levels)
     if not result.scenes:
         raise StoreError(_nothing_usable(sources, result.left_out, config))
     if only in SCENE_STEPS:
         return result
-    contents = []
-    for period, members in _by_period(config, result.scenes):
-        normalized = normalize_period(
-            store,
-            mosaic_id,
-            members,
-            previous=_normalized(previous, period.name),
-            solve_gains=options.normalize,
-            register=options.register,
-            workers=options.workers,
-            console=console,
-        )
-        result.notes += [
-            f"{name}: its ground lies {shift.length:.1f} pixels off the other dates' (±{shift.spread:.1f}); it"
-            " weighs a quarter (--register off lets it weigh in full)"
-            for name, shift in sorted(normalized.shifts.items())
-            if far_off(shift)
-        ]
-        contents.append(PeriodContent(period, tuple(members), normalized))
+    contents = _normalize(store, config, result.scenes, previous, options, console)
+    if options.register == "shift":
+        moved = _moved(contents, products, store, options, result, console)
+        result.scenes = [moved.get(s.id, s) for s in result.scenes]
+        if moved:
+            contents = _normalize(store, config, result.scenes, previous, options, console)
+    result.notes += [
+        f"{name}: its ground lies {shift.length:.1f} pixels off the other dates' (±{shift.spread:.1f}); it"
+        " weighs a quarter (--register shift moves it, --register off lets it weigh in full)"
+        for name, shift in sorted({n: s for c in contents for n, s in c.normalized.shifts.items()}.items())
+        if far_off(shift)
+    ]
     if only in SOLVE_STEPS:
         return result
     result.version = publish(store, config, contents, {"normalize": options.normalize})
@@ -130,26 +129,90 @@ def _levels(version: Version | None) -> set[str]:
 
 
 def _make_scenes(
-    products: Sequence[Product], store: Store, options: Options, result: Run, console: Console | None
+    tasks: Sequence[tuple[Product, Recipe]],
+    store: Store,
+    workers: int,
+    result: Run,
+    console: Console | None,
 ) -> list[Scene]:
-    how: dict[str, Any] = {"store": store, "mask": options.mask, "brdf": options.brdf, "dem": options.dem}
+    """The scenes of products, made where they are not there; products that cannot be used are added to `left_out`."""
     # Hashing frees the GIL: what is up to date is found in threads, and costs no new process.
-    with ThreadPoolExecutor(options.workers) as pool:
-        ready = list(pool.map(partial(ready_scene, **how), products))
+    with ThreadPoolExecutor(workers) as pool:
+        ready = list(pool.map(lambda t: ready_scene(t[0], store, t[1]), tasks))
     made = [scene for scene in ready if scene is not None]
-    todo = [product for product, scene in zip(products, ready, strict=True) if scene is None]
-    step = partial(ingest, **how)
+    todo = [task for task, scene in zip(tasks, ready, strict=True) if scene is None]
     for outcome in executor.run(
-        step, todo, workers=options.workers, label="scenes", name=lambda p: p.id, console=console
+        partial(_ingest, store),
+        todo,
+        workers=workers,
+        label="scenes",
+        name=lambda t: t[0].id,
+        console=console,
     ):
         if outcome.result is not None:
             made.append(outcome.result)
         elif isinstance(outcome.error, ProductError):
-            result.left_out.append(LeftOut(outcome.task.id, str(outcome.error)))
+            result.left_out.append(LeftOut(outcome.task[0].id, str(outcome.error)))
         elif outcome.error is not None:
             raise outcome.error
-    result.notes = _notes(store, made)
     return made
+
+
+def _ingest(store: Store, task: tuple[Product, Recipe]) -> Scene:
+    return ingest(task[0], store, task[1])
+
+
+def _known_shifts(store: Store, previous: Version | None) -> dict[str, Shift]:
+    """By how much scenes of the last version were moved."""
+    if previous is None:
+        return {}
+    scenes = {e.scene.id: e.scene for p in previous.periods for e in previous.entries(p)}
+    found = {name: moved_by(read_item(store, scene), store.config.pixel) for name, scene in scenes.items()}
+    return {name: shift for name, shift in found.items() if shift is not None}
+
+
+def _moved(
+    contents: Sequence[PeriodContent],
+    products: Sequence[Product],
+    store: Store,
+    options: Options,
+    result: Run,
+    console: Console | None,
+) -> dict[str, Scene]:
+    """Scenes that lie far off the others, made anew where they should lie."""
+    shifts = {name: shift for c in contents for name, shift in c.normalized.shifts.items() if far_off(shift)}
+    tasks = [(p, replace(options.recipe, shift=shifts[p.id].rounded())) for p in products if p.id in shifts]
+    made = _make_scenes(tasks, store, options.workers, result, console)
+    result.notes += _notes(store, made)
+    return {s.id: s for s in made}
+
+
+def _normalize(
+    store: Store,
+    config: MosaicConfig,
+    scenes: Sequence[Scene],
+    previous: Version | None,
+    options: Options,
+    console: Console | None,
+) -> list[PeriodContent]:
+    """The periods that have scenes, normalized."""
+    return [
+        PeriodContent(
+            period,
+            tuple(members),
+            normalize_period(
+                store,
+                config.id,
+                members,
+                previous=_normalized(previous, period.name),
+                solve_gains=options.normalize,
+                register=options.register != "off",
+                workers=options.workers,
+                console=console,
+            ),
+        )
+        for period, members in _by_period(config, scenes)
+    ]
 
 
 def _notes(store: Store, scenes: Sequence[Scene]) -> list[str]:

@@ -13,13 +13,14 @@ from precompute.acquire.auxiliary import read_auxiliary
 from precompute.acquire.elevation import node_elevation
 from precompute.acquire.offset import Offset, decide_offset, read_xml_offset
 from precompute.acquire.products import Product
-from precompute.acquire.raster import asset_grid, read_on_grid
-from precompute.clouds.mask import Choice, mask_scene
+from precompute.acquire.raster import Images, Placed, asset_grid
+from precompute.clouds.mask import mask_scene
 from precompute.clouds.model import FOUR
 from precompute.correct.air import SeenAir, see_air
 from precompute.correct.factors import nearest_detectors
 from precompute.correct.table import RANGES
 from precompute.numbers import Numbers
+from precompute.recipe import Recipe
 from precompute.thinning import thinned
 from terrazzo.bands import MaskClass
 from terrazzo.errors import Uncorrectable
@@ -48,7 +49,7 @@ class Prepared:
 
     box: PixelBox
     offset: Offset
-    angles: Angles | None
+    angles: Angles
     detector: NDArray[np.uint8]
     classes: NDArray[np.uint8]
     haze: float
@@ -56,8 +57,11 @@ class Prepared:
     air: SeenAir | None
 
 
-def prepare(product: Product, store: Store, mask: Choice, dem: Path | None) -> Prepared:
+def prepare(product: Product, store: Store, recipe: Recipe, images: Images) -> Prepared:
     """Reads what tells the offset, the mask and the air of a product.
+
+    Args:
+        images: keeps those of the store's bands, which are needed again.
 
     Raises:
         ProductError: the product cannot become a scene.
@@ -66,48 +70,58 @@ def prepare(product: Product, store: Store, mask: Choice, dem: Path | None) -> P
     bounds, _ = asset_grid(product.asset("B02"), product.epsg)
     box = grid.pad(grid.box_from_bounds(*bounds))
     mask_box = box.coarser(store.mask_factor)
-    numbers, offset, delivered = _numbers(product, store, grid, box)
+    numbers, offset, delivered = _numbers(product, store, grid, box, images)
     extra: dict[str, Any] = {}
     for name, argument in (("SCL", "scl"), ("CLDPRB", "cloud_probability")):
         if name in product.assets:
-            extra[argument] = read_on_grid(product.asset(name), mask_grid, mask_box, "classes").array
-    angles, lines = None, [f"B02 {delivered}"]
-    if "granule_metadata" in product.assets:
-        angles = read_angles(product.asset("granule_metadata"))
-    else:
+            extra[argument] = images.read(product.asset(name), mask_grid, mask_box, "classes").array
+    angles, lines = scene_angles(product, grid, box), [f"B02 {delivered}"]
+    if "granule_metadata" not in product.assets:
         lines.append("no angle grids in the product: view angles not corrected, sun from the Item or 45°")
-    sun = angles.mean_sun if angles else product.sun or (45.0, 180.0)
     classes = mask_scene(
         numbers.rows,
         mask_box.shape,
         numbers.bands,
         level=product.level,
         pixel=mask_grid.pixel,
-        sun=sun,
-        choice=mask,
+        sun=angles.mean_sun,
+        choice=recipe.mask,
         **extra,
     ).classes
     land = classes == MaskClass.LAND
     air = None
     if product.level == "L1C":
-        if angles is None:
-            left, bottom, right, top = grid.bounds(box)
-            angles = constant_angles(left, top, max(right - left, top - bottom), sun)
-        air = _air(product, numbers, land, mask_grid, mask_box, angles, dem)
+        air = _air(product, numbers, land, mask_grid, mask_box, angles, recipe.dem)
         lines += [AIR_LINE, *air.warnings]
-    detector = _detectors(product, angles, mask_grid, mask_box)
+    detector = _detectors(product, angles, images, mask_grid, mask_box)
     return Prepared(box, offset, angles, detector, classes, _haze(numbers, land), tuple(lines), air)
 
 
-def _numbers(product: Product, store: Store, grid: Grid, box: PixelBox) -> tuple[Numbers, Offset, str]:
+def scene_angles(product: Product, grid: Grid, box: PixelBox) -> Angles:
+    """The angles of a product; without grids one sun, the Item's or 45° high, and a sensor at nadir."""
+    if "granule_metadata" in product.assets:
+        return read_angles(product.asset("granule_metadata"))
+    left, bottom, right, top = grid.bounds(box)
+    return constant_angles(left, top, max(right - left, top - bottom), product.sun or (45.0, 180.0))
+
+
+def _numbers(
+    product: Product, store: Store, grid: Grid, box: PixelBox, images: Images
+) -> tuple[Numbers, Offset, str]:
     """What the mask and the air are told by, the offset, and how B02 came onto the grid."""
     mask_grid, factor = store.mask_grid(product.epsg), store.mask_factor
     mask_box = box.coarser(factor)
     more = [b for b in SWIR + (L1C_BANDS if product.level == "L1C" else ()) if b in product.assets]
     means = np.empty((len(FOUR) + len(more), *mask_box.shape), np.uint16)
     darkest, delivered = None, ""
+
+    def read(band: str, on: Grid, where: PixelBox) -> Placed:
+        if band in store.config.bands and on == store.band_grid(product.epsg, band):
+            return images.first(product.asset(band), on, where)
+        return images.read(product.asset(band), on, where, "reflectance")
+
     for layer, band in enumerate(FOUR):
-        placed = read_on_grid(product.asset(band), grid, box, "reflectance")
+        placed = read(band, grid, box)
         counts = _whole(placed.array)
         delivered = delivered or placed.lineage
         means[layer] = _whole(np.nan_to_num(thinned(counts, factor, 0)))
@@ -115,7 +129,7 @@ def _numbers(product: Product, store: Store, grid: Grid, box: PixelBox) -> tuple
         del placed, counts
     assert darkest is not None
     for layer, band in enumerate(more, len(FOUR)):
-        means[layer] = _whole(read_on_grid(product.asset(band), mask_grid, mask_box, "reflectance").array)
+        means[layer] = _whole(read(band, mask_grid, mask_box).array)
         if band in SWIR:
             fine = means[layer].repeat(factor, axis=0).repeat(factor, axis=1)
             np.minimum(darkest, fine, out=darkest)
@@ -138,13 +152,13 @@ def _whole(counts: NDArray[np.generic]) -> NDArray[np.uint16]:
 
 
 def _detectors(
-    product: Product, angles: Angles | None, mask_grid: Grid, mask_box: PixelBox
+    product: Product, angles: Angles, images: Images, mask_grid: Grid, mask_box: PixelBox
 ) -> NDArray[np.uint8]:
-    if angles is None:
+    if not angles.view:
         return np.zeros(mask_box.shape, np.uint8)
     footprint = None
     if "DETFOO" in product.assets:
-        read = read_on_grid(product.asset("DETFOO"), mask_grid, mask_box, "classes").array
+        read = images.read(product.asset("DETFOO"), mask_grid, mask_box, "classes").array
         footprint = read.astype(np.uint8)
     return nearest_detectors(footprint, angles, mask_box.shape)
 

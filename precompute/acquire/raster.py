@@ -1,9 +1,11 @@
 """Brings an asset onto the zone grid: unchanged where it lies on it, with one resampling where it does not."""
 
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.warp import Resampling, reproject
@@ -39,12 +41,15 @@ def asset_grid(path: str, epsg: int) -> tuple[Bounds, float]:
         return Bounds(*dataset.bounds), abs(dataset.transform.a)
 
 
-def read_on_grid(path: str, grid: Grid, box: PixelBox, kind: Kind) -> Placed:
+def read_on_grid(
+    path: str, grid: Grid, box: PixelBox, kind: Kind, off: tuple[float, float] = (0.0, 0.0)
+) -> Placed:
     """Reads an asset's first band onto the pixels of a box; 0 where it has none.
 
     Args:
         kind: `reflectance` is resampled bilinearly over valid pixels (float32 then), `classes` by nearest
             neighbour.
+        off: metres by which the asset's ground lies too far east and north; undone by the resampling.
 
     Raises:
         UnreadableAsset: the file is missing, truncated or not a raster.
@@ -55,7 +60,7 @@ def read_on_grid(path: str, grid: Grid, box: PixelBox, kind: Kind) -> Placed:
     with _opened(path) as dataset:
         transform = dataset.transform
         try:
-            if pixel == grid.pixel and grid.bounds(own) == bounds:
+            if pixel == grid.pixel and grid.bounds(own) == bounds and off == (0.0, 0.0):
                 return Placed(_placed(dataset, own, box), "as delivered")
             source = dataset.read(1)
         except RasterioError as error:
@@ -64,7 +69,7 @@ def read_on_grid(path: str, grid: Grid, box: PixelBox, kind: Kind) -> Placed:
     reproject(
         source.astype(out.dtype),
         out,
-        src_transform=transform,
+        src_transform=Affine.translation(-off[0], -off[1]) @ transform,
         src_crs=f"EPSG:{grid.epsg}",
         dst_transform=grid.transform(box),
         dst_crs=f"EPSG:{grid.epsg}",
@@ -73,7 +78,48 @@ def read_on_grid(path: str, grid: Grid, box: PixelBox, kind: Kind) -> Placed:
         resampling=Resampling.bilinear if kind == "reflectance" else Resampling.nearest,
     )
     how = "bilinear over valid pixels" if kind == "reflectance" else "nearest"
-    return Placed(out, f"resampled once from {pixel:g} m to {grid.pixel:g} m, {how}")
+    moved = "" if off == (0.0, 0.0) else f", moved by {-off[0]:.1f} m east and {-off[1]:.1f} m north"
+    return Placed(out, f"resampled once from {pixel:g} m to {grid.pixel:g} m, {how}{moved}")
+
+
+class Images:
+    """A product's images, read with `read_on_grid`. Those that are needed twice lie in a folder in between: decoding
+    JP2 costs most of a scene's time, and all bands together do not fit in memory.
+
+    Args:
+        folder: a scratch folder of its own.
+        off: as in `read_on_grid`.
+    """
+
+    def __init__(self, folder: Path, off: tuple[float, float]) -> None:
+        self._folder = folder
+        self._off = off
+        self._kept: dict[tuple[str, float], tuple[Path, str]] = {}
+
+    def read(self, path: str, grid: Grid, box: PixelBox, kind: Kind) -> Placed:
+        """Reads an image that is needed once."""
+        return read_on_grid(path, grid, box, kind, self._off)
+
+    def first(self, path: str, grid: Grid, box: PixelBox) -> Placed:
+        """Reads reflectance and keeps it."""
+        placed = self.read(path, grid, box, "reflectance")
+        file = self._folder / f"{len(self._kept)}.npy"
+        try:
+            np.save(file, placed.array)
+        except OSError as error:
+            raise OSError(f"cannot write {file}: {error}; is the disk full?") from error
+        self._kept[path, grid.pixel] = file, placed.lineage
+        return placed
+
+    def again(self, path: str, grid: Grid, box: PixelBox) -> Placed:
+        """Reflectance: what was kept, and what was not is read."""
+        kept = self._kept.pop((path, grid.pixel), None)
+        if kept is None:
+            return self.read(path, grid, box, "reflectance")
+        file, lineage = kept
+        array = np.load(file, allow_pickle=False)
+        file.unlink()
+        return Placed(array, lineage)
 
 
 def _placed(dataset: rasterio.DatasetReader, own: PixelBox, box: PixelBox) -> NDArray[np.generic]:

@@ -32,7 +32,7 @@ FOUR = ("B02", "B03", "B04", "B08")
 SIX = (*FOUR, "B11", "B12")
 FEWEST = 3
 """Bands below which nothing can be told."""
-CHUNK = 1 << 17
+CHUNK = 1 << 15
 
 DIFFERENCES = {
     "B09-B01": ("B09", "B01"),
@@ -103,10 +103,17 @@ class Model:
     def of_features(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         """(class, pixel) probabilities from (feature, pixel), NaN for what is missing; flags are added if it has any."""
         x = (features.T - self.mean) / self.scale
-        if len(self.weights[0]) == 2 * len(self.mean):
+        first, bias = self.weights[0], self.biases[0]
+        if len(first) == 2 * len(self.mean):
+            # A column that is known, or missing, in all pixels has one flag: it goes into the bias.
             known = np.isfinite(x)
-            x = np.concatenate([np.where(known, x, 0), known], axis=1, dtype=np.float32)
-        for w, b in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            always, never = known.all(axis=0), ~known.any(axis=0)
+            values, flags = first[: len(self.mean)], first[len(self.mean) :]
+            mixed = ~always & ~never
+            x = np.concatenate([np.where(known, x, 0)[:, ~never], known[:, mixed]], axis=1, dtype=np.float32)
+            first, bias = np.concatenate([values[~never], flags[mixed]]), bias + flags[always].sum(axis=0)
+        x = np.maximum(x @ first + bias, 0)
+        for w, b in zip(self.weights[1:-1], self.biases[1:-1], strict=True):
             x = np.maximum(x @ w + b, 0)
         logits = (x @ self.weights[-1] + self.biases[-1]) / np.float32(self.temperature)
         e = np.exp(logits - logits.max(axis=1, keepdims=True))

@@ -50,15 +50,24 @@ def li_sparse(
     return np.asarray(value, np.float64)
 
 
+SUN = 45.0
+"""Zenith angle in degrees to which the sun is taken where that is asked for."""
+
+
 def nbar_factor(
-    band: str, sun_zenith: ArrayLike, view_zenith: ArrayLike, relative_azimuth: ArrayLike
+    band: str,
+    sun_zenith: ArrayLike,
+    view_zenith: ArrayLike,
+    relative_azimuth: ArrayLike,
+    to_sun_zenith: ArrayLike | None = None,
 ) -> NDArray[np.float64]:
-    """Factor that takes a land reflectance from its view angle to nadir, the sun unchanged.
+    """Factor that takes a land reflectance from its view angle to nadir, the sun unchanged or to another height.
 
     Args:
         band: a band with coefficients, B02 to B12 without B09 and B10.
         sun_zenith, view_zenith: degrees in [0, 90).
         relative_azimuth: degrees, 0 = sensor on the sun's side (backscatter).
+        to_sun_zenith: degrees in [0, 90); None leaves the sun where it is.
 
     Returns:
         float64 of the broadcast shape; NaN where an angle is NaN.
@@ -68,15 +77,17 @@ def nbar_factor(
     """
     if band not in COEFFICIENTS:
         raise ValueError(f"no BRDF coefficients for {band}; there are for {', '.join(COEFFICIENTS)}")
-    for name, value in (("sun_zenith", sun_zenith), ("view_zenith", view_zenith)):
+    target = sun_zenith if to_sun_zenith is None else to_sun_zenith
+    for name, value in (("sun_zenith", sun_zenith), ("view_zenith", view_zenith), ("to_sun_zenith", target)):
         angle = np.asarray(value, np.float64)
         if np.any((angle < 0) | (angle >= 90)):
             raise ValueError(f"{name} must lie in [0, 90) degrees")
     iso, geo, vol = COEFFICIENTS[band]
 
-    def reflectance(view: ArrayLike) -> NDArray[np.float64]:
-        k_vol = ross_thick(sun_zenith, view, relative_azimuth)
-        k_geo = li_sparse(sun_zenith, view, relative_azimuth)
+    def reflectance(sun: ArrayLike, view: ArrayLike) -> NDArray[np.float64]:
+        k_vol = ross_thick(sun, view, relative_azimuth)
+        k_geo = li_sparse(sun, view, relative_azimuth)
         return iso + vol * k_vol + geo * k_geo
 
-    return reflectance(np.zeros_like(np.asarray(view_zenith, np.float64))) / reflectance(view_zenith)
+    nadir = np.zeros_like(np.asarray(view_zenith, np.float64))
+    return reflectance(target, nadir) / reflectance(sun_zenith, view_zenith)

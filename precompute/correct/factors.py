@@ -8,8 +8,9 @@ from scipy import ndimage
 
 from precompute.acquire.angles import Angles
 from precompute.correct.atmosphere import coefficients
-from precompute.correct.brdf import COEFFICIENTS, nbar_factor
+from precompute.correct.brdf import COEFFICIENTS, SUN, nbar_factor
 from precompute.correct.table import RANGES
+from precompute.recipe import Brdf
 from terrazzo.correction import PLANES, Coefficients
 
 
@@ -24,16 +25,16 @@ class AirGrid:
 
 
 def coarse_coefficients(
-    angles: Angles, band: str, *, satellite: str, brdf: bool, air: AirGrid | None
+    angles: Angles, band: str, *, satellite: str, brdf: Brdf, air: AirGrid | None
 ) -> Coefficients | None:
     """The coefficients of a band at the nodes of the angle grids; None where they would change nothing.
 
     Args:
-        brdf: take the view angle to nadir, where the band has BRDF coefficients.
+        brdf: as in `Recipe`, where the band has BRDF coefficients and the product angles.
         air: None for products that are corrected for the atmosphere already.
     """
-    brdf = brdf and band in COEFFICIENTS and bool(angles.view.get(band))
-    if air is None and not brdf:
+    directional = brdf != "off" and band in COEFFICIENTS and bool(angles.view.get(band))
+    if air is None and not directional:
         return None
     zero = np.zeros((2, *angles.sun_zenith.shape))
     view = angles.view.get(band) or {0: zero}
@@ -58,8 +59,9 @@ def coarse_coefficients(
         )
         for plane in ("xa", "xb", "xc"):
             values[PLANES.index(plane)] = getattr(found, plane)
-    if brdf:
-        factor = nbar_factor(band, angles.sun_zenith, np.minimum(zenith, 45.0), relative)
+    if directional:
+        to_sun = SUN if brdf == "nadir+sun" else None
+        factor = nbar_factor(band, angles.sun_zenith, np.minimum(zenith, 45.0), relative, to_sun)
         values[PLANES.index("factor")] = factor
     return Coefficients(angles.left, angles.top, angles.step, np.array(detectors, np.uint8), values)
 

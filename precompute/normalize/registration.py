@@ -45,6 +45,11 @@ class Shift:
         """Pixels."""
         return float(np.hypot(self.east, self.north))
 
+    def rounded(self) -> "Shift":
+        """To a twentieth of a pixel, finer than it is known."""
+        east, north = (round(v * 20) / 20 for v in (self.east, self.north))
+        return Shift(east, north, round(self.spread, 2), self.squares)
+
 
 def far_off(shift: Shift) -> bool:
     """Whether a scene lies certainly more than half a pixel off."""

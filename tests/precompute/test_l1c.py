@@ -11,6 +11,7 @@ from rasterio.transform import from_origin
 from precompute.acquire.products import find_products
 from precompute.correct import toa_reflectance
 from precompute.ingest import ingest
+from precompute.recipe import Recipe
 from terrazzo.bands import BANDS, DEFAULT_BANDS, NODATA, SCALE, MaskClass
 from terrazzo.correction import counts, read_correction
 from terrazzo.grid import PixelBox
@@ -101,7 +102,7 @@ def made(safe: Path) -> tuple[Store, Scene]:
     )
     found = find_products(safe.parent)
     assert [p.id for p in found.products] == [NAME]
-    return store, ingest(found.products[0], store, mask="model")
+    return store, ingest(found.products[0], store, Recipe(mask="model"))
 
 
 def ground(store: Store, scene: Scene, band: str) -> np.ndarray:
@@ -158,7 +159,7 @@ def test_a_zip_gives_the_same_pixels(made: tuple[Store, Scene], safe: Path, tmp_
     store = create_store(
         str(tmp_path / "store"), StoreConfig(pixel=10.0, mask_pixel=20.0, window=256, bands=DEFAULT_BANDS)
     )
-    scene = ingest(found.products[0], store, mask="model")
+    scene = ingest(found.products[0], store, Recipe(mask="model"))
     np.testing.assert_array_equal(ground(store, scene, "B03"), ground(*made, "B03"))
 
 

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from precompute.recipe import Recipe
 from terrazzo import gains
 from terrazzo.bands import NODATA
 from terrazzo.grid import PixelBox, Window
@@ -100,7 +101,7 @@ def test_true_edges_on_window_borders_are_kept(differing):
 
 def test_view_angles_are_taken_out_without_a_stripe_at_detector_joins(tmp_path):
     world = make_world(tmp_path / "p", dates=1, size=(192, 240), view=View())
-    done, _ = precompute(tmp_path / "p", tmp_path / "s", normalize=False, mask="scl")
+    done, _ = precompute(tmp_path / "p", tmp_path / "s", normalize=False, recipe=Recipe("scl"))
     scene, seen = done.scenes[0], next(iter(world.seen.values()))
     at = seen.land.place.box.within(scene.box)
     classes = stored(done.version.store, scene, "mask")[at]
