@@ -41,6 +41,8 @@ from terrazzo.store import Store
 GDAL_CACHE = 128
 """Megabytes of decoded blocks that GDAL keeps: each block is read once."""
 DEFAULT = Recipe()
+VIEW_OF = "B04"
+"""The band whose view angles are kept."""
 
 
 def ingest(product: Product, store: Store, recipe: Recipe = DEFAULT) -> Scene:
@@ -163,7 +165,8 @@ def _make(
     strips = Strips(grid.window_range(prepared.box), np.stack(medians, -1), np.stack(counts, -1))
     pq.write_table(strip_table(strips, store.config.bands), folder / STRIPS, compression="zstd")
     correction = Correction(prepared.offset.value, prepared.detector, coefficients)
-    np.savez_compressed(folder / CORRECTION, **correction_arrays(correction))  # type: ignore[arg-type]
+    arrays = correction_arrays(correction) | _seen_arrays(prepared)
+    np.savez_compressed(folder / CORRECTION, **arrays)  # type: ignore[arg-type]
     item = scene_item(
         product,
         grid=grid,
@@ -186,6 +189,28 @@ def _make(
         store.publish_file(path, f"{prefix}/{path.name}")
     store.write_json(f"{prefix}/{ITEM}", item)
     return scene_from_item(item, prefix)
+
+
+def _seen_arrays(prepared: Prepared) -> dict[str, NDArray[np.generic]]:
+    """Air and angles at the nodes, for people to look at and for whoever needs angles of pixels."""
+    angles, air = prepared.angles, prepared.air
+    arrays: dict[str, NDArray[np.generic]] = {
+        "nodes": np.array([angles.left, angles.top, angles.step]),
+        "sun_zenith": angles.sun_zenith.astype(np.float32),
+        "sun_azimuth": angles.sun_azimuth.astype(np.float32),
+    }
+    if air is not None:
+        names = ("aot", "water_vapour", "ozone", "pressure")
+        arrays |= {name: np.asarray(getattr(air.grid, name), np.float32) for name in names}
+    view = angles.view.get(VIEW_OF)
+    if view:
+        east, north = np.stack([view[d] for d in sorted(view)], axis=1).astype(np.float32)
+        arrays |= {
+            "view_detectors": np.array(sorted(view), np.uint8),
+            "view_east": east,
+            "view_north": north,
+        }
+    return arrays
 
 
 def _clear_medians(

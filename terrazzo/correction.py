@@ -60,7 +60,7 @@ def read_correction(data: bytes) -> Correction:
         bands = {}
         for name in arrays.files:
             band = name.removesuffix("_detectors")
-            if band == name:
+            if band == name or band == "view":
                 continue
             left, top, step = (float(v) for v in arrays["nodes"])
             shape = arrays[f"{band}_factor" if f"{band}_factor" in arrays else f"{band}_xa"].shape

@@ -6,14 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from click.testing import CliRunner
 from rasterio.transform import from_origin
 
 from precompute.acquire.products import find_products
 from precompute.correct import toa_reflectance
 from precompute.ingest import ingest
+from precompute.inspect.cli import find_scene, inspect
 from precompute.recipe import Recipe
 from terrazzo.bands import BANDS, DEFAULT_BANDS, NODATA, SCALE, MaskClass
 from terrazzo.correction import counts, read_correction
+from terrazzo.errors import NotFound
 from terrazzo.grid import PixelBox
 from terrazzo.scene import CORRECTION, Scene, read_item
 from terrazzo.store import Store, StoreConfig, create_store
@@ -168,3 +171,22 @@ def test_a_damaged_zip_is_left_out_and_named(tmp_path: Path) -> None:
     found = find_products(tmp_path)
     assert not found.products
     assert found.left_out[0].name == f"{NAME}.zip"
+
+
+def test_inspect_tells_what_was_done_and_from_what_and_draws_it(
+    made: tuple[Store, Scene], tmp_path: Path
+) -> None:
+    store, scene = made
+    out = tmp_path / "scene.png"
+    done = CliRunner().invoke(inspect, ["scene", scene.id[:20], "--store", store.url, "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    for text in (scene.rev, "-1000 by product metadata", "dark vegetation in", "sea level", "6SV"):
+        assert text in done.output
+    with rasterio.open(out) as png:
+        assert png.width > 1000
+        assert np.unique(png.read(1)).size > 20
+
+
+def test_inspect_lists_what_there_is_where_the_name_fits_nothing(made: tuple[Store, Scene]) -> None:
+    with pytest.raises(NotFound, match=rf"no scene S2Z.*{NAME}"):
+        find_scene(made[0], "S2Z")
