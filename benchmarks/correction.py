@@ -17,7 +17,7 @@ from scipy.optimize import least_squares
 
 from precompute.acquire.offset import decide_offset
 from precompute.correct import sixs, surface_reflectance
-from precompute.correct.retrieve import Cells, dark_vegetation, retrieve_aot, retrieve_water_vapour
+from precompute.correct.retrieve import Cells, dark_vegetation, purest, retrieve_aot, retrieve_water_vapour
 from precompute.correct.sixs import Case
 from precompute.correct.table import load_table
 from terrazzo.correction import Coefficients, Correction, corrected
@@ -104,7 +104,7 @@ def pair(l1c: Path, l2a: Path) -> None:
         click.echo(
             f"{l1c.stem} {name}: AOT {aot:.3f}, water {water:.2f} g/cm², sun {sun:.1f}° fitted; all-band RMSE {error:.4f}"
         )
-        dark = dark_vegetation(toa["B04"], toa["B08"], toa["B12"])
+        dark = purest(toa["B04"], dark_vegetation(toa["B04"], toa["B08"], toa["B12"]))
         if dark.sum() < 100:
             click.echo("  too little dark vegetation to tell the aerosol")
             continue

@@ -13,6 +13,7 @@ from precompute.correct.factors import AirGrid
 from precompute.correct.retrieve import (
     Cells,
     dark_vegetation,
+    purest,
     retrieve_aot,
     retrieve_water_vapour,
     spread_between_cells,
@@ -113,7 +114,10 @@ def see_air(
             smooth, _ = spread_between_cells(seen, np.full(shape, 0.2), REACH_M / angles.step)
             water = np.where(np.isfinite(smooth), smooth, np.nanmean(seen))
             water_origin, water_spread = "B8A and B09 of the product", 0.2
-    dark = [land[b] & dark_vegetation(*(toa.block(n, b) for n in ("B04", "B08", "B12"))) for b in blocks]
+    dark = []
+    for block in blocks:
+        red, nir, swir = (toa.block(b, block) for b in ("B04", "B08", "B12"))
+        dark.append(purest(red, land[block] & dark_vegetation(red, nir, swir)))
     medians = _medians(toa, ("B02", "B04", "B12"), dark, blocks)
     told = np.isfinite(medians["B12"])
     aot, aot_origin, aot_spread = np.full(shape, prior), prior_origin, prior_spread

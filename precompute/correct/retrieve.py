@@ -15,10 +15,14 @@ from precompute.correct.table import RANGES
 
 Array = NDArray[np.float64]
 
-RED_OF_SWIR, BLUE_OF_RED = 0.5, 0.5
-"""Surface reflectance of dense vegetation: B04 over B12, B02 over B04."""
+RED_OF_SWIR = 0.5
+"""Surface reflectance of dense vegetation: B04 over B12 (Kaufman et al. 1997)."""
+BLUE_OF_RED = (0.49, 0.005)
+"""B02 = slope · B04 + intercept over dense vegetation (Levy et al. 2007, doi 10.1029/2006JD007811)."""
 RED_SPREAD, BLUE_SPREAD = (0.010, 0.15), (0.006, 0.15)
 """How far these hold: an absolute part, and a part of the reflectance foretold."""
+KEPT = (0.2, 0.5)
+"""Shares of the pixels, ordered by the red, that are asked (Levy et al. 2007)."""
 AOT_STEPS = np.linspace(0, 1, 41) ** 1.5
 WATER_STEPS = np.linspace(0, 1, 33) ** 1.5 * RANGES["water_vapour"][1]
 LEAST_NDVI, DARK_SWIR = 0.45, (0.01, 0.12)
@@ -51,6 +55,14 @@ def dark_vegetation(
     return dark
 
 
+def purest(b04: NDArray[np.floating], dark: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of dark vegetation, what lies between the shares `KEPT` in the red: not in shade, and with little soil below."""
+    if not dark.any():
+        return dark
+    low, high = np.quantile(b04[dark], KEPT)
+    return dark & (b04 >= low) & (b04 <= high)
+
+
 def retrieve_aot(
     toa: dict[str, Array],
     cells: Cells,
@@ -69,7 +81,8 @@ def retrieve_aot(
     """
     where = cells.columns() | {"water_vapour": water_vapour[:, None], "aot": AOT_STEPS}
     rho = {b: surface_reflectance(v[:, None], satellite=satellite, band=b, **where) for b, v in toa.items()}
-    red, blue = RED_OF_SWIR * rho["B12"], BLUE_OF_RED * RED_OF_SWIR * rho["B12"]
+    red = RED_OF_SWIR * rho["B12"]
+    blue = BLUE_OF_RED[0] * red + BLUE_OF_RED[1]
     cost = ((rho["B04"] - red) / np.hypot(RED_SPREAD[0], RED_SPREAD[1] * red)) ** 2
     cost += ((rho["B02"] - blue) / np.hypot(BLUE_SPREAD[0], BLUE_SPREAD[1] * blue)) ** 2
     cost = np.where(np.isfinite(cost), cost, 0)
