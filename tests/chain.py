@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from precompute.pipeline import Options, Run, run
+from precompute.steps import Step
 from terrazzo.bands import NODATA, stored_factor
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.blocks import Blocks
@@ -61,15 +62,15 @@ def precompute(
     bands: tuple[str, ...] = FOUR,
     pixel: float = 10.0,
     window: int = 64,
+    only: Step | None = None,
     **options: object,
 ) -> tuple[Run, str]:
     """Runs the chain in this process; returns what the run did and what it printed."""
     made = create_store(store, StoreConfig(pixel, 2 * pixel, window, bands))
     text = StringIO()
     folders = [folder] if isinstance(folder, Path) else list(folder)
-    done = run(
-        folders, made, "mosaic", replace(Options(workers=1), **options), console=Console(file=text, width=500)
-    )  # type: ignore[arg-type]
+    chosen = replace(Options(workers=1), **options)  # type: ignore[arg-type]
+    done = run(folders, made, "mosaic", chosen, only=only, console=Console(file=text, width=500))
     return done, text.getvalue()
 
 

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 
+from precompute.correct import brdf
 from precompute.recipe import Recipe
 from terrazzo import gains
 from terrazzo.bands import NODATA
@@ -17,7 +18,7 @@ from terrazzo.version import open_version
 from tests.chain import native, precompute, stored
 from tests.world.products import Pass
 from tests.world.sky import View
-from tests.world.worlds import ALL_BANDS, BORDER, FIRST, SOUTH, Weather, make_world
+from tests.world.worlds import ALL_BANDS, BORDER, FIRST, SOUTH, TYPICAL, Weather, make_world
 
 pytestmark = pytest.mark.slow
 
@@ -97,6 +98,47 @@ def test_true_edges_on_window_borders_are_kept(differing):
             assert strong.sum() > 100
             kept.append((step[strong] * np.sign(true[strong])).sum() / np.abs(true[strong]).sum())
         assert kept[0] / kept[1] == pytest.approx(1, abs=0.02)
+
+
+def test_scenes_are_the_same_bytes_whatever_the_number_of_processes(tmp_path):
+    make_world(tmp_path / "p", dates=3, weather=TYPICAL, view=View())
+    found = []
+    for workers in (1, 2):
+        precompute(tmp_path / "p", tmp_path / str(workers), only="strips", workers=workers)
+        root = tmp_path / str(workers) / "scenes"
+        files = (f for f in root.rglob("*") if f.is_file() and f.name != "item.json")
+        found.append({f.relative_to(root): f.read_bytes() for f in files})
+    assert len(found[0]) == 3 * 7
+    assert found[0] == found[1]
+
+
+def test_two_orbits_agree_over_ground_of_its_own_directional_reflectance(tmp_path, monkeypatch):
+    """The ground's kernels differ from those the correction assumes, by a tenth either way from band to band."""
+    rng = np.random.default_rng(3)
+    true = {
+        b: (iso, geo * rng.uniform(0.9, 1.1), vol * rng.uniform(0.9, 1.1))
+        for b, (iso, geo, vol) in brdf.COEFFICIENTS.items()
+    }
+    with monkeypatch.context() as ground:
+        ground.setattr(brdf, "COEFFICIENTS", true)
+        world = make_world(
+            tmp_path / "p",
+            dates=2,
+            size=(192, 240),
+            view=View(sun_azimuth=120.0, tilt=(0.21, 1e-7), forward=0.0),
+        )
+    done, _ = precompute(tmp_path / "p", tmp_path / "s", normalize=False, recipe=Recipe("scl"))
+    east, west = done.scenes
+    pair = [world.seen[s.id] for s in (east, west)]
+    at = pair[0].land.place.box.within(east.box)
+    land = (pair[0].land.kind != 0) & pair[0].clear & pair[1].clear
+    before, after = [], []
+    for k, band in enumerate(done.version.bands):
+        a, b = (stored(done.version.store, s, band)[at] * 1e-4 for s in (east, west))
+        after.append(np.median(a[land] / b[land]) - 1)
+        before.append(np.median(pair[0].rho[k][land] / pair[1].rho[k][land]) - 1)
+    assert np.abs(before).max() > 0.09
+    assert np.abs(after).max() <= 0.01, (before, after)
 
 
 def test_view_angles_are_taken_out_without_a_stripe_at_detector_joins(tmp_path):
