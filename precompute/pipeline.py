@@ -104,7 +104,8 @@ def run(
     ]
     if only in SOLVE_STEPS:
         return result
-    result.version = publish(store, config, contents, {"normalize": options.normalize})
+    parameters = {"normalize": options.normalize}
+    result.version = publish(store, config, contents, parameters, workers=options.workers, console=console)
     return result
 
 

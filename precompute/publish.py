@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from cogeo_mosaic.mosaic import MosaicJSON
+from rich.console import Console
 
 from precompute.collection import collection, scenes_table
 from precompute.normalize.stage import Normalized
+from precompute.pyramid import write_pyramid
 from precompute.report import write_report
 from terrazzo import PIXELS, __version__
 from terrazzo.cells import digest, to_table
@@ -43,7 +45,13 @@ class PeriodContent:
 
 
 def publish(
-    store: Store, config: MosaicConfig, contents: Sequence[PeriodContent], parameters: Mapping[str, Any]
+    store: Store,
+    config: MosaicConfig,
+    contents: Sequence[PeriodContent],
+    parameters: Mapping[str, Any],
+    *,
+    workers: int = 1,
+    console: Console | None = None,
 ) -> Version:
     """Writes a version from solved periods and points the mosaic to it.
 
@@ -90,6 +98,7 @@ def publish(
     if name not in list_versions(store, config.id):
         _write(store, config, contents, ordered, items, cells, lock, name)
     version = open_version(store, config.id, name)
+    write_pyramid(store, version, workers=workers, console=console)
     write_report(store, version)
     known = list_versions(store, config.id)
     store.write_json(f"mosaics/{config.id}/{COLLECTION}", collection(version, known))

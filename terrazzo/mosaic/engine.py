@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from terrazzo.errors import InvalidRequest, TooLarge
 from terrazzo.grid import Bounds, PixelBox
 from terrazzo.mosaic import kernels
 from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.pyramid import Part, read_pyramid
 from terrazzo.mosaic.request import CLASSES_BAND, PixelRequest, Resolved
 from terrazzo.mosaic.selection import Selection, adjacent, select
 from terrazzo.mosaic.warp import (
@@ -35,6 +36,8 @@ from terrazzo.version import Entry, Version
 
 MOST_PIXELS = 4096 * 4096
 """Pixels of one answer, and zone pixels read for it; exports cut larger areas."""
+MOST_SCENES = 600
+"""Scenes that are merged for one picture."""
 FILLED, LAST_RESORT = 1, 2
 """Bits of the quality layer: from another period; no date is clear, the least hazy one shows."""
 
@@ -113,7 +116,7 @@ class Engine:
         parts = []
         for epsg in self.version.zones:
             grid = self.version.store.grid(epsg)
-            level = self._level(target.crs, target.resolution, epsg)
+            level, _ = self._level(target, epsg, selection)
             box = box_around(*places(target.crs, target.outline(), grid, level))
             if box is None:
                 continue
@@ -128,12 +131,40 @@ class Engine:
         where = repr((target.crs, target.bounds, target.height, target.width))
         return digest(request.text().encode(), where.encode(), PIXELS.to_bytes(4, "little"), *parts).hex()
 
-    def _level(self, crs: str, resolution: tuple[float, float] | None, epsg: int) -> int:
-        if resolution is None:
-            return 0
+    def _level(self, where: Target | Points, epsg: int, selection: Selection) -> tuple[int, Part | None]:
+        """The overview level a zone is read at, and the part of the pyramid that has it; None: the scenes have."""
+        if where.resolution is None:
+            return 0, None
         b = self.version.bounds
         centre = ((b.left + b.right) / 2, (b.bottom + b.top) / 2)
-        return level_of(crs, resolution, centre, self.version.store.grid(epsg))
+        grid = self.version.store.grid(epsg)
+        part = self._baked(selection).get(epsg)
+        scenes = grid.window.bit_length() - 1
+        level = level_of(where.crs, where.resolution, centre, grid, part.deepest if part else scenes)
+        return level, part if part and level >= part.level else None
+
+    def _baked(self, selection: Selection) -> dict[int, Part]:
+        """The parts of the pyramid, by zone, that hold what a selection asks for: all a period has, by the defaults."""
+        if not selection.entries or not self._pyramid:
+            return {}
+        period = selection.entries[0].period
+        usual = select(self.version, PixelRequest(selection.request.bands, datetime=period))
+        asked = replace(selection.request, period=period, resampling=usual.request.resampling)
+        if asked != usual.request or selection.entries != usual.entries:
+            return {}
+        return {epsg: part for (name, epsg), part in self._pyramid.items() if name == period}
+
+    @cached_property
+    def _pyramid(self) -> Mapping[tuple[str, int], Part]:
+        return read_pyramid(self.version.store, self.version.mosaic_id, self.version.name)
+
+    def zone(
+        self, selection: Selection, epsg: int, level: int, box: PixelBox, problems: list[str]
+    ) -> ZonePixels | None:
+        """Merged pixels of a zone's own grid at an overview level, before any warp; count and trust of all scenes."""
+        entries = [(i, e) for i, e in enumerate(selection.entries) if e.scene.epsg == epsg]
+        merging = Merging(self.version, self.blocks, selection.request, epsg, level)
+        return merging.pixels(entries, box, problems, counted=True, trusted=True)
 
     @cached_property
     def area(self) -> Bounds:
@@ -170,7 +201,8 @@ class Engine:
         for epsg in self.version.zones:
             if epsg not in by_zone:
                 continue
-            level = self._level(where.crs, where.resolution, epsg)
+            level, part = self._level(where, epsg, selection)
+            part = None if counted else part
             grid, covered = self.version.store.grid(epsg), _covered(by_zone[epsg], level)
             if isinstance(where, Target) and not may_touch(where, grid, level, covered):
                 continue
@@ -183,12 +215,29 @@ class Engine:
                 continue
             if box.height * box.width > 2 * MOST_PIXELS:
                 raise TooLarge("the area is too large for its resolution: ask for a smaller one")
-            touched.append((epsg, level, box, rows, cols))
+            touched.append((epsg, level, part, box, rows, cols))
+        _bounded(
+            [
+                e
+                for epsg, level, part, box, *_ in touched
+                if not part
+                for e in _shown(by_zone[epsg], level, box)
+            ]
+        )
         layers, total = None, np.zeros(0)
-        for epsg, level, box, rows, cols in touched:
+        for epsg, level, part, box, rows, cols in touched:
             merging = Merging(self.version, self.blocks, selection.request, epsg, level)
-            # Where two zones meet they are weighed by the trust of all their scenes.
-            pixels = merging.pixels(by_zone[epsg], box, problems, counted=counted, trusted=len(touched) > 1)
+            if part is not None:
+                pixels = merging.baked(part, by_zone[epsg], box, problems)
+            else:
+                # Where two zones meet they are weighed by the trust of all their scenes.
+                pixels = merging.pixels(
+                    _shown(by_zone[epsg], level, box),
+                    box,
+                    problems,
+                    counted=counted,
+                    trusted=len(touched) > 1,
+                )
             if pixels is None:
                 continue
             if len(touched) == 1:
@@ -213,6 +262,19 @@ def _empty(bands: int, shape: tuple[int, ...]) -> _Layers:
         np.zeros(shape, np.uint8),
         np.zeros(shape, np.uint8),
     )
+
+
+def _shown(entries: list[tuple[int, Entry]], level: int, box: PixelBox) -> list[tuple[int, Entry]]:
+    """The entries that lie in a box of a level's grid."""
+    return [e for e in entries if not e[1].scene.box.coarser(2**level).intersection(box).empty]
+
+
+def _bounded(shown: list[tuple[int, Entry]]) -> None:
+    if len(shown) > MOST_SCENES:
+        raise TooLarge(
+            f"{len(shown)} scenes lie in this picture, at most {MOST_SCENES} are merged for one: zoom in, choose fewer by datetime,"
+            " max_cloud, orbit or ids, or take a whole period with the mosaic's defaults, which is kept ready for low zooms"
+        )
 
 
 def _covered(entries: list[tuple[int, Entry]], level: int) -> PixelBox:

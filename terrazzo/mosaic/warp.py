@@ -95,11 +95,18 @@ def transformer(source: str, target: str) -> Transformer:
 
 
 @lru_cache(maxsize=4096)
-def level_of(crs: str, resolution: tuple[float, float], place: tuple[float, float], grid: Grid) -> int:
+def level_of(
+    crs: str,
+    resolution: tuple[float, float],
+    place: tuple[float, float],
+    grid: Grid,
+    deepest: int,
+) -> int:
     """Overview level for a resolution: pixels of the grid are at most 1.2 times as large as those asked for.
 
     Args:
         place: longitude and latitude at which the resolution is compared.
+        deepest: the coarsest level there is.
     """
     lon, lat = place
     x, y = transformer("EPSG:4326", crs).transform(lon, lat)
@@ -110,7 +117,6 @@ def level_of(crs: str, resolution: tuple[float, float], place: tuple[float, floa
     size = max(math.hypot(x1 - x0, y1 - y0), math.hypot(x3 - x2, y3 - y2))
     if not math.isfinite(size) or size <= 0:
         raise InvalidRequest(f"the mosaic's area has no place in {crs}")
-    deepest = grid.window.bit_length() - 1
     return int(np.clip(math.floor(math.log2(size / grid.pixel) + 0.26), 0, deepest))
 
 

@@ -15,6 +15,7 @@ from terrazzo.mosaic import kernels
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.layers import Layers
 from terrazzo.mosaic.merge import Merged, merge
+from terrazzo.mosaic.pyramid import Part
 from terrazzo.mosaic.request import Resolved
 from terrazzo.scene import CORRECTION, MASK
 from terrazzo.version import Entry, Version
@@ -62,22 +63,45 @@ class Merging:
         counted: bool,
         trusted: bool,
     ) -> ZonePixels | None:
-        """Merges numbered entries, first wins, over a box of the level's grid; None without any data.
+        """Merges numbered entries that lie in a box of the level's grid, first wins; None without any data.
 
         Args:
             counted, trusted: whether the count, the trust must be that of all scenes; `first` and `feather`
                 stop else when no further scene can show. Values and provenance are the same.
         """
-        there = [e for e in entries if not e[1].scene.box.coarser(2**self.level).intersection(box).empty]
         if self.request.method in ("first", "feather"):
-            found = self._layered(there, box, problems, counted, trusted)
+            found = self._layered(entries, box, problems, counted, trusted)
         else:
-            found = self._together(there, box, problems)
+            found = self._together(entries, box, problems)
         if found is None:
             return None
         merged, trust = found
         quality = np.where((trust == LAST) & (merged.count > 0), 2, 0).astype(np.uint8)
         return ZonePixels(*merged, quality, trust)
+
+    def baked(
+        self, part: Part, entries: list[tuple[int, Entry]], box: PixelBox, problems: list[str]
+    ) -> ZonePixels | None:
+        """What `pixels` gives, from the pyramid.
+
+        Args:
+            entries: all of the zone, numbered as the answer numbers them.
+        """
+        try:
+            values, layers = part.read(self.version.store, self.blocks, self.request.bands, self.level, box)
+        except (ReadFailure, NotFound) as error:
+            problems.append(f"pyramid: {error}")
+            return None
+        # Baked scenes are numbered by their rank in the period.
+        table = np.full(max(e.rank for _, e in entries) + 2, -1, np.int16)
+        table[[e.rank for _, e in entries]] = [number for number, _ in entries]
+        return ZonePixels(
+            values,
+            table[layers["provenance"]],
+            layers["count"].astype(np.uint8, copy=False),
+            layers["quality"].astype(np.uint8, copy=False),
+            layers["trust"].astype(np.uint8, copy=False),
+        )
 
     def _layered(
         self,

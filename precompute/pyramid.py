@@ -1,0 +1,181 @@
+"""Bakes the pyramid of a version: what low zooms show, merged and normalized once instead of for each request."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from precompute import executor
+from terrazzo.bands import NODATA, SCALE
+from terrazzo.cog import Overview, write_cog
+from terrazzo.grid import Grid, PixelBox
+from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.pyramid import EMPTY, INDEX, LAYERS, Part, part_prefix
+from terrazzo.mosaic.request import PixelRequest
+from terrazzo.store import Store
+from terrazzo.version import Version, open_version, version_key
+
+METRES = 150.0
+"""Pixel size from which the pyramid takes over: about zoom 9 at middle latitudes."""
+DEPTH = 5
+"""Levels beyond those of the scenes: a whole zone shrinks to a few pixels."""
+SQUARE = 512
+"""Side in pixels of what is baked at a time."""
+OVERVIEWS: dict[str, Overview] = {
+    "provenance": "majority",
+    "count": "majority",
+    "quality": "mode",
+    "trust": "weight",
+}
+TYPES: dict[str, Literal["int16", "uint8"]] = {
+    "provenance": "int16",
+    "count": "uint8",
+    "quality": "uint8",
+    "trust": "uint8",
+}
+
+
+@dataclass(frozen=True)
+class Square:
+    """A square of a part that is baked at a time, into arrays in `folder`."""
+
+    store: str
+    mosaic_id: str
+    version: str
+    period: str
+    epsg: int
+    part: Part
+    box: PixelBox
+    folder: Path
+
+
+def write_pyramid(
+    store: Store, version: Version, *, workers: int = 1, console: Console | None = None
+) -> None:
+    """Writes the pyramid of a version; does nothing where it is there. The index is written last.
+
+    Raises:
+        OSError: the disk is full.
+    """
+    index = version_key(version.mosaic_id, version.name, INDEX)
+    if store.exists(index):
+        return
+    parts = []
+    for period in version.periods:
+        for epsg in sorted({e.scene.epsg for e in version.entries(period)}):
+            part = _part(store, version, period, epsg)
+            with tempfile.TemporaryDirectory(dir=store.scratch()) as folder:
+                _write_part(store, version, period, epsg, part, Path(folder), workers, console)
+            parts.append(
+                {
+                    "period": period,
+                    "epsg": epsg,
+                    "level": part.level,
+                    "deepest": part.deepest,
+                    "box": list(part.box),
+                }
+            )
+    store.write_json(index, {"parts": parts})
+
+
+def _part(store: Store, version: Version, period: str, epsg: int) -> Part:
+    grid = store.grid(epsg)
+    scenes = grid.window.bit_length() - 1
+    level = min(scenes, max(0, int(np.ceil(np.log2(METRES / grid.pixel)))))
+    boxes = [e.scene.box for e in version.entries(period) if e.scene.epsg == epsg]
+    whole = boxes[0]
+    for box in boxes[1:]:
+        whole = whole.union(box)
+    # Whole pixels of the coarsest level, on the zone's grid: overviews of all versions lie alike.
+    deepest = scenes + DEPTH
+    coarsest = whole.coarser(2**deepest)
+    finest = PixelBox(*(v * 2 ** (deepest - level) for v in coarsest))
+    return Part(part_prefix(version.mosaic_id, version.name, period, epsg), level, deepest, finest)
+
+
+def _write_part(
+    store: Store,
+    version: Version,
+    period: str,
+    epsg: int,
+    part: Part,
+    folder: Path,
+    workers: int,
+    console: Console | None,
+) -> None:
+    names = {**dict.fromkeys(version.bands, "int16"), **TYPES}
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, kind in names.items():
+        array = np.lib.format.open_memmap(
+            folder / f"{name}.npy", mode="w+", dtype=np.dtype(kind), shape=part.box.shape
+        )
+        array[:] = EMPTY.get(name, NODATA)
+        arrays[name] = array
+    squares = [
+        Square(store.url, version.mosaic_id, version.name, period, epsg, part, box, folder)
+        for box in _squares(store, version, period, epsg, part)
+    ]
+    label = f"pyramid {period}" if len(version.periods) > 1 else "pyramid"
+    executor.results(
+        executor.run(
+            bake, squares, workers=workers, label=label, name=lambda s: str(tuple(s.box)), console=console
+        )
+    )
+    fine = store.grid(epsg)
+    grid = Grid(epsg, fine.pixel * 2**part.level, max(1, fine.window >> part.level))
+    for name, array in arrays.items():
+        made = folder / f"{name}.tif"
+        write_cog(
+            made,
+            array,
+            grid.transform(part.box),
+            f"EPSG:{epsg}",
+            nodata=EMPTY.get(name, NODATA) if name != "trust" else None,
+            overview=OVERVIEWS.get(name, "average"),
+            levels=part.deepest - part.level,
+            scale=1.0 if name in LAYERS else SCALE,
+            description=name,
+        )
+        store.publish_file(made, part.key(name))
+
+
+def _squares(store: Store, version: Version, period: str, epsg: int, part: Part) -> Iterator[PixelBox]:
+    """The squares of a part in which scenes lie."""
+    scenes = [e.scene.box.coarser(2**part.level) for e in version.entries(period) if e.scene.epsg == epsg]
+    for row in range(part.box.row0, part.box.row1, SQUARE):
+        for col in range(part.box.col0, part.box.col1, SQUARE):
+            box = PixelBox(row, col, row + SQUARE, col + SQUARE).intersection(part.box)
+            if any(not s.intersection(box).empty for s in scenes):
+                yield box
+
+
+def bake(square: Square) -> None:
+    """Merges the scenes of a square and writes it into the part's arrays."""
+    version = open_version(Store(square.store), square.mosaic_id, square.version)
+    blocks = Blocks()
+    try:
+        engine = Engine(version, blocks)
+        selection = engine.select(PixelRequest(version.bands, datetime=square.period))
+        made = engine.zone(selection, square.epsg, square.part.level, square.box, [])
+    finally:
+        blocks.close()
+    if made is None:
+        return
+    ranks = np.array([*(e.rank for e in selection.entries), -1], np.int16)
+    found = dict(zip(version.bands, made.values, strict=True)) | {
+        "provenance": ranks[made.provenance],
+        "count": made.count,
+        "quality": made.quality,
+        "trust": made.trust,
+    }
+    at = square.box.within(square.part.box)
+    for name, values in found.items():
+        array = np.lib.format.open_memmap(square.folder / f"{name}.npy", mode="r+")
+        array[at] = values
+        array.flush()
