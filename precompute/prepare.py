@@ -32,6 +32,8 @@ SWIR = ("B11", "B12")
 product has them."""
 L1C_BANDS = ("B8A", "B09", "B10")
 """What tells the water vapour over an L1C product, and its cirrus the offset."""
+STRIP = 512
+"""Rows that are averaged at a time."""
 AIR_LINE = "atmosphere taken out by the table of 6SV runs, continental aerosol"
 
 
@@ -124,15 +126,17 @@ def _numbers(
         placed = read(band, grid, box)
         counts = _whole(placed.array)
         delivered = delivered or placed.lineage
-        means[layer] = _whole(np.nan_to_num(thinned(counts, factor, 0)))
+        for rows in range(0, len(means[layer]), STRIP):
+            fine = counts[rows * factor : (rows + STRIP) * factor]
+            means[layer, rows : rows + STRIP] = _whole(np.nan_to_num(thinned(fine, factor, 0)))
         darkest = counts if darkest is None else np.minimum(darkest, counts, out=darkest)
         del placed, counts
     assert darkest is not None
     for layer, band in enumerate(more, len(FOUR)):
         means[layer] = _whole(read(band, mask_grid, mask_box).array)
         if band in SWIR:
-            fine = means[layer].repeat(factor, axis=0).repeat(factor, axis=1)
-            np.minimum(darkest, fine, out=darkest)
+            squares = darkest.reshape(mask_box.height, factor, mask_box.width, factor)
+            np.minimum(squares, means[layer][:, None, :, None], out=squares)
     xml = product.assets.get("product_metadata")
     offset = decide_offset(
         darkest,

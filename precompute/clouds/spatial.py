@@ -16,7 +16,10 @@ def without_small_objects(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bo
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     if not count:
         return mask
-    large = np.bincount(labels.ravel()) >= max(pixels, 1)
+    size = np.zeros(count + 1, np.int64)
+    for rows in range(0, len(labels), 512):
+        size += np.bincount(labels[rows : rows + 512].ravel(), minlength=count + 1)
+    large = size >= max(pixels, 1)
     large[0] = False
     return np.asarray(large[labels])
 
