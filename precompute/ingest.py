@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from precompute.acquire.angles import Angles
 from precompute.acquire.elevation import node_elevation
 from precompute.acquire.files import checksum
-from precompute.acquire.products import EXTRAS, L1C_EXTRAS, Product
+from precompute.acquire.products import EXTRAS, L1C_EXTRAS, SWIR, Product
 from precompute.acquire.raster import Images, asset_grid
 from precompute.acquire.safe import mean_air
 from precompute.clouds.model import FOUR, model_hash
@@ -26,7 +26,7 @@ from precompute.correct.brdf import SUN
 from precompute.correct.factors import coarse_coefficients
 from precompute.correct.table import load_table
 from precompute.item import scene_item
-from precompute.prepare import SWIR, Prepared, prepare, scene_angles
+from precompute.prepare import Prepared, prepare, scene_angles
 from precompute.recipe import Brdf, Recipe
 from terrazzo import PIXELS
 from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor

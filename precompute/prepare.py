@@ -12,7 +12,7 @@ from precompute.acquire.angles import Angles, constant_angles, read_angles
 from precompute.acquire.auxiliary import read_auxiliary
 from precompute.acquire.elevation import node_elevation
 from precompute.acquire.offset import Offset, decide_offset, read_xml_offset
-from precompute.acquire.products import Product
+from precompute.acquire.products import SWIR, Product
 from precompute.acquire.raster import Images, Placed, asset_grid
 from precompute.clouds.mask import mask_scene
 from precompute.clouds.model import FOUR
@@ -27,9 +27,6 @@ from terrazzo.errors import Uncorrectable
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.store import Store
 
-SWIR = ("B11", "B12")
-"""They tell clouds from snow and roofs, and over these only they are dark enough to tell the offset; read where the
-product has them."""
 L1C_BANDS = ("B8A", "B09", "B10")
 """What tells the water vapour over an L1C product, and its cirrus the offset."""
 STRIP = 512

@@ -56,9 +56,11 @@ def area_options(function: F) -> F:
             ),
             click.option(
                 "--until-clear",
-                type=click.IntRange(1),
+                type=click.IntRange(0),
+                default=3,
+                show_default=True,
                 metavar="K",
-                help="fetch no more than it takes for K clear observations of every place in every period",
+                help="fetch no more than it takes for K clear observations of every place in every period; 0: all",
             ),
             click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic"),
             click.option(
@@ -86,11 +88,15 @@ def order_of(
     level: str,
     bands: str | None,
     products: Path | None,
-    until_clear: int | None,
+    until_clear: int,
     mosaic: str,
     connections: int,
+    follow: bool = False,
 ) -> "Order":
     """The order that the options of `area_options` make.
+
+    Args:
+        follow: products newer than those that are here come in any case.
 
     Raises:
         InvalidRequest: they contradict each other, or a value is not understood.
@@ -117,7 +123,7 @@ def order_of(
         _bands(bands, store),
         Shelf(products or _beside(store)),
         connections,
-        needed(until_clear, opened(store), mosaic) if until_clear else None,
+        needed(until_clear, opened(store), mosaic, follow=follow) if until_clear else None,
     )
 
 

@@ -7,9 +7,10 @@ product. So a second run after `precompute` mends what the first expected too mu
 
 import heapq
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from precompute.acquire.fetch import Plan, Wanted
+from precompute.acquire.fetch import Plan, Wanted, gigabytes
 from precompute.acquire.products import Product
 from terrazzo.bands import CLEAR
 from terrazzo.config import ALL, Period, read_config
@@ -45,21 +46,23 @@ class Enough:
         periods: of the mosaic; one that is open where it names none.
         store: None where there is none yet.
         scenes: of the store, by pass and tile.
+        follow: of each tile the newest product, and all newer than those that are here, come in any case.
     """
 
     clear: int
     periods: tuple[Period, ...]
     store: Store | None
     scenes: dict[tuple[str, str], Scene]
+    follow: bool = False
 
 
-def needed(clear: int, store: Store | None, mosaic: str) -> Enough:
+def needed(clear: int, store: Store | None, mosaic: str, *, follow: bool = False) -> Enough:
     """What a mosaic needs, for so many clear observations."""
     if store is None:
-        return Enough(clear, (EVER,), None, {})
+        return Enough(clear, (EVER,), None, {}, follow)
     periods = tuple(p for p in read_config(store, mosaic).periods if not p.members)
     scenes = {(s.datatake, s.mgrs): s for s in list_scenes(store)}
-    return Enough(clear, periods or (EVER,), store, scenes)
+    return Enough(clear, periods or (EVER,), store, scenes, follow)
 
 
 def places(area: shapely.Geometry) -> NDArray[np.float64]:
@@ -137,12 +140,16 @@ def choose(
 def thinned(made: Plan, here: Sequence[Product], area: shapely.Geometry, enough: Enough) -> Plan:
     """The plan with what is needed, and a note on what that saves; what is here already is still followed.
 
+    Of a tile with no more passes than are asked for clear, none is left: who asks for a day gets that day.
+
     Args:
         here: products of the folder.
     """
     where = places(area)
     there = [(p.datetime.date(), _seen(p, where, enough)) for p in here]
     keep = {i for i, w in enumerate(made.wanted) if w.others}
+    if enough.follow:
+        keep |= newer(made.wanted, here)
     for period in enough.periods:
         members = [
             i for i, w in enumerate(made.wanted) if _in(period, w.candidates[0].product.datetime.date())
@@ -151,9 +158,35 @@ def thinned(made: Plan, here: Sequence[Product], area: shapely.Geometry, enough:
         chances = [expected(made.wanted[i].candidates[0].item, where) for i in members]
         if members:
             chosen = choose(np.stack(chances), [made.wanted[i].size for i in members], have, enough.clear)
-            keep |= {members[k] for k in chosen}
+            keep |= {members[k] for k in chosen} | _few(made.wanted, members, here, period, enough.clear)
     kept = tuple(w for i, w in enumerate(made.wanted) if i in keep)
     return replace(made, wanted=kept, notes=(*made.notes, *_saved(made.wanted, kept, enough.clear)))
+
+
+def newer(wanted: Sequence[Wanted], here: Sequence[Product]) -> set[int]:
+    """Which products are newer than all of their tile that are here; where none is, the newest of the tile."""
+    latest: dict[str, datetime] = {}
+    for product in here:
+        latest[product.mgrs] = max(product.datetime, latest.get(product.mgrs, product.datetime))
+    found, newest = set(), {}
+    for i, product in enumerate(w.candidates[0].product for w in wanted):
+        if product.mgrs not in latest:
+            first = newest.setdefault(product.mgrs, i)
+            if product.datetime > wanted[first].candidates[0].product.datetime:
+                newest[product.mgrs] = i
+        elif product.datetime > latest[product.mgrs]:
+            found.add(i)
+    return found | set(newest.values())
+
+
+def _few(
+    wanted: Sequence[Wanted], members: Sequence[int], here: Sequence[Product], period: Period, clear: int
+) -> set[int]:
+    """Members of tiles that have no more passes in a period, with those that are here, than shall be clear."""
+    tiles = {i: wanted[i].candidates[0].product.mgrs for i in members}
+    count = Counter(tiles.values())
+    there = [p.mgrs for p in here if _in(period, p.datetime.date())]
+    return {i for i, tile in tiles.items() if count[tile] + there.count(tile) <= clear}
 
 
 def _saved(wanted: Sequence[Wanted], kept: Sequence[Wanted], clear: int) -> list[str]:
@@ -162,8 +195,8 @@ def _saved(wanted: Sequence[Wanted], kept: Sequence[Wanted], clear: int) -> list
     if not spared:
         return []
     return [
-        f"{spared} of {len(wanted)} products ({size / 1e9:.2f} GB) are not needed for {clear} clear observations"
-        " of every place"
+        f"{spared} of {len(wanted)} products ({gigabytes(size)}) are not needed for {clear} clear observations"
+        " of every place (--until-clear 0 takes all)"
     ]
 
 

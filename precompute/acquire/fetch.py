@@ -134,6 +134,11 @@ def _typical(file: RemoteFile) -> int:
     return TYPICAL[BANDS[file.role].resolution] if file.role in BANDS else 1_000_000
 
 
+def gigabytes(size: int) -> str:
+    """Bytes as people read them."""
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
 def require_space(plan: Plan, folder: Path) -> None:
     """Refuses a plan that does not fit on the disk.
 

@@ -97,7 +97,7 @@ def get(
 
 def question(made: "Plan", workers: int) -> str:
     """Products, bytes and minutes of a plan, in a sentence."""
-    from precompute.acquire.run import gigabytes
+    from precompute.acquire.fetch import gigabytes
 
     seconds = made.size / FETCH + made.size / 1e8 * PROCESS / workers
     minutes = round(seconds / 60)

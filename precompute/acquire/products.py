@@ -41,6 +41,8 @@ OTHERS = {
 }
 EXTRAS = ("SCL", "CLDPRB", "DETFOO", "granule_metadata", "product_metadata")
 """Assets that a scene is made of besides its bands, where the product has them."""
+SWIR = ("B11", "B12")
+"""They tell clouds from snow and roofs, and over these only they are dark enough to tell the offset."""
 L1C_EXTRAS = ("B8A", "B09", "B10", "cams", "ecmwf")
 """The same of an L1C product, which tell of the air."""
 PRODUCT_NAME = re.compile(

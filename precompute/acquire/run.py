@@ -17,8 +17,17 @@ from rich.progress import (
 
 from precompute.acquire.archives import Archive, Level
 from precompute.acquire.enough import Enough, thinned
-from precompute.acquire.fetch import Fetched, Openers, Plan, accessible, fetch, plan, require_space
-from precompute.acquire.products import EXTRAS, L1C_EXTRAS
+from precompute.acquire.fetch import (
+    Fetched,
+    Openers,
+    Plan,
+    accessible,
+    fetch,
+    gigabytes,
+    plan,
+    require_space,
+)
+from precompute.acquire.products import EXTRAS, L1C_EXTRAS, SWIR
 from precompute.acquire.search import Candidate, Query, search
 from precompute.acquire.shelf import Shelf
 from precompute.clouds.model import FOUR
@@ -49,7 +58,7 @@ def needed_files(level: Level, bands: Sequence[str]) -> tuple[tuple[str, ...], t
     """Bands a product must have to become a scene, and files that are wanted besides."""
     l1c = level == "l1c"
     required = dict.fromkeys((*bands, *FOUR, *(("B12",) if l1c else ())))
-    return tuple(required), (*EXTRAS, *(L1C_EXTRAS if l1c else ()))
+    return tuple(required), (*SWIR, *EXTRAS, *(L1C_EXTRAS if l1c else ()))
 
 
 def prepare(order: Order, openers: Openers) -> Plan:
@@ -115,11 +124,6 @@ def tell_fetched(fetched: Fetched, root: Path, console: Console) -> None:
         _line(console, f"quarantined {out.name}: {out.reason}", "yellow")
     if fetched.done:
         _line(console, f"{len(fetched.done)} products fetched into {root}")
-
-
-def gigabytes(size: int) -> str:
-    """Bytes as people read them."""
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 @contextmanager

@@ -5,7 +5,7 @@ import json
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,7 @@ class RemoteFile:
         size: bytes, None where the Item does not tell.
         checksum: multihash in hexadecimal, None where the Item does not tell.
         listed: the Item lists it; the product is whole without one that is not.
+        extra: a scene can be made without it, of less certain a mask.
     """
 
     role: str
@@ -76,6 +77,7 @@ class RemoteFile:
     size: int | None
     checksum: str | None
     listed: bool = True
+    extra: bool = False
 
 
 @dataclass(frozen=True)
@@ -275,10 +277,13 @@ def _files(
             asset = assets[chosen[role]]
             href = urljoin(product.href, str(asset["href"]))
             size = asset.get("file:size")
-            files.append(RemoteFile(role, href, "", int(size) if size else None, asset.get("file:checksum")))
+            size = int(size) if size else None
+            files.append(
+                RemoteFile(role, href, "", size, asset.get("file:checksum"), extra=role not in roles)
+            )
         elif role in archive.beside and "granule_metadata" in chosen and product.baseline >= "0400":
             granule = str(assets[chosen["granule_metadata"]]["href"]).rpartition("/")[0]
-            files.append(RemoteFile(role, f"{granule}/{archive.beside[role]}", "", None, None, listed=False))
+            files.append(RemoteFile(role, f"{granule}/{archive.beside[role]}", "", None, None, False, True))
     return _named(files, product)
 
 
@@ -290,7 +295,7 @@ def _named(files: Sequence[RemoteFile], product: Product) -> tuple[RemoteFile, .
         unique = name if names.count(name) == 1 else f"{file.role}_{name}"
         if not PLAIN.match(unique):
             raise ProductError(f"{product.id}: {file.href} has no name that a file may have")
-        named.append(RemoteFile(file.role, file.href, unique, file.size, file.checksum, file.listed))
+        named.append(replace(file, name=unique))
     return tuple(named)
 
 

@@ -20,7 +20,6 @@ from typing import Any
 
 from precompute.acquire.products import Product, choose_assets, find_products
 from precompute.acquire.search import Candidate, RemoteFile
-from terrazzo.bands import BANDS
 from terrazzo.errors import StoreError
 from terrazzo.store import beside, sync
 
@@ -81,7 +80,7 @@ class Shelf:
         if same and self.mark(product.id) not in (None, candidate.fingerprint):
             return False
         # Of another archive's copy, or a folder the user filled, what a scene needs counts, not whence it came.
-        roles = [f.role for f in candidate.files if f.listed and (same or f.role in BANDS)]
+        roles = [f.role for f in candidate.files if f.listed and (same or not f.extra)]
         mine, theirs = candidate.product, product
         newer = (theirs.baseline, theirs.generated) >= (mine.baseline, mine.generated)
         return newer and all(role in product.assets for role in roles)

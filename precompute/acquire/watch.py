@@ -64,7 +64,7 @@ def watch(
     pause = interval(every) if every else None
 
     def once() -> int:
-        order = order_of(store, mosaic=mosaic, **options)
+        order = order_of(store, mosaic=mosaic, follow=True, **options)
         new = [] if opened(store) else ["--bands", ",".join(order.bands)]
         how = ["--store", store, "--mosaic", mosaic, "--workers", workers, *new]
         command = ["precompute", order.shelf.root, *how]

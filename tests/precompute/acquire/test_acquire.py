@@ -38,7 +38,7 @@ def acquired(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Path
     base = tmp_path_factory.mktemp("acquired")
     command = [Path(sys.executable).parent / "terrazzo", "acquire", "--store", base / "store"]
     where = ["--archive", archive.stac, "--bbox", "14", "44", "18", "48", "--datetime", "2023-08"]
-    bands = ["--bands", ",".join(sample.BANDS)]
+    bands = ["--bands", ",".join(sample.BANDS), "--until-clear", "0"]
     subprocess.run([*command, *where, *bands], check=True, env=archive.environment(), capture_output=True)
     return base / "store-products"
 

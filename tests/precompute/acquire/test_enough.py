@@ -1,6 +1,8 @@
 """Products are fetched by what they add of clear observations, and no more than it takes."""
 
+import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -10,7 +12,11 @@ import rasterio
 import shapely
 
 from precompute import sample
-from precompute.acquire.enough import choose, expected, measured, places
+from precompute.acquire.archives import find_archive
+from precompute.acquire.enough import choose, expected, measured, needed, places, thinned
+from precompute.acquire.fetch import Plan, Wanted
+from precompute.acquire.products import Product
+from precompute.acquire.search import Candidate, Query, candidate_of
 from terrazzo.bands import CLEAR
 from terrazzo.scene import MASK, list_scenes
 from terrazzo.store import Store
@@ -92,6 +98,75 @@ def whole(clear: np.ndarray, row: int, col: int, side: int) -> np.ndarray:
     inner = clear[max(0, row) : max(0, row + side), max(0, col) : max(0, col + side)]
     out[: inner.shape[0], : inner.shape[1]] = inner
     return out
+
+
+def wanted(tile: str, day: int, cloud: float, size: int = 700) -> Wanted:
+    """A product of one tile and day in August that is to be fetched."""
+    item = next(i for i in world.sample_items() if i["properties"]["grid:code"] == f"MGRS-{tile}")
+    item["id"] = f"S2A_{tile}_202308{day:02d}_0_L2A"
+    item["properties"] |= {
+        "datetime": f"2023-08-{day:02d}T10:00:00Z",
+        "eo:cloud_cover": cloud,
+        "s2:product_uri": f"S2A_MSIL2A_202308{day:02d}T100000_N0509_R122_T{tile}_202308{day:02d}T200000.SAFE",
+    }
+    query = Query(shapely.box(-180, -90, 180, 90))
+    found = candidate_of(item, find_archive("earth-search"), query, ["B02"], [])
+    assert isinstance(found, Candidate)
+    return Wanted((found,), size)
+
+
+def days(made: Plan) -> list[int]:
+    return sorted(w.candidates[0].product.datetime.day for w in made.wanted)
+
+
+def plan_of(*products: Wanted) -> Plan:
+    return Plan(products, 0, (), ())
+
+
+AREA = shapely.box(15.3, 45.3, 15.6, 45.6)
+
+
+def test_a_short_request_is_fetched_whole_however_cloudy() -> None:
+    few = plan_of(wanted("33TWL", 3, 100), wanted("33TWL", 8, 96), wanted("33TWL", 13, 5))
+    assert days(thinned(few, [], AREA, needed(3, None, "mosaic"))) == [3, 8, 13]
+    assert days(thinned(few, [], AREA, needed(1, None, "mosaic"))) == [13]
+
+
+def test_what_is_left_is_told_in_bytes() -> None:
+    many = plan_of(*(wanted("33TWL", day, 2, 700_000_000) for day in range(3, 13)))
+    made = thinned(many, [], AREA, needed(3, None, "mosaic"))
+    assert made.size == 4 * 700_000_000
+    assert made.notes[0].startswith("6 of 10 products (4.2 GB) are not needed for 3 clear observations")
+
+
+def test_a_place_that_came_out_cloudier_than_told_gets_more_at_the_next_run(tmp_path: Path) -> None:
+    first = [wanted("33TWL", day, 10) for day in (3, 8)]
+    more = [wanted("33TWL", day, 30) for day in (13, 18, 23)]
+    here = [shelved(w, tmp_path) for w in first]
+    enough = needed(2, None, "mosaic")
+    told = thinned(plan_of(*more), here, AREA, enough)
+    assert len(told.wanted) == 1
+    cloudy = [replace(p, item="nothing is known of it.SAFE") for p in here]
+    assert len(thinned(plan_of(*more), cloudy, AREA, enough).wanted) == 3
+
+
+def shelved(wanted: Wanted, folder: Path) -> Product:
+    """The product, with its Item on this machine."""
+    candidate = wanted.candidates[0]
+    path = folder / f"{candidate.id}.json"
+    path.write_text(json.dumps(candidate.item))
+    return replace(candidate.product, item=str(path))
+
+
+def test_who_watches_gets_each_new_product_though_every_place_has_enough(tmp_path: Path) -> None:
+    past = [wanted("33TWL", day, 0) for day in (3, 5, 8, 10, 13)]
+    follow = needed(1, None, "mosaic", follow=True)
+    first = thinned(plan_of(*past), [], AREA, follow)
+    assert 13 in days(first)
+    assert len(first.wanted) <= 2
+    here = [shelved(w, tmp_path) for w in first.wanted]
+    later = plan_of(*(w for w in past if w not in first.wanted), wanted("33TWL", 15, 90))
+    assert days(thinned(later, here, AREA, follow)) == [15]
 
 
 @pytest.mark.clients
