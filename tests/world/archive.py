@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import obstore
 from obstore.store import S3Store
@@ -71,19 +71,58 @@ def programs() -> Path:
     return python
 
 
+Kind = Literal["moto", "seaweedfs"]
+
+
 @contextmanager
-def s3_server(folder: Path, files: Mapping[str, bytes]) -> Iterator[str]:
-    """Moto's S3 with a bucket of files; yields its address."""
-    python, port = programs(), free_port()
-    with _server(
-        [python.parent / "moto_server", "-H", "127.0.0.1", "-p", str(port)], folder / "s3.log", port
-    ):
+def s3_server(folder: Path, files: Mapping[str, bytes], kind: Kind = "moto") -> Iterator[str]:
+    """An S3 server with a bucket of files; yields its address. SeaweedFS checks signatures, Moto takes any."""
+    port = free_port()
+    with (_moto if kind == "moto" else _seaweed)(folder, port):
         address = f"http://127.0.0.1:{port}"
-        made = urllib.request.Request(f"{address}/{BUCKET}", method="PUT", headers=_SIGNED)
-        urllib.request.urlopen(made, timeout=10)
         for key, content in files.items():
             obstore.put(bucket(address), key, content)
         yield address
+
+
+@contextmanager
+def _moto(folder: Path, port: int) -> Iterator[None]:
+    command = [programs().parent / "moto_server", "-H", "127.0.0.1", "-p", str(port)]
+    with _server(command, folder / "s3.log", port):
+        _ask(f"http://127.0.0.1:{port}/{BUCKET}", "PUT", _SIGNED)
+        yield
+
+
+@contextmanager
+def _seaweed(folder: Path, port: int) -> Iterator[None]:
+    data, keys = folder / "weed", folder / "s3.json"
+    data.mkdir()
+    who = {"accessKey": KEYS["AWS_ACCESS_KEY_ID"], "secretKey": KEYS["AWS_SECRET_ACCESS_KEY"]}
+    actions = ["Admin", "Read", "Write", "List", "Tagging"]
+    keys.write_text(json.dumps({"identities": [{"name": "kit", "credentials": [who], "actions": actions}]}))
+    command: list[Any] = [programs().parent / "weed", "server", f"-dir={data}", "-ip=127.0.0.1", "-s3"]
+    command += ["-ip.bind=127.0.0.1", f"-s3.config={keys}", f"-s3.port={port}", "-volume.max=20"]
+    command += ["-master.volumeSizeLimitMB=64"]
+    ports = {}
+    for part in ("master", "volume", "filer"):
+        ports[part] = free_port()
+        command += [f"-{part}.port={ports[part]}", f"-{part}.port.grpc={free_port()}"]
+    command.append(f"-s3.port.grpc={free_port()}")
+    # A bucket is a folder of its filer, which comes up before the volumes do.
+    with _server(command, folder / "s3.log", port):
+        for _ in range(300):
+            try:
+                _ask(f"http://127.0.0.1:{ports['filer']}/buckets/{BUCKET}/", "POST", {})
+                obstore.put(bucket(f"http://127.0.0.1:{port}"), "ready", b"yes")
+                break
+            except (OSError, obstore.exceptions.BaseError):
+                time.sleep(0.1)
+        yield
+
+
+def _ask(address: str, method: str, headers: Mapping[str, str]) -> None:
+    asked = urllib.request.Request(address, method=method, headers=dict(headers))
+    urllib.request.urlopen(asked, timeout=10).close()
 
 
 def bucket(address: str) -> S3Store:
@@ -181,7 +220,12 @@ def _server(
         yield
     finally:
         process.terminate()
-        process.wait(10)
+        try:
+            process.wait(3)
+        except subprocess.TimeoutExpired:
+            # SeaweedFS takes its time to say good-bye to itself.
+            process.kill()
+            process.wait(10)
 
 
 _SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=kit/20260101/us-east-1/s3/aws4_request"}

@@ -27,6 +27,7 @@ from terrazzo.scene import Scene, list_scenes, read_item, read_scene
 from terrazzo.store import Store, create_store
 from tests.world import archive as world
 from tests.world.archive import Archive
+from tests.world.faults import once, proxy
 
 pytestmark = pytest.mark.clients
 Terrazzo = Callable[..., CompletedProcess[str]]
@@ -41,6 +42,22 @@ def acquired(archive: Archive, tmp_path_factory: pytest.TempPathFactory) -> Path
     bands = ["--bands", ",".join(sample.BANDS), "--until-clear", "0"]
     subprocess.run([*command, *where, *bands], check=True, env=archive.environment(), capture_output=True)
     return base / "store-products"
+
+
+def test_a_server_that_checks_signatures_gives_the_same_files(
+    archive: Archive, terrazzo: Terrazzo, tmp_path: Path
+) -> None:
+    name = "S2B_33TWL_20230813_0_L2A"
+    files = {key: content for key, content in world.sample_files().items() if key.startswith(name)}
+    where = ("--tile", "33TWL", "--datetime", "2023-08-13", "--bands", ",".join(sample.BANDS))
+    command = ("acquire", "--store", tmp_path / "s", "--archive", archive.stac, *where)
+    with world.s3_server(tmp_path, files, "seaweedfs") as s3, proxy(s3, once("dropped", "B04")) as broken:
+        done = terrazzo(*command, s3=broken.address)
+    assert done.returncode == 0, done.stderr
+    (product,) = find_products(tmp_path / "s-products").products
+    for path in map(Path, product.assets.values()):
+        assert path.read_bytes() == files[f"{name}/{path.name}"]
+    assert len(product.assets) == 8
 
 
 @pytest.mark.slow
