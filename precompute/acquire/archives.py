@@ -5,7 +5,9 @@ product's own metadata, the Item and the pixels. What the table knows it tells t
 """
 
 import os
+import random
 import threading
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -28,10 +30,13 @@ CLIENT: dict[str, Any] = {
     "user_agent": f"terrazzo/{__version__}",
 }
 RETRY: dict[str, Any] = {
-    "max_retries": 6,
+    "max_retries": 2,
     "retry_timeout": timedelta(minutes=3),
     "backoff": {"init_backoff": timedelta(milliseconds=250), "max_backoff": timedelta(seconds=20), "base": 2},
 }
+"""Of a request, for what passes at once; who is busy longer is given a rest (`Opener.rest`)."""
+FIRST_REST, LONGEST_REST = 2.0, 60.0
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -151,12 +156,44 @@ def find_archive(name: str, collection: str | None = None) -> Archive:
 
 
 class Opener:
-    """Opens the buckets of an archive, each once, from any thread."""
+    """Opens the buckets of an archive, each once, from any thread; and knows whether the archive answers.
+
+    An archive that is busy or away is given a rest by all downloads at once, twice as long each time. obstore shows no
+    Retry-After; the rests together are longer than what archives ask for.
+
+    Attributes:
+        away: what the last of the attempts told, once the archive is given up.
+    """
 
     def __init__(self, archive: Archive) -> None:
         self.archive = archive
+        self.away: str | None = None
         self._lock = threading.Lock()
         self._open: dict[str, Any] = {}
+        self._rests, self._until, self._answered = 0, 0.0, 0.0
+
+    def wait(self, stop: threading.Event) -> None:
+        """Waits while the archive rests."""
+        stop.wait(max(0.0, self._until - time.monotonic()))
+
+    def rest(self) -> None:
+        """Gives the archive a rest, unless it has one."""
+        with self._lock:
+            now = time.monotonic()
+            if now >= self._until:
+                longest = min(LONGEST_REST, FIRST_REST * 2**self._rests)
+                self._until, self._rests = now + longest * random.uniform(0.75, 1), self._rests + 1
+
+    def answered(self) -> None:
+        """Notes that the archive gives files."""
+        with self._lock:
+            self._rests, self._answered = 0, time.monotonic()
+
+    def give_up(self, since: float, reason: str) -> None:
+        """Gives the archive up, unless it has given another file since a moment of the monotonic clock."""
+        with self._lock:
+            if self._answered < since:
+                self.away = reason
 
     def open(self, href: str) -> tuple[Any, str]:
         """The store a file lies in, and its key there.

@@ -3,6 +3,8 @@
 import contextlib
 import hashlib
 import os
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -10,7 +12,13 @@ from typing import Any
 
 import obstore
 import rasterio
-from obstore.exceptions import BaseError, NotFoundError, PermissionDeniedError, UnauthenticatedError
+from obstore.exceptions import (
+    BaseError,
+    GenericError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from rasterio.errors import RasterioError
 from rasterio.windows import Window
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
@@ -24,6 +32,8 @@ ATTEMPTS = 5
 """Of a file, each with the retries of its requests within."""
 ATTEMPTS_DAMAGED = 2
 """Of a file that came whole and is damaged: once it may have been the way."""
+ATTEMPTS_BUSY = 8
+"""Of a file that the archive is too busy to give, three minutes with the rests between."""
 CHUNK = 1 << 20
 HASHES = {
     0x11: "sha1",
@@ -54,6 +64,14 @@ class _Passing(Exception):
     """What another attempt may mend."""
 
 
+class _Silent(_Passing):
+    """The archive cannot be reached."""
+
+
+class _Busy(_Silent):
+    """The archive asks to come back later."""
+
+
 def download(opener: Opener, file: RemoteFile, folder: Path, report: Report, stop: Event) -> int:
     """Writes a file into a folder under its name once it is whole; returns its size in bytes.
 
@@ -73,7 +91,7 @@ def download(opener: Opener, file: RemoteFile, folder: Path, report: Report, sto
     if target.exists():
         report(target.stat().st_size)
         return target.stat().st_size
-    part = _Part(folder / f".{file.name}.part", report)
+    part, since = _Part(folder / f".{file.name}.part", report), time.monotonic()
     try:
         for attempt in Retrying(
             stop=_enough,
@@ -86,6 +104,8 @@ def download(opener: Opener, file: RemoteFile, folder: Path, report: Report, sto
                 _attempt(opener, file, part, stop)
     except _Passing as error:
         part.reset()
+        if isinstance(error, _Silent):
+            opener.give_up(since, str(error))
         raise Unreachable(str(error)) from None
     except BaseException:
         part.reset()
@@ -120,15 +140,18 @@ class _Part:
 
 
 def _attempt(opener: Opener, file: RemoteFile, part: _Part, stop: Event) -> None:
+    opener.wait(stop)
     if stop.is_set():
         raise Stopped
+    if opener.away is not None:
+        raise Unreachable(opener.away)
     try:
         store, key = opener.open(file.href)
         if part.size and part.tag:
-            got = obstore.get(store, key, options={"range": {"offset": part.size}, "if_match": part.tag})
+            got = _get(opener, store, key, {"range": {"offset": part.size}, "if_match": part.tag})
         else:
             part.reset()
-            got = obstore.get(store, key)
+            got = _get(opener, store, key, {})
         part.tag = got.meta.get("e_tag")
         whole = got.meta["size"]
         part.append(got.stream(min_chunk_size=CHUNK), stop)
@@ -148,10 +171,30 @@ def _attempt(opener: Opener, file: RemoteFile, part: _Part, stop: Event) -> None
         raise
 
 
+def _get(opener: Opener, store: Any, key: str, options: dict[str, Any]) -> Any:
+    try:
+        got = obstore.get(store, key, options=options)
+    except GenericError as error:
+        text = str(error)
+        if re.search(r"kind: (Connect|Timeout)", text):
+            opener.rest()
+            cause = re.search(r'message: "([^"]+)"|error: "([^"]+)"', text)
+            how = next(filter(None, cause.groups())) if cause else "no answer in time"
+            raise _Silent(f"{opener.archive.name} cannot be reached for {key}: {how}") from None
+        if re.search(r"status: (429|503)\b|SlowDown", text):
+            opener.rest()
+            raise _Busy(f"{opener.archive.name} is too busy to give {key}; try again later") from None
+        raise
+    opener.answered()
+    return got
+
+
 def _enough(state: RetryCallState) -> bool:
     """Whether to give up a file after the attempts so far."""
-    damaged = state.outcome is not None and isinstance(state.outcome.exception(), UnreadableAsset)
-    return state.attempt_number >= (ATTEMPTS_DAMAGED if damaged else ATTEMPTS)
+    error = state.outcome.exception() if state.outcome is not None else None
+    if isinstance(error, UnreadableAsset):
+        return state.attempt_number >= ATTEMPTS_DAMAGED
+    return state.attempt_number >= (ATTEMPTS_BUSY if isinstance(error, _Busy) else ATTEMPTS)
 
 
 def _pause(seconds: float, stop: Event) -> None:

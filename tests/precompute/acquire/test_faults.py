@@ -93,6 +93,34 @@ def test_an_archive_that_does_not_answer_is_passed_over(
     same_as_the_sample(tmp_path / "s-products", {ONE_ID})
 
 
+@pytest.mark.slow
+def test_an_archive_whose_files_are_away_is_given_up_with_a_line_a_product(
+    archive: Archive, terrazzo: Terrazzo, tmp_path: Path
+) -> None:
+    command = ("acquire", "--store", tmp_path / "s", "--archive", archive.stac, *TWO)
+    dead = terrazzo(*command, s3=f"http://127.0.0.1:{free_port()}")
+    assert dead.returncode == 4, dead.stderr
+    assert dead.stderr.count("quarantined") == 2
+    assert dead.stderr.count(f"{archive.stac} cannot be reached for") == 4
+    assert "Connection refused" in dead.stderr
+    assert not find_products(tmp_path / "s-products").products
+    assert terrazzo(*command).returncode == 0, "it is asked again by the next run"
+
+
+@pytest.mark.slow
+def test_an_archive_that_asks_for_a_rest_gets_it_from_all_connections(
+    archive: Archive, terrazzo: Terrazzo, tmp_path: Path
+) -> None:
+    begun = time.monotonic()
+    busy: Fault = lambda seen: "busy" if time.monotonic() - begun < 20 else None  # noqa: E731
+    with proxy(archive.s3, busy) as s3:
+        done = terrazzo("acquire", "--store", tmp_path / "s", "--archive", archive.stac, *ONE, s3=s3.address)
+        asked = len(s3.seen)
+    assert done.returncode == 0, done.stderr
+    same_as_the_sample(tmp_path / "s-products", {ONE_ID})
+    assert asked < 8 * 3 * 6, "eight files, three requests an attempt, few attempts"
+
+
 def test_a_file_that_one_archive_refuses_is_taken_from_the_next(
     archive: Archive, terrazzo: Terrazzo, tmp_path: Path, shared: Path
 ) -> None:
