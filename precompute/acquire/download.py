@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 from typing import Any
 
 import obstore
@@ -60,6 +60,21 @@ class Stopped(Exception):
     """The user ended the run."""
 
 
+class Pace:
+    """Keeps all downloads together below a bandwidth in bytes a second."""
+
+    def __init__(self, bandwidth: float) -> None:
+        self.bandwidth = bandwidth
+        self._lock, self._free = Lock(), 0.0
+
+    def spend(self, size: int, stop: Event) -> None:
+        """Waits as long as so many bytes take."""
+        with self._lock:
+            self._free = max(self._free, time.monotonic()) + size / self.bandwidth
+            due = self._free
+        stop.wait(max(0.0, due - time.monotonic()))
+
+
 class _Passing(Exception):
     """What another attempt may mend."""
 
@@ -72,7 +87,9 @@ class _Busy(_Silent):
     """The archive asks to come back later."""
 
 
-def download(opener: Opener, file: RemoteFile, folder: Path, report: Report, stop: Event) -> int:
+def download(
+    opener: Opener, file: RemoteFile, folder: Path, report: Report, stop: Event, pace: Pace | None = None
+) -> int:
     """Writes a file into a folder under its name once it is whole; returns its size in bytes.
 
     A broken connection goes on where it broke, as long as the archive still has the same object. An object that is
@@ -80,6 +97,7 @@ def download(opener: Opener, file: RemoteFile, folder: Path, report: Report, sto
 
     Args:
         report: told the bytes that came; a negative number takes bytes back.
+        pace: of all files together; None is as fast as it goes.
 
     Raises:
         Missing: the archive has no such file.
@@ -91,7 +109,7 @@ def download(opener: Opener, file: RemoteFile, folder: Path, report: Report, sto
     if target.exists():
         report(target.stat().st_size)
         return target.stat().st_size
-    part, since = _Part(folder / f".{file.name}.part", report), time.monotonic()
+    part, since = _Part(folder / f".{file.name}.part", report, pace), time.monotonic()
     try:
         for attempt in Retrying(
             stop=_enough,
@@ -119,8 +137,8 @@ def download(opener: Opener, file: RemoteFile, folder: Path, report: Report, sto
 class _Part:
     """The beginning of a file that is on its way."""
 
-    def __init__(self, path: Path, report: Report) -> None:
-        self.path, self.report = path, report
+    def __init__(self, path: Path, report: Report, pace: Pace | None) -> None:
+        self.path, self.report, self.pace = path, report, pace
         self.size, self.tag = 0, None
         path.unlink(missing_ok=True)
 
@@ -137,6 +155,8 @@ class _Part:
                 out.write(chunk)
                 self.size += len(chunk)
                 self.report(len(chunk))
+                if self.pace is not None:
+                    self.pace.spend(len(chunk), stop)
 
 
 def _attempt(opener: Opener, file: RemoteFile, part: _Part, stop: Event) -> None:

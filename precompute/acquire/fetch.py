@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Event
 
 from precompute.acquire.archives import Opener
-from precompute.acquire.download import Missing, Report, download, measure
+from precompute.acquire.download import Missing, Pace, Report, Stopped, download, measure
 from precompute.acquire.products import LeftOut, Product
 from precompute.acquire.search import Candidate, RemoteFile, Search
 from precompute.acquire.shelf import Shelf
@@ -187,6 +187,8 @@ def fetch(
     connections: int,
     report: Report,
     finished: Callable[[Candidate, str | None], None],
+    stop: Event | None = None,
+    pace: Pace | None = None,
 ) -> Fetched:
     """Fetches what a plan wants; a product that cannot be had is noted, and the others go on.
 
@@ -194,12 +196,12 @@ def fetch(
         connections: files that are on their way at once.
         report: told the bytes that come.
         finished: told each candidate that is here, or the reason why it is not.
+        stop: ends the run when it is set; whole files of products that are half here stay for the next one.
 
     Raises:
         OSError: the disk is full.
     """
-    result, stop = Fetched(), Event()
-    shelf.sweep([c for w in plan.wanted for c in w.candidates])
+    result, stop = Fetched(), stop or Event()
     with ThreadPoolExecutor(connections) as files, ThreadPoolExecutor(connections) as products:
         runs: dict[Future[Candidate | None], Wanted] = {}
         todo = iter(plan.wanted)
@@ -207,7 +209,7 @@ def fetch(
         def one(wanted: Wanted) -> Candidate | None:
             failed = []
             for candidate in wanted.candidates:
-                reason = _product(candidate, shelf, openers.of(candidate), files, report, stop)
+                reason = _product(candidate, shelf, openers.of(candidate), files, report, stop, pace)
                 finished(candidate, reason)
                 if reason is None:
                     result.passed_over += failed
@@ -229,6 +231,8 @@ def fetch(
                         result.dropped += _supersede(candidate, others, shelf)
                     for wanted in islice(todo, 1):
                         runs[products.submit(one, wanted)] = wanted
+        except Stopped:
+            pass
         except BaseException:
             stop.set()
             raise
@@ -242,6 +246,7 @@ def _product(
     pool: ThreadPoolExecutor,
     report: Report,
     stop: Event,
+    pace: Pace | None,
 ) -> str | None:
     """Fetches a product; the reason why it could not be had, or None."""
     folder = shelf.open(candidate)
@@ -251,7 +256,7 @@ def _product(
         if gone.is_set():
             return
         try:
-            download(opener, file, folder, report, stop)
+            download(opener, file, folder, report, stop, pace)
         except Missing:
             if file.listed:
                 gone.set()

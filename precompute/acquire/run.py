@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Event, Timer
 
 from rich.console import Console
 from rich.progress import (
@@ -16,6 +17,7 @@ from rich.progress import (
 )
 
 from precompute.acquire.archives import Archive, Level
+from precompute.acquire.download import Pace
 from precompute.acquire.enough import Enough, thinned
 from precompute.acquire.fetch import (
     Fetched,
@@ -34,6 +36,8 @@ from precompute.clouds.model import FOUR
 
 DONE, NOTHING_NEW, SOME_BAD = 0, 3, 4
 """Exit codes of `acquire` and `watch`."""
+FEW = 4
+"""Connections where the bandwidth is limited: enough to fill it, and few products are half done."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +81,22 @@ def prepare(order: Order, openers: Openers) -> Plan:
     return thinned(made, order.shelf.products(), order.query.area, order.enough)
 
 
-def carry_out(order: Order, made: Plan, openers: Openers, console: Console) -> Fetched:
+def carry_out(
+    order: Order,
+    made: Plan,
+    openers: Openers,
+    console: Console,
+    *,
+    keep: Plan | None = None,
+    bandwidth: float | None = None,
+    seconds: float | None = None,
+) -> Fetched:
     """Fetches what a plan wants, with progress.
+
+    Args:
+        keep: the plan that this one is a part of; what earlier runs began of others is removed.
+        bandwidth: most bytes a second.
+        seconds: when to stop; whole files of products that are half here stay for the next run.
 
     Raises:
         ArchiveError: no archive can be read from here.
@@ -86,15 +104,32 @@ def carry_out(order: Order, made: Plan, openers: Openers, console: Console) -> F
     """
     made = accessible(made, openers)
     require_space(made, order.shelf.root)
-    with order.shelf.locked(), _progress(made, console) as (report, finished):
+    stop = Event()
+    with order.shelf.locked(), _progress(made, console) as (report, finished), _alarm(seconds, stop):
+        order.shelf.sweep([c for w in (keep or made).wanted for c in w.candidates])
         return fetch(
             made,
             order.shelf,
             openers,
-            connections=order.connections,
+            connections=min(order.connections, FEW) if bandwidth else order.connections,
             report=report,
             finished=finished,
+            stop=stop,
+            pace=Pace(bandwidth) if bandwidth else None,
         )
+
+
+@contextmanager
+def _alarm(seconds: float | None, stop: Event) -> Iterator[None]:
+    """Sets an event after so many seconds."""
+    timer = Timer(seconds or 0, stop.set)
+    timer.daemon = True
+    if seconds is not None:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def exit_code(made: Plan, fetched: Fetched) -> int:

@@ -3,7 +3,9 @@
 import json
 import re
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from precompute.acquire.shelf import Shelf
 
 MARK = ".precomputed"
+LEAST_BACKFILL = 60.0
+"""Seconds of a pass that are left to the past, however long what is new took."""
+SIZES = {"k": 1e3, "M": 1e6, "G": 1e9}
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
@@ -34,6 +39,33 @@ def interval(text: str) -> timedelta:
     return timedelta(**{UNITS[found[2]]: int(found[1])})
 
 
+def bandwidth(text: str) -> float:
+    """Bytes a second of `500kB`, `20MB` or `1GB`, `/s` behind it or not.
+
+    Raises:
+        InvalidRequest: it is none of these.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMG])B(?:/s)?", text.strip())
+    if not found or float(found[1]) == 0:
+        raise InvalidRequest(f"--bandwidth {text}: a number and kB, MB or GB a second, such as 5MB")
+    return float(found[1]) * SIZES[found[2]]
+
+
+def left_of(hours: str, now: datetime) -> float:
+    """Seconds until hours such as `22-6` end; 0 outside them.
+
+    Raises:
+        InvalidRequest: they are none.
+    """
+    found = re.fullmatch(r"(\d{1,2})-(\d{1,2})", hours.strip())
+    first, last = (int(found[1]), int(found[2])) if found else (0, 0)
+    if first == last or first > 23 or last > 24:
+        raise InvalidRequest(f"--hours {hours}: two hours of the day such as 22-6")
+    hour = now.hour + now.minute / 60 + now.second / 3600
+    since, whole = (hour - first) % 24, (last - first) % 24 or 24
+    return max(0.0, whole - since) * 3600
+
+
 @click.command()
 @click.option(
     "--store",
@@ -44,62 +76,139 @@ def interval(text: str) -> timedelta:
 @area_options
 @click.option("--every", metavar="15m", help="go on for ever, a pass every so often [default: one pass]")
 @click.option(
+    "--backfill",
+    type=click.Choice(["newest-first", "off"]),
+    default="newest-first",
+    show_default=True,
+    help="what is missing of the past: after what is new, or not at all",
+)
+@click.option(
+    "--bandwidth", "speed", metavar="5MB", help="most bytes a second of the backfill [default: all]"
+)
+@click.option("--hours", metavar="22-6", help="hours of the day, local time, of the backfill [default: all]")
+@click.option(
     "--workers", type=click.IntRange(1), default=default_workers, help="processes [default: all processors]"
 )
 @click.pass_context
 def watch(
-    ctx: click.Context, store: str, mosaic: str, every: str | None, workers: int, **options: Any
+    ctx: click.Context,
+    store: str,
+    mosaic: str,
+    every: str | None,
+    backfill: str,
+    speed: str | None,
+    hours: str | None,
+    workers: int,
+    **options: Any,
 ) -> None:
     """Keeps a store filled: fetches what is new in an archive and precomputes what changed.
 
     A pass asks for all of --datetime, so it finds new products, late reprocessings and gaps that earlier passes left.
+    What is newer than all that is here comes first and is shown; then the past, as far as --until-clear needs it.
     Run it from cron, one pass each, or as a service with --every. Options are those of `terrazzo acquire`.
 
     Exit codes of a pass: 0 done, 3 nothing new, 4 some products could not be had.
 
     \b
     terrazzo watch --store finland --tile 35VLG --datetime 2025-06/.. --max-cloud 60
-    terrazzo watch --store finland --tile 35VLG --datetime 2025-06/.. --every 15m
+    terrazzo watch --store finland --tile 35VLG --datetime 2025/.. --every 15m --bandwidth 5MB --hours 20-6
     """
     pause = interval(every) if every else None
+    rate = bandwidth(speed) if speed else None
+    if hours:
+        left_of(hours, datetime.now())
 
     def once() -> int:
         order = order_of(store, mosaic=mosaic, follow=True, **options)
         new = [] if opened(store) else ["--bands", ",".join(order.bands)]
         how = ["--store", store, "--mosaic", mosaic, "--workers", workers, *new]
         command = ["precompute", order.shelf.root, *how]
-        return one_pass(order, f"{store} {mosaic}", lambda: run_command(ctx, command))
+        begun = datetime.now()
+
+        def left() -> float | None:
+            """Seconds that the backfill may still take, None without an end."""
+            now = datetime.now()
+            ends = [left_of(hours, now)] if hours else []
+            if pause:
+                ends.append(max(LEAST_BACKFILL, (begun + pause - now).total_seconds()))
+            return min(ends, default=None)
+
+        past = Backfill(backfill != "off", rate, left)
+        return one_pass(order, f"{store} {mosaic}", lambda: run_command(ctx, command), past)
 
     if pause is None:
         ctx.exit(once())
     _for_ever(once, pause)
 
 
-def one_pass(order: "Order", target: str, precompute: Callable[[], None]) -> int:
-    """Fetches what is new, precomputes when that, or what an earlier pass left, is not in the store; the exit code.
+@dataclass(frozen=True)
+class Backfill:
+    """Whether and how the past is fetched.
+
+    Attributes:
+        speed: most bytes a second; None is as fast as it goes.
+        left: seconds that it may still take; None without an end.
+    """
+
+    wanted: bool = True
+    speed: float | None = None
+    left: Callable[[], float | None] = lambda: None
+
+
+def one_pass(
+    order: "Order", target: str, precompute: Callable[[], None], backfill: Backfill | None = None
+) -> int:
+    """Fetches what is new and precomputes, then the past and precomputes again, where there is something; the exit code.
+
+    What an earlier pass fetched and left undone is precomputed too.
 
     Raises:
         TerrazzoError: nothing could be done.
     """
     from rich.console import Console
 
-    from precompute.acquire.fetch import Fetched, Openers
-    from precompute.acquire.run import DONE, SOME_BAD, carry_out, exit_code, prepare, tell_fetched, tell_plan
+    from precompute.acquire.enough import newer
+    from precompute.acquire.fetch import Openers
+    from precompute.acquire.run import (
+        DONE,
+        NOTHING_NEW,
+        SOME_BAD,
+        carry_out,
+        prepare,
+        tell_fetched,
+        tell_plan,
+    )
 
+    backfill = backfill or Backfill()
     console, openers = Console(stderr=True), Openers()
     made = prepare(order, openers)
     tell_plan(made, console)
-    fetched = Fetched()
-    if made.wanted:
-        fetched = carry_out(order, made, openers, console)
-        tell_fetched(fetched, order.shelf.root, console)
-    code = exit_code(made, fetched)
-    now = content(order.shelf)
-    if now and marked(order.shelf, target) != now:
-        precompute()
-        mark(order.shelf, target, now)
-        return SOME_BAD if code == SOME_BAD else DONE
-    return code
+    latest = newer(made.wanted, order.shelf.products())
+    fresh = tuple(w for i, w in enumerate(made.wanted) if i in latest)
+    past = tuple(w for i, w in enumerate(made.wanted) if i not in latest)
+    bad = changed = False
+    for part, old in ((fresh, False), (past, True)):
+        seconds = backfill.left() if old else None
+        if part and old and (not backfill.wanted or seconds == 0):
+            _say(f"{len(part)} products of the past are left for later")
+        elif part:
+            fetched = carry_out(
+                order,
+                replace(made, wanted=part),
+                openers,
+                console,
+                keep=made,
+                bandwidth=backfill.speed if old else None,
+                seconds=seconds,
+            )
+            tell_fetched(fetched, order.shelf.root, console)
+            bad, changed = bad or bool(fetched.bad), changed or bool(fetched.done)
+        now = content(order.shelf)
+        if now and marked(order.shelf, target) != now:
+            precompute()
+            mark(order.shelf, target, now)
+            changed = True
+    return SOME_BAD if bad else DONE if changed else NOTHING_NEW
 
 
 def content(shelf: "Shelf") -> list[str]:
@@ -133,12 +242,13 @@ def _for_ever(once: Callable[[], int], pause: timedelta) -> None:
     try:
         while True:
             _say("pass begins")
+            begun = time.monotonic()
             try:
                 code = once()
                 _say(f"pass done, code {code}")
             except (TerrazzoError, click.ClickException, OSError) as error:
                 _say(f"pass failed: {error}")
-            rest.wait(pause.total_seconds())
+            rest.wait(max(0.0, pause.total_seconds() - (time.monotonic() - begun)))
     except KeyboardInterrupt:
         _say("stopped")
 

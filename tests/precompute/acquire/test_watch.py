@@ -5,18 +5,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import date, datetime
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from rich.console import Console
 
 from precompute import sample
-from precompute.acquire.watch import interval
+from precompute.acquire.archives import find_archive
+from precompute.acquire.area import from_tile
+from precompute.acquire.fetch import Openers
+from precompute.acquire.run import Order, carry_out, prepare
+from precompute.acquire.search import Query
+from precompute.acquire.shelf import Shelf
+from precompute.acquire.watch import bandwidth, interval, left_of
 from terrazzo.errors import InvalidRequest, NotFound
 from terrazzo.store import Store, StoreConfig, create_store
 from terrazzo.version import open_version
 from tests.world import archive as world
 from tests.world.archive import Archive
+from tests.world.faults import Fault, proxy
 
 pytestmark = pytest.mark.clients
 Terrazzo = Callable[..., CompletedProcess[str]]
@@ -104,6 +113,74 @@ def wait(happened: Callable[[], bool], service: subprocess.Popen[bytes]) -> None
         assert service.poll() is None
         time.sleep(0.1)
     pytest.fail("nothing happened for two minutes")
+
+
+@pytest.mark.slow
+def test_the_past_is_left_when_it_is_not_wanted_or_not_its_hour_and_comes_newest_first(
+    terrazzo: Terrazzo, growing: world.Growing, store: Path
+) -> None:
+    growing.publish([i for i in world.sample_items() if i["properties"]["grid:code"] == "MGRS-33TWL"])
+    where = ("--tile", "33TWL", "--datetime", "2023-08", "--archive", growing.stac, "--until-clear", 0)
+    command = ("watch", "--store", store, *where)
+    off = terrazzo(*command, "--backfill", "off")
+    assert off.returncode == 0, off.stderr
+    (newest,) = scenes(store)
+    assert newest == "S2B_33TWL_20230820_0_L2A"
+    now = datetime.now().hour
+    other = f"{(now + 2) % 24}-{(now + 3) % 24}"
+    waiting = terrazzo(*command, "--hours", other)
+    assert waiting.returncode == 3, waiting.stderr
+    assert "4 products of the past are left for later" in waiting.stderr
+    done = terrazzo(*command, "--bandwidth", "50MB", "--connections", 1)
+    assert done.returncode == 0, done.stderr
+    assert len(scenes(store)) == 5
+    order = [line.split()[2] for line in done.stderr.splitlines() if line.startswith("fetched ")]
+    assert len(order) == 4
+
+
+def test_a_run_that_must_end_leaves_whole_files_and_the_next_one_goes_on(
+    archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow: Fault = lambda seen: "slow" if seen.method == "GET" else None  # noqa: E731
+    with proxy(archive.s3, slow) as s3:
+        for name, value in archive.environment(s3.address).items():
+            monkeypatch.setenv(name, value)
+        query = Query(from_tile("33TWL"), "l2a", "33TWL", date(2023, 8, 10), date(2023, 8, 15))
+        shelf = Shelf(tmp_path / "products")
+        order = Order(query, (find_archive(archive.stac),), sample.BANDS, shelf, 1)
+        made = prepare(order, Openers())
+        first = carry_out(order, made, Openers(), Console(quiet=True), seconds=4)
+        came = [p for p in (shelf.root / ".partial").rglob("[!.]*") if p.is_file()]
+        assert len(first.done) < len(made.wanted)
+        assert not first.bad
+        s3.fault = lambda seen: None
+        before = len(s3.seen)
+        carry_out(order, prepare(order, Openers()), Openers(), Console(quiet=True))
+        again = [seen.path for seen in s3.seen[before:] if seen.method == "GET"]
+    assert {p.id for p in shelf.products()} == {w.candidates[0].id for w in made.wanted}
+    left = 8 * (len(made.wanted) - len(first.done)) - len(came)
+    assert len(again) == len(set(again)) == left
+
+
+@pytest.mark.parametrize(
+    ("hours", "at", "left"),
+    [("22-6", 23, 7), ("22-6", 5, 1), ("22-6", 6, 0), ("22-6", 12, 0), ("8-17", 8, 9), ("0-24", 3, 21)],
+)
+def test_hours_of_the_backfill_may_span_midnight(hours: str, at: int, left: float) -> None:
+    assert left_of(hours, datetime(2025, 6, 1, at)) == left * 3600
+
+
+@pytest.mark.parametrize("text", ["", "22", "6-6", "24-6", "22-25", "22:30-6"])
+def test_hours_that_are_none_are_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest, match="--hours"):
+        left_of(text, datetime(2025, 6, 1))
+
+
+def test_bandwidths_are_read_as_people_write_them() -> None:
+    assert [bandwidth(t) for t in ("500kB", "5MB", "5 MB/s", "1.5GB")] == [5e5, 5e6, 5e6, 1.5e9]
+    for text in ("", "5", "0MB", "fast", "-1MB"):
+        with pytest.raises(InvalidRequest, match="--bandwidth"):
+            bandwidth(text)
 
 
 @pytest.mark.parametrize("text", ["", "15", "m", "0m", "-1h", "1.5h", "15 minutes"])
