@@ -13,6 +13,7 @@ from precompute.acquire.auxiliary import read_auxiliary
 from precompute.acquire.elevation import node_elevation
 from precompute.acquire.offset import Offset, decide_offset, read_xml_offset
 from precompute.acquire.products import SWIR, Product
+from precompute.acquire.quality import read_defects, read_detectors
 from precompute.acquire.raster import Images, Placed, asset_grid
 from precompute.clouds.mask import mask_scene
 from precompute.clouds.model import FOUR
@@ -87,6 +88,8 @@ def prepare(product: Product, store: Store, recipe: Recipe, images: Images) -> P
         choice=recipe.mask,
         **extra,
     ).classes
+    lost = read_defects(product.assets, mask_grid, mask_box, images.off)
+    classes[lost & (classes != MaskClass.NODATA)] = MaskClass.DEFECTIVE
     land = classes == MaskClass.LAND
     air = None
     if product.level == "L1C":
@@ -159,8 +162,7 @@ def _detectors(
         return np.zeros(mask_box.shape, np.uint8)
     footprint = None
     if "DETFOO" in product.assets:
-        read = images.read(product.asset("DETFOO"), mask_grid, mask_box, "classes").array
-        footprint = read.astype(np.uint8)
+        footprint = read_detectors(product.asset("DETFOO"), mask_grid, mask_box, images.off)
     return nearest_detectors(footprint, angles, mask_box.shape)
 
 

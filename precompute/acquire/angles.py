@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from xml.etree.ElementTree import Element
 
 import numpy as np
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import parse
 from numpy.typing import NDArray
 
-from precompute.acquire.files import opened
+from precompute.acquire.files import read_xml
 from terrazzo.errors import UnreadableAsset
 
 BAND_IDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
@@ -61,11 +59,7 @@ def read_angles(path: str) -> Angles:
     Raises:
         UnreadableAsset: no such file, not XML, an XML that declares entities, or no angle grids in it.
     """
-    with opened(path) as file:
-        try:
-            root: Element = parse(file).getroot()
-        except (SyntaxError, DefusedXmlException) as error:
-            raise UnreadableAsset(f"granule metadata {path}: {error}; fetch the product again") from None
+    root = read_xml(path)
     sun, corner = root.find(".//Sun_Angles_Grid"), root.find(".//Geoposition[@resolution='10']")
     if sun is None or corner is None:
         raise UnreadableAsset(f"granule metadata {path} has no sun angle grid or no corner; fetch it again")

@@ -24,7 +24,7 @@ from rasterio.windows import Window
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
 from precompute.acquire.archives import Opener
-from precompute.acquire.safe import read_xml
+from precompute.acquire.files import read_xml
 from precompute.acquire.search import RemoteFile
 from terrazzo.errors import ArchiveError, UnreadableAsset
 

@@ -1,15 +1,47 @@
-"""Opens a product's files, in folders and inside zips, where GDAL names them `/vsizip/<zip>/<member>`."""
+"""Opens a product's files, in folders and inside zips, where GDAL names them `/vsizip/<zip>/<member>`.
+
+Zips are read, never unpacked; what is larger than any product is, or leads out of the zip, is refused.
+"""
 
 import hashlib
+import io
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
+from xml.etree.ElementTree import Element
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import parse
 
 from terrazzo.errors import UnreadableAsset
 
 ZIPPED = "/vsizip/"
+MOST_XML = 64_000_000
+"""Bytes of an XML file: the largest that is read here has 0.6 MB, the largest of a product 22."""
+MOST_UNPACKED, MOST_MEMBERS = 8_000_000_000, 5_000
+"""Bytes and files of a zip: a product has one or two GB in 150 files."""
+
+
+def zip_members(path: Path) -> list[str]:
+    """Names of the files in a zip of a product.
+
+    Raises:
+        UnreadableAsset: no zip, or a name that leads out of it, or more in it than a product has.
+    """
+    try:
+        with zipfile.ZipFile(path) as container:
+            members = container.infolist()
+    except (OSError, zipfile.BadZipFile) as error:
+        raise UnreadableAsset(f"{path}: {error}; fetch the product again") from None
+    for member in members:
+        name = PurePosixPath(member.filename.replace("\\", "/"))
+        if name.is_absolute() or ".." in name.parts:
+            raise UnreadableAsset(f"{path}: {member.filename!r} leads out of the zip; do not use this file")
+    if len(members) > MOST_MEMBERS or sum(m.file_size for m in members) > MOST_UNPACKED:
+        raise UnreadableAsset(f"{path}: unpacked it is larger than any product; do not use this file")
+    return [m.filename for m in members if not m.is_dir()]
 
 
 def zip_member(archive: Path, member: str) -> str:
@@ -35,6 +67,23 @@ def opened(path: str) -> Iterator[IO[bytes]]:
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnreadableAsset(f"{path}: {reason}; fetch the product again") from None
+
+
+def read_xml(path: str) -> Element:
+    """The root of an XML file of a product.
+
+    Raises:
+        UnreadableAsset: no such file, not XML, far too large, or an XML that declares entities.
+    """
+    with opened(path) as file:
+        content = file.read(MOST_XML + 1)
+    if len(content) > MOST_XML:
+        raise UnreadableAsset(f"{path} is larger than any metadata; do not use this product")
+    try:
+        root: Element = parse(io.BytesIO(content)).getroot()
+    except (SyntaxError, DefusedXmlException) as error:
+        raise UnreadableAsset(f"{path}: {error}; fetch the product again") from None
+    return root
 
 
 def checksum(path: str) -> str:

@@ -9,14 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element
 
 import numpy as np
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import parse
 from numpy.typing import NDArray
 
-from precompute.acquire.files import opened
+from precompute.acquire.files import read_xml
 from terrazzo.errors import UnreadableAsset
 
 ADDED = -1000
@@ -109,11 +106,7 @@ def read_xml_offset(path: str | Path) -> int:
     Raises:
         UnreadableAsset: no such file, not XML, or bands with different offsets.
     """
-    with opened(str(path)) as file:
-        try:
-            root: Element = parse(file).getroot()
-        except (SyntaxError, DefusedXmlException) as error:
-            raise UnreadableAsset(f"product metadata {path}: {error}; fetch the product again") from None
+    root = read_xml(str(path))
     names = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
     try:
         found = {int(float(e.text or "")) for e in root.iter() if e.tag.split("}")[-1] in names}

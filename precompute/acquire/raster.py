@@ -16,6 +16,8 @@ from terrazzo.grid import Bounds, Grid, PixelBox
 Kind = Literal["reflectance", "classes"]
 ROWS = 1024
 """Rows that are read at a time."""
+MOST_PIXELS = 500_000_000
+"""Of a raster that is read: a tile at 10 m has 121 million."""
 
 
 class Placed(NamedTuple):
@@ -29,10 +31,12 @@ def asset_grid(path: str, epsg: int) -> tuple[Bounds, float]:
     """Bounds and pixel size of an asset.
 
     Raises:
-        UnreadableAsset: it cannot be opened.
+        UnreadableAsset: it cannot be opened, or claims more pixels than any product has.
         WrongGrid: it is not in the zone its tile lies in.
     """
     with _opened(path) as dataset:
+        if dataset.width * dataset.height > MOST_PIXELS:
+            raise UnreadableAsset(f"{path} claims {dataset.width} × {dataset.height} pixels; do not use it")
         if dataset.crs is None or dataset.crs.to_epsg() != epsg:
             raise WrongGrid(
                 f"{path} is in {dataset.crs or 'no coordinate system'}, its tile lies in EPSG:{epsg};"
@@ -93,12 +97,12 @@ class Images:
 
     def __init__(self, folder: Path, off: tuple[float, float]) -> None:
         self._folder = folder
-        self._off = off
+        self.off = off
         self._kept: dict[tuple[str, float], tuple[Path, str]] = {}
 
     def read(self, path: str, grid: Grid, box: PixelBox, kind: Kind) -> Placed:
         """Reads an image that is needed once."""
-        return read_on_grid(path, grid, box, kind, self._off)
+        return read_on_grid(path, grid, box, kind, self.off)
 
     def first(self, path: str, grid: Grid, box: PixelBox) -> Placed:
         """Reads reflectance and keeps it."""

@@ -1,17 +1,14 @@
 """Products as ESA packs them: SAFE folders, and zips of them."""
 
 import re
-import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
-from defusedxml.common import DefusedXmlException
-from defusedxml.ElementTree import parse
-
-from precompute.acquire.files import opened, zip_member
+from precompute.acquire.files import read_xml, zip_member, zip_members
 from precompute.acquire.products import PRODUCT_NAME, Product
+from precompute.clouds.model import FOUR
 from terrazzo.bands import BANDS
 from terrazzo.errors import ProductError, UnreadableAsset
 from terrazzo.grid import mgrs_epsg
@@ -21,10 +18,16 @@ OTHERS = (
     (re.compile(r"GRANULE/[^/]+/MTD_TL\.xml$"), "granule_metadata"),
     (re.compile(r"MTD_MSIL(1C|2A)\.xml$"), "product_metadata"),
     (re.compile(r"QI_DATA/MSK_CLDPRB_20m\.jp2$"), "CLDPRB"),
-    (re.compile(r"QI_DATA/MSK_DETFOO_B02\.jp2$"), "DETFOO"),
+    (re.compile(r"QI_DATA/\w*MSK_DETFOO_(?:\w+_)?B02(?:_\w+)?\.(?:jp2|gml)$"), "DETFOO"),
     (re.compile(r"AUX_DATA/AUX_CAMSFO\w*$"), "cams"),
     (re.compile(r"AUX_DATA/AUX_ECMWFT\w*$"), "ecmwf"),
 )
+
+
+QUALITY = re.compile(
+    r"QI_DATA/\w*MSK_(?P<kind>QUALIT|DEFECT|TECQUA)_(?:\w+_)?(?P<band>B\d\w)(?:_\w+)?\.(?:jp2|gml)$"
+)
+"""Since baseline 04.00 one raster a band, before it polygons in several files."""
 
 
 def find_safes(source: Path) -> Iterator[Path]:
@@ -77,20 +80,6 @@ def product_from_safe(path: Path) -> Product:
     )
 
 
-def read_xml(path: str) -> Element:
-    """The root of an XML file of a product.
-
-    Raises:
-        UnreadableAsset: no such file, not XML, or an XML that declares entities.
-    """
-    with opened(path) as file:
-        try:
-            root: Element = parse(file).getroot()
-        except (SyntaxError, DefusedXmlException) as error:
-            raise UnreadableAsset(f"{path}: {error}; fetch the product again") from None
-    return root
-
-
 def mean_air(product: Product) -> dict[str, dict[str, object]]:
     """What the metadata of an L2A product say of the air that was taken out, means over the granule."""
     if "product_metadata" not in product.assets:
@@ -112,11 +101,7 @@ def mean_air(product: Product) -> dict[str, dict[str, object]]:
 
 def _assets(path: Path) -> dict[str, str]:
     if path.suffix == ".zip":
-        try:
-            with zipfile.ZipFile(path) as container:
-                members = {m: zip_member(path, m) for m in container.namelist()}
-        except (OSError, zipfile.BadZipFile) as error:
-            raise UnreadableAsset(f"{path}: {error}; fetch the product again") from None
+        members = {m: zip_member(path, m) for m in zip_members(path)}
     else:
         members = {p.relative_to(path).as_posix(): str(p.resolve()) for p in path.rglob("*") if p.is_file()}
     found: dict[str, tuple[int, str]] = {}
@@ -128,6 +113,9 @@ def _assets(path: Path) -> dict[str, str]:
             away = abs(resolution - native) if resolution else 0
             if band not in found or away < found[band][0]:
                 found[band] = (away, where)
+        quality = QUALITY.search(member)
+        if quality and quality["band"] in FOUR:
+            found[f"{quality['kind']}_{quality['band']}"] = (0, where)
         for pattern, role in OTHERS:
             if pattern.search(member):
                 found[role] = (0, where)

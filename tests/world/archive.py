@@ -102,7 +102,7 @@ def _seaweed(folder: Path, port: int) -> Iterator[None]:
     keys.write_text(json.dumps({"identities": [{"name": "kit", "credentials": [who], "actions": actions}]}))
     command: list[Any] = [programs().parent / "weed", "server", f"-dir={data}", "-ip=127.0.0.1", "-s3"]
     command += ["-ip.bind=127.0.0.1", f"-s3.config={keys}", f"-s3.port={port}", "-volume.max=20"]
-    command += ["-master.volumeSizeLimitMB=64"]
+    command += ["-master.volumeSizeLimitMB=512"]
     ports = {}
     for part in ("master", "volume", "filer"):
         ports[part] = free_port()

@@ -12,10 +12,10 @@ import shapely
 from precompute.acquire.angles import read_angles
 from precompute.acquire.archives import ARCHIVES
 from precompute.acquire.download import parse_multihash
+from precompute.acquire.files import read_xml
 from precompute.acquire.offset import read_xml_offset
 from precompute.acquire.products import LeftOut, choose_assets, product_from_item
 from precompute.acquire.run import needed_files
-from precompute.acquire.safe import read_xml
 from precompute.acquire.search import Candidate, Query, candidate_of
 from terrazzo.bands import BANDS, DEFAULT_BANDS
 
