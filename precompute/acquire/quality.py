@@ -81,10 +81,8 @@ def _layers(path: str, grid: Grid, box: PixelBox, off: tuple[float, float]) -> N
     """Pixels of a box of which a raster of flags has one set, in whatever part of the pixel."""
     try:
         with rasterio.open(path) as dataset:
-            flags = np.zeros(dataset.shape, bool)
-            for layer in LOST_LAYERS:
-                if layer <= dataset.count:
-                    flags |= dataset.read(layer) > 0
+            # One read, since the layers are decoded together.
+            flags = dataset.read([layer for layer in LOST_LAYERS if layer <= dataset.count]).any(axis=0)
             rows, cols = np.nonzero(flags)
             x, y = Affine.translation(-off[0], -off[1]) @ dataset.transform @ (cols + 0.5, rows + 0.5)
             reach = max(1, round(dataset.res[0] / grid.pixel))
