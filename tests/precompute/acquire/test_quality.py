@@ -15,6 +15,7 @@ from precompute.acquire.products import find_products
 from precompute.acquire.quality import read_defects, read_detectors
 from precompute.acquire.raster import read_on_grid
 from precompute.ingest import ingest
+from precompute.recipe import Recipe
 from terrazzo.bands import DEFAULT_BANDS, MaskClass
 from terrazzo.correction import read_correction
 from terrazzo.errors import UnreadableAsset
@@ -142,7 +143,7 @@ def test_a_safe_with_masks_in_polygons_becomes_a_scene(safe: Path, tmp_path: Pat
     (product,) = find_products(safe).products
     assert {"DETFOO", "DEFECT_B03"} < set(product.assets)
     store = create_store(str(tmp_path / "store"), StoreConfig(10.0, 20.0, 256, DEFAULT_BANDS))
-    scene = ingest(product, store, mask="model")
+    scene = ingest(product, store, Recipe(mask="model"))
     item = read_item(store, scene)
     assert item["properties"]["platform"].lower().endswith("2a")
     assert (scene.epsg, scene.mgrs) == (32631, "31TDH")
