@@ -19,6 +19,10 @@ BANDS = "CDEFGHJKLMNPQRSTUVWX"
 """Latitude bands of 8° from 80° S."""
 TILE_SIDE = 109_800
 """Metres of a Sentinel-2 tile's side: 100 km and what it shares with the next one."""
+WINDOW, MARGIN = 5_120.0, 2
+"""Metres of a window of 512 px of 10 m; windows around an area."""
+SMALL = 0.5
+"""Share of a tile up to which only a part of it is fetched."""
 VERTICES = 500
 """Most vertices of an outline that is sent to an archive; some refuse longer requests."""
 
@@ -123,6 +127,21 @@ def from_tile(name: str) -> shapely.Geometry:
     Raises:
         InvalidRequest: the zone has no such square.
     """
+    square, epsg = tile_square(name)
+    to_degrees = Transformer.from_crs(epsg, 4326, always_xy=True)
+    found = shapely.transform(
+        shapely.segmentize(shapely.box(*square), 20_000),
+        lambda xy: np.stack(to_degrees.transform(xy[:, 0], xy[:, 1]), -1),
+    )
+    return _split(found)
+
+
+def tile_square(name: str) -> tuple[Bounds, int]:
+    """A tile's square in metres, and its zone's EPSG code.
+
+    Raises:
+        InvalidRequest: the zone has no such square.
+    """
     zone, band, column, row = int(name[:2]), name[2], name[3], name[4]
     columns = COLUMNS[(zone - 1) % 3]
     if column not in columns or row not in ROWS:
@@ -134,10 +153,35 @@ def from_tile(name: str) -> shapely.Geometry:
     to_metres = Transformer.from_crs(4326, epsg, always_xy=True)
     middle = to_metres.transform(6 * zone - 183, south + 4)[1]
     northing += round((middle - northing - 50_000) / 2_000_000) * 2_000_000
-    square = Bounds(easting, northing + 100_000 - TILE_SIDE, easting + TILE_SIDE, northing + 100_000)
-    to_degrees = Transformer.from_crs(epsg, 4326, always_xy=True)
+    return Bounds(easting, northing + 100_000 - TILE_SIDE, easting + TILE_SIDE, northing + 100_000), epsg
+
+
+def part_of(area: shapely.Geometry, name: str) -> Bounds | None:
+    """The part of a tile that an area needs, in metres of its zone: whole windows with a margin around the area.
+
+    None where that is most of the tile, or where the area does not touch it. The margin holds the clouds that throw
+    their shadows into the area, and gives normalization something to compare.
+    """
+    square, epsg = tile_square(name)
+    inside = shapely.intersection(area, from_tile(name))
+    if inside.is_empty:
+        return None
+    to_metres = Transformer.from_crs(4326, epsg, always_xy=True)
     found = shapely.transform(
-        shapely.segmentize(shapely.box(*square), 20_000),
-        lambda xy: np.stack(to_degrees.transform(xy[:, 0], xy[:, 1]), -1),
+        shapely.segmentize(inside, 0.05), lambda xy: np.stack(to_metres.transform(xy[:, 0], xy[:, 1]), -1)
     )
-    return _split(found)
+    south = 10_000_000.0 if epsg >= 32700 else 0.0
+    left, bottom, right, top = found.bounds
+
+    def snapped(value: float, origin: float, by: float) -> float:
+        steps = (value - origin) / WINDOW
+        return origin + WINDOW * float(np.floor(steps) if by < 0 else np.ceil(steps)) + by * WINDOW
+
+    part = Bounds(
+        max(square.left, snapped(left, 0.0, -MARGIN)),
+        max(square.bottom, snapped(bottom, south, -MARGIN)),
+        min(square.right, snapped(right, 0.0, MARGIN)),
+        min(square.top, snapped(top, south, MARGIN)),
+    )
+    share = (part.right - part.left) * (part.top - part.bottom) / TILE_SIDE**2
+    return part if share <= SMALL else None

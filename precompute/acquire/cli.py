@@ -62,6 +62,11 @@ def area_options(function: F) -> F:
                 metavar="K",
                 help="fetch no more than it takes for K clear observations of every place in every period; 0: all",
             ),
+            click.option(
+                "--whole-tiles",
+                is_flag=True,
+                help="fetch whole tiles, not the part around a small area that COGs let one read",
+            ),
             click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic"),
             click.option(
                 "--connections",
@@ -89,6 +94,7 @@ def order_of(
     bands: str | None,
     products: Path | None,
     until_clear: int,
+    whole_tiles: bool,
     mosaic: str,
     connections: int,
     follow: bool = False,
@@ -118,7 +124,7 @@ def order_of(
     if not archives:
         raise InvalidRequest("--archive names none")
     return Order(
-        Query(shape, level, name, first, last, max_cloud),  # type: ignore[arg-type]
+        Query(shape, level, name, first, last, max_cloud, whole_tiles or name is not None),  # type: ignore[arg-type]
         archives,
         _bands(bands, store),
         Shelf(products or _beside(store)),

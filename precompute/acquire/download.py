@@ -2,16 +2,19 @@
 
 import contextlib
 import hashlib
+import io
+import math
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
 import obstore
 import rasterio
+from affine import Affine
 from obstore.exceptions import (
     BaseError,
     GenericError,
@@ -20,13 +23,14 @@ from obstore.exceptions import (
     UnauthenticatedError,
 )
 from rasterio.errors import RasterioError
-from rasterio.windows import Window
+from rasterio.windows import Window, from_bounds
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
 from precompute.acquire.archives import Opener
 from precompute.acquire.files import read_xml
 from precompute.acquire.search import RemoteFile
 from terrazzo.errors import ArchiveError, UnreadableAsset
+from terrazzo.grid import Bounds
 
 ATTEMPTS = 5
 """Of a file, each with the retries of its requests within."""
@@ -35,6 +39,8 @@ ATTEMPTS_DAMAGED = 2
 ATTEMPTS_BUSY = 8
 """Of a file that the archive is too busy to give, three minutes with the rests between."""
 CHUNK = 1 << 20
+BUFFER = 1 << 18
+"""Bytes that are read ahead of a part: about a block of a band."""
 HASHES = {
     0x11: "sha1",
     0x12: "sha256",
@@ -153,10 +159,14 @@ class _Part:
                 if stop.is_set():
                     raise Stopped
                 out.write(chunk)
-                self.size += len(chunk)
-                self.report(len(chunk))
-                if self.pace is not None:
-                    self.pace.spend(len(chunk), stop)
+                self.grown(len(chunk), stop)
+
+    def grown(self, size: int, stop: Event) -> None:
+        """Notes bytes that came."""
+        self.size += size
+        self.report(size)
+        if self.pace is not None:
+            self.pace.spend(size, stop)
 
 
 def _attempt(opener: Opener, file: RemoteFile, part: _Part, stop: Event) -> None:
@@ -165,6 +175,9 @@ def _attempt(opener: Opener, file: RemoteFile, part: _Part, stop: Event) -> None
         raise Stopped
     if opener.away is not None:
         raise Unreachable(opener.away)
+    if file.part is not None:
+        _attempt_part(opener, file, part, file.part, stop)
+        return
     try:
         store, key = opener.open(file.href)
         if part.size and part.tag:
@@ -191,9 +204,94 @@ def _attempt(opener: Opener, file: RemoteFile, part: _Part, stop: Event) -> None
         raise
 
 
-def _get(opener: Opener, store: Any, key: str, options: dict[str, Any]) -> Any:
+class _Remote(io.RawIOBase):
+    """A file in an archive, read where it is asked."""
+
+    def __init__(self, store: Any, key: str, size: int) -> None:
+        self.store, self.key, self.size, self.at = store, key, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.size}[whence]
+        return self.at
+
+    def tell(self) -> int:
+        return self.at
+
+    def readinto(self, buffer: Any) -> int:
+        length = min(len(buffer), self.size - self.at)
+        if length <= 0:
+            return 0
+        data = obstore.get_range(self.store, self.key, start=self.at, length=length)
+        buffer[: len(data)] = bytes(data)
+        self.at += len(data)
+        return len(data)
+
+
+def _attempt_part(opener: Opener, file: RemoteFile, part: _Part, bounds: Bounds, stop: Event) -> None:
+    part.reset()
     try:
-        got = obstore.get(store, key, options=options)
+        store, key = opener.open(file.href)
+        with _told(opener, key):
+            size = int(obstore.head(store, key)["size"])
+        opener.answered()
+        reader = io.BufferedReader(_Remote(store, key, size), BUFFER)
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(reader) as source:
+            _write_part(source, part, bounds, stop)
+    except (NotFoundError, FileNotFoundError):
+        raise Missing(f"{opener.archive.name} has no {file.href}") from None
+    except (PermissionDeniedError, UnauthenticatedError, PermissionError):
+        opener.forget(file.href)
+        raise _Passing(opener.refused(file.href)) from None
+    except (BaseError, RasterioError) as error:
+        raise _Passing(f"{file.href} broke off: {' '.join(str(error).split())[:200]}") from None
+    _check_raster(part.path, file)
+
+
+def _write_part(source: rasterio.DatasetReader, part: _Part, bounds: Bounds, stop: Event) -> None:
+    """Writes the pixels of a raster that touch a box, unchanged, some rows of blocks at a time."""
+    window = from_bounds(*bounds, source.transform)
+    top, left = (max(0, math.floor(v + 1e-6)) for v in (window.row_off, window.col_off))
+    bottom = min(source.height, math.ceil(window.row_off + window.height - 1e-6))
+    right = min(source.width, math.ceil(window.col_off + window.width - 1e-6))
+    if bottom <= top or right <= left:
+        raise UnreadableAsset(f"{source.name} does not reach its tile's square; it is not used")
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "width": right - left,
+        "height": bottom - top,
+        "count": 1,
+        "dtype": source.dtypes[0],
+        "crs": source.crs,
+        "transform": source.transform @ Affine.translation(left, top),
+        "nodata": source.nodata,
+        "tiled": True,
+        "blockxsize": 512,
+        "blockysize": 512,
+        "compress": "deflate",
+        "predictor": 2,
+    }
+    step = source.block_shapes[0][0]
+    with rasterio.open(part.path, "w", **profile) as out:
+        for row in range(top - top % step, bottom, step):
+            if stop.is_set():
+                raise Stopped
+            first, last = max(row, top), min(row + step, bottom)
+            values = source.read(1, window=Window(left, first, right - left, last - first))
+            out.write(values, 1, window=Window(0, first - top, right - left, last - first))
+    part.grown(part.path.stat().st_size, stop)
+
+
+@contextlib.contextmanager
+def _told(opener: Opener, key: str) -> Iterator[None]:
+    """Gives an archive that is busy or away a rest, and tells which."""
+    try:
+        yield
     except GenericError as error:
         text = str(error)
         if re.search(r"kind: (Connect|Timeout)", text):
@@ -205,6 +303,11 @@ def _get(opener: Opener, store: Any, key: str, options: dict[str, Any]) -> Any:
             opener.rest()
             raise _Busy(f"{opener.archive.name} is too busy to give {key}; try again later") from None
         raise
+
+
+def _get(opener: Opener, store: Any, key: str, options: dict[str, Any]) -> Any:
+    with _told(opener, key):
+        got = obstore.get(store, key, options=options)
     opener.answered()
     return got
 

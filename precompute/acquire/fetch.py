@@ -9,12 +9,14 @@ from pathlib import Path
 from threading import Event
 
 from precompute.acquire.archives import Opener
+from precompute.acquire.area import TILE_SIDE
 from precompute.acquire.download import Missing, Pace, Report, Stopped, download, measure
 from precompute.acquire.products import LeftOut, Product
 from precompute.acquire.search import Candidate, RemoteFile, Search
 from precompute.acquire.shelf import Shelf
 from terrazzo.bands import BANDS
 from terrazzo.errors import ArchiveError, StoreError, UnreadableAsset
+from terrazzo.grid import Bounds
 
 SPARE = 500_000_000
 """Bytes of the disk that are left free."""
@@ -87,7 +89,9 @@ def plan(found: Search, shelf: Shelf, openers: Openers, connections: int) -> Pla
     for product in shelf.products():
         here.setdefault((product.datatake, product.mgrs), []).append(product)
     groups, left_out, there = [], list(found.left_out), 0
-    for group in found.groups:
+    for found_group in found.groups:
+        parts = [shelf.part(p.id) for p in here.get(found_group[0].key, ())]
+        group = tuple(c.widened(parts) for c in found_group)
         if any(shelf.has(group[0], product) for product in here.get(group[0].key, ())):
             there += 1
             continue
@@ -126,8 +130,15 @@ def _size(candidate: Candidate, opener: Opener, shelf: Shelf) -> int:
             size = None
         # Who gives no size after all retries gives none of the next file either: do not wait for it again.
         answers = answers and size is not None
-        whole += _typical(file) if size is None else size
+        whole += round((_typical(file) if size is None else size) * _share(file.part))
     return whole
+
+
+def _share(part: Bounds | None) -> float:
+    """Of a file's bytes that a part of its tile takes."""
+    if part is None:
+        return 1.0
+    return (part.right - part.left) * (part.top - part.bottom) / TILE_SIDE**2
 
 
 def _typical(file: RemoteFile) -> int:

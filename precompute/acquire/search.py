@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlparse
 
+import numpy as np
 import pystac_client
 import requests
 import shapely
@@ -21,10 +22,11 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from urllib3 import Retry
 
 from precompute.acquire.archives import Archive, Level
-from precompute.acquire.area import outline
+from precompute.acquire.area import outline, part_of
 from precompute.acquire.products import LeftOut, Product, choose_assets, product_from_item
 from terrazzo.bands import BANDS
 from terrazzo.errors import ArchiveError, ProductError
+from terrazzo.grid import Bounds
 
 PAGE = 100
 ATTEMPTS = 4
@@ -41,6 +43,7 @@ class Query:
         tile: only this tile, without its neighbours.
         first, last: days, both included; None is open.
         max_cloud: per cent, as the archive's metadata have it.
+        whole: whole tiles, however small the area.
     """
 
     area: shapely.Geometry
@@ -49,6 +52,7 @@ class Query:
     first: date | None = None
     last: date | None = None
     max_cloud: float | None = None
+    whole: bool = False
 
     @property
     def datetime(self) -> str | None:
@@ -69,6 +73,7 @@ class RemoteFile:
         checksum: multihash in hexadecimal, None where the Item does not tell.
         listed: the Item lists it; the product is whole without one that is not.
         extra: a scene can be made without it, of less certain a mask.
+        part: what of it is read, in metres of the tile's zone; None is all, as it is.
     """
 
     role: str
@@ -78,6 +83,7 @@ class RemoteFile:
     checksum: str | None
     listed: bool = True
     extra: bool = False
+    part: Bounds | None = None
 
 
 @dataclass(frozen=True)
@@ -99,15 +105,34 @@ class Candidate:
         return self.product.datatake, self.product.mgrs
 
     @property
+    def part(self) -> Bounds | None:
+        """The part of the tile that is fetched; None is the whole."""
+        return next((f.part for f in self.files if f.part is not None), None)
+
+    def widened(self, others: Sequence[Bounds | None]) -> "Candidate":
+        """The candidate with the parts that are here of its pass and tile, None for a whole one."""
+        part = self.part
+        if part is None or not others:
+            return self
+        wide = None
+        if None not in others:
+            sides = np.array([part, *others])
+            wide = Bounds(*map(float, (*sides[:, :2].min(axis=0), *sides[:, 2:].max(axis=0))))
+        files = tuple(replace(f, part=None if f.part is None else wide) for f in self.files)
+        return replace(self, files=files)
+
+    @property
     def fingerprint(self) -> str:
-        """Changes when the archive puts something else in the product's place, not when it moves its files."""
+        """Changes when the archive puts something else in the product's place, not when it moves its files; and with
+        the part that is fetched."""
         p, assets = self.product, self.item["assets"]
         told = {
             role: [assets[key].get("file:size"), assets[key].get("file:checksum")]
             for role, key in choose_assets(assets).items()
             if role in BANDS
         }
-        text = json.dumps([p.id, p.baseline, p.generated.isoformat(), told], sort_keys=True)
+        part = [] if self.part is None else [self.part]
+        text = json.dumps([p.id, p.baseline, p.generated.isoformat(), told, *part], sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 
@@ -249,7 +274,8 @@ def candidate_of(
         )
         if (query.tile and product.mgrs != query.tile) or product.level.lower() != query.level:
             return None
-        return Candidate(product, item, archive, _files(item, product, archive, roles, optional))
+        files = _files(item, product, archive, roles, optional)
+        return Candidate(product, item, archive, files if query.whole else _parts(files, query.area, product))
     except ProductError as error:
         return LeftOut(str(item.get("id")), str(error))
 
@@ -285,6 +311,15 @@ def _files(
             granule = str(assets[chosen["granule_metadata"]]["href"]).rpartition("/")[0]
             files.append(RemoteFile(role, f"{granule}/{archive.beside[role]}", "", None, None, False, True))
     return _named(files, product)
+
+
+def _parts(files: tuple[RemoteFile, ...], area: shapely.Geometry, product: Product) -> tuple[RemoteFile, ...]:
+    """The files with the part that an area needs, where they are COGs: of a JP2 no part can be had for little."""
+    rasters = {f.role: urlparse(f.href).path.lower().endswith((".tif", ".tiff")) for f in files}
+    if not all(tif for role, tif in rasters.items() if role in BANDS):
+        return files
+    part = part_of(area, product.mgrs)
+    return tuple(replace(f, part=part) if rasters[f.role] else f for f in files)
 
 
 def _named(files: Sequence[RemoteFile], product: Product) -> tuple[RemoteFile, ...]:

@@ -18,13 +18,22 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import shapely
+from pyproj import Transformer
+
 from precompute.acquire.products import Product, choose_assets, find_products
 from precompute.acquire.search import Candidate, RemoteFile
 from terrazzo.errors import StoreError
+from terrazzo.grid import Bounds
 from terrazzo.store import beside, sync
 
 KEYS = {"CLDPRB": "cloud", "DETFOO": "detector_footprint"}
 """Keys of assets that no Item lists."""
+
+
+OF_THE_WHOLE = ("proj:shape", "proj:transform", "proj:bbox", "proj:geometry", "file:size", "file:checksum")
+"""What an archive says of a whole asset and is not so of a part."""
 
 
 class Shelf:
@@ -83,16 +92,28 @@ class Shelf:
         roles = [f.role for f in candidate.files if f.listed and (same or not f.extra)]
         mine, theirs = candidate.product, product
         newer = (theirs.baseline, theirs.generated) >= (mine.baseline, mine.generated)
+        if self.part(product.id) not in (None, candidate.part):
+            return False
         return newer and all(role in product.assets for role in roles)
 
     def mark(self, product_id: str) -> str | None:
         """Fingerprint of the Item that a product here was made of."""
-        try:
-            item = json.loads((self.root / f"{product_id}.json").read_text())
-        except (OSError, ValueError):
-            return None
-        mark: str | None = item.get("properties", {}).get("terrazzo:fingerprint")
+        mark: str | None = self._told(product_id).get("terrazzo:fingerprint")
         return mark
+
+    def part(self, product_id: str) -> Bounds | None:
+        """The part of its tile that a product here holds, in metres; None for the whole."""
+        part = self._told(product_id).get("terrazzo:part")
+        return Bounds(*part) if part else None
+
+    def _told(self, product_id: str) -> dict[str, Any]:
+        """Properties of the Item of a product here."""
+        try:
+            item: dict[str, Any] = json.loads((self.root / f"{product_id}.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        properties: dict[str, Any] = item.get("properties", {})
+        return properties
 
     def holds(self, candidate: Candidate, file: RemoteFile) -> bool:
         """Whether a file of a candidate is here whole, from this run or an earlier one."""
@@ -208,10 +229,26 @@ def local_item(candidate: Candidate, folder: Path) -> dict[str, Any]:
         path = folder / file.name
         if path.exists():
             key = chosen.get(file.role) or KEYS.get(file.role, file.role)
-            assets.setdefault(key, {"roles": ["metadata"]})["href"] = f"./{folder.name}/{file.name}"
+            asset = assets.setdefault(key, {"roles": ["metadata"]})
+            asset["href"] = f"./{folder.name}/{file.name}"
+            if file.part is not None:
+                for name in OF_THE_WHOLE:
+                    asset.pop(name, None)
     properties: Mapping[str, Any] = candidate.item["properties"]
+    place: dict[str, Any] = {}
+    if candidate.part is not None:
+        shape = shapely.make_valid(shapely.geometry.shape(candidate.item["geometry"]))
+        to_degrees = Transformer.from_crs(candidate.product.epsg, 4326, always_xy=True)
+        part = shapely.transform(
+            shapely.segmentize(shapely.box(*candidate.part), 5000),
+            lambda xy: np.stack(to_degrees.transform(xy[:, 0], xy[:, 1]), -1),
+        )
+        shape = shapely.intersection(shape, part)
+        place = {"geometry": json.loads(shapely.to_geojson(shape)), "bbox": list(shape.bounds)}
+        properties = {**properties, "terrazzo:part": list(candidate.part)}
     return {
         **candidate.item,
+        **place,
         "properties": {
             **properties,
             "terrazzo:archive": candidate.archive.name,
