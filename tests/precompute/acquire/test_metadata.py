@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import shapely
 
-from precompute.acquire.angles import read_angles
+from precompute.acquire.angles import BAND_IDS, read_angles
 from precompute.acquire.archives import ARCHIVES
 from precompute.acquire.download import parse_multihash
 from precompute.acquire.files import read_xml
@@ -69,6 +69,26 @@ def test_angles_of_a_granule_are_those_its_metadata_name(metadata: Path) -> None
     means = root.findall(".//Mean_Viewing_Incidence_Angle")
     told = [np.mean([float(m.findtext(t) or "") for m in means]) for t in ("ZENITH_ANGLE", "AZIMUTH_ANGLE")]
     assert angles.mean_view == pytest.approx(told, abs=1.0)
+
+
+def test_angles_are_kept_for_each_band_and_detector_where_the_metadata_have_them(metadata: Path) -> None:
+    angles, root = read_angles(str(metadata / TILE_LEVEL)), read_xml(str(metadata / TILE_LEVEL))
+    seen = 0
+    for grid in root.iterfind(".//Viewing_Incidence_Angles_Grids"):
+        zenith, azimuth = (
+            np.radians(
+                [[float(v) for v in (row.text or "").split()] for row in grid.iterfind(f"{name}//VALUES")]
+            )
+            for name in ("Zenith", "Azimuth")
+        )
+        view = angles.view[BAND_IDS[int(grid.get("bandId", ""))]][int(grid.get("detectorId", ""))]
+        known = np.isfinite(zenith) & np.isfinite(azimuth)
+        seen += int(known.sum())
+        assert np.isfinite(view).all(), "a plane where the metadata have no number"
+        assert np.allclose(np.hypot(*view)[known], np.tan(zenith)[known])
+        turned = np.angle(np.exp(1j * (np.arctan2(*view) - azimuth)))[known]
+        assert np.abs(turned).max() < 1e-6
+    assert seen > 1500
 
 
 def test_azimuths_on_both_sides_of_north_have_their_mean_in_the_north(metadata: Path, tmp_path: Path) -> None:
