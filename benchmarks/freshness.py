@@ -2,7 +2,7 @@
 
 Whole tiles of ten bands, the sample's scenes of 33TWL drawn twelve times as fine with noise, lie in SeaweedFS and a STAC API.
 `terrazzo watch` fills a store with the first ones; then the next Item appears, and one pass is timed until the pointer
-changes. A pass that runs every 15 minutes adds up to as many. FOLDER needs 12 GB; what it holds is used again.
+changes. A pass that runs every five minutes adds up to as many. FOLDER needs 12 GB; what it holds is used again.
 """
 
 import json
