@@ -107,7 +107,8 @@ def _seaweed(folder: Path, port: int) -> Iterator[None]:
     for part in ("master", "volume", "filer"):
         ports[part] = free_port()
         command += [f"-{part}.port={ports[part]}", f"-{part}.port.grpc={free_port()}"]
-    command.append(f"-s3.port.grpc={free_port()}")
+    # Its other listeners have ports of their own, which a second server would find taken.
+    command += [f"-s3.port.grpc={free_port()}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     # A bucket is a folder of its filer, which comes up before the volumes do.
     with _server(command, folder / "s3.log", port):
         for _ in range(300):
