@@ -73,7 +73,7 @@ DAMAGES = {
     "no Sentinel-2": (lambda f: edit(f, lambda d: d["properties"].pop("grid:code") and d["properties"].pop("s2:product_uri")), "MGRS tile.*Sentinel-2"),
     "Landsat": (lambda f: edit(f, lambda d: d["properties"].update(platform="landsat-9")), "not Sentinel-2A, B or C"),
     "no JSON": (lambda f: (f / f"{BAD}.json").write_text("{"), "not readable as JSON.*fetch"),
-    "no XML": (lambda f: (f / BAD / "granule_metadata.xml").write_text("<a"), r"granule metadata.*fetch"),
+    "no XML": (lambda f: (f / BAD / "granule_metadata.xml").write_text("<a"), r"granule_metadata.*fetch"),
 }  # fmt: skip
 
 
