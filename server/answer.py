@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from server.cache import TileCache
+from server.grids import Grids
 from server.mosaics import Mosaics
 from server.render import render
 from server.request import MEDIA, Ask, Format
@@ -67,15 +68,15 @@ class _Plan:
 
 
 class Desk:
-    """What every endpoint needs: the mosaics, the cache, and threads to look and to render in.
+    """What every endpoint needs: the mosaics, the tile matrix sets, the cache, and threads to look and to render in.
 
     Nothing that reads a file or computes runs on the event loop: finding a version, resolving a request and
     hashing its cells go through `look`, pixels through the renders' gate, so that a 304 never waits behind a
     rendering.
     """
 
-    def __init__(self, settings: Settings, mosaics: Mosaics, cache: TileCache) -> None:
-        self.settings, self.mosaics, self.cache = settings, mosaics, cache
+    def __init__(self, settings: Settings, mosaics: Mosaics, cache: TileCache, grids: Grids) -> None:
+        self.settings, self.mosaics, self.cache, self.grids = settings, mosaics, cache, grids
         self._looks = Gate(4, PLANS)
         self._renders = Gate(settings.threads, settings.queue)
 

@@ -20,6 +20,7 @@ from server import pages
 from server.answer import Desk
 from server.cache import TileCache
 from server.factory import MosaicFactory
+from server.grids import Grids
 from server.middleware import CommonHeaders, HeadAsGet, PublicAddress, Unforeseen
 from server.mosaics import Mosaics
 from server.settings import Settings
@@ -51,6 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
     """
     mosaics = Mosaics(Store(settings.store), settings.follow)
     cache = TileCache(settings.cache_dir, settings.cache_size)
+    grids = Grids(settings.tms)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -75,12 +77,14 @@ def create_app(settings: Settings) -> FastAPI:
             Middleware(Unforeseen),
         ],
     )
-    app.state.desk = Desk(settings, mosaics, cache)
+    app.state.desk = Desk(settings, mosaics, cache, grids)
     factory = MosaicFactory()
     app.include_router(factory.router)
     app.include_router(wmts)
     plain = pages.templates()
-    app.include_router(TMSFactory(templates=plain).router, tags=["Tile matrix sets"])
+    app.include_router(
+        TMSFactory(supported_tms=grids.known, templates=plain).router, tags=["Tile matrix sets"]
+    )
     app.include_router(ColorMapFactory(templates=plain).router, tags=["Colormaps"])
     app.include_router(AlgorithmFactory(templates=plain).router, tags=["Algorithms"])
     _pages(app, factory)

@@ -113,7 +113,7 @@ class MosaicFactory(BaseFactory):
             def described() -> str:
                 engine, ask = opened(desk, mosaic, request)
                 engine.select(ask.pixels)
-                return json.dumps(_tilejson(request, engine, grids.find(engine.version, tms)))
+                return json.dumps(_tilejson(request, engine, desk.grids.find(engine.version, tms)))
 
             return document(request, await desk.look(described), "application/json", desk.settings)
 
@@ -142,7 +142,7 @@ class MosaicFactory(BaseFactory):
 
             def find() -> Job:
                 engine, ask = opened(desk, mosaic, request)
-                matrix = grids.find(engine.version, tms)
+                matrix = desk.grids.find(engine.version, tms)
                 size = matrix.tileMatrices[0].tileWidth * (2 if scale == "2x" else 1)
                 try:
                     return Job(engine, ask, tile_target(matrix, column, row, zoom, size))

@@ -1,39 +1,118 @@
-"""Tile matrix sets: the well-known ones, and the mosaic's own grid, ending where the data do."""
+"""Tile matrix sets: well-known ones, a mosaic's own grids, and files of the operator; each ends where the data do."""
 
+import json
 import math
+from collections.abc import Iterable
 from functools import lru_cache
+from pathlib import Path
 
 import morecantile
-from morecantile import TileMatrixSet
-from pyproj import CRS
+from morecantile import TileMatrixSet, TileMatrixSets
+from morecantile.models import crs_axis_inverted
+from pyproj import CRS, Geod
 
-from terrazzo.errors import NotFound
+from terrazzo.errors import NotFound, StoreError
 from terrazzo.grid import Bounds, zone_epsg, zone_name
 from terrazzo.mosaic.warp import transformer
 from terrazzo.version import Version
 
 WEB = "WebMercatorQuad"
+WEB_512 = "WebMercatorQuad512"
+"""Tiles of 512 px on web mercator's borders, for screens of high density."""
 OWN = "UTM"
 """The grid of a zone is called `UTM33N`."""
 ALIASES = {"GoogleMapsCompatible": WEB, "EPSG:3857": WEB, "WGS84": "WorldCRS84Quad"}
+GEOD = Geod(ellps="WGS84")
 
 
-def find(version: Version, name: str) -> TileMatrixSet:
-    """A tile matrix set by name, cut off at the zoom that shows every pixel.
+class Grids:
+    """The tile matrix sets of a server.
+
+    Args:
+        names: what `TERRAZZO_TMS` lists: names of sets and paths of JSON files (OGC 17-083r4); empty for web
+            mercator and a mosaic's own grid.
 
     Raises:
-        NotFound: there is none of that name.
+        StoreError: a file is missing or no set that WMTS can describe.
     """
-    name = ALIASES.get(name, name)
-    pixel = version.store.config.pixel
-    if name.startswith(OWN) and name[len(OWN) :] in {zone_name(z) for z in version.zones}:
-        return zone_grid(zone_epsg(name[len(OWN) :]), pixel)
-    if name not in morecantile.tms.list():
-        known = [WEB, *(own_name(z) for z in version.zones)]
-        raise NotFound(
-            f"there is no tile matrix set {name!r}; there are {', '.join(known)} and those under /tileMatrixSets"
+
+    def __init__(self, names: Iterable[str] = ()) -> None:
+        files = {name: read_set(Path(name)) for name in names if name.endswith(".json")}
+        self._offered = tuple(str(files[n].id) if n in files else ALIASES.get(n, n) for n in names)
+        added = {str(s.id): s for s in (*files.values(), _web_512())}
+        plain = {n: t for n in morecantile.tms.list() if _is_plain(t := morecantile.tms.get(n))}
+        self.known = TileMatrixSets({**plain, **added})
+        self._cut: dict[tuple[str, float, int, int], TileMatrixSet] = {}
+        strange = [n for n in self._offered if n not in self.known.list() and not n.startswith(OWN)]
+        if strange:
+            raise StoreError(
+                f"TERRAZZO_TMS: there is no tile matrix set {', '.join(strange)}; there are"
+                f" {', '.join(self.known.list())}, UTM33N and the like, and JSON files"
+            )
+
+    def names(self, version: Version) -> tuple[str, ...]:
+        """The sets a mosaic's documents list: of those offered, the ones that have a place for it."""
+        if not self._offered:
+            return WEB, *(own_name(z) for z in version.zones[:1])
+        return tuple(n for n in self._offered if self._holds(version, n)) or (WEB,)
+
+    def _holds(self, version: Version, name: str) -> bool:
+        try:
+            limits(self.find(version, name), version)
+        except NotFound:
+            return False
+        return True
+
+    def find(self, version: Version, name: str) -> TileMatrixSet:
+        """A tile matrix set by name, cut off at the zoom that shows every pixel.
+
+        Raises:
+            NotFound: there is none of that name, or it has no place for the mosaic.
+        """
+        name = ALIASES.get(name, name)
+        pixel = version.store.config.pixel
+        if name.startswith(OWN) and name[len(OWN) :] in {zone_name(z) for z in version.zones}:
+            return zone_grid(zone_epsg(name[len(OWN) :]), pixel)
+        if name not in self.known.list():
+            known = dict.fromkeys((*(self._offered or (WEB,)), *(own_name(z) for z in version.zones)))
+            raise NotFound(
+                f"there is no tile matrix set {name!r}; there are {', '.join(known)} and those under /tileMatrixSets"
+            )
+        b = version.bounds
+        lon, lat = round((b.left + b.right) / 2), round((b.bottom + b.top) / 2)
+        key = (name, pixel, lon, lat)
+        if key not in self._cut:
+            self._cut[key] = _ending(self.known.get(name), pixel, lon, lat)
+        return self._cut[key]
+
+
+def read_set(path: Path) -> TileMatrixSet:
+    """A tile matrix set from a JSON file, its matrices numbered from 0, the coarsest, on.
+
+    Raises:
+        StoreError: the file is missing or no set that WMTS can describe.
+    """
+    try:
+        raw = json.loads(path.read_bytes())
+        raw["tileMatrices"].sort(key=lambda m: -m["scaleDenominator"])
+        for i, matrix in enumerate(raw["tileMatrices"]):
+            matrix["id"] = str(i)
+        found = TileMatrixSet.model_validate(raw)
+    except OSError as error:
+        raise StoreError(f"TERRAZZO_TMS: {path} cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(f"TERRAZZO_TMS: {path} is no tile matrix set: {error}") from None
+    if not found.id or found.crs._pyproj_crs.to_authority() is None:
+        raise StoreError(f"TERRAZZO_TMS: {path} needs an id, and a crs with a code, such as EPSG:3067")
+    if not _is_plain(found):
+        raise StoreError(
+            f"TERRAZZO_TMS: {path}: WMTS knows neither variable matrix widths nor a bottom-left origin"
         )
-    return _cut(name, pixel, round((version.bounds.bottom + version.bounds.top) / 2))
+    return found
+
+
+def _is_plain(tms: TileMatrixSet) -> bool:
+    return not any(m.variableMatrixWidths or m.cornerOfOrigin != "topLeft" for m in tms.tileMatrices)
 
 
 def own_name(epsg: int) -> str:
@@ -41,21 +120,52 @@ def own_name(epsg: int) -> str:
     return OWN + zone_name(epsg)
 
 
-@lru_cache(maxsize=64)
-def _cut(name: str, pixel: float, latitude: int) -> TileMatrixSet:
-    """A well-known set without the zooms beyond the data's resolution."""
-    tms = morecantile.tms.get(name)
-    metres = (
-        tms.crs._pyproj_crs.axis_info[0].unit_conversion_factor
-        if not tms.crs._pyproj_crs.is_geographic
-        else 111_319.49
-    )
-    stretch = 1 / math.cos(math.radians(latitude)) if name in (WEB, "WorldMercatorWGS84Quad") else 1.0
-    last = next(
-        (i for i, m in enumerate(tms.tileMatrices) if m.cellSize * metres <= pixel * stretch * 1.01),
-        len(tms.tileMatrices) - 1,
-    )
+@lru_cache(maxsize=1)
+def _web_512() -> TileMatrixSet:
+    web = morecantile.tms.get(WEB)
+    halved = [
+        m.model_copy(
+            update={
+                "tileWidth": 512,
+                "tileHeight": 512,
+                "cellSize": m.cellSize / 2,
+                "scaleDenominator": m.scaleDenominator / 2,
+            }
+        )
+        for m in web.tileMatrices
+    ]
+    told = {"id": WEB_512, "title": "Web mercator in tiles of 512 px", "uri": None, "tileMatrices": halved}
+    return web.model_copy(update=told)
+
+
+def _ending(tms: TileMatrixSet, pixel: float, lon: int, lat: int) -> TileMatrixSet:
+    """A set without the matrices beyond the data's resolution at a place."""
+    metres = _metres_a_unit(tms, lon, lat)
+    sizes = [m.cellSize * metres for m in tms.tileMatrices]
+    last = next((i for i, size in enumerate(sizes) if size <= pixel * 1.01), len(sizes) - 1)
     return tms.model_copy(update={"tileMatrices": tms.tileMatrices[: last + 1]})
+
+
+def _metres_a_unit(tms: TileMatrixSet, lon: float, lat: float) -> float:
+    """Metres on the ground per unit of the coordinate system at a place, the larger of the two directions.
+
+    Raises:
+        NotFound: the place has no coordinates there.
+    """
+    crs = code(tms)
+    x, y = transformer("EPSG:4326", crs).transform(lon, lat)
+    step = 1e-4 if tms.crs._pyproj_crs.is_geographic else 10.0
+    places = transformer(crs, "EPSG:4326").transform([x, x + step, x], [y, y, y + step])
+    if not all(math.isfinite(v) for values in places for v in values):
+        raise NotFound(f"the mosaic's area has no place in {tms.id}")
+    (lon0, lon1, lon2), (lat0, lat1, lat2) = places
+    return (
+        max(
+            GEOD.inv(lon0, lat0, lon1, lat1)[2],
+            GEOD.inv(lon0, lat0, lon2, lat2)[2],
+        )
+        / step
+    )
 
 
 @lru_cache(maxsize=64)
@@ -80,20 +190,98 @@ def zone_grid(epsg: int, pixel: float) -> TileMatrixSet:
     )
 
 
-def limits(tms: TileMatrixSet, bounds: Bounds) -> dict[int, tuple[int, int, int, int]]:
-    """First and last row and column of the tiles that touch an area in degrees, by zoom."""
+def code(tms: TileMatrixSet) -> str:
+    """The coordinate system of a set as code, such as EPSG:3857; as WKT where it has none."""
     crs = tms.crs._pyproj_crs
-    to_set = transformer("EPSG:4326", ":".join(crs.to_authority()) if crs.to_authority() else crs.to_wkt())
-    x0, y0, x1, y1 = to_set.transform_bounds(*bounds, densify_pts=21)
+    authority = crs.to_authority()
+    return ":".join(authority) if authority else str(crs.to_wkt())
+
+
+def urn(tms: TileMatrixSet) -> str:
+    """The coordinate system of a set as OGC's uniform resource name."""
+    authority, number = code(tms).split(":")
+    return f"urn:ogc:def:crs:{authority}:{'1.3' if authority == 'OGC' else ''}:{number}"
+
+
+def left_top(tms: TileMatrixSet, zoom: int) -> tuple[float, float]:
+    """x and y of the upper left corner of a matrix."""
+    origin = tms.matrix(zoom).pointOfOrigin
+    first, second = float(origin[0]), float(origin[1])
+    return (second, first) if tms._invert_axis else (first, second)
+
+
+def corner(tms: TileMatrixSet, zoom: int) -> tuple[float, float]:
+    """The upper left corner of a matrix in the axis order of its coordinate system, as WMTS wants it."""
+    x, y = left_top(tms, zoom)
+    return (y, x) if crs_axis_inverted(tms.crs._pyproj_crs) else (x, y)
+
+
+def data_boxes(version: Version) -> dict[int, set[Bounds]]:
+    """Rectangles that hold a version's scenes, in metres, by zone."""
+    found: dict[int, set[Bounds]] = {}
+    for epsg in version.zones:
+        grid = version.store.grid(epsg)
+        inside = Bounds(*transformer("EPSG:4326", f"EPSG:{epsg}").transform_bounds(*version.bounds))
+        for entry in (e for p in version.periods.values() if not p.members for e in version.entries(p.name)):
+            if entry.scene.epsg != epsg:
+                continue
+            b = grid.bounds(entry.scene.box)
+            # Scenes are padded to whole windows; the version's bounds are those of their footprints.
+            found.setdefault(epsg, set()).add(
+                Bounds(
+                    max(b.left, inside.left),
+                    max(b.bottom, inside.bottom),
+                    min(b.right, inside.right),
+                    min(b.top, inside.top),
+                )
+            )
+    return found
+
+
+def extent(tms: TileMatrixSet, version: Version) -> Bounds:
+    """The rectangle of a set's coordinate system that holds a version's scenes.
+
+    Raises:
+        NotFound: they have no place there.
+    """
+    crs = code(tms)
+    boxes = [
+        transformer(f"EPSG:{epsg}", crs).transform_bounds(*b, densify_pts=21)
+        for epsg, bounds in data_boxes(version).items()
+        for b in bounds
+        if b.left < b.right and b.bottom < b.top
+    ]
+    if not boxes:
+        raise NotFound("the mosaic has no scenes")
+    lefts, bottoms, rights, tops = zip(*boxes, strict=True)
+    # Either rectangle holds all scenes; where the axes of one lie askew, the other is the tighter one.
+    west, south, east, north = transformer("EPSG:4326", crs).transform_bounds(*version.bounds, densify_pts=21)
+    found = Bounds(
+        max(min(lefts), west), max(min(bottoms), south), min(max(rights), east), min(max(tops), north)
+    )
+    if not all(math.isfinite(v) for v in found):
+        raise NotFound(f"the mosaic's area has no place in {tms.id}")
+    return found
+
+
+def limits(tms: TileMatrixSet, version: Version) -> dict[int, tuple[int, int, int, int]]:
+    """First and last row and column of the tiles that touch a version's scenes, by zoom.
+
+    Raises:
+        NotFound: no tile of the set does.
+    """
+    x0, y0, x1, y1 = extent(tms, version)
     out = {}
     for matrix in tms.tileMatrices:
+        zoom = int(matrix.id)
         side_x, side_y = matrix.cellSize * matrix.tileWidth, matrix.cellSize * matrix.tileHeight
-        origin = matrix.pointOfOrigin
-        left, top = (origin[1], origin[0]) if tms._invert_axis else origin
-        columns = [math.floor((x - left) / side_x) for x in (x0, x1)]
-        rows = [math.floor((top - y) / side_y) for y in (y1, y0)]
+        left, top = left_top(tms, zoom)
+        columns = [math.floor((x0 - left) / side_x), math.ceil((x1 - left) / side_x) - 1]
+        rows = [math.floor((top - y1) / side_y), math.ceil((top - y0) / side_y) - 1]
         last_row, last_column = matrix.matrixHeight - 1, matrix.matrixWidth - 1
-        out[int(matrix.id)] = (
+        if rows[1] < 0 or columns[1] < 0 or rows[0] > last_row or columns[0] > last_column:
+            raise NotFound(f"the mosaic's area has no place in {tms.id}")
+        out[zoom] = (
             *(min(max(r, 0), last_row) for r in rows),
             *(min(max(c, 0), last_column) for c in columns),
         )

@@ -38,7 +38,11 @@ class Settings(BaseSettings):
     fees: str = Field("none", description="fees, for WMTS")
     access: str = Field("", description="access constraints, for WMTS; the data's attribution by default")
     tms: Texts = Field(
-        (), description="tile matrix sets of the WMTS; by default WebMercatorQuad and the mosaic's own grid"
+        (),
+        description="tile matrix sets of the WMTS: names, and JSON files; by default WebMercatorQuad and the mosaic's own grid",
+    )
+    short_crs: bool = Field(
+        False, description="write EPSG:3857 instead of urn:ogc:def:crs:EPSG::3857 into WMTS documents"
     )
 
     @field_validator("cors_origins", "trusted_proxies", "tms", mode="before")

@@ -6,9 +6,11 @@ import numpy as np
 from PIL import Image, ImageDraw
 from rio_tiler.colormap import apply_cmap, cmap
 
+from server.render import PALETTE
 from terrazzo.bands import BANDS, Style
 
 SIZE = (200, 40)
+CLASSES_SIZE = (200, 4 + 14 * len(PALETTE))
 
 
 def legend(style: Style) -> bytes:
@@ -27,6 +29,18 @@ def legend(style: Style) -> bytes:
         for i, (band, colour) in enumerate(zip(style.bands, ("red", "green", "blue"), strict=True)):
             draw.rectangle((10, 2 + 12 * i, 24, 11 + 12 * i), colour)
             draw.text((30, 1 + 12 * i), f"{band} {BANDS[band].common}", "black")
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
+
+
+def classes_legend() -> bytes:
+    """A PNG: the colour of each mask class."""
+    picture = Image.new("RGB", CLASSES_SIZE, "white")
+    draw = ImageDraw.Draw(picture)
+    for i, (value, colour) in enumerate(PALETTE.items()):
+        draw.rectangle((10, 3 + 14 * i, 24, 13 + 14 * i), colour, "black")
+        draw.text((30, 2 + 14 * i), value.name.lower().replace("_", " "), "black")
     out = io.BytesIO()
     picture.save(out, "PNG")
     return out.getvalue()

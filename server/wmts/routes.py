@@ -8,7 +8,6 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from server import grids
 from server.answer import Desk, Job, document
 from server.explain import account, as_document, as_page, as_text, rows
 from server.factory import desk_of
@@ -16,9 +15,11 @@ from server.layers import LAYERS
 from server.layers import legend as layer_legend
 from server.request import parse_ask
 from server.urls import public_base
-from server.wmts.capabilities import FORMATS, INFO_FORMATS, capabilities, styles
+from server.wmts import offers
+from server.wmts.capabilities import INFO_FORMATS, capabilities
 from server.wmts.errors import OwsException, report
-from server.wmts.legend import legend
+from server.wmts.legend import classes_legend, legend
+from server.wmts.offers import CLASSES, FORMATS
 from terrazzo.bands import STYLES
 from terrazzo.config import Period, day_interval
 from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage
@@ -79,18 +80,27 @@ async def _answer(work: Callable[[], Awaitable[Response]], *, rest: bool) -> Res
 @router.get("/mosaics/{mosaic}/wmts")
 async def kvp(request: Request, mosaic: str) -> Response:
     """WMTS by key-value pairs; without any, the capabilities document."""
+    return await _by_pairs(request, mosaic, "")
 
+
+@router.get("/mosaics/{mosaic}/wmts/{document}")
+async def further_kvp(request: Request, mosaic: str, document: str) -> Response:
+    """The same of a further document: all periods, where pixels come from, every stage."""
+    return await _by_pairs(request, mosaic, _further(document))
+
+
+async def _by_pairs(request: Request, mosaic: str, document: str) -> Response:
     async def work() -> Response:
         query = _kvp(request)
         if not query:
-            return await _capabilities(request, mosaic, {})
+            return await _capabilities(request, mosaic, document, {})
         service = _need(query, "Service")
         if service.upper() != "WMTS":
             raise OwsException("InvalidParameterValue", "Service", f"service {service!r}: WMTS")
         operation = _need(query, "Request")
         name = operation.lower()
         if name == "getcapabilities":
-            return await _capabilities(request, mosaic, query)
+            return await _capabilities(request, mosaic, document, query)
         if name not in ("gettile", "getfeatureinfo"):
             raise OwsException(
                 "OperationNotSupported", operation, f"{operation}: GetCapabilities, GetTile or GetFeatureInfo"
@@ -119,7 +129,14 @@ async def kvp(request: Request, mosaic: str) -> Response:
 @router.get(REST + "/WMTSCapabilities.xml")
 async def rest_capabilities(request: Request, mosaic: str) -> Response:
     """The capabilities document."""
-    return await _answer(lambda: _capabilities(request, mosaic, {}), rest=True)
+    return await _answer(lambda: _capabilities(request, mosaic, "", {}), rest=True)
+
+
+@router.get("/mosaics/{mosaic}/wmts/{document}/1.0.0/WMTSCapabilities.xml")
+async def further_rest_capabilities(request: Request, mosaic: str, document: str) -> Response:
+    """A further capabilities document: time, quality or stages."""
+    name = _further(document)
+    return await _answer(lambda: _capabilities(request, mosaic, name, {}), rest=True)
 
 
 @router.get(REST + "/{layer}/{style}/{matrix_set}/{matrix}/{row}/{col}.{ending}")
@@ -153,7 +170,7 @@ async def rest_tile_of_time(
     ending: str,
 ) -> Response:
     """A tile of the time layer."""
-    if not layer.endswith("_time"):
+    if layer != f"{mosaic}_time":
         # The same number of segments: {row}/{col}/{j}/{i} of the layer without time is one more.
         return await _answer(lambda: _refuse_layer(layer), rest=True)
     place = Place(layer, style, time, matrix_set, matrix, row, col)
@@ -206,12 +223,15 @@ async def rest_info_of_time(
 @router.get("/mosaics/{mosaic}/legend/{style}.png")
 async def style_legend(request: Request, mosaic: str, style: str) -> Response:
     """The legend of a style."""
-    if style not in STYLES and style not in LAYERS:
-        raise NotFound(f"there is no style {style!r}; there are {', '.join((*STYLES, *LAYERS))}")
+    known: dict[str, Callable[[], bytes]] = {
+        **{name: lambda s=s: legend(s) for name, s in STYLES.items()},  # type: ignore[misc]
+        **{name: lambda v=v: layer_legend(v) for name, v in LAYERS.items()},  # type: ignore[misc]
+        CLASSES: classes_legend,
+    }
+    if style not in known:
+        raise NotFound(f"there is no style {style!r}; there are {', '.join(known)}")
     return Response(
-        await desk_of(request).look(
-            lambda: legend(STYLES[style]) if style in STYLES else layer_legend(LAYERS[style])
-        ),
+        await desk_of(request).look(known[style]),
         media_type="image/png",
         headers={"Cache-Control": "public, max-age=86400"},
     )
@@ -232,7 +252,15 @@ def _known(formats: Mapping[str, str], ending: str, locator: str) -> str:
     return _ending(formats, ending.lower().replace("jpeg", "jpg"), locator)
 
 
-async def _capabilities(request: Request, mosaic: str, query: Mapping[str, str]) -> Response:
+def _further(document: str) -> str:
+    if document not in offers.DOCUMENTS:
+        raise NotFound(f"there is no document {document!r}; there are {', '.join(offers.DOCUMENTS)}")
+    return document
+
+
+async def _capabilities(
+    request: Request, mosaic: str, document_name: str, query: Mapping[str, str]
+) -> Response:
     accepted = [v.strip() for v in query.get("acceptversions", "").split(",") if v.strip()]
     if accepted and "1.0.0" not in accepted:
         raise OwsException("VersionNegotiationFailed", None, "this server speaks version 1.0.0")
@@ -262,7 +290,8 @@ async def _capabilities(request: Request, mosaic: str, query: Mapping[str, str])
                     "InvalidUpdateSequence", None, f"update sequence {sequence!r} is none of this mosaic's"
                 ) from None
         shown = () if sequence == version.name else sections
-        return capabilities(version, base, desk.settings, shown)
+        sets = [desk.grids.find(version, name) for name in desk.grids.names(version)]
+        return capabilities(version, base, desk.settings, sets, document_name, shown)
 
     return document(request, await desk.look(written), media, desk.settings)
 
@@ -271,20 +300,23 @@ def _found(desk: Desk, mosaic: str, place: Place) -> Job:
     """The engine, what it is asked, and the pixels, of a tile that WMTS names."""
     engine = desk.mosaics.engine(mosaic)
     version = engine.version
-    if place.layer not in (mosaic, f"{mosaic}_time"):
-        raise OwsException(
-            "InvalidParameterValue", "Layer", f"layer {place.layer!r}: {mosaic} or {mosaic}_time"
-        )
-    # The document lists few, for dialogs; every style can be had by its name.
-    names = [*(s.name for s in styles(version)), *LAYERS]
+    known = offers.layers(version)
+    if place.layer not in known:
+        raise OwsException("InvalidParameterValue", "Layer", f"layer {place.layer!r}: {', '.join(known)}")
+    layer = known[place.layer]
+    names = [s.name for s in layer.styles]
+    # The documents list few, for dialogs; every style of the mosaic can be had by its name.
+    others = [] if CLASSES in names else [s.name for s in offers.origin_styles() if s.name not in names]
     style = names[0] if place.style in ("", "default") else place.style
-    if style not in names:
-        raise OwsException("InvalidParameterValue", "Style", f"style {style!r}: {', '.join(names)}")
-    query = {"style": style}
-    if place.layer != mosaic:
+    if style not in (*names, *others):
+        raise OwsException(
+            "InvalidParameterValue", "Style", f"style {style!r}: {', '.join((*names, *others))}"
+        )
+    query = dict(layer.asked) | ({} if style == CLASSES else {"style": style})
+    if layer.periods:
         query["datetime"] = period_of(version, place.time).name
     try:
-        matrix_set = grids.find(version, place.matrix_set)
+        matrix_set = desk.grids.find(version, place.matrix_set)
     except NotFound as error:
         raise OwsException("InvalidParameterValue", "TileMatrixSet", str(error)) from None
     if place.matrix not in {m.id for m in matrix_set.tileMatrices}:
@@ -306,7 +338,7 @@ def period_of(version: Version, value: str | None) -> Period:
     """
     if value in (None, "", "default"):
         return newest_period(version)
-    periods = [p for p in version.periods.values() if not p.members]
+    periods = offers.periods(version)
     known = ", ".join(p.start.isoformat() for p in sorted(periods, key=lambda p: p.start))
     if not DATE.fullmatch(str(value)):
         raise OwsException("InvalidParameterValue", "Time", f"time {value!r}: a date such as {known}")

@@ -1,0 +1,118 @@
+"""What WMTS offers of a mosaic: its layers, and the documents that list them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from server.layers import LAYERS
+from server.layers import SIZE as LAYER_SIZE
+from server.wmts.legend import CLASSES_SIZE, SIZE
+from terrazzo.bands import STYLES
+from terrazzo.config import Period
+from terrazzo.version import Version
+
+FORMATS = {"png": "image/png", "jpg": "image/jpeg"}
+PNG = {"png": FORMATS["png"]}
+DOCUMENTS = ("time", "quality", "stages")
+"""Documents beside the default one, which is made for the dialogs in which people add a layer."""
+FEW_STYLES, FEW_TIMES = 4, 4
+"""QGIS lists style × format × matrix set × time: with these and two sets it lists 24 entries at most."""
+MOST_ENTRIES = 199
+"""Entries of a further document."""
+STAGES = {
+    "raw": "the products' own numbers",
+    "mask": "what the mask calls each pixel",
+    "corrected": "one scene, corrected",
+    "merged": "scenes merged, not normalized",
+    "normalized": "scenes merged, normalized",
+}
+CLASSES = "classes"
+"""The one style of the mask."""
+
+
+class Style(NamedTuple):
+    """A style as a document lists it."""
+
+    name: str
+    title: str
+    legend: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer.
+
+    Attributes:
+        styles: the default first.
+        asked: parameters of a request for it, beside the style.
+        periods: values of its Time, newest first; empty for a layer without.
+    """
+
+    id: str
+    title: str
+    styles: tuple[Style, ...]
+    formats: Mapping[str, str] = field(default_factory=lambda: FORMATS)
+    asked: Mapping[str, str] = field(default_factory=dict)
+    periods: tuple[Period, ...] = ()
+
+
+def styles(version: Version) -> tuple[Style, ...]:
+    """The named styles that a mosaic has the bands for, the default first."""
+    have = set(version.bands)
+    return tuple(Style(s.name, s.title, SIZE) for s in STYLES.values() if set(s.bands) <= have)
+
+
+def origin_styles() -> tuple[Style, ...]:
+    """The styles that show where pixels come from."""
+    return tuple(Style(v.name, v.title, LAYER_SIZE) for v in LAYERS.values())
+
+
+def periods(version: Version) -> tuple[Period, ...]:
+    """The periods that Time can name, newest first."""
+    plain = [p for p in version.periods.values() if not p.members]
+    return tuple(sorted(plain, key=lambda p: p.end, reverse=True))
+
+
+def layers(version: Version) -> dict[str, Layer]:
+    """Every layer of a mosaic, by identifier, with all styles and times."""
+    mosaic, title = version.mosaic_id, version.config.title or version.mosaic_id
+    named = styles(version)
+    found = [
+        Layer(mosaic, title, named),
+        Layer(f"{mosaic}_time", f"{title} by period", named, PNG, periods=periods(version)),
+        Layer(f"{mosaic}_quality", f"{title}: where pixels come from", origin_styles(), PNG),
+    ]
+    for stage, told in STAGES.items():
+        shown = (Style(CLASSES, "Mask classes", CLASSES_SIZE),) if stage == "mask" else named
+        if stage != "normalized" or version.normalized:
+            found.append(Layer(f"{mosaic}_{stage}", f"{title}: {told}", shown, PNG, {"stage": stage}))
+    return {layer.id: layer for layer in found}
+
+
+def listed(version: Version, document: str, sets: int) -> list[Layer]:
+    """The layers that a document lists, with as many styles and times as a dialog can bear.
+
+    Args:
+        document: one of DOCUMENTS, or empty for the default one.
+        sets: how many tile matrix sets the document has.
+    """
+    mosaic, known = version.mosaic_id, layers(version)
+    time = known[f"{mosaic}_time"]
+    if document == "time":
+        dates = time.periods[: max(1, MOST_ENTRIES // sets)]
+        shown = time.styles[: max(1, MOST_ENTRIES // (sets * len(dates)))]
+        return [_with(time, shown, dates)]
+    if document == "quality":
+        return [known[f"{mosaic}_quality"]]
+    if document == "stages":
+        found = [known[f"{mosaic}_{s}"] for s in STAGES if f"{mosaic}_{s}" in known]
+        few = max(1, MOST_ENTRIES // (sets * len(found)))
+        return [_with(layer, layer.styles[:few], ()) for layer in found]
+    return [
+        _with(known[mosaic], known[mosaic].styles[:FEW_STYLES], ()),
+        _with(time, time.styles[:1], time.periods[:FEW_TIMES]),
+    ]
+
+
+def _with(layer: Layer, styles: tuple[Style, ...], periods: tuple[Period, ...]) -> Layer:
+    return Layer(layer.id, layer.title, styles, layer.formats, layer.asked, periods)
