@@ -127,9 +127,11 @@ def _planned(job: Job, form: Format) -> _Plan:
     """A job with its scenes and its key, which names everything that determines the answer's bytes."""
     selection = job.engine.select(job.ask.pixels)
     target = job.target
-    if target.height * target.width * max(1, len(selection.request.bands)) > MOST_SAMPLES:
+    results = job.ask.expression.count(";") + 1 if job.ask.expression else 1
+    bands = max(results, len(selection.request.bands))
+    if target.height * target.width * bands > MOST_SAMPLES:
         raise TooLarge(
-            f"{target.width} × {target.height} px in {len(selection.request.bands)} bands: at most {MOST_SAMPLES} values"
+            f"{target.width} × {target.height} px in {bands} bands: at most {MOST_SAMPLES} values"
             " in one answer; ask for fewer bands or a smaller box, or use `terrazzo export`"
         )
     key = digest(

@@ -2,6 +2,7 @@
 
 import json
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import numpy as np
 from attrs import define
@@ -12,6 +13,7 @@ from titiler.core.factory import BaseFactory
 from server import grids
 from server.answer import Desk, Job, document
 from server.explain import POLICY, account, as_document, as_page, as_text
+from server.gdal import description, zone_of
 from server.layers import BANDS, LAYERS
 from server.request import PARAMETERS, Ask, only, parse_ask, parse_format
 from server.urls import public_base
@@ -116,6 +118,29 @@ class MosaicFactory(BaseFactory):
                 return json.dumps(_tilejson(request, engine, desk.grids.find(engine.version, tms)))
 
             return document(request, await desk.look(described), "application/json", desk.settings)
+
+        @self.router.get("/mosaics/{mosaic}/gdal.xml", tags=["Tiles"], dependencies=[Depends(asked)])
+        async def gdal_xml(
+            request: Request,
+            mosaic: str,
+            tms: Annotated[str | None, Query(description="the mosaic's own grid of a zone, UTM33N")] = None,
+        ) -> Response:
+            """What GDAL, and so QGIS, opens as a raster of int16 reflectance, band by band."""
+            desk = desk_of(request)
+
+            def described() -> str:
+                query = {k: v for k, v in request.query_params.items() if k != "tms"}
+                if {"style", "expression"} & set(query):
+                    raise InvalidRequest("gdal.xml: bands, not a style or an expression")
+                engine = desk.mosaics.engine(mosaic, query.get("version") or None)
+                kept = {"bands": ",".join(engine.version.bands)} | query
+                ask = parse_ask(kept, engine.version)
+                epsg = zone_of(engine.version, tms)
+                tile = f"{public_base(request)}/mosaics/{mosaic}/tiles/{grids.own_name(epsg)}"
+                address = f"{tile}/${{z}}/${{x}}/${{y}}.tif?{urlencode(kept)}"
+                return description(engine.version, engine.select(ask.pixels).request, epsg, address)
+
+            return document(request, await desk.look(described), "application/xml", desk.settings)
 
     def _pictures(self) -> None:
         @self.router.get(

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,22 +16,31 @@ CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIR
 """Debian's Python must not see our virtual environment."""
 
 
-@pytest.fixture(scope="session")
-def address(sample_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a server over the sample store, with a cache on disk."""
-    cache = tmp_path_factory.mktemp("cache")
+@contextmanager
+def serving(store: Path, cache: Path, **variables: str) -> Iterator[str]:
+    """Address of a server over a store, with a cache on disk."""
     terrazzo = Path(sys.executable).parent / "terrazzo"
     process = subprocess.Popen(
-        [terrazzo, "serve", "--store", sample_store, "--port", "0", "--cache-dir", cache],
+        [terrazzo, "serve", "--store", store, "--port", "0", "--cache-dir", cache],
         stdout=subprocess.PIPE,
         text=True,
+        env=os.environ | variables,
     )
     assert process.stdout is not None
     found = re.match(r"map: (http://127\.0\.0\.1:\d+)/", process.stdout.readline())
     assert found
-    yield found[1]
-    process.terminate()
-    process.wait(20)
+    try:
+        yield found[1]
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="session")
+def address(sample_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server over the sample store."""
+    with serving(sample_store, tmp_path_factory.mktemp("cache")) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

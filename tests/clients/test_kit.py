@@ -1,16 +1,12 @@
 """QGIS, GDAL, OWSLib, the standard's schemas and two map libraries in Chromium, against a running server."""
 
-import io
 import re
 import sys
-import urllib.request
 
-import numpy as np
 import pytest
-import rasterio
 
-from terrazzo.bands import STYLES
 from tests.clients.conftest import green
+from tests.clients.truth import natural
 from tests.conftest import program
 
 pytestmark = pytest.mark.clients
@@ -21,19 +17,10 @@ SETS = ("WebMercatorQuad", "UTM33N")
 
 @pytest.fixture(scope="module")
 def truth(address, tmp_path_factory):
-    """The natural style of the whole mosaic on its own grid, stretched here from served reflectance."""
-    url = f"{address}/mosaics/mosaic/bbox/500040,5062080,610980,5129580.tif?coord_crs=EPSG:32633&bands=B04,B03,B02"
-    style = STYLES["natural"]
-    with rasterio.open(io.BytesIO(urllib.request.urlopen(url, timeout=300).read())) as dataset:
-        values = dataset.read()
-        grid = {k: dataset.profile[k] for k in ("driver", "width", "height", "crs", "transform")}
-    low, high = style.rescale
-    stretched = np.clip((values * 1e-4 - low) / (high - low), 0, 1) ** (1 / style.gamma)
-    picture = np.where((values == -32768).any(axis=0), 0, np.maximum(np.rint(stretched * 255), 1))
-    path = tmp_path_factory.mktemp("truth") / "truth.tif"
-    with rasterio.open(path, "w", **grid, count=3, dtype="uint8", nodata=0) as dataset:
-        dataset.write(picture.astype(np.uint8))
-    return path
+    """The natural style of the whole mosaic on its own grid."""
+    return natural(
+        address, "500040,5062080,610980,5129580", 32633, tmp_path_factory.mktemp("truth") / "truth.tif"
+    )
 
 
 def test_the_document_is_valid_and_breaks_no_rule(kit, capabilities):
