@@ -7,6 +7,7 @@ import click
 from rich.console import Console
 
 from precompute import executor, sample
+from precompute.prometheus import write_metrics
 from precompute.steps import SCENE_STEPS, SOLVE_STEPS
 from terrazzo.bands import BANDS, DEFAULT_BANDS
 from terrazzo.store import CONFIG_KEY, Store, StoreConfig, create_store, local_root
@@ -77,6 +78,11 @@ if TYPE_CHECKING:
 )
 @click.option("--window", type=int, help="new store: window side in pixels, a power of two [default: 512]")
 @click.option("--bands", help="new store: bands, comma-separated, or all [default: B02…B08,B8A,B11,B12]")
+@click.option(
+    "--metrics",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="write numbers for Prometheus to this file, *.prom, when done",
+)
 def precompute(
     sources: tuple[str, ...],
     url: str,
@@ -93,6 +99,7 @@ def precompute(
     mask_pixel: float | None,
     window: int | None,
     bands: str | None,
+    metrics: Path | None,
 ) -> None:
     """Makes scenes, masks, weights and gains of products, and publishes a version of a mosaic.
 
@@ -122,6 +129,8 @@ def precompute(
     )
     result = run(folders, store, mosaic, options, only=only, console=console)  # type: ignore[arg-type]
     _tell(result, url, mosaic, console)
+    if metrics is not None:
+        write_metrics(metrics, store)
 
 
 def _store(

@@ -1,14 +1,17 @@
 """Turns a rendering into an HTTP answer: queue, cache, ETag, headers."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
 import anyio
+import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from server import metrics
 from server.cache import TileCache
 from server.grids import Grids
 from server.mosaics import Mosaics
@@ -16,7 +19,7 @@ from server.render import render
 from server.request import MEDIA, Ask, Format
 from server.settings import Settings
 from terrazzo.cells import digest
-from terrazzo.errors import Overloaded, TooLarge
+from terrazzo.errors import Overloaded, TerrazzoError, TooLarge
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target
@@ -79,6 +82,7 @@ class Desk:
         self.settings, self.mosaics, self.cache, self.grids = settings, mosaics, cache, grids
         self._looks = Gate(4, PLANS)
         self._renders = Gate(settings.threads, settings.queue)
+        metrics.MOST_INSIDE.set(settings.threads + settings.queue)
 
     async def look(self, function: Callable[[], T]) -> T:
         """Runs what reads documents, not pixels."""
@@ -90,13 +94,43 @@ class Desk:
         Raises:
             Overloaded: the queue is full.
         """
-        return await self._renders.run(function)
+        arrived = time.perf_counter()
+
+        def begun() -> T:
+            metrics.STEP_SECONDS.labels("wait").observe(time.perf_counter() - arrived)
+            return function()
+
+        metrics.INSIDE.inc()
+        try:
+            return await self._renders.run(begun)
+        finally:
+            metrics.INSIDE.dec()
 
     async def picture(
         self, request: Request, find: Callable[[], Job], form: Format, *, name: str | None = None
     ) -> Response:
         """The answer for a job: 304 without rendering, from the cache, or rendered."""
-        plan = await self.look(lambda: _planned(find(), form))
+        try:
+            answer = await self._picture(request, find, form, name)
+        except Overloaded:
+            metrics.TILES.labels("overloaded", "none").inc()
+            raise
+        except TerrazzoError:
+            metrics.TILES.labels("refused", "none").inc()
+            raise
+        except Exception:
+            metrics.TILES.labels("failed", "none").inc()
+            raise
+        lacking = "lacking" if "X-Terrazzo-Problems" in answer.headers else "ok"
+        told = "not_modified" if answer.status_code == 304 else lacking
+        metrics.TILES.labels(told, answer.headers.get("X-Cache", "none")).inc()
+        return answer
+
+    async def _picture(
+        self, request: Request, find: Callable[[], Job], form: Format, name: str | None
+    ) -> Response:
+        with metrics.timed("look"):
+            plan = await self.look(lambda: _planned(find(), form))
         engine, ask = plan.job.engine, plan.job.ask
         headers = {
             "ETag": f'"{plan.key}"',
@@ -151,7 +185,10 @@ def _planned(job: Job, form: Format) -> _Plan:
 def _rendered(plan: _Plan, form: Format) -> tuple[bytes, bool]:
     """The encoded image behind a JSON list of its problems, and whether it is whole."""
     engine, selection = plan.job.engine, plan.selection
-    image = engine.render(selection, plan.job.target, counted=plan.job.ask.layer == "count")
+    with metrics.timed("pixels"):
+        image = engine.render(selection, plan.job.target, counted=plan.job.ask.layer == "count")
+    metrics.SCENES.inc(int(np.count_nonzero(np.bincount(image.provenance.ravel() + 1)[1:])))
+    metrics.LEFT_OUT.inc(len(image.problems))
     version = engine.version
     tags = {
         "TERRAZZO_MOSAIC": version.mosaic_id,
@@ -159,7 +196,8 @@ def _rendered(plan: _Plan, form: Format) -> tuple[bytes, bool]:
         "TERRAZZO_REQUEST": selection.request.text(),
         "ATTRIBUTION": version.attribution,
     }
-    body = render(image, plan.job.ask, plan.job.target, form, tags)
+    with metrics.timed("encode"):
+        body = render(image, plan.job.ask, plan.job.target, form, tags)
     head = json.dumps(list(image.problems)).encode()
     return len(head).to_bytes(4, "little") + head + body, not image.problems
 

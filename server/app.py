@@ -21,7 +21,8 @@ from server.answer import Desk
 from server.cache import TileCache
 from server.factory import MosaicFactory
 from server.grids import Grids
-from server.middleware import CommonHeaders, HeadAsGet, PublicAddress, Unforeseen
+from server.metrics import exposition
+from server.middleware import CommonHeaders, HeadAsGet, PublicAddress, Unforeseen, Watched
 from server.mosaics import Mosaics
 from server.settings import Settings
 from server.wmts.routes import router as wmts
@@ -69,6 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         middleware=[
             Middleware(PublicAddress, public_url=settings.public_url, trusted=settings.trusted_proxies),
+            Middleware(Watched),
             Middleware(HeadAsGet),
             Middleware(CommonHeaders, origins=settings.cors_origins),
             Middleware(
@@ -118,6 +120,13 @@ def _pages(app: FastAPI, factory: MosaicFactory) -> None:
         ready = bool(names)
         return JSONResponse(
             {"status": "ready" if ready else "no mosaic yet", "mosaics": names}, 200 if ready else 503
+        )
+
+    @app.get("/metrics", tags=["Health"])
+    async def metrics() -> Response:
+        """Counts for Prometheus."""
+        return Response(
+            exposition(), media_type="text/plain; version=0.0.4", headers={"Cache-Control": "no-store"}
         )
 
     @app.get("/conformance", tags=["Health"])

@@ -4,19 +4,24 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
 import click
 import uvicorn
 
 from server.app import create_app
+from server.logs import configure
+from server.metrics import SHARED
 from server.settings import Settings
 from terrazzo.errors import StoreError
 
 
 def from_environment() -> object:
     """The application of a worker process, from `TERRAZZO_*` variables."""
-    return create_app(Settings())  # type: ignore[call-arg]
+    settings = Settings()  # type: ignore[call-arg]
+    configure(settings.log)
+    return create_app(settings)
 
 
 @click.command()
@@ -41,7 +46,9 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
     os.environ["TERRAZZO_STORE"] = store
     if cache_dir is not None:
         os.environ["TERRAZZO_CACHE_DIR"] = str(cache_dir)
-    app = create_app(Settings())  # type: ignore[call-arg]
+    settings = Settings()  # type: ignore[call-arg]
+    configure(settings.log)
+    app = create_app(settings)
     names = app.state.desk.mosaics.names()
     if not names:
         raise StoreError(
@@ -58,6 +65,7 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
         "server.cli:from_environment" if workers > 1 else app,
         factory=workers > 1,
         workers=workers,
+        log_config=None,
         log_level="warning",
         access_log=False,
         proxy_headers=False,
@@ -70,7 +78,9 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
         if workers > 1:
             from uvicorn.supervisors import Multiprocess
 
-            Multiprocess(config, sockets=[listener]).run()
+            with tempfile.TemporaryDirectory(prefix="terrazzo-metrics-") as counts:
+                os.environ[SHARED] = counts
+                Multiprocess(config, sockets=[listener]).run()
         else:
             uvicorn.Server(config).run(sockets=[listener])
     except KeyboardInterrupt:

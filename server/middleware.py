@@ -4,15 +4,24 @@ import ipaddress
 import json
 import logging
 import re
+import time
+import uuid
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from server import metrics
+from server.logs import REQUEST_ID, access
+
 log = logging.getLogger(__name__)
 HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 PREFIX = re.compile(r"(/[A-Za-z0-9._~\-]+){1,8}")
-EXPOSED = "ETag, X-Cache, X-Terrazzo-Request, X-Terrazzo-Problems"
+EXPOSED = "ETag, X-Cache, X-Request-Id, X-Terrazzo-Request, X-Terrazzo-Problems"
+REQUEST_NAME = re.compile(r"[\w\-]{1,64}")
+KIND = re.compile(
+    r"(?:^|/)mosaics/[^/]+/(?:[^/]+/)?(tiles|wmts|bbox|point|explain|scenes|legend|tilejson\.json|gdal\.xml)\b"
+)
 
 
 class PublicAddress:
@@ -39,7 +48,8 @@ class PublicAddress:
     def _addressed(self, scope: Scope) -> Scope:
         headers = Headers(scope=scope)
         scheme, host, prefix = scope["scheme"], headers.get("host", ""), ""
-        if self._is_trusted(scope):
+        trusted = self._is_trusted(scope)
+        if trusted:
             scheme = _last(headers.get("x-forwarded-proto")) or scheme
             host = _last(headers.get("x-forwarded-host")) or host
             prefix = _last(headers.get("x-forwarded-prefix")).rstrip("/")
@@ -56,7 +66,7 @@ class PublicAddress:
         if prefix and not path.startswith(f"{prefix}/"):
             # The proxy cut the prefix off; ASGI wants it in the path.
             path = prefix + path
-        others = [(k, v) for k, v in scope["headers"] if k != b"host"]
+        others = [(k, v) for k, v in scope["headers"] if k != b"host" and (trusted or k != b"x-request-id")]
         return {
             **scope,
             "scheme": scheme,
@@ -79,6 +89,54 @@ class PublicAddress:
 def _last(header: str | None) -> str:
     """The entry that the nearest proxy wrote."""
     return (header or "").split(",")[-1].strip()
+
+
+class Watched:
+    """Gives a request its identifier, counts and times it, and writes its line into the log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on and notes its answer."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("x-request-id", "")
+        name = given if REQUEST_NAME.fullmatch(given) else uuid.uuid4().hex
+        token = REQUEST_ID.set(name)
+        start, status, size, cache = time.perf_counter(), 500, 0, ""
+
+        async def noted(message: Message) -> None:
+            nonlocal status, size, cache
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                cache = Headers(raw=list(message["headers"])).get("x-cache", "")
+                message = {**message, "headers": [*message["headers"], (b"x-request-id", name.encode())]}
+            else:
+                size += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self.app(scope, receive, noted)
+        finally:
+            seconds = time.perf_counter() - start
+            found = KIND.search(scope["path"])
+            kind = found[1] if found else "other"
+            metrics.REQUESTS.labels(kind, metrics.outcome(status)).inc()
+            metrics.REQUEST_SECONDS.labels(kind).observe(seconds)
+            fields = {
+                "method": scope["method"],
+                "path": scope["path"],
+                "query": scope["query_string"].decode("latin-1"),
+                "status": status,
+                "bytes": size,
+                "ms": round(seconds * 1000, 1),
+                "client": (scope.get("client") or ("",))[0],
+                "cache": cache,
+            }
+            access.info("request", extra={"fields": fields})
+            REQUEST_ID.reset(token)
 
 
 class HeadAsGet:
@@ -173,7 +231,8 @@ class Unforeseen:
             if scope["type"] != "http" or started:
                 raise
             log.exception("%s %s", scope["method"], scope["path"])
-            body = json.dumps({"detail": "an error of this server, which its log tells"}).encode()
+            detail = f"an error of this server, which its log tells under {REQUEST_ID.get()}"
+            body = json.dumps({"detail": detail}).encode()
             headers = [
                 (b"content-type", b"application/json"),
                 (b"content-length", str(len(body)).encode()),

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import OrderedDict
 
+from server.metrics import BYTES
 from terrazzo.errors import NotFound
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
@@ -23,7 +24,7 @@ class Mosaics:
     def __init__(self, store: Store, follow: float) -> None:
         self.store = store
         self._follow = follow
-        self._blocks = Blocks()
+        self._blocks = Blocks(on_read=lambda where, size: BYTES.labels(where).inc(size))
         self._engines: OrderedDict[tuple[str, str], Engine] = OrderedDict()
         self._pointers: dict[str, tuple[float, str]] = {}
         self._lock = threading.Lock()

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from server.logs import Form
+
 Texts = Annotated[tuple[str, ...], NoDecode]
 """Several values, separated by commas in a variable."""
 
@@ -31,6 +33,7 @@ class Settings(BaseSettings):
     trusted_proxies: Texts = Field(
         ("127.0.0.1/32", "::1/128"), description="networks whose X-Forwarded-* headers are believed"
     )
+    log: Form = Field("off", description="a line for each request: off, text or json")
     title: str = "Terrazzo"
     provider: str = Field("", description="name of who runs the service, for WMTS")
     contact: str = Field("", description="mail address of who runs the service, for WMTS")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,7 @@ import click
 from precompute.acquire.cli import area_options, opened, order_of
 from precompute.acquire.get import run_command
 from precompute.executor import default_workers
+from precompute.prometheus import write_metrics
 from terrazzo.errors import InvalidRequest, TerrazzoError
 
 if TYPE_CHECKING:
@@ -89,6 +91,11 @@ def left_of(hours: str, now: datetime) -> float:
 @click.option(
     "--workers", type=click.IntRange(1), default=default_workers, help="processes [default: all processors]"
 )
+@click.option(
+    "--metrics",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="write numbers for Prometheus to this file, *.prom, after each pass that ended well",
+)
 @click.pass_context
 def watch(
     ctx: click.Context,
@@ -99,6 +106,7 @@ def watch(
     speed: str | None,
     hours: str | None,
     workers: int,
+    metrics: Path | None,
     **options: Any,
 ) -> None:
     """Keeps a store filled: fetches what is new in an archive and precomputes what changed.
@@ -134,7 +142,11 @@ def watch(
             return min(ends, default=None)
 
         past = Backfill(backfill != "off", rate, left)
-        return one_pass(order, f"{store} {mosaic}", lambda: run_command(ctx, command), past)
+        code = one_pass(order, f"{store} {mosaic}", lambda: run_command(ctx, command), past)
+        there = opened(store)
+        if metrics is not None and there is not None:
+            write_metrics(metrics, there, products=order.shelf.root)
+        return code
 
     if pause is None:
         ctx.exit(once())

@@ -4,6 +4,7 @@ import threading
 import time
 import zlib
 from collections import OrderedDict
+from collections.abc import Callable
 
 import numpy as np
 import zstandard
@@ -26,9 +27,18 @@ class Blocks:
     """Pixels of rasters by path and level, least recently used forgotten first; safe to share between threads.
 
     Local files are read here, block by block, decoded without the interpreter's lock; others through GDAL.
+
+    Args:
+        on_read: is told of every read: `local` with the block's compressed bytes, `remote` with the decoded ones.
     """
 
-    def __init__(self, kept_bytes: int = KEPT_BYTES, kept_files: int = KEPT_FILES) -> None:
+    def __init__(
+        self,
+        kept_bytes: int = KEPT_BYTES,
+        kept_files: int = KEPT_FILES,
+        on_read: Callable[[str, int], None] = lambda where, size: None,
+    ) -> None:
+        self._on_read = on_read
         self._kept_bytes, self._kept_files = kept_bytes, kept_files
         self._files: OrderedDict[str, Cog] = OrderedDict()
         self._blocks: OrderedDict[tuple[str, int, int], NDArray[np.generic]] = OrderedDict()
@@ -52,7 +62,9 @@ class Blocks:
             ReadFailure: the file is missing or damaged; for a while it is not tried again.
         """
         if path.startswith("/vsi"):
-            return self._remote.read(path, level, covers, box, fill)
+            values = self._remote.read(path, level, covers, box, fill)
+            self._on_read("remote", values.nbytes)
+            return values
         common = box.intersection(covers)
         if common.empty:
             return np.full(box.shape, fill)
@@ -135,6 +147,7 @@ class Blocks:
         size = level.block**2 * level.dtype.itemsize
         try:
             data = cog.compressed(level, index)
+            self._on_read("local", len(data))
             if level.compression == ZSTD:
                 data = self._zstd().decompress(data, max_output_size=size)
             else:

@@ -1,0 +1,95 @@
+"""Numbers of a store for Prometheus, as a text file that node_exporter's textfile collector reads."""
+
+import os
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from terrazzo.errors import NotFound
+from terrazzo.store import Store, beside
+from terrazzo.version import list_mosaics, open_version
+
+NAMES: Mapping[str, str] = {
+    "terrazzo_mosaic_newest_scene_timestamp_seconds": "when the newest scene of a mosaic was taken",
+    "terrazzo_mosaic_scenes": "scenes of a mosaic's current version",
+    "terrazzo_pass_last_success_timestamp_seconds": "when a pass last ended well",
+    "terrazzo_pass_queue": "products on their way into the products folder",
+    "terrazzo_quarantined": "products that could not be had",
+    "terrazzo_store_bytes": "bytes on disk by kind: scenes, versions, weights, references, differences, products",
+}
+"""Names of the numbers and what they tell."""
+
+Sample = tuple[str, Mapping[str, str], float]
+
+
+def write_metrics(
+    path: Path, store: Store, *, products: Path | None = None, now: float | None = None
+) -> None:
+    """Writes the file whole: a reader never sees half of it.
+
+    Args:
+        products: the folder that acquisition fills, with its notes of what is on its way or was bad.
+        now: seconds since 1970 that count as the last success.
+    """
+    found = [*_mosaics(store), *_bytes(store, products)]
+    found.append(("terrazzo_pass_last_success_timestamp_seconds", {}, time.time() if now is None else now))
+    if products is not None:
+        found.append(("terrazzo_pass_queue", {}, _count(products / ".partial")))
+        found.append(("terrazzo_quarantined", {}, _count(products / ".quarantine")))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with beside(path) as partial:
+        partial.write_text(_text(found))
+
+
+def _mosaics(store: Store) -> Iterable[Sample]:
+    for name in list_mosaics(store):
+        try:
+            version = open_version(store, name)
+        except NotFound:
+            continue
+        scenes = {e.scene.id: e.scene for p in version.periods for e in version.entries(p)}
+        newest = max((s.datetime.timestamp() for s in scenes.values()), default=0.0)
+        yield "terrazzo_mosaic_newest_scene_timestamp_seconds", {"mosaic": name}, newest
+        yield "terrazzo_mosaic_scenes", {"mosaic": name}, len(scenes)
+
+
+def _bytes(store: Store, products: Path | None) -> Iterable[Sample]:
+    """Sizes by kind; of a store in a folder only, since listing a remote one costs requests."""
+    sizes: dict[str, int] = {}
+    if store.root is not None:
+        for key, size in _files(store.root):
+            parts = key.split("/")
+            kind = parts[2] if parts[0] == "mosaics" and len(parts) > 3 else parts[0]
+            if kind in ("scenes", "versions", "weights", "references", "differences"):
+                sizes[kind] = sizes.get(kind, 0) + size
+    if products is not None and products.is_dir():
+        sizes["products"] = sum(size for _, size in _files(products))
+    for kind, total in sorted(sizes.items()):
+        yield "terrazzo_store_bytes", {"kind": kind}, total
+
+
+def _files(root: Path) -> Iterable[tuple[str, int]]:
+    for folder, _, names in os.walk(root):
+        for name in names:
+            file = Path(folder) / name
+            try:
+                yield file.relative_to(root).as_posix(), file.stat().st_size
+            except FileNotFoundError:
+                continue
+
+
+def _count(folder: Path) -> int:
+    return sum(1 for _ in folder.iterdir()) if folder.is_dir() else 0
+
+
+def _text(samples: Iterable[Sample]) -> str:
+    by_name: dict[str, list[str]] = {}
+    for name, labels, value in samples:
+        told = ",".join(f'{k}="{v}"' for k, v in labels.items())
+        by_name.setdefault(name, []).append(
+            f"{name}{{{told}}} {value:.15g}" if told else f"{name} {value:.15g}"
+        )
+    lines = []
+    for name, rows in by_name.items():
+        lines += [f"# HELP {name} {NAMES[name]}", f"# TYPE {name} gauge", *rows]
+    return "\n".join(lines) + "\n"
