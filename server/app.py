@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from pathlib import Path
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
@@ -25,6 +25,9 @@ from server.metrics import exposition
 from server.middleware import CommonHeaders, HeadAsGet, PublicAddress, Unforeseen, Watched
 from server.mosaics import Mosaics
 from server.settings import Settings
+from server.stac import catalog
+from server.tilesets import CONFORMS_TO
+from server.urls import public_base
 from server.wmts.routes import router as wmts
 from terrazzo import __version__
 from terrazzo.errors import InvalidRequest, NotFound, Overloaded, StoreError, TerrazzoError
@@ -39,6 +42,8 @@ STATUS: tuple[tuple[type[TerrazzoError], int], ...] = (
     (TerrazzoError, 500),
 )
 """Status code of each error, the first that fits."""
+WMTS = "http://www.opengis.net/spec/wmts/1.0"
+CORE = "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:;"
     " connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
@@ -87,20 +92,49 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(
         TMSFactory(supported_tms=grids.known, templates=plain).router, tags=["Tile matrix sets"]
     )
-    app.include_router(ColorMapFactory(templates=plain).router, tags=["Colormaps"])
+    app.include_router(
+        ColorMapFactory(templates=plain).router, tags=["Colormaps"], dependencies=[Depends(_small)]
+    )
     app.include_router(AlgorithmFactory(templates=plain).router, tags=["Algorithms"])
-    _pages(app, factory)
+    _pages(app)
     _errors(app)
     return app
 
 
-def _pages(app: FastAPI, factory: MosaicFactory) -> None:
+def _small(request: Request) -> None:
+    """Refuses pictures of colormaps that titiler.core would allocate without bound, or cannot write."""
+    for name in ("width", "height"):
+        value = request.query_params.get(name)
+        if value is not None and not (value.isdecimal() and len(value) < 5 and 0 < int(value) <= 1024):
+            raise InvalidRequest(f"{name}={value[:40]}: 1 to 1024 px")
+    if request.query_params.get("f") == "jp2":
+        raise InvalidRequest("f=jp2: use png, jpeg, webp, tif, npy, json or html")
+
+
+def _pages(app: FastAPI) -> None:
     viewer = Path(str(files("server.viewer")))
 
+    conforms_to = sorted({WMTS, CORE, *CONFORMS_TO})
+
+    async def landing(request: Request) -> JSONResponse:
+        desk: Desk = request.app.state.desk
+        names = await desk.look(desk.mosaics.names)
+        told = catalog(public_base(request), desk.settings.title, names, conforms_to)
+        return JSONResponse(told, headers={"Vary": "Accept", "Cache-Control": "no-cache"})
+
     @app.get("/", include_in_schema=False)
-    async def page() -> Response:
-        """The map."""
-        return HTMLResponse((viewer / "index.html").read_text(), headers={"Content-Security-Policy": POLICY})
+    async def page(request: Request) -> Response:
+        """The map; for programs that ask for JSON, the landing page."""
+        accept = request.headers.get("accept", "")
+        if request.query_params.get("f") == "json" or ("json" in accept and "text/html" not in accept):
+            return await landing(request)
+        headers = {"Content-Security-Policy": POLICY, "Vary": "Accept"}
+        return HTMLResponse((viewer / "index.html").read_text(), headers=headers)
+
+    @app.get("/stac", tags=["Mosaics"])
+    async def stac(request: Request) -> Response:
+        """The landing page: a STAC Catalog with links to all there is."""
+        return await landing(request)
 
     @app.get("/docs", include_in_schema=False)
     async def documentation() -> Response:
@@ -132,7 +166,7 @@ def _pages(app: FastAPI, factory: MosaicFactory) -> None:
     @app.get("/conformance", tags=["Health"])
     async def conformance() -> dict[str, list[str]]:
         """The standards this server follows."""
-        return {"conformsTo": sorted({"http://www.opengis.net/spec/wmts/1.0", *factory.conforms_to})}
+        return {"conformsTo": conforms_to}
 
     app.mount("/viewer", StaticFiles(directory=viewer), name="viewer")
 

@@ -14,15 +14,15 @@ from server import grids
 from server.answer import Desk, Job, document
 from server.explain import POLICY, account, as_document, as_page, as_text
 from server.gdal import description, zone_of
-from server.layers import BANDS, LAYERS
 from server.request import PARAMETERS, Ask, only, parse_ask, parse_format
+from server.stac import collection, item, version_collection
+from server.tilesets import tileset, tilesets
 from server.urls import public_base
 from terrazzo.bands import NODATA, SCALE
-from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage
+from terrazzo.errors import InvalidRequest, OutsideCoverage
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.engine import Engine, tile_target
 from terrazzo.mosaic.warp import Target, transformer
-from terrazzo.scene import read_item
 
 MOST_SIDE = 4096
 """Pixels of a side of a box that is answered at once."""
@@ -82,8 +82,10 @@ class MosaicFactory(BaseFactory):
             """The mosaics, as STAC Collections."""
             only(request.query_params, ())
             desk = desk_of(request)
-            found = await desk.look(lambda: [_collection(desk, request, n) for n in desk.mosaics.names()])
             base = public_base(request)
+            found = await desk.look(
+                lambda: [collection(base, desk.mosaics.engine(n).version) for n in desk.mosaics.names()]
+            )
             return {"collections": found, "links": [{"rel": "self", "href": f"{base}/mosaics"}]}
 
         @self.router.get("/mosaics/{mosaic}", tags=["Mosaics"])
@@ -91,7 +93,32 @@ class MosaicFactory(BaseFactory):
             """A mosaic, as a STAC Collection."""
             only(request.query_params, ())
             desk = desk_of(request)
-            return await desk.look(lambda: _collection(desk, request, mosaic))
+            base = public_base(request)
+            return await desk.look(lambda: collection(base, desk.mosaics.engine(mosaic).version))
+
+        @self.router.get("/mosaics/{mosaic}/versions/{version}", tags=["Mosaics"])
+        async def one_version(request: Request, mosaic: str, version: str) -> Any:
+            """A version of a mosaic, as a STAC Collection that links the Items of its scenes."""
+            only(request.query_params, ())
+            desk, base = desk_of(request), public_base(request)
+
+            def told() -> dict[str, Any]:
+                current = desk.mosaics.engine(mosaic).version.name
+                return version_collection(base, desk.mosaics.engine(mosaic, version).version, current)
+
+            return await desk.look(told)
+
+        @self.router.get("/mosaics/{mosaic}/versions/{version}/scenes/{scene}", tags=["Mosaics"])
+        async def one_scene(request: Request, mosaic: str, version: str, scene: str) -> Any:
+            """The STAC Item of a version's scene."""
+            only(request.query_params, ())
+            desk, base = desk_of(request), public_base(request)
+
+            def told() -> str:
+                opened_version = desk.mosaics.engine(mosaic, version).version
+                return json.dumps(item(base, opened_version, scene, desk.settings.assets_url))
+
+            return document(request, await desk.look(told), "application/geo+json", desk.settings)
 
         @self.router.get("/mosaics/{mosaic}/scenes", tags=["Mosaics"], dependencies=[Depends(asked)])
         async def scenes(request: Request, mosaic: str) -> Any:
@@ -100,8 +127,9 @@ class MosaicFactory(BaseFactory):
 
             def items() -> list[dict[str, Any]]:
                 engine, ask = opened(desk, mosaic, request)
+                version, base = engine.version, public_base(request)
                 entries = engine.select(ask.pixels).entries
-                return [read_item(engine.version.store, e.scene) for e in entries]
+                return [item(base, version, e.scene.id, desk.settings.assets_url) for e in entries]
 
             return {"type": "FeatureCollection", "features": await desk.look(items), "links": []}
 
@@ -141,6 +169,41 @@ class MosaicFactory(BaseFactory):
                 return description(engine.version, engine.select(ask.pixels).request, epsg, address)
 
             return document(request, await desk.look(described), "application/xml", desk.settings)
+
+        @self.router.get("/mosaics/{mosaic}/tiles", tags=["Tiles"], dependencies=[Depends(asked)])
+        async def tile_sets(request: Request, mosaic: str) -> Any:
+            """The tile sets of a mosaic (OGC API – Tiles)."""
+            desk, base = desk_of(request), public_base(request)
+
+            def told() -> dict[str, Any]:
+                version = opened(desk, mosaic, request)[0].version
+                sets = [desk.grids.find(version, n) for n in desk.grids.names(version)]
+                return tilesets(base, version, sets, _query(request))
+
+            return await desk.look(told)
+
+        @self.router.get("/mosaics/{mosaic}/tiles/{tms}", tags=["Tiles"], dependencies=[Depends(asked)])
+        async def tile_set(request: Request, mosaic: str, tms: str) -> Any:
+            """A tile set of a mosaic with the limits of its matrices (OGC API – Tiles)."""
+            desk, base = desk_of(request), public_base(request)
+
+            def told() -> dict[str, Any]:
+                version = opened(desk, mosaic, request)[0].version
+                return tileset(base, version, desk.grids.find(version, tms), _query(request))
+
+            return await desk.look(told)
+
+        @self.router.get("/mosaics/{mosaic}/tileMatrixSets/{tms}", tags=["Tiles"])
+        async def matrix_set(request: Request, mosaic: str, tms: str) -> Any:
+            """A tile matrix set as this mosaic has it: it ends where the data do."""
+            only(request.query_params, ())
+            desk = desk_of(request)
+
+            def told() -> Any:
+                found = desk.grids.find(desk.mosaics.engine(mosaic).version, tms)
+                return found.model_dump(mode="json", exclude_none=True) | {"crs": grids.uri(found)}
+
+            return await desk.look(told)
 
     def _pictures(self) -> None:
         @self.router.get(
@@ -340,11 +403,15 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+def _query(request: Request) -> str:
+    return f"?{request.url.query}" if request.url.query else ""
+
+
 def _tilejson(request: Request, engine: Engine, matrix: TileMatrixSet) -> dict[str, Any]:
     version = engine.version
     b = version.bounds
     mosaic = version.mosaic_id
-    query = f"?{request.url.query}" if request.url.query else ""
+    query = _query(request)
     tiles = f"{public_base(request)}/mosaics/{mosaic}/tiles/{matrix.id}/{{z}}/{{x}}/{{y}}.png{query}"
     return {
         "tilejson": "3.0.0",
@@ -359,23 +426,3 @@ def _tilejson(request: Request, engine: Engine, matrix: TileMatrixSet) -> dict[s
         "maxzoom": matrix.maxzoom,
         "terrazzo:version": version.name,
     }
-
-
-def _collection(desk: Desk, request: Request, mosaic: str) -> dict[str, Any]:
-    version = desk.mosaics.engine(mosaic).version
-    document: dict[str, Any] = version.store.read_json(f"mosaics/{mosaic}/mosaic.json")
-    if document.get("id") != mosaic:
-        raise NotFound(f"there is no mosaic {mosaic!r}")
-    base = f"{public_base(request)}/mosaics/{mosaic}"
-    document["renders"] = {
-        **document.get("renders", {}),
-        **{k: {"title": v.title, "assets": list(BANDS)} for k, v in LAYERS.items()},
-    }
-    document["links"] = [
-        *document.get("links", []),
-        {"rel": "self", "href": base, "type": "application/json"},
-        {"rel": "items", "href": f"{base}/scenes", "type": "application/geo+json"},
-        {"rel": "tilejson", "href": f"{base}/{grids.WEB}/tilejson.json", "type": "application/json"},
-        {"rel": "wmts", "href": f"{base}/wmts/1.0.0/WMTSCapabilities.xml", "type": "application/xml"},
-    ]
-    return document

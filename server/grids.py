@@ -203,6 +203,12 @@ def urn(tms: TileMatrixSet) -> str:
     return f"urn:ogc:def:crs:{authority}:{'1.3' if authority == 'OGC' else ''}:{number}"
 
 
+def uri(tms: TileMatrixSet) -> str:
+    """The coordinate system of a set as OGC's address."""
+    authority, number = code(tms).split(":")
+    return f"http://www.opengis.net/def/crs/{authority}/{'1.3' if authority == 'OGC' else '0'}/{number}"
+
+
 def left_top(tms: TileMatrixSet, zoom: int) -> tuple[float, float]:
     """x and y of the upper left corner of a matrix."""
     origin = tms.matrix(zoom).pointOfOrigin

@@ -40,6 +40,9 @@ PARAMETERS: dict[str, str] = {
     "colormap_name": "a colormap's name, see /colorMaps",
     "version": "a version of the mosaic, 12 hexadecimal digits",
 }
+ID = re.compile(r"[\w.\-]{1,100}")
+MOST_IDS = 50
+"""Scenes that a request may name; the answer's header repeats them, and proxies bear some kilobytes of headers."""
 BAND = re.compile(r"\bB(?:\d\d|8A)\b")
 
 
@@ -102,7 +105,7 @@ def parse_ask(query: Mapping[str, str], version: Version) -> Ask:
         datetime=query.get("datetime") or None,
         max_cloud=_number(query, "max_cloud"),
         orbit=_integer(query, "orbit"),
-        ids=tuple(i for i in query.get("ids", "").split(",") if i),
+        ids=_ids(query.get("ids", "")),
         method=query.get("method"),  # type: ignore[arg-type]
         normalize=None if normalize is None else normalize == "on",
         stage=query.get("stage"),  # type: ignore[arg-type]
@@ -198,6 +201,13 @@ def _integer(query: Mapping[str, str], name: str) -> int | None:
     if value is not None and (value != int(value) or not 1 <= value <= 143):
         raise InvalidRequest(f"{name}={query[name]}: a relative orbit, 1 to 143")
     return None if value is None else int(value)
+
+
+def _ids(text: str) -> tuple[str, ...]:
+    ids = tuple(i for i in text.split(",") if i)
+    if len(ids) > MOST_IDS or not all(ID.fullmatch(i) for i in ids):
+        raise InvalidRequest(f"ids: up to {MOST_IDS} names of scenes, see the mosaic's /scenes")
+    return ids
 
 
 def _rescale(text: str) -> tuple[tuple[float, float], ...]:

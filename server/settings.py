@@ -23,6 +23,9 @@ class Settings(BaseSettings):
     public_url: str | None = Field(
         None, description="address under which clients see the server, path included"
     )
+    assets_url: str | None = Field(
+        None, description="address under which clients can read the store's files; none: STAC Items name none"
+    )
     cache_dir: Path | None = Field(None, description="folder of the tile cache; none: no cache on disk")
     cache_size: int = Field(1 << 30, ge=1 << 20, description="bytes the tile cache may take")
     threads: int = Field(4, ge=1, description="tiles rendered at the same time")
@@ -53,10 +56,11 @@ class Settings(BaseSettings):
     def _split(cls, value: object) -> object:
         return tuple(v.strip() for v in value.split(",") if v.strip()) if isinstance(value, str) else value
 
-    @field_validator("public_url")
+    @field_validator("public_url", "assets_url")
     @classmethod
     def _is_address(cls, value: str | None) -> str | None:
-        if value and (urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).netloc):
+        schemes = ("http", "https", "s3", "gs", "az")
+        if value and (urlsplit(value).scheme not in schemes or not urlsplit(value).netloc):
             raise ValueError("an address such as https://example.org/maps")
         return value or None
 

@@ -25,7 +25,7 @@ class OwsException(Exception):
 
 def report(error: OwsException, *, rest: bool) -> Response:
     """The ExceptionReport of an error."""
-    locator = f" locator={quoteattr(error.locator)}" if error.locator else ""
+    locator = f" locator={quoteattr(_clean(error.locator))}" if error.locator else ""
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         '<ExceptionReport xmlns="http://www.opengis.net/ows/1.1" version="1.1.0" xml:lang="en">'
@@ -38,4 +38,6 @@ def report(error: OwsException, *, rest: bool) -> Response:
 
 def _clean(text: str) -> str:
     """Without the characters that XML cannot hold."""
-    return "".join(c if c >= " " and c not in "\ufffe\uffff" else " " for c in text)
+    return "".join(
+        c if c >= " " and c not in "\ufffe\uffff" and not "\ud800" <= c <= "\udfff" else " " for c in text
+    )

@@ -18,7 +18,9 @@ def test_the_numbers_are_those_of_the_store_and_the_products_folder(sample_store
         for family in text_string_to_metric_families(path.read_text())
         for s in family.samples
     }
-    assert found["terrazzo_mosaic_newest_scene_timestamp_seconds", "mosaic"] == 1692525491.072  # 20 August 2023
+    assert (
+        found["terrazzo_mosaic_newest_scene_timestamp_seconds", "mosaic"] == 1692525491.072
+    )  # 20 August 2023
     assert found["terrazzo_mosaic_scenes", "mosaic"] == 10
     assert found["terrazzo_pass_last_success_timestamp_seconds",] == 1234567890
     assert found["terrazzo_pass_queue",] == 2

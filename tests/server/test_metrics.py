@@ -35,7 +35,9 @@ def fresh(sample_store, tmp_path_factory):
 def test_tiles_are_counted_by_outcome_and_cache_and_their_steps_timed(fresh):
     before = counts(fresh)
     etag = fresh.get(TILE).headers["etag"]
-    fresh.get(TILE)
+    # The cache writes behind the answer's back.
+    while fresh.get(TILE).headers["x-cache"] != "hit":
+        pass
     fresh.get(TILE, headers={"If-None-Match": etag})
     fresh.get(f"{TILE}?style=neon")
     now = counts(fresh)
@@ -43,14 +45,16 @@ def test_tiles_are_counted_by_outcome_and_cache_and_their_steps_timed(fresh):
     def more(name):
         return now.get(name, 0) - before.get(name, 0)
 
-    assert more('terrazzo_tiles_total{cache="miss",outcome="ok"}') == 1
+    rendered = more('terrazzo_tiles_total{cache="miss",outcome="ok"}')
+    asked = sum(v - before.get(k, 0) for k, v in now.items() if k.startswith("terrazzo_tiles_total"))
+    assert rendered >= 1
     assert more('terrazzo_tiles_total{cache="hit",outcome="ok"}') == 1
     assert more('terrazzo_tiles_total{cache="none",outcome="not_modified"}') == 1
     assert more('terrazzo_tiles_total{cache="none",outcome="refused"}') == 1
     assert more('terrazzo_requests_total{kind="tiles",outcome="refused"}') == 1
     for step in ("wait", "pixels", "encode"):
-        assert more(f'terrazzo_step_seconds_count{{step="{step}"}}') == 1
-    assert more('terrazzo_step_seconds_count{step="look"}') == 4
+        assert more(f'terrazzo_step_seconds_count{{step="{step}"}}') == rendered
+    assert more('terrazzo_step_seconds_count{step="look"}') == asked
     assert more("terrazzo_scenes_read_total") >= 1
     assert more('terrazzo_bytes_read_total{where="local"}') > 10_000
     assert now["terrazzo_queue"] == 0
@@ -78,7 +82,8 @@ def test_an_identifier_goes_from_a_trusted_proxy_through_the_log_into_the_answer
         odd = near.get(TILE, headers={"X-Request-Id": "a\tb"}).headers["x-request-id"]
     assert re.fullmatch("[0-9a-f]{32}", given)
     assert re.fullmatch("[0-9a-f]{32}", odd)
-    line = json.loads(JsonLines().format(caplog.records[0]))
+    record = next(r for r in caplog.records if r.name == "terrazzo.access")
+    line = json.loads(JsonLines().format(record))
     assert (line["path"], line["status"], line["method"]) == (TILE, 200, "GET")
 
 

@@ -1,0 +1,145 @@
+"""Static STAC over HTTP: a catalogue of mosaics, each with its versions, each with the Items of its scenes."""
+
+from typing import Any
+
+from server import grids
+from server.layers import BANDS, LAYERS
+from terrazzo.errors import NotFound
+from terrazzo.scene import read_item
+from terrazzo.version import Version, list_versions
+
+JSON, GEOJSON = "application/json", "application/geo+json"
+VERSION_EXTENSION = "https://stac-extensions.github.io/version/v1.2.0/schema.json"
+TILESETS = "http://www.opengis.net/def/rel/ogc/1.0/tilesets-map"
+
+
+def catalog(base: str, title: str, mosaics: list[str], conforms_to: list[str]) -> dict[str, Any]:
+    """The landing page: a STAC Catalog that is OGC API's too.
+
+    Args:
+        base: address of the server as clients see it.
+    """
+    links = [
+        _link("self", f"{base}/stac", JSON, "This document"),
+        _link("root", f"{base}/stac", JSON),
+        _link("conformance", f"{base}/conformance", JSON, "Standards"),
+        _link(
+            "service-desc",
+            f"{base}/openapi.json",
+            "application/vnd.oai.openapi+json;version=3.0",
+            "Endpoints",
+        ),
+        _link("service-doc", f"{base}/docs", "text/html", "Endpoints, to read"),
+        _link("alternate", f"{base}/", "text/html", "The map"),
+        _link("data", f"{base}/mosaics", JSON, "Mosaics"),
+        _link("http://www.opengis.net/def/rel/ogc/1.0/tiling-schemes", f"{base}/tileMatrixSets", JSON),
+        *(_link("child", f"{base}/mosaics/{name}", JSON, name) for name in mosaics),
+    ]
+    return {
+        "type": "Catalog",
+        "stac_version": "1.1.0",
+        "id": "terrazzo",
+        "title": title,
+        "description": "Cloud-free, seam-free Sentinel-2 mosaics.",
+        "conformsTo": conforms_to,
+        "links": links,
+    }
+
+
+def collection(base: str, version: Version) -> dict[str, Any]:
+    """A mosaic as a Collection, with a child for each version."""
+    mosaic = version.mosaic_id
+    document: dict[str, Any] = version.store.read_json(f"mosaics/{mosaic}/mosaic.json")
+    if document.get("id") != mosaic:
+        raise NotFound(f"there is no mosaic {mosaic!r}")
+    here = f"{base}/mosaics/{mosaic}"
+    document["renders"] = {
+        **document.get("renders", {}),
+        **{k: {"title": v.title, "assets": list(BANDS)} for k, v in LAYERS.items()},
+    }
+    document["links"] = [
+        *document.get("links", []),
+        _link("self", here, JSON),
+        _link("root", f"{base}/stac", JSON),
+        _link("parent", f"{base}/stac", JSON),
+        *(
+            _link("child", f"{here}/versions/{name}", JSON, name)
+            for name in list_versions(version.store, mosaic)
+        ),
+        _link("items", f"{here}/scenes", GEOJSON),
+        _link("tilejson", f"{here}/{grids.WEB}/tilejson.json", JSON),
+        _link(TILESETS, f"{here}/tiles", JSON),
+        _link("wmts", f"{here}/wmts/1.0.0/WMTSCapabilities.xml", "application/xml"),
+    ]
+    return document
+
+
+def version_collection(base: str, version: Version, current: str) -> dict[str, Any]:
+    """A version as a Collection, with a link to the Item of each scene."""
+    mosaic = version.mosaic_id
+    here = f"{base}/mosaics/{mosaic}/versions/{version.name}"
+    document = collection(base, version)
+    scenes = {e.scene.id: e.scene for p in version.periods for e in version.entries(p)}
+    times = sorted(s.datetime.isoformat().replace("+00:00", "Z") for s in scenes.values())
+    kept = [k for k in document["links"] if k["rel"] == "license"]
+    document |= {
+        "id": f"{mosaic}-{version.name}",
+        "title": f"{version.config.title or mosaic}, version {version.name}",
+        "stac_extensions": [*document.get("stac_extensions", []), VERSION_EXTENSION],
+        "version": version.name,
+        "deprecated": version.name != current,
+        "extent": {
+            "spatial": {"bbox": [list(version.bounds)]},
+            "temporal": {"interval": [[times[0], times[-1]] if times else [None, None]]},
+        },
+        "links": [
+            *kept,
+            _link("self", here, JSON),
+            _link("root", f"{base}/stac", JSON),
+            _link("parent", f"{base}/mosaics/{mosaic}", JSON),
+            _link("latest-version", f"{base}/mosaics/{mosaic}/versions/{current}", JSON),
+            *(_link("item", f"{here}/scenes/{name}", GEOJSON) for name in sorted(scenes)),
+        ],
+    }
+    return document
+
+
+def item(base: str, version: Version, scene_id: str, assets: str | None) -> dict[str, Any]:
+    """The Item of a version's scene.
+
+    Args:
+        assets: address under which clients read the store's files; without one the Item has none.
+
+    Raises:
+        NotFound: the version has no such scene.
+    """
+    scenes = {e.scene.id: e.scene for p in version.periods for e in version.entries(p)}
+    if scene_id not in scenes:
+        raise NotFound(f"version {version.name} has no scene {scene_id!r}; see its links")
+    mosaic = version.mosaic_id
+    above = f"{base}/mosaics/{mosaic}/versions/{version.name}"
+    document = with_assets(read_item(version.store, scenes[scene_id]), scenes[scene_id].prefix, assets)
+    document["collection"] = f"{mosaic}-{version.name}"
+    document["links"] = [
+        *(k for k in document["links"] if k["rel"] not in ("self", "root", "parent", "collection")),
+        _link("self", f"{above}/scenes/{scene_id}", GEOJSON),
+        _link("root", f"{base}/stac", JSON),
+        _link("parent", above, JSON),
+        _link("collection", above, JSON),
+    ]
+    return document
+
+
+def with_assets(document: dict[str, Any], prefix: str, assets: str | None) -> dict[str, Any]:
+    """An Item whose assets clients can fetch: under `assets`, or none."""
+    if assets is None:
+        return {**document, "assets": {}}
+    found = {
+        name: {**asset, "href": f"{assets.rstrip('/')}/{prefix}/{asset['href'].removeprefix('./')}"}
+        for name, asset in document["assets"].items()
+    }
+    return {**document, "assets": found}
+
+
+def _link(rel: str, href: str, media: str, title: str | None = None) -> dict[str, Any]:
+    return {"rel": rel, "href": href, "type": media} | ({"title": title} if title else {})

@@ -1,0 +1,75 @@
+"""OGC API – Tiles: the tile sets of a mosaic, as titiler.core models them."""
+
+from typing import Any
+
+from morecantile import TileMatrixSet
+from titiler.core.models.OGC import TileSet, TileSetList
+
+from server import grids
+from terrazzo.version import Version
+
+CONFORMS_TO = frozenset(
+    f"http://www.opengis.net/spec/ogcapi-tiles-1/1.0/conf/{name}"
+    for name in ("core", "tileset", "tilesets-list", "png", "jpeg", "tiff")
+)
+SCHEME = "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme"
+ENDINGS = {
+    "png": "image/png",
+    "jpg": "image/jpeg",
+    "webp": "image/webp",
+    "tif": "image/tiff; application=geotiff",
+}
+
+
+def tilesets(base: str, version: Version, sets: list[TileMatrixSet], query: str) -> dict[str, Any]:
+    """The list of a mosaic's tile sets, each with its links."""
+    found = {"tilesets": [_described(base, version, tms, query) for tms in sets]}
+    TileSetList.model_validate(found)
+    return found
+
+
+def tileset(base: str, version: Version, tms: TileMatrixSet, query: str) -> dict[str, Any]:
+    """A tile set with the limits of its matrices."""
+    told = _described(base, version, tms, query)
+    told["tileMatrixSetLimits"] = [
+        {
+            "tileMatrix": str(zoom),
+            "minTileRow": row0,
+            "maxTileRow": row1,
+            "minTileCol": col0,
+            "maxTileCol": col1,
+        }
+        for zoom, (row0, row1, col0, col1) in grids.limits(tms, version).items()
+    ]
+    TileSet.model_validate(told)
+    return told
+
+
+def _described(base: str, version: Version, tms: TileMatrixSet, query: str) -> dict[str, Any]:
+    mosaic, b = version.mosaic_id, version.bounds
+    here = f"{base}/mosaics/{mosaic}/tiles/{tms.id}"
+    crs = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+    return {
+        "title": f"{version.config.title or mosaic} in {tms.title or tms.id}",
+        "dataType": "map",
+        "crs": grids.uri(tms),
+        "attribution": version.attribution,
+        "boundingBox": {"lowerLeft": [b.left, b.bottom], "upperRight": [b.right, b.top], "crs": crs},
+        "links": [
+            {"href": f"{here}{query}", "rel": "self", "type": "application/json"},
+            {
+                "href": f"{base}/mosaics/{mosaic}/tileMatrixSets/{tms.id}",
+                "rel": SCHEME,
+                "type": "application/json",
+            },
+            *(
+                {
+                    "href": f"{here}/{{tileMatrix}}/{{tileCol}}/{{tileRow}}.{ending}{query}",
+                    "rel": "item",
+                    "type": media,
+                    "templated": True,
+                }
+                for ending, media in ENDINGS.items()
+            ),
+        ],
+    }
