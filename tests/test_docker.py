@@ -1,4 +1,4 @@
-"""The container files: linted, and consistent with what they copy and mount."""
+"""Container files, manifest and units: linted, and consistent with what they copy, mount and start."""
 
 import re
 import shutil
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parent.parent
 FILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
@@ -35,3 +36,54 @@ def test_the_pins_without_hashes_are_what_pip_reads(tmp_path):
     lines = subprocess.run(script, shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for line in lines.splitlines():
         assert re.fullmatch(r"[A-Za-z0-9_.\[\]-]+==[^\s;]+( ; .+)?", line), line
+
+
+def run(*command):
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_compose_follows_the_specification():
+    tool = Path(sys.executable).parent / "check-jsonschema"
+    run(tool, "--builtin-schema", "vendor.compose-spec", ROOT / "docker" / "compose.yaml")
+
+
+def test_every_kubernetes_object_is_valid_and_nobody_is_root():
+    import kubernetes_validate
+
+    for document in yaml.safe_load_all((ROOT / "docker" / "kubernetes.yaml").read_text()):
+        kubernetes_validate.validate(document, "1.31", strict=True)
+        if document["kind"] == "Deployment":
+            pod = document["spec"]["template"]["spec"]
+            assert pod["securityContext"]["runAsNonRoot"]
+            (container,) = pod["containers"]
+            assert container["securityContext"]["readOnlyRootFilesystem"]
+            mounts = {m["name"]: m["mountPath"] for m in container["volumeMounts"]}
+            assert set(mounts) == {v["name"] for v in pod["volumes"]}
+            text = (ROOT / "docker" / "server.Dockerfile").read_text()
+            assert f"USER {pod['securityContext']['runAsUser']}" in text
+            assert {mounts["store"], mounts["cache"]} <= set(re.findall(r'"(/\w+)"', text))
+
+
+def test_settings_that_the_files_name_exist():
+    from server.settings import Settings
+
+    known = {f"TERRAZZO_{name.upper()}" for name in Settings.model_fields} | {"TERRAZZO_S3"}
+    for path in (ROOT / "docker").glob("*"):
+        if path.is_file():
+            assert set(re.findall(r"TERRAZZO_[A-Z0-9_]+", path.read_text())) <= known, path
+
+
+@pytest.mark.parametrize("unit", ["terrazzo.service", "terrazzo-watch.service"])
+def test_the_units_start_commands_that_exist(unit, tmp_path):
+    """Their options are those of the command, and systemd understands them, where it is installed."""
+    text = (ROOT / "docker" / unit).read_text()
+    start = re.search(r"^ExecStart=/opt/terrazzo/bin/terrazzo (\w+) (.*)$", text, re.MULTILINE)
+    terrazzo = Path(sys.executable).parent / "terrazzo"
+    told = subprocess.run([terrazzo, start[1], "--help"], capture_output=True, text=True).stdout
+    assert all(option in told for option in re.findall(r"--[a-z-]+", start[2]))
+    if shutil.which("systemd-analyze"):
+        copy = tmp_path / unit
+        copy.write_text(text.replace("/opt/terrazzo/bin/terrazzo", str(terrazzo)))
+        done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True)
+        assert unit not in done.stderr, done.stderr
