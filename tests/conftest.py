@@ -56,3 +56,17 @@ def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
             subprocess.run(command, check=True, capture_output=True, text=True)
             (base / "sample.done").touch()
     return store
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Notes what the tests with real clients found, for the table in docs/clients.md."""
+    from tests.clients.table import name_of, note
+
+    found = {
+        name_of(report.nodeid): outcome
+        for outcome in ("passed", "failed", "skipped")
+        for report in terminalreporter.stats.get(outcome, [])
+        if "tests/clients/" in report.nodeid or "test_stac.py" in report.nodeid
+    }
+    if found:
+        note(found)
