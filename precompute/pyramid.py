@@ -1,5 +1,6 @@
 """Bakes the pyramid of a version: what low zooms show, merged and normalized once instead of for each request."""
 
+import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -112,11 +113,11 @@ def _write_part(
     names = {**dict.fromkeys(version.bands, "int16"), **TYPES}
     arrays: dict[str, NDArray[Any]] = {}
     for name, kind in names.items():
-        array = np.lib.format.open_memmap(
-            folder / f"{name}.npy", mode="w+", dtype=np.dtype(kind), shape=part.box.shape
-        )
-        array[:] = EMPTY.get(name, NODATA)
-        arrays[name] = array
+        with (folder / name).open("wb") as file:
+            # A full disk is an error here; later, it would end the process.
+            os.posix_fallocate(file.fileno(), 0, np.dtype(kind).itemsize * part.box.height * part.box.width)
+        arrays[name] = np.memmap(folder / name, kind, "r+", shape=part.box.shape)
+        arrays[name][:] = EMPTY.get(name, NODATA)
     squares = [
         Square(store.url, version.mosaic_id, version.name, period, epsg, part, box, folder)
         for box in _squares(store, version, period, epsg, part)
@@ -176,6 +177,6 @@ def bake(square: Square) -> None:
     }
     at = square.box.within(square.part.box)
     for name, values in found.items():
-        array = np.lib.format.open_memmap(square.folder / f"{name}.npy", mode="r+")
+        array = np.memmap(square.folder / name, TYPES.get(name, "int16"), "r+", shape=square.part.box.shape)
         array[at] = values
         array.flush()
