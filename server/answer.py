@@ -210,7 +210,7 @@ def cache_control(ask: Ask, settings: Settings) -> str:
     """A named version never changes; the current one may, soon."""
     if ask.version is not None:
         return "public, max-age=31536000, immutable"
-    return f"public, max-age={settings.max_age}, stale-while-revalidate=600"
+    return f"public, max-age={settings.max_age}, stale-while-revalidate=600, stale-if-error=86400"
 
 
 def document(request: Request, text: str, media: str, settings: Settings) -> Response:
