@@ -7,22 +7,22 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from precompute.clouds.context import Rows, surroundings
 from precompute.clouds.evidence import cloud_probability_likelihood, scl_likelihood
-from precompute.clouds.model import CLASSES, class_probabilities
-from precompute.clouds.spatial import dark_places, dilated, thrown_shadows, without_small_objects
-from terrazzo.bands import NODATA, SCALE, MaskClass
+from precompute.clouds.model import CLASSES, Model, class_probabilities, load_model
+from precompute.clouds.spatial import cloud_shadows, dilated, without_small_objects
+from terrazzo.bands import MaskClass
 from terrazzo.errors import InvalidRequest
 
 Choice = Literal["fused", "scl", "model"]
-Rows = Callable[[int, int], NDArray[np.float32]]
-"""(band, row, col) reflectance of the rows from the first up to the second number, NaN without data."""
 
 SMALLEST_CLOUD = 25_000.0
 """Area in square metres below which a bright object is a roof, a quarry or a greenhouse."""
 CLOUD_RIM, SHADOW_RIM = 120.0, 90.0
 """Metres by which clouds and shadows reach beyond where they are seen."""
-DARK_IN_SHADOW = ("B08", "B8A", "B07", "B11", "B12")
-"""Shadows are darkest where the sky is: in the infrared."""
+FOUND, LIKELY, SURE = 0.15, 0.5, 0.8
+"""Probability of shadow that is believed where a cloud's shadow was found to lie, where some cloud stands on the ray to the sun,
+and where that ray leaves the scene before it meets one."""
 SATURATED = 1.9
 """Reflectance no surface has."""
 STRIP = 256
@@ -40,11 +40,9 @@ class Mask(NamedTuple):
 
 
 class _Pixels(NamedTuple):
-    """What the pixels tell by themselves, (row, col) each: probabilities as in `Mask`; int16 counts of the band in
-    which shadows are darkest, if there is one; whether some band is saturated."""
+    """What the pixels tell by themselves, (row, col) each: probabilities as in `Mask`; whether some band is saturated."""
 
     p: NDArray[np.uint8]
-    infrared: NDArray[np.int16] | None
     saturated: NDArray[np.bool_]
 
 
@@ -59,6 +57,7 @@ def mask_scene(
     scl: NDArray[np.uint8] | None = None,
     cloud_probability: NDArray[np.uint8] | None = None,
     choice: Choice = "fused",
+    model: Model | None = None,
 ) -> Mask:
     """Classifies a scene; holds some bytes a pixel besides what `rows` returns for `STRIP` rows.
 
@@ -71,6 +70,7 @@ def mask_scene(
         scl: Sen2Cor's scene classification on the same pixels.
         cloud_probability: Sen2Cor's cloud probability in per cent.
         choice: `fused`, or one of the two sources alone.
+        model: the classifier; the shipped one of the level without it.
 
     Raises:
         InvalidRequest: `scl` was chosen and the product has none.
@@ -79,8 +79,11 @@ def mask_scene(
     if choice == "scl" and scl is None:
         raise InvalidRequest("--mask scl: the product has no scene classification; use --mask model")
 
+    judge = model or load_model(level)
+    around = surroundings(rows, shape, bands, pixel)
+
     def fused(start: int, stop: int, reflectance: NDArray[np.float32]) -> NDArray[np.float32]:
-        p = class_probabilities(reflectance, bands, level)
+        p = class_probabilities(reflectance, bands, judge, around.features(start, reflectance))
         if choice == "scl":
             p = np.where(np.isfinite(p), np.float32(1), p)
         if scl is not None and choice != "model":
@@ -89,22 +92,19 @@ def mask_scene(
                 p = p * cloud_probability_likelihood(cloud_probability[start:stop])
         return np.asarray(p / p.sum(axis=0))
 
-    pixels = _by_strips(rows, shape, bands, fused, sigma=30.0 / pixel)
+    pixels = _by_strips(rows, shape, fused, sigma=30.0 / pixel)
     return Mask(_classes(pixels, pixel, sun), pixels.p)
 
 
 def _by_strips(
     rows: Rows,
     shape: tuple[int, int],
-    bands: tuple[str, ...],
     probabilities: Callable[[int, int, NDArray[np.float32]], NDArray[np.float32]],
     sigma: float,
 ) -> _Pixels:
     """What pixels tell, smoothed over `sigma` pixels, a strip of rows at a time."""
     p = np.empty((len(CLASSES), *shape), np.uint8)
     saturated = np.empty(shape, np.bool_)
-    darkest = next((bands.index(b) for b in DARK_IN_SHADOW if b in bands), None)
-    infrared = None if darkest is None else np.empty(shape, np.int16)
     rim = int(4 * sigma) + 1
     for start in range(0, shape[0], STRIP):
         stop = min(start + STRIP, shape[0])
@@ -113,11 +113,8 @@ def _by_strips(
         inner = slice(start - low, stop - low)
         smooth = _smoothed(probabilities(low, high, reflectance), sigma)[:, inner]
         p[:, start:stop] = np.where(np.isfinite(smooth), np.rint(FULL * smooth), UNKNOWN)
-        known = np.nan_to_num(reflectance[:, inner], nan=NODATA * SCALE)
-        saturated[start:stop] = known.max(axis=0) > SATURATED
-        if infrared is not None:
-            infrared[start:stop] = np.clip(np.rint(known[darkest] / SCALE), NODATA, -NODATA - 1)
-    return _Pixels(p, infrared, saturated)
+        saturated[start:stop] = (reflectance[:, inner] > SATURATED).any(axis=0)
+    return _Pixels(p, saturated)
 
 
 def _smoothed(p: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
@@ -141,17 +138,19 @@ def _classes(pixels: _Pixels, pixel: float, sun: tuple[float, float] | None) -> 
     cloudy = without_small_objects(valid & (thick.astype(np.uint16) + thin > 0.5 * FULL), least)
     cloud = cloudy & (thick >= thin)
 
-    reachable = np.ones(valid.shape, bool)
-    if sun is not None:
-        clouds = dilated(without_small_objects(cloudy & (thick > 0.2 * FULL), least), pixel, pixel)
-        reachable = thrown_shadows(clouds, sun_zenith=sun[0], sun_azimuth=sun[1], pixel=pixel)
     # A river's banks are as dark as a shadow: what lies beside water is water.
     water = dilated(valid & (p[index[MaskClass.WATER]] > 0.3 * FULL), 1.5 * pixel, pixel)
-    seen = shade > 0.5 * FULL
-    if pixels.infrared is not None and sun is not None:
-        seen |= dark_places(pixels.infrared, pixel) & (shade > 0.05 * FULL)
-    seen &= reachable & ~water
-    shadow = without_small_objects(valid & seen & ~cloudy, least // 2)
+    if sun is None:
+        seen = shade > (LIKELY if cloudy.any() else SURE) * FULL
+    else:
+        clouds = without_small_objects(cloudy & (thick > 0.2 * FULL), least)
+        found, possible = cloud_shadows(
+            clouds, shade, sun_zenith=sun[0], sun_azimuth=sun[1], pixel=pixel, least=least
+        )
+        needed = np.array([2, SURE, LIKELY], np.float32)[possible]
+        needed[dilated(found, 2 * pixel, pixel)] = FOUND
+        seen = shade > needed * FULL
+    shadow = without_small_objects(valid & seen & ~water & ~cloudy, least // 2)
 
     classes = _ground(p[[index[c] for c in (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW)]])
     classes[dilated(shadow, SHADOW_RIM, pixel)] = MaskClass.SHADOW

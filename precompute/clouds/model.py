@@ -1,19 +1,21 @@
-"""Runs the trained classifier: class probabilities of pixels from their spectrum, in plain numpy.
+"""Runs the trained classifier: class probabilities of pixels from their spectrum and surroundings, in plain numpy.
 
-A perceptron for each level takes whatever bands there are: what a feature needs and is missing enters as the mean of the training,
-and a flag says so. Where the six bands of `SIX` are there, only these are used: on places it has not seen, that does better than all
-thirteen. Where only B02, B03, B04 and B08 are there, a perceptron trained on these alone is used.
+One perceptron for each level takes whatever bands there are: what a feature needs and is missing enters as the mean of the training,
+and a flag says so.
 """
 
 import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from precompute.clouds.context import CONTEXT
 from terrazzo.bands import MaskClass
 from terrazzo.errors import MissingBand
 
@@ -49,7 +51,8 @@ DIFFERENCES = {
 """Features of several bands, and the bands they need."""
 EVEN = {"B10,B02": 1e-4, "B02,B8A": 1e-3}
 """Added to the sum in a normalized difference; 0.02 for the others, which are of dark bands too."""
-FEATURES = (*BANDS, *DIFFERENCES)
+SPECTRAL = (*BANDS, *DIFFERENCES)
+FEATURES = (*SPECTRAL, *CONTEXT)
 
 
 def spectral_features(reflectance: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -73,22 +76,6 @@ def spectral_features(reflectance: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.stack(out)
 
 
-def four_band_features(reflectance: NDArray[np.floating]) -> NDArray[np.float32]:
-    """(feature, pixel) of (band, pixel) reflectance of `FOUR`.
-
-    Logarithms make ratios differences; the floor keeps the over-corrected blue of dark pixels finite.
-    """
-    rho = np.clip(reflectance, -0.04, 1.3).astype(np.float32)
-    logs = np.log(rho + 0.05)
-    b02, b03, b04, b08 = rho
-    hot = b02 - 0.5 * b04
-    ndvi = (b08 - b04) / (np.abs(b08) + np.abs(b04) + 0.02)
-    visible = rho[:3]
-    whiteness = (visible.max(0) - visible.min(0)) / (visible.mean(0) + 0.05)
-    ndwi = (b03 - b08) / (np.abs(b03) + np.abs(b08) + 0.02)
-    return np.stack([*logs, hot * 5, ndvi, whiteness, ndwi]).astype(np.float32)
-
-
 @dataclass(frozen=True)
 class Model:
     """A multilayer perceptron: weights of its layers, scaling of its inputs, temperature of its output."""
@@ -101,51 +88,58 @@ class Model:
     sha256: str
 
     def of_features(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(class, pixel) probabilities from (feature, pixel), NaN for what is missing; flags are added if it has any."""
-        x = (features.T - self.mean) / self.scale
-        first, bias = self.weights[0], self.biases[0]
-        if len(first) == 2 * len(self.mean):
-            # A column that is known, or missing, in all pixels has one flag: it goes into the bias.
-            known = np.isfinite(x)
-            always, never = known.all(axis=0), ~known.any(axis=0)
-            values, flags = first[: len(self.mean)], first[len(self.mean) :]
-            mixed = ~always & ~never
-            x = np.concatenate([np.where(known, x, 0)[:, ~never], known[:, mixed]], axis=1, dtype=np.float32)
-            first, bias = np.concatenate([values[~never], flags[mixed]]), bias + flags[always].sum(axis=0)
-        x = np.maximum(x @ first + bias, 0)
-        for w, b in zip(self.weights[1:-1], self.biases[1:-1], strict=True):
-            x = np.maximum(x @ w + b, 0)
-        logits = (x @ self.weights[-1] + self.biases[-1]) / np.float32(self.temperature)
-        e = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return np.asarray((e / e.sum(axis=1, keepdims=True)).T, np.float32)
+        """(class, pixel) probabilities from (feature, pixel) of `FEATURES`, NaN for what is missing.
+
+        The inputs are the scaled features, then a flag for each that is known. A feature that every pixel has, or none, costs no flag.
+        """
+        known = np.isfinite(features)
+        every = known.all(axis=1)
+        some = known.any(axis=1) & ~every
+        first, flag = np.split(self.weights[0], 2)
+        bias = self.biases[0] + flag[every].sum(axis=0)
+        scaled = first / self.scale[:, None]
+        bias = bias - self.mean[every] @ scaled[every]
+        x = features[every].T @ scaled[every] + bias
+        if some.any():
+            there = known[some].T
+            x += np.where(there, features[some].T - self.mean[some], 0) @ scaled[some]
+            x += there.astype(np.float32) @ flag[some]
+        for w, b in zip(self.weights[1:], self.biases[1:], strict=True):
+            np.maximum(x, 0, out=x)
+            x = x @ w + b
+        x /= np.float32(self.temperature)
+        x -= x.max(axis=1, keepdims=True)
+        np.exp(x, out=x)
+        x /= x.sum(axis=1, keepdims=True)
+        return np.asarray(x.T, np.float32)
 
 
 @cache
-def load_model(name: str) -> Model:
-    """A shipped model: `l1c` or `l2a` for any bands, `l1c_four`, `l2a_four` for four."""
-    data = files("precompute.clouds").joinpath(f"model_{name}.npz")
-    with data.open("rb") as file:
+def load_model(level: str) -> Model:
+    """The shipped model of a level, `L1C` or `L2A`."""
+    with files("precompute.clouds").joinpath(f"model_{level.lower()}.npz").open("rb") as file:
         raw = file.read()
-    with data.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        layers = sum(1 for n in arrays.files if n.startswith("w"))
-        return Model(
-            arrays["mean"],
-            arrays["scale"],
-            tuple(arrays[f"w{i}"] for i in range(layers)),
-            tuple(arrays[f"b{i}"] for i in range(layers)),
-            float(arrays["temperature"]),
-            hashlib.sha256(raw).hexdigest(),
-        )
+    with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
+        return Model(*unpacked(dict(arrays)), hashlib.sha256(raw).hexdigest())
+
+
+def unpacked(arrays: dict[str, NDArray[np.float32]]) -> tuple[Any, ...]:
+    """Fields of a model, but for its hash, from the arrays of a file."""
+    layers = range(sum(1 for n in arrays if n.startswith("w")))
+    weights, biases = (tuple(arrays[f"{x}{i}"] for i in layers) for x in "wb")
+    return arrays["mean"], arrays["scale"], weights, biases, float(arrays["temperature"])
 
 
 def model_hash(level: str) -> str:
     """What the masks of a level are made by."""
-    both = load_model(level.lower()).sha256 + load_model(f"{level.lower()}_four").sha256
-    return hashlib.sha256(both.encode()).hexdigest()
+    return load_model(level).sha256
 
 
 def class_probabilities(
-    reflectance: NDArray[np.floating], bands: Sequence[str], level: str
+    reflectance: NDArray[np.floating],
+    bands: Sequence[str],
+    model: Model,
+    context: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """(class, row, col) probabilities of `CLASSES` from (band, row, col) reflectance, 0–1, NaN without data.
 
@@ -154,7 +148,7 @@ def class_probabilities(
 
     Args:
         bands: which bands, of `BANDS`, in any order; at least `FEWEST`.
-        level: `L1C` or `L2A`.
+        context: (feature, row, col) of the pixels' surroundings, see `precompute.clouds.context`; they are better told with it.
 
     Raises:
         MissingBand: too few bands.
@@ -164,25 +158,21 @@ def class_probabilities(
         raise MissingBand(
             f"the cloud model needs at least {FEWEST} of the bands {', '.join(BANDS)}; there are {', '.join(bands)}"
         )
-    if set(SIX) <= set(known):
-        known = list(SIX)
     shape = reflectance.shape[1:]
-    four = tuple(known) == FOUR
-    model = load_model(f"{level.lower()}_four" if four else level.lower())
     rows = [list(bands).index(b) for b in known]
     needed = [list(bands).index(b) for b in known if b in FOUR] or rows
+    none = np.full((len(CONTEXT), 1, 1), np.nan, np.float32)
+    around = np.broadcast_to(none if context is None else context, (len(CONTEXT), *shape)).reshape(len(CONTEXT), -1)
     flat = reflectance.reshape(len(reflectance), -1)
     out = np.full((len(CLASSES), flat.shape[1]), np.nan, np.float32)
     for start in range(0, flat.shape[1], CHUNK):
-        valid = np.isfinite(flat[needed, start : start + CHUNK]).all(axis=0)
-        part = flat[rows, start : start + CHUNK]
+        part = flat[:, start : start + CHUNK]
+        valid = np.isfinite(part[needed]).all(axis=0)
         if not valid.any():
             continue
-        if four:
-            features = four_band_features(part[:, valid])
-        else:
-            every = np.full((len(BANDS), int(valid.sum())), np.nan, np.float32)
-            every[[BANDS.index(b) for b in known]] = part[:, valid]
-            features = spectral_features(every)
+        every = np.full((len(BANDS), int(valid.sum())), np.nan, np.float32)
+        every[[BANDS.index(b) for b in known]] = part[rows][:, valid]
+        features = np.concatenate([spectral_features(every), around[:, start : start + CHUNK][:, valid]])
         out[:, start : start + CHUNK][:, valid] = model.of_features(features)
+
     return out.reshape(len(CLASSES), *shape)

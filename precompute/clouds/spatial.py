@@ -5,10 +5,14 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from terrazzo.bands import NODATA, SCALE
-
 CLOUD_HEIGHTS = (200.0, 8000.0)
 """Range of cloud heights above ground that are searched for shadows, in metres."""
+STEP = 1.5
+"""Pixels between the places where a cloud's shadow is looked for."""
+SQUARE = 4
+"""Pixels across on which is told where some cloud's shadow can lie."""
+MATCHED = 80.0
+"""How shadow-like, of 250, the ground must be on the mean where a cloud's shadow is taken to lie."""
 
 
 def without_small_objects(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
@@ -57,43 +61,106 @@ def _dilate(mask, reach2, reach, out):  # pragma: no cover
             out[r, c] = inside
 
 
-def dark_places(infrared: NDArray[np.int16], pixel: float) -> NDArray[np.bool_]:
-    """Where the infrared lies in a dip that is narrower than 2.5 km and at least a fifth deep.
+def cloud_shadows(
+    clouds: NDArray[np.bool_],
+    dark: NDArray[np.uint8],
+    *,
+    sun_zenith: float,
+    sun_azimuth: float,
+    pixel: float,
+    least: int,
+) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
+    """Where the shadows of clouds lie, cloud by cloud, and where some could.
 
-    Args:
-        infrared: (row, col) reflectance, scale 1e-4, `NODATA` without data.
-    """
-    filled = np.where(infrared == NODATA, np.int16(1 / SCALE), infrared)
-    side = max(3, round(2500 / pixel) | 1)
-    surrounding = ndimage.grey_closing(ndimage.median_filter(filled, 3), size=(side, side))
-    return np.asarray((surrounding - filled > 0.03 / SCALE) & (filled < np.float32(0.8) * surrounding))
-
-
-def thrown_shadows(
-    clouds: NDArray[np.bool_], *, sun_zenith: float, sun_azimuth: float, pixel: float
-) -> NDArray[np.bool_]:
-    """Every place on which some cloud throws its shadow if it is `CLOUD_HEIGHTS` high.
+    Each connected cloud is moved along the sun's ray to every height of `CLOUD_HEIGHTS`; it stands at the one where its pixels fall on
+    the darkest ground, if that is dark enough.
 
     Args:
         clouds: (row, col), rows grow south.
+        dark: (row, col) how shadow-like a pixel is, 0–250.
         sun_zenith, sun_azimuth: degrees; azimuth clockwise from north.
         pixel: metres.
+        least: pixels below which a cloud is not matched.
+
+    Returns:
+        Where the matched clouds throw their shadows; and how far a pixel can be in shadow: 0 no cloud stands on its ray, 1 the ray
+        leaves the scene below the highest clouds, 2 a cloud does.
     """
     reach = np.tan(np.radians(min(sun_zenith, 80.0)))
     away = np.radians(sun_azimuth + 180)
-    out = np.zeros_like(clouds)
     low, high = (h * reach / pixel for h in CLOUD_HEIGHTS)
-    # A step of two pixels leaves no gap once clouds have their rim.
-    for length in np.arange(low, high + 2, 2):
-        d_row, d_col = round(-np.cos(away) * length), round(np.sin(away) * length)
-        _or_shifted(out, clouds, d_row, d_col)
-    return out & ~clouds
+    lengths = np.arange(low, high + STEP, STEP)
+    steps = np.stack([-np.cos(away) * lengths, np.sin(away) * lengths], axis=1)
+    possible = _possible(clouds, steps)
+    labels, count = ndimage.label(clouds, np.ones((3, 3)))
+    matched = np.zeros(clouds.shape, np.bool_)
+    if count:
+        rows, cols = np.nonzero(labels)
+        order = np.argsort(labels[rows, cols], kind="stable")
+        sizes = np.bincount(labels[rows, cols], minlength=count + 1)[1:]
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        _match(
+            rows[order].astype(np.int32), cols[order].astype(np.int32), starts, clouds, dark, steps, least, MATCHED, matched
+        )
+    return matched, possible
 
 
-def _or_shifted(out: NDArray[np.bool_], mask: NDArray[np.bool_], d_row: int, d_col: int) -> None:
-    h, w = mask.shape
-    if abs(d_row) >= h or abs(d_col) >= w:
-        return
-    to = (slice(max(d_row, 0), h + min(d_row, 0)), slice(max(d_col, 0), w + min(d_col, 0)))
-    source = (slice(max(-d_row, 0), h + min(-d_row, 0)), slice(max(-d_col, 0), w + min(-d_col, 0)))
-    out[to] |= mask[source]
+def _possible(clouds: NDArray[np.bool_], steps: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """How far a pixel can be in shadow, told on squares of `SQUARE` pixels."""
+    rows, cols = (-(-n // SQUARE) for n in clouds.shape)
+    padded = np.zeros((rows * SQUARE, cols * SQUARE), np.bool_)
+    padded[: clouds.shape[0], : clouds.shape[1]] = clouds
+    squares = padded.reshape(rows, SQUARE, cols, SQUARE).any(axis=(1, 3))
+    out = np.zeros(squares.shape, np.uint8)
+    _reach(squares, steps[:: max(int(SQUARE / STEP), 1)] / SQUARE, out)
+    return out.repeat(SQUARE, axis=0).repeat(SQUARE, axis=1)[: clouds.shape[0], : clouds.shape[1]]
+
+
+@njit(cache=True, nogil=True)
+def _reach(clouds, steps, possible):  # pragma: no cover
+    """Sets `possible` where a cloud stands on a pixel's ray (2), or the ray leaves the scene first (1)."""
+    height, width = clouds.shape
+    for r in range(height):
+        for c in range(width):
+            for k in range(len(steps)):
+                q, d = r - int(round(steps[k, 0])), c - int(round(steps[k, 1]))
+                if q < 0 or d < 0 or q >= height or d >= width:
+                    possible[r, c] = 1
+                    break
+                if clouds[q, d]:
+                    possible[r, c] = 2
+                    break
+
+
+@njit(cache=True, nogil=True)
+def _match(rows, cols, starts, clouds, dark, steps, least, enough, matched):  # pragma: no cover
+    """Sets `matched` where the clouds, whose pixels are listed one after the other, throw their shadows."""
+    height, width = clouds.shape
+    score = np.empty(len(steps))
+    for k in range(len(starts) - 1):
+        first, last = starts[k], starts[k + 1]
+        if last - first < least:
+            continue
+        stride = max((last - first) // 1500, 1)
+        for s in range(len(steps)):
+            up, left = int(round(steps[s, 0])), int(round(steps[s, 1]))
+            total, seen, taken = 0.0, 0, 0
+            for i in range(first, last, stride):
+                taken += 1
+                r, c = rows[i] + up, cols[i] + left
+                if 0 <= r < height and 0 <= c < width and not clouds[r, c] and dark[r, c] <= 250:
+                    seen += 1
+                    total += dark[r, c]
+            score[s] = total / seen if seen >= max(taken // 5, 5) else 0.0
+        best, top = -1, enough
+        for s in range(len(steps)):
+            # Of nearly equal heights the lower one: most clouds are low.
+            if score[s] > top * (1.0 if best < 0 else 1.1):
+                best, top = s, score[s]
+        if best < 0:
+            continue
+        up, left = int(round(steps[best, 0])), int(round(steps[best, 1]))
+        for i in range(first, last):
+            r, c = rows[i] + up, cols[i] + left
+            if 0 <= r < height and 0 <= c < width and not clouds[r, c]:
+                matched[r, c] = True

@@ -7,52 +7,55 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from precompute.clouds.model import BANDS, FEATURES
-from precompute.clouds.train.simulate import CLOUD, LAND, SHADOW, SNOW, THIN, WATER, Samples
+from precompute.clouds.model import BANDS, CLASSES, CONTEXT, FEATURES, FEWEST
+from precompute.clouds.train.scenes import CIRRUS, Picked, ground_class, surroundings
+from precompute.clouds.train.simulate import CLOUD, LAND, SHADOW, SNOW, THIN, WATER
+from terrazzo.errors import InvalidRequest
 
 DARK = dict(zip(BANDS, (0.01, 0.01, 0.012, 0.008, 0.006, 0.003, *[0.0] * 7), strict=True))
 """Surface reflectance of the darkest pixels of a place."""
 HOLLSTEIN = {10: LAND, 20: WATER, 30: SHADOW, 40: THIN, 50: CLOUD, 60: SNOW}
 
 
-def labelled(data: Path, level: str) -> tuple[Samples, NDArray[np.str_]]:
-    """The labelled pixels with their places; for L2A the air of each place is taken off by its darkest pixels."""
+def labelled(data: Path, level: str) -> Picked:
+    """The labelled pixels with their surroundings; for L2A the air of each place is taken off by its darkest pixels.
+
+    Pixels called clear under cirrus that the labels' bands cannot see are left out.
+    """
     table = pd.read_parquet(data / "labelled" / "silver_pixels.parquet")
-    rho, label = _with_water(table[list(BANDS)].to_numpy(float) / 10_000, table["label"].to_numpy())
-    group = table["group"].to_numpy(str)
-    if level == "L2A":
-        for place in np.unique(group):
-            rho[group == place] = without_air(
-                rho[group == place], np.isin(label[group == place], (LAND, WATER, SHADOW))
-            )
-    return Samples(rho, label), group
+    table = table[(table["label"] != 0) | (table["B10"] < 10_000 * CIRRUS)]
+    return _at(data, table, table["label"].to_numpy(), table["group"].to_numpy(str), level)
 
 
-def points(data: Path) -> tuple[Samples, NDArray[np.str_]]:
-    """The pixels that people labelled, uncertain ones left out, with their places."""
+def points(data: Path) -> Picked:
+    """The pixels that people labelled, uncertain ones left out, at the top of the atmosphere."""
     table = pd.read_csv(data / "labelled" / "points.csv")
     table = table[table["label"] != "uncertain"]
-    raw = (
-        table["label"].map({"clear": 0, "thin_or_edge_cloud": 1, "thick_cloud": 2, "shadow": 3}).to_numpy(int)
-    )
-    rho, label = _with_water(table[list(BANDS)].to_numpy(float) / 10_000, raw)
+    raw = table["label"].map({"clear": 0, "thin_or_edge_cloud": 1, "thick_cloud": 2, "shadow": 3})
     place = table["patch"].str.replace(r"_p\d+_cloudy$", "", regex=True).to_numpy(str)
-    return Samples(rho, label), place
+    return _at(data, table, raw.to_numpy(int), place, "L1C")
 
 
-def _with_water(
-    rho: NDArray[np.float64], raw: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Labels 0 clear, 1 thin, 2 thick, 3 shadow as classes, clear ones split into land and water."""
-    b03, b08 = rho[:, BANDS.index("B03")], rho[:, BANDS.index("B08")]
-    clear = np.where((b03 > b08) & (b08 < 0.12), WATER, LAND)
-    rest = [np.full_like(clear, c) for c in (THIN, CLOUD, SHADOW)]
-    return rho, np.choose(raw, [clear, *rest])
+def _at(
+    data: Path, table: pd.DataFrame, raw: NDArray[np.int64], place: NDArray[np.str_], level: str
+) -> Picked:
+    """Labels 0 clear, 1 thin, 2 thick, 3 shadow as classes."""
+    counts = table[list(BANDS)].to_numpy(np.int64)
+    rho = counts / 10_000
+    label = np.choose(raw, [ground_class(rho), *(np.full(len(raw), c) for c in (THIN, CLOUD, SHADOW))])
+    context = surroundings(data, counts)
+    if level == "L2A":
+        for p in np.unique(place):
+            here = place == p
+            rho[here] = without_air(rho[here], np.isin(label[here], (LAND, WATER, SHADOW)))
+        # Logarithms with a floor change with the air, so surroundings of the top are none of the surface.
+        context[:] = np.nan
+    return Picked(rho, context, label, place)
 
 
 def without_air(rho: NDArray[np.float64], ground: NDArray[np.bool_]) -> NDArray[np.float64]:
     """Surface reflectance, about, of a place's pixels: its darkest ground shows the air. No B09 and B10 then."""
-    air = np.percentile(rho[ground], 0.5, axis=0)
+    air = np.percentile(rho[ground] if ground.any() else rho, 0.5, axis=0)
     path = np.maximum(air - np.array([DARK[b] for b in BANDS]), 0)
     out = (rho - path) / (1 - 1.4 * path)
     out[:, [BANDS.index("B09"), BANDS.index("B10")]] = np.nan
@@ -97,3 +100,25 @@ def hollstein(
             value = 5 * value
         out[:, FEATURES.index(feature)] = value
     return out, drawn["class"].map(HOLLSTEIN).to_numpy(int)
+
+
+def own_labels(path: Path, level: str) -> Picked:
+    """Pixels of one level of a user's own table; without surroundings.
+
+    Raises:
+        InvalidRequest: a column is missing or a class is unknown.
+    """
+    table = pd.read_parquet(path)
+    missing = [c for c in ("class", "place") if c not in table] or (
+        [] if sum(b in table for b in BANDS) >= FEWEST else [f"at least {FEWEST} of {', '.join(BANDS)}"]
+    )
+    if missing:
+        raise InvalidRequest(f"{path} lacks {', '.join(missing)}; terrazzo train --help describes the table")
+    wrong = sorted(set(table["class"]) - {int(c) for c in CLASSES})
+    if wrong:
+        raise InvalidRequest(f"{path}: class {', '.join(map(str, wrong))} is unknown; 1 to 6 are allowed")
+    table = table[(table["level"] if "level" in table else pd.Series("L1C", table.index)) == level]
+    rho = table.reindex(columns=list(BANDS)).to_numpy(float) / 10_000
+    label = table["class"].map({int(c): k for k, c in enumerate(CLASSES)}).to_numpy(np.int64)
+    context = np.full((len(table), len(CONTEXT)), np.nan, np.float32)
+    return Picked(rho, context, label, table["place"].to_numpy(str))

@@ -1,0 +1,154 @@
+"""Fits the classifier of a level to labelled pixels of all places, or of all but some."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.neural_network import MLPClassifier
+
+from precompute.clouds.context import LOOKED_AT
+from precompute.clouds.model import BANDS, CONTEXT, FEATURES, FOUR, SIX, Model, spectral_features
+from precompute.clouds.train.samples import hollstein, labelled
+from precompute.clouds.train.scenes import Picked, under_clouds
+from precompute.clouds.train.simulate import simulate
+
+SEED = 20231
+HIDDEN = (64, 32)
+NO_CIRRUS = tuple(b for b in BANDS if b != "B10")
+SETS = ((BANDS, 0.3), (NO_CIRRUS, 0.15), (SIX, 0.2), (FOUR, 0.2), ((), 0.15))
+"""Bands that samples keep, and in which share of the samples; () drops each band with probability 0.3."""
+ALONE = 0.25
+"""Share of the samples that lose their surroundings."""
+PER_CLASS, SIMULATED, DRAWN = 6000, 4000, 3000
+"""Samples of a class: labelled at most, simulated without surroundings, drawn from the Hollstein histogram (L1C)."""
+
+
+class Trainer:
+    """What all fits of one level share.
+
+    Attributes:
+        real: labelled pixels; sky: pixels of clear images under simulated clouds.
+    """
+
+    def __init__(self, data: Path, level: str, added: Picked | None = None) -> None:
+        self.level, self.data = level, data
+        spectra = data / "imagery" / "reference_spectra"
+        land = pd.read_csv(spectra / "earthlib_surface_reflectance_S2A.csv")
+        land = land[land["LEVEL_2"].isin(["bare", "vegetation", "built", "npv"])]
+        # Bare soils are more than half of the library: draw the covers in equal numbers.
+        surfaces = land.groupby("LEVEL_2")[list(BANDS)].apply(
+            lambda g: g.sample(1500, replace=True, random_state=SEED)
+        )
+        snow = pd.read_csv(spectra / "ecostress_snow_mixtures_S2A.csv")[list(BANDS)].to_numpy(float)
+        self.simulated = simulate(
+            surfaces.to_numpy(float), snow, level, SIMULATED, np.random.default_rng(SEED)
+        )
+        self.real = labelled(data, level)
+        if added is not None:
+            self.real = Picked(*(np.concatenate(pair) for pair in zip(self.real, added, strict=True)))
+        self.sky = under_clouds(data, level, SEED)
+
+    def fit(self, without: Sequence[str] = ()) -> Model:
+        """A perceptron fitted to all places but some."""
+        rng = np.random.default_rng(SEED)
+        real = balanced(self.real, without, rng)
+        sky = Picked(*(column[~np.isin(self.sky.place, without)] for column in self.sky))
+        none = np.full((len(self.simulated.label), len(CONTEXT)), np.nan, np.float32)
+        rho = np.concatenate([self.simulated.reflectance, real.reflectance, sky.reflectance])
+        context = np.concatenate([none, real.context, sky.context])
+        label = np.concatenate([self.simulated.label, real.label, sky.label])
+        rho, context, label = np.tile(rho, (2, 1)), np.tile(context, (2, 1)), np.tile(label, 2)
+        x = with_fewer_bands(rho, context, self.level, rng)
+        if self.level == "L1C":
+            drawn, of = hollstein(self.data, DRAWN, rng)
+            x, label = np.concatenate([x, drawn]), np.concatenate([label, of])
+        return fit(x, label)
+
+
+def balanced(samples: Picked, without: Sequence[str], rng: np.random.Generator) -> Picked:
+    """At most `PER_CLASS` samples of each class, each place's share bounded by a third, some places left out."""
+    chosen = []
+    for c in np.unique(samples.label):
+        rows = [
+            rng.permutation(np.flatnonzero((samples.label == c) & (samples.place == p)))[: PER_CLASS // 3]
+            for p in np.unique(samples.place)
+            if p not in without
+        ]
+        chosen.append(rng.permutation(np.concatenate(rows))[:PER_CLASS])
+    at = np.concatenate(chosen)
+    return Picked(*(column[at] for column in samples))
+
+
+def with_fewer_bands(
+    rho: NDArray[np.float64], context: NDArray[np.float32], level: str, rng: np.random.Generator
+) -> NDArray[np.float32]:
+    """(sample, feature) with bands put to NaN by `SETS` and surroundings left out; surface reflectance has no B10."""
+    some = rho.copy()
+    which = rng.choice(len(SETS), len(rho), p=[share for _, share in SETS])
+    for i, (bands, _) in enumerate(SETS):
+        here = np.flatnonzero(which == i)
+        if bands:
+            some[np.ix_(here, [k for k, b in enumerate(BANDS) if b not in bands])] = np.nan
+        else:
+            part = some[here]
+            part[rng.random(part.shape) < 0.3] = np.nan
+            some[here] = part
+    if level == "L2A":
+        some[:, BANDS.index("B10")] = np.nan
+    around = np.where(rng.random((len(rho), 1)) < ALONE, np.float32(np.nan), context)
+    return features_of(some, around)
+
+
+def features_of(
+    rho: NDArray[np.float64], context: NDArray[np.float32], bands: Sequence[str] = BANDS
+) -> NDArray[np.float32]:
+    """(sample, feature) of (sample, band) reflectance of `BANDS` and (sample, context feature), when only some bands are there."""
+    some = rho.copy()
+    some[:, [k for k, b in enumerate(BANDS) if b not in bands]] = np.nan
+    around = context.copy()
+    for prefix, needs in LOOKED_AT.items():
+        columns = [k for k, name in enumerate(CONTEXT) if name.startswith(prefix)]
+        lost = np.isnan(some[:, [BANDS.index(b) for b in needs]]).all(axis=1)
+        around[np.ix_(lost, columns)] = np.nan
+    out = np.concatenate([spectral_features(some.T).T, around], axis=1)
+    assert out.shape[1] == len(FEATURES)
+    return np.asarray(out, np.float32)
+
+
+def fit(x: NDArray[np.float32], y: NDArray[np.int64]) -> Model:
+    """A perceptron of (sample, feature), its temperature calibrated on a tenth that was held back."""
+    mean, scale = np.nanmean(x, axis=0), np.nanstd(x, axis=0)
+    scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1)
+    mean = np.where(np.isfinite(mean), mean, 0)
+    held = np.random.default_rng(SEED).random(len(y)) < 0.1
+    z = (x - mean) / scale
+    z = np.concatenate([np.nan_to_num(z), np.isfinite(z)], axis=1)
+    network = MLPClassifier(
+        HIDDEN, alpha=1e-3, batch_size=1024, max_iter=20, learning_rate_init=2e-3, random_state=SEED
+    )
+    network.fit(z[~held], y[~held])
+    arrays = (
+        mean.astype(np.float32),
+        scale.astype(np.float32),
+        tuple(w.astype(np.float32) for w in network.coefs_),
+        tuple(b.astype(np.float32) for b in network.intercepts_),
+    )
+    p = np.clip(Model(*arrays, 1.0, "").of_features(x[held].T), 1e-9, 1)
+
+    def loss(t: float) -> float:
+        q = p ** (1 / t)
+        return float(-np.log(q[y[held], np.arange(held.sum())] / q.sum(0)).mean())
+
+    return Model(*arrays, float(min(np.geomspace(0.5, 3, 40), key=loss)), "")
+
+
+def fit_all(trainer: Trainer, path: Path) -> Model:
+    """A classifier fitted to every place, written without pickle."""
+    model = trainer.fit()
+    layers = {f"w{i}": w for i, w in enumerate(model.weights)} | {
+        f"b{i}": b for i, b in enumerate(model.biases)
+    }
+    np.savez(path, mean=model.mean, scale=model.scale, temperature=np.float32(model.temperature), **layers)
+    return model
