@@ -45,7 +45,9 @@ Judged = dict[str, NDArray[np.uint8]]
 """By judge: (row, col) 0 clear, 1 cloud, 2 shadow."""
 
 
-def ours(image: Image, model: Model, pixel: float, sun: tuple[float, float] | None, bands: tuple[str, ...] = BANDS) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def ours(
+    image: Image, model: Model, pixel: float, sun: tuple[float, float] | None, bands: tuple[str, ...] = BANDS
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """0 clear, 1 cloud, 2 shadow, of our mask; and its probabilities."""
     made = mask_scene(
         lambda a, b: image[:, a:b], image.shape[1:], bands, level="L1C", pixel=pixel, sun=sun, choice="model", model=model
@@ -62,7 +64,9 @@ def anchors(python: Path | None, asked: dict[str, Image], folder: Path) -> dict[
         return {name: {} for name in asked}
     source, target = folder / "asked.npz", folder / "told.npz"
     np.savez(source, **asked)  # type: ignore[arg-type]
-    subprocess.run([str(python), str(Path(__file__).parent / "anchors.py"), str(source), str(target)], check=True)
+    subprocess.run(
+        [str(python), str(Path(__file__).parent / "anchors.py"), str(source), str(target)], check=True
+    )
     out: dict[str, Judged] = {name: {} for name in asked}
     with np.load(target) as told:
         for key in told.files:
@@ -77,7 +81,9 @@ def compared(told: NDArray[np.uint8], truth: NDArray[np.int64], mode: str = "all
     cloud, bad, dark = np.isin(t, (CLOUD, THIN)), np.isin(t, (CLOUD, THIN, SHADOW)), t == SHADOW
 
     def balanced(true: NDArray[np.bool_], said: NDArray[np.bool_]) -> float:
-        return float((said[true].mean() + (~said[~true]).mean()) / 2) if true.any() and (~true).any() else np.nan
+        return (
+            float((said[true].mean() + (~said[~true]).mean()) / 2) if true.any() and (~true).any() else np.nan
+        )
 
     f1 = 2 * ((x == 1) & cloud).sum() / max((x == 1).sum() + cloud.sum(), 1)
     return {
@@ -115,7 +121,9 @@ def pixels(trainer: Trainer, models: dict[str, Model], told: dict[str, Judged]) 
     table = pd.read_csv(trainer.data / "labelled" / "points.csv")
     table = table[table["label"] != "uncertain"]
     truth = points(trainer.data).label
-    judged = {n: [told[i].get(n) for i in table["patch"]] for n in ("ours, mask", "s2cloudless", "ukis10", "ukis20")}
+    judged = {
+        n: [told[i].get(n) for i in table["patch"]] for n in ("ours, mask", "s2cloudless", "ukis10", "ukis20")
+    }
     for name, each in judged.items():
         if all(a is not None for a in each):
             values = np.array([a[r, c] for a, r, c in zip(each, table["row"], table["col"], strict=True)])
@@ -129,7 +137,9 @@ def masks(told: dict[str, Judged], truth: dict[str, tuple[str, NDArray[np.int64]
     for judge in ("ours, mask", "ours, no sun", "s2cloudless", "ukis10", "ukis20"):
         some = [n for n in truth if judge in told[n]]
         if some:
-            lines[("simulated skies", judge)] = mean_error([compared(told[n][judge], truth[n][1]) for n in some], [truth[n][0] for n in some])
+            lines[("simulated skies", judge)] = mean_error(
+                [compared(told[n][judge], truth[n][1]) for n in some], [truth[n][0] for n in some]
+            )
     return pd.DataFrame(lines).T.fillna("")
 
 
@@ -140,11 +150,17 @@ def dense(path: Path, python: Path | None, folder: Path) -> pd.DataFrame:
     truth = np.select([raw == 0, raw == 4], [SHADOW, CLOUD], 0)
     told, p = ours(image, load_model("L1C"), 30.0, None, SIX)
     lines = {"ours, mask": _rounded(compared(told, truth))}
-    lines["ours, likeliest"] = _rounded(compared(np.array([0, 0, 0, 1, 1, 2], np.uint8)[p.argmax(axis=0)], truth))
+    lines["ours, likeliest"] = _rounded(
+        compared(np.array([0, 0, 0, 1, 1, 2], np.uint8)[p.argmax(axis=0)], truth)
+    )
     # Of all thresholds on the probability of shadow the one that finds most while 85 % of what it calls shadow is.
     clear = p[[CLOUD, THIN]].sum(axis=0, dtype=int) <= 125
     best = max(
-        ((s := (p[SHADOW] >= t) & clear)[truth == SHADOW].mean() * ((truth == SHADOW)[s].mean() >= 0.85) for t in range(5, 250, 5) if ((p[SHADOW] >= t) & clear).any()),
+        (
+            (s := (p[SHADOW] >= t) & clear)[truth == SHADOW].mean() * ((truth == SHADOW)[s].mean() >= 0.85)
+            for t in range(5, 250, 5)
+            if ((p[SHADOW] >= t) & clear).any()
+        ),
         default=0.0,
     )
     lines["ours, shadow at UA ≥ .85"] = {"shadow_PA": f"{best:.3f}"}
@@ -191,7 +207,12 @@ def mosaic(data: Path, told: dict[str, Judged]) -> pd.DataFrame:
         for judge in ("nothing", "ours, mask", "s2cloudless", "ukis10", "ukis20"):
             if judge != "nothing" and judge not in told[chosen[0]]:
                 continue
-            keep = np.stack([np.ones(truth.shape[1:], bool) if judge == "nothing" else told[n][judge] == 0 for n in chosen])
+            keep = np.stack(
+                [
+                    np.ones(truth.shape[1:], bool) if judge == "nothing" else told[n][judge] == 0
+                    for n in chosen
+                ]
+            )
             methods: dict[str, Callable[[], Image]] = {"median": lambda: _median(values, keep)}  # noqa: B023
             if judge != "nothing":
                 methods["robust"] = lambda: _merged(values, keep)  # noqa: B023
@@ -200,10 +221,16 @@ def mosaic(data: Path, told: dict[str, Judged]) -> pd.DataFrame:
                 error = made - truth
                 covered = np.isfinite(made[0])
                 rows.setdefault(f"{judge}, {method}", []).append(
-                    (float(np.sqrt(np.nanmean(error[0] ** 2))), float(np.sqrt(np.nanmean(error**2))), float(covered.mean()))
+                    (
+                        float(np.sqrt(np.nanmean(error[0] ** 2))),
+                        float(np.sqrt(np.nanmean(error**2))),
+                        float(covered.mean()),
+                    )
                 )
     names_of = ("RMSE B02", "RMSE 6 bands", "coverage")
-    return pd.DataFrame({n: dict(zip(names_of, np.mean(v, axis=0), strict=True)) for n, v in rows.items()}).T.round(4)
+    return pd.DataFrame(
+        {n: dict(zip(names_of, np.mean(v, axis=0), strict=True)) for n, v in rows.items()}
+    ).T.round(4)
 
 
 def _median(values: Image, keep: NDArray[np.bool_]) -> Image:
@@ -219,14 +246,35 @@ def _merged(values: Image, keep: NDArray[np.bool_]) -> Image:
 def speed(image: Image, folder: Path, side: int) -> str:
     """Mpx/s of 10 m pixels from COGs of six bands to the weight, on as many cores as there are."""
     repeats = [-(-side // n) for n in image.shape[1:]]
-    for k, band in enumerate(SIX):
+    for band in SIX:
         step = 2 if band in ("B11", "B12") else 1
         whole = np.tile(image[BANDS.index(band)], repeats)[:side:step, :side:step]
-        profile = {"driver": "COG", "dtype": "uint16", "count": 1, "height": whole.shape[0], "width": whole.shape[1], "blocksize": 512, "compress": "deflate"}
-        with rasterio.open(folder / f"{band}.tif", "w", **profile, crs="EPSG:32633", transform=rasterio.Affine(10 * step, 0, 0, 0, -10 * step, 0)) as target:
+        profile = {
+            "driver": "COG",
+            "dtype": "uint16",
+            "count": 1,
+            "height": whole.shape[0],
+            "width": whole.shape[1],
+            "blocksize": 512,
+            "compress": "deflate",
+        }
+        with rasterio.open(
+            folder / f"{band}.tif",
+            "w",
+            **profile,
+            crs="EPSG:32633",
+            transform=rasterio.Affine(10 * step, 0, 0, 0, -10 * step, 0),
+        ) as target:
             target.write(np.rint(whole * 10_000).astype(np.uint16), 1)
     half = side // 2
-    mask_scene(lambda a, b: image[[BANDS.index(x) for x in SIX], a:b], image.shape[1:], SIX, level="L1C", pixel=20.0, sun=(40, 150))
+    mask_scene(
+        lambda a, b: image[[BANDS.index(x) for x in SIX], a:b],
+        image.shape[1:],
+        SIX,
+        level="L1C",
+        pixel=20.0,
+        sun=(40, 150),
+    )
     start = time.perf_counter()
     numbers = np.empty((len(SIX), half, half), np.uint16)
     for k, band in enumerate(SIX):
@@ -234,7 +282,12 @@ def speed(image: Image, folder: Path, side: int) -> str:
             source.read(1, out=numbers[k], out_shape=(half, half))
     read_in = time.perf_counter() - start
     made = mask_scene(
-        lambda a, b: numbers[:, a:b].astype(np.float32) * np.float32(1e-4), (half, half), SIX, level="L1C", pixel=20.0, sun=(40, 150)
+        lambda a, b: numbers[:, a:b].astype(np.float32) * np.float32(1e-4),
+        (half, half),
+        SIX,
+        level="L1C",
+        pixel=20.0,
+        sun=(40, 150),
     )
     masked = time.perf_counter() - start
     keep = np.isin(made.classes, (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW))
@@ -245,8 +298,18 @@ def speed(image: Image, folder: Path, side: int) -> str:
 
 
 @click.command()
-@click.option("--data", type=click.Path(exists=True, path_type=Path), required=True, help="folder with labelled/ and imagery/")
-@click.option("--anchors", "python", type=click.Path(exists=True, path_type=Path), help="Python with s2cloudless and ukis-csmask")
+@click.option(
+    "--data",
+    type=click.Path(exists=True, path_type=Path),
+    required=True,
+    help="folder with labelled/ and imagery/",
+)
+@click.option(
+    "--anchors",
+    "python",
+    type=click.Path(exists=True, path_type=Path),
+    help="Python with s2cloudless and ukis-csmask",
+)
 @click.option("--only-speed", is_flag=True, help="time one scene and nothing else")
 @click.option("--side", default=10980, show_default=True, help="pixels across of the scene that is timed")
 def main(data: Path, python: Path | None, only_speed: bool, side: int) -> None:
@@ -262,7 +325,9 @@ def main(data: Path, python: Path | None, only_speed: bool, side: int) -> None:
         asked = {p.stem: (read(p) / np.float32(10_000)).astype(np.float32) for p in images(data)}
         truth, suns = {}, {}
         for k, path in enumerate(clear_images(data)):
-            sky = simulated(asked[path.stem].astype(np.float64), PIXEL, "L1C", np.random.default_rng([SKY_SEED, k]))
+            sky = simulated(
+                asked[path.stem].astype(np.float64), PIXEL, "L1C", np.random.default_rng([SKY_SEED, k])
+            )
             asked[f"sky{k}"] = sky.reflectance.astype(np.float32)
             truth[f"sky{k}"], suns[f"sky{k}"] = (place_of(path), sky.label), sky.sun
         told = anchors(python, asked, folder)

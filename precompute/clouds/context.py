@@ -58,6 +58,10 @@ class Surroundings(NamedTuple):
         return out
 
 
+NOTHING = Surroundings({}, {}, 1, (0, 0))
+"""Of pixels that are judged by their spectrum alone."""
+
+
 def surroundings(
     rows: Rows, shape: tuple[int, int], bands: Sequence[str], pixel: float, strip: int = 256
 ) -> Surroundings:
@@ -68,7 +72,8 @@ def surroundings(
     """
     cell = max(1, round(CELL / pixel))
     found = {
-        prefix: next((list(bands).index(b) for b in choice if b in bands), None) for prefix, choice in LOOKED_AT.items()
+        prefix: next((list(bands).index(b) for b in choice if b in bands), None)
+        for prefix, choice in LOOKED_AT.items()
     }
     chosen = {prefix: k for prefix, k in found.items() if k is not None}
     if min(shape) * pixel < NEAR:

@@ -162,7 +162,9 @@ def class_probabilities(
     rows = [list(bands).index(b) for b in known]
     needed = [list(bands).index(b) for b in known if b in FOUR] or rows
     none = np.full((len(CONTEXT), 1, 1), np.nan, np.float32)
-    around = np.broadcast_to(none if context is None else context, (len(CONTEXT), *shape)).reshape(len(CONTEXT), -1)
+    around = np.broadcast_to(none if context is None else context, (len(CONTEXT), *shape)).reshape(
+        len(CONTEXT), -1
+    )
     flat = reflectance.reshape(len(reflectance), -1)
     out = np.full((len(CLASSES), flat.shape[1]), np.nan, np.float32)
     for start in range(0, flat.shape[1], CHUNK):

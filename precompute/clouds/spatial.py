@@ -100,7 +100,15 @@ def cloud_shadows(
         sizes = np.bincount(labels[rows, cols], minlength=count + 1)[1:]
         starts = np.concatenate([[0], np.cumsum(sizes)])
         _match(
-            rows[order].astype(np.int32), cols[order].astype(np.int32), starts, clouds, dark, steps, least, MATCHED, matched
+            rows[order].astype(np.int32),
+            cols[order].astype(np.int32),
+            starts,
+            clouds,
+            dark,
+            steps,
+            least,
+            MATCHED,
+            matched,
         )
     return matched, possible
 
@@ -123,7 +131,7 @@ def _reach(clouds, steps, possible):  # pragma: no cover
     for r in range(height):
         for c in range(width):
             for k in range(len(steps)):
-                q, d = r - int(round(steps[k, 0])), c - int(round(steps[k, 1]))
+                q, d = r - round(steps[k, 0]), c - round(steps[k, 1])
                 if q < 0 or d < 0 or q >= height or d >= width:
                     possible[r, c] = 1
                     break
@@ -143,7 +151,7 @@ def _match(rows, cols, starts, clouds, dark, steps, least, enough, matched):  # 
             continue
         stride = max((last - first) // 1500, 1)
         for s in range(len(steps)):
-            up, left = int(round(steps[s, 0])), int(round(steps[s, 1]))
+            up, left = round(steps[s, 0]), round(steps[s, 1])
             total, seen, taken = 0.0, 0, 0
             for i in range(first, last, stride):
                 taken += 1
@@ -159,7 +167,7 @@ def _match(rows, cols, starts, clouds, dark, steps, least, enough, matched):  # 
                 best, top = s, score[s]
         if best < 0:
             continue
-        up, left = int(round(steps[best, 0])), int(round(steps[best, 1]))
+        up, left = round(steps[best, 0]), round(steps[best, 1])
         for i in range(first, last):
             r, c = rows[i] + up, cols[i] + left
             if 0 <= r < height and 0 <= c < width and not clouds[r, c]:

@@ -35,7 +35,10 @@ LEVELS = ("L1C", "L2A")
     help="folder for model_*.npz [default: where terrazzo reads them]",
 )
 @click.option(
-    "--measure/--no-measure", default=True, show_default=True, help="leave each place out in turn and print the scores"
+    "--measure/--no-measure",
+    default=True,
+    show_default=True,
+    help="leave each place out in turn and print the scores",
 )
 def train(data: Path, added: Path | None, level: str | None, output: Path, measure: bool) -> None:
     """Trains the cloud classifiers and prints how they do on places they have not seen.
@@ -69,5 +72,3 @@ def train(data: Path, added: Path | None, level: str | None, output: Path, measu
 
 def _tell(title: str, table: "pd.DataFrame") -> None:
     click.echo(f"{title}\n{table.to_string()}\n")
-
-

@@ -55,7 +55,10 @@ def unseen(trainer: Trainer) -> pd.DataFrame:
         for kind, samples in (("labelled", trainer.real), ("simulated sky", trainer.sky)):
             each = pd.DataFrame(
                 [
-                    scores(probabilities(m, _of(samples, samples.place == place), bands), samples.label[samples.place == place])
+                    scores(
+                        probabilities(m, _of(samples, samples.place == place), bands),
+                        samples.label[samples.place == place],
+                    )
                     for place, m in models.items()
                     if (samples.place == place).any()
                 ]

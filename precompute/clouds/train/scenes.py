@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import rasterio
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -148,9 +147,7 @@ def _sky(toa: Array, place: str, level: str, rng: np.random.Generator) -> Picked
         for c in range(6)
     ]
     at = np.concatenate(chosen)
-    return Picked(
-        flat[at], context.reshape(len(context), -1).T[at], flat_label[at], np.full(len(at), place)
-    )
+    return Picked(flat[at], context.reshape(len(context), -1).T[at], flat_label[at], np.full(len(at), place))
 
 
 def simulated(toa: Array, pixel: float, level: str, rng: np.random.Generator) -> Sky:
@@ -166,9 +163,7 @@ def simulated(toa: Array, pixel: float, level: str, rng: np.random.Generator) ->
     depth = _depth((shape[0] + 2 * margin, shape[1] + 2 * margin), pixel, height > 5, rng)
     over = depth[margin:-margin, margin:-margin]
     d_row, d_col = round(-reach / pixel * np.cos(azimuth)), round(reach / pixel * np.sin(azimuth))
-    beam_depth = depth[
-        margin + d_row : margin + d_row + shape[0], margin + d_col : margin + d_col + shape[1]
-    ]
+    beam_depth = depth[margin + d_row : margin + d_row + shape[0], margin + d_col : margin + d_col + shape[1]]
     beam = np.exp(-beam_depth / (2 * np.cos(np.radians(air.sun_zenith[0]))))
     # Seen from the ground the sun is half a degree wide, and a rim scatters.
     beam = ndimage.gaussian_filter(beam, max(height * 1000 * 0.0046 / pixel, 0.5))
