@@ -1,10 +1,18 @@
 import * as maplibre from "./vendor/maplibre-gl.mjs";
+import { explained } from "./explained.js";
 
 maplibre.setWorkerUrl(new URL("./vendor/maplibre-gl-worker.mjs", import.meta.url).href);
 
+const FIELDS = ["datetime", "style", "formula", "stage", "method"];
+const FORMULAS = { bands: "B04,B03,B02", expression: "(B08-B04)/(B08+B04)" };
+const THUMB = 32;
 const form = document.getElementById("controls");
-const point = document.getElementById("point");
+const field = form.elements;
+const told = document.getElementById("told");
 const trouble = document.getElementById("trouble");
+const swipe = document.getElementById("swipe");
+const border = swipe.querySelector("input");
+const other = document.getElementById("other");
 
 function warn(message) {
   trouble.textContent = message ?? "";
@@ -14,7 +22,7 @@ function warn(message) {
 const json = async (path) => {
   let answer;
   try {
-    answer = await fetch(path);
+    answer = await fetch(path, { headers: { Accept: "application/json" } });
   } catch {
     throw new Error("The server does not answer. Is it running?");
   }
@@ -28,86 +36,236 @@ const fill = (select, options) => select.replaceChildren(...options.map(([value,
 
 const saved = new URLSearchParams(location.hash.slice(1));
 const { collections } = await json("mosaics");
-fill(form.mosaic, collections.map((c) => [c.id, c.title || c.id]));
-if (saved.get("mosaic")) form.mosaic.value = saved.get("mosaic");
+fill(field.mosaic, collections.map((c) => [c.id, c.title || c.id]));
+if (saved.get("mosaic")) field.mosaic.value = saved.get("mosaic");
 
-let map;
+const merges = (stage) => ["merged", "normalized"].includes(stage);
+const states = [{}, {}];
+const shown = ["", ""];
+const ready = new Set();
+let moments = [];
+let drawings = 0;
+let playing;
 
 function describe() {
-  const mosaic = collections.find((c) => c.id === form.mosaic.value) ?? collections[0];
-  form.mosaic.value = mosaic.id;
+  const mosaic = collections.find((c) => c.id === field.mosaic.value) ?? collections[0];
+  field.mosaic.value = mosaic.id;
   const periods = mosaic["terrazzo:periods"];
-  fill(form.datetime, periods.map((p) => [p.name, `${p.name} (${p.start} – ${p.end})`]));
-  form.datetime.value = periods.filter((p) => !p.members.length).sort((a, b) => a.end.localeCompare(b.end)).at(-1).name;
-  fill(form.style, Object.entries(mosaic.renders).map(([name, r]) => [name, r.title]));
+  fill(field.datetime, periods.map((p) => [p.name, `${p.name} (${p.start} – ${p.end})`]));
+  moments = periods.filter((p) => !p.members.length).sort((a, b) => a.end.localeCompare(b.end)).map((p) => p.name);
+  field.datetime.value = moments.at(-1);
+  form.querySelector(".time").hidden = moments.length < 2;
+  field.time.max = moments.length - 1;
+  fill(field.style, [...Object.entries(mosaic.renders).map(([name, r]) => [name, r.title]),
+    ["bands", "Bands …"], ["expression", "Expression …"]]);
   return mosaic;
 }
 
-function query() {
-  const q = new URLSearchParams({ datetime: form.datetime.value, style: form.elements.style.value, stage: form.stage.value });
-  if (["merged", "normalized"].includes(form.stage.value)) q.set("method", form.elements.method.value);
+// What the form says of one side, and the form as one side says.
+const read = () => Object.fromEntries(FIELDS.map((name) => [name, field[name].value]));
+
+function write(state) {
+  for (const name of FIELDS) {
+    const control = field[name];
+    if (state[name]) control.value = state[name];
+    if (control.options && !control.value) control.selectedIndex = 0;
+  }
+  dress();
+}
+
+function dress() {
+  const { stage, style } = read();
+  field.normalize.checked = stage === "normalized";
+  field.normalize.disabled = field.method.disabled = !merges(stage);
+  const label = form.querySelector(".formula");
+  label.hidden = !(style in FORMULAS);
+  label.querySelector("span").textContent = style === "bands" ? "Bands" : "Formula";
+  const moment = moments.indexOf(field.datetime.value);
+  field.time.value = Math.max(0, moment);
+  field.time.setAttribute("aria-valuetext", field.datetime.value);
+  const comparing = field.compare.checked;
+  form.querySelector("fieldset").hidden = swipe.hidden = !comparing;
+  other.style.visibility = comparing ? "visible" : "hidden";
+  const edge = `calc((100% - ${THUMB}px) * ${border.value / 100} + ${THUMB / 2}px)`;
+  other.style.setProperty("--border", edge);
+  swipe.style.setProperty("--border", edge);
+  ["left", "right"].forEach((name, i) => { document.getElementById(name).textContent = caption(states[i]); });
+}
+
+const caption = (s) => [s.datetime, s.stage, ...(merges(s.stage) ? [s.method] : [])].join(", ");
+
+function query(state) {
+  const q = new URLSearchParams({ datetime: state.datetime, stage: state.stage });
+  if (state.stage === "mask") return q;
+  q.set(...(state.style in FORMULAS ? [state.style, state.formula] : ["style", state.style]));
+  if (state.style === "expression" && !state.formula.includes(";")) q.set("colormap_name", "rdylgn");
+  if (merges(state.stage)) q.set("method", state.method);
   return q;
 }
 
 function remember() {
-  const { lng, lat } = map.getCenter();
-  const state = query();
-  state.set("mosaic", form.mosaic.value);
-  state.set("at", [lng.toFixed(4), lat.toFixed(4), map.getZoom().toFixed(2)].join(","));
-  history.replaceState(null, "", `#${state}`);
+  const { lng, lat } = maps[0].getCenter();
+  const all = new URLSearchParams({ mosaic: mosaic.id });
+  states.slice(0, field.compare.checked ? 2 : 1).forEach((state, i) => {
+    for (const name of FIELDS) if (name !== "formula" || state.style in FORMULAS) all.set(name + (i ? "2" : ""), state[name]);
+  });
+  if (field.compare.checked) all.set("swipe", border.value);
+  all.set("at", [lng.toFixed(4), lat.toFixed(4), maps[0].getZoom().toFixed(2)].join(","));
+  history.replaceState(null, "", `#${all}`);
 }
 
-async function show() {
-  warn();
-  form.normalize.checked = form.stage.value === "normalized";
-  form.normalize.disabled = !["merged", "normalized"].includes(form.stage.value);
-  form.elements.method.disabled = form.normalize.disabled;
-  const tiles = await json(`mosaics/${form.mosaic.value}/WebMercatorQuad/tilejson.json?${query()}`);
-  if (map.getLayer("mosaic")) map.removeLayer("mosaic");
-  if (map.getSource("mosaic")) map.removeSource("mosaic");
-  map.addSource("mosaic", { type: "raster", tiles: tiles.tiles, tileSize: 256, bounds: tiles.bounds,
-    minzoom: tiles.minzoom, maxzoom: tiles.maxzoom, attribution: tiles.attribution });
-  map.addLayer({ id: "mosaic", type: "raster", source: "mosaic", paint: { "raster-fade-duration": 0 } });
-  remember();
-}
-
-async function tell({ lngLat }) {
-  point.textContent = "…";
+async function show(side) {
+  const address = `mosaics/${mosaic.id}/WebMercatorQuad/tilejson.json?${query(states[side])}`;
+  if (shown[side] === address) return;
+  shown[side] = address;
+  let tiles;
   try {
-    const found = await json(`mosaics/${form.mosaic.value}/point/${lngLat.lng.toFixed(6)},${lngLat.lat.toFixed(6)}?${query()}`);
-    const values = found.band_names.map((b, i) => `${b} ${found.values[i]}`).join("  ");
-    point.textContent = `${values}\n${found.datetime.slice(0, 10)}, ${found.scene}`;
+    tiles = await json(address);
   } catch (error) {
-    point.textContent = error.message;
+    if (shown[side] === address) shown[side] = "";
+    throw error;
   }
+  if (shown[side] !== address) return;
+  const map = maps[side];
+  const id = `mosaic-${++drawings}`;
+  map.addSource(id, { type: "raster", tiles: tiles.tiles, tileSize: 256, bounds: tiles.bounds,
+    minzoom: tiles.minzoom, maxzoom: tiles.maxzoom, attribution: tiles.attribution });
+  map.addLayer({ id, type: "raster", source: id, paint: { "raster-fade-duration": 0 } });
+  // What was there stays until the new is drawn: no blank map in between.
+  map.once("idle", () => map.getStyle().layers.filter((old) => Number(old.id.slice(7)) < Number(id.slice(7))).forEach((old) => {
+    map.removeLayer(old.id);
+    map.removeSource(old.id);
+  }));
 }
 
-let mosaic = describe();
-for (const name of ["datetime", "style", "stage", "method"]) {
-  const select = form.elements[name];
-  if (saved.get(name)) select.value = saved.get(name);
-  if (!select.value) select.selectedIndex = 0;
+async function refresh() {
+  warn();
+  dress();
+  if (field.compare.checked) second();
+  remember();
+  await Promise.all(maps.flatMap((m, i) => (ready.has(m) && (!i || field.compare.checked) ? show(i) : [])));
 }
-const [w, s, e, n] = mosaic.extent.spatial.bbox[0];
-map = new maplibre.Map({ container: "map", style: { version: 8, sources: {}, layers: [] }, bounds: [w, s, e, n],
-  fitBoundsOptions: { padding: 20 }, attributionControl: { compact: false } });
+
+let mark;
+
+async function explain({ lng, lat }, side) {
+  const state = states[side];
+  const path = `mosaics/${mosaic.id}/explain/${lng.toFixed(6)},${lat.toFixed(6)}?${query(state)}`;
+  told.hidden = false;
+  told.replaceChildren("…");
+  mark?.remove();
+  mark = new maplibre.Marker({ color: "#1d6b43" }).setLngLat([lng, lat]).addTo(maps[0]);
+  mark.getElement().setAttribute("aria-label", "The place that is explained");
+  const close = () => {
+    told.hidden = true;
+    mark.remove();
+  };
+  try {
+    const found = await json(path);
+    told.replaceChildren(...explained(found, `${path}&f=html`, field.compare.checked ? caption(state) : ""));
+  } catch (error) {
+    told.replaceChildren(Object.assign(document.createElement("p"), { textContent: error.message }));
+  }
+  const button = Object.assign(document.createElement("button"), { type: "button", textContent: "×", onclick: close });
+  button.setAttribute("aria-label", "Close the explanation");
+  told.append(button);
+}
+
+const sideAt = (x) => Number(field.compare.checked && x > THUMB / 2 + ((innerWidth - THUMB) * border.value) / 100);
+
+function stop() {
+  clearTimeout(playing);
+  playing = undefined;
+  field.play.textContent = "Play";
+  field.play.setAttribute("aria-pressed", "false");
+}
+
+// One period after the other, each when the one before is drawn.
+async function step() {
+  const next = (moments.indexOf(field.datetime.value) + 1) % moments.length;
+  field.datetime.value = moments[next];
+  states[side] = read();
+  const drawn = new Promise((go) => maps[side].once("idle", go));
+  await refresh();
+  await drawn;
+  if (playing !== undefined) playing = setTimeout(step, 900);
+}
+
+let side = 0;
+let mosaic = describe();
+write(Object.fromEntries(FIELDS.map((name) => [name, saved.get(name)])));
+states[0] = read();
+states[1] = { ...states[0] };
+if (saved.has("swipe")) {
+  for (const name of FIELDS) states[1][name] = saved.get(`${name}2`) ?? states[0][name];
+  field.compare.checked = true;
+  border.value = saved.get("swipe");
+}
+dress();
+
+const bare = { style: { version: 8, sources: {}, layers: [] } };
+const bounds = () => { const [w, s, e, n] = mosaic.extent.spatial.bbox[0]; return [w, s, e, n]; };
+const maps = [new maplibre.Map({ container: "map", ...bare, bounds: bounds(), fitBoundsOptions: { padding: 20 },
+  attributionControl: { compact: false } })];
+const report = ({ error }) => warn(error.status ? `A tile is missing: the server answered ${error.status}.` : error.message);
+
+function settled(map) {
+  map.on("error", report);
+  map.on("load", () => {
+    ready.add(map);
+    refresh();
+  });
+}
+
+function second() {
+  if (maps.length > 1) return;
+  const map = new maplibre.Map({ container: "other", ...bare, center: maps[0].getCenter(), zoom: maps[0].getZoom(),
+    interactive: false, attributionControl: false });
+  map.getCanvas().tabIndex = -1;
+  maps.push(map);
+  settled(map);
+}
+
 if (saved.get("at")) {
   const [lng, lat, zoom] = saved.get("at").split(",").map(Number);
-  map.jumpTo({ center: [lng, lat], zoom });
+  maps[0].jumpTo({ center: [lng, lat], zoom });
 }
-map.addControl(new maplibre.NavigationControl({ showCompass: false }), "bottom-left");
-map.addControl(new maplibre.ScaleControl(), "bottom-right");
-map.on("error", ({ error }) => warn(error.status ? `A tile is missing: the server answered ${error.status}.` : error.message));
-map.on("load", show);
-map.on("moveend", remember);
-map.on("click", tell);
+maps[0].dragRotate.disable();
+maps[0].touchZoomRotate.disableRotation();
+maps[0].keyboard.disableRotation();
+maps[0].addControl(new maplibre.NavigationControl({ showCompass: false }), "bottom-left");
+maps[0].addControl(new maplibre.ScaleControl(), "bottom-right");
+maps[0].on("move", () => maps[1]?.jumpTo({ center: maps[0].getCenter(), zoom: maps[0].getZoom() }));
+maps[0].on("moveend", remember);
+maps[0].on("click", ({ lngLat, point }) => explain(lngLat, sideAt(point.x)));
+settled(maps[0]);
+
+border.addEventListener("input", dress);
+border.addEventListener("change", remember);
+field.explain.addEventListener("click", () => explain(maps[0].getCenter(), field.compare.checked ? side : 0));
+field.play.addEventListener("click", () => {
+  if (playing !== undefined) return stop();
+  playing = 0;
+  field.play.textContent = "Pause";
+  field.play.setAttribute("aria-pressed", "true");
+  step();
+});
 form.addEventListener("change", ({ target }) => {
   if (target.name === "mosaic") {
+    stop();
     mosaic = describe();
-    const [w2, s2, e2, n2] = mosaic.extent.spatial.bbox[0];
-    map.fitBounds([w2, s2, e2, n2], { padding: 20 });
+    maps[0].fitBounds(bounds(), { padding: 20 });
+    write({});
+    states[0] = states[1] = read();
   }
-  if (target.name === "normalize") form.stage.value = target.checked ? "normalized" : "merged";
-  show();
+  if (target.name === "side" || target.name === "compare") {
+    side = field.compare.checked ? Number(field.side.value) : 0;
+    write(states[side]);
+  }
+  if (target.name === "normalize") field.stage.value = target.checked ? "normalized" : "merged";
+  if (target.name === "time") field.datetime.value = moments[target.value];
+  if (target.name === "style") field.formula.value = FORMULAS[target.value] ?? "";
+  states[side] = read();
+  refresh();
 });
 form.addEventListener("submit", (event) => event.preventDefault());

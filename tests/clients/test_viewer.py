@@ -1,4 +1,4 @@
-"""The map page in Chromium: switches, link, phone, errors that people can see."""
+"""The map page in Chromium: switches, accounts of pixels, play, swipe, link, keyboard, phone, errors that people can see."""
 
 import json
 from pathlib import Path
@@ -8,18 +8,28 @@ import pytest
 from tests.clients.conftest import green
 
 pytestmark = pytest.mark.clients
+CONTROLS = {"mosaic", "datetime", "style", "stage", "compare", "side", "explain"}
+"""Those in use when the mask is shown: method and normalization are not."""
 
 
-def test_the_switches_the_link_and_the_errors_of_the_map_work(browser, address, tmp_path):
+def test_every_control_of_the_map_works_with_keys_on_a_phone_and_from_a_link(browser, address, tmp_path):
     seen = json.loads(green([browser[0], Path(__file__).with_name("viewer.mjs"), f"{address}/", tmp_path]))
+    assert seen["problems"] == []
     assert seen["first"]
+    assert seen["still"]
     assert seen["off"]
     assert seen["stage"] == "merged"
-    assert "stage=mask" in seen["link"]
-    assert seen["linked"] == "mask"
-    assert "mask" in seen["point"]
+    assert "left out" in seen["told"]
+    assert "2023-08-" in seen["told"]
+    assert "Surface reflectance" in seen["page"]
+    assert seen["formula"]
+    assert "mask" in seen["right"]
     assert "Copernicus" in seen["attribution"]
+    assert set(seen["reached"]) >= CONTROLS | {"Border between the left and the right state"}
+    assert seen["linked"] == ["merged", "all, mask", "60"]
+    assert "scenes" in seen["middle"]
     assert seen["fits"]
-    assert seen["wide"] <= 390
-    assert "too many requests wait" in seen["told"]
-    assert seen["problems"] == []
+    assert seen["wide"] <= 375
+    assert seen["played"] == ["2023-08-10/2023-08-14", "2023-08-15/2023-08-20"]
+    assert seen["paused"] == "false"
+    assert "too many requests wait" in seen["trouble"]
