@@ -45,7 +45,8 @@ const shown = ["", ""];
 const ready = new Set();
 let moments = [];
 let drawings = 0;
-let playing;
+let playing = false;
+let run = 0;
 
 function describe() {
   const mosaic = collections.find((c) => c.id === field.mosaic.value) ?? collections[0];
@@ -174,21 +175,31 @@ async function explain({ lng, lat }, side) {
 const sideAt = (x) => Number(field.compare.checked && x > THUMB / 2 + ((innerWidth - THUMB) * border.value) / 100);
 
 function stop() {
-  clearTimeout(playing);
-  playing = undefined;
-  field.play.textContent = "Play";
-  field.play.setAttribute("aria-pressed", "false");
+  run++;
+  pressed(false);
 }
 
-// One period after the other, each when the one before is drawn.
-async function step() {
+function pressed(on) {
+  playing = on;
+  field.play.textContent = on ? "Pause" : "Play";
+  field.play.setAttribute("aria-pressed", String(on));
+}
+
+// One period after the other, each when the one before is drawn, until another run starts or this one is stopped.
+async function step(mine) {
+  if (mine !== run) return;
   const next = (moments.indexOf(field.datetime.value) + 1) % moments.length;
   field.datetime.value = moments[next];
   states[side] = read();
   const drawn = new Promise((go) => maps[side].once("idle", go));
-  await refresh();
+  try {
+    await refresh();
+  } catch (error) {
+    stop();
+    throw error;
+  }
   await drawn;
-  if (playing !== undefined) playing = setTimeout(step, 900);
+  setTimeout(step, 900, mine);
 }
 
 let side = 0;
@@ -244,11 +255,9 @@ border.addEventListener("input", dress);
 border.addEventListener("change", remember);
 field.explain.addEventListener("click", () => explain(maps[0].getCenter(), field.compare.checked ? side : 0));
 field.play.addEventListener("click", () => {
-  if (playing !== undefined) return stop();
-  playing = 0;
-  field.play.textContent = "Pause";
-  field.play.setAttribute("aria-pressed", "true");
-  step();
+  if (playing) return stop();
+  pressed(true);
+  step(++run);
 });
 form.addEventListener("change", ({ target }) => {
   if (target.name === "mosaic") {
