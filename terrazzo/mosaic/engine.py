@@ -113,10 +113,10 @@ class Engine:
         names = [request.period]
         if request.fill == "adjacent":
             names += [p.name for p in self.version.periods.values() if p.name not in names]
-        parts = []
+        parts, baked = [], self._baked(selection)
         for epsg in self.version.zones:
             grid = self.version.store.grid(epsg)
-            level, _ = self._level(target, epsg, selection)
+            level, _ = self._level(target, epsg, baked.get(epsg))
             box = box_around(*places(target.crs, target.outline(), grid, level))
             if box is None:
                 continue
@@ -131,14 +131,17 @@ class Engine:
         where = repr((target.crs, target.bounds, target.height, target.width))
         return digest(request.text().encode(), where.encode(), PIXELS.to_bytes(4, "little"), *parts).hex()
 
-    def _level(self, where: Target | Points, epsg: int, selection: Selection) -> tuple[int, Part | None]:
-        """The overview level a zone is read at, and the part of the pyramid that has it; None: the scenes have."""
+    def _level(self, where: Target | Points, epsg: int, part: Part | None) -> tuple[int, Part | None]:
+        """The overview level a zone is read at, and `part` where that has it; None: the scenes have.
+
+        Args:
+            part: of the pyramid, that holds what is asked for; None if none does.
+        """
         if where.resolution is None:
             return 0, None
         b = self.version.bounds
         centre = ((b.left + b.right) / 2, (b.bottom + b.top) / 2)
         grid = self.version.store.grid(epsg)
-        part = self._baked(selection).get(epsg)
         scenes = grid.window.bit_length() - 1
         level = level_of(where.crs, where.resolution, centre, grid, part.deepest if part else scenes)
         return level, part if part and level >= part.level else None
@@ -197,12 +200,11 @@ class Engine:
         for i, entry in enumerate(selection.entries):
             by_zone.setdefault(entry.scene.epsg, []).append((first + i, entry))
         bands = 1 if selection.request.stage == "mask" else len(selection.request.bands)
-        touched = []
+        touched, baked = [], self._baked(selection)
         for epsg in self.version.zones:
             if epsg not in by_zone:
                 continue
-            level, part = self._level(where, epsg, selection)
-            part = None if counted else part
+            level, part = self._level(where, epsg, baked.get(epsg))
             grid, covered = self.version.store.grid(epsg), _covered(by_zone[epsg], level)
             if isinstance(where, Target) and not may_touch(where, grid, level, covered):
                 continue

@@ -48,7 +48,7 @@ def test_where_the_pyramid_takes_over_nothing_changes(baked, merged):
     for zoom in range(5, 14):
         tile = middle(baked, zoom)
         target = tile_target(TMS, *tile)
-        level, used = baked._level(target, 32633, baked.select(REQUEST))
+        level, used = baked._level(target, 32633, part)
         a, b = (e.tile(REQUEST, TMS, *tile) for e in (baked, merged))
         if used is None or level == part.level:
             for name in ("values", "provenance", "quality"):
@@ -60,7 +60,7 @@ def test_where_the_pyramid_takes_over_nothing_changes(baked, merged):
         assert np.median(off) <= 10, zoom
         assert (a.values == NODATA).mean() == pytest.approx((b.values == NODATA).mean(), abs=0.01)
     assert used is None
-    assert baked._level(tile_target(TMS, *middle(baked, 8)), 32633, baked.select(REQUEST))[1] is not None
+    assert baked._level(tile_target(TMS, *middle(baked, 8)), 32633, part)[1] is not None
 
 
 def test_low_zooms_read_no_scene(sample_store, tmp_path):
@@ -75,6 +75,23 @@ def test_low_zooms_read_no_scene(sample_store, tmp_path):
         seen = image.values[0] != NODATA
         assert seen.any(), zoom
         assert (image.provenance[seen] >= 0).all()
+
+
+def test_low_zooms_count_all_scenes(baked, merged):
+    part = read_pyramid(baked.version.store, "mosaic", baked.version.name)["all", 32633]
+    alike = []
+    for zoom in (0, 2, 5, 7, 8, 9, 10):
+        target = tile_target(TMS, *middle(baked, zoom))
+        image = baked.render(baked.select(REQUEST), target, counted=True)
+        seen = image.values[0] != NODATA
+        assert not image.problems
+        assert seen.any()
+        assert image.count[seen].min() >= 1, zoom
+        if baked._level(target, 32633, part) == (part.level, part):
+            whole = merged.render(merged.select(REQUEST), target, counted=True)
+            alike.append((image.count == whole.count).all())
+    assert alike
+    assert all(alike)
 
 
 @pytest.mark.parametrize(
