@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from terrazzo.errors import NotFound
-from terrazzo.scene import Scene, list_scenes
+from terrazzo.scene import Scene, list_scenes, read_item
 from terrazzo.store import Store
 
 picture = click.option(
@@ -48,7 +48,7 @@ def scene(name: str, url: str, mosaic: str, output: Path | None) -> None:
 
 
 def find_scene(store: Store, name: str) -> Scene:
-    """The newest made scene of a name or of the beginning of one.
+    """The scene of a name or of the beginning of one; of several revisions the one that was made last.
 
     Raises:
         NotFound: there is none, or several.
@@ -62,4 +62,4 @@ def find_scene(store: Store, name: str) -> Scene:
             f"{'several scenes begin with' if names else 'no scene'} {name}; the store has {', '.join(known[:10])}"
             f"{f' and {len(known) - 10} more' if known[10:] else ''}"
         )
-    return exact[-1]
+    return max(exact, key=lambda s: str(read_item(store, s)["properties"]["created"]))

@@ -44,6 +44,12 @@ def exported(store, tmp_path, *options):
     return out
 
 
+def described(dataset: rasterio.DatasetReader) -> tuple[object, ...]:
+    """What a file says of its numbers and its place."""
+    numbers = (dataset.descriptions, dataset.scales, dataset.offsets, dataset.nodatavals)
+    return (*numbers, dataset.transform, dataset.crs)
+
+
 @pytest.mark.parametrize(
     ("query", "options"),
     [
@@ -55,24 +61,10 @@ def exported(store, tmp_path, *options):
 def test_gdal_translate_reads_what_export_writes(address, sample_store, tmp_path, query, options):
     with rasterio.open(exported(sample_store, tmp_path, *options)) as dataset:
         values, profile, box = dataset.read(), dataset.profile, dataset.bounds
-        told = (
-            dataset.descriptions,
-            dataset.scales,
-            dataset.offsets,
-            dataset.nodatavals,
-            dataset.transform,
-            dataset.crs,
-        )
+        told = described(dataset)
     corners = [str(v) for v in (box.left, box.top, box.right, box.bottom)]
     with rasterio.open(translated(address, tmp_path, query, "wms.tif", "-projwin", *corners)) as dataset:
-        assert (
-            dataset.descriptions,
-            dataset.scales,
-            dataset.offsets,
-            dataset.nodatavals,
-            dataset.transform,
-            dataset.crs,
-        ) == told
+        assert described(dataset) == told
         assert dataset.profile["dtype"] == profile["dtype"] == "int16"
         assert (dataset.read() == values).all()
     assert (values != -32768).mean() > 0.9

@@ -100,6 +100,30 @@ def test_true_edges_on_window_borders_are_kept(differing):
         assert kept[0] / kept[1] == pytest.approx(1, abs=0.02)
 
 
+def test_the_sun_is_taken_to_one_height_where_that_is_asked(tmp_path):
+    """The same ground under two suns: alike with `nadir+sun`, apart by what the model foretells with `nadir`."""
+    found = {}
+    for height in (30.0, 55.0):
+        folder = tmp_path / f"p{height:g}"
+        view = View(sun_zenith=height, forward=0.0)
+        world = make_world(folder, dates=1, size=(192, 240), view=view)
+        for how in ("nadir", "nadir+sun"):
+            done, _ = precompute(
+                folder, tmp_path / f"{height:g}{how}", normalize=False, recipe=Recipe("scl", how)
+            )
+            scene, seen = done.scenes[0], next(iter(world.seen.values()))
+            at = seen.land.place.box.within(scene.box)
+            land = (stored(done.version.store, scene, "mask")[at] == 1) & (seen.land.kind != 0)
+            values = stored(done.version.store, scene, "B08")[at] * 1e-4
+            # The simulator's ground keeps its value at nadir under any sun: what is added is the sun's part alone.
+            found[height, how] = np.median(values[land] / seen.land.rho[3][land])
+    for height in (30.0, 55.0):
+        assert found[height, "nadir"] == pytest.approx(1, abs=1e-3)
+        factor = brdf.nbar_factor("B08", height, 0.0, 0.0, brdf.SUN)
+        assert abs(factor - 1) > 0.01
+        assert found[height, "nadir+sun"] == pytest.approx(factor, abs=2e-3)
+
+
 def test_scenes_are_the_same_bytes_whatever_the_number_of_processes(tmp_path):
     make_world(tmp_path / "p", dates=3, weather=TYPICAL, view=View())
     found = []
