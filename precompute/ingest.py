@@ -39,7 +39,7 @@ from terrazzo.grid import Grid, PixelBox
 from terrazzo.scene import CORRECTION, ITEM, MASK, STRIPS, Scene, read_scene, scene_from_item, scene_prefix
 from terrazzo.store import Store
 
-GDAL_CACHE = 128
+GDAL_CACHE = 64
 """Megabytes of decoded blocks that GDAL keeps: each block is read once."""
 DEFAULT = Recipe()
 VIEW_OF = "B04"

@@ -4,6 +4,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -89,10 +90,8 @@ def _part(store: Store, version: Version, period: str, epsg: int) -> Part:
     grid = store.grid(epsg)
     scenes = grid.window.bit_length() - 1
     level = min(scenes, max(0, int(np.ceil(np.log2(METRES / grid.pixel)))))
-    boxes = [e.scene.box for e in version.entries(period) if e.scene.epsg == epsg]
-    whole = boxes[0]
-    for box in boxes[1:]:
-        whole = whole.union(box)
+    boxes = (e.scene.box for e in version.entries(period) if e.scene.epsg == epsg)
+    whole = reduce(PixelBox.union, boxes)
     # Whole pixels of the coarsest level, on the zone's grid: overviews of all versions lie alike.
     deepest = scenes + DEPTH
     coarsest = whole.coarser(2**deepest)

@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -59,10 +59,7 @@ class View:
     @cached_property
     def full(self) -> PixelBox:
         """Pixels of the zone grid that the scenes cover."""
-        whole = self.entries[0].scene.box
-        for e in self.entries[1:]:
-            whole = whole.union(e.scene.box)
-        return whole
+        return reduce(PixelBox.union, (e.scene.box for e in self.entries))
 
     @cached_property
     def level(self) -> int:

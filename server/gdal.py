@@ -1,6 +1,6 @@
 """A mosaic as a raster that GIS programs open: a VRT with band names, scale and nodata over GDAL's tile client."""
 
-from functools import lru_cache
+from functools import lru_cache, reduce
 from importlib.resources import files
 from typing import Any
 
@@ -33,11 +33,9 @@ def description(version: Version, asked: Resolved, epsg: int, address: str) -> s
     tms = grids.zone_grid(epsg, grid.pixel)
     last = tms.tileMatrices[-1]
     left, top = grids.left_top(tms, tms.maxzoom)
-    boxes = [e.scene.box for es in map(version.entries, version.periods) for e in es if e.scene.epsg == epsg]
-    whole = boxes[0]
-    for box in boxes[1:]:
-        whole = whole.union(box)
-    bounds = grid.bounds(PixelBox(*whole))
+    boxes = (e.scene.box for es in map(version.entries, version.periods) for e in es if e.scene.epsg == epsg)
+    whole = reduce(PixelBox.union, boxes)
+    bounds = grid.bounds(whole)
     of_reflectance = asked.stage not in ("raw", "mask")
     text: str = _template().render(
         epsg=epsg,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from io import StringIO
 from pathlib import Path
 
@@ -39,10 +40,7 @@ class Chain:
     @property
     def box(self) -> PixelBox:
         """The pixels of the first zone that its scenes cover, whole windows; of a large one the middle."""
-        boxes = [e.scene.box for e in self.entries]
-        whole = boxes[0]
-        for box in boxes[1:]:
-            whole = whole.union(box)
+        whole = reduce(PixelBox.union, (e.scene.box for e in self.entries))
         n = self.store.config.window
         row, col = (whole.row0 + whole.row1) // 2 // n, (whole.col0 + whole.col1) // 2 // n
         return whole.intersection(PixelBox((row - 4) * n, (col - 4) * n, (row + 4) * n, (col + 4) * n))

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -88,9 +89,7 @@ def solve_zone(
     out: dict[str, TileGains] = {}
     for mgrs in sorted({s.mgrs for s, f in zip(scenes, free, strict=True) if f}):
         members = [(i, s) for i, s in enumerate(scenes) if s.mgrs == mgrs]
-        r = store.grid(scenes[0].epsg).window_range(members[0][1].box)
-        for _, s in members[1:]:
-            r = r.union(store.grid(s.epsg).window_range(s.box))
+        r = reduce(PixelBox.union, (store.grid(s.epsg).window_range(s.box) for _, s in members))
         y, x = r.row0 - measured.windows.row0, r.col0 - measured.windows.col0
         cut = (slice(y, y + r.height + 1), slice(x, x + r.width + 1))
         gain = np.stack([[by_band[b].gain[i][cut] for b in bands] for i, _ in members])
@@ -117,9 +116,7 @@ def _measured(
     """Reads the strips of all scenes; those of kept scenes with their gains applied."""
     bands = store.config.bands
     grid = store.grid(scenes[0].epsg)
-    r = grid.window_range(scenes[0].box)
-    for s in scenes[1:]:
-        r = r.union(grid.window_range(s.box))
+    r = reduce(PixelBox.union, (grid.window_range(s.box) for s in scenes))
     parts = []
     for s in scenes:
         table = pq.read_table(io.BytesIO(store.read_bytes(differences[s.id])))

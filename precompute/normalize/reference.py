@@ -7,6 +7,7 @@ surroundings is read with it, so that no pixel depends on how the squares are cu
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -83,9 +84,7 @@ def chunks(store: Store, scenes: Sequence[Scene], dirty: Sequence[Scene], folder
         whole = PixelBox(cy * side, cx * side, (cy + 1) * side, (cx + 1) * side)
         box = PixelBox(*(v * n for v in whole)).grown(HALO * store.mask_factor)
         here = tuple(s for s in scenes if s.epsg == epsg and not s.box.intersection(box).empty)
-        covered = store.grid(epsg).window_range(here[0].box)
-        for s in here[1:]:
-            covered = covered.union(store.grid(epsg).window_range(s.box))
+        covered = reduce(PixelBox.union, (store.grid(epsg).window_range(s.box) for s in here))
         yield Chunk(store.url, epsg, whole.intersection(covered), here, _prefix(folder, epsg, cy, cx), order)
 
 

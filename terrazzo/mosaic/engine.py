@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -280,11 +280,7 @@ def _bounded(shown: list[tuple[int, Entry]]) -> None:
 
 
 def _covered(entries: list[tuple[int, Entry]], level: int) -> PixelBox:
-    boxes = [e.scene.box.coarser(2**level) for _, e in entries]
-    whole = boxes[0]
-    for box in boxes[1:]:
-        whole = whole.union(box)
-    return whole
+    return reduce(PixelBox.union, (e.scene.box.coarser(2**level) for _, e in entries))
 
 
 def _warped(
