@@ -279,7 +279,7 @@ def speed(image: Image, folder: Path, side: int) -> str:
     numbers = np.empty((len(SIX), half, half), np.uint16)
     for k, band in enumerate(SIX):
         with rasterio.open(folder / f"{band}.tif", num_threads="all_cpus") as source:
-            source.read(1, out=numbers[k], out_shape=(half, half))
+            numbers[k] = source.read(1, out_shape=(half, half))
     read_in = time.perf_counter() - start
     made = mask_scene(
         lambda a, b: numbers[:, a:b].astype(np.float32) * np.float32(1e-4),

@@ -1,16 +1,18 @@
 """The mask of a scene: model and archive fused pixel by pixel, then objects, shadows and rims."""
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from threadpoolctl import threadpool_limits
 
 from precompute.clouds.context import NOTHING, Rows, surroundings
 from precompute.clouds.evidence import cloud_probability_likelihood, scl_likelihood
 from precompute.clouds.model import CLASSES, Model, class_probabilities, load_model
-from precompute.clouds.spatial import cloud_shadows, dilated, without_small_objects
+from precompute.clouds.spatial import cloud_shadows, dilated, gaussian, smoothed, without_small_objects
 from terrazzo.bands import MaskClass
 from terrazzo.errors import InvalidRequest
 
@@ -23,12 +25,14 @@ CLOUD_RIM, SHADOW_RIM = 120.0, 90.0
 FOUND, LIKELY, SURE = 0.15, 0.5, 0.8
 """Probability of shadow that is believed where a cloud's shadow was found to lie, where some cloud stands on the ray to the sun,
 and where that ray leaves the scene before it meets one."""
+SHADOW_PIXEL = 40.0
+"""Metres to which clouds and dark places are coarsened before shadows are matched."""
 SATURATED = 1.9
 """Reflectance no surface has."""
 COARSEST = 30.0
 """Metres of the largest pixels whose surroundings are looked at, as they were in training. At the surface they are not: on clear days of
 real L2A scenes they made a sixth of the fields thin cloud."""
-STRIP = 256
+STRIP = 128
 """Rows whose spectra are held at a time."""
 FULL, UNKNOWN = 250, 255
 """Stored probability of 1, and of no data."""
@@ -108,28 +112,26 @@ def _by_strips(
     """What pixels tell, smoothed over `sigma` pixels, a strip of rows at a time."""
     p = np.empty((len(CLASSES), *shape), np.uint8)
     saturated = np.empty(shape, np.bool_)
-    rim = int(4 * sigma) + 1
-    for start in range(0, shape[0], STRIP):
+    kernel = gaussian(sigma)
+    rim = len(kernel) // 2
+
+    def strip(start: int) -> None:
         stop = min(start + STRIP, shape[0])
         low, high = max(start - rim, 0), min(stop + rim, shape[0])
         reflectance = rows(low, high)
         inner = slice(start - low, stop - low)
-        smooth = _smoothed(probabilities(low, high, reflectance), sigma)[:, inner]
-        p[:, start:stop] = np.where(np.isfinite(smooth), np.rint(FULL * smooth), UNKNOWN)
+        smooth = smoothed(probabilities(low, high, reflectance), kernel)[:, inner]
+        known = np.isfinite(smooth[0])
+        smooth *= FULL
+        np.rint(smooth, out=smooth)
+        p[:, start:stop] = smooth if known.all() else np.where(known, smooth, UNKNOWN)
         saturated[start:stop] = (reflectance[:, inner] > SATURATED).any(axis=0)
+
+    # Strips run beside each other, so the linear algebra within one need not.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done in [pool.submit(strip, start) for start in range(0, shape[0], STRIP)]:
+            done.result()
     return _Pixels(p, saturated)
-
-
-def _smoothed(p: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    if sigma < 0.3:
-        return p
-    valid = np.isfinite(p[0])
-    inside = ndimage.gaussian_filter(valid.astype(np.float32), sigma)
-    out = np.full_like(p, np.nan)
-    for k, layer in enumerate(p):
-        mean = ndimage.gaussian_filter(np.where(valid, layer, 0), sigma)
-        out[k][valid] = mean[valid] / inside[valid]
-    return out
 
 
 def _classes(pixels: _Pixels, pixel: float, sun: tuple[float, float] | None) -> NDArray[np.uint8]:
@@ -147,12 +149,18 @@ def _classes(pixels: _Pixels, pixel: float, sun: tuple[float, float] | None) -> 
         seen = shade > (LIKELY if cloudy.any() else SURE) * FULL
     else:
         clouds = without_small_objects(cloudy & (thick > 0.2 * FULL), least)
+        f = max(1, round(SHADOW_PIXEL / pixel))
         found, possible = cloud_shadows(
-            clouds, shade, sun_zenith=sun[0], sun_azimuth=sun[1], pixel=pixel, least=least
+            np.ascontiguousarray(clouds[::f, ::f]),
+            np.ascontiguousarray(shade[::f, ::f]),
+            sun_zenith=sun[0],
+            sun_azimuth=sun[1],
+            pixel=f * pixel,
+            least=max(least // f**2, 1),
         )
-        needed = np.array([2, SURE, LIKELY], np.float32)[possible]
-        needed[dilated(found, 2 * pixel, pixel)] = FOUND
-        seen = shade > needed * FULL
+        needed = (np.array([2, SURE, LIKELY]) * FULL).astype(np.uint16)[possible]
+        needed[dilated(found, SHADOW_PIXEL, f * pixel)] = round(FOUND * FULL)
+        seen = shade > needed.repeat(f, axis=0).repeat(f, axis=1)[: shade.shape[0], : shade.shape[1]]
     shadow = without_small_objects(valid & seen & ~water & ~cloudy, least // 2)
 
     classes = _ground(p[[index[c] for c in (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW)]])

@@ -34,7 +34,8 @@ FOUR = ("B02", "B03", "B04", "B08")
 SIX = (*FOUR, "B11", "B12")
 FEWEST = 3
 """Bands below which nothing can be told."""
-CHUNK = 1 << 15
+CHUNK = 1 << 12
+"""Pixels at a time: few enough for the processor's cache."""
 
 DIFFERENCES = {
     "B09-B01": ("B09", "B01"),
@@ -96,22 +97,23 @@ class Model:
         every = known.all(axis=1)
         some = known.any(axis=1) & ~every
         first, flag = np.split(self.weights[0], 2)
-        bias = self.biases[0] + flag[every].sum(axis=0)
         scaled = first / self.scale[:, None]
-        bias = bias - self.mean[every] @ scaled[every]
-        x = features[every].T @ scaled[every] + bias
+        bias = self.biases[0] + flag[every].sum(axis=0) - self.mean[every] @ scaled[every]
+        x = scaled[every].T @ features[every]
+        x += bias[:, None]
         if some.any():
-            there = known[some].T
-            x += np.where(there, features[some].T - self.mean[some], 0) @ scaled[some]
-            x += there.astype(np.float32) @ flag[some]
+            there = known[some]
+            x += scaled[some].T @ np.where(there, features[some] - self.mean[some, None], 0)
+            x += flag[some].T @ there.astype(np.float32)
         for w, b in zip(self.weights[1:], self.biases[1:], strict=True):
             np.maximum(x, 0, out=x)
-            x = x @ w + b
+            x = w.T @ x
+            x += b[:, None]
         x /= np.float32(self.temperature)
-        x -= x.max(axis=1, keepdims=True)
+        x -= x.max(axis=0)
         np.exp(x, out=x)
-        x /= x.sum(axis=1, keepdims=True)
-        return np.asarray(x.T, np.float32)
+        x /= x.sum(axis=0)
+        return x
 
 
 @cache
@@ -159,7 +161,7 @@ def class_probabilities(
             f"the cloud model needs at least {FEWEST} of the bands {', '.join(BANDS)}; there are {', '.join(bands)}"
         )
     shape = reflectance.shape[1:]
-    rows = [list(bands).index(b) for b in known]
+    rows, at = [list(bands).index(b) for b in known], [BANDS.index(b) for b in known]
     needed = [list(bands).index(b) for b in known if b in FOUR] or rows
     none = np.full((len(CONTEXT), 1, 1), np.nan, np.float32)
     around = np.broadcast_to(none if context is None else context, (len(CONTEXT), *shape)).reshape(
@@ -168,13 +170,15 @@ def class_probabilities(
     flat = reflectance.reshape(len(reflectance), -1)
     out = np.full((len(CLASSES), flat.shape[1]), np.nan, np.float32)
     for start in range(0, flat.shape[1], CHUNK):
-        part = flat[:, start : start + CHUNK]
+        part, beside = flat[:, start : start + CHUNK], around[:, start : start + CHUNK]
         valid = np.isfinite(part[needed]).all(axis=0)
         if not valid.any():
             continue
-        every = np.full((len(BANDS), int(valid.sum())), np.nan, np.float32)
-        every[[BANDS.index(b) for b in known]] = part[rows][:, valid]
-        features = np.concatenate([spectral_features(every), around[:, start : start + CHUNK][:, valid]])
+        if not valid.all():
+            part, beside = part[:, valid], beside[:, valid]
+        every = np.full((len(BANDS), part.shape[1]), np.nan, np.float32)
+        for k, row in zip(at, rows, strict=True):
+            every[k] = part[row]
+        features = np.concatenate([spectral_features(every), beside])
         out[:, start : start + CHUNK][:, valid] = model.of_features(features)
-
     return out.reshape(len(CLASSES), *shape)

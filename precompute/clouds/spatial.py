@@ -1,5 +1,8 @@
 """What a pixel's neighbourhood and the sun tell: objects too small to be clouds, shadows where clouds throw them."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -13,6 +16,51 @@ SQUARE = 4
 """Pixels across on which is told where some cloud's shadow can lie."""
 MATCHED = 80.0
 """How shadow-like, of 250, the ground must be on the mean where a cloud's shadow is taken to lie."""
+
+
+def gaussian(sigma: float) -> NDArray[np.float32]:
+    """Weights of a Gaussian of `sigma` pixels, cut off at 3 of them; one weight below 0.3 pixels."""
+    reach = int(3 * sigma + 0.5) if sigma >= 0.3 else 0
+    at = np.arange(-reach, reach + 1)
+    weights = np.exp(-0.5 * (at / max(sigma, 0.3)) ** 2)
+    return np.asarray(weights / weights.sum(), np.float32)
+
+
+def smoothed(layers: NDArray[np.float32], kernel: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(layer, row, col) averaged with the weights of `kernel` in both directions over what is known, NaN where nothing is known."""
+    if len(kernel) == 1:
+        return layers
+    valid = np.isfinite(layers[0])
+    whole = bool(valid.all())
+    share = np.empty(valid.shape, np.float32)
+    _blur(valid.astype(np.float32), kernel, share)
+    out = np.empty_like(layers)
+    for layer, target in zip(layers, out, strict=True):
+        _blur(layer if whole else np.where(valid, layer, np.float32(0)), kernel, target)
+        np.divide(target, share, out=target, where=valid)
+        if not whole:
+            target[~valid] = np.nan
+    return out
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _blur(layer, kernel, out):  # pragma: no cover
+    """Sums of `layer` weighted by `kernel` down and across; what lies outside counts as 0."""
+    height, width = layer.shape
+    reach = len(kernel) // 2
+    line = np.zeros(width + 2 * reach, np.float32)
+    for r in range(height):
+        line[:] = 0
+        for k in range(max(-reach, -r), min(reach, height - 1 - r) + 1):
+            w = kernel[k + reach]
+            for c in range(width):
+                line[c + reach] += w * layer[r + k, c]
+        for c in range(width):
+            out[r, c] = 0
+        for k in range(2 * reach + 1):
+            w = kernel[k]
+            for c in range(width):
+                out[r, c] += w * line[c + k]
 
 
 def without_small_objects(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
@@ -33,17 +81,20 @@ def dilated(mask: NDArray[np.bool_], distance: float, pixel: float) -> NDArray[n
     if distance < pixel / 2 or not mask.any():
         return mask
     out = np.empty_like(mask)
-    _dilate(mask, (distance / pixel) ** 2 + 1e-9, int(distance / pixel), out)
+    reach2, reach = (distance / pixel) ** 2 + 1e-9, int(distance / pixel)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(mask), 512):
+            pool.submit(_dilate, mask, reach2, reach, start, min(start + 512, len(mask)), out)
     return out
 
 
 @njit(cache=True, nogil=True)
-def _dilate(mask, reach2, reach, out):  # pragma: no cover
-    """Sets `out` where a pixel of `mask` lies within the root of `reach2` pixels; `reach` is the whole part of that."""
+def _dilate(mask, reach2, reach, start, stop, out):  # pragma: no cover
+    """Sets rows of `out` where a pixel of `mask` lies within the root of `reach2` pixels; `reach` is the whole part of that."""
     height, width = mask.shape
-    near = np.empty(width + 2 * reach, np.int64)
-    far = np.int64(reach + 1)
-    for r in range(height):
+    near = np.empty(width + 2 * reach, np.int32)
+    far = np.int32(reach + 1)
+    for r in range(start, stop):
         near[:] = far
         for k in range(reach + 1):
             for q in (r - k, r + k):
