@@ -16,6 +16,17 @@ if TYPE_CHECKING:
     from precompute.pipeline import Run
 
 
+def mask_source(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """A `--mask` that `Recipe` knows.
+
+    Raises:
+        BadParameter: it is another.
+    """
+    if value in ("fused", "scl", "model") or (value.startswith("asset:") and value != "asset:"):
+        return value
+    raise click.BadParameter(f"{value!r} is not fused, scl, model or asset: and the name of an asset")
+
+
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.option(
@@ -39,10 +50,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--mask",
-    type=click.Choice(["fused", "scl", "model"]),
     default="fused",
     show_default=True,
-    help="where masks come from",
+    metavar="fused|scl|model|asset:NAME",
+    callback=mask_source,
+    help="where masks come from; asset:NAME is the Item's asset of that name, with the classes of mask.tif",
 )
 @click.option(
     "--brdf",

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 from precompute.acquire.angles import Angles
 from precompute.acquire.elevation import node_elevation
 from precompute.acquire.files import checksum
-from precompute.acquire.products import EXTRAS, L1C_EXTRAS, SWIR, Product
+from precompute.acquire.products import EXTRAS, L1C_EXTRAS, OWN, SWIR, Product
 from precompute.acquire.quality import quality_roles
 from precompute.acquire.raster import Images, asset_grid
 from precompute.acquire.safe import mean_air
@@ -84,6 +84,8 @@ def _identity(product: Product, store: Store, recipe: Recipe) -> tuple[dict[str,
         )
     wanted = (*store.config.bands, *FOUR, *(("B12",) if product.level == "L1C" else ()))
     needed = [product.asset(b) for b in dict.fromkeys(wanted)]
+    if recipe.mask.startswith(OWN):
+        needed.append(product.asset(recipe.mask))
     also = (*EXTRAS, *SWIR, *quality_roles(product.assets), *(L1C_EXTRAS if product.level == "L1C" else ()))
     extras = [product.assets[a] for a in also if a in product.assets and product.assets[a] not in needed]
     checksums = {Path(p).name: checksum(p) for p in (*needed, *extras)}

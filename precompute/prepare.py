@@ -12,7 +12,7 @@ from precompute.acquire.angles import Angles, constant_angles, read_angles
 from precompute.acquire.auxiliary import read_auxiliary
 from precompute.acquire.elevation import node_elevation
 from precompute.acquire.offset import Offset, decide_offset, read_xml_offset
-from precompute.acquire.products import SWIR, Product
+from precompute.acquire.products import OWN, SWIR, Product
 from precompute.acquire.quality import read_defects, read_detectors
 from precompute.acquire.raster import Images, Placed, asset_grid
 from precompute.clouds.mask import mask_scene
@@ -24,7 +24,7 @@ from precompute.numbers import Numbers
 from precompute.recipe import Recipe
 from precompute.thinning import thinned
 from terrazzo.bands import MaskClass
-from terrazzo.errors import Uncorrectable
+from terrazzo.errors import Uncorrectable, UnreadableAsset
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.store import Store
 
@@ -71,23 +71,13 @@ def prepare(product: Product, store: Store, recipe: Recipe, images: Images) -> P
     box = grid.pad(grid.box_from_bounds(*bounds))
     mask_box = box.coarser(store.mask_factor)
     numbers, offset, delivered = _numbers(product, store, grid, box, images)
-    extra: dict[str, Any] = {}
-    for name, argument in (("SCL", "scl"), ("CLDPRB", "cloud_probability")):
-        if name in product.assets:
-            extra[argument] = images.read(product.asset(name), mask_grid, mask_box, "classes").array
     angles, lines = scene_angles(product, grid, box), [f"B02 {delivered}"]
     if "granule_metadata" not in product.assets:
         lines.append("no angle grids in the product: view angles not corrected, sun from the Item or 45°")
-    classes = mask_scene(
-        numbers.rows,
-        mask_box.shape,
-        numbers.bands,
-        level=product.level,
-        pixel=mask_grid.pixel,
-        sun=angles.mean_sun,
-        choice=recipe.mask,
-        **extra,
-    ).classes
+    if recipe.mask.startswith(OWN):
+        classes = _own_mask(product, recipe.mask, numbers, mask_grid, mask_box, images)
+    else:
+        classes = _mask(product, recipe.mask, numbers, mask_grid, mask_box, images, angles.mean_sun)
     lost = read_defects(product.assets, mask_grid, mask_box, images.off)
     classes[lost & (classes != MaskClass.NODATA)] = MaskClass.DEFECTIVE
     land = classes == MaskClass.LAND
@@ -97,6 +87,53 @@ def prepare(product: Product, store: Store, recipe: Recipe, images: Images) -> P
         lines += [AIR_LINE, *air.warnings]
     detector = _detectors(product, angles, images, mask_grid, mask_box)
     return Prepared(box, offset, angles, detector, classes, _haze(numbers, land), tuple(lines), air)
+
+
+def _mask(
+    product: Product,
+    choice: str,
+    numbers: Numbers,
+    mask_grid: Grid,
+    mask_box: PixelBox,
+    images: Images,
+    sun: tuple[float, float],
+) -> NDArray[np.uint8]:
+    """Classes that the numbers and the archive's masks tell."""
+    extra: dict[str, Any] = {}
+    for name, argument in (("SCL", "scl"), ("CLDPRB", "cloud_probability")):
+        if name in product.assets:
+            extra[argument] = images.read(product.asset(name), mask_grid, mask_box, "classes").array
+    return mask_scene(
+        numbers.rows,
+        mask_box.shape,
+        numbers.bands,
+        level=product.level,
+        pixel=mask_grid.pixel,
+        sun=sun,
+        choice=choice,  # type: ignore[arg-type]
+        **extra,
+    ).classes
+
+
+def _own_mask(
+    product: Product, name: str, numbers: Numbers, mask_grid: Grid, mask_box: PixelBox, images: Images
+) -> NDArray[np.uint8]:
+    """The user's own classes, no data where the bands have none.
+
+    Raises:
+        UnreadableAsset: it holds numbers that are no classes.
+    """
+    classes = images.read(product.asset(name), mask_grid, mask_box, "classes").array.astype(np.uint8)
+    wrong = sorted(set(np.unique(classes)) - {int(c) for c in MaskClass})
+    if wrong:
+        known = ", ".join(f"{c.value} {c.name.lower()}" for c in MaskClass)
+        raise UnreadableAsset(
+            f"{product.asset(name)} holds {', '.join(map(str, wrong[:5]))}; a mask's classes are {known}"
+        )
+    for row in range(0, len(classes), STRIP):
+        known_pixels = np.isfinite(numbers.rows(row, min(row + STRIP, len(classes)))[: len(FOUR)]).all(axis=0)
+        classes[row : row + STRIP][~known_pixels] = MaskClass.NODATA
+    return classes
 
 
 def scene_angles(product: Product, grid: Grid, box: PixelBox) -> Angles:

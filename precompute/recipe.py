@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from precompute.clouds.mask import Choice
 from precompute.normalize.registration import Shift
 
 Brdf = Literal["off", "nadir", "nadir+sun"]
@@ -15,13 +14,14 @@ class Recipe:
     """How a product becomes a scene.
 
     Attributes:
-        mask: where the mask comes from, see `mask_scene`.
+        mask: `fused`, `scl` or `model`, see `mask_scene`; `asset:NAME` takes the Item's asset of that name, which holds
+            the numbers of `MaskClass`.
         brdf: `nadir` takes the view angles out over land, `nadir+sun` the sun's height too.
         dem: elevation model for the pressure over L1C products; sea level without.
         shift: how far the product's ground lies off, which a resampling undoes; None leaves it where it is.
     """
 
-    mask: Choice = "fused"
+    mask: str = "fused"
     brdf: Brdf = "nadir"
     dem: Path | None = None
     shift: Shift | None = None

@@ -45,6 +45,8 @@ SWIR = ("B11", "B12")
 """They tell clouds from snow and roofs, and over these only they are dark enough to tell the offset."""
 L1C_EXTRAS = ("B8A", "B09", "B10", "cams", "ecmwf")
 """The same of an L1C product, which tell of the air."""
+OWN = "asset:"
+"""Before the key of an asset that is named by the user."""
 PRODUCT_NAME = re.compile(
     r"(?P<platform>S2[A-D])_MSI(?P<level>L1C|L2A)_(?P<start>\d{8}T\d{6})_N(?P<baseline>\d{4})_R(?P<orbit>\d{3})"
     r"_T(?P<tile>\d{2}[A-Z]{3})_(?P<generated>\d{8}T\d{6})"
@@ -92,6 +94,12 @@ class Product:
         try:
             return self.assets[name]
         except KeyError:
+            if name.startswith(OWN):
+                keys = ", ".join(sorted(a.removeprefix(OWN) for a in self.assets if a.startswith(OWN)))
+                raise MissingBand(
+                    f"{self.id} has no asset {name.removeprefix(OWN)} on this machine (it has"
+                    f" {keys or 'none: only STAC Items have named assets'}); add it to the Item, or choose another --mask"
+                ) from None
             have = ", ".join(sorted(a for a in self.assets if a in BANDS))
             raise MissingBand(
                 f"{self.id} has no {name} (it has {have}); fetch the band, or make a store without it:"
@@ -264,9 +272,9 @@ def _time(text: str) -> datetime:
 
 
 def _assets(assets: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    """Paths of the assets that lie on this machine, by band or role."""
+    """Paths of the assets that lie on this machine, by band or role; all of them as `asset:KEY` too."""
     local = {k: a for k, a in assets.items() if urlparse(str(a["href"])).scheme in ("", "file")}
-    chosen = choose_assets(local)
+    chosen = choose_assets(local) | {f"{OWN}{key}": key for key in local}
     return {
         name: str((folder / urlparse(str(local[key]["href"])).path).resolve()) for name, key in chosen.items()
     }
