@@ -47,6 +47,28 @@ def scene(name: str, url: str, mosaic: str, output: Path | None) -> None:
         console.print(f"{output} drawn", highlight=False, soft_wrap=True)
 
 
+@inspect.command()
+@click.argument("name", metavar="SCENE")
+@where
+@click.option("--mosaic", default="mosaic", show_default=True, help="whose weight is drawn")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="PNG to draw into"
+)
+def mask(name: str, url: str, mosaic: str, output: Path) -> None:
+    """A scene, its classes, the probability of cloud or shadow, and its weight, side by side.
+
+    SCENE is its name or the beginning of it.
+
+    \b
+    terrazzo inspect mask S2A_33TWL_20230818 --store demo -o mask.png
+    """
+    from precompute.inspect.mask import draw
+
+    store = Store(url)
+    draw(store, find_scene(store, name), mosaic, output)
+    Console().print(f"{output} drawn", highlight=False, soft_wrap=True)
+
+
 def find_scene(store: Store, name: str) -> Scene:
     """The scene of a name or of the beginning of one; of several revisions the one that was made last.
 
