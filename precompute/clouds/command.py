@@ -15,8 +15,14 @@ if TYPE_CHECKING:
     import rasterio
     from numpy.typing import NDArray
 
-TILE, RIM = 2048, 512
-"""Pixels that are classified at a time, and how far around them clouds and shadows are looked for."""
+TILE = 3072
+"""Pixels across that are classified at a time."""
+RIM = 10_000.0
+"""Metres around them in which clouds and shadows are looked for: as far as the highest clouds throw their shadow under a sun 39° high."""
+FINE = 15.0
+"""Metres below which pixels of a raster larger than a tile are classified two by two."""
+CACHE = 256
+"""Megabytes of decoded blocks that GDAL keeps."""
 BY_COUNT = {
     13: tuple(BANDS),
     12: tuple(b for b in BANDS if b != "B10"),
@@ -61,6 +67,8 @@ def mask(
     Band 1 holds classes: 0 no data, 1 land, 2 water, 3 snow or ice, 4 cloud, 5 thin cloud, 6 cloud shadow, 7 saturated.
     The others are the probabilities p_land, p_water, p_snow, p_cloud, p_thin_cloud and p_shadow, 0 to 250 for 0 to 1,
     255 where there is no data.
+
+    Rasters of more than 3072 pixels across, finer than 15 m, are classified two by two pixels.
 
     \b
     terrazzo mask l1c.tif -o mask.tif --sun 38.5,152
@@ -124,6 +132,7 @@ def _classify(
 ) -> None:
     import numpy as np
     import rasterio
+    from rasterio.enums import Resampling
     from rasterio.windows import Window
 
     from precompute.clouds.mask import mask_scene
@@ -137,27 +146,41 @@ def _classify(
         "width": source.width, "crs": source.crs, "transform": source.transform, "tiled": True,
         "blockxsize": 256, "blockysize": 256, "compress": "deflate", "bigtiff": "if_safer",
     }  # fmt: skip
-    tiles = [(r, c) for r in range(0, source.height, TILE) for c in range(0, source.width, TILE)]
-    with beside(output) as temporary, rasterio.open(temporary, "w", **profile) as target:
+    f = 2 if pixel < FINE and max(source.shape) > TILE else 1
+    side, rim = f * TILE, f * min(round(RIM / (f * pixel)), TILE // 3)
+    tiles = [(r, c) for r in range(0, source.height, side) for c in range(0, source.width, side)]
+    with (
+        rasterio.Env(GDAL_CACHEMAX=CACHE),
+        beside(output) as temporary,
+        rasterio.open(temporary, "w", **profile) as target,
+    ):
         target.descriptions = tuple(layers)
         target.update_tags(level=level, bands=",".join(names), probability="0-250 is 0-1, 255 no data")
         for done, (row, col) in enumerate(tiles, 1):
-            top, left = max(row - RIM, 0), max(col - RIM, 0)
-            bottom, right = min(row + TILE + RIM, source.height), min(col + TILE + RIM, source.width)
-            window = Window(left, top, right - left, bottom - top)
-            rho = _reflectance(source, names, window, scale, offset)
+            top, left = max(row - rim, 0), max(col - rim, 0)
+            bottom, right = min(row + side + rim, source.height), min(col + side + rim, source.width)
+            numbers = source.read(
+                list(names.values()),
+                window=Window(left, top, right - left, bottom - top),
+                out_shape=(len(names), -(-(bottom - top) // f), -(-(right - left) // f)),
+                resampling=Resampling.average,
+            )
             made = mask_scene(
-                lambda start, stop: rho[:, start:stop],  # noqa: B023
-                rho.shape[1:],
+                lambda start, stop: _reflectance(numbers[:, start:stop], source.nodata, scale, offset),  # noqa: B023
+                numbers.shape[1:],
                 tuple(names),
                 level=level,
-                pixel=pixel,
+                pixel=f * pixel,
                 sun=sun,
                 choice="model",
             )
             both = np.concatenate([made.classes[None], made.probabilities])
-            height, width = min(TILE, source.height - row), min(TILE, source.width - col)
-            inner = both[:, row - top : row - top + height, col - left : col - left + width]
+            height, width = min(side, source.height - row), min(side, source.width - col)
+            at = (
+                slice((row - top) // f, (row - top + height - 1) // f + 1),
+                slice((col - left) // f, (col - left + width - 1) // f + 1),
+            )
+            inner = both[:, *at].repeat(f, axis=1).repeat(f, axis=2)[:, :height, :width]
             target.write(inner, window=Window(col, row, width, height))
             if len(tiles) > 1:
                 console.print(f"mask {done}/{len(tiles)}", highlight=False)
@@ -165,14 +188,13 @@ def _classify(
 
 
 def _reflectance(
-    source: "rasterio.DatasetReader", names: dict[str, int], window: Any, scale: float, offset: float
+    numbers: "NDArray[Any]", nodata: float | None, scale: float, offset: float
 ) -> "NDArray[np.float32]":
     """(band, row, col) reflectance, NaN without data: the file's nodata value, else 0 in every band."""
     import numpy as np
 
-    numbers = source.read(list(names.values()), window=window)
-    if source.nodata is not None:
-        empty = numbers == source.nodata
+    if nodata is not None:
+        empty = numbers == nodata
     else:
         empty = np.broadcast_to((numbers == 0).all(axis=0), numbers.shape)
     rho = numbers.astype(np.float32) * np.float32(scale) + np.float32(offset)
