@@ -23,6 +23,7 @@ import click
 import numpy as np
 import pandas as pd
 import rasterio
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from precompute.clouds.mask import mask_scene
@@ -30,7 +31,7 @@ from precompute.clouds.model import BANDS, SIX, Model, load_model
 from precompute.clouds.train.fit import Trainer
 from precompute.clouds.train.measure import left_out, probabilities, scores
 from precompute.clouds.train.samples import points
-from precompute.clouds.train.scenes import CIRRUS, clear_images, images, place_of, read, simulated
+from precompute.clouds.train.scenes import CIRRUS, Picked, clear_images, images, place_of, read, simulated
 from precompute.clouds.train.simulate import B10, CLOUD, SHADOW, THIN
 from precompute.normalize.reference import distance_weight
 from terrazzo.bands import MaskClass
@@ -297,6 +298,33 @@ def speed(image: Image, folder: Path, side: int) -> str:
     return f"{side**2 / took / 1e6:.1f} Mpx/s of 10 m pixels ({side} px: read {read_in:.1f} s, mask {masked - read_in:.1f}, weight {took - masked:.1f}); peak {peak:.2f} GB"
 
 
+def reliability(trainer: Trainer, models: dict[str, Model], output: Path) -> str:
+    """Draws how often what is told with a probability is so, on places left out; the mean gap of the two."""
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
+    axes = figure.subplots(1, 2)
+    gaps = []
+    for name, samples in (("labelled pixels", trainer.real), ("simulated skies", trainer.sky)):
+        parts = [(m, samples.place == p) for p, m in models.items() if (samples.place == p).any()]
+        p = np.concatenate([probabilities(m, Picked(*(c[at] for c in samples))) for m, at in parts], axis=1)
+        label = np.concatenate([samples.label[at] for _, at in parts])
+        for ax, (title, which) in zip(axes, (("cloud", (CLOUD, THIN)), ("shadow", (SHADOW,))), strict=True):
+            told, so = p[list(which)].sum(axis=0), np.isin(label, which)
+            tenth = np.minimum((told * 10).astype(int), 9)
+            there = [k for k in range(10) if (tenth == k).any()]
+            said, was = ([v[tenth == k].mean() for k in there] for v in (told, so))
+            gap = sum(abs(a - b) * (tenth == k).mean() for k, a, b in zip(there, said, was, strict=True))
+            ax.plot(said, was, "o-", label=f"{name}, mean gap {gap:.3f}")
+            ax.set_title(title)
+            gaps.append(f"{name}, {title} {gap:.3f}")
+    for ax in axes:
+        ax.plot([0, 1], [0, 1], "k:", linewidth=1)
+        ax.set_xlabel("probability told")
+        ax.set_ylabel("share that is so")
+        ax.legend(fontsize=8)
+    figure.savefig(output, dpi=100)
+    return "; ".join(gaps)
+
+
 @click.command()
 @click.option(
     "--data",
@@ -310,9 +338,15 @@ def speed(image: Image, folder: Path, side: int) -> str:
     type=click.Path(exists=True, path_type=Path),
     help="Python with s2cloudless and ukis-csmask",
 )
+@click.option(
+    "--reliability",
+    "picture",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="PNG to draw reliability into",
+)
 @click.option("--only-speed", is_flag=True, help="time one scene and nothing else")
 @click.option("--side", default=10980, show_default=True, help="pixels across of the scene that is timed")
-def main(data: Path, python: Path | None, only_speed: bool, side: int) -> None:
+def main(data: Path, python: Path | None, picture: Path | None, only_speed: bool, side: int) -> None:
     """Print the tables."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -336,6 +370,8 @@ def main(data: Path, python: Path | None, only_speed: bool, side: int) -> None:
             told[key]["ours, mask"] = ours(image, models[place], PIXEL, suns.get(key))[0]
             if key in suns:
                 told[key]["ours, no sun"] = ours(image, models[place], PIXEL, None)[0]
+        if picture:
+            click.echo(f"mean gap of probability and share: {reliability(trainer, models, picture)}\n")
         click.echo(f"pixels\n{pixels(trainer, models, told).to_string()}\n")
         click.echo(f"masks\n{masks(told, truth).to_string()}\n")
         scene = data / "imagery" / "reference_spectra" / "ukis_csmask_landsat5_labelled_6band.npz"

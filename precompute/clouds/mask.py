@@ -20,9 +20,9 @@ Choice = Literal["fused", "scl", "model"]
 
 SMALLEST_CLOUD = 25_000.0
 """Area in square metres below which a bright object is a roof, a quarry or a greenhouse."""
-CLOUD_RIM, SHADOW_RIM = 120.0, 90.0
-"""Metres by which clouds and shadows reach beyond where they are seen."""
-FOUND, LIKELY, SURE = 0.15, 0.5, 0.8
+CLOUD_RIM, SHADOW_RIM = 30.0, 20.0
+"""Metres by which clouds and shadows reach beyond where they are seen; clouds by a pixel at least. Weights fall towards them in any case."""
+FOUND, LIKELY, SURE = 0.15, 0.65, 0.8
 """Probability of shadow that is believed where a cloud's shadow was found to lie, where some cloud stands on the ray to the sun,
 and where that ray leaves the scene before it meets one."""
 SHADOW_PIXEL = 40.0
@@ -165,7 +165,7 @@ def _classes(pixels: _Pixels, pixel: float, sun: tuple[float, float] | None) -> 
 
     classes = _ground(p[[index[c] for c in (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW)]])
     classes[dilated(shadow, SHADOW_RIM, pixel)] = MaskClass.SHADOW
-    classes[dilated(cloudy, CLOUD_RIM, pixel)] = MaskClass.THIN_CLOUD
+    classes[dilated(cloudy, max(CLOUD_RIM, pixel), pixel)] = MaskClass.THIN_CLOUD
     classes[dilated(cloud, CLOUD_RIM / 2, pixel)] = MaskClass.CLOUD
     classes[pixels.saturated] = MaskClass.DEFECTIVE
     classes[~valid] = MaskClass.NODATA

@@ -83,8 +83,11 @@ def dilated(mask: NDArray[np.bool_], distance: float, pixel: float) -> NDArray[n
     out = np.empty_like(mask)
     reach2, reach = (distance / pixel) ** 2 + 1e-9, int(distance / pixel)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(mask), 512):
+        for done in [
             pool.submit(_dilate, mask, reach2, reach, start, min(start + 512, len(mask)), out)
+            for start in range(0, len(mask), 512)
+        ]:
+            done.result()
     return out
 
 
