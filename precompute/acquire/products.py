@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,7 @@ class Product:
         claims: what the Item says of the offset (`boa_offset_applied`, `raster_offset`).
         href: where the product comes from.
         sun: mean zenith and azimuth in degrees, if the metadata tell.
+        named: path by the Item's own key, of all assets that lie on this machine.
     """
 
     id: str
@@ -84,27 +85,32 @@ class Product:
     claims: Mapping[str, Any]
     href: str
     sun: tuple[float, float] | None
+    named: Mapping[str, str] = field(default_factory=dict)
 
     def asset(self, name: str) -> str:
-        """Path of an asset.
+        """Path of an asset, by band or role, or as `asset:KEY` by the Item's own key.
 
         Raises:
             MissingBand: the Item does not have it.
         """
+        if name.startswith(OWN):
+            return self._own(name.removeprefix(OWN))
         try:
             return self.assets[name]
         except KeyError:
-            if name.startswith(OWN):
-                keys = ", ".join(sorted(a.removeprefix(OWN) for a in self.assets if a.startswith(OWN)))
-                raise MissingBand(
-                    f"{self.id} has no asset {name.removeprefix(OWN)} on this machine (it has"
-                    f" {keys or 'none: only STAC Items have named assets'}); add it to the Item, or choose another --mask"
-                ) from None
             have = ", ".join(sorted(a for a in self.assets if a in BANDS))
             raise MissingBand(
                 f"{self.id} has no {name} (it has {have}); fetch the band, or make a store without it:"
                 f" --bands {','.join(sorted(a for a in self.assets if a in BANDS))}"
             ) from None
+
+    def _own(self, key: str) -> str:
+        if key in self.named:
+            return self.named[key]
+        have = ", ".join(sorted(self.named)) or "none: only STAC Items have named assets"
+        raise MissingBand(
+            f"{self.id} has no asset {key} on this machine (it has {have}); add it to the Item, or choose another --mask"
+        )
 
 
 @dataclass(frozen=True)
@@ -187,6 +193,7 @@ def product_from_item(item: Mapping[str, Any], path: Path) -> Product:
     generated = p.get("s2:generation_time") or (
         name["generated"] if name else p.get("created", p["datetime"])
     )
+    local = _local(item["assets"], path.parent)
     return Product(
         id=str(item["id"]),
         level=level,
@@ -198,11 +205,12 @@ def product_from_item(item: Mapping[str, Any], path: Path) -> Product:
         baseline=baseline.replace(".", "").rjust(4, "0"),
         relative_orbit=int(orbit),
         generated=_time(generated),
-        assets=_assets(item["assets"], path.parent),
+        assets={name: local[key] for name, key in choose_assets(local).items()},
         item=str(path),
         claims=_claims(item),
         href=_self_link(item),
         sun=_sun(p),
+        named=local,
     )
 
 
@@ -271,13 +279,10 @@ def _time(text: str) -> datetime:
     return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
-def _assets(assets: Mapping[str, Any], folder: Path) -> dict[str, str]:
-    """Paths of the assets that lie on this machine, by band or role; all of them as `asset:KEY` too."""
-    local = {k: a for k, a in assets.items() if urlparse(str(a["href"])).scheme in ("", "file")}
-    chosen = choose_assets(local) | {f"{OWN}{key}": key for key in local}
-    return {
-        name: str((folder / urlparse(str(local[key]["href"])).path).resolve()) for name, key in chosen.items()
-    }
+def _local(assets: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    """Paths of the assets that lie on this machine, by the Item's own key."""
+    addresses = {k: urlparse(str(a["href"])) for k, a in assets.items()}
+    return {k: str((folder / a.path).resolve()) for k, a in addresses.items() if a.scheme in ("", "file")}
 
 
 def choose_assets(assets: Mapping[str, Any]) -> dict[str, str]:
