@@ -33,7 +33,7 @@ from precompute.clouds.train.measure import left_out, probabilities, scores
 from precompute.clouds.train.samples import points
 from precompute.clouds.train.scenes import CIRRUS, Picked, clear_images, images, place_of, read, simulated
 from precompute.clouds.train.simulate import B10, CLOUD, SHADOW, THIN
-from precompute.normalize.reference import distance_weight
+from precompute.normalize.distance import distance_weight
 from terrazzo.bands import MaskClass
 from terrazzo.mosaic.merge import merge
 

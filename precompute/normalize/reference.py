@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 from numba import njit
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from precompute.normalize import composite
+from precompute.normalize.distance import RAMP, distance_weight
 from precompute.thinning import thinned
 from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
 from terrazzo.grid import PixelBox
@@ -25,12 +25,8 @@ from terrazzo.raster import read_box
 from terrazzo.scene import MASK, Scene
 from terrazzo.store import Store
 
-RAMP = 1500.0
-"""Metres from the next unusable pixel at which a pixel weighs in full."""
 CHUNK = 1024
 """Side in pixels of a chunk; bounds the memory."""
-STRIP = 512
-"""Rows of which distances are taken at a time."""
 HALO = 8
 """Rim of mask pixels that smoothing, opening and dilation reach over."""
 SEEN = (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW, MaskClass.TERRAIN_SHADOW)
@@ -268,17 +264,3 @@ def read_band(store: Store, scene: Scene, band: str, box: PixelBox) -> NDArray[n
 def _classes(store: Store, scene: Scene, box: PixelBox) -> NDArray[np.uint8]:
     covers = scene.box.coarser(store.mask_factor)
     return read_box(store.raster_path(scene.key(MASK)), covers, box, 0).astype(np.uint8)
-
-
-def distance_weight(usable: NDArray[np.bool_], pixel: float) -> NDArray[np.float32]:
-    """min(d / RAMP, 1), d the distance in metres to the nearest unusable pixel."""
-    out = np.ones(usable.shape, np.float32)
-    reach = int(np.ceil(RAMP / pixel)) + 1
-    # By strips: what lies farther off than RAMP changes nothing, and the transform needs 40 bytes a pixel.
-    for row in range(0, len(usable), STRIP):
-        first = max(row - reach, 0)
-        part = usable[first : row + STRIP + reach]
-        if not part.all():
-            d = ndimage.distance_transform_edt(part)[row - first : row - first + STRIP]
-            out[row : row + STRIP] = np.minimum(d * (pixel / RAMP), 1)
-    return out

@@ -11,9 +11,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from precompute.normalize import composite
+from precompute.normalize.distance import distance_weight
 from precompute.normalize.reference import (
     chunk_prefixes,
-    distance_weight,
     read_band,
     read_reference,
     read_verdict,
