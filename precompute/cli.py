@@ -66,7 +66,8 @@ def mask_source(_context: click.Context, _option: click.Parameter, value: str) -
 @click.option(
     "--dem",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="elevation model for L1C products, one raster or a VRT of many [default: sea level]",
+    help="elevation model, one raster or a VRT of many: tells the shadows of hills, and the pressure over L1C products"
+    " [default: shadows of hills not tested, sea level]",
 )
 @click.option(
     "--normalize/--no-normalize", default=True, show_default=True, help="solve gains between scenes"

@@ -97,7 +97,9 @@ def _revision(product: Product, checksums: dict[str, str], store: Store, recipe:
     """12 hexadecimal digits over what determines the scene's pixels."""
     air: dict[str, Any] = {}
     if product.level == "L1C":
-        air = {"table": load_table().hash, "elevation": _elevation(product, store, recipe)}
+        air["table"] = load_table().hash
+    if product.level == "L1C" or recipe.dem:
+        air["elevation"] = _elevation(product, store, recipe)
     text = json.dumps(
         {
             **air,

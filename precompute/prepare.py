@@ -1,6 +1,6 @@
 """What all bands of a scene share while it is made: offset, mask, angles, detectors, the air."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,14 @@ from pyproj import Transformer
 
 from precompute.acquire.angles import Angles, constant_angles, read_angles
 from precompute.acquire.auxiliary import read_auxiliary
-from precompute.acquire.elevation import node_elevation
+from precompute.acquire.elevation import elevation_on, node_elevation
 from precompute.acquire.offset import Offset, decide_offset, read_xml_offset
 from precompute.acquire.products import OWN, SWIR, Product
-from precompute.acquire.quality import read_defects, read_detectors
+from precompute.acquire.quality import read_classification, read_defects, read_detectors
 from precompute.acquire.raster import Images, Placed, asset_grid
 from precompute.clouds.mask import mask_scene
 from precompute.clouds.model import FOUR
+from precompute.clouds.terrain import terrain_shadow
 from precompute.correct.air import SeenAir, see_air
 from precompute.correct.factors import nearest_detectors
 from precompute.correct.table import RANGES
@@ -32,6 +33,11 @@ L1C_BANDS = ("B8A", "B09", "B10")
 """What tells the water vapour over an L1C product, and its cirrus the offset."""
 STRIP = 512
 """Rows that are averaged at a time."""
+TERRAIN_PIXEL, TERRAIN_RIM = 30.0, 10_000.0
+"""Metres of the pixels on which terrain shadow is told, and around a scene from where hills throw it."""
+DARKENED = (MaskClass.LAND, MaskClass.SNOW, MaskClass.SHADOW)
+"""Classes that become terrain shadow where a hill stands before the sun."""
+NO_TERRAIN = "terrain shadow not tested: no elevation model given"
 AIR_LINE = "atmosphere taken out by the table of 6SV runs, continental aerosol"
 
 
@@ -78,6 +84,11 @@ def prepare(product: Product, store: Store, recipe: Recipe, images: Images) -> P
         classes = _own_mask(product, recipe.mask, numbers, mask_grid, mask_box, images)
     else:
         classes = _mask(product, recipe.mask, numbers, mask_grid, mask_box, images, angles.mean_sun)
+        if recipe.dem is None:
+            lines.append(NO_TERRAIN)
+        else:
+            dark = _terrain(recipe.dem, mask_grid, mask_box, angles.mean_sun)
+            classes[dark & np.isin(classes, DARKENED)] = MaskClass.TERRAIN_SHADOW
     lost = read_defects(product.assets, mask_grid, mask_box, images.off)
     classes[lost & (classes != MaskClass.NODATA)] = MaskClass.DEFECTIVE
     land = classes == MaskClass.LAND
@@ -103,6 +114,8 @@ def _mask(
     for name, argument in (("SCL", "scl"), ("CLDPRB", "cloud_probability")):
         if name in product.assets:
             extra[argument] = images.read(product.asset(name), mask_grid, mask_box, "classes").array
+    if "CLASSI" in product.assets:
+        extra["classi"] = read_classification(product.asset("CLASSI"), mask_grid, mask_box, images.off)
     return mask_scene(
         numbers.rows,
         mask_box.shape,
@@ -113,6 +126,16 @@ def _mask(
         choice=choice,  # type: ignore[arg-type]
         **extra,
     ).classes
+
+
+def _terrain(dem: Path, grid: Grid, box: PixelBox, sun: tuple[float, float]) -> NDArray[np.bool_]:
+    """Pixels in the shadow of hills, told on about `TERRAIN_PIXEL`, also of those around the scene."""
+    f = max(1, round(TERRAIN_PIXEL / grid.pixel))
+    coarse = replace(grid, pixel=grid.pixel * f)
+    inner = box.coarser(f)
+    wide = inner.grown(round(TERRAIN_RIM / coarse.pixel))
+    dark = terrain_shadow(elevation_on(dem, coarse, wide), coarse.pixel, *sun)[inner.within(wide)]
+    return dark.repeat(f, axis=0).repeat(f, axis=1)[box.within(PixelBox(*(v * f for v in inner)))]
 
 
 def _own_mask(

@@ -17,7 +17,7 @@ class Recipe:
         mask: `fused`, `scl` or `model`, see `mask_scene`; `asset:NAME` takes the Item's asset of that name, which holds
             the numbers of `MaskClass`.
         brdf: `nadir` takes the view angles out over land, `nadir+sun` the sun's height too.
-        dem: elevation model for the pressure over L1C products; sea level without.
+        dem: elevation model, for the shadows of hills and the pressure over L1C products; sea level and no such shadows without.
         shift: how far the product's ground lies off, which a resampling undoes; None leaves it where it is.
     """
 

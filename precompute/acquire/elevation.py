@@ -1,9 +1,10 @@
-"""Elevation at the nodes of a scene from a model the user names, such as a VRT of Copernicus DEM tiles."""
+"""Elevation of a scene from a model the user names, such as a VRT of Copernicus DEM tiles."""
 
 from pathlib import Path
 
 import numpy as np
 import rasterio
+from affine import Affine
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.transform import from_origin
@@ -12,6 +13,7 @@ from rasterio.warp import Resampling
 
 from precompute.acquire.angles import Angles
 from terrazzo.errors import UnreadableAsset
+from terrazzo.grid import Grid, PixelBox
 
 
 def node_elevation(dem: Path, angles: Angles, epsg: int) -> NDArray[np.float64]:
@@ -20,10 +22,24 @@ def node_elevation(dem: Path, angles: Angles, epsg: int) -> NDArray[np.float64]:
     Raises:
         UnreadableAsset: the model cannot be read.
     """
-    rows, cols = angles.sun_zenith.shape
     transform = from_origin(
         angles.left - angles.step / 2, angles.top + angles.step / 2, angles.step, angles.step
     )
+    return _warped(dem, epsg, transform, angles.sun_zenith.shape, Resampling.average).astype(np.float64)
+
+
+def elevation_on(dem: Path, grid: Grid, box: PixelBox) -> NDArray[np.float32]:
+    """(row, col) elevation in metres of a box of a grid; 0 (the sea) where the model has none.
+
+    Raises:
+        UnreadableAsset: the model cannot be read.
+    """
+    return _warped(dem, grid.epsg, grid.transform(box), box.shape, Resampling.bilinear)
+
+
+def _warped(
+    dem: Path, epsg: int, transform: Affine, shape: tuple[int, int], resampling: Resampling
+) -> NDArray[np.float32]:
     try:
         with (
             rasterio.open(dem) as source,
@@ -31,9 +47,9 @@ def node_elevation(dem: Path, angles: Angles, epsg: int) -> NDArray[np.float64]:
                 source,
                 crs=f"EPSG:{epsg}",
                 transform=transform,
-                width=cols,
-                height=rows,
-                resampling=Resampling.average,
+                height=shape[0],
+                width=shape[1],
+                resampling=resampling,
             ) as warped,
         ):
             values = warped.read(1, masked=True)
@@ -41,4 +57,4 @@ def node_elevation(dem: Path, angles: Angles, epsg: int) -> NDArray[np.float64]:
         raise UnreadableAsset(
             f"elevation model {dem}: {error}; name one raster (a VRT of many) in any grid, or leave --dem out"
         ) from None
-    return np.asarray(values.astype(np.float64).filled(0.0))
+    return np.asarray(values.astype(np.float32).filled(0))

@@ -33,6 +33,7 @@ OTHERS = {
     "scl": "SCL",
     "cloud": "CLDPRB",
     "cld": "CLDPRB",
+    "classi": "CLASSI",
     "detector_footprint": "DETFOO",
     "granule_metadata": "granule_metadata",
     "product_metadata": "product_metadata",
@@ -43,8 +44,8 @@ EXTRAS = ("SCL", "CLDPRB", "DETFOO", "granule_metadata", "product_metadata")
 """Assets that a scene is made of besides its bands, where the product has them."""
 SWIR = ("B11", "B12")
 """They tell clouds from snow and roofs, and over these only they are dark enough to tell the offset."""
-L1C_EXTRAS = ("B8A", "B09", "B10", "cams", "ecmwf")
-"""The same of an L1C product, which tell of the air."""
+L1C_EXTRAS = ("B8A", "B09", "B10", "CLASSI", "cams", "ecmwf")
+"""The same of an L1C product, which tell of the air and of clouds."""
 OWN = "asset:"
 """Before the key of an asset that is named by the user."""
 PRODUCT_NAME = re.compile(

@@ -13,6 +13,7 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.features import rasterize
+from rasterio.warp import Resampling, reproject
 
 from precompute.acquire.files import read_xml
 from precompute.acquire.raster import read_on_grid
@@ -74,6 +75,37 @@ def read_defects(
             out |= _burnt(shapes, grid, box, off) > 0
         else:
             out |= _layers(path, grid, box, off)
+    return out
+
+
+def read_classification(
+    path: str, grid: Grid, box: PixelBox, off: tuple[float, float] = (0.0, 0.0)
+) -> NDArray[np.uint8]:
+    """(row, col) what an L1C product's own mask calls each pixel: 0 nothing, 1 opaque cloud, 2 cirrus, 3 snow or ice.
+
+    Args:
+        path: MSK_CLASSI, a raster of three flags since baseline 04.00.
+        off: as in `read_on_grid`.
+
+    Raises:
+        UnreadableAsset: the file is missing or damaged.
+    """
+    try:
+        with rasterio.open(path) as dataset:
+            opaque, cirrus, snow = dataset.read([1, 2, 3]) > 0
+            transform = Affine.translation(-off[0], -off[1]) @ dataset.transform
+    except (RasterioError, IndexError) as error:
+        raise UnreadableAsset(f"{path} is damaged ({error}); fetch the product again") from None
+    out = np.zeros(box.shape, np.uint8)
+    reproject(
+        np.select([opaque, cirrus, snow], [1, 2, 3], 0).astype(np.uint8),
+        out,
+        src_transform=transform,
+        src_crs=f"EPSG:{grid.epsg}",
+        dst_transform=grid.transform(box),
+        dst_crs=f"EPSG:{grid.epsg}",
+        resampling=Resampling.nearest,
+    )
     return out
 
 

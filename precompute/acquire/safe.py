@@ -18,6 +18,7 @@ OTHERS = (
     (re.compile(r"GRANULE/[^/]+/MTD_TL\.xml$"), "granule_metadata"),
     (re.compile(r"MTD_MSIL(1C|2A)\.xml$"), "product_metadata"),
     (re.compile(r"QI_DATA/MSK_CLDPRB_20m\.jp2$"), "CLDPRB"),
+    (re.compile(r"QI_DATA/MSK_CLASSI_B00\.jp2$"), "CLASSI"),
     (re.compile(r"QI_DATA/\w*MSK_DETFOO_(?:\w+_)?B02(?:_\w+)?\.(?:jp2|gml)$"), "DETFOO"),
     (re.compile(r"AUX_DATA/AUX_CAMSFO\w*$"), "cams"),
     (re.compile(r"AUX_DATA/AUX_ECMWFT\w*$"), "ecmwf"),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from precompute.clouds.context import NOTHING, Rows, surroundings
-from precompute.clouds.evidence import cloud_probability_likelihood, scl_likelihood
+from precompute.clouds.evidence import classi_likelihood, cloud_probability_likelihood, scl_likelihood
 from precompute.clouds.model import CLASSES, Model, class_probabilities, load_model
 from precompute.clouds.spatial import cloud_shadows, dilated, gaussian, smoothed, without_small_objects
 from terrazzo.bands import MaskClass
@@ -63,6 +63,7 @@ def mask_scene(
     sun: tuple[float, float] | None,
     scl: NDArray[np.uint8] | None = None,
     cloud_probability: NDArray[np.uint8] | None = None,
+    classi: NDArray[np.uint8] | None = None,
     choice: Choice = "fused",
     model: Model | None = None,
 ) -> Mask:
@@ -76,6 +77,7 @@ def mask_scene(
         sun: zenith and azimuth in degrees, mean of the scene; without it shadows are told by their spectrum alone.
         scl: Sen2Cor's scene classification on the same pixels.
         cloud_probability: Sen2Cor's cloud probability in per cent.
+        classi: what an L1C product's own mask says, see `read_classification`.
         choice: `fused`, or one of the two sources alone.
         model: the classifier; the shipped one of the level without it.
 
@@ -97,6 +99,8 @@ def mask_scene(
             p = p * scl_likelihood(scl[start:stop])
             if cloud_probability is not None:
                 p = p * cloud_probability_likelihood(cloud_probability[start:stop])
+        if classi is not None and choice == "fused":
+            p = p * classi_likelihood(classi[start:stop])
         return np.asarray(p / p.sum(axis=0))
 
     pixels = _by_strips(rows, shape, fused, sigma=30.0 / pixel)

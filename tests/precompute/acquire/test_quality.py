@@ -12,7 +12,7 @@ from precompute.acquire.angles import read_angles
 from precompute.acquire.files import MOST_XML, read_xml, zip_members
 from precompute.acquire.offset import read_xml_offset
 from precompute.acquire.products import find_products
-from precompute.acquire.quality import read_defects, read_detectors
+from precompute.acquire.quality import read_classification, read_defects, read_detectors
 from precompute.acquire.raster import read_on_grid
 from precompute.ingest import ingest
 from precompute.recipe import Recipe
@@ -78,6 +78,17 @@ def test_detectors_are_the_same_from_polygons_and_from_a_raster(tmp_path: Path) 
     found = read_detectors(str(old), GRID, BOX)
     assert set(np.unique(found)) == {11, 12}
     assert np.array_equal(found, read_detectors(str(new), GRID, BOX))
+
+
+def test_an_l1c_products_own_mask_is_read_from_its_three_flags(tmp_path: Path) -> None:
+    flags = np.zeros((3, 20, 20))
+    flags[0, 5:9, 2:6] = flags[1, 12:, 2:6] = flags[1, 5, 2] = flags[2, :, 15] = 1
+    path = write(tmp_path / "MSK_CLASSI_B00.jp2", flags, 60)
+    found = read_classification(str(path), GRID, BOX)
+    expected = np.where(flags[0] > 0, 1, np.where(flags[1] > 0, 2, np.where(flags[2] > 0, 3, 0)))
+    assert np.array_equal(found, expected.repeat(3, axis=0).repeat(3, axis=1))
+    with pytest.raises(UnreadableAsset, match="fetch the product again"):
+        read_classification(str(write(tmp_path / "one.jp2", flags[:1], 60)), GRID, BOX)
 
 
 def test_defects_are_the_same_from_polygons_and_from_a_raster(tmp_path: Path) -> None:
