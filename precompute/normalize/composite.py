@@ -22,6 +22,12 @@ SAME_BLUE = 0.02
 """Blue reflectance within which dates agree that a bright surface is not a cloud."""
 
 
+NEW_SHARE, NEW_LEAST = 0.22, 0.03
+"""Near infrared by which new land cover differs from the reference, of that, and in reflectance."""
+LASTING_BLUE, LASTING_SHARE = 0.015, 0.15
+"""Blue reflectance, and share of the near infrared, within which two dates see the same land cover."""
+
+
 class Stack(NamedTuple):
     """What a place's scenes show.
 
@@ -149,3 +155,34 @@ def outliers(
         shadow = (nir < SHADOW_RATIO * r_nir) & (blue <= r_blue) & (r_nir > SHADOW_LEAST)
     found = ndimage.binary_opening(cloud | shadow, np.ones((2, 2)))
     return np.asarray(ndimage.binary_dilation(found, np.ones((3, 3))) & np.isfinite(blue))
+
+
+def lasting(
+    stack: Stack, reference: NDArray[np.float32], chronological: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """(scene, row, col) clear pixels of new land cover: two clear dates, one after the other, agree in what the reference does not show.
+
+    A harvested field, a flood and a burnt forest look like clouds or shadows to a reference from before; but they stay.
+
+    Args:
+        reference: (3, row, col) blue, red and nir.
+        chronological: numbers of the dates in the order of time.
+    """
+    usable = np.where(stack.clear, np.maximum(stack.weight, 1e-3), 0).astype(np.float32)
+    blue, nir = (by_date(v, usable, stack.date) for v in (stack.blue, stack.nir))
+    stays = np.zeros(nir.shape, bool)
+    before = np.full(nir.shape[1:], -1)
+    rows, cols = np.indices(before.shape, sparse=True)
+    with np.errstate(invalid="ignore"):
+        new = np.abs(nir - reference[2]) > np.maximum(NEW_SHARE * reference[2], NEW_LEAST)
+        for d in chronological:
+            earlier = blue[before, rows, cols], nir[before, rows, cols]
+            same = np.abs(blue[d] - earlier[0]) < LASTING_BLUE
+            same &= np.abs(nir[d] - earlier[1]) < LASTING_SHARE * np.maximum(nir[d], earlier[1])
+            same &= (before >= 0) & new[d] & new[before, rows, cols]
+            stays[d] |= same
+            at = np.nonzero(same)
+            stays[before[at], *at] = True
+            before = np.where(np.isfinite(nir[d]), d, before)
+    number = np.searchsorted(np.unique(stack.date), stack.date)
+    return np.asarray(stays[number] & stack.clear)

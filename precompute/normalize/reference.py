@@ -170,7 +170,10 @@ def make_chunk(chunk: Chunk) -> None:
             for b, r, x in zip(stack.blue, stack.red, stack.nir, strict=True)
         ]
     )
-    keep = stack.clear & ~out
+    first_seen = [
+        min(s.datetime for s, n in zip(chunk.scenes, date, strict=True) if n == d) for d in np.unique(date)
+    ]
+    keep = stack.clear & (~out | composite.lasting(stack, reference, np.argsort(first_seen)))
     least = _least_hazy(composite.hot(blue, red), keep, shadow)
     numbers = np.array([chunk.order.index(s.id) for s in chunk.scenes] + [-1])
     inner = (slice(HALO, -HALO), slice(HALO, -HALO))
