@@ -56,25 +56,47 @@ SPECTRAL = (*BANDS, *DIFFERENCES)
 FEATURES = (*SPECTRAL, *CONTEXT)
 
 
-def spectral_features(reflectance: NDArray[np.floating]) -> NDArray[np.float32]:
-    """(feature, pixel) of (band, pixel) reflectance of `BANDS`, NaN for a missing band and what needs it."""
-    rho = np.clip(reflectance, -0.04, 1.3).astype(np.float32)
-    band = dict(zip(BANDS, rho, strict=True))
-    visible = rho[1:4]
-    out = list(np.log(rho + np.float32(0.05)))
-    for name, needs in DIFFERENCES.items():
-        if name == "B09-B01":
-            out.append(5 * (band["B09"] - band["B01"]))
+def spectral_of(bands: Sequence[str]) -> list[str]:
+    """The features of `SPECTRAL` that some bands tell."""
+    return [
+        *(b for b in BANDS if b in bands),
+        *(n for n, needs in DIFFERENCES.items() if set(needs) <= set(bands)),
+    ]
+
+
+def spectral_features(
+    reflectance: NDArray[np.floating],
+    bands: Sequence[str] = BANDS,
+    out: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]:
+    """(feature, pixel) of (band, pixel) reflectance, the features that `spectral_of` lists; NaN where what they need is."""
+    rho = np.clip(reflectance, np.float32(-0.04), np.float32(1.3), dtype=np.float32)
+    band = dict(zip(bands, rho, strict=True))
+    names = spectral_of(bands)
+    if out is None:
+        out = np.empty((len(names), rho.shape[1]), np.float32)
+    for row, name in zip(out, names, strict=True):
+        if name in band:
+            np.add(band[name], np.float32(0.05), out=row)
+            np.log(row, out=row)
+        elif name == "B09-B01":
+            np.subtract(band["B09"], band["B01"], out=row)
+            row *= 5
         elif name == "hot":
-            out.append(5 * (band["B02"] - np.float32(0.5) * band["B04"]))
+            np.multiply(band["B04"], np.float32(-0.5), out=row)
+            row += band["B02"]
+            row *= 5
         elif name == "whiteness":
-            out.append(
-                (visible.max(0) - visible.min(0)) / (np.maximum(visible.mean(0), 0) + np.float32(0.05))
-            )
+            blue, green, red = (band[b] for b in DIFFERENCES["whiteness"])
+            mean = (blue + green + red) / np.float32(3)
+            np.maximum(np.maximum(blue, green), red, out=row)
+            row -= np.minimum(np.minimum(blue, green), red)
+            row /= np.maximum(mean, 0) + np.float32(0.05)
         else:
-            a, b = (band[n] for n in needs)
-            out.append((a - b) / (np.abs(a) + np.abs(b) + np.float32(EVEN.get(name, 0.02))))
-    return np.stack(out)
+            a, b = (band[n] for n in DIFFERENCES[name])
+            np.subtract(a, b, out=row)
+            row /= np.abs(a) + np.abs(b) + np.float32(EVEN.get(name, 0.02))
+    return out
 
 
 @dataclass(frozen=True)
@@ -88,22 +110,26 @@ class Model:
     temperature: float
     sha256: str
 
-    def of_features(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(class, pixel) probabilities from (feature, pixel) of `FEATURES`, NaN for what is missing.
+    def of_features(
+        self, features: NDArray[np.float32], names: Sequence[str] = FEATURES
+    ) -> NDArray[np.float32]:
+        """(class, pixel) probabilities from (feature, pixel) of the named features, NaN for what is missing.
 
         The inputs are the scaled features, then a flag for each that is known. A feature that every pixel has, or none, costs no flag.
         """
-        known = np.isfinite(features)
-        every = known.all(axis=1)
-        some = known.any(axis=1) & ~every
-        first, flag = np.split(self.weights[0], 2)
-        scaled = first / self.scale[:, None]
-        bias = self.biases[0] + flag[every].sum(axis=0) - self.mean[every] @ scaled[every]
-        x = scaled[every].T @ features[every]
+        at = [FEATURES.index(n) for n in names]
+        first, flag = (half[at] for half in np.split(self.weights[0], 2))
+        mean, scaled = self.mean[at], first / self.scale[at, None]
+        # A sum is finite only if every number is, and costs less than asking each.
+        every = np.isfinite(features.sum(axis=1))
+        some = ~every
+        some[some] = np.isfinite(features[some]).any(axis=1)
+        bias = self.biases[0] + flag[every].sum(axis=0) - mean[every] @ scaled[every]
+        x = scaled[every].T @ (features if every.all() else features[every])
         x += bias[:, None]
         if some.any():
-            there = known[some]
-            x += scaled[some].T @ np.where(there, features[some] - self.mean[some, None], 0)
+            there = np.isfinite(features[some])
+            x += scaled[some].T @ np.where(there, features[some] - mean[some, None], 0)
             x += flag[some].T @ there.astype(np.float32)
         for w, b in zip(self.weights[1:], self.biases[1:], strict=True):
             np.maximum(x, 0, out=x)
@@ -161,24 +187,23 @@ def class_probabilities(
             f"the cloud model needs at least {FEWEST} of the bands {', '.join(BANDS)}; there are {', '.join(bands)}"
         )
     shape = reflectance.shape[1:]
-    rows, at = [list(bands).index(b) for b in known], [BANDS.index(b) for b in known]
+    rows = [list(bands).index(b) for b in known]
     needed = [list(bands).index(b) for b in known if b in FOUR] or rows
-    none = np.full((len(CONTEXT), 1, 1), np.nan, np.float32)
-    around = np.broadcast_to(none if context is None else context, (len(CONTEXT), *shape)).reshape(
-        len(CONTEXT), -1
-    )
+    spectral = spectral_of(known)
+    names = [*spectral, *(CONTEXT if context is not None else ())]
     flat = reflectance.reshape(len(reflectance), -1)
+    around = context.reshape(len(CONTEXT), -1) if context is not None else None
     out = np.full((len(CLASSES), flat.shape[1]), np.nan, np.float32)
     for start in range(0, flat.shape[1], CHUNK):
-        part, beside = flat[:, start : start + CHUNK], around[:, start : start + CHUNK]
+        part = flat[:, start : start + CHUNK]
         valid = np.isfinite(part[needed]).all(axis=0)
         if not valid.any():
             continue
-        if not valid.all():
-            part, beside = part[:, valid], beside[:, valid]
-        every = np.full((len(BANDS), part.shape[1]), np.nan, np.float32)
-        for k, row in zip(at, rows, strict=True):
-            every[k] = part[row]
-        features = np.concatenate([spectral_features(every), beside])
-        out[:, start : start + CHUNK][:, valid] = model.of_features(features)
+        which = slice(None) if valid.all() else valid
+        part = part[rows][:, which]
+        features = np.empty((len(names), part.shape[1]), np.float32)
+        spectral_features(part, known, features[: len(spectral)])
+        if around is not None:
+            features[len(spectral) :] = around[:, start : start + CHUNK][:, which]
+        out[:, start : start + CHUNK][:, which] = model.of_features(features, names)
     return out.reshape(len(CLASSES), *shape)
