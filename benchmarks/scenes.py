@@ -239,6 +239,7 @@ def _item(
             "proj:shape": list(box.shape),
             "proj:transform": [*grid.transform(box)[:6]],
             "sat:relative_orbit": 22 if plan.swath else 122,
+            "terrazzo:source": {"level": "L2A"},
             "terrazzo:rev": "0" * 12,
             "terrazzo:box": list(box),
             "terrazzo:bands": list(store.config.bands),

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -21,22 +22,25 @@ from server.answer import Desk
 from server.cache import TileCache
 from server.factory import MosaicFactory
 from server.grids import Grids
+from server.jobs import Jobs
 from server.metrics import exposition
 from server.middleware import CommonHeaders, HeadAsGet, PublicAddress, Unforeseen, Watched
 from server.mosaics import Mosaics
+from server.routes.exports import router as exports
 from server.settings import Settings
 from server.stac import catalog
 from server.tilesets import CONFORMS_TO
 from server.urls import public_base
 from server.wmts.routes import router as wmts
 from terrazzo import __version__
-from terrazzo.errors import InvalidRequest, NotFound, Overloaded, StoreError, TerrazzoError
+from terrazzo.errors import InvalidRequest, NotFound, Overloaded, StoreError, TerrazzoError, TooMany
 from terrazzo.store import Store
 
 log = logging.getLogger(__name__)
 STATUS: tuple[tuple[type[TerrazzoError], int], ...] = (
     (InvalidRequest, 400),
     (NotFound, 404),
+    (TooMany, 429),
     (Overloaded, 503),
     (StoreError, 503),
     (TerrazzoError, 500),
@@ -85,8 +89,11 @@ def create_app(settings: Settings) -> FastAPI:
         ],
     )
     app.state.desk = Desk(settings, mosaics, cache, grids)
+    # The folder is made when the first export is asked for: a server of tiles needs none.
+    app.state.jobs = lru_cache(1)(lambda: Jobs(settings.state_folder(), settings.jobs_url))
     factory = MosaicFactory()
     app.include_router(factory.router)
+    app.include_router(exports)
     app.include_router(wmts)
     plain = pages.templates()
     app.include_router(

@@ -11,9 +11,11 @@ import click
 import uvicorn
 
 from server.app import create_app
+from server.jobs import Jobs
 from server.logs import configure
 from server.metrics import SHARED
 from server.settings import Settings
+from server.worker import Kept
 from terrazzo.errors import StoreError
 
 
@@ -34,7 +36,8 @@ def from_environment() -> object:
 )
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="processes")
 @click.option("--cache-dir", type=click.Path(path_type=Path), help="folder of the tile cache [default: none]")
-def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None) -> None:
+@click.option("--worker/--no-worker", default=True, help="keep a process beside for exports [default: yes]")
+def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None, worker: bool) -> None:
     """Serves the mosaics of a store: XYZ tiles, WMTS, values, GeoTIFF, and a map at /.
 
     Ctrl-C or SIGTERM stops it. More settings are environment variables, see `docs/serving.md`.
@@ -60,6 +63,7 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
         f"map: http://{shown}:{listener.getsockname()[1]}/  (mosaics: {', '.join(names)}; Ctrl-C stops)"
     )
     sys.stdout.flush()
+    kept = _worker(settings) if worker else None
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config = uvicorn.Config(
         "server.cli:from_environment" if workers > 1 else app,
@@ -85,6 +89,19 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
             uvicorn.Server(config).run(sockets=[listener])
     except KeyboardInterrupt:
         pass
+    finally:
+        if kept is not None:
+            kept.stop()
+
+
+def _worker(settings: Settings) -> Kept | None:
+    """The process for exports; none where it has no folder to write to."""
+    try:
+        Jobs(settings.state_folder(), settings.jobs_url)
+    except StoreError as error:
+        click.echo(f"without exports: {error}", err=True)
+        return None
+    return Kept(settings.store)
 
 
 def _listen(host: str, port: int) -> socket.socket:

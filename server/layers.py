@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable
-from datetime import date
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +12,8 @@ from rio_tiler.colormap import cmap
 
 from terrazzo.bands import NODATA
 from terrazzo.mosaic.engine import FILLED, LAST_RESORT, Image
+from terrazzo.mosaic.origin import ORIGINS, days
 
-EPOCH = date(1970, 1, 1)
 BANDS = ("B04", "B03", "B02")
 """What the layers tell of: the bands of natural colour."""
 MOST_COUNT = 12
@@ -43,15 +42,6 @@ def _ramp(name: str) -> NDArray[np.uint8]:
     return np.array([table[i][:3] for i in range(256)], np.uint8)
 
 
-def _days(image: Image) -> NDArray[np.int64]:
-    """Day since 1970 of each entry."""
-    return np.array([(e.scene.datetime.date() - EPOCH).days for e in image.entries] or [0])
-
-
-def _seen(image: Image, values: NDArray[np.integer]) -> NDArray[np.int16]:
-    return np.where(image.provenance >= 0, values, NODATA).astype(np.int16)
-
-
 def scene_colours(numbers: NDArray[np.integer]) -> NDArray[np.uint8]:
     """Colours that neighbours in the order do not share: hues a golden section apart."""
     hue = (np.asarray(numbers) * 0.61803398875) % 1.0
@@ -59,15 +49,15 @@ def scene_colours(numbers: NDArray[np.integer]) -> NDArray[np.uint8]:
     return np.rint(70 + 170 * np.clip(np.stack(channels, -1), 0, 1)).astype(np.uint8)
 
 
-def _day_colours(days: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
+def _day_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
     # Only the asked period's: those that fill gaps are in some tiles' lists and not in others'.
     known = (
-        _days(image)[[e.period == image.entries[0].period for e in image.entries]]
+        days(image)[[e.period == image.entries[0].period for e in image.entries]]
         if image.entries
-        else _days(image)
+        else days(image)
     )
     first, last = int(known.min()), int(known.max())
-    share = (days.astype(np.int64) - first) / max(1, last - first)
+    share = (values.astype(np.int64) - first) / max(1, last - first)
     return _ramp("viridis")[np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)]
 
 
@@ -83,30 +73,12 @@ def _quality_colours(bits: NDArray[np.int16], image: Image) -> NDArray[np.uint8]
 
 
 LAYERS: dict[str, Layer] = {
-    layer.name: layer
-    for layer in (
-        Layer(
-            "scene",
-            "Which scene",
-            "place of the scene in the order, 0 first",
-            lambda i: _seen(i, i.provenance),
-            lambda v, i: scene_colours(v),
-        ),
-        Layer(
-            "date",
-            "Which day",
-            "days since 1970-01-01",
-            lambda i: _seen(i, _days(i)[np.maximum(i.provenance, 0)]),
-            _day_colours,
-        ),
-        Layer("count", "How many scenes are usable", "scenes", lambda i: _seen(i, i.count), _count_colours),
-        Layer(
-            "quality",
-            "Quality",
-            "bits: 1 filled from another period, 2 no scene is clear",
-            lambda i: _seen(i, i.quality),
-            _quality_colours,
-        ),
+    name: Layer(name, *ORIGINS[name], colours)
+    for name, colours in (
+        ("scene", lambda v, i: scene_colours(v)),
+        ("date", _day_colours),
+        ("count", _count_colours),
+        ("quality", _quality_colours),
     )
 }
 

@@ -17,10 +17,10 @@ from server.logs import REQUEST_ID, access
 log = logging.getLogger(__name__)
 HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 PREFIX = re.compile(r"(/[A-Za-z0-9._~\-]+){1,8}")
-EXPOSED = "ETag, X-Cache, X-Request-Id, X-Terrazzo-Request, X-Terrazzo-Problems"
+EXPOSED = "ETag, Location, Content-Disposition, Content-Range, X-Cache, X-Request-Id, X-Terrazzo-Request, X-Terrazzo-Problems"
 REQUEST_NAME = re.compile(r"[\w\-]{1,64}")
 KIND = re.compile(
-    r"(?:^|/)mosaics/[^/]+/(?:[^/]+/)?(tiles|wmts|bbox|point|explain|scenes|legend|tilejson\.json|gdal\.xml)\b"
+    r"(?:^|/)mosaics/[^/]+/(?:[^/]+/)?(tiles|wmts|bbox|exports|point|explain|scenes|legend|tilejson\.json|gdal\.xml)\b"
 )
 
 
@@ -178,8 +178,11 @@ class CommonHeaders:
         added = self._cors(request.get("origin"))
         if scope["method"] == "OPTIONS" and "access-control-request-method" in request:
             preflight = [
-                (b"access-control-allow-methods", b"GET, HEAD, OPTIONS"),
-                (b"access-control-allow-headers", b"If-None-Match, If-Modified-Since, Range, Content-Type"),
+                (b"access-control-allow-methods", b"GET, HEAD, POST, DELETE, OPTIONS"),
+                (
+                    b"access-control-allow-headers",
+                    b"If-None-Match, If-Modified-Since, Range, Content-Type, Authorization, X-API-Key",
+                ),
                 (b"access-control-max-age", b"86400"),
                 (b"content-length", b"0"),
             ]

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from server.logs import Form
+from terrazzo.errors import StoreError
 
 Texts = Annotated[tuple[str, ...], NoDecode]
 """Several values, separated by commas in a variable."""
@@ -51,6 +52,33 @@ class Settings(BaseSettings):
         False, description="write EPSG:3857 instead of urn:ogc:def:crs:EPSG::3857 into WMTS documents"
     )
 
+    state: Path | None = Field(
+        None, description="folder for keys, jobs and exports; by default STORE-state beside a local store"
+    )
+    jobs_url: str | None = Field(
+        None,
+        description="queue that several export workers share, redis://…; by default a file, for one worker",
+    )
+    export_days: float = Field(7, gt=0, description="days that a finished export is kept")
+    export_hours: float = Field(24, gt=0, description="hours of work after which an export is given up")
+    export_jobs: int = Field(10, ge=1, description="unfinished exports a key")
+    export_samples: int = Field(
+        20_000_000_000, ge=1, description="pixels times bands that a key may export in a day"
+    )
+
+    def state_folder(self) -> Path:
+        """The folder for keys, jobs and exports.
+
+        Raises:
+            StoreError: the store is not local, and no folder is set.
+        """
+        if self.state is not None:
+            return self.state
+        if "://" in self.store and not self.store.startswith("file://"):
+            raise StoreError("exports and keys need a local folder: set TERRAZZO_STATE")
+        store = Path(self.store.removeprefix("file://")).resolve()
+        return store.with_name(f"{store.name}-state")
+
     @field_validator("cors_origins", "trusted_proxies", "tms", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -62,6 +90,13 @@ class Settings(BaseSettings):
         schemes = ("http", "https", "s3", "gs", "az")
         if value and (urlsplit(value).scheme not in schemes or not urlsplit(value).netloc):
             raise ValueError("an address such as https://example.org/maps")
+        return value or None
+
+    @field_validator("jobs_url")
+    @classmethod
+    def _is_queue(cls, value: str | None) -> str | None:
+        if value and urlsplit(value).scheme not in ("redis", "rediss", "unix"):
+            raise ValueError("TERRAZZO_JOBS_URL: redis://HOST:PORT/NUMBER, rediss://… or unix://…")
         return value or None
 
     @field_validator("trusted_proxies")

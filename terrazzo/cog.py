@@ -125,7 +125,7 @@ def _vrt(
 ) -> str:
     height, width = pyramid[0].shape
     kind = {"uint8": "Byte", "int16": "Int16"}[pyramid[0].dtype.name]
-    metadata = "".join(f'<MDI key="{k}">{_escape(v)}</MDI>' for k, v in tags.items())
+    metadata = "".join(f'<MDI key="{k}">{escaped(v)}</MDI>' for k, v in tags.items())
     overviews = "".join(
         f"<Overview><SourceFilename>{n}</SourceFilename><SourceBand>1</SourceBand></Overview>"
         for n in names[1:]
@@ -134,7 +134,7 @@ def _vrt(
         f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}"><SRS>{crs}</SRS>'
         f"<GeoTransform>{', '.join(repr(v) for v in transform.to_gdal())}</GeoTransform>"
         f"<Metadata>{metadata}</Metadata>"
-        f'<VRTRasterBand dataType="{kind}" band="1"><Description>{_escape(description)}</Description>'
+        f'<VRTRasterBand dataType="{kind}" band="1"><Description>{escaped(description)}</Description>'
         + (f"<NoDataValue>{nodata:g}</NoDataValue>" if nodata is not None else "")
         + (f"<Scale>{scale!r}</Scale><Offset>0</Offset>" if scale != 1.0 else "")
         + f"<SimpleSource><SourceFilename>{names[0]}</SourceFilename><SourceBand>1</SourceBand></SimpleSource>"
@@ -142,7 +142,8 @@ def _vrt(
     )
 
 
-def _escape(text: str) -> str:
+def escaped(text: str) -> str:
+    """Text as it may stand in a VRT's elements."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

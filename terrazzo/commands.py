@@ -3,22 +3,29 @@
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from terrazzo.errors import InvalidRequest, TerrazzoError
 
 if TYPE_CHECKING:
-    from terrazzo.mosaic.request import PixelRequest
+    from terrazzo.export.order import Order
 
 
 @click.command()
 @click.option("--store", "url", required=True, metavar="STORE", help="folder or address of the store")
 @click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic")
-@click.option("--bbox", nargs=4, type=float, required=True, metavar="W S E N", help="the box")
-@click.option("--bbox-crs", default="EPSG:4326", show_default=True, help="coordinate system of --bbox")
-@click.option("--crs", help="coordinate system of the file [default: the mosaic's UTM zone]")
+@click.option(
+    "--bbox", nargs=4, type=float, metavar="W S E N", help="the box; W east of E crosses the antimeridian"
+)
+@click.option("--bbox-crs", help="coordinate system of --bbox [default: EPSG:4326]")
+@click.option(
+    "--geometry",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="GeoJSON file in degrees instead of --bbox: the pixels that it touches",
+)
+@click.option("--crs", help="coordinate system of the files [default: the mosaic's UTM zone]")
 @click.option(
     "--resolution", type=float, help="pixel size in units of --crs [default: the mosaic's own pixel]"
 )
@@ -33,88 +40,102 @@ if TYPE_CHECKING:
 @click.option("--fill", help="adjacent, none or best [default: the mosaic's]")
 @click.option("--snow", help="avoid, keep or drop [default: the mosaic's]")
 @click.option("--resampling", help="bilinear or nearest [default: the mosaic's]")
-@click.option("--version", help="a version of the mosaic [default: the current one]")
+@click.option("--dtype", help="int16, uint16, uint8 or float32 [default: int16]")
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="file to write"
+    "--scale", type=float, help="reflectance = stored x scale + offset [default: 0.0001; float32: 1]"
 )
+@click.option("--offset", type=float, help="[default: 0; uint16: -0.1]")
+@click.option("--nodata", type=float, help="[default: -32768; uint8, uint16: 0; float32: NaN]")
+@click.option("--compression", help="deflate, zstd, lzw or none [default: deflate]")
+@click.option(
+    "--split", type=int, help="pixels a side of the squares the area is divided into [default: one file]"
+)
+@click.option("--extras", help="scene, date, count, quality as files beside, or none [default: quality,date]")
+@click.option("--version", help="a version of the mosaic [default: the current one]")
+@click.option("--dry-run", is_flag=True, help="tell pixels, bytes, scenes and time, and write nothing")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="file to write")
 def export(
     url: str,
     mosaic: str,
-    bbox: tuple[float, float, float, float],
-    bbox_crs: str,
-    crs: str | None,
-    resolution: float | None,
-    bands: str | None,
-    ids: str | None,
-    normalize: str | None,
+    geometry: Path | None,
     version: str | None,
-    output: Path,
-    **asked: str | float | None,
+    dry_run: bool,
+    output: Path | None,
+    **asked: Any,
 ) -> None:
-    """Writes a box of a mosaic as a Cloud-Optimized GeoTIFF of any size.
+    """Writes a part of a mosaic as a Cloud-Optimized GeoTIFF of any size.
 
-    Pixels are int16 reflectance with scale 0.0001 and nodata -32768, the very values that tiles show.
+    Pixels are int16 reflectance with scale 0.0001 and nodata -32768, the very values that tiles show. Beside it lie
+    FILE_quality.tif (1 filled from another period, 2 no scene is clear) and FILE_date.tif (days since 1970-01-01).
+    With --split there are many files, a VRT over them and a STAC Item. An export that was stopped goes on where it
+    was when the same command is given again.
 
     \b
     terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 -o zagreb.tif
+    terrazzo export --store demo --geometry forest.geojson --dry-run
     terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 --bands B08,B04 --crs EPSG:3035 --resolution 100 -o box.tif
     """
     # Reading rasters draws in GDAL and numba: `terrazzo --help` need not wait for them.
     from terrazzo.errors import OutsideCoverage
-    from terrazzo.export import Exported, export_target
-    from terrazzo.export import export as write
-    from terrazzo.grid import Bounds
+    from terrazzo.export.estimate import estimate
+    from terrazzo.export.order import parse_order
+    from terrazzo.export.run import Exported
+    from terrazzo.export.run import export as write
+    from terrazzo.export.target import export_target
     from terrazzo.mosaic.blocks import Blocks
     from terrazzo.mosaic.engine import Engine
-    from terrazzo.mosaic.request import PixelRequest
     from terrazzo.store import Store
     from terrazzo.version import open_version
 
-    if not output.parent.is_dir():
+    if output is None and not dry_run:
+        raise InvalidRequest("name the file to write with -o FILE, or ask with --dry-run what it would cost")
+    if output is not None and not output.parent.is_dir():
         raise InvalidRequest(f"the folder {output.parent} does not exist; make it first")
     engine = Engine(open_version(Store(url), mosaic, version), Blocks())
-    request = PixelRequest(
-        bands=tuple(b.strip() for b in bands.split(",")) if bands else engine.version.bands,
-        ids=tuple(i.strip() for i in ids.split(",")) if ids else (),
-        normalize=None if normalize is None else normalize == "on",
-        **asked,  # type: ignore[arg-type]
-    )
-    selection = engine.select(request)
-    target = export_target(engine.version, Bounds(*bbox), bbox_crs, crs, resolution)
-    click.echo(f"{target.width} × {target.height} px, {len(request.bands)} bands, {target.crs}", err=True)
+    given = {**asked, "geometry": geometry.read_text() if geometry else None}
+    order = parse_order(given, engine.version)
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if dry_run or output is None:
+        cost = estimate(engine, order, workers)
+        click.echo(
+            f"{cost.width} × {cost.height} px, {cost.bands} bands, {cost.crs}\n"
+            f"{cost.files} files, about {cost.bytes / 1e6:.1f} MB\n"
+            f"{len(cost.scenes)} scenes\nabout {cost.seconds:.0f} s with {workers} threads\n{cost.request}"
+        )
+        return
+    target = export_target(engine.version, order.area, order.crs, order.resolution)
+    click.echo(
+        f"{target.width} × {target.height} px, {len(order.pixels.bands)} bands, {target.crs}", err=True
+    )
     try:
         with click.progressbar(
             length=1000, label="export", file=sys.stderr, hidden=not sys.stderr.isatty()
         ) as bar:
-            for step in write(engine, selection, target, output, workers=workers):
+            for step in write(engine, order, output, workers=workers):
                 if isinstance(step, Exported):
                     exported = step
                 else:
                     bar.update(round(1000 * step) - bar.pos)
     except OutsideCoverage as error:
-        raise OutsideCoverage(
-            f"{error}; {_how_to_fill(url, mosaic, bbox, bbox_crs, request, output)}"
-        ) from None
+        raise OutsideCoverage(f"{error}; {_how_to_fill(url, mosaic, order, output)}") from None
     for problem in exported.problems:
         click.echo(f"left out {problem}", err=True)
     click.echo(f"{exported.path}: {100 * exported.share:.1f} % of the pixels hold data", err=True)
+    if len(exported.files) > 1:
+        click.echo(
+            f"with {', '.join(p.name for p in exported.files[1:][:8])}{' …' if len(exported.files) > 9 else ''}",
+            err=True,
+        )
 
 
-def _how_to_fill(
-    url: str,
-    mosaic: str,
-    bbox: tuple[float, float, float, float],
-    bbox_crs: str,
-    request: "PixelRequest",
-    output: Path,
-) -> str:
+def _how_to_fill(url: str, mosaic: str, order: "Order", output: Path) -> str:
     """The command that fetches what an export did not find."""
+    from terrazzo.export.area import DEGREES
     from terrazzo.mosaic.warp import transformer
 
-    degrees = transformer(bbox_crs, "EPSG:4326").transform_bounds(*bbox)
+    degrees = transformer(order.area.crs, DEGREES).transform_bounds(*order.area.bounds)
     box = " ".join(f"{v:.5f}" for v in degrees)
-    when = request.datetime or "FIRST/LAST"
+    when = order.pixels.datetime or "FIRST/LAST"
     return f"fill it: terrazzo get --store {url} --mosaic {mosaic} --bbox {box} --datetime {when} -o {output}"
 
 

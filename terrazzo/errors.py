@@ -25,6 +25,10 @@ class Overloaded(TerrazzoError):
     """The queue is full; the same request may succeed later."""
 
 
+class TooMany(TerrazzoError):
+    """A quota is used up; the message names it and when there is more."""
+
+
 class StoreError(TerrazzoError):
     """The store is missing, of another format, or in use by another writer."""
 

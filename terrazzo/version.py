@@ -120,8 +120,12 @@ class Version:
 
     @cached_property
     def attribution(self) -> str:
-        """The line that Copernicus data must be shown with, from the years of the scenes."""
-        years = sorted({e.scene.datetime.year for es in self._entries.values() for e in es})
+        """The line that the data of all scenes must be shown with."""
+        return self.attribution_of(e for es in self._entries.values() for e in es)
+
+    def attribution_of(self, shown: Iterable[Entry]) -> str:
+        """The line that what these scenes show must be shown with, from their years."""
+        years = sorted({e.scene.datetime.year for e in shown})
         return f"Contains modified Copernicus Sentinel data {', '.join(map(str, years))}"
 
     def _read_entries(self) -> dict[str, tuple[Entry, ...]]:

@@ -1,22 +1,39 @@
 """An export holds the pixels that tiles show, whole or not at all, whatever the size."""
 
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
+import pystac
 import pytest
 import rasterio
 from click.testing import CliRunner
+from rasterio.transform import rowcol
 from rio_cogeo import cog_validate
 
+from terrazzo.bands import NODATA
 from terrazzo.cli import cli
-from terrazzo.errors import OutsideCoverage
-from terrazzo.export import Exported, export, export_target, windows
+from terrazzo.errors import InvalidRequest, OutsideCoverage, StoreError
+from terrazzo.export.area import area_of_box, area_of_geometry
+from terrazzo.export.estimate import estimate
+from terrazzo.export.order import PARAMETERS, parse_order
+from terrazzo.export.pieces import encode
+from terrazzo.export.run import Exported, export
+from terrazzo.export.target import export_target, sheets, windows
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
-from terrazzo.mosaic.request import PixelRequest
+from terrazzo.mosaic.origin import ORIGINS
+from terrazzo.mosaic.warp import transformer
 from terrazzo.store import Store
 from terrazzo.version import open_version
 
-BOX = Bounds(15.9, 45.75, 16.1, 45.95)
+BOX = (15.9, 45.75, 16.1, 45.95)
+SMALL = (15.95, 45.8, 15.98, 45.82)
 
 
 @pytest.fixture(scope="module")
@@ -24,58 +41,301 @@ def engine(sample_store):
     return Engine(open_version(Store(sample_store), "mosaic"), Blocks())
 
 
-def written(engine, path, target, **asked):
-    selection = engine.select(PixelRequest(bands=("B04", "B08"), **asked))
-    steps = list(export(engine, selection, target, path, workers=2))
-    assert isinstance(steps[-1], Exported)
+def ordered(engine, **asked):
+    if "geometry" not in asked:
+        asked = {"bbox": BOX, **asked}
+    return parse_order({"bands": ["B04", "B08"], "extras": "none", **asked}, engine.version)
+
+
+def target_of(engine, order):
+    return export_target(engine.version, order.area, order.crs, order.resolution)
+
+
+def written(engine, path, **asked):
+    order = ordered(engine, **asked)
+    steps = list(export(engine, order, path, workers=2))
     assert steps[:-1] == sorted(steps[:-1])
-    return selection
+    assert isinstance(steps[-1], Exported)
+    return steps[-1]
 
 
-def test_an_export_is_a_cog_with_names_scale_attribution_and_version(engine, tmp_path):
-    target = export_target(engine.version, BOX)
-    written(engine, tmp_path / "a.tif", target)
+def expected(engine, order):
+    return engine.render(engine.select(order.pixels), target_of(engine, order))
+
+
+def test_an_export_is_a_cog_with_names_scale_statistics_attribution_version_and_lock(engine, tmp_path):
+    found = written(engine, tmp_path / "a.tif")
     assert cog_validate(tmp_path / "a.tif", strict=True) == (True, [], [])
     with rasterio.open(tmp_path / "a.tif") as file:
         assert file.descriptions == ("B04", "B08")
-        assert (file.scales, file.nodata, file.dtypes[0]) == ((1e-4, 1e-4), -32768, "int16")
+        assert (file.scales, file.offsets, file.nodata) == ((1e-4, 1e-4), (0.0, 0.0), -32768)
+        assert file.dtypes[0] == "int16"
         assert file.crs.to_epsg() == 32633
         assert all(v % 60 == 0 for v in file.bounds)
-        assert file.tags()["TERRAZZO_VERSION"] == engine.version.name
-        assert "Copernicus" in file.tags()["ATTRIBUTION"]
+        tags, values = file.tags(), file.read(2, masked=True).compressed().astype(float)
+        told = file.tags(2)
+    assert tags["TERRAZZO_VERSION"] == engine.version.name
+    assert (
+        tags["ATTRIBUTION"] == tags["TIFFTAG_COPYRIGHT"] == "Contains modified Copernicus Sentinel data 2023"
+    )
+    locked = json.loads(tags["TERRAZZO_LOCK"])["periods"]
+    assert {s["id"] for p in locked for s in p["scenes"]} == set(found.scenes)
+    assert float(told["STATISTICS_MINIMUM"]) == values.min()
+    assert float(told["STATISTICS_MEAN"]) == pytest.approx(values.mean(), rel=1e-6)
+    assert float(told["STATISTICS_STDDEV"]) == pytest.approx(values.std(), rel=1e-6)
 
 
 @pytest.mark.parametrize("crs", [None, "EPSG:3035", "EPSG:4326"])
 def test_windows_of_any_size_have_the_values_of_the_whole(engine, crs):
-    target = export_target(engine.version, BOX, crs=crs)
-    selection = engine.select(PixelRequest(bands=("B02",)))
-    whole = engine.render(selection, target).values
+    order = ordered(engine, crs=crs, bands="B02")
+    target = target_of(engine, order)
+    whole = expected(engine, order).values
     parts = np.full_like(whole, 1)
     for window, part in windows(target, 100):
         rows, cols = window.toslices()
-        parts[:, rows, cols] = engine.render(selection, part).values
+        parts[:, rows, cols] = engine.render(engine.select(order.pixels), part).values
     assert (parts == whole).all()
 
 
 def test_an_export_holds_the_engines_pixels(engine, tmp_path):
-    target = export_target(engine.version, BOX, crs="EPSG:3857", resolution=100)
-    selection = written(engine, tmp_path / "a.tif", target, method="robust")
+    asked = {"crs": "EPSG:3857", "resolution": 100, "method": "robust"}
+    written(engine, tmp_path / "a.tif", **asked)
     with rasterio.open(tmp_path / "a.tif") as file:
-        assert (file.read() == engine.render(selection, target).values).all()
+        assert (file.read() == expected(engine, ordered(engine, **asked)).values).all()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "step"),
+    [
+        ({"dtype": "float32"}, 1e-7),
+        ({"dtype": "uint16"}, 1e-9),
+        ({"dtype": "uint8", "scale": 0.002}, 0.001),
+        ({"dtype": "int16", "scale": 0.001, "nodata": -1, "compression": "zstd"}, 0.0005),
+    ],
+)
+def test_scale_and_offset_give_the_reflectance_back(engine, tmp_path, encoding, step):
+    written(engine, tmp_path / "a.tif", bbox=SMALL, **encoding)
+    truth = expected(engine, ordered(engine, bbox=SMALL)).values
+    with rasterio.open(tmp_path / "a.tif") as file:
+        values = file.read(masked=True)
+        back = values * np.array(file.scales)[:, None, None] + np.array(file.offsets)[:, None, None]
+    assert (np.ma.getmaskarray(values) == (truth == NODATA)).all()
+    shown = np.clip(truth * 1e-4, 0, 0.5 if encoding["dtype"] == "uint8" else 9)
+    assert np.abs(back - shown).max() <= step * 1.01
+
+
+def test_what_would_be_taken_for_nodata_is_moved_by_one_step():
+    order = parse_order(
+        {"bbox": SMALL, "dtype": "uint8", "scale": 0.002}, type("V", (), {"bands": ("B02",)})()
+    )
+    stored = encode(np.array([[[0, 10, 20, 9999, NODATA, -50]]], np.int16), order.encoding)
+    assert stored.tolist() == [[[1, 1, 1, 255, 0, 1]]]
+
+
+def test_quality_date_scene_and_count_lie_beside_the_bands(engine, tmp_path):
+    names = tuple(ORIGINS)
+    found = written(engine, tmp_path / "a.tif", bbox=SMALL, extras=names)
+    assert (
+        {p.name for p in found.files}
+        == {"a.tif", *(f"a_{n}.tif" for n in names)}
+        == set(os.listdir(tmp_path))
+    )
+    order = ordered(engine, bbox=SMALL)
+    image = engine.render(engine.select(order.pixels), target_of(engine, order), counted=True)
+    for name in names:
+        assert cog_validate(tmp_path / f"a_{name}.tif", strict=True)[0]
+        with rasterio.open(tmp_path / f"a_{name}.tif") as file:
+            assert (file.read(1) == ORIGINS[name].values(image)).all()
+            assert file.units == (ORIGINS[name].unit,)
+
+
+def test_a_divided_export_is_one_picture_by_its_vrt_and_told_by_its_item(engine, tmp_path):
+    found = written(engine, tmp_path / "a.tif", split=512, extras="quality")
+    truth = expected(engine, ordered(engine)).values
+    with rasterio.open(tmp_path / "a.vrt") as whole:
+        assert (whole.read() == truth).all()
+        assert whole.descriptions == ("B04", "B08")
+        assert whole.scales == (1e-4, 1e-4)
+    for path in found.files:
+        if path.suffix == ".tif":
+            assert cog_validate(path, strict=True)[0]
+            with rasterio.open(path) as file:
+                assert max(file.shape) <= 512
+    item = pystac.Item.from_file(str(tmp_path / "a.json"))
+    # The core schema lies with pystac; extensions would be fetched.
+    item.stac_extensions = []
+    item.validate()
+    assert {Path(a.href).name for a in item.assets.values()} == {p.name for p in found.files} - {"a.json"}
+    assert all((tmp_path / a.href).exists() for a in item.assets.values())
+
+
+def test_neighbouring_exports_share_their_squares(engine):
+    for box in (BOX, (15.8, 45.7, 16.05, 45.9)):
+        target = target_of(engine, ordered(engine, bbox=box))
+        side = 64 * target.resolution[0]
+        for sheet in sheets(target, 64):
+            b = sheet.target.bounds
+            inner = (set(b) - set(target.bounds)) or {0.0}
+            assert {v % side for v in inner} == {0.0}
+            assert max(sheet.target.shape) <= 64
+
+
+OUTLINE = [[15.93, 45.80], [15.97, 45.80], [15.97, 45.83], [15.945, 45.83], [15.93, 45.82], [15.93, 45.80]]
+HOLE = [[15.94, 45.81], [15.94, 45.82], [15.96, 45.82], [15.96, 45.81], [15.94, 45.81]]
+
+
+def test_a_polygon_keeps_what_it_touches_and_leaves_its_hole_out(engine, tmp_path):
+    polygon = {"type": "Polygon", "coordinates": [OUTLINE, HOLE]}
+    written(engine, tmp_path / "a.tif", geometry=polygon)
+    with rasterio.open(tmp_path / "a.tif") as file:
+        held = file.read(1) != file.nodata
+        to_file = transformer("EPSG:4326", file.crs.to_string())
+
+        def has(lon, lat):
+            return bool(held[rowcol(file.transform, *to_file.transform(lon, lat))])
+
+        assert has(15.935, 45.815)
+        assert has(15.95, 45.8015)
+        assert not has(15.95, 45.815)
+        assert not has(15.932, 45.828)
+
+
+def test_a_place_is_one_pixel_and_it_is_the_points(engine, tmp_path):
+    lon, lat = 15.9501, 45.8101
+    written(
+        engine,
+        tmp_path / "a.tif",
+        geometry={"type": "Point", "coordinates": [lon, lat]},
+        resampling="nearest",
+    )
+    order = ordered(engine, resampling="nearest")
+    point = engine.points(engine.select(order.pixels), "EPSG:4326", np.array([lon]), np.array([lat]))
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert file.shape == (1, 1)
+        assert (file.read()[:, 0, 0] == point.values[:, 0, 0]).all()
+
+
+def test_boxes_and_polygons_across_the_antimeridian_are_narrow():
+    assert area_of_box(Bounds(179.5, -17, -179.5, -16)).bounds == (179.5, -17, 180.5, -16)
+    east = [[179.5, -17], [180, -17], [180, -16], [179.5, -16], [179.5, -17]]
+    west = [[-180, -17], [-179.5, -17], [-179.5, -16], [-180, -16], [-180, -17]]
+    both = area_of_geometry({"type": "MultiPolygon", "coordinates": [[west], [east]]})
+    assert both.bounds == (179.5, -17, 180.5, -16)
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        {"type": "LineString", "coordinates": [[0, 0], [1, 1]]},
+        {"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]},
+        {"type": "Polygon", "coordinates": [[[0, 0], [999, 1], [1, 1], [0, 0]]]},
+        {"type": "Polygon", "coordinates": [[["a", 0], [9, 1], [1, 1], [0, 0]]]},
+        "{broken",
+        None,
+        7,
+    ],
+)
+def test_what_is_no_area_is_refused(geometry):
+    with pytest.raises(InvalidRequest, match="geometry"):
+        area_of_geometry(geometry)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"dtype": "int8"}, "uint16"),
+        ({"dtype": "uint8"}, "scale"),
+        ({"scale": 0}, "above 0"),
+        ({"nodata": 1e9}, "int16"),
+        ({"stage": "raw", "scale": 2}, "whole numbers"),
+        ({"split": 3}, "512"),
+        ({"extras": "weather"}, "quality"),
+        ({"compression": "jpeg"}, "deflate"),
+        ({"colour": 1}, ", ".join(PARAMETERS)),
+        ({"geometry": {"type": "Point", "coordinates": [16, 45]}, "bbox": BOX}, "either"),
+        ({"bbox": "1,2,3"}, "four numbers"),
+        ({"orbit": 900}, "143"),
+    ],
+)
+def test_a_wrong_order_is_answered_with_what_is_right(engine, asked, told):
+    with pytest.raises(InvalidRequest, match=told):
+        parse_order({"bbox": BOX, **asked} if "geometry" not in asked else asked, engine.version)
 
 
 def test_classes_keep_their_numbers_in_overviews(engine, tmp_path):
-    target = export_target(engine.version, engine.version.bounds)
-    written(engine, tmp_path / "a.tif", target, stage="mask")
+    written(engine, tmp_path / "a.tif", bbox=tuple(engine.version.bounds), stage="mask")
     with rasterio.open(tmp_path / "a.tif", overview_level=0) as file:
         assert set(np.unique(file.read(1))) <= {-32768, *range(1, 9)}
 
 
 def test_a_box_without_data_is_told_and_leaves_no_file(engine, tmp_path):
-    target = export_target(engine.version, Bounds(14.0, 45.0, 14.1, 45.1))
     with pytest.raises(OutsideCoverage, match="covers"):
-        written(engine, tmp_path / "a.tif", target)
+        written(engine, tmp_path / "a.tif", bbox=(14.0, 45.0, 14.1, 45.1))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_that_was_stopped_goes_on_from_its_finished_windows(engine, tmp_path, monkeypatch):
+    order = ordered(engine, bbox=tuple(engine.version.bounds))
+    steps = export(engine, order, tmp_path / "a.tif")
+    next(steps)
+    next(steps)
+    with pytest.raises(StoreError, match="at work"):
+        next(export(engine, order, tmp_path / "a.tif"))
+    steps.close()
+    assert not (tmp_path / "a.tif").exists()
+    drawn = []
+    render = Engine.render
+    monkeypatch.setattr(Engine, "render", lambda self, s, t, **k: drawn.append(t) or render(self, s, t, **k))
+    list(export(engine, order, tmp_path / "a.tif"))
+    monkeypatch.undo()
+    everything = sum(1 for _ in windows(target_of(engine, order)))
+    assert everything - 4 <= len(drawn) <= everything - 2
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert (file.read() == expected(engine, order).values).all()
+    assert os.listdir(tmp_path) == ["a.tif"]
+
+
+@pytest.mark.slow
+def test_a_killed_command_goes_on_where_it_was(engine, sample_store, tmp_path):
+    box = map(str, engine.version.bounds)
+    command = [Path(sys.executable).parent / "terrazzo", "export", "--store", sample_store, "--bbox", *box]
+    command += ["--bands", "B04,B08", "--extras", "none", "-o", tmp_path / "a.tif"]
+    finished = 0
+    for _ in range(3):
+        running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while (
+            len(found := list(tmp_path.glob(".a-*.parts/0_0/*.json"))) <= finished and running.poll() is None
+        ):
+            pass
+        finished = len(found)
+        running.send_signal(signal.SIGKILL)
+        running.wait()
+    subprocess.run(command, check=True, capture_output=True)
+    order = ordered(engine, bbox=tuple(engine.version.bounds))
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert (file.read() == expected(engine, order).values).all()
+    assert cog_validate(tmp_path / "a.tif", strict=True)[0]
+    assert os.listdir(tmp_path) == ["a.tif"]
+
+
+def test_an_estimate_tells_pixels_scenes_and_about_the_size(engine, tmp_path):
+    order = ordered(engine, extras=("quality",))
+    told = estimate(engine, order)
+    found = written(engine, tmp_path / "a.tif", extras=("quality",))
+    target = target_of(engine, order)
+    assert (told.height, told.width, told.bands, told.files) == (*target.shape, 2, 2)
+    assert set(found.scenes) <= set(told.scenes)
+    size = sum(p.stat().st_size for p in found.files)
+    assert 0.5 * size < told.bytes < 2 * size
+
+
+def test_a_disk_that_is_too_small_is_told_before_anything_is_drawn(engine, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "shutil.disk_usage", lambda path: os.terminal_size((0, 0)) and type("U", (), {"free": 1000})()
+    )
+    with pytest.raises(OSError, match="disk full"):
+        written(engine, tmp_path / "a.tif")
+    assert not list(tmp_path.glob(".a-*.parts/0_0"))
 
 
 @pytest.mark.parametrize(
@@ -110,4 +370,21 @@ def test_the_command_writes_the_file_and_says_so(sample_store, tmp_path):
     result = CliRunner().invoke(cli, arguments)
     assert result.exit_code == 0, result.output
     assert "hold data" in result.output
-    assert [p.name for p in tmp_path.iterdir()] == ["a.tif"]
+    assert {p.name for p in tmp_path.iterdir()} == {"a.tif", "a_quality.tif", "a_date.tif"}
+
+
+def test_the_command_tells_the_cost_and_writes_nothing(sample_store, tmp_path):
+    (tmp_path / "a.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [OUTLINE]}))
+    arguments = [
+        "export",
+        "--store",
+        str(sample_store),
+        "--geometry",
+        str(tmp_path / "a.geojson"),
+        "--dry-run",
+    ]
+    result = CliRunner().invoke(cli, arguments)
+    assert result.exit_code == 0, result.output
+    for word in (" px, ", " MB", " scenes", " s with "):
+        assert word in result.output
+    assert os.listdir(tmp_path) == ["a.geojson"]

@@ -1,0 +1,298 @@
+"""Export jobs: a folder each, which is the truth about it, and a queue that only carries their names.
+
+The queue library hands each name out once and forgets it, so a worker that is killed takes the name with it. Nothing is
+lost: what a job is and how far it came lies in its folder, and a worker puts unfinished jobs that nobody holds
+back into the queue.
+"""
+
+import errno
+import fcntl
+import json
+import logging
+import os
+import shutil
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from huey import SqliteHuey
+from huey.api import Huey
+from huey.registry import Message
+from huey.serializer import Serializer
+
+from terrazzo.errors import NotFound, StoreError, TerrazzoError
+from terrazzo.export.order import parse_order
+from terrazzo.export.run import Exported, export
+from terrazzo.mosaic.engine import Engine
+
+log = logging.getLogger(__name__)
+UNFINISHED = ("accepted", "running")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+STALLS = 20
+"""Starts without a finished window after which a job is given up: it kills its worker."""
+NOTED = 0.5
+"""Seconds between two notes of a job's progress."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """An export job; every field but those of its order changes while it goes on.
+
+    Attributes:
+        order: what was asked, with the version it is for.
+        owner: id of the key it was asked with; empty without keys.
+        samples: pixels times bands.
+        status: accepted, running, successful, failed or dismissed.
+        progress: per cent.
+        worked: seconds of work so far.
+        stalls: starts since the last finished window.
+    """
+
+    id: str
+    mosaic: str
+    version: str
+    order: Mapping[str, Any]
+    owner: str
+    samples: int
+    created: str
+    status: str = "accepted"
+    progress: float = 0.0
+    message: str = ""
+    started: str | None = None
+    updated: str | None = None
+    finished: str | None = None
+    worked: float = 0.0
+    stalls: int = 0
+    files: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def open(self) -> bool:
+        """Whether it is still to be done."""
+        return self.status in UNFINISHED
+
+
+class PlainSerializer(Serializer):
+    """Messages as JSON: the library's own are pickled, and who may write to the queue could run code here."""
+
+    def _serialize(self, data: Message) -> bytes:
+        return json.dumps(data).encode()
+
+    def _deserialize(self, data: bytes) -> Message:
+        return Message(*json.loads(data))
+
+
+def make_queue(folder: Path, url: str | None) -> Huey:
+    """The queue: a database in a folder, or a server that several workers share.
+
+    Raises:
+        StoreError: there is no library for such a server.
+    """
+    common = {"results": False, "serializer": PlainSerializer()}
+    if url is None:
+        return SqliteHuey("exports", filename=str(folder / "jobs.sqlite"), **common)
+    try:
+        from huey import RedisHuey
+
+        return RedisHuey("exports", url=url, **common)
+    except Exception as error:
+        raise StoreError(
+            f"TERRAZZO_JOBS_URL={urlsplit(url).scheme}://…: {error}; it needs `pip install redis` and its address"
+        ) from None
+
+
+class Jobs:
+    """The jobs in a folder."""
+
+    def __init__(self, folder: Path, url: str | None = None) -> None:
+        self.folder, self.url = folder, url
+        try:
+            (folder / "exports").mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._queue = make_queue(folder, url)
+        except OSError as error:
+            raise StoreError(f"exports need a folder to write to, set TERRAZZO_STATE: {error}") from None
+        self._run = self._queue.task(name="export")(lambda name: name)
+
+    def create(self, mosaic: str, version: str, order: Mapping[str, Any], owner: str, samples: int) -> Job:
+        """A new job, in the queue."""
+        job = Job(uuid.uuid4().hex, mosaic, version, order, owner, samples, _now())
+        self._place(job.id).mkdir(mode=0o700)
+        self._write(job)
+        self._run(job.id)
+        return job
+
+    def get(self, mosaic: str, name: str) -> Job:
+        """A job.
+
+        Raises:
+            NotFound: there is no such job of this mosaic, or none any more.
+        """
+        job = self._read(name) if name.isalnum() else None
+        if job is None or job.mosaic != mosaic:
+            raise NotFound(f"there is no export {name[:40]!r}; exports are removed when they have expired")
+        return job
+
+    def all(self) -> list[Job]:
+        """All jobs, the oldest first."""
+        found = [self._read(p.name) for p in (self.folder / "exports").iterdir()]
+        return sorted((j for j in found if j), key=lambda j: (j.created, j.id))
+
+    def file(self, job: Job, name: str) -> Path:
+        """A file that a job made.
+
+        Raises:
+            NotFound: it made none of that name.
+        """
+        if job.status != "successful" or name not in job.files:
+            raise NotFound(f"export {job.id} has no file {name[:80]!r}")
+        return self._place(job.id) / "files" / name
+
+    def dismiss(self, job: Job) -> Job:
+        """Ends a job; whoever works on it stops at its next window. What it wrote goes."""
+        (self._place(job.id) / "dismissed").touch()
+        with self._claimed(job.id) as ours:
+            if ours:
+                return self._dismissed(job)
+        return replace(job, status="dismissed", message="stops at its next window")
+
+    def next(self) -> str | None:
+        """The next job's id from the queue."""
+        task = self._queue.dequeue()
+        return None if task is None else str(task.args[0])
+
+    def revive(self) -> None:
+        """Puts unfinished jobs that nobody works on and no queue knows back into the queue."""
+        waiting = {t.args[0] for t in self._queue.pending()}
+        for job in self.all():
+            if job.open and job.id not in waiting:
+                with self._claimed(job.id) as ours:
+                    free = ours
+                if free:
+                    self._run(job.id)
+
+    def tidy(self, days: float) -> None:
+        """Removes jobs that ended so many days ago."""
+        oldest = (datetime.now(UTC) - timedelta(days=days)).isoformat()
+        for job in self.all():
+            if not job.open and (job.finished or job.created) < oldest:
+                shutil.rmtree(self._place(job.id), ignore_errors=True)
+
+    def run(self, name: str, engine: Callable[[str, str], Engine], *, hours: float, threads: int) -> None:
+        """Carries a job out, or goes on with it; does nothing where another process does.
+
+        Args:
+            engine: gives that of a mosaic and version.
+            hours: of work after which it is given up.
+        """
+        with self._claimed(name) as ours:
+            job = self._read(name)
+            if not ours or job is None or not job.open:
+                return
+            if self._is_dismissed(job):
+                self._dismissed(job)
+                return
+            job = replace(job, status="running", started=job.started or _now(), stalls=job.stalls + 1)
+            self._write(job)
+            if job.stalls > STALLS:
+                self._end(job, "failed", f"its worker ended {STALLS} times without finishing a window")
+                return
+            try:
+                self._carry_out(job, engine(job.mosaic, job.version), hours, threads)
+            except TerrazzoError as error:
+                self._end(job, "failed", str(error))
+            except OSError as error:
+                full = error.errno in FULL or "disk full" in str(error)
+                log.exception("export %s", name)
+                self._end(
+                    job, "failed", "the disk of this server is full" if full else "an error of this server"
+                )
+            except Exception:
+                log.exception("export %s", name)
+                self._end(job, "failed", "an error of this server")
+
+    def _carry_out(self, job: Job, engine: Engine, hours: float, threads: int) -> None:
+        order = parse_order(job.order, engine.version)
+        place = self._place(job.id)
+        (place / "files").mkdir(exist_ok=True)
+        path = place / "files" / f"{job.mosaic}-{job.version}-{job.id[:8]}.tif"
+        since, noted, before = time.monotonic(), 0.0, job.worked
+        steps = export(engine, order, path, work=place / "work", workers=threads, described=True)
+        for step in steps:
+            worked = before + time.monotonic() - since
+            if isinstance(step, Exported):
+                files = tuple(p.name for p in step.files)
+                job = replace(job, files=files, problems=step.problems, worked=worked, progress=100.0)
+                self._end(job, "successful", f"{100 * step.share:.1f} % of the pixels hold data")
+                return
+            if self._is_dismissed(job):
+                steps.close()
+                self._dismissed(job)
+                return
+            if worked > hours * 3600:
+                steps.close()
+                self._end(
+                    job, "failed", f"not finished after {hours:g} hours of work; ask for a smaller area"
+                )
+                return
+            if time.monotonic() - noted > NOTED:
+                noted = time.monotonic()
+                stalls = 0 if 100 * step > job.progress else job.stalls
+                job = replace(job, progress=round(100 * step, 2), worked=worked, stalls=stalls)
+                self._write(job)
+
+    def _end(self, job: Job, status: str, message: str) -> None:
+        shutil.rmtree(self._place(job.id) / "work", ignore_errors=True)
+        self._write(replace(job, status=status, message=message, finished=_now(), stalls=0))
+
+    def _dismissed(self, job: Job) -> Job:
+        place = self._place(job.id)
+        for rest in ("work", "files"):
+            shutil.rmtree(place / rest, ignore_errors=True)
+        job = replace(job, status="dismissed", message="", files=(), finished=_now())
+        self._write(job)
+        return job
+
+    def _is_dismissed(self, job: Job) -> bool:
+        return (self._place(job.id) / "dismissed").exists()
+
+    def _place(self, name: str) -> Path:
+        return self.folder / "exports" / name
+
+    def _read(self, name: str) -> Job | None:
+        try:
+            raw = json.loads((self._place(name) / "job.json").read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return Job(**{**raw, "files": tuple(raw["files"]), "problems": tuple(raw["problems"])})
+
+    def _write(self, job: Job) -> None:
+        place = self._place(job.id)
+        temporary = place / f".{uuid.uuid4().hex}"
+        temporary.write_text(json.dumps(asdict(replace(job, updated=_now()))))
+        os.replace(temporary, place / "job.json")
+
+    @contextmanager
+    def _claimed(self, name: str) -> Iterator[bool]:
+        """Whether a job is ours while the block lasts; the system lets go of it however this process ends."""
+        try:
+            lock = (self._place(name) / "lock").open("w")
+        except FileNotFoundError:
+            yield False
+            return
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                yield False
+                return
+            yield True
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

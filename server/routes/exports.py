@@ -1,0 +1,233 @@
+"""Exports over HTTP, in the shape of OGC API – Processes: a job for each, its status, its results."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.responses import FileResponse, JSONResponse
+
+from server.answer import Desk
+from server.jobs import Job, Jobs
+from server.urls import public_base
+from terrazzo.errors import InvalidRequest, NotFound, TooMany
+from terrazzo.export.estimate import estimate
+from terrazzo.export.order import PARAMETERS, parse_order
+from terrazzo.export.target import export_target, touching
+
+MOST_BODY = 4 << 20
+"""Bytes of a request's body."""
+TYPES = {
+    ".tif": "image/tiff; application=geotiff; profile=cloud-optimized",
+    ".vrt": "application/x-vrt",
+    ".json": "application/geo+json",
+}
+REL = "http://www.opengis.net/def/rel/ogc/1.0/"
+FRESH = {"Cache-Control": "private, no-store"}
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        **{name: {"description": text} for name, text in PARAMETERS.items()},
+                        "dry_run": {"type": "boolean", "description": "tell the cost, start nothing"},
+                    },
+                },
+                "example": {"bbox": [15.9, 45.7, 16.1, 45.9], "bands": ["B04", "B08"], "dry_run": True},
+            }
+        },
+    }
+}
+router = APIRouter(tags=["Exports"])
+
+
+@router.post("/mosaics/{mosaic}/exports", status_code=201, openapi_extra=BODY)
+async def create(request: Request, mosaic: str) -> Response:
+    """Asks for an export: a job at `Location`, or with `dry_run` what it would cost."""
+    desk, raw = _desk(request), await _body(request)
+    dry = raw.pop("dry_run", False)
+    if not isinstance(dry, bool):
+        raise InvalidRequest("dry_run: true or false")
+
+    def looked() -> dict[str, Any] | Job:
+        engine = desk.mosaics.engine(mosaic, raw.get("version") or None)
+        order = parse_order(raw, engine.version)
+        if dry:
+            cost = estimate(engine, order, desk.settings.threads)
+            return {**cost._asdict(), "pixels": cost.width * cost.height, "version": engine.version.name}
+        selection = engine.select(order.pixels)
+        target = export_target(engine.version, order.area, order.crs, order.resolution)
+        samples = target.height * target.width * len(order.pixels.bands)
+        if not touching(engine, selection, target):
+            raise InvalidRequest(
+                f"the area holds no data for {selection.request.text()}; the mosaic covers {tuple(engine.version.bounds)}"
+            )
+        jobs, owner = _jobs(request), owner_of(request)
+        _within_quota(desk, jobs, owner, samples)
+        return jobs.create(
+            mosaic, engine.version.name, {**raw, "version": engine.version.name}, owner, samples
+        )
+
+    found = await desk.work(looked)
+    if isinstance(found, dict):
+        return JSONResponse(found, headers=FRESH)
+    told = status_of(public_base(request), found)
+    return JSONResponse(told, 201, headers={"Location": told["links"][0]["href"], **FRESH})
+
+
+@router.get("/mosaics/{mosaic}/exports")
+async def listed(request: Request, mosaic: str) -> Response:
+    """The exports that were asked for with this key, the newest first."""
+    desk, base, owner = _desk(request), public_base(request), owner_of(request)
+
+    def found() -> list[dict[str, Any]]:
+        desk.mosaics.engine(mosaic)
+        mine = [j for j in _jobs(request).all() if j.mosaic == mosaic and j.owner == owner]
+        return [status_of(base, j) for j in reversed(mine)]
+
+    return JSONResponse({"jobs": await desk.look(found), "links": []}, headers=FRESH)
+
+
+@router.get("/mosaics/{mosaic}/exports/{job}")
+async def status(request: Request, mosaic: str, job: str) -> Response:
+    """How far an export is."""
+    found = await _desk(request).look(lambda: _mine(request, mosaic, job))
+    return JSONResponse(status_of(public_base(request), found), headers=FRESH)
+
+
+@router.delete("/mosaics/{mosaic}/exports/{job}")
+async def dismiss(request: Request, mosaic: str, job: str) -> Response:
+    """Ends an export and removes what it wrote."""
+    found = await _desk(request).look(lambda: _jobs(request).dismiss(_mine(request, mosaic, job)))
+    return JSONResponse(status_of(public_base(request), found), headers=FRESH)
+
+
+@router.get("/mosaics/{mosaic}/exports/{job}/results")
+async def results(request: Request, mosaic: str, job: str) -> Response:
+    """The files of a finished export."""
+    found = await _desk(request).look(lambda: _mine(request, mosaic, job))
+    if found.status != "successful":
+        detail = f"export {job} is {found.status}: {found.message or 'ask again when it is successful'}"
+        return JSONResponse(
+            {
+                "type": "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/result-not-ready",
+                "title": detail,
+                "detail": detail,
+                "status": 404,
+            },
+            404,
+        )
+    here = f"{_address(public_base(request), found)}/results"
+    jobs = _jobs(request)
+    files = {
+        name: {
+            "href": f"{here}/{name}",
+            "type": _type(name),
+            "length": jobs.file(found, name).stat().st_size,
+        }
+        for name in found.files
+    }
+    return JSONResponse(files, headers=FRESH)
+
+
+@router.get("/mosaics/{mosaic}/exports/{job}/results/{name}")
+async def download(request: Request, mosaic: str, job: str, name: str) -> Response:
+    """A file of a finished export; parts of it by Range."""
+    jobs = _jobs(request)
+    path = await _desk(request).look(lambda: jobs.file(_mine(request, mosaic, job), name))
+    return FileResponse(
+        path, media_type=_type(name), filename=name, headers={"Cache-Control": "private, max-age=3600"}
+    )
+
+
+def owner_of(request: Request) -> str:
+    """Id of the key that a request came with; empty without one."""
+    key = request.scope.get("terrazzo.key")
+    return "" if key is None else str(key.id)
+
+
+def status_of(base: str, job: Job) -> dict[str, Any]:
+    """A job as OGC API – Processes tells of it."""
+    here = _address(base, job)
+    links = [{"rel": "self", "href": here, "type": "application/json", "title": "Status"}]
+    if job.status == "successful":
+        links.append({"rel": f"{REL}results", "href": f"{here}/results", "type": "application/json"})
+    told = {
+        "processID": "export",
+        "type": "process",
+        "jobID": job.id,
+        "status": job.status,
+        "message": job.message,
+        "progress": int(job.progress),
+        "created": job.created,
+        "started": job.started,
+        "finished": job.finished,
+        "updated": job.updated,
+        "terrazzo:version": job.version,
+        "terrazzo:problems": list(job.problems),
+        "links": links,
+    }
+    return {k: v for k, v in told.items() if v is not None}
+
+
+def _address(base: str, job: Job) -> str:
+    return f"{base}/mosaics/{job.mosaic}/exports/{job.id}"
+
+
+def _type(name: str) -> str:
+    return TYPES[name[name.rindex(".") :]]
+
+
+def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+def _jobs(request: Request) -> Jobs:
+    jobs: Jobs = request.app.state.jobs()
+    return jobs
+
+
+def _mine(request: Request, mosaic: str, name: str) -> Job:
+    job = _jobs(request).get(mosaic, name)
+    if job.owner != owner_of(request):
+        raise NotFound(f"there is no export {name[:40]!r}; exports are removed when they have expired")
+    return job
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    """The order in a request's body, plain or as the `inputs` of OGC API – Processes."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_BODY:
+            raise InvalidRequest(f"the body is past {MOST_BODY >> 20} MB: simplify the geometry")
+    try:
+        raw = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        raise InvalidRequest('the body must be JSON, such as {"bbox": [15.9, 45.7, 16.1, 45.9]}') from None
+    if isinstance(raw, dict) and isinstance(raw.get("inputs"), dict):
+        raw = raw["inputs"]
+    if not isinstance(raw, dict):
+        raise InvalidRequest("the body must be a JSON object")
+    return dict(raw)
+
+
+def _within_quota(desk: Desk, jobs: Jobs, owner: str, samples: int) -> None:
+    settings = desk.settings
+    since = (datetime.now(UTC) - timedelta(days=1)).isoformat()
+    mine = [j for j in jobs.all() if j.owner == owner]
+    waiting = sum(j.open for j in mine)
+    if waiting >= settings.export_jobs:
+        raise TooMany(
+            f"{waiting} exports are not finished yet, at most {settings.export_jobs} a key: wait or dismiss one"
+        )
+    used = sum(j.samples for j in mine if j.created >= since and j.status != "dismissed")
+    if used + samples > settings.export_samples:
+        raise TooMany(
+            f"{samples / 1e6:.0f} million values, after {used / 1e6:.0f} in the last day:"
+            f" at most {settings.export_samples / 1e6:.0f} million a key and day"
+        )

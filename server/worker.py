@@ -1,0 +1,117 @@
+"""`terrazzo work`: carries out export jobs; `terrazzo serve` keeps one such process beside itself."""
+
+import fcntl
+import logging
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from server.jobs import Jobs
+from server.logs import configure
+from server.mosaics import Mosaics
+from server.settings import Settings
+from terrazzo.errors import StoreError
+from terrazzo.store import Store
+
+log = logging.getLogger(__name__)
+LOOK = 0.5
+"""Seconds between looks into an empty queue."""
+ROUND = 30.0
+"""Seconds between looks for jobs that were left behind or have expired."""
+PAUSE = 2.0
+"""Seconds before a worker that ended is started again."""
+
+
+@click.command()
+@click.option(
+    "--store", envvar="TERRAZZO_STORE", required=True, metavar="STORE", help="folder or address of the store"
+)
+@click.option("--until-parent-ends", is_flag=True, hidden=True)
+def work(store: str, until_parent_ends: bool) -> None:
+    """Carries out the exports that a server was asked for.
+
+    `terrazzo serve` starts one by itself; give it --no-worker to run this elsewhere. There is one worker, unless
+    TERRAZZO_JOBS_URL names a queue that several can share, such as redis://HOST:6379/0.
+    """
+    os.environ["TERRAZZO_STORE"] = store
+    settings = Settings()  # type: ignore[call-arg]
+    configure(settings.log)
+    jobs = Jobs(settings.state_folder(), settings.jobs_url)
+    if until_parent_ends:
+        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    with _only(jobs, wait=until_parent_ends):
+        _work(jobs, settings)
+
+
+def _work(jobs: Jobs, settings: Settings) -> None:
+    mosaics = Mosaics(Store(settings.store), settings.follow)
+    last = -ROUND
+    while True:
+        if time.monotonic() - last >= ROUND:
+            last = time.monotonic()
+            jobs.revive()
+            jobs.tidy(settings.export_days)
+        name = jobs.next()
+        if name is None:
+            time.sleep(LOOK)
+            continue
+        jobs.run(name, mosaics.engine, hours=settings.export_hours, threads=settings.threads)
+
+
+@contextmanager
+def _only(jobs: Jobs, *, wait: bool) -> Iterator[None]:
+    """Keeps a second worker away from a queue that is a file."""
+    if jobs.url is not None:
+        yield
+        return
+    with (jobs.folder / "worker.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError:
+            raise StoreError(
+                f"a worker is at its work in {jobs.folder} already (`terrazzo serve` starts one);"
+                " for more set TERRAZZO_JOBS_URL=redis://…"
+            ) from None
+        yield
+
+
+def _end_with(parent: int) -> None:
+    """Ends this process soon after its parent, which may have been killed; what is unfinished goes on later."""
+    while os.getppid() == parent:
+        time.sleep(LOOK)
+    os._exit(1)
+
+
+class Kept:
+    """A worker process beside a server, started again when it ends."""
+
+    def __init__(self, store: str) -> None:
+        # -P: a file of the user's folder must not stand for a module of ours.
+        self._command = [
+            *(sys.executable, "-P", "-c", "from terrazzo.cli import main; main()"),
+            *("work", "--store", store, "--until-parent-ends"),
+        ]
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._thread.start()
+
+    def _keep(self) -> None:
+        while not self._stopping.is_set():
+            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+            code = self._process.wait()
+            if not self._stopping.wait(PAUSE):
+                log.warning("the export worker ended with %s; starting it again", code)
+
+    def stop(self) -> None:
+        """Ends the worker; its job goes on with the next one."""
+        self._stopping.set()
+        if self._process is not None:
+            self._process.terminate()
+        self._thread.join(10)

@@ -1,0 +1,117 @@
+"""What an export will cost, told before it starts: a few small windows are rendered and packed as it will be."""
+
+import time
+from typing import Any, NamedTuple
+
+from numpy.typing import NDArray
+from rasterio.io import MemoryFile
+from rasterio.transform import from_bounds
+
+from terrazzo.export.files import rasters
+from terrazzo.export.order import Order
+from terrazzo.export.pieces import encode
+from terrazzo.export.run import OVERVIEWS
+from terrazzo.export.target import export_target, part_of, sheets, touching
+from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.origin import ORIGINS
+from terrazzo.mosaic.warp import Target
+
+SAMPLE = 256
+SAMPLES = 4
+BEGIN = 2.0
+"""Seconds that a worker needs before its first window."""
+
+
+class Estimate(NamedTuple):
+    """What an export will cost.
+
+    Attributes:
+        width, height: pixels; `bands` of them are stored, extras not counted.
+        bytes: of all files, as far as the samples tell.
+        seconds: on this machine with so many threads, from the same samples.
+        scenes: ids of the scenes whose squares reach into the area.
+    """
+
+    width: int
+    height: int
+    bands: int
+    files: int
+    bytes: int
+    seconds: float
+    scenes: tuple[str, ...]
+    crs: str
+    request: str
+
+
+def estimate(engine: Engine, order: Order, workers: int = 1) -> Estimate:
+    """Measures an order on up to `SAMPLES` places of its area.
+
+    Raises:
+        InvalidRequest: the order cannot be carried out.
+    """
+    selection = engine.select(order.pixels)
+    target = export_target(engine.version, order.area, order.crs, order.resolution)
+    kinds = rasters(order, selection)
+    seconds, packed, seen = 0.0, 0, 0
+    scenes = touching(engine, selection, target)
+    for part in _samples(target) if scenes else ():
+        start = time.perf_counter()
+        image = engine.render(selection, part, counted="count" in order.extras)
+        for kind in kinds:
+            array = (
+                ORIGINS[kind.layer].values(image)[None]
+                if kind.layer
+                else encode(image.values, order.encoding)
+            )
+            packed += _packed(array, part, kind.nodata, order.compression)
+        seconds += time.perf_counter() - start
+        seen += part.height * part.width
+        del image
+    pixels = target.height * target.width
+    share = pixels / seen if seen else 0.0
+    return Estimate(
+        width=target.width,
+        height=target.height,
+        bands=len(kinds[0].bands),
+        files=len(sheets(target, order.split)) * len(kinds),
+        bytes=int(packed * share * (1 + OVERVIEWS)),
+        seconds=round(BEGIN + seconds * share * (1 + OVERVIEWS) / workers, 1),
+        scenes=tuple(e.scene.id for e in scenes),
+        crs=target.crs,
+        request=selection.request.text(),
+    )
+
+
+def _samples(target: Target) -> list[Target]:
+    """Small windows in the quarters of a target; all of it where that is small."""
+    if target.height <= 2 * SAMPLE and target.width <= 2 * SAMPLE:
+        return [target]
+    height, width = min(SAMPLE, target.height), min(SAMPLE, target.width)
+    places = [(0.25, 0.25), (0.25, 0.75), (0.75, 0.25), (0.75, 0.75)][:SAMPLES]
+    return [
+        part_of(target, int(r * (target.height - height)), int(c * (target.width - width)), height, width)
+        for r, c in places
+    ]
+
+
+def _packed(array: NDArray[Any], part: Target, nodata: float, compression: str) -> int:
+    """Bytes that an array takes in a file."""
+    if compression == "none":
+        return array.nbytes
+    profile = {
+        "driver": "GTiff",
+        "count": array.shape[0],
+        "height": array.shape[1],
+        "width": array.shape[2],
+        "dtype": array.dtype.name,
+        "nodata": nodata,
+        "crs": part.crs,
+        "transform": from_bounds(*part.bounds, part.width, part.height),
+        "compress": compression,
+        "predictor": 3 if array.dtype.kind == "f" else 2,
+        "interleave": "band",
+    }
+    with MemoryFile() as memory:
+        with memory.open(**profile) as file:
+            file.write(array)
+        return len(memory.getbuffer())

@@ -1,0 +1,282 @@
+"""From finished windows to Cloud-Optimized GeoTIFFs, and what lies beside them: VRT and STAC Item."""
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from pyproj import CRS
+from rasterio.shutil import copy as copy_raster
+from rasterio.windows import Window as RasterWindow
+
+from terrazzo import __version__
+from terrazzo.bands import NODATA
+from terrazzo.cog import escaped
+from terrazzo.export.area import DEGREES
+from terrazzo.export.order import Order
+from terrazzo.export.pieces import Spread, layer_file
+from terrazzo.mosaic.origin import ORIGINS
+from terrazzo.mosaic.request import CLASSES_BAND
+from terrazzo.mosaic.selection import Selection
+from terrazzo.mosaic.warp import Target, transformer
+from terrazzo.version import Entry, Version
+
+COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
+KINDS = {"int16": "Int16", "uint16": "UInt16", "uint8": "Byte", "float32": "Float32"}
+
+
+@dataclass(frozen=True)
+class Band:
+    """A band of a file: what it is called and how its numbers are meant."""
+
+    name: str
+    scale: float = 1.0
+    offset: float = 0.0
+    unit: str = ""
+
+
+@dataclass(frozen=True)
+class Raster:
+    """A kind of file of an export: its bands, or one of the extras.
+
+    Attributes:
+        layer: name of the extra; None for the bands.
+        smooth: whether overviews are means.
+    """
+
+    layer: str | None
+    bands: tuple[Band, ...]
+    dtype: str
+    nodata: float
+    smooth: bool
+
+    def file(self, stem: str, ending: str = ".tif") -> str:
+        """The name of its file, from that of the bands' file without ending."""
+        return stem + (f"_{self.layer}" if self.layer else "") + ending
+
+
+def rasters(order: Order, selection: Selection) -> list[Raster]:
+    """The kinds of files that an order asks for, the bands first."""
+    request, encoding = selection.request, order.encoding
+    if request.stage == "mask":
+        bands: tuple[Band, ...] = (Band(CLASSES_BAND),)
+    elif request.stage == "raw":
+        bands = tuple(Band(b) for b in request.bands)
+    else:
+        bands = tuple(Band(b, encoding.scale, encoding.offset) for b in request.bands)
+    first = Raster(None, bands, encoding.dtype, encoding.nodata, request.stage != "mask")
+    return [
+        first,
+        *(Raster(n, (Band(n, unit=ORIGINS[n].unit),), "int16", NODATA, False) for n in order.extras),
+    ]
+
+
+def tags_of(version: Version, selection: Selection, shown: Sequence[Entry]) -> dict[str, str]:
+    """What a file says of itself: whose data it holds, of which scenes and version, and how it was asked for."""
+    tags = {
+        "TERRAZZO_MOSAIC": version.mosaic_id,
+        "TERRAZZO_VERSION": version.name,
+        "TERRAZZO_REQUEST": selection.request.text(),
+        "TERRAZZO_LOCK": json.dumps(lock_of(version, shown), separators=(",", ":")),
+        "ATTRIBUTION": version.attribution_of(shown),
+        "TIFFTAG_COPYRIGHT": version.attribution_of(shown),
+        "TIFFTAG_SOFTWARE": f"terrazzo {__version__}",
+    }
+    if version.config.licence:
+        tags["LICENSE"] = version.config.licence
+    return tags
+
+
+def lock_of(version: Version, shown: Sequence[Entry]) -> dict[str, Any]:
+    """The part of a version's lock that determines an export's pixels: its rules, and the scenes that show."""
+    ids = {e.scene.id for e in shown}
+    periods = [
+        {**p, "scenes": kept}
+        for p in version.lock["periods"]
+        if (kept := [s for s in p["scenes"] if s["id"] in ids])
+    ]
+    return {**version.lock, "periods": periods}
+
+
+def write_cog(
+    raster: Raster,
+    target: Target,
+    pieces: Mapping[RasterWindow, Path],
+    path: Path,
+    tags: Mapping[str, str],
+    spreads: Sequence[Spread],
+    compression: str,
+    workers: int,
+) -> None:
+    """Joins windows into a COG, which appears whole or not at all.
+
+    Args:
+        pieces: the windows that hold data, with their files' names without ending.
+        spreads: one a band, for the statistics inside; empty for none.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written.
+    """
+    whole = path.with_name(f".{path.name}.part")
+    sources = [(w, str(layer_file(base, raster.layer).absolute())) for w, base in pieces.items()]
+    tags = {**tags, "LAYER": ORIGINS[raster.layer].title} if raster.layer else tags
+    try:
+        copy_raster(
+            vrt(raster, target, sources, tags, spreads),
+            whole,
+            driver="COG",
+            COMPRESS=compression.upper(),
+            BLOCKSIZE="512",
+            OVERVIEW_RESAMPLING="AVERAGE" if raster.smooth else "NEAREST",
+            BIGTIFF="IF_SAFER",
+            NUM_THREADS=str(workers),
+            **({} if compression == "none" else {"PREDICTOR": "YES"}),
+        )
+        os.chmod(whole, 0o644)
+        with whole.open("rb") as finished:
+            os.fsync(finished.fileno())
+        os.replace(whole, path)
+    except rasterio.errors.RasterioError as error:
+        raise OSError(f"cannot write {path}: {error}; is the disk full?") from error
+    finally:
+        for rest in path.parent.glob(f".{path.name}.part*"):
+            rest.unlink(missing_ok=True)
+
+
+def vrt(
+    raster: Raster,
+    target: Target,
+    sources: Sequence[tuple[RasterWindow, str]],
+    tags: Mapping[str, str],
+    spreads: Sequence[Spread] = (),
+    *,
+    relative: bool = False,
+) -> str:
+    """A VRT of a target over files that hold windows of it."""
+    b, (dx, dy) = target.bounds, target.resolution
+    place = ", ".join(repr(v) for v in (b.left, dx, 0.0, b.top, 0.0, -dy))
+    bands = "".join(
+        _vrt_band(i, raster, sources, spreads[i - 1] if spreads else None, relative)
+        for i in range(1, len(raster.bands) + 1)
+    )
+    return (
+        f'<VRTDataset rasterXSize="{target.width}" rasterYSize="{target.height}">'
+        f"<SRS>{escaped(target.crs)}</SRS><GeoTransform>{place}</GeoTransform>"
+        f"{_metadata({**tags, 'AREA_OR_POINT': 'Area'})}{bands}</VRTDataset>"
+    )
+
+
+def _vrt_band(
+    number: int,
+    raster: Raster,
+    sources: Sequence[tuple[RasterWindow, str]],
+    spread: Spread | None,
+    relative: bool,
+) -> str:
+    band = raster.bands[number - 1]
+    scaled = (band.scale, band.offset) != (1.0, 0.0)
+    return (
+        f'<VRTRasterBand dataType="{KINDS[raster.dtype]}" band="{number}">'
+        f"{_metadata(_statistics(spread))}<Description>{escaped(band.name)}</Description>"
+        f"<NoDataValue>{raster.nodata:g}</NoDataValue>"
+        + (f"<UnitType>{escaped(band.unit)}</UnitType>" if band.unit else "")
+        + (f"<Offset>{band.offset!r}</Offset><Scale>{band.scale!r}</Scale>" if scaled else "")
+        + "".join(
+            f'<SimpleSource><SourceFilename relativeToVRT="{int(relative)}">{escaped(name)}</SourceFilename>'
+            f'<SourceBand>{number}</SourceBand><SrcRect xOff="0" yOff="0" xSize="{w.width}" ySize="{w.height}"/>'
+            f'<DstRect xOff="{w.col_off}" yOff="{w.row_off}" xSize="{w.width}" ySize="{w.height}"/></SimpleSource>'
+            for w, name in sources
+        )
+        + "</VRTRasterBand>"
+    )
+
+
+def _metadata(entries: Mapping[str, str]) -> str:
+    if not entries:
+        return ""
+    items = "".join(f'<MDI key="{k}">{escaped(v)}</MDI>' for k, v in entries.items())
+    return f"<Metadata>{items}</Metadata>"
+
+
+def _statistics(spread: Spread | None) -> dict[str, str]:
+    if spread is None or not spread.pixels:
+        return {}
+    mean = spread.total / spread.pixels
+    deviation = math.sqrt(max(0.0, spread.squares / spread.pixels - mean**2))
+    return {
+        "STATISTICS_MINIMUM": f"{spread.least:.10g}",
+        "STATISTICS_MAXIMUM": f"{spread.most:.10g}",
+        "STATISTICS_MEAN": f"{mean:.10g}",
+        "STATISTICS_STDDEV": f"{deviation:.10g}",
+    }
+
+
+def item_of(
+    version: Version,
+    selection: Selection,
+    order: Order,
+    target: Target,
+    shown: Sequence[Entry],
+    files: Mapping[str, Raster],
+    stem: str,
+) -> dict[str, Any]:
+    """A STAC Item of an export; its assets lie beside it.
+
+    Args:
+        files: names of the files, with what they are.
+    """
+    b = target.bounds
+    degrees = transformer(target.crs, DEGREES).transform_bounds(*b, densify_pts=21)
+    west, south, east, north = (round(v, 7) for v in degrees)
+    times = sorted(e.scene.datetime for e in shown)
+    code = CRS.from_user_input(target.crs).to_authority(min_confidence=20)
+    dx, dy = target.resolution
+    ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
+    return {
+        "type": "Feature",
+        "stac_version": "1.1.0",
+        "stac_extensions": ["https://stac-extensions.github.io/projection/v2.0.0/schema.json"],
+        "id": stem,
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+        "bbox": [west, south, east, north],
+        "properties": {
+            "datetime": None,
+            "start_datetime": _utc(times[0]),
+            "end_datetime": _utc(times[-1]),
+            "proj:code": ":".join(code) if code else None,
+            "proj:shape": list(target.shape),
+            "proj:transform": [dx, 0.0, b.left, 0.0, -dy, b.top],
+            "terrazzo:mosaic": version.mosaic_id,
+            "terrazzo:version": version.name,
+            "terrazzo:request": selection.request.text(),
+            "terrazzo:scenes": [e.scene.id for e in shown],
+            "attribution": version.attribution_of(shown),
+            **({"license": version.config.licence} if version.config.licence else {}),
+        },
+        "links": [],
+        "assets": {Path(name).stem: _asset(name, raster) for name, raster in files.items()},
+    }
+
+
+def _asset(name: str, raster: Raster) -> dict[str, Any]:
+    is_vrt = name.endswith(".vrt")
+    bands = [
+        {k: v for k, v in asdict(band).items() if v not in ("", None)}
+        | {"data_type": raster.dtype, "nodata": raster.nodata if math.isfinite(raster.nodata) else "nan"}
+        for band in raster.bands
+    ]
+    return {
+        "href": f"./{name}",
+        "type": "application/x-vrt" if is_vrt else COG_TYPE,
+        "title": ORIGINS[raster.layer].title if raster.layer else "Bands",
+        "roles": ["metadata"] if raster.layer else ["data"],
+        "bands": bands,
+    }
+
+
+def _utc(when: Any) -> str:
+    return str(when.isoformat()).replace("+00:00", "Z")

@@ -1,0 +1,194 @@
+"""Windows of an export, rendered to files of their own: what is finished is never computed again."""
+
+import json
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.windows import Window as RasterWindow
+
+from terrazzo.bands import NODATA, SCALE
+from terrazzo.export.order import Encoding, Order
+from terrazzo.export.target import windows
+from terrazzo.mosaic.engine import Engine, Image
+from terrazzo.mosaic.origin import ORIGINS
+from terrazzo.mosaic.selection import Selection
+from terrazzo.mosaic.warp import Target
+
+BLOCK = 512
+
+
+class Spread(NamedTuple):
+    """How the stored values of one band lie; they add up over pieces."""
+
+    pixels: int
+    least: float
+    most: float
+    total: float
+    squares: float
+
+
+class Piece(NamedTuple):
+    """What a finished window tells of itself.
+
+    Attributes:
+        filled: pixels that hold data.
+        scenes: ids of the scenes that show in it.
+        spreads: one a band; empty without data.
+    """
+
+    filled: int
+    scenes: tuple[str, ...]
+    problems: tuple[str, ...]
+    spreads: tuple[Spread, ...]
+
+
+def encode(values: NDArray[np.int16], encoding: Encoding) -> NDArray[Any]:
+    """Values as they are stored: (band, row, col) int16 counts in, the encoding's dtype out.
+
+    Whole numbers are rounded half to even and cut off at the dtype's ends; a value that would be taken for nodata
+    becomes its neighbour.
+    """
+    if encoding.plain:
+        return values
+    stored = (values * SCALE - encoding.offset) / encoding.scale
+    if encoding.dtype != "float32":
+        ends = np.iinfo(encoding.dtype)
+        stored = np.clip(np.rint(stored), ends.min, ends.max)
+        inward = -1 if encoding.nodata > (ends.min + ends.max) / 2 else 1
+        stored[stored == encoding.nodata] += inward
+    stored[values == NODATA] = encoding.nodata
+    return stored.astype(encoding.dtype)
+
+
+def rendered(
+    engine: Engine,
+    selection: Selection,
+    order: Order,
+    target: Target,
+    folder: Path,
+    *,
+    side: int,
+    workers: int,
+) -> Iterator[tuple[RasterWindow, Piece]]:
+    """The windows of a target in order, each with its file in `folder`; at most `workers` + 1 are in memory."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(workers) as pool:
+        waiting: deque[tuple[RasterWindow, Future[Piece]]] = deque()
+        for window, part in windows(target, side):
+            base = folder / piece_name(window)
+            waiting.append((window, pool.submit(_piece, engine, selection, order, part, base)))
+            if len(waiting) > workers:
+                first, future = waiting.popleft()
+                yield first, future.result()
+        for window, future in waiting:
+            yield window, future.result()
+
+
+def piece_name(window: RasterWindow) -> str:
+    """The name of a window's files, without ending."""
+    return f"{window.row_off}_{window.col_off}"
+
+
+def layer_file(base: Path, layer: str | None) -> Path:
+    """The file of a window's bands (None) or of one of its extras."""
+    return base.with_name(base.name + (f"_{layer}" if layer else "") + ".tif")
+
+
+def _piece(engine: Engine, selection: Selection, order: Order, part: Target, base: Path) -> Piece:
+    told = base.with_name(base.name + ".json")
+    if told.exists():
+        return _read(told)
+    image = _cut(engine, selection, order, part)
+    if image is None or not (seen := image.values[0] != NODATA).any():
+        piece = Piece(0, (), () if image is None else image.problems, ())
+    else:
+        stored = encode(image.values, order.encoding)
+        _write(layer_file(base, None), stored, part, order.encoding.nodata)
+        for name in order.extras:
+            _write(layer_file(base, name), ORIGINS[name].values(image)[None], part, NODATA)
+        numbers = np.unique(image.provenance[seen])
+        scenes = tuple(image.entries[n].scene.id for n in numbers if n >= 0)
+        piece = Piece(
+            int(seen.sum()),
+            scenes,
+            image.problems,
+            tuple(_spread(s, v) for s, v in zip(stored, image.values, strict=True)),
+        )
+    # Written last: it says that the window is finished.
+    temporary = told.with_suffix(".part")
+    temporary.write_text(json.dumps(piece))
+    os.replace(temporary, told)
+    return piece
+
+
+def _read(told: Path) -> Piece:
+    filled, scenes, problems, spreads = json.loads(told.read_text())
+    return Piece(filled, tuple(scenes), tuple(problems), tuple(Spread(*s) for s in spreads))
+
+
+def _cut(engine: Engine, selection: Selection, order: Order, part: Target) -> Image | None:
+    """The pixels of a window, without those that the area does not touch; None where it touches none."""
+    outside = order.area.outside(part)
+    if outside is not None and outside.all():
+        return None
+    image = engine.render(selection, part, counted="count" in order.extras)
+    if outside is not None:
+        image.values[:, outside] = NODATA
+        image.provenance[outside] = -1
+    return image
+
+
+def _spread(stored: NDArray[Any], values: NDArray[np.int16]) -> Spread:
+    held = stored[values != NODATA].astype(np.float64)
+    if not held.size:
+        return Spread(0, 0.0, 0.0, 0.0, 0.0)
+    return Spread(held.size, float(held.min()), float(held.max()), float(held.sum()), float((held**2).sum()))
+
+
+def joined(spreads: Sequence[Spread]) -> Spread:
+    """The spread of several pieces together."""
+    held = [s for s in spreads if s.pixels]
+    if not held:
+        return Spread(0, 0.0, 0.0, 0.0, 0.0)
+    return Spread(
+        sum(s.pixels for s in held),
+        min(s.least for s in held),
+        max(s.most for s in held),
+        sum(s.total for s in held),
+        sum(s.squares for s in held),
+    )
+
+
+def _write(path: Path, array: NDArray[Any], part: Target, nodata: float) -> None:
+    """(band, row, col) pixels of a target into a file that appears whole or not at all."""
+    temporary = path.with_suffix(".part")
+    bands, height, width = array.shape
+    profile = {
+        "driver": "GTiff",
+        "count": bands,
+        "height": height,
+        "width": width,
+        "dtype": array.dtype.name,
+        "nodata": nodata,
+        "crs": part.crs,
+        "transform": rasterio.transform.from_bounds(*part.bounds, width, height),
+        "tiled": True,
+        "blockxsize": BLOCK,
+        "blockysize": BLOCK,
+        "interleave": "band",
+        "compress": "zstd",
+        "zstd_level": 1,
+        "predictor": 3 if array.dtype.kind == "f" else 2,
+    }
+    with rasterio.open(temporary, "w", **profile) as file:
+        file.write(array)
+    with temporary.open("rb") as written:
+        os.fsync(written.fileno())
+    os.replace(temporary, path)

@@ -1,0 +1,300 @@
+"""Runs an export: windows first, then files; stopped anywhere, it goes on where it was."""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import rasterio
+
+from terrazzo.errors import OutsideCoverage, StoreError
+from terrazzo.export.files import Raster, item_of, rasters, tags_of, vrt, write_cog
+from terrazzo.export.order import Order
+from terrazzo.export.pieces import Piece, Spread, joined, piece_name, rendered
+from terrazzo.export.target import Sheet, export_target, sheets, window_side
+from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.selection import Selection, adjacent
+from terrazzo.mosaic.warp import Target
+from terrazzo.version import Entry
+
+GDAL_CACHE = 128
+"""Megabytes that GDAL may keep of rasters while it joins windows."""
+RENDERING = 0.8
+"""Share of an export's work that is rendering; the rest is joining windows into files."""
+PACKED = 0.85
+"""Bytes of a packed window or file to those of its pixels, at most, of real scenes."""
+OVERVIEWS = 1 / 3
+
+
+class Exported(NamedTuple):
+    """What an export wrote.
+
+    Attributes:
+        path: the file to open: a COG, or the VRT of a divided export.
+        files: all files, `path` first.
+        share: share of the area's box that holds data, 0–1.
+        scenes: ids of the scenes that show.
+        problems: scenes that were left out, and why.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    share: float
+    scenes: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+class _Done(NamedTuple):
+    """What a finished sheet tells of itself."""
+
+    filled: int
+    scenes: tuple[str, ...]
+    problems: tuple[str, ...]
+    files: tuple[str, ...]
+    spreads: tuple[Spread, ...]
+
+
+def export(
+    engine: Engine,
+    order: Order,
+    path: Path,
+    *,
+    work: Path | None = None,
+    workers: int = 1,
+    described: bool = False,
+) -> Iterator[float | Exported]:
+    """Renders an order into COGs; yields the share that is done, and at the end what was written.
+
+    Files hold int16 with scale 1e-4 and nodata −32768 unless the order says otherwise (`stage=raw`: the product's
+    numbers, `mask`: classes), with band names, statistics, attribution, version, lock and request in their tags.
+    Each appears whole or not at all. Closing the iterator stops the export; the same call again goes on.
+
+    Args:
+        path: the bands' file; extras and the files of a divided export lie beside it under names made from its own.
+        work: folder of finished windows; by default a hidden one beside `path`. It goes when all is written.
+        described: whether a STAC Item is written too; of a divided export it always is.
+
+    Raises:
+        OutsideCoverage: no pixel of the area holds data.
+        StoreError: the same export is at work already.
+        OSError: the disk has too little room or the folder cannot be written.
+    """
+    selection = engine.select(order.pixels)
+    target = export_target(engine.version, order.area, order.crs, order.resolution)
+    folder = work or path.parent / f".{path.stem}-{_name(engine, selection, order, target)}.parts"
+    folder.mkdir(parents=True, exist_ok=True)
+    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), _alone(folder):
+        try:
+            yield from _Run(engine, selection, order, target, path, folder, workers, described).steps()
+        except OutsideCoverage:
+            shutil.rmtree(folder)
+            raise
+        shutil.rmtree(folder)
+
+
+def _name(engine: Engine, selection: Selection, order: Order, target: Target) -> str:
+    """Twelve hexadecimal digits that name everything an export's pixels depend on."""
+    area, encoding = order.area.geometry, (order.encoding, order.compression, order.split, order.extras)
+    what = (engine.version.name, selection.request.text(), target, area, encoding)
+    return hashlib.blake2b(repr(what).encode(), digest_size=6).hexdigest()
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds a folder against other processes; the system lets go of it however this one ends."""
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise StoreError("this very export is at work in another process; wait for it") from None
+        yield
+
+
+class _Reserve:
+    """Room on the disk, taken before the work starts and given back as it is needed."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path = path
+        free = shutil.disk_usage(path.parent).free
+        if size > free:
+            raise OSError(
+                28,
+                f"the export needs about {size / 1e9:.1f} GB, {free / 1e9:.1f} GB are free in {path.parent}: disk full",
+            )
+        with path.open("wb") as file:
+            if size:
+                os.posix_fallocate(file.fileno(), 0, size)
+
+    def keep(self, size: int) -> None:
+        """Gives back all but so many bytes."""
+        if size < self._path.stat().st_size:
+            os.truncate(self._path, size)
+
+
+class _Run:
+    """One export from its first window to its last file."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        selection: Selection,
+        order: Order,
+        target: Target,
+        path: Path,
+        folder: Path,
+        workers: int,
+        described: bool,
+    ) -> None:
+        self.engine, self.selection, self.order, self.target = engine, selection, order, target
+        self.path, self.folder, self.workers, self.described = path, folder, workers, described
+        self.rasters = rasters(order, selection)
+        self.side = window_side(selection, workers)
+        self.sheets = sheets(target, order.split)
+        self.entries = {
+            e.scene.id: e
+            for s in (selection, *adjacent(engine.version, selection))
+            for e in reversed(s.entries)
+        }
+
+    def steps(self) -> Iterator[float | Exported]:
+        """The share that is done after each window and file, and what was written."""
+        total, behind = self.target.height * self.target.width, 0
+        found: list[tuple[Sheet, _Done]] = []
+        reserve = _Reserve(self.folder / "reserve", self._needed(self.sheets))
+        for number, sheet in enumerate(self.sheets):
+            size = sheet.target.height * sheet.target.width
+            told = self.folder / f"{sheet.row}_{sheet.col}.json"
+            if not told.exists():
+                pieces: dict[str, tuple[rasterio.windows.Window, Piece]] = {}
+                drawn, rest = 0, self._needed(self.sheets[number + 1 :])
+                for window, piece in rendered(
+                    self.engine,
+                    self.selection,
+                    self.order,
+                    sheet.target,
+                    self._folder(sheet),
+                    side=self.side,
+                    workers=self.workers,
+                ):
+                    pieces[piece_name(window)] = (window, piece)
+                    drawn += window.width * window.height
+                    reserve.keep(rest + int(self._needed([sheet]) * (1 - RENDERING * drawn / size)))
+                    yield (behind + RENDERING * drawn) / total
+                reserve.keep(rest)
+                told.with_suffix(".part").write_text(json.dumps(self._written(sheet, pieces)))
+                os.replace(told.with_suffix(".part"), told)
+            shutil.rmtree(self._folder(sheet), ignore_errors=True)
+            found.append((sheet, _read(told)))
+            behind += size
+            yield behind / total
+        yield self._finished(found)
+
+    def _folder(self, sheet: Sheet) -> Path:
+        return self.folder / f"{sheet.row}_{sheet.col}"
+
+    def _needed(self, remaining: Sequence[Sheet]) -> int:
+        """Bytes that sheets take: their files, and the windows and overviews of the largest while it is made."""
+        sizes = [s.target.height * s.target.width for s in remaining]
+        wide = sum(len(r.bands) * np.dtype(r.dtype).itemsize for r in self.rasters)
+        return int(PACKED * wide * (sum(sizes) * (1 + OVERVIEWS) + max(sizes, default=0) * (1 + OVERVIEWS)))
+
+    def _stem(self, sheet: Sheet) -> str:
+        return self.path.stem + (f"_{sheet.row}_{sheet.col}" if self.order.split else "")
+
+    def _written(self, sheet: Sheet, pieces: dict[str, tuple[rasterio.windows.Window, Piece]]) -> _Done:
+        """Joins the windows of a sheet into its files."""
+        held = {w: self._folder(sheet) / name for name, (w, p) in pieces.items() if p.filled}
+        kept = [p for _, p in pieces.values()]
+        scenes = {s for p in kept for s in p.scenes}
+        problems = tuple(dict.fromkeys(t for p in kept for t in p.problems))
+        per_band = zip(*(p.spreads for p in kept if p.filled), strict=True)
+        spreads = tuple(joined(band) for band in per_band)
+        if not held:
+            return _Done(0, (), problems, (), ())
+        shown = self._shown(scenes)
+        tags = tags_of(self.engine.version, self.selection, shown)
+        files = []
+        for raster in self.rasters:
+            name = raster.file(self._stem(sheet))
+            inside = () if raster.layer else spreads
+            write_cog(
+                raster,
+                sheet.target,
+                held,
+                self.path.parent / name,
+                tags,
+                inside,
+                self.order.compression,
+                self.workers,
+            )
+            files.append(name)
+        filled = sum(p.filled for p in kept)
+        return _Done(filled, tuple(e.scene.id for e in shown), problems, tuple(files), spreads)
+
+    def _shown(self, scenes: set[str]) -> list[Entry]:
+        return [e for name, e in self.entries.items() if name in scenes]
+
+    def _finished(self, found: list[tuple[Sheet, _Done]]) -> Exported:
+        """Writes what describes all files, and tells of them."""
+        held = [(sheet, done) for sheet, done in found if done.filled]
+        if not held:
+            raise OutsideCoverage(
+                f"the area holds no data for {self.selection.request.text()};"
+                f" the mosaic covers {tuple(self.engine.version.bounds)}"
+            )
+        shown = self._shown({s for _, d in held for s in d.scenes})
+        files: dict[str, Raster] = {}
+        if self.order.split:
+            for raster in self.rasters:
+                files[raster.file(self.path.stem, ".vrt")] = raster
+                self._write_vrt(raster, held, shown)
+        for sheet, _ in held:
+            files |= {raster.file(self._stem(sheet)): raster for raster in self.rasters}
+        names = list(files)
+        if self.order.split or self.described:
+            item = item_of(
+                self.engine.version, self.selection, self.order, self.target, shown, files, self.path.stem
+            )
+            names.append(f"{self.path.stem}.json")
+            _publish(self.path.parent / names[-1], json.dumps(item, indent=1))
+        share = sum(d.filled for _, d in held) / (self.target.height * self.target.width)
+        problems = tuple(dict.fromkeys(t for _, d in found for t in d.problems))
+        paths = tuple(self.path.parent / n for n in names)
+        return Exported(paths[0], paths, share, tuple(e.scene.id for e in shown), problems)
+
+    def _write_vrt(self, raster: Raster, held: list[tuple[Sheet, _Done]], shown: Sequence[Entry]) -> None:
+        dx, dy = self.target.resolution
+        b = self.target.bounds
+        sources = [
+            (
+                rasterio.windows.Window(
+                    round((s.target.bounds.left - b.left) / dx),
+                    round((b.top - s.target.bounds.top) / dy),
+                    s.target.width,
+                    s.target.height,
+                ),
+                raster.file(self._stem(s)),
+            )
+            for s, _ in held
+        ]
+        spreads = [joined(band) for band in zip(*(d.spreads for _, d in held), strict=True)]
+        tags = tags_of(self.engine.version, self.selection, shown)
+        text = vrt(raster, self.target, sources, tags, () if raster.layer else spreads, relative=True)
+        _publish(self.path.parent / raster.file(self.path.stem, ".vrt"), text)
+
+
+def _publish(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.part")
+    temporary.write_text(text)
+    os.replace(temporary, path)
+
+
+def _read(told: Path) -> _Done:
+    filled, scenes, problems, files, spreads = json.loads(told.read_text())
+    return _Done(filled, tuple(scenes), tuple(problems), tuple(files), tuple(Spread(*s) for s in spreads))

@@ -1,0 +1,301 @@
+"""Exports over HTTP: jobs that are asked for, watched, fetched in parts, ended, and that outlive their processes."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+import rasterio
+from fastapi.testclient import TestClient
+from huey.registry import Message
+from pydantic import ValidationError
+from rio_cogeo import cog_validate
+
+from server.app import create_app
+from server.jobs import Jobs, PlainSerializer
+from server.mosaics import Mosaics
+from server.settings import Settings
+from terrazzo.errors import StoreError
+from terrazzo.export.order import parse_order
+from terrazzo.export.run import export
+from terrazzo.store import Store
+
+EXPORTS = "/mosaics/mosaic/exports"
+BOX = [15.95, 45.8, 15.98, 45.82]
+ORDER = {"bbox": BOX, "bands": ["B04", "B08"]}
+
+
+class Server:
+    """An application with a folder for its jobs, and the worker's turn when a test wants it."""
+
+    def __init__(self, store, folder, **settings):
+        self.settings = Settings(store=str(store), state=folder, **settings)
+        self.client = TestClient(create_app(self.settings))
+        self.engine = Mosaics(Store(store), 5).engine
+
+    @property
+    def jobs(self):
+        return Jobs(self.settings.state_folder(), self.settings.jobs_url)
+
+    def work(self):
+        while name := self.jobs.next():
+            self.jobs.run(name, self.engine, hours=self.settings.export_hours, threads=2)
+
+
+@pytest.fixture
+def server(sample_store, tmp_path):
+    return Server(sample_store, tmp_path / "state")
+
+
+def test_an_export_goes_from_201_to_files_in_parts(server, tmp_path):
+    asked = server.client.post(EXPORTS, json=ORDER)
+    assert asked.status_code == 201
+    address = asked.headers["location"]
+    assert asked.json()["status"] == "accepted"
+    assert server.client.get(f"{address}/results").status_code == 404
+    server.work()
+    told = server.client.get(address).json()
+    assert (told["status"], told["progress"], told["type"]) == ("successful", 100, "process")
+    results = server.client.get(next(k["href"] for k in told["links"] if k["rel"].endswith("results"))).json()
+    kinds = sorted(re.sub(r"mosaic-\w+-\w{8}", "", name) for name in results)
+    assert kinds == [".json", ".tif", "_date.tif", "_quality.tif"]
+    name, about = next((n, a) for n, a in results.items() if re.fullmatch(r"mosaic-\w+-\w+\.tif", n))
+    whole = server.client.get(about["href"])
+    assert whole.headers["content-type"].startswith("image/tiff")
+    assert whole.headers["content-disposition"] == f'attachment; filename="{name}"'
+    assert int(whole.headers["content-length"]) == about["length"] == len(whole.content)
+    rest = server.client.get(about["href"], headers={"Range": "bytes=1000-"})
+    assert (rest.status_code, rest.content) == (206, whole.content[1000:])
+    (tmp_path / "a.tif").write_bytes(whole.content)
+    assert cog_validate(tmp_path / "a.tif", strict=True)[0]
+
+
+def test_a_jobs_file_is_the_commands_file(server, sample_store, tmp_path):
+    location = server.client.post(EXPORTS, json={"inputs": ORDER}).headers["location"]
+    server.work()
+    results = server.client.get(f"{location}/results").json()
+    href = next(a["href"] for n, a in results.items() if re.fullmatch(r"mosaic-\w+-\w+\.tif", n))
+    (tmp_path / "job.tif").write_bytes(server.client.get(href).content)
+    engine = server.engine("mosaic")
+    list(export(engine, parse_order(ORDER, engine.version), tmp_path / "command.tif"))
+    with rasterio.open(tmp_path / "job.tif") as a, rasterio.open(tmp_path / "command.tif") as b:
+        assert (a.read() == b.read()).all()
+        assert a.tags() == b.tags()
+
+
+def test_a_dry_run_tells_the_cost_and_starts_nothing(server):
+    told = server.client.post(EXPORTS, json={**ORDER, "dry_run": True})
+    assert told.status_code == 200
+    cost = told.json()
+    assert cost["pixels"] == cost["width"] * cost["height"] > 0
+    assert cost["bytes"] > 0
+    assert cost["seconds"] > 0
+    assert len(cost["scenes"]) > 1
+    assert server.client.get(EXPORTS).json()["jobs"] == []
+
+
+@pytest.mark.parametrize(
+    ("order", "told"),
+    [
+        ({}, "bbox"),
+        ({"bbox": [16, 45, 15, 46]}, "W below E"),
+        ({"bbox": [10, 45, 10.1, 45.1]}, "covers"),
+        ({**ORDER, "colour": 1}, "compression"),
+        ({**ORDER, "bands": ["B99"]}, "B04"),
+        ({**ORDER, "crs": "EPSG:1"}, "coordinate system"),
+        ({**ORDER, "dry_run": "yes"}, "true or false"),
+        ({**ORDER, "version": "../../etc"}, "hexadecimal"),
+        ([1], "object"),
+    ],
+)
+def test_a_wrong_order_is_answered_with_a_reason_at_once(server, order, told):
+    answer = server.client.post(EXPORTS, json=order)
+    assert answer.status_code in (400, 404)
+    assert told in answer.json()["detail"]
+    assert server.client.post(EXPORTS, content=b"{broken").status_code == 400
+
+
+def test_an_export_that_waits_is_dismissed_and_one_that_runs_stops(server, sample_store):
+    address = server.client.post(EXPORTS, json=ORDER).headers["location"]
+    assert server.client.delete(address).json()["status"] == "dismissed"
+    server.work()
+    assert server.client.get(address).json()["status"] == "dismissed"
+
+    class Dismissing:
+        """The engine's source, through which somebody dismisses the job while it begins."""
+
+        def __call__(self, mosaic, version):
+            (job,) = [j for j in server.jobs.all() if j.open]
+            assert server.jobs.dismiss(job).status == "dismissed"
+            return server.engine(mosaic, version)
+
+    address = server.client.post(EXPORTS, json=ORDER).headers["location"]
+    jobs = server.jobs
+    jobs.run(jobs.next(), Dismissing(), hours=1, threads=1)
+    assert server.client.get(address).json()["status"] == "dismissed"
+    assert not list(server.settings.state.glob("exports/*/work"))
+    assert not list(server.settings.state.glob("exports/*/files"))
+
+
+def test_quotas_hold_a_key_back_and_tell_why(sample_store, tmp_path):
+    few = Server(sample_store, tmp_path / "a", export_jobs=1)
+    assert few.client.post(EXPORTS, json=ORDER).status_code == 201
+    held = few.client.post(EXPORTS, json=ORDER)
+    assert (held.status_code, "not finished" in held.json()["detail"]) == (429, True)
+    small = Server(sample_store, tmp_path / "b", export_samples=1000)
+    held = small.client.post(EXPORTS, json=ORDER)
+    assert (held.status_code, "million" in held.json()["detail"]) == (429, True)
+
+
+def test_old_exports_go_and_long_ones_are_given_up(server, sample_store):
+    address = server.client.post(EXPORTS, json=ORDER).headers["location"]
+    jobs = server.jobs
+    jobs.run(jobs.next(), server.engine, hours=0, threads=1)
+    told = server.client.get(address).json()
+    assert told["status"] == "failed"
+    assert "smaller area" in told["message"]
+    jobs.tidy(1)
+    assert server.client.get(address).status_code == 200
+    jobs.tidy(0)
+    assert server.client.get(address).status_code == 404
+
+
+def test_a_job_that_the_queue_has_lost_is_found_again(server):
+    address = server.client.post(EXPORTS, json=ORDER).headers["location"]
+    assert server.jobs.next()
+    assert server.jobs.next() is None
+    server.jobs.revive()
+    server.jobs.revive()
+    server.work()
+    assert server.client.get(address).json()["status"] == "successful"
+
+
+def test_a_job_that_keeps_killing_its_worker_is_given_up(server):
+    address = server.client.post(EXPORTS, json=ORDER).headers["location"]
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    for _ in range(21):
+        server.jobs.revive()
+        name = server.jobs.next()
+        try:
+            server.jobs.run(name, killed, hours=1, threads=1)
+        except KeyboardInterrupt:
+            continue
+    assert server.client.get(address).json()["status"] == "failed"
+
+
+def test_messages_of_the_queue_are_plain_text():
+    message = Message("1", "export", args=("abc",), kwargs={})
+    packed = PlainSerializer().serialize(message)
+    assert json.loads(packed)[1] == "export"
+    assert PlainSerializer().deserialize(packed) == Message(*json.loads(packed))
+    with pytest.raises(ValueError, match=r"utf-8|Expecting"):
+        PlainSerializer().deserialize(b"\x80\x04N.")
+
+
+def test_names_of_files_lead_nowhere_else(server):
+    address = server.client.post(EXPORTS, json=ORDER).headers["location"]
+    server.work()
+    for name in ("..%2fjob.json", "%2e%2e/job.json", "lock", "none.tif"):
+        assert server.client.get(f"{address}/results/{name}").status_code == 404
+    assert server.client.get(f"{EXPORTS}/..%2f..").status_code == 404
+
+
+def test_a_queue_that_cannot_be_is_refused_at_the_start(sample_store):
+    with pytest.raises(ValidationError, match="redis://"):
+        Settings(store=str(sample_store), jobs_url="amqp://host")
+
+
+def test_a_remote_store_needs_a_folder_for_exports():
+    with pytest.raises(StoreError, match="TERRAZZO_STATE"):
+        Settings(store="s3://bucket/store").state_folder()
+
+
+COMMAND = [Path(sys.executable).parent / "terrazzo"]
+
+
+def test_a_second_worker_is_refused_at_the_start(sample_store, tmp_path):
+    environment = {**os.environ, "TERRAZZO_STATE": str(tmp_path / "state")}
+    command = [*COMMAND, "work", "--store", sample_store]
+    first = subprocess.Popen(command, env=environment)
+    try:
+        while not (tmp_path / "state/worker.lock").exists():
+            time.sleep(0.1)
+        time.sleep(0.2)
+        second = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert second.returncode == 1
+        assert "TERRAZZO_JOBS_URL" in second.stderr
+    finally:
+        first.terminate()
+        first.wait(30)
+
+
+@pytest.mark.slow
+def test_an_export_outlives_ten_kills_of_server_and_worker(sample_store, tmp_path):
+    """Killed in the middle ten times, it finishes, the file is valid, and finished windows are not made again."""
+    state = tmp_path / "state"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {**os.environ, "TERRAZZO_STATE": str(state), "TERRAZZO_THREADS": "1"}
+    command = [*COMMAND, "serve", "--store", sample_store, "--port", str(port)]
+    base = f"http://127.0.0.1:{port}{EXPORTS}"
+
+    def started():
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        assert "map:" in process.stdout.readline()
+        return process
+
+    def until(true):
+        for _ in range(3000):
+            if found := true():
+                return found
+            time.sleep(0.02)
+        raise AssertionError("nothing happens")
+
+    def windows():
+        return {p.name: p.stat().st_mtime_ns for p in state.glob("exports/*/work/0_0/*.json")}
+
+    def worker():
+        found = subprocess.run(
+            ["pgrep", "-f", f"work --store {sample_store} --until"], capture_output=True, text=True
+        )
+        return [int(n) for n in found.stdout.split()]
+
+    process = started()
+    order = {"bbox": [15.7, 45.6, 16.3, 46.1], "resolution": 5, "extras": "none"}
+    request = urllib.request.Request(base, json.dumps(order).encode(), {"Content-Type": "application/json"})
+    address = urllib.request.urlopen(request).headers["Location"]
+    kept = {}
+    for round_ in range(10):
+        before = len(kept)
+        until(lambda n=before: len(windows()) > n or list(state.glob("exports/*/files/*.tif")))
+        victims = worker() if round_ % 2 else [*worker(), process.pid]
+        for pid in victims:
+            os.kill(pid, signal.SIGKILL)
+        if round_ % 2 == 0:
+            process.wait()
+            process = started()
+        after = windows()
+        assert {k: after[k] for k in kept if k in after} == {k: v for k, v in kept.items() if k in after}
+        kept = after
+
+    def finished():
+        told = json.loads(urllib.request.urlopen(address).read())
+        assert told["status"] in ("accepted", "running", "successful"), told
+        return told["status"] == "successful"
+
+    until(finished)
+    process.terminate()
+    process.wait(30)
+    (path,) = state.glob("exports/*/files/*.tif")
+    assert cog_validate(path, strict=True)[0]
