@@ -28,6 +28,7 @@ from numpy.typing import NDArray
 
 from precompute.clouds.mask import mask_scene
 from precompute.clouds.model import BANDS, SIX, Model, load_model
+from precompute.clouds.train.elsewhere import clear_elsewhere
 from precompute.clouds.train.fit import Trainer
 from precompute.clouds.train.measure import left_out, probabilities, scores
 from precompute.clouds.train.samples import points
@@ -174,14 +175,19 @@ def _rounded(values: dict[str, float]) -> dict[str, str]:
     return {k: f"{v:.3f}" if np.isfinite(v) else "" for k, v in values.items()}
 
 
-def false_alarms(data: Path, told: dict[str, Judged]) -> pd.DataFrame:
-    """Mean and worst share of the clear images called cloud or shadow."""
+def false_alarms(data: Path, told: dict[str, Judged], further: list[str]) -> pd.DataFrame:
+    """Mean and worst share of the clear images called cloud or shadow, those of further places apart."""
     clear = [p for p in images(data) if p.stem.endswith("_clear")]
     veiled = [p for p in clear if np.median(read(p)[B10]) > CIRRUS * 10_000]
     lines = {}
-    for name, some in (("without cirrus", [p for p in clear if p not in veiled]), ("under cirrus", veiled)):
+    groups = {
+        "without cirrus": [p.stem for p in clear if p not in veiled],
+        "under cirrus": [p.stem for p in veiled],
+        **{place: [n for n in told if n.startswith(f"{place}/")] for place in further},
+    }
+    for name, some in groups.items():
         for judge in ("ours, mask", "s2cloudless", "ukis10", "ukis20"):
-            shares = [(told[p.stem][judge] > 0).mean() for p in some if judge in told[p.stem]]
+            shares = [(told[n][judge] > 0).mean() for n in some if judge in told[n]]
             if shares:
                 lines[(f"{name} ({len(shares)})", judge)] = {"mean": np.mean(shares), "worst": np.max(shares)}
     return pd.DataFrame(lines).T.round(3)
@@ -357,6 +363,8 @@ def main(data: Path, python: Path | None, picture: Path | None, only_speed: bool
         trainer = Trainer(data, "L1C")
         models = left_out(trainer)
         asked = {p.stem: (read(p) / np.float32(10_000)).astype(np.float32) for p in images(data)}
+        further = {f"{c.place}/{k}": c for k, c in enumerate(clear_elsewhere(data))}
+        asked |= {name: c.reflectance.astype(np.float32) for name, c in further.items()}
         truth, suns = {}, {}
         for k, path in enumerate(clear_images(data)):
             sky = simulated(
@@ -366,7 +374,10 @@ def main(data: Path, python: Path | None, picture: Path | None, only_speed: bool
             truth[f"sky{k}"], suns[f"sky{k}"] = (place_of(path), sky.label), sky.sun
         told = anchors(python, asked, folder)
         for key, image in asked.items():
-            place = truth[key][0] if key in truth else place_of(Path(f"{key}.tif"))
+            if key in further:
+                place = further[key].place
+            else:
+                place = truth[key][0] if key in truth else place_of(Path(f"{key}.tif"))
             told[key]["ours, mask"] = ours(image, models[place], PIXEL, suns.get(key))[0]
             if key in suns:
                 told[key]["ours, no sun"] = ours(image, models[place], PIXEL, None)[0]
@@ -376,7 +387,9 @@ def main(data: Path, python: Path | None, picture: Path | None, only_speed: bool
         click.echo(f"masks\n{masks(told, truth).to_string()}\n")
         scene = data / "imagery" / "reference_spectra" / "ukis_csmask_landsat5_labelled_6band.npz"
         click.echo(f"dense scene\n{dense(scene, python, folder).to_string()}\n")
-        click.echo(f"clear scenes, called cloud or shadow\n{false_alarms(data, told).to_string()}\n")
+        click.echo(
+            f"clear scenes, called cloud or shadow\n{false_alarms(data, told, sorted({c.place for c in further.values()})).to_string()}\n"
+        )
         click.echo(f"mosaic\n{mosaic(data, told).to_string()}")
 
 

@@ -22,9 +22,11 @@ SMALLEST_CLOUD = 25_000.0
 """Area in square metres below which a bright object is a roof, a quarry or a greenhouse."""
 CLOUD_RIM, SHADOW_RIM = 30.0, 20.0
 """Metres by which clouds and shadows reach beyond where they are seen; clouds by a pixel at least. Weights fall towards them in any case."""
-FOUND, LIKELY, SURE = 0.15, 0.65, 0.8
-"""Probability of shadow that is believed where a cloud's shadow was found to lie, where some cloud stands on the ray to the sun,
-and where that ray leaves the scene before it meets one."""
+CORE = 0.75
+"""Probability that a quarter of the smallest cloud has to reach somewhere in an object: bright fields are taken for cloud half-heartedly."""
+FOUND, LIKELY, SURE = 0.25, 0.58, 0.7
+"""Probability of shadow that is believed where a cloud's shadow was found to lie, where a cloud may stand on the ray to the sun, and where
+there is none that could."""
 SHADOW_PIXEL = 40.0
 """Metres to which clouds and dark places are coarsened before shadows are matched."""
 SATURATED = 1.9
@@ -144,13 +146,15 @@ def _classes(pixels: _Pixels, pixel: float, sun: tuple[float, float] | None) -> 
     thick, thin, shade = (p[index[c]] for c in (MaskClass.CLOUD, MaskClass.THIN_CLOUD, MaskClass.SHADOW))
     valid = thick != UNKNOWN
     least = round(SMALLEST_CLOUD / pixel**2)
-    cloudy = without_small_objects(valid & (thick.astype(np.uint16) + thin > 0.5 * FULL), least)
+    either = thick.astype(np.uint16) + thin
+    cloudy = without_small_objects(valid & (either > 0.5 * FULL), least, valid & (either > CORE * FULL))
     cloud = cloudy & (thick >= thin)
 
     # A river's banks are as dark as a shadow: what lies beside water is water.
     water = dilated(valid & (p[index[MaskClass.WATER]] > 0.3 * FULL), 1.5 * pixel, pixel)
+    unknown = LIKELY if cloudy.any() else SURE
     if sun is None:
-        seen = shade > (LIKELY if cloudy.any() else SURE) * FULL
+        seen = shade > unknown * FULL
     else:
         clouds = without_small_objects(cloudy & (thick > 0.2 * FULL), least)
         f = max(1, round(SHADOW_PIXEL / pixel))
@@ -162,7 +166,7 @@ def _classes(pixels: _Pixels, pixel: float, sun: tuple[float, float] | None) -> 
             pixel=f * pixel,
             least=max(least // f**2, 1),
         )
-        needed = (np.array([2, SURE, LIKELY]) * FULL).astype(np.uint16)[possible]
+        needed = (np.array([2, unknown, LIKELY]) * FULL).astype(np.uint16)[possible]
         needed[dilated(found, SHADOW_PIXEL, f * pixel)] = round(FOUND * FULL)
         seen = shade > needed.repeat(f, axis=0).repeat(f, axis=1)[: shade.shape[0], : shade.shape[1]]
     shadow = without_small_objects(valid & seen & ~water & ~cloudy, least // 2)

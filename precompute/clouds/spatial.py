@@ -14,7 +14,7 @@ STEP = 1.5
 """Pixels between the places where a cloud's shadow is looked for."""
 SQUARE = 4
 """Pixels across on which is told where some cloud's shadow can lie."""
-MATCHED = 80.0
+MATCHED = 95.0
 """How shadow-like, of 250, the ground must be on the mean where a cloud's shadow is taken to lie."""
 
 
@@ -63,17 +63,26 @@ def _blur(layer, kernel, out):  # pragma: no cover
                 out[r, c] += w * line[c + k]
 
 
-def without_small_objects(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
-    """The mask without connected objects (8 neighbours) of fewer pixels."""
+def without_small_objects(
+    mask: NDArray[np.bool_], pixels: int, core: NDArray[np.bool_] | None = None
+) -> NDArray[np.bool_]:
+    """The mask without connected objects (8 neighbours) of fewer pixels, or with less than a quarter as many in `core`."""
     labels, count = ndimage.label(mask, np.ones((3, 3)))
     if not count:
         return mask
+    least = max(pixels, 1)
+    large = _sizes(labels, count) >= least
+    if core is not None:
+        large &= _sizes(np.where(core, labels, 0), count) >= max(least // 4, 1)
+    large[0] = False
+    return np.asarray(large[labels])
+
+
+def _sizes(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
     size = np.zeros(count + 1, np.int64)
     for rows in range(0, len(labels), 512):
         size += np.bincount(labels[rows : rows + 512].ravel(), minlength=count + 1)
-    large = size >= max(pixels, 1)
-    large[0] = False
-    return np.asarray(large[labels])
+    return size
 
 
 def dilated(mask: NDArray[np.bool_], distance: float, pixel: float) -> NDArray[np.bool_]:

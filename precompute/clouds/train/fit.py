@@ -1,18 +1,24 @@
 """Fits the classifier of a level to labelled pixels of all places, or of all but some."""
 
+import warnings
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
+from threadpoolctl import threadpool_limits
 
 from precompute.clouds.context import LOOKED_AT
 from precompute.clouds.model import BANDS, CONTEXT, FEATURES, FOUR, SIX, Model, spectral_features
+from precompute.clouds.train.elsewhere import clear_elsewhere, elsewhere
 from precompute.clouds.train.samples import hollstein, labelled
 from precompute.clouds.train.scenes import Picked, under_clouds
-from precompute.clouds.train.simulate import simulate
+from precompute.clouds.train.simulate import SNOW, simulate
 
 SEED = 20231
 HIDDEN = (64, 32)
@@ -21,6 +27,8 @@ SETS = ((BANDS, 0.3), (NO_CIRRUS, 0.15), (SIX, 0.2), (FOUR, 0.2), ((), 0.15))
 """Bands that samples keep, and in which share of the samples; () drops each band with probability 0.3."""
 ALONE = 0.25
 """Share of the samples that lose their surroundings."""
+FOLDS = 5
+"""Turns in which places are left out for calibration."""
 PER_CLASS, SIMULATED, DRAWN = 6000, 4000, 3000
 """Samples of a class: labelled at most, simulated without surroundings, drawn from the Hollstein histogram (L1C)."""
 
@@ -41,17 +49,46 @@ class Trainer:
         surfaces = land.groupby("LEVEL_2")[list(BANDS)].apply(
             lambda g: g.sample(1500, replace=True, random_state=SEED)
         )
-        snow = pd.read_csv(spectra / "ecostress_snow_mixtures_S2A.csv")[list(BANDS)].to_numpy(float)
+        mixtures = pd.read_csv(spectra / "ecostress_snow_mixtures_S2A.csv")
+        # The library mixes down to bare ground; here snow is mixed with what lies there.
+        snow = mixtures[mixtures["B03"] > 0.5][list(BANDS)].to_numpy(float)
         self.simulated = simulate(
             surfaces.to_numpy(float), snow, level, SIMULATED, np.random.default_rng(SEED)
         )
-        self.real = labelled(data, level)
+        rng = np.random.default_rng(SEED)
+        both = labelled(data, level), elsewhere(data, level, rng)
+        self.real = Picked(*(np.concatenate(pair) for pair in zip(*both, strict=True)))
         if added is not None:
             self.real = Picked(*(np.concatenate(pair) for pair in zip(self.real, added, strict=True)))
-        self.sky = under_clouds(data, level, SEED)
+        self.sky = under_clouds(data, level, SEED, snow, list(clear_elsewhere(data)))
 
     def fit(self, without: Sequence[str] = ()) -> Model:
-        """A perceptron fitted to all places but some."""
+        """A perceptron fitted to all places but some, as sure of itself as it may be on places it has not seen."""
+        return replace(self._fitted(without), temperature=self.temperature)
+
+    @cached_property
+    def temperature(self) -> float:
+        """What the logarithms of probabilities are divided by, so that they are likeliest on places left out in `FOLDS` turns."""
+        places = np.unique(np.concatenate([self.real.place, self.sky.place]))
+        logs, labels = [], []
+        for fold in range(FOLDS):
+            out = places[fold::FOLDS]
+            model = self._fitted(tuple(out))
+            for samples in (self.real, self.sky):
+                at = np.isin(samples.place, out)
+                for bands in (BANDS, SIX):
+                    x = features_of(samples.reflectance[at], samples.context[at], bands)
+                    logs.append(np.log(np.clip(model.of_features(x.T), 1e-9, 1)))
+                    labels.append(samples.label[at])
+        every, label = np.concatenate(logs, axis=1), np.concatenate(labels)
+
+        def loss(temperature: float) -> float:
+            z = every / temperature
+            return float((np.log(np.exp(z).sum(axis=0)) - z[label, np.arange(len(label))]).mean())
+
+        return float(min(np.geomspace(0.8, 4, 60), key=loss))
+
+    def _fitted(self, without: Sequence[str]) -> Model:
         rng = np.random.default_rng(SEED)
         real = balanced(self.real, without, rng)
         sky = Picked(*(column[~np.isin(self.sky.place, without)] for column in self.sky))
@@ -60,7 +97,7 @@ class Trainer:
         context = np.concatenate([none, real.context, sky.context])
         label = np.concatenate([self.simulated.label, real.label, sky.label])
         rho, context, label = np.tile(rho, (2, 1)), np.tile(context, (2, 1)), np.tile(label, 2)
-        x = with_fewer_bands(rho, context, self.level, rng)
+        x = with_fewer_bands(rho, context, label, self.level, rng)
         if self.level == "L1C":
             drawn, of = hollstein(self.data, DRAWN, rng)
             x, label = np.concatenate([x, drawn]), np.concatenate([label, of])
@@ -82,11 +119,20 @@ def balanced(samples: Picked, without: Sequence[str], rng: np.random.Generator) 
 
 
 def with_fewer_bands(
-    rho: NDArray[np.float64], context: NDArray[np.float32], level: str, rng: np.random.Generator
+    rho: NDArray[np.float64],
+    context: NDArray[np.float32],
+    label: NDArray[np.int64],
+    level: str,
+    rng: np.random.Generator,
 ) -> NDArray[np.float32]:
-    """(sample, feature) with bands put to NaN by `SETS` and surroundings left out; surface reflectance has no B10."""
+    """(sample, feature) with bands put to NaN by `SETS` and surroundings left out; surface reflectance has no B10.
+
+    Of snow seen by four bands, which looks like cloud, there is a third only: what is bright and white shall be cloud then.
+    """
     some = rho.copy()
     which = rng.choice(len(SETS), len(rho), p=[share for _, share in SETS])
+    four = [bands for bands, _ in SETS].index(FOUR)
+    which[(which == four) & (label == SNOW) & (rng.random(len(rho)) < 2 / 3)] = 0
     for i, (bands, _) in enumerate(SETS):
         here = np.flatnonzero(which == i)
         if bands:
@@ -118,30 +164,23 @@ def features_of(
 
 
 def fit(x: NDArray[np.float32], y: NDArray[np.int64]) -> Model:
-    """A perceptron of (sample, feature), its temperature calibrated on a tenth that was held back."""
+    """A perceptron of (sample, feature), not calibrated."""
     mean, scale = np.nanmean(x, axis=0), np.nanstd(x, axis=0)
     scale = np.where(np.isfinite(scale) & (scale > 0), scale, 1)
     mean = np.where(np.isfinite(mean), mean, 0)
-    held = np.random.default_rng(SEED).random(len(y)) < 0.1
     z = (x - mean) / scale
     z = np.concatenate([np.nan_to_num(z), np.isfinite(z)], axis=1)
     network = MLPClassifier(
         HIDDEN, alpha=1e-3, batch_size=1024, max_iter=20, learning_rate_init=2e-3, random_state=SEED
     )
-    network.fit(z[~held], y[~held])
-    arrays = (
-        mean.astype(np.float32),
-        scale.astype(np.float32),
-        tuple(w.astype(np.float32) for w in network.coefs_),
-        tuple(b.astype(np.float32) for b in network.intercepts_),
-    )
-    p = np.clip(Model(*arrays, 1.0, "").of_features(x[held].T), 1e-9, 1)
-
-    def loss(t: float) -> float:
-        q = p ** (1 / t)
-        return float(-np.log(q[y[held], np.arange(held.sum())] / q.sum(0)).mean())
-
-    return Model(*arrays, float(min(np.geomspace(0.5, 3, 40), key=loss)), "")
+    # Batches are small: on them a second thread waits more than it works.
+    with threadpool_limits(1, "blas"), warnings.catch_warnings():
+        # Twenty rounds are meant: more of them fit the places that are there.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        network.fit(z, y)
+    weights = tuple(w.astype(np.float32) for w in network.coefs_)
+    biases = tuple(b.astype(np.float32) for b in network.intercepts_)
+    return Model(mean.astype(np.float32), scale.astype(np.float32), weights, biases, 1.0, "")
 
 
 def fit_all(trainer: Trainer, path: Path) -> Model:

@@ -25,6 +25,7 @@ from precompute.clouds.train.simulate import (
     THINNEST,
     WATER,
     Airs,
+    Layer,
     airs,
     cloud,
     corrected,
@@ -38,8 +39,12 @@ CIRRUS = 0.012
 """Reflectance in B10 above which a picture that is called clear is not used as such."""
 HIDDEN, DIMMED = 0.35, 0.8
 """Share of the direct beam up to which the ground is in shadow, and from which it is not."""
-SKIES, PICKED = 8, 45
+SKIES, PICKED = 10, 45
 """Simulated skies over each clear image, and pixels of a class drawn from each."""
+OTHER_AIR, HAZIEST = 0.5, 0.5
+"""Share of the skies whose air is not the image's own, and the aerosol optical depth of the haziest of them."""
+SNOWY, COVERED = 0.25, 0.5
+"""Share of the skies under which snow lies, and share of a pixel from which it is called snow."""
 PIXEL = 10.0
 
 
@@ -118,14 +123,19 @@ def _keys(counts: NDArray[np.uint16]) -> NDArray[np.uint64]:
     return np.asarray((counts.astype(np.uint64) * factors).sum(axis=1, dtype=np.uint64))
 
 
-def under_clouds(data: Path, level: str, seed: int) -> Picked:
-    """Pixels of every clear image under several simulated skies."""
+def under_clouds(data: Path, level: str, seed: int, snow: Array, further: list[tuple[Array, str]]) -> Picked:
+    """Pixels of every clear image under several simulated skies, some after snow has fallen.
+
+    Args:
+        snow: (spectrum, band) reflectance.
+        further: clear images at the top of the atmosphere, and their places.
+    """
     parts = []
-    for number, path in enumerate(clear_images(data)):
-        toa = read(path).astype(np.float64) / 10_000
+    known = [(read(path).astype(np.float64) / 10_000, place_of(path)) for path in clear_images(data)]
+    for number, (toa, place) in enumerate([*known, *further]):
         for sky in range(SKIES):
             rng = np.random.default_rng([seed, number, sky])
-            parts.append(_sky(toa, place_of(path), level, rng))
+            parts.append(_sky(toa, place, level, rng, snow if rng.random() < SNOWY else None))
     return Picked(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -135,11 +145,11 @@ def clear_images(data: Path) -> list[Path]:
     return [p for p in kept if np.median(read(p)[B10]) <= CIRRUS * 10_000]
 
 
-def _sky(toa: Array, place: str, level: str, rng: np.random.Generator) -> Picked:
+def _sky(toa: Array, place: str, level: str, rng: np.random.Generator, snow: Array | None) -> Picked:
     pixel = PIXEL
     if rng.random() < 0.5:
         pixel, toa = 2 * PIXEL, toa.reshape(len(toa), toa.shape[1] // 2, 2, -1, 2).mean((2, 4))
-    made, label, _ = simulated(toa, pixel, level, rng)
+    made, label, _ = simulated(toa, pixel, level, rng, snow)
     context = context_features(made.astype(np.float32), BANDS, pixel)
     flat, flat_label = made.reshape(len(BANDS), -1).T, label.ravel()
     chosen = [
@@ -150,11 +160,16 @@ def _sky(toa: Array, place: str, level: str, rng: np.random.Generator) -> Picked
     return Picked(flat[at], context.reshape(len(context), -1).T[at], flat_label[at], np.full(len(at), place))
 
 
-def simulated(toa: Array, pixel: float, level: str, rng: np.random.Generator) -> Sky:
-    """A clear (band, row, col) image under a random sky."""
+def simulated(
+    toa: Array, pixel: float, level: str, rng: np.random.Generator, snow: Array | None = None
+) -> Sky:
+    """A clear (band, row, col) image under a random sky, after a fall of snow if (spectrum, band) reflectances of it are given."""
     shape = toa.shape[1:]
     flat = toa.reshape(len(BANDS), -1).T
-    air = _fitting(flat, rng)
+    own = _fitting(flat, rng)
+    # The ground is seen again through the air it was seen through, or through another.
+    another = snow is not None or rng.random() < OTHER_AIR
+    air = _another(rng) if another else own
     height = float(air.height[0])
     # The picture is the middle of a larger sky, so that shadows come in from outside.
     reach = min(height * 1000 * np.tan(np.radians(air.sun_zenith[0])), 6000.0)
@@ -168,27 +183,69 @@ def simulated(toa: Array, pixel: float, level: str, rng: np.random.Generator) ->
     # Seen from the ground the sun is half a degree wide, and a rim scatters.
     beam = ndimage.gaussian_filter(beam, max(height * 1000 * 0.0046 / pixel, 0.5))
     at = np.zeros(len(flat), np.int64)
-    whole = air.whole.removed(flat, at)
-    # Where nothing comes through from the ground it is taken for dark.
-    ground = np.nan_to_num(whole, nan=0.05)
+    whole = own.whole.removed(flat, at)
+    ground = _completed(whole)
+    bare = ground_class(np.where(np.isfinite(whole), ground, flat))
+    if snow is not None:
+        ground, bare = snowed(ground, bare, shape, pixel, snow, rng)
     # A cloud is made of one kind of drops: one draw an image, its depth by pixel.
     kind = cloud(np.full(1, 1e6), np.array([height > 5]), rng)
     white = 0.075 * over.reshape(-1, 1) / (1 + 0.075 * over.reshape(-1, 1)) * kind
     extra = np.full(len(flat), rng.uniform(0, 0.2))
     new = seen(air, at, ground, white, beam.ravel(), extra)
-    before = seen(air, at, ground, np.zeros_like(white), np.ones(len(flat)), extra)
-    # What the drawn air cannot explain of the real picture stays in it.
-    new = new + np.where(np.isfinite(whole), 0, (flat - before) * (1 - np.minimum(white, 1)))
+    if not another:
+        # What the drawn air cannot explain of the real picture stays in it.
+        before = seen(air, at, ground, np.zeros_like(white), np.ones(len(flat)), extra)
+        new = new + np.where(np.isfinite(whole), 0, (flat - before) * (1 - np.minimum(white, 1)))
     if level == "L2A":
         new = corrected(air, at, new, rng)
-    label = ground_class(np.where(np.isfinite(whole), ground, flat))
+    label = bare
     d, b = over.ravel(), beam.ravel()
     label = np.where((b < DIMMED) & (d <= 0.1), np.where(b < HIDDEN, SHADOW, -1), label)
     label = np.where((d > 0.1) & (d < THINNEST), -1, label)
     label = np.where(d >= THINNEST, np.where(d >= THICK, CLOUD, THIN), label)
-    label = np.where((label == SHADOW) & (ground_class(ground) == WATER), -1, label)
+    label = np.where((label == SHADOW) & (bare == WATER), -1, label)
     sun = float(air.sun_zenith[0]), float(np.degrees(azimuth))
     return Sky(new.T.reshape(toa.shape), label.reshape(shape), sun)
+
+
+def snowed(
+    ground: Array,
+    bare: NDArray[np.int64],
+    shape: tuple[int, int],
+    pixel: float,
+    snow: Array,
+    rng: np.random.Generator,
+) -> tuple[Array, NDArray[np.int64]]:
+    """(pixel, band) ground and its classes after snow has fallen: less under trees, in patches where it melts, brighter on slopes to the sun.
+
+    Water freezes as a whole or stays open.
+    """
+    red, nir = (ground[:, BANDS.index(b)] for b in ("B04", "B08"))
+    trees = np.clip(((nir - red) / np.maximum(nir + red, 1e-3) - 0.3) / 0.4, 0, 1)
+    cover = 1 - trees * rng.uniform(0.4, 1.0)
+    if rng.random() < 0.4:
+        patches = _noise(shape, (rng.uniform(50, 800) / pixel,) * 2, rng).ravel()
+        cover = cover * np.clip(1.5 * (patches - rng.uniform(-1.5, 1)) + 0.5, 0, 1)
+    if rng.random() < 0.5:
+        cover = np.where(bare == WATER, 0, cover)
+    white = snow[rng.integers(len(snow))] * rng.uniform(0.55, 1.0) * rng.normal(1, 0.03, (len(ground), 1))
+    slope = np.exp(rng.uniform(0, 0.3) * _noise(shape, (rng.uniform(30, 400) / pixel,) * 2, rng)).reshape(
+        -1, 1
+    )
+    part = cover[:, None]
+    out = np.clip((part * white + (1 - part) * ground) * np.where(part > 0, slope, 1), 0, 1.1)
+    return out, np.where(cover >= COVERED, SNOW, np.where(cover > 0, LAND, bare))
+
+
+def _completed(ground: Array) -> Array:
+    """(pixel, band) ground without gaps: where nothing came through in a band, its neighbours tell what lies below."""
+    out = ground.copy()
+    near, short = (out[:, BANDS.index(b)] for b in ("B8A", "B11"))
+    for band, substitute in (("B09", near), ("B10", (near + short) / 2)):
+        k = BANDS.index(band)
+        out[:, k] = np.where(np.isfinite(out[:, k]), out[:, k], substitute)
+    return np.nan_to_num(out, nan=0.05)
 
 
 def _fitting(flat: Array, rng: np.random.Generator) -> Airs:
@@ -196,12 +253,18 @@ def _fitting(flat: Array, rng: np.random.Generator) -> Airs:
     darkest = np.percentile(flat, 0.5, axis=0) + 0.003
     drawn = airs(rng, 60)
     excess = np.maximum(drawn.whole.path - darkest, 0)[:, :9].sum(axis=1)
-    best = int(np.flatnonzero(excess <= max(excess.min() * 1.5, 0.02))[0])
-    one = [
-        type(v)(*(layer[best : best + 1] for layer in v)) if isinstance(v, tuple) else v[best : best + 1]
-        for v in drawn
-    ]
-    return Airs(*one)
+    return _one(drawn, int(np.flatnonzero(excess <= max(excess.min() * 1.5, 0.02))[0]))
+
+
+def _another(rng: np.random.Generator) -> Airs:
+    """One air that is not so hazy that the ground would be called covered."""
+    drawn = airs(rng, 60)
+    return _one(drawn, int(np.flatnonzero(drawn.haze <= HAZIEST)[0]))
+
+
+def _one(drawn: Airs, number: int) -> Airs:
+    at = slice(number, number + 1)
+    return Airs(*(type(v)(*(layer[at] for layer in v)) if isinstance(v, Layer) else v[at] for v in drawn))
 
 
 def _depth(shape: tuple[int, int], pixel: float, ice: bool, rng: np.random.Generator) -> Array:

@@ -26,6 +26,8 @@ AIRS = 400
 """Drawn once, then shared by the samples."""
 THINNEST, THICK = 0.35, 4.0
 """Optical depth from which a cloud is called thin, and thick."""
+DRY = 0.7
+"""Vapour in g/cm² over which airs get e times rarer above snow."""
 VAPOUR_SCALE, AEROSOL_SCALE, AIR_SCALE = 2.2, 1.5, 8.0
 """Heights in km over which these fall to 1/e."""
 
@@ -62,6 +64,7 @@ class Airs(NamedTuple):
         believed: what a correction takes the air over the ground for.
         sky: (air, band) share of the light on the ground that is diffuse.
         sun_zenith: (air,) degrees.
+        vapour, haze: (air,) g/cm², and aerosol optical depth.
     """
 
     whole: Layer
@@ -70,6 +73,8 @@ class Airs(NamedTuple):
     sky: Array
     sun_zenith: Array
     height: Array
+    vapour: Array
+    haze: Array
 
 
 def airs(rng: np.random.Generator, count: int = AIRS) -> Airs:
@@ -110,7 +115,7 @@ def airs(rng: np.random.Generator, count: int = AIRS) -> Airs:
     # Of what is scattered out of the beam half (air) and four fifths (aerosol) still come down.
     down = np.exp(-(0.5 * rayleigh + 0.2 * aerosol) / cosine)
     sky = 1 - np.exp(-(rayleigh + aerosol) / cosine) / down
-    return Airs(whole, above, believed, np.clip(sky, 0.005, 0.9), sun, height)
+    return Airs(whole, above, believed, np.clip(sky, 0.005, 0.9), sun, height, vapour, haze)
 
 
 def seen(air: Airs, at: NDArray[np.int64], ground: Array, white: Array, beam: Array, extra: Array) -> Array:
@@ -193,12 +198,17 @@ def simulate(surfaces: Array, snow: Array, level: str, n: int, rng: np.random.Ge
     air = airs(rng)
     half = n // 2
     land = np.concatenate([surfaces[rng.integers(len(surfaces), size=n - half)], vegetation(half, rng)])
-    land *= rng.uniform(0.75, 1.2, (n, 1))
+    land = mixed(land, rng) * lit_slopes(n, rng)
+    # Snow lies between trees and on slopes; where it lies the air is dry.
     dirty = snow[rng.integers(len(snow), size=n)] * rng.uniform(0.55, 1.0, (n, 1))
+    covered = np.where(rng.random((n, 1)) < 0.5, 1, rng.uniform(0.35, 1, (n, 1)))
+    dirty = (covered * dirty + (1 - covered) * 0.6 * vegetation(n, rng)) * lit_slopes(n, rng)
     ground = np.where(rng.random((n, 1)) < 0.12, water(n, rng), land)
-    ground = np.where(rng.random((n, 1)) < 0.06, dirty, ground)
+    ground = np.where(rng.random((n, 1)) < 0.1, dirty, ground)
     none, lit = np.zeros((n, len(BANDS))), np.ones(n)
     skies = [rng.integers(AIRS, size=n) for _ in range(6)]
+    dry = np.exp(-air.vapour / DRY)
+    skies[SNOW] = rng.choice(AIRS, n, p=dry / dry.sum())
     thick = cloud(rng.gamma(3.0, 6.0, n) + THICK, air.height[skies[CLOUD]] > 5, rng)
     thin = cloud(rng.uniform(THINNEST, THICK, n), air.height[skies[THIN]] > 5, rng)
     dark = rng.uniform(0, 0.25, n)
@@ -209,6 +219,18 @@ def simulate(surfaces: Array, snow: Array, level: str, n: int, rng: np.random.Ge
         toa = seen(air, at, g, white, beam, rng.uniform(0, 0.2, n))
         made.append(corrected(air, at, toa, rng) if level == "L2A" else toa)
     return Samples(np.concatenate(made), np.repeat(np.arange(6), n))
+
+
+def mixed(spectra: Array, rng: np.random.Generator) -> Array:
+    """Spectra, three in ten of which are mixed with another's."""
+    share = np.where(rng.random((len(spectra), 1)) < 0.3, rng.uniform(0, 0.5, (len(spectra), 1)), 0)
+    return np.asarray((1 - share) * spectra + share * rng.permutation(spectra))
+
+
+def lit_slopes(n: int, rng: np.random.Generator) -> Array:
+    """(n, 1) how much brighter ground is that leans to the sun or away from it; half of it lies flat, and differs a little by itself."""
+    slope = np.clip(np.exp(rng.normal(0, 0.35, (n, 1))), 0.4, 1.8)
+    return np.asarray(np.where(rng.random((n, 1)) < 0.5, rng.uniform(0.75, 1.2, (n, 1)), slope))
 
 
 def cloud(depth: Array, ice: NDArray[np.bool_], rng: np.random.Generator) -> Array:
