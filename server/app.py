@@ -23,6 +23,7 @@ from server.cache import TileCache
 from server.factory import MosaicFactory
 from server.grids import Grids
 from server.jobs import Jobs
+from server.keys import Guarded, Keys, TakeKey
 from server.metrics import exposition
 from server.middleware import CommonHeaders, HeadAsGet, PublicAddress, Unforeseen, Watched
 from server.mosaics import Mosaics
@@ -79,9 +80,11 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         middleware=[
             Middleware(PublicAddress, public_url=settings.public_url, trusted=settings.trusted_proxies),
+            Middleware(TakeKey, keys=_keys(settings)),
             Middleware(Watched),
             Middleware(HeadAsGet),
             Middleware(CommonHeaders, origins=settings.cors_origins),
+            Middleware(Guarded, guarded=settings.guarded()),
             Middleware(
                 GZipMiddleware, compresslevel=5, exclude_content_types=("image/*", "application/x-npy")
             ),
@@ -106,6 +109,14 @@ def create_app(settings: Settings) -> FastAPI:
     _pages(app)
     _errors(app)
     return app
+
+
+def _keys(settings: Settings) -> Keys | None:
+    """The keys; None where the server has no folder for any."""
+    try:
+        return Keys(settings.state_folder())
+    except StoreError:
+        return None
 
 
 def _small(request: Request) -> None:

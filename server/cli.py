@@ -46,7 +46,7 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
     terrazzo serve --store demo
     terrazzo serve --store s3://bucket/store --host 0.0.0.0 --workers 4 --cache-dir /var/cache/terrazzo
     """
-    os.environ["TERRAZZO_STORE"] = store
+    os.environ["TERRAZZO_STORE"], os.environ["TERRAZZO_HOST"] = store, host
     if cache_dir is not None:
         os.environ["TERRAZZO_CACHE_DIR"] = str(cache_dir)
     settings = Settings()  # type: ignore[call-arg]
@@ -63,6 +63,11 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
         f"map: http://{shown}:{listener.getsockname()[1]}/  (mosaics: {', '.join(names)}; Ctrl-C stops)"
     )
     sys.stdout.flush()
+    if settings.guarded():
+        click.echo(
+            f"{' and '.join(settings.guarded())} need a key: terrazzo keys --store {store} add NAME --scope …",
+            err=True,
+        )
     kept = _worker(settings) if worker else None
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     config = uvicorn.Config(

@@ -12,8 +12,10 @@ from titiler.core.factory import BaseFactory
 
 from server import grids
 from server.answer import Desk, Job, document
+from server.cite import citation
 from server.explain import POLICY, account, as_document, as_page, as_text
 from server.gdal import description, zone_of
+from server.keys import key_query
 from server.request import PARAMETERS, Ask, only, parse_ask, parse_format
 from server.stac import collection, item, version_collection
 from server.tilesets import tileset, tilesets
@@ -108,6 +110,29 @@ class MosaicFactory(BaseFactory):
 
             return await desk.look(told)
 
+        @self.router.get("/mosaics/{mosaic}/versions/{version}/cite", tags=["Mosaics"])
+        async def cite(
+            request: Request,
+            mosaic: str,
+            version: str,
+            f: Annotated[str, Query(description="json, text or bibtex")] = "json",
+        ) -> Response:
+            """How a version is cited: text and BibTeX, with the hash of all that determines its pixels."""
+            only(request.query_params, ("f",))
+            desk, base = desk_of(request), public_base(request)
+            if f not in ("json", "text", "bibtex"):
+                raise InvalidRequest(f"f={f}: use json, text or bibtex")
+
+            def told() -> dict[str, str]:
+                opened_version = desk.mosaics.engine(mosaic, version).version
+                return citation(base, opened_version, desk.settings.provider)
+
+            found = await desk.look(told)
+            if f == "json":
+                return document(request, json.dumps(found), "application/json", desk.settings)
+            media = {"text": "text/plain", "bibtex": "application/x-bibtex"}[f]
+            return document(request, found[f], media, desk.settings)
+
         @self.router.get("/mosaics/{mosaic}/versions/{version}/scenes/{scene}", tags=["Mosaics"])
         async def one_scene(request: Request, mosaic: str, version: str, scene: str) -> Any:
             """The STAC Item of a version's scene."""
@@ -166,6 +191,8 @@ class MosaicFactory(BaseFactory):
                 epsg = zone_of(engine.version, tms)
                 tile = f"{public_base(request)}/mosaics/{mosaic}/tiles/{grids.own_name(epsg)}"
                 address = f"{tile}/${{z}}/${{x}}/${{y}}.tif?{urlencode(kept)}"
+                if key := key_query(request):
+                    address += f"&{key}"
                 return description(engine.version, engine.select(ask.pixels).request, epsg, address)
 
             return document(request, await desk.look(described), "application/xml", desk.settings)
@@ -404,7 +431,9 @@ def _whole(text: str) -> int:
 
 
 def _query(request: Request) -> str:
-    return f"?{request.url.query}" if request.url.query else ""
+    """The request's parameters and key, for the addresses in its answer."""
+    parts = [p for p in (request.url.query, key_query(request)) if p]
+    return f"?{'&'.join(parts)}" if parts else ""
 
 
 def _tilejson(request: Request, engine: Engine, matrix: TileMatrixSet) -> dict[str, Any]:

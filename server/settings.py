@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from server.keys import guarded_by_default
 from server.logs import Form
 from terrazzo.errors import StoreError
 
@@ -66,6 +67,18 @@ class Settings(BaseSettings):
         20_000_000_000, ge=1, description="pixels times bands that a key may export in a day"
     )
 
+    host: str = Field("127.0.0.1", description="address that is listened on, as `terrazzo serve` was told")
+    protect: Annotated[tuple[str, ...] | None, NoDecode] = Field(
+        None,
+        description="what needs a key: tiles, export, or none; by default export where others than this machine can ask",
+    )
+
+    def guarded(self) -> tuple[str, ...]:
+        """The scopes that need a key."""
+        if self.protect is None:
+            return guarded_by_default(self.host, self.public_url)
+        return tuple(p for p in self.protect if p != "none")
+
     def state_folder(self) -> Path:
         """The folder for keys, jobs and exports.
 
@@ -79,7 +92,7 @@ class Settings(BaseSettings):
         store = Path(self.store.removeprefix("file://")).resolve()
         return store.with_name(f"{store.name}-state")
 
-    @field_validator("cors_origins", "trusted_proxies", "tms", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", "tms", "protect", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(v.strip() for v in value.split(",") if v.strip()) if isinstance(value, str) else value
@@ -91,6 +104,13 @@ class Settings(BaseSettings):
         if value and (urlsplit(value).scheme not in schemes or not urlsplit(value).netloc):
             raise ValueError("an address such as https://example.org/maps")
         return value or None
+
+    @field_validator("protect")
+    @classmethod
+    def _are_scopes(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if value is not None and (set(value) - {"tiles", "export", "none"} or not value):
+            raise ValueError("TERRAZZO_PROTECT: tiles, export or both with a comma between, or none")
+        return value
 
     @field_validator("jobs_url")
     @classmethod

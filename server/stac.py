@@ -97,6 +97,7 @@ def version_collection(base: str, version: Version, current: str) -> dict[str, A
             _link("self", here, JSON),
             _link("root", f"{base}/stac", JSON),
             _link("parent", f"{base}/mosaics/{mosaic}", JSON),
+            _link("cite-as", f"{here}/cite?f=text", "text/plain", "How to cite this version"),
             _link("latest-version", f"{base}/mosaics/{mosaic}/versions/{current}", JSON),
             *(_link("item", f"{here}/scenes/{name}", GEOJSON) for name in sorted(scenes)),
         ],

@@ -36,6 +36,7 @@ def capabilities(
     sets: Sequence[TileMatrixSet],
     document: str,
     sections: tuple[str, ...],
+    key: str = "",
 ) -> str:
     """A document of a mosaic.
 
@@ -44,6 +45,7 @@ def capabilities(
         sets: the tile matrix sets of every layer, the first one dialogs' first.
         document: one of `offers.DOCUMENTS`, or empty for the default one.
         sections: which parts to write; none for a client that has the current document.
+        key: parameter that every address in the document carries, `api_key=…`.
     """
     mosaic = version.mosaic_id
     title = version.config.title or mosaic
@@ -51,6 +53,7 @@ def capabilities(
     text: str = _template().render(
         base=address,
         service=f"{address}/wmts/{document}" if document else f"{address}/wmts",
+        with_key=f"?{key}" if key else "",
         sections=sections,
         sequence=version.name,
         settings=settings,

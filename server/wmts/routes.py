@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from server.answer import Desk, Job, document
 from server.explain import account, as_document, as_page, as_text, rows
 from server.factory import desk_of
+from server.keys import key_query
 from server.layers import LAYERS
 from server.layers import legend as layer_legend
 from server.request import parse_ask
@@ -291,7 +292,7 @@ async def _capabilities(
                 ) from None
         shown = () if sequence == version.name else sections
         sets = [desk.grids.find(version, name) for name in desk.grids.names(version)]
-        return capabilities(version, base, desk.settings, sets, document_name, shown)
+        return capabilities(version, base, desk.settings, sets, document_name, shown, key_query(request))
 
     return document(request, await desk.look(written), media, desk.settings)
 

@@ -121,6 +121,9 @@ class _Reserve:
 
     def __init__(self, path: Path, size: int) -> None:
         self._path = path
+        path.unlink(missing_ok=True)
+        # What an earlier run has finished takes its room already.
+        size = max(0, size - sum(p.stat().st_size for p in path.parent.rglob("*") if p.is_file()))
         free = shutil.disk_usage(path.parent).free
         if size > free:
             raise OSError(

@@ -1,0 +1,241 @@
+"""Keys: kept as hashes, taken in four ways, asked for where needed, and never in logs, caches or public answers."""
+
+import base64
+import hmac
+import json
+import logging
+import stat
+
+import pytest
+from click.testing import CliRunner
+from fastapi.testclient import TestClient
+
+from server.app import create_app
+from server.keys import Keys, guarded_by_default
+from server.logs import access
+from server.settings import Settings
+from terrazzo.cli import cli
+
+TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728.png"
+TILEJSON = "/mosaics/mosaic/WebMercatorQuad/tilejson.json"
+WMTS = "/mosaics/mosaic/wmts/1.0.0/WMTSCapabilities.xml"
+EXPORTS = "/mosaics/mosaic/exports"
+ORDER = {"bbox": [15.95, 45.8, 15.98, 45.82], "bands": ["B04"]}
+
+
+@pytest.fixture
+def keys(tmp_path):
+    return Keys(tmp_path / "state")
+
+
+@pytest.fixture
+def guarded(sample_store, tmp_path):
+    settings = Settings(
+        store=str(sample_store),
+        state=tmp_path / "state",
+        protect=("tiles", "export"),
+        cache_dir=tmp_path / "cache",
+    )
+    with TestClient(create_app(settings)) as client:
+        yield client
+
+
+def basic(user, password):
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
+
+
+def test_a_key_comes_in_each_of_four_ways(guarded, keys):
+    key = keys.add("gis", ["tiles"])
+    ways = [{"X-API-Key": key}, {"Authorization": f"Bearer {key}"}, basic("anybody", key), basic(key, "")]
+    assert [guarded.get(TILE, headers=h).status_code for h in ways] == [200] * 4
+    assert guarded.get(f"{TILE}?style=ndvi&api_key={key}").status_code == 200
+    assert guarded.get(f"{TILE}?API_KEY={key}").status_code == 200
+
+
+@pytest.mark.parametrize("path", [TILE, TILEJSON, WMTS, EXPORTS, "/mosaics", "/mosaics/mosaic", "/stac"])
+def test_without_a_key_a_client_is_asked_for_one_and_nothing_is_told(guarded, keys, path):
+    key = keys.add("gis", ["tiles", "export"])
+    for headers in (
+        {},
+        {"X-API-Key": key[:-1] + ("a" if key[-1] != "a" else "b")},
+        basic("a", "b"),
+        {"Authorization": "Basic ?"},
+    ):
+        answer = guarded.get(path, headers=headers)
+        assert answer.status_code == 401
+        assert answer.headers["www-authenticate"].startswith("Basic realm=")
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["access-control-allow-origin"] == "*"
+        assert "mosaic" not in answer.text.replace("/mosaics", "")
+    assert guarded.get(path, headers={"X-API-Key": key}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/healthz", "/readyz", "/", "/docs", "/conformance", "/tileMatrixSets", "/viewer/viewer.js"]
+)
+def test_what_holds_no_data_is_open(guarded, path):
+    assert guarded.get(path).status_code == 200
+
+
+def test_scopes_and_mosaics_are_kept_apart(guarded, keys):
+    tiles, other = keys.add("a", ["tiles"]), keys.add("b", ["tiles", "export"], ["elsewhere"])
+    export, admin = keys.add("c", ["export"]), keys.add("d", ["admin"])
+
+    def status(path, key):
+        return guarded.get(path, headers={"X-API-Key": key}).status_code
+
+    assert [status(TILE, k) for k in (tiles, other, export, admin)] == [200, 403, 403, 200]
+    assert [status(EXPORTS, k) for k in (tiles, other, export, admin)] == [403, 403, 200, 200]
+    assert status("/mosaics/mosaic%2fexports", tiles) == 403
+
+
+def test_documents_carry_the_key_on_and_are_for_nobody_else(guarded, keys):
+    key = keys.add("gis", ["tiles"])
+    headers = {"X-API-Key": key}
+    tilejson = guarded.get(f"{TILEJSON}?style=ndvi", headers=headers)
+    assert tilejson.json()["tiles"][0].endswith(f"?style=ndvi&api_key={key}")
+    wmts = guarded.get(WMTS, headers=headers)
+    templates = [line for line in wmts.text.splitlines() if "template=" in line]
+    assert templates
+    assert all(f"?api_key={key}" in line for line in templates)
+    assert f'/wmts?api_key={key}&amp;"' in wmts.text
+    for answer in (tilejson, wmts):
+        assert answer.headers["cache-control"] == "private, no-store"
+        assert "etag" not in answer.headers
+    address = tilejson.json()["tiles"][0].format(z=11, x=1113, y=728)
+    assert guarded.get(address).status_code == 200
+
+
+def test_pictures_are_the_same_and_kept_by_the_asker_alone(guarded, keys, client, tmp_path):
+    one, two = keys.add("a", ["tiles"]), keys.add("b", ["tiles"])
+    first = guarded.get(TILE, headers={"X-API-Key": one})
+    second = guarded.get(f"{TILE}?api_key={two}")
+    assert first.content == second.content == client.get(TILE).content
+    assert (first.headers["x-cache"], second.headers["x-cache"]) == ("miss", "hit")
+    assert first.headers["etag"] == second.headers["etag"]
+    assert first.headers["cache-control"].startswith("private")
+    again = guarded.get(TILE, headers={"X-API-Key": one, "If-None-Match": first.headers["etag"]})
+    assert again.status_code == 304
+    kept = b"".join(p.read_bytes() for p in (tmp_path / "cache").rglob("*") if p.is_file())
+    assert one.encode() not in kept
+    assert two.encode() not in kept
+
+
+def test_keys_never_stand_in_logs_or_errors(sample_store, keys, tmp_path, caplog):
+    key = keys.add("gis", ["tiles"])
+    settings = Settings(store=str(sample_store), state=tmp_path / "state", protect=("tiles",), log="json")
+    access.setLevel(logging.INFO)
+    try:
+        with caplog.at_level(logging.DEBUG), TestClient(create_app(settings)) as client:
+            answers = [
+                client.get(f"{TILE}?api_key={key}"),
+                client.get(f"{TILE}?style=neon&api_key={key}"),
+                client.get(TILE, headers={"X-API-Key": key}),
+                client.get(TILE, headers=basic("x", key)),
+                client.get(f"/nothing?api_key={key}"),
+            ]
+    finally:
+        access.setLevel(logging.WARNING)
+    told = json.dumps(
+        [[r.getMessage(), str(vars(r))] for r in caplog.records if not r.name.startswith("httpx")]
+    )
+    assert TILE in told
+    assert key not in told
+    assert all(key not in a.text + str(dict(a.headers)) for a in answers)
+
+
+def test_only_hashes_lie_on_the_disk_and_for_the_owner_alone(keys, tmp_path):
+    key = keys.add("gis", ["tiles"])
+    path = tmp_path / "state/keys.json"
+    secret = key.split("_", 2)[2]
+    assert secret not in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_secrets_are_compared_in_constant_time_known_or_not(keys, monkeypatch):
+    key = keys.add("gis", ["tiles"])
+    compared = []
+    same = hmac.compare_digest
+    monkeypatch.setattr(hmac, "compare_digest", lambda a, b: compared.append((len(a), len(b))) or same(a, b))
+    assert keys.find(key)
+    assert keys.find("tz_00000000_" + "a" * 43) is None
+    assert keys.find("nonsense") is None
+    assert compared == [(64, 64)] * 3
+
+
+def test_a_revoked_key_is_refused_at_once(guarded, keys):
+    key = keys.add("gis", ["tiles"])
+    assert guarded.get(TILE, headers={"X-API-Key": key}).status_code == 200
+    keys.revoke(key.split("_")[1])
+    assert guarded.get(TILE, headers={"X-API-Key": key}).status_code == 401
+
+
+def test_a_key_asks_as_often_as_its_rate_allows(guarded, keys):
+    headers = {"X-API-Key": keys.add("slow", ["tiles"], rate=1)}
+    answers = [guarded.get("/mosaics/mosaic", headers=headers) for _ in range(2)]
+    assert [a.status_code for a in answers] == [200, 429]
+    assert int(answers[1].headers["retry-after"]) >= 1
+
+
+def test_exports_belong_to_their_key_and_count_for_its_quota(guarded, keys):
+    one, two = keys.add("a", ["export"]), keys.add("b", ["export"], samples=10)
+    boss = keys.add("c", ["admin"])
+    made = guarded.post(EXPORTS, json=ORDER, headers={"X-API-Key": one})
+    assert made.status_code == 201
+    address = made.headers["location"]
+    assert [guarded.get(address, headers={"X-API-Key": k}).status_code for k in (one, two, boss)] == [
+        200,
+        404,
+        200,
+    ]
+    assert guarded.delete(address, headers={"X-API-Key": two}).status_code == 404
+    assert guarded.get(EXPORTS, headers={"X-API-Key": two}).json()["jobs"] == []
+    assert guarded.post(EXPORTS, json=ORDER, headers={"X-API-Key": two}).status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("host", "public", "guarded"),
+    [
+        ("127.0.0.1", None, ()),
+        ("localhost", None, ()),
+        ("::1", None, ()),
+        ("0.0.0.0", None, ("export",)),
+        ("192.0.2.1", None, ("export",)),
+        ("127.0.0.1", "https://maps.example.org/", ("export",)),
+    ],
+)
+def test_exports_need_a_key_once_others_can_reach_them(host, public, guarded):
+    assert guarded_by_default(host, public) == guarded
+
+
+def test_the_operators_word_counts(monkeypatch):
+    for protect, told in (("none", ()), ("tiles", ("tiles",)), ("tiles,export", ("tiles", "export"))):
+        assert Settings(store="x", host="0.0.0.0", protect=protect).guarded() == told
+    monkeypatch.setenv("TERRAZZO_PROTECT", "tiles,export")
+    assert Settings(store="x").guarded() == ("tiles", "export")
+    with pytest.raises(ValueError, match="TERRAZZO_PROTECT"):
+        Settings(store="x", protect="maps")
+
+
+def test_the_command_adds_lists_and_revokes(tmp_path):
+    def run(*arguments):
+        result = CliRunner().invoke(cli, ["keys", "--store", "x", "--state", str(tmp_path), *arguments])
+        assert result.exit_code == 0, result.output
+        return result.output
+
+    key = run("add", "Anna", "--scope", "tiles", "--mosaic", "m", "--rate", "5").strip()
+    listed = run("list")
+    assert "tiles of m" in listed
+    assert "Anna" in listed
+    assert key not in listed
+    run("revoke", key.split("_")[1])
+    assert run("list") == ""
+
+
+def test_preflights_name_what_scripts_need_for_exports(client):
+    asked = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+    allowed = client.options(EXPORTS, headers=asked).headers
+    assert "POST" in allowed["access-control-allow-methods"]
+    assert "DELETE" in allowed["access-control-allow-methods"]
+    assert "X-API-Key" in allowed["access-control-allow-headers"]
+    assert "Authorization" in allowed["access-control-allow-headers"]
