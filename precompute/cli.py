@@ -1,5 +1,6 @@
 """`terrazzo precompute`: products in, a published version out."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from precompute import executor, sample
 from precompute.prometheus import write_metrics
 from precompute.steps import SCENE_STEPS, SOLVE_STEPS
 from terrazzo.bands import BANDS, DEFAULT_BANDS
+from terrazzo.errors import HeldBack
 from terrazzo.store import CONFIG_KEY, Store, StoreConfig, create_store, local_root
 
 if TYPE_CHECKING:
@@ -25,6 +27,18 @@ def mask_source(_context: click.Context, _option: click.Parameter, value: str) -
     if value in ("fused", "scl", "model") or (value.startswith("asset:") and value != "asset:"):
         return value
     raise click.BadParameter(f"{value!r} is not fused, scl, model or asset: and the name of an asset")
+
+
+def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> executor.Shard:
+    """A `--shard`.
+
+    Raises:
+        BadParameter: it is none.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", value)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise click.BadParameter(f"{value!r} is not a part such as 2/5")
+    return executor.Shard(int(found[1]), int(found[2]))
 
 
 @click.command()
@@ -85,6 +99,15 @@ def mask_source(_context: click.Context, _option: click.Parameter, value: str) -
     is_flag=True,
     help="let L1C products, corrected here, and L2A products, by Sen2Cor, into one mosaic",
 )
+@click.option(
+    "--shard",
+    metavar="I/N",
+    callback=shard_of,
+    default="1/1",
+    help="do part I of N of the step named by --only (strips, reference, weigh); machines need share nothing but the store",
+)
+@click.option("--full", is_flag=True, help="solve all tiles anew, not only those whose scenes changed")
+@click.option("--force", is_flag=True, help="publish a version that is worse than the current one too")
 @click.option("--pixel", type=float, help="new store: pixel size in metres [default: 10]")
 @click.option(
     "--mask-pixel", type=float, help="new store: pixel size of masks, --pixel or twice that [default: twice]"
@@ -108,6 +131,9 @@ def precompute(
     normalize: bool,
     register: str,
     mix_levels: bool,
+    shard: executor.Shard,
+    full: bool,
+    force: bool,
     pixel: float | None,
     mask_pixel: float | None,
     window: int | None,
@@ -139,11 +165,15 @@ def precompute(
         mix_levels=mix_levels,
         register=register,  # type: ignore[arg-type]
         workers=workers,
+        full=full,
+        force=force,
+        shard=shard,
     )
     result = run(folders, store, mosaic, options, only=only, console=console)  # type: ignore[arg-type]
-    _tell(result, url, mosaic, console)
+    tell(result, url, mosaic, console)
     if metrics is not None:
         write_metrics(metrics, store)
+    refuse_worse(result, url, mosaic)
 
 
 def _store(
@@ -178,13 +208,27 @@ def _bands(text: str | None, is_sample: bool) -> tuple[str, ...]:
     return sample.BANDS if is_sample else DEFAULT_BANDS
 
 
-def _tell(result: "Run", url: str, mosaic: str, console: Console) -> None:
+def refuse_worse(result: "Run", url: str, mosaic: str) -> None:
+    """Ends a command whose version was kept back.
+
+    Raises:
+        HeldBack: it was.
+    """
+    if result.worse and result.version is not None:
+        raise HeldBack(
+            f"version {result.version.name} is complete but kept back, the current version stays: {'; '.join(result.worse)}."
+            f" Publish it all the same: terrazzo publish --store {url} --mosaic {mosaic} --version {result.version.name}"
+        )
+
+
+def tell(result: "Run", url: str, mosaic: str, console: Console) -> None:
+    """What a run did, for the terminal."""
     for out in result.left_out:
         console.print(f"left out {out.name}: {out.reason}", style="yellow", highlight=False, soft_wrap=True)
     for note in result.notes:
         console.print(f"note: {note}", highlight=False, soft_wrap=True)
     console.print(f"{len(result.scenes)} scenes", highlight=False)
-    if result.version is not None:
+    if result.version is not None and not result.worse:
         console.print(
             f"mosaic {mosaic}, version {result.version.name}; serve it: terrazzo serve --store {url}",
             highlight=False,

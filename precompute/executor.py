@@ -4,11 +4,11 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, TypeVar, cast
+from typing import Generic, NamedTuple, TypeVar, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -24,6 +24,25 @@ class Outcome(Generic[T, R]):
     task: T
     result: R | None
     error: Exception | None
+
+
+class Shard(NamedTuple):
+    """One of several parts of a step's tasks, which need know nothing of each other.
+
+    Attributes:
+        number: of this part, from 1.
+        of: how many there are.
+    """
+
+    number: int
+    of: int
+
+    def part(self, tasks: Sequence[T]) -> list[T]:
+        """Every `of`-th task; all parts together are all tasks, whoever does which."""
+        return list(tasks[self.number - 1 :: self.of])
+
+
+WHOLE = Shard(1, 1)
 
 
 def default_workers() -> int:

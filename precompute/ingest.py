@@ -52,7 +52,7 @@ def ingest(product: Product, store: Store, recipe: Recipe = DEFAULT) -> Scene:
     Raises:
         ProductError: the product cannot become a scene; the message tells why and what to do.
     """
-    checksums, rev, prefix = _identity(product, store, recipe)
+    checksums, rev, prefix = identity(product, store, recipe)
     try:
         return read_scene(store, prefix)
     except NotFound:
@@ -70,13 +70,17 @@ def ingest(product: Product, store: Store, recipe: Recipe = DEFAULT) -> Scene:
 def ready_scene(product: Product, store: Store, recipe: Recipe = DEFAULT) -> Scene | None:
     """The scene of a product if it is there and nothing has changed; costs the checksums, no decoding."""
     try:
-        return read_scene(store, _identity(product, store, recipe)[2])
+        return read_scene(store, identity(product, store, recipe)[2])
     except (NotFound, ProductError):
         return None
 
 
-def _identity(product: Product, store: Store, recipe: Recipe) -> tuple[dict[str, str], str, str]:
-    """Checksums of a product's files, the revision they determine, and the scene's folder."""
+def identity(product: Product, store: Store, recipe: Recipe) -> tuple[dict[str, str], str, str]:
+    """Checksums of a product's files, the revision they determine, and the scene's folder.
+
+    Raises:
+        ProductError: a file that is needed is missing.
+    """
     if product.level == "L1C" and "B12" not in product.assets:
         raise Uncorrectable(
             f"{product.id} is L1C without B12, which tells the aerosol: no atmospheric correction;"

@@ -1,29 +1,36 @@
 """The way from products to a published version: which steps run, on what, and what is left out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pyproj import Transformer
 from rich.console import Console
 
 from precompute import executor
 from precompute.acquire.products import LeftOut, Product, find_products, newest_processing, one_level
+from precompute.executor import WHOLE, Shard
 from precompute.ingest import ingest, ready_scene
 from precompute.item import moved_by
+from precompute.lease import Lease, writer
 from precompute.normalize.fields import TileGains
 from precompute.normalize.registration import Shift, far_off
 from precompute.normalize.stage import Normalized, normalize_period, require_bands
-from precompute.publish import PeriodContent, publish
+from precompute.publish import PeriodContent, write_version
 from precompute.recipe import Recipe
 from precompute.steps import SCENE_STEPS, SOLVE_STEPS, Step
+from precompute.versions.exclusions import cuts, read_exclusions, whole_scenes
+from precompute.versions.gate import worse
+from precompute.versions.lineage import read_solves
+from precompute.versions.pointer import point_to
 from terrazzo import PIXELS
 from terrazzo.config import ALL, MosaicConfig, Period, read_config
-from terrazzo.errors import NotFound, ProductError, StoreError
+from terrazzo.errors import InvalidRequest, NotFound, ProductError, StoreError
 from terrazzo.grid import Bounds
 from terrazzo.scene import Scene, list_scenes, read_item
 from terrazzo.store import Store
@@ -36,6 +43,9 @@ class Options:
 
     Attributes:
         register: `flag` lets scenes that lie far off the others weigh less, `shift` moves them, `off` does not measure.
+        full: solve all tiles anew, not only those whose scenes changed.
+        force: publish a version that is worse than the current one too.
+        shard: part of the step `only` that is done here, without the others knowing.
     """
 
     recipe: Recipe = field(default_factory=Recipe)
@@ -43,16 +53,24 @@ class Options:
     mix_levels: bool = False
     register: Literal["off", "flag", "shift"] = "flag"
     workers: int = 1
+    full: bool = False
+    force: bool = False
+    shard: Shard = WHOLE
 
 
 @dataclass
 class Run:
-    """What a run did."""
+    """What a run did.
+
+    Attributes:
+        worse: in what the version is worse than the current one, which it was not published for then.
+    """
 
     scenes: list[Scene] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     version: Version | None = None
+    worse: list[str] = field(default_factory=list)
 
 
 def run(
@@ -72,30 +90,55 @@ def run(
         only: stop after the steps this one runs with; what went before runs too when it must.
 
     Raises:
-        StoreError: nothing usable was found, or the store cannot be used.
+        StoreError: nothing usable was found, the store cannot be used, or another run is writing it.
     """
-    config = read_config(store, mosaic_id)
+    if options.shard != WHOLE and only not in (*SCENE_STEPS, "reference", "weigh"):
+        raise InvalidRequest("--shard goes with --only strips, --only reference or --only weigh")
+    if only in SCENE_STEPS or options.shard != WHOLE:
+        # What these write is immutable, and equal whoever makes it.
+        return _run(sources, store, mosaic_id, options, only, console, Lease())
+    with writer(store, f"precompute of mosaic {mosaic_id}") as lease:
+        return _run(sources, store, mosaic_id, options, only, console, lease)
+
+
+def _run(
+    sources: Sequence[Path],
+    store: Store,
+    mosaic_id: str,
+    options: Options,
+    only: Step | None,
+    console: Console | None,
+    lease: Lease,
+) -> Run:
+    config, exclusions = read_config(store, mosaic_id), read_exclusions(store, mosaic_id)
     store.clear_scratch()
     require_bands(store)
     result = Run()
     previous = _previous(store, mosaic_id)
     products = _products(sources, options, previous, result)
     known = _known_shifts(store, previous) if options.register == "shift" else {}
-    todo = [(p, replace(options.recipe, shift=known.get(p.id))) for p in products]
+    mine = options.shard.part(sorted(products, key=lambda p: p.id)) if only in SCENE_STEPS else products
+    todo = [(p, replace(options.recipe, shift=known.get(p.id))) for p in mine]
     made = _make_scenes(todo, store, options.workers, result, console)
     result.notes = _notes(store, made)
     levels = _levels(previous) or {s.level for s in made}
-    result.scenes = _mosaic_scenes(store, made, config, None if options.mix_levels else levels)
+    found = _mosaic_scenes(store, made, config, None if options.mix_levels else levels)
+    result.scenes = [s for s in found if s.id not in whole_scenes(exclusions)]
+    if not result.scenes and only in SCENE_STEPS and options.shard != WHOLE and not result.left_out:
+        return result
     if not result.scenes:
         raise StoreError(_nothing_usable(sources, result.left_out, config))
     if only in SCENE_STEPS:
         return result
-    contents = _normalize(store, config, result.scenes, previous, options, console)
+    cut = cuts(exclusions)
+    contents = _normalize(store, config, result.scenes, cut, previous, options, console, only)
+    if options.shard != WHOLE:
+        return result
     if options.register == "shift":
         moved = _moved(contents, products, store, options, result, console)
         result.scenes = [moved.get(s.id, s) for s in result.scenes]
         if moved:
-            contents = _normalize(store, config, result.scenes, previous, options, console)
+            contents = _normalize(store, config, result.scenes, cut, previous, options, console)
     result.notes += [
         f"{name}: its ground lies {shift.length:.1f} pixels off the other dates' (±{shift.spread:.1f}); it"
         " weighs a quarter (--register shift moves it, --register off lets it weigh in full)"
@@ -104,9 +147,30 @@ def run(
     ]
     if only in SOLVE_STEPS:
         return result
-    parameters = {"normalize": options.normalize}
-    result.version = publish(store, config, contents, parameters, workers=options.workers, console=console)
+    result.version = write_version(
+        store,
+        config,
+        contents,
+        parameters(options),
+        exclusions=exclusions,
+        previous=previous,
+        workers=options.workers,
+        console=console,
+    )
+    result.worse = [] if options.force else worse(store, previous, result.version)
+    if not result.worse:
+        lease.check()
+        point_to(store, result.version)
     return result
+
+
+def parameters(options: Options) -> dict[str, Any]:
+    """What of the options determines the version beyond its scenes."""
+    return {
+        "normalize": options.normalize,
+        "register": options.register,
+        "mix_levels": options.mix_levels,
+    }
 
 
 def _products(
@@ -192,11 +256,14 @@ def _normalize(
     store: Store,
     config: MosaicConfig,
     scenes: Sequence[Scene],
+    cut: Mapping[str, str],
     previous: Version | None,
     options: Options,
     console: Console | None,
+    only: Step | None = None,
 ) -> list[PeriodContent]:
     """The periods that have scenes, normalized."""
+    last = None if options.full else previous
     return [
         PeriodContent(
             period,
@@ -205,15 +272,30 @@ def _normalize(
                 store,
                 config.id,
                 members,
-                previous=_normalized(previous, period.name),
+                previous=_normalized(last, period.name),
                 solve_gains=options.normalize,
                 register=options.register != "off",
+                cuts=cut,
+                until=only if only in ("reference", "weigh") and options.shard != WHOLE else "solve",
+                shard=options.shard,
                 workers=options.workers,
                 console=console,
             ),
+            _middle(last, period),
         )
         for period, members in _by_period(config, scenes)
     ]
+
+
+def _middle(previous: Version | None, period: Period) -> date:
+    """The day that a period's scenes are ordered by.
+
+    It stays when a period that is as long as its scenes' dates grows: elsewhere the order would change with it.
+    """
+    if previous is None or period.name != ALL:
+        return period.middle
+    known = [p.get("middle") for p in previous.lock["periods"] if p["name"] == ALL]
+    return date.fromisoformat(known[0]) if known and known[0] else period.middle
 
 
 def _notes(store: Store, scenes: Sequence[Scene]) -> list[str]:
@@ -280,6 +362,8 @@ def _normalized(version: Version | None, period: str) -> Normalized | None:
     if version.lock["pixels"] != PIXELS:
         return None
     raw = next(p for p in version.lock["periods"] if p["name"] == period)
+    # Locks of earlier releases do not tell the steps.
+    all_at_once = [{"in": [f"{s['id']}/{s['rev']}" for s in raw["scenes"]], "out": [], "register": True}]
     hashes = {s["id"]: s["weight"] for s in raw["scenes"]}
     entries = version.entries(period)
     rows: dict[str, list[str]] = {}
@@ -292,13 +376,14 @@ def _normalized(version: Version | None, period: str) -> Normalized | None:
             ids = tuple(rows[entry.scene.mgrs])
             key = gains_key(version.mosaic_id, version.name, period, entry.scene.mgrs)
             about = version.store.read_json(key.removesuffix(".npy") + ".json")
-            kept = {k: about[k] for k in ("residual", "clamped") if k in about}
+            kept = {k: about[k] for k in ("reference", "residual", "clamped") if k in about}
             tiles[entry.scene.mgrs] = TileGains(found.windows, ids, found.corners, kept)
     return Normalized(
         raw["reference"],
         {e.scene.id: (e.weight_key, hashes[e.scene.id]) for e in entries},
         {e.scene.id: e.haze for e in entries},
         tiles,
+        solves=read_solves(raw.get("solves") or all_at_once),
     )
 
 

@@ -4,8 +4,9 @@ import hashlib
 import io
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -13,10 +14,13 @@ import pyarrow.parquet as pq
 from cogeo_mosaic.mosaic import MosaicJSON
 from rich.console import Console
 
-from precompute.collection import collection, scenes_table
-from precompute.normalize.stage import Normalized
+from precompute.collection import scenes_table
+from precompute.normalize.stage import Normalized, cut_hash
 from precompute.pyramid import write_pyramid
 from precompute.report import write_report
+from precompute.versions.exclusions import Exclusion, cuts
+from precompute.versions.lineage import inputs_of, write_solves
+from precompute.versions.pointer import point_to
 from terrazzo import PIXELS, __version__
 from terrazzo.cells import digest, to_table
 from terrazzo.config import MosaicConfig, Period, config_key
@@ -25,7 +29,6 @@ from terrazzo.grid import Bounds, Window
 from terrazzo.scene import Scene, read_item
 from terrazzo.store import Store
 from terrazzo.version import (
-    COLLECTION,
     Version,
     gains_key,
     list_versions,
@@ -37,11 +40,16 @@ from terrazzo.version import (
 
 @dataclass(frozen=True)
 class PeriodContent:
-    """A period of a version: its scenes and their normalization."""
+    """A period of a version: its scenes and their normalization.
+
+    Attributes:
+        middle: day that scenes are ordered by; None for the middle of the period.
+    """
 
     period: Period
     scenes: tuple[Scene, ...]
     normalized: Normalized
+    middle: date | None = None
 
 
 def publish(
@@ -58,10 +66,38 @@ def publish(
     Raises:
         StoreError: there is no scene to publish.
     """
+    version = write_version(store, config, contents, parameters, workers=workers, console=console)
+    point_to(store, version)
+    return version
+
+
+def write_version(
+    store: Store,
+    config: MosaicConfig,
+    contents: Sequence[PeriodContent],
+    parameters: Mapping[str, Any],
+    *,
+    exclusions: Sequence[Exclusion] = (),
+    previous: Version | None = None,
+    workers: int = 1,
+    console: Console | None = None,
+) -> Version:
+    """Writes a version from solved periods, complete with pyramid and report.
+
+    Args:
+        exclusions: what the operator took out, for the lock.
+        previous: the current version; the report tells what changed since.
+
+    Raises:
+        StoreError: there is no scene to publish.
+    """
     if not any(c.scenes for c in contents):
         raise StoreError(f"mosaic {config.id}: no scene to publish")
     normalized = all(c.normalized.gains for c in contents if c.scenes)
-    ordered = {c.period.name: total_order(c.scenes, c.period, c.normalized.haze) for c in contents}
+    middles = {c.period.name: c.middle or c.period.middle for c in contents}
+    ordered = {
+        c.period.name: total_order(c.scenes, middles[c.period.name], c.normalized.haze) for c in contents
+    }
     cells = {
         (c.period.name, epsg): _cells(store, c, [s for s in ordered[c.period.name] if s.epsg == epsg])
         for c in contents
@@ -69,11 +105,13 @@ def publish(
     }
     items = {s.prefix: read_item(store, s) for c in contents for s in c.scenes}
     lock = {
-        "format": store.config.format,
+        **{k: v for k, v in asdict(store.config).items() if k != "bands"},
         "pixels": PIXELS,
         "software": __version__,
         "mosaic_toml": _config_text(store, config.id),
         "parameters": dict(parameters),
+        "exclusions": [{k: v for k, v in asdict(e).items() if k != "since"} for e in exclusions],
+        "cuts": _cuts(contents, exclusions, previous),
         "bands": list(store.config.bands),
         "normalized": normalized,
         "bounds": _bounds([i["bbox"] for i in items.values()], config.bounds),
@@ -83,7 +121,9 @@ def publish(
                 "start": c.period.start.isoformat(),
                 "end": c.period.end.isoformat(),
                 "members": list(c.period.members),
+                "middle": middles[c.period.name].isoformat(),
                 "reference": c.normalized.ref_id,
+                "solves": write_solves(c.normalized.solves),
                 "scenes": [
                     {"id": s.id, "rev": s.rev, "weight": c.normalized.weights[s.id][1]}
                     for s in ordered[c.period.name]
@@ -91,6 +131,7 @@ def publish(
             }
             for c in contents
         ],
+        "inputs": _inputs(items.values(), contents, previous),
     }
     name = _name(
         lock, [digest(k[0].encode(), *map(_cell_bytes, sorted(v.items()))) for k, v in sorted(cells.items())]
@@ -99,10 +140,28 @@ def publish(
         _write(store, config, contents, ordered, items, cells, lock, name)
     version = open_version(store, config.id, name)
     write_pyramid(store, version, workers=workers, console=console)
-    write_report(store, version)
-    known = list_versions(store, config.id)
-    store.write_json(f"mosaics/{config.id}/{COLLECTION}", collection(version, known))
+    write_report(store, version, previous)
     return version
+
+
+def _cuts(
+    contents: Sequence[PeriodContent], exclusions: Sequence[Exclusion], previous: Version | None
+) -> dict[str, str]:
+    """What is cut out of scenes in one of the steps, by its hash."""
+    known = (previous.lock.get("cuts", {}) if previous else {}) | {
+        cut_hash(c): c for c in cuts(exclusions).values()
+    }
+    states = (i.split("/") for c in contents for s in c.normalized.solves for i in s.scenes)
+    return {h: known[h] for h in sorted({s[2] for s in states if s[2:]})}
+
+
+def _inputs(
+    items: Iterable[Mapping[str, Any]], contents: Sequence[PeriodContent], previous: Version | None
+) -> dict[str, Any]:
+    """What the scenes were made of, and those that were there only while earlier steps were solved."""
+    known = (previous.lock.get("inputs", {}) if previous else {}) | inputs_of(items)
+    wanted = {"/".join(i.split("/")[:2]) for c in contents for s in c.normalized.solves for i in s.scenes}
+    return {i: known[i] for i in sorted(wanted & set(known))}
 
 
 def _write(
@@ -211,8 +270,11 @@ def _cell_bytes(cell: tuple[Window, bytes]) -> bytes:
 
 
 def _name(lock: Mapping[str, Any], cells: Sequence[bytes]) -> str:
-    """12 hexadecimal digits over all that determines the pixels; the software's version does not."""
-    text = json.dumps({k: v for k, v in lock.items() if k != "software"}, sort_keys=True)
+    """12 hexadecimal digits over all that determines the pixels.
+
+    The software's version does not, and of the inputs, whose addresses differ from place to place, the revisions tell.
+    """
+    text = json.dumps({k: v for k, v in lock.items() if k not in ("software", "inputs")}, sort_keys=True)
     return hashlib.blake2b(digest(text.encode(), *cells), digest_size=6).hexdigest()
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from precompute import seams
 from terrazzo.bands import NODATA
 from terrazzo.config import Method
+from terrazzo.diff import Change, boxes, difference
 from terrazzo.mosaic.engine import FILLED, Image
 from terrazzo.mosaic.request import Stage
 from terrazzo.store import Store
@@ -30,8 +31,12 @@ METHODS: tuple[Method, ...] = ("feather", "robust")
 STAGES: dict[str, Stage] = {"off": "merged", "on": "normalized"}
 
 
-def write_report(store: Store, version: Version) -> None:
-    """Writes report.json and report.html of a version; does nothing where they are."""
+def write_report(store: Store, version: Version, previous: Version | None = None) -> None:
+    """Writes report.json and report.html of a version; does nothing where they are.
+
+    Args:
+        previous: the version before, which the report tells the difference to.
+    """
     keys = [version_key(version.mosaic_id, version.name, f"report.{kind}") for kind in ("json", "html")]
     if all(map(store.exists, keys)):
         return
@@ -49,11 +54,14 @@ def write_report(store: Store, version: Version) -> None:
         "attribution": version.attribution,
         "parts": [f for f, _ in parts],
     }
+    change = difference(previous, version) if previous and previous.name != version.name else None
+    if change is not None:
+        figures["change"] = change.as_json()
     page = Template((files("precompute") / "report.html").read_text()).substitute(
         title=html.escape(f"{version.mosaic_id}, version {version.name}"),
         summary=f"{sum(len(f['scenes']) for f, _ in parts)} scenes, periods {html.escape(', '.join(version.periods))}."
         " Reflectance is in units of 1e-4, agreement in per cent.",
-        body="".join(_section(f, p) for f, p in parts),
+        body=_change(change) + "".join(_section(f, p) for f, p in parts),
         attribution=html.escape(version.attribution),
     )
     store.write_json(keys[0], figures)
@@ -188,6 +196,30 @@ def _jpeg(rgb: NDArray[np.uint8]) -> bytes:
 
 
 # --- page ------------------------------------------------------------------------------------------------
+
+
+def _change(change: Change | None) -> str:
+    """What became different with this version."""
+    if change is None:
+        return ""
+    rows = [
+        [
+            p.name,
+            ", ".join(p.scenes_in) or None,
+            ", ".join(p.scenes_out) or None,
+            ", ".join(p.remade) or None,
+            len(p.reweighed),
+            f"{p.changed} of {sum(p.of.values())}",
+            "; ".join(
+                f"EPSG:{z} rows {b.row0} to {b.row1 - 1}, columns {b.col0} to {b.col1 - 1}"
+                for z, windows in p.windows.items()
+                for b in boxes(windows)
+            ),
+        ]
+        for p in change.periods
+    ]
+    head = ["period", "scenes in", "scenes out", "made anew", "weighed anew", "windows changed", "which"]
+    return f"<h2>Since version {html.escape(change.before)}</h2>" + _table(head, rows)
 
 
 def _section(figures: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:

@@ -60,6 +60,13 @@ class CellGrid:
             return b""
         return digest(np.array(common, "<i8").tobytes(), np.ascontiguousarray(part, "<u8").tobytes())
 
+    def windows(self) -> dict[Window, bytes]:
+        """The hash of every window in which scenes lie."""
+        return {
+            Window(self.origin.wy + int(y), self.origin.wx + int(x)): self.hashes[y, x].tobytes()
+            for y, x in zip(*np.nonzero(self.hashes.any(axis=2)), strict=True)
+        }
+
 
 def to_table(cells: Mapping[tuple[str, int], Mapping[Window, bytes]]) -> pa.Table:
     """The rows of cells.parquet from {(period, epsg): {window: hash}}, in a fixed order."""

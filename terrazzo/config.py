@@ -48,6 +48,8 @@ class MosaicConfig:
     Attributes:
         bounds: west, south, east, north in degrees; scenes that touch it make up the mosaic. None: all of the
             store's scenes.
+        most_coverage_loss: share of the area shown that a new version may lose and still be published by itself.
+        most_seam_growth: by which factor its error steps at borders of scenes may grow.
     """
 
     id: str
@@ -62,6 +64,8 @@ class MosaicConfig:
     fill: Fill = "adjacent"
     snow: Snow = "avoid"
     licence: str | None = None
+    most_coverage_loss: float = 0.01
+    most_seam_growth: float = 1.5
 
     def __post_init__(self) -> None:
         for name, allowed in (

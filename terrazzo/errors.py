@@ -33,6 +33,10 @@ class StoreError(TerrazzoError):
     """The store is missing, of another format, or in use by another writer."""
 
 
+class HeldBack(TerrazzoError):
+    """A version is complete and worse than the current one, which stays; the message tells how to publish it."""
+
+
 class ArchiveError(TerrazzoError):
     """An archive does not answer, refuses, or has nothing for the request."""
 

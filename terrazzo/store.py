@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, NotFoundError
+from obstore.exceptions import AlreadyExistsError, NotFoundError, PreconditionError
 from obstore.store import LocalStore, from_url
 
 from terrazzo.bands import BANDS, DEFAULT_BANDS, stored_factor
@@ -25,6 +25,8 @@ from terrazzo.grid import Grid
 
 FORMAT = 1
 CONFIG_KEY = "store.json"
+Mark = dict[str, str | None]
+"""What an object store names the state of an object by."""
 _VSI = {
     "s3": "/vsis3/",
     "gs": "/vsigs/",
@@ -158,12 +160,45 @@ class Store:
             return False
         return True
 
+    def read_marked(self, key: str) -> tuple[bytes, Mark]:
+        """The content of an object of an object store, and the mark that it changes with.
+
+        Raises:
+            NotFound: there is no such object.
+        """
+        try:
+            found = obstore.get(self._objects, key)
+        except (NotFoundError, FileNotFoundError):
+            raise NotFound(f"{key} is not in the store {self.url}") from None
+        mark = {"e_tag": found.meta["e_tag"], "version": found.meta["version"]}
+        return bytes(found.bytes()), mark
+
+    def replace(self, key: str, data: bytes, mark: Mark) -> bool:
+        """Writes an object only where it still has a mark; tells whether it did. Object stores only."""
+        try:
+            obstore.put(self._objects, key, data, mode=mark)  # type: ignore[arg-type]
+        except (PreconditionError, NotFoundError, AlreadyExistsError):
+            return False
+        return True
+
     def delete(self, key: str) -> None:
         """Removes an object; nothing happens where there is none."""
         try:
             obstore.delete(self._objects, key)
         except (NotFoundError, FileNotFoundError):
             return
+
+    def drop(self, prefix: str, *, first: str = "") -> None:
+        """Removes all objects under a prefix, and the folders they leave empty.
+
+        Args:
+            first: name of the one whose presence tells that the others are complete; it goes before them.
+        """
+        if first:
+            self.delete(f"{prefix}/{first}")
+        obstore.delete(self._objects, list(self.list(prefix)))
+        if self.root is not None and (self.root / prefix).is_dir():
+            shutil.rmtree(self.root / prefix, ignore_errors=True)
 
     def publish_file(self, temporary: Path, key: str) -> None:
         """Moves a finished local file into the store, whole, and makes it durable."""

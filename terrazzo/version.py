@@ -22,6 +22,8 @@ from terrazzo.store import Store
 VERSION_NAME = re.compile(r"[0-9a-f]{12}")
 COLLECTION = "mosaic.json"
 POINTER = "terrazzo:version"
+HISTORY = "terrazzo:history"
+PINS = "terrazzo:pins"
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,12 @@ class Version:
 
     def cells(self, epsg: int, windows: PixelBox, period: str) -> bytes:
         """Hash of what determines the pixels of a box of windows; empty where no scene lies."""
-        grid = self._cells.get((period, epsg))
+        grid = self.cell_grid(epsg, period)
         return b"" if grid is None else grid.over(windows)
+
+    def cell_grid(self, epsg: int, period: str) -> CellGrid | None:
+        """Hashes of all windows of a zone in a period; None where no scene lies."""
+        return self._cells.get((period, epsg))
 
     @cached_property
     def _cells(self) -> dict[tuple[str, int], CellGrid]:
@@ -211,8 +217,8 @@ def _period(raw: Mapping[str, Any]) -> Period:
     )
 
 
-def total_order(scenes: Iterable[Scene], period: Period, haze: Mapping[str, float]) -> list[Scene]:
-    """The one order of a period's scenes: clear share, days from the middle, haze, id.
+def total_order(scenes: Iterable[Scene], middle: date, haze: Mapping[str, float]) -> list[Scene]:
+    """The one order of a period's scenes: clear share, days from the period's middle, haze, id.
 
     It depends on the scenes alone, never on a window, tile or zoom: were the first scene another one
     beyond some line, that line would show.
@@ -222,7 +228,7 @@ def total_order(scenes: Iterable[Scene], period: Period, haze: Mapping[str, floa
     """
 
     def key(scene: Scene) -> tuple[float, int, float, str]:
-        days = abs((scene.datetime.date() - period.middle).days)
+        days = abs((scene.datetime.date() - middle).days)
         return -round(scene.clear_share, 2), days, -round(haze.get(scene.id, 0.0), 3), scene.id
 
     return sorted(scenes, key=key)
@@ -249,6 +255,25 @@ def list_versions(store: Store, mosaic_id: str) -> list[str]:
     prefix = f"mosaics/{mosaic_id}/versions"
     names = (k.removeprefix(prefix + "/").split("/") for k in store.list(prefix))
     return sorted(n[0] for n in names if n[1:] == ["lock.json"])
+
+
+def history(store: Store, mosaic_id: str) -> list[str]:
+    """The complete versions of a mosaic in the order in which they were first published, the oldest first.
+
+    Those whose publishing was not noted (stores of earlier releases, versions that were kept back) come before the others.
+    """
+    known = list_versions(store, mosaic_id)
+    noted = [h["version"] for h in read_collection(store, mosaic_id).get(HISTORY, ())]
+    return [v for v in known if v not in noted] + [v for v in noted if v in known]
+
+
+def read_collection(store: Store, mosaic_id: str) -> dict[str, Any]:
+    """The mosaic.json of a mosaic; empty where nothing was published yet."""
+    try:
+        document: dict[str, Any] = store.read_json(f"mosaics/{mosaic_id}/{COLLECTION}")
+    except NotFound:
+        return {}
+    return document
 
 
 def current_version(store: Store, mosaic_id: str) -> str:
@@ -286,3 +311,19 @@ def open_version(store: Store, mosaic_id: str, name: str | None = None) -> Versi
         return Version(store, mosaic_id, name)
     except KeyError as error:
         raise StoreError(f"version {name} of mosaic {mosaic_id} lacks {error}") from None
+
+
+def known_version(store: Store, mosaic_id: str, name: str) -> Version:
+    """A version by its name, or by the first digits of it.
+
+    Raises:
+        NotFound: none has that name, or several begin with it; the message lists those there are.
+    """
+    known = list_versions(store, mosaic_id)
+    found = [v for v in known if v.startswith(name)] if name else []
+    if len(found) != 1:
+        raise NotFound(
+            f"mosaic {mosaic_id} has {'no' if not found else 'more than one'} version {name};"
+            f" it has {', '.join(known) or 'none'}"
+        )
+    return open_version(store, mosaic_id, found[0])

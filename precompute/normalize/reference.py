@@ -5,21 +5,24 @@ surroundings is read with it, so that no pixel depends on how the squares are cu
 """
 
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import shapely
 from numba import njit
 from numpy.typing import NDArray
+from pyproj import Transformer
+from rasterio.features import rasterize
 
 from precompute.normalize import composite
 from precompute.normalize.distance import RAMP, distance_weight
 from precompute.thinning import thinned
 from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
-from terrazzo.grid import PixelBox
+from terrazzo.grid import Grid, PixelBox
 from terrazzo.mosaic.kernels import weighted_median
 from terrazzo.raster import read_box
 from terrazzo.scene import MASK, Scene
@@ -35,7 +38,11 @@ SEEN = (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW, MaskClass.TERRAIN_SHADO
 
 @dataclass(frozen=True)
 class Chunk:
-    """A square of windows of a zone to be done, and the scenes that lie in it."""
+    """A square of windows of a zone to be done, and the scenes that lie in it.
+
+    Attributes:
+        cuts: GeoJSON geometry in degrees of what counts as no data, by scene.
+    """
 
     store_url: str
     epsg: int
@@ -43,6 +50,7 @@ class Chunk:
     scenes: tuple[Scene, ...]
     prefix: str
     order: tuple[str, ...]
+    cuts: Mapping[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return f"EPSG:{self.epsg} window {self.windows.row0},{self.windows.col0}"
@@ -70,7 +78,9 @@ class Verdict:
     haze: NDArray[np.float64]
 
 
-def chunks(store: Store, scenes: Sequence[Scene], dirty: Sequence[Scene], folder: str) -> Iterator[Chunk]:
+def chunks(
+    store: Store, scenes: Sequence[Scene], dirty: Sequence[Scene], folder: str, cuts: Mapping[str, str]
+) -> Iterator[Chunk]:
     """The chunks that the scenes to be weighed, `dirty`, touch."""
     n = store.config.window
     side = _side(n)
@@ -81,7 +91,10 @@ def chunks(store: Store, scenes: Sequence[Scene], dirty: Sequence[Scene], folder
         box = PixelBox(*(v * n for v in whole)).grown(HALO * store.mask_factor)
         here = tuple(s for s in scenes if s.epsg == epsg and not s.box.intersection(box).empty)
         covered = reduce(PixelBox.union, (store.grid(epsg).window_range(s.box) for s in here))
-        yield Chunk(store.url, epsg, whole.intersection(covered), here, _prefix(folder, epsg, cy, cx), order)
+        cut = {s.id: cuts[s.id] for s in here if s.id in cuts}
+        yield Chunk(
+            store.url, epsg, whole.intersection(covered), here, _prefix(folder, epsg, cy, cx), order, cut
+        )
 
 
 def chunk_prefixes(store: Store, scene: Scene, folder: str) -> list[str]:
@@ -133,10 +146,15 @@ def _write(store: Store, key: str, arrays: dict[str, NDArray[Any]]) -> None:
     store.write_bytes(key, packed.getvalue().to_pybytes())
 
 
+def is_done(store: Store, chunk: Chunk) -> bool:
+    """Whether a chunk is complete."""
+    return store.exists(f"{chunk.prefix}/verdict.npz.zst")
+
+
 def make_chunk(chunk: Chunk) -> None:
     """Writes a chunk's reference and verdict, if they are not there yet."""
     store = Store(chunk.store_url)
-    if store.exists(f"{chunk.prefix}/verdict.npz.zst"):
+    if is_done(store, chunk):
         return
     mask_grid = store.mask_grid(chunk.epsg)
     n, f = store.config.window, store.mask_factor
@@ -145,12 +163,18 @@ def make_chunk(chunk: Chunk) -> None:
     date = np.unique([s.datatake for s in chunk.scenes], return_inverse=True)[1]
     fine = PixelBox(*(v * f for v in wide))
     read = {b: [read_band(store, s, b, fine) for s in chunk.scenes] for b in ("B02", "B04", "B08")}
-    blue, red, nir = (
-        np.stack([thinned(v, f, NODATA) * np.float32(SCALE) for v in read[b]]) for b in ("B02", "B04", "B08")
-    )
     reach = int(np.ceil(RAMP / mask_grid.pixel)) + 1
     classes = [_classes(store, s, wide.grown(reach)) for s in chunk.scenes]
     around = (slice(reach, -reach), slice(reach, -reach))
+    for number, scene in enumerate(chunk.scenes):
+        if scene.id in chunk.cuts:
+            gone = _burnt(chunk.cuts[scene.id], mask_grid, wide.grown(reach))
+            classes[number] = np.where(gone, MaskClass.NODATA, classes[number]).astype(np.uint8)
+            for values in read.values():
+                values[number][gone[around].repeat(f, axis=0).repeat(f, axis=1)] = NODATA
+    blue, red, nir = (
+        np.stack([thinned(v, f, NODATA) * np.float32(SCALE) for v in read[b]]) for b in ("B02", "B04", "B08")
+    )
     distance = np.stack([distance_weight(np.isin(c, SEEN), mask_grid.pixel)[around] for c in classes])
     shadow = np.stack([c[around] == MaskClass.SHADOW for c in classes])
     clear = np.stack([np.isin(c[around], SEEN) for c in classes]) & np.isfinite(blue)
@@ -262,6 +286,15 @@ def read_band(store: Store, scene: Scene, band: str, box: PixelBox) -> NDArray[n
     """A band's stored reflectance on a box of its grid, `NODATA` beyond the scene."""
     covers = scene.box.coarser(stored_factor(band))
     return np.asarray(read_box(store.raster_path(scene.band_key(band)), covers, box, NODATA), np.int16)
+
+
+def _burnt(cut: str, grid: Grid, box: PixelBox) -> NDArray[np.bool_]:
+    """Pixels of a box of a grid that a GeoJSON geometry in degrees touches."""
+    to_grid = Transformer.from_crs(4326, grid.epsg, always_xy=True)
+    there = shapely.transform(
+        shapely.from_geojson(cut), lambda xy: np.stack(to_grid.transform(xy[:, 0], xy[:, 1]), -1)
+    )
+    return rasterize([there], box.shape, transform=grid.transform(box), all_touched=True).astype(bool)
 
 
 def _classes(store: Store, scene: Scene, box: PixelBox) -> NDArray[np.uint8]:

@@ -3,21 +3,36 @@
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 
 from precompute import executor
+from precompute.executor import WHOLE, Shard
 from precompute.normalize.fields import TileGains, solve_zone
-from precompute.normalize.reference import CHUNK, chunks, make_chunk
+from precompute.normalize.reference import CHUNK, chunks, is_done, make_chunk
 from precompute.normalize.registration import Shift
 from precompute.normalize.weigh import SceneTask, difference_key, weigh_scene
 from terrazzo import PIXELS
 from terrazzo.errors import StoreError
 from terrazzo.scene import Scene
 from terrazzo.store import Store
+
+
+@dataclass(frozen=True)
+class Solve:
+    """A step by which a period came to be as it is: these scenes were there, and tiles that differ from the step before were solved.
+
+    Attributes:
+        scenes: `identity` of each, sorted.
+        register: whether scenes that lie far off weighed less.
+    """
+
+    scenes: tuple[str, ...]
+    register: bool
 
 
 @dataclass(frozen=True)
@@ -29,6 +44,7 @@ class Normalized:
         haze: mean haze weight over the scene's clear pixels, by scene id.
         gains: by MGRS tile; empty without normalization.
         shifts: where scenes weighed in this run lie on the reference, by scene id.
+        solves: the steps that led here, from the last one that kept no tile.
     """
 
     ref_id: str
@@ -36,6 +52,17 @@ class Normalized:
     haze: dict[str, float]
     gains: dict[str, TileGains] = field(default_factory=dict)
     shifts: dict[str, Shift] = field(default_factory=dict)
+    solves: tuple[Solve, ...] = ()
+
+
+def identity(scene: Scene, cut: str | None) -> str:
+    """What tells one state of a scene from another: name, revision, and a hash of what is cut out of it."""
+    return "/".join([scene.id, scene.rev, *([cut_hash(cut)] if cut else [])])
+
+
+def cut_hash(cut: str) -> str:
+    """12 hexadecimal digits that name what is cut out of a scene."""
+    return hashlib.blake2b(cut.encode(), digest_size=6).hexdigest()
 
 
 def normalize_period(
@@ -46,6 +73,9 @@ def normalize_period(
     previous: Normalized | None = None,
     solve_gains: bool = True,
     register: bool = True,
+    cuts: Mapping[str, str] | None = None,
+    until: Literal["reference", "weigh", "solve"] = "solve",
+    shard: Shard = WHOLE,
     workers: int = 1,
     console: Console | None = None,
 ) -> Normalized:
@@ -56,39 +86,53 @@ def normalize_period(
             weights and gains, and the others are solved against them.
         solve_gains: False stops after the weights.
         register: measure how far scenes lie off the reference, and let those that lie far off weigh less.
+        cuts: GeoJSON geometry in degrees of what is cut out of a scene, by its id.
+        until: the last step that is done; the result is not whole before `solve`.
+        shard: part of the squares of the reference, or of the scenes to be weighed, that is done here.
 
     Raises:
         OSError: the store's disk is full.
+        StoreError: a part of the scenes is to be weighed, and the reference is not complete.
     """
-    kept = _kept(scenes, previous)
+    cuts = cuts or {}
+    now = {s.id: identity(s, cuts.get(s.id)) for s in scenes}
+    kept = _kept(scenes, now, previous)
     dirty = [s for s in scenes if s.id not in kept]
-    ref_id = _reference_id(scenes, register)
+    ref_id = _reference_id(now.values(), register)
     base = f"mosaics/{mosaic_id}"
     result = Normalized(
         ref_id,
         {i: previous.weights[i] for i in kept} if previous else {},
         {i: previous.haze[i] for i in kept} if previous else {},
         {m: g for m, g in previous.gains.items() if set(g.scene_ids) <= kept} if previous else {},
+        solves=_solves(Solve(tuple(sorted(now.values())), register), previous if kept else None),
     )
     if not dirty:
         return result
     folder = f"{base}/references/{ref_id}"
+    squares = list(chunks(store, scenes, dirty, folder, cuts))
     executor.results(
         executor.run(
             make_chunk,
-            list(chunks(store, scenes, dirty, folder)),
+            [] if shard != WHOLE and until == "weigh" else shard.part(squares),
             workers=workers,
             label="reference",
             name=str,
             console=console,
         )
     )
+    if until == "reference":
+        return result
+    if shard != WHOLE and (lacks := [c for c in squares if not is_done(store, c)]):
+        raise StoreError(
+            f"{len(lacks)} of {len(squares)} squares of the reference are missing: run all parts of --only reference first"
+        )
     order = tuple(s.id for s in scenes)
     weigh = [
         SceneTask(
             store.url, s, folder, f"{base}/weights/{ref_id}", f"{base}/differences/{ref_id}", order, register
         )
-        for s in dirty
+        for s in shard.part(dirty)
     ]
     for done in executor.results(
         executor.run(
@@ -99,7 +143,7 @@ def normalize_period(
         result.haze[done.id] = done.haze
         if done.shift is not None:
             result.shifts[done.id] = done.shift
-    if solve_gains:
+    if solve_gains and until == "solve":
         for epsg in sorted({s.epsg for s in dirty}):
             zone = [s for s in scenes if s.epsg == epsg]
             # A scene's strips were measured against the reference that its weight was made with.
@@ -121,24 +165,26 @@ def normalize_period(
     return result
 
 
-def _kept(scenes: Sequence[Scene], previous: Normalized | None) -> set[str]:
-    """Scenes of tiles whose set of scenes is the same as in the last version."""
+def _kept(scenes: Sequence[Scene], now: Mapping[str, str], previous: Normalized | None) -> set[str]:
+    """Scenes of tiles whose scenes are the same, in the same state, as in the last version."""
     if previous is None:
         return set()
-    before: dict[str, set[str]] = {m: set(g.scene_ids) for m, g in previous.gains.items()}
-    now: dict[str, set[str]] = defaultdict(set)
+    before = {i.split("/")[0]: i for i in previous.solves[-1].scenes}
+    tiles: dict[str, set[str]] = defaultdict(set)
     for s in scenes:
-        now[s.mgrs].add(s.id)
-    return {s.id for s in scenes if before.get(s.mgrs) == now[s.mgrs] and _rev(previous, s) == s.rev}
+        tiles[s.mgrs].add(now[s.id])
+    same = {m for m, g in previous.gains.items() if {before[i] for i in g.scene_ids} == tiles[m]}
+    return {s.id for s in scenes if s.mgrs in same}
 
 
-def _rev(previous: Normalized, scene: Scene) -> str | None:
-    key = previous.weights.get(scene.id)
-    return Path(key[0]).stem.removeprefix(f"{scene.id}-") if key else None
+def _solves(this: Solve, previous: Normalized | None) -> tuple[Solve, ...]:
+    if previous is None:
+        return (this,)
+    return previous.solves if previous.solves[-1].scenes == this.scenes else (*previous.solves, this)
 
 
-def _reference_id(scenes: Sequence[Scene], register: bool) -> str:
-    text = json.dumps([sorted((s.id, s.rev) for s in scenes), PIXELS, CHUNK, register])
+def _reference_id(scenes: Iterable[str], register: bool) -> str:
+    text = json.dumps([sorted(scenes), PIXELS, CHUNK, register])
     return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
 
 

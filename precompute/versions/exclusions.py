@@ -1,0 +1,96 @@
+"""Scenes, or parts of them, that the operator took out of a mosaic, and why."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import shapely
+
+from precompute.acquire.area import from_file
+from terrazzo.errors import InvalidRequest, NotFound
+from terrazzo.store import Store
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """What is taken out of a mosaic.
+
+    Attributes:
+        polygon: GeoJSON geometry in degrees of what is taken out; None for the whole scene.
+        since: when the operator said so.
+    """
+
+    scene: str
+    reason: str
+    polygon: Mapping[str, Any] | None
+    since: str
+
+
+def exclusions_key(mosaic_id: str) -> str:
+    """Key of what is taken out of a mosaic."""
+    return f"mosaics/{mosaic_id}/exclusions.json"
+
+
+def read_exclusions(store: Store, mosaic_id: str) -> tuple[Exclusion, ...]:
+    """What is taken out of a mosaic, in the order in which it was."""
+    try:
+        return tuple(Exclusion(**e) for e in store.read_json(exclusions_key(mosaic_id))["exclusions"])
+    except NotFound:
+        return ()
+
+
+def write_exclusions(store: Store, mosaic_id: str, found: Sequence[Exclusion]) -> None:
+    """Replaces what is taken out of a mosaic."""
+    store.write_json(exclusions_key(mosaic_id), {"exclusions": [asdict(e) for e in found]})
+
+
+def exclude(store: Store, mosaic_id: str, scene: str, reason: str, polygon: Path | None) -> None:
+    """Takes a scene, or what of it lies in the polygons of a file, out of a mosaic's next versions.
+
+    Raises:
+        InvalidRequest: the file holds no polygon.
+    """
+    shape = None if polygon is None else _polygon(polygon)
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    others = [e for e in read_exclusions(store, mosaic_id) if e.scene != scene or shape is not None]
+    write_exclusions(store, mosaic_id, [*others, Exclusion(scene, reason, shape, now)])
+
+
+def include(store: Store, mosaic_id: str, scene: str) -> int:
+    """Takes a scene back in, parts of it too; the number of exclusions that ended.
+
+    Raises:
+        NotFound: nothing of it was taken out.
+    """
+    found = read_exclusions(store, mosaic_id)
+    others = [e for e in found if e.scene != scene]
+    if len(others) == len(found):
+        out = ", ".join(sorted({e.scene for e in found})) or "none"
+        raise NotFound(f"{scene} is not excluded from mosaic {mosaic_id}; excluded are: {out}")
+    write_exclusions(store, mosaic_id, others)
+    return len(found) - len(others)
+
+
+def whole_scenes(found: Sequence[Exclusion]) -> set[str]:
+    """Names of scenes that are out as a whole."""
+    return {e.scene for e in found if e.polygon is None}
+
+
+def cuts(found: Sequence[Exclusion]) -> dict[str, str]:
+    """What is cut out of scenes: a GeoJSON geometry in degrees as text, by scene."""
+    shapes: dict[str, list[shapely.Geometry]] = {}
+    for e in found:
+        if e.polygon is not None:
+            shapes.setdefault(e.scene, []).append(shapely.from_geojson(json.dumps(e.polygon)))
+    return {s: str(shapely.to_geojson(shapely.union_all(gs).normalize())) for s, gs in shapes.items()}
+
+
+def _polygon(path: Path) -> Mapping[str, Any]:
+    whole = from_file(path)
+    if whole.is_empty or shapely.get_dimensions(whole) != 2:
+        raise InvalidRequest(f"--polygon {path} holds no polygon")
+    found: dict[str, Any] = json.loads(shapely.to_geojson(whole))
+    return found

@@ -1,0 +1,52 @@
+"""The pointer to a mosaic's current version, with the versions published before it and those that are kept for good."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from precompute.collection import collection
+from terrazzo.store import Store
+from terrazzo.version import (
+    COLLECTION,
+    HISTORY,
+    PINS,
+    POINTER,
+    Version,
+    list_versions,
+    open_version,
+    read_collection,
+)
+
+
+def point_to(store: Store, version: Version) -> None:
+    """Makes a version the current one; one that was not published before enters the history."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    before = read_collection(store, version.mosaic_id)
+    noted = [
+        h | {"replaced": now} if h["version"] == before.get(POINTER) != version.name else h
+        for h in before.get(HISTORY, ())
+    ]
+    if version.name not in [h["version"] for h in noted]:
+        noted.append({"version": version.name, "published": now})
+    _write(store, version, noted, before.get(PINS, []))
+
+
+def set_pin(store: Store, mosaic_id: str, name: str, pinned: bool) -> None:
+    """Keeps a version from being removed, or lets it go."""
+    before = read_collection(store, mosaic_id)
+    pins = [p for p in before.get(PINS, ()) if p != name] + ([name] if pinned else [])
+    _write(store, open_version(store, mosaic_id), before.get(HISTORY, []), sorted(pins))
+
+
+def forget(store: Store, mosaic_id: str, name: str) -> None:
+    """Takes a version that is going to be removed out of the list."""
+    before = read_collection(store, mosaic_id)
+    noted = [h for h in before.get(HISTORY, ()) if h["version"] != name]
+    _write(store, open_version(store, mosaic_id), noted, before.get(PINS, []), without=name)
+
+
+def _write(
+    store: Store, version: Version, noted: list[dict[str, Any]], pins: list[str], *, without: str = ""
+) -> None:
+    known = [v for v in list_versions(store, version.mosaic_id) if v != without]
+    document = collection(version, known) | {HISTORY: noted, PINS: pins}
+    store.write_json(f"mosaics/{version.mosaic_id}/{COLLECTION}", document)

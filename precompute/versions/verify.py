@@ -1,0 +1,166 @@
+"""Checks a store: that all that versions refer to is there and as it was written, and what nothing refers to."""
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rasterio
+
+from precompute.normalize.weigh import difference_key
+from terrazzo.cells import digest
+from terrazzo.errors import StoreError, TerrazzoError
+from terrazzo.scene import ITEM, Scene, list_scenes, read_item
+from terrazzo.store import Store
+from terrazzo.version import (
+    Version,
+    current_version,
+    gains_key,
+    list_mosaics,
+    list_versions,
+    open_version,
+    version_key,
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong, or left over.
+
+    Attributes:
+        kind: `missing`, `changed` (not what was written), `unreadable`, or `orphan` (nothing refers to it).
+        where: key or folder.
+        what: who refers to it, or what to do; a few words.
+    """
+
+    kind: str
+    where: str
+    what: str
+
+    @property
+    def bad(self) -> bool:
+        """Whether pixels are lost; an orphan only takes room."""
+        return self.kind != "orphan"
+
+
+def verify(store: Store, *, contents: bool = True) -> Iterator[Finding]:
+    """Checks a store.
+
+    Args:
+        contents: compare checksums too, which reads every file; False looks at presence and sizes.
+    """
+    used = set[str]()
+    solved = set[str]()
+    for mosaic in list_mosaics(store):
+        names = list_versions(store, mosaic)
+        current = current_version(store, mosaic)
+        if current not in names:
+            yield Finding(
+                "missing", version_key(mosaic, current, "lock.json"), "the mosaic points to this version"
+            )
+        for name in names:
+            try:
+                version = open_version(store, mosaic, name)
+            except (TerrazzoError, OSError, ValueError) as error:
+                yield Finding("unreadable", version_key(mosaic, name, ""), str(error))
+                continue
+            used |= {e.scene.prefix for p in version.periods for e in version.entries(p)}
+            solved |= _solved(version)
+            yield from _version(store, version)
+        yield from _left_over(store, mosaic, names, solved)
+    yield from _weights(store, contents)
+    for scene in list_scenes(store):
+        yield from _scene(store, scene, contents)
+        if scene.prefix not in used:
+            yield Finding("orphan", scene.prefix, "no version shows it: new, excluded, or replaced")
+    whole = {s.prefix for s in list_scenes(store)}
+    there = {"/".join(k.split("/")[:5]) for k in store.list("scenes")}
+    for prefix in sorted(there - whole):
+        if prefix in used:
+            yield Finding("missing", f"{prefix}/{ITEM}", "a version shows this scene")
+        else:
+            yield Finding("orphan", prefix, "never finished; precompute makes it anew")
+    for prefix in sorted(used - there):
+        yield Finding("missing", prefix, "a version shows this scene")
+
+
+def _solved(version: Version) -> set[str]:
+    base, out = f"mosaics/{version.mosaic_id}", set[str]()
+    for period in version.periods:
+        for e in version.entries(period):
+            ref_id = Path(e.weight_key).parent.name
+            note = e.weight_key.removesuffix(".tif") + ".json"
+            out |= {e.weight_key, note, difference_key(f"{base}/differences/{ref_id}", e.scene)}
+    return out
+
+
+def _version(store: Store, version: Version) -> Iterator[Finding]:
+    """What a version names and is not there."""
+    named = f"version {version.name} of {version.mosaic_id}"
+    wanted = {version_key(version.mosaic_id, version.name, "cells.parquet")} | _solved(version)
+    for period in version.periods:
+        if version.normalized:
+            for mgrs in {e.scene.mgrs for e in version.entries(period)}:
+                wanted.add(gains_key(version.mosaic_id, version.name, period, mgrs))
+    for key in sorted(wanted):
+        if not store.exists(key):
+            yield Finding("missing", key, named)
+
+
+def _weights(store: Store, contents: bool) -> Iterator[Finding]:
+    if not contents:
+        return
+    for mosaic in list_mosaics(store):
+        for key in store.list(f"mosaics/{mosaic}/weights"):
+            raster = key.removesuffix(".json") + ".tif"
+            if not key.endswith(".json") or not store.exists(raster):
+                continue
+            try:
+                with rasterio.open(store.raster_path(raster)) as dataset:
+                    found = digest(dataset.read(1).tobytes()).hex()
+            except rasterio.errors.RasterioError as error:
+                yield Finding("unreadable", raster, str(error))
+                continue
+            if found != store.read_json(key)["hash"]:
+                yield Finding("changed", raster, "its pixels are not those that were written")
+
+
+def _scene(store: Store, scene: Scene, contents: bool) -> Iterator[Finding]:
+    assets: Mapping[str, Mapping[str, Any]] = read_item(store, scene)["assets"]
+    for asset in assets.values():
+        key = scene.key(Path(asset["href"]).name)
+        if not store.exists(key):
+            yield Finding("missing", key, f"scene {scene.id}")
+        elif store.size(key) != asset["file:size"] or (
+            contents and "1220" + hashlib.sha256(store.read_bytes(key)).hexdigest() != asset["file:checksum"]
+        ):
+            yield Finding("changed", key, "not the file that was written")
+
+
+def _left_over(store: Store, mosaic: str, names: list[str], solved: set[str]) -> Iterator[Finding]:
+    base = f"mosaics/{mosaic}"
+    for name in sorted({k.split("/")[3] for k in store.list(f"{base}/versions")} - set(names)):
+        yield Finding(
+            "orphan", f"{base}/versions/{name}", "never finished, or half removed; prune removes it"
+        )
+    for kind in ("weights", "differences"):
+        for folder in sorted({k.split("/")[3] for k in store.list(f"{base}/{kind}") if k not in solved}):
+            yield Finding(
+                "orphan", f"{base}/{kind}/{folder}", "solved for no version that is there; prune removes it"
+            )
+    for key in store.list(f"{base}/pruned"):
+        yield Finding("orphan", key, "a prune was stopped; run it again")
+
+
+def require_sound(findings: list[Finding]) -> None:
+    """Ends a command where pixels are lost.
+
+    Raises:
+        StoreError: some finding is bad.
+    """
+    bad = sum(f.bad for f in findings)
+    if bad:
+        raise StoreError(
+            f"{bad} files are missing or damaged: remove the scenes they belong to and run precompute with their products"
+        )
