@@ -217,8 +217,8 @@ def test_inputs_that_are_no_longer_there_are_all_named(grown, tmp_path):
     first, second = sorted((tmp_path / "p").glob("*.json"))[:2]
     first.unlink()
     band = tmp_path / "p" / second.stem / "B04.tif"
-    with rasterio.open(band, "r+") as dataset:
-        dataset.write(dataset.read(1) + 1, 1)
+    data = band.read_bytes()
+    band.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     told = terrazzo("rebuild", lock, tmp_path / "p", "--store", tmp_path / "again", fails=True)
     assert f"{first.stem}: not there" in told
     assert f"{second.stem}: B04.tif" in told
