@@ -6,7 +6,7 @@ the hash of any box of windows is one pass over a small slice.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,21 +80,19 @@ def to_table(cells: Mapping[tuple[str, int], Mapping[Window, bytes]]) -> pa.Tabl
 
 def from_table(table: pa.Table) -> dict[tuple[str, int], CellGrid]:
     """The dense cell grids by period and zone."""
-    groups: dict[tuple[str, int], list[tuple[int, int, bytes]]] = {}
-    for row in _rows(table):
-        groups.setdefault(row[:2], []).append(row[2:])
-    return {key: _dense(rows) for key, rows in groups.items()}
+    period = np.array(table.column("period").to_pylist(), object)
+    epsg, wy, wx = (table.column(n).to_numpy() for n in ("epsg", "wy", "wx"))
+    values = np.frombuffer(b"".join(table.column("hash").to_pylist()), "<u8").reshape(-1, 2)
+    # Rows lie together by period and zone, as to_table writes them.
+    changes = np.flatnonzero((period[1:] != period[:-1]) | (epsg[1:] != epsg[:-1])) + 1
+    found: dict[tuple[str, int], CellGrid] = {}
+    for rows in np.split(np.arange(len(epsg)), changes):
+        if rows.size:
+            found[period[rows[0]], int(epsg[rows[0]])] = _dense(wy[rows], wx[rows], values[rows])
+    return found
 
 
-def _rows(table: pa.Table) -> Iterable[tuple[str, int, int, int, bytes]]:
-    columns = (table.column(n).to_pylist() for n in ("period", "epsg", "wy", "wx", "hash"))
-    return zip(*columns, strict=True)
-
-
-def _dense(rows: list[tuple[int, int, bytes]]) -> CellGrid:
-    wy = np.array([r[0] for r in rows])
-    wx = np.array([r[1] for r in rows])
-    values = np.frombuffer(b"".join(r[2] for r in rows), "<u8").reshape(-1, 2)
+def _dense(wy: NDArray[np.int64], wx: NDArray[np.int64], values: NDArray[np.uint64]) -> CellGrid:
     hashes = np.zeros((wy.max() - wy.min() + 1, wx.max() - wx.min() + 1, 2), np.uint64)
     hashes[wy - wy.min(), wx - wx.min()] = values
     return CellGrid(Window(int(wy.min()), int(wx.min())), hashes)

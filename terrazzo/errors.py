@@ -29,6 +29,10 @@ class TooMany(TerrazzoError):
     """A quota is used up; the message names it and when there is more."""
 
 
+class Abandoned(TerrazzoError):
+    """Nobody waits for the answer any more."""
+
+
 class StoreError(TerrazzoError):
     """The store is missing, of another format, or in use by another writer."""
 

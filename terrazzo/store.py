@@ -10,13 +10,13 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import obstore
-from obstore.exceptions import AlreadyExistsError, NotFoundError, PreconditionError
+from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PreconditionError
 from obstore.store import LocalStore, from_url
 
 from terrazzo.bands import BANDS, DEFAULT_BANDS, stored_factor
@@ -136,6 +136,20 @@ class Store:
         except (NotFoundError, FileNotFoundError):
             raise NotFound(f"{key} is not in the store {self.url}") from None
 
+    def read_ranges(self, key: str, starts: Sequence[int], sizes: Sequence[int]) -> list[bytes]:
+        """Parts of an object, fetched at the same time; fewer bytes where it ends earlier.
+
+        Raises:
+            NotFound: there is no such object.
+            OSError: it cannot be read.
+        """
+        try:
+            return [bytes(b) for b in obstore.get_ranges(self._objects, key, starts=starts, lengths=sizes)]
+        except (NotFoundError, FileNotFoundError):
+            raise NotFound(f"{key} is not in the store {self.url}") from None
+        except BaseError as error:
+            raise OSError(str(error)) from None
+
     def read_json(self, key: str) -> Any:
         """The JSON document stored under a key."""
         return json.loads(self.read_bytes(key))
@@ -232,6 +246,12 @@ class Store:
         """Keys of all objects under a prefix, sorted."""
         keys = [meta["path"] for page in obstore.list(self._objects, prefix=prefix) for meta in page]
         return iter(sorted(k for k in keys if "/." not in f"/{k}"))
+
+    def folders(self, prefix: str) -> tuple[str, ...]:
+        """Names of the folders right under a prefix, sorted; what lies deeper is not listed."""
+        found = obstore.list_with_delimiter(self._objects, prefix)["common_prefixes"]
+        names = (p.rstrip("/").rsplit("/", 1)[-1] for p in found)
+        return tuple(sorted(n for n in names if not n.startswith(".")))
 
     def raster_path(self, key: str) -> str:
         """What rasterio opens to read the raster stored under a key."""

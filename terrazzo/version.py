@@ -2,7 +2,7 @@
 
 import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -58,6 +58,19 @@ class Gains:
     corners: NDArray[np.int16]
 
 
+@dataclass(frozen=True)
+class Places:
+    """Where the scenes of a period lie, in their order, to find those of a place without looking at each.
+
+    Attributes:
+        epsg: (n,) zones.
+        boxes: (n, 4) row0, col0, row1, col1 on the zone grids.
+    """
+
+    epsg: NDArray[np.int64]
+    boxes: NDArray[np.int64]
+
+
 class Version:
     """A version opened for reading; everything but pixels is in memory.
 
@@ -82,6 +95,7 @@ class Version:
             sorted({e.scene.epsg for es in self._entries.values() for e in es}, key=lambda z: (z % 100, z))
         )
         self._gains: dict[tuple[str, str], Gains] = {}
+        self._places = {name: places_of(entries) for name, entries in self._entries.items()}
 
     def entries(self, period: str) -> tuple[Entry, ...]:
         """The scenes of a period in its total order.
@@ -95,6 +109,10 @@ class Version:
             raise NotFound(
                 f"mosaic {self.mosaic_id} has no period {period!r}; it has {', '.join(self.periods)}"
             ) from None
+
+    def places(self, period: str) -> Places:
+        """Where the scenes of `entries` lie."""
+        return self._places[period]
 
     def gains(self, entry: Entry) -> Gains | None:
         """The gains file a scene's row lies in; None in a version published without normalization."""
@@ -150,6 +168,14 @@ class Version:
         else:
             corners = np.load(io.BytesIO(self.store.read_bytes(key)), allow_pickle=False)
         return Gains(PixelBox(*about["windows"]), corners)
+
+
+def places_of(entries: Sequence[Entry]) -> Places:
+    """Where scenes lie."""
+    count = len(entries)
+    epsg = np.fromiter((e.scene.epsg for e in entries), np.int64, count)
+    sides = np.fromiter((v for e in entries for v in e.scene.box), np.int64, 4 * count)
+    return Places(epsg, sides.reshape(count, 4))
 
 
 COLUMNS = (
@@ -246,15 +272,13 @@ def gains_key(mosaic_id: str, version: str, period: str, mgrs: str) -> str:
 
 def list_mosaics(store: Store) -> list[str]:
     """The mosaics of a store that have a published version."""
-    keys = store.list("mosaics")
-    return sorted(k.split("/")[1] for k in keys if re.fullmatch(rf"mosaics/[^/]+/{COLLECTION}", k))
+    return [n for n in store.folders("mosaics") if store.exists(f"mosaics/{n}/{COLLECTION}")]
 
 
 def list_versions(store: Store, mosaic_id: str) -> list[str]:
     """The complete versions of a mosaic, in order of name."""
     prefix = f"mosaics/{mosaic_id}/versions"
-    names = (k.removeprefix(prefix + "/").split("/") for k in store.list(prefix))
-    return sorted(n[0] for n in names if n[1:] == ["lock.json"])
+    return [n for n in store.folders(prefix) if store.exists(f"{prefix}/{n}/lock.json")]
 
 
 def history(store: Store, mosaic_id: str) -> list[str]:

@@ -4,32 +4,42 @@ import threading
 import time
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar, copy_context
+from typing import TypeVar
 
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from terrazzo.errors import ReadFailure
+from terrazzo.errors import Abandoned, NotFound, ReadFailure
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic import kernels
-from terrazzo.mosaic.handles import Handles
-from terrazzo.mosaic.index import ZSTD, Cog, Level
+from terrazzo.mosaic.index import ZSTD, Cog, Level, short
+from terrazzo.store import Store
+
+T = TypeVar("T")
 
 KEPT_FILES = 512
 KEPT_BYTES = 256 << 20
 """Decoded blocks kept in memory."""
+AT_ONCE = 64
+"""Files of an object store that are read at the same time."""
 FORGET = 30.0
 """Seconds after which a file that could not be read is tried again."""
 
+STOP: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
+"""Set by who no longer wants what is being made in this context."""
+
 
 class Blocks:
-    """Pixels of rasters by path and level, least recently used forgotten first; safe to share between threads.
+    """Pixels of rasters, least recently used forgotten first; safe to share between threads.
 
-    Local files are read here, block by block, decoded without the interpreter's lock; others through GDAL.
+    Blocks are decoded without the interpreter's lock. Those of a box are fetched from an object store all at once.
 
     Args:
-        on_read: is told of every read: `local` with the block's compressed bytes, `remote` with the decoded ones.
+        on_read: is told of every read: `local` or `remote`, and compressed bytes.
     """
 
     def __init__(
@@ -46,33 +56,46 @@ class Blocks:
         self._broken: dict[str, tuple[float, str]] = {}
         self._lock = threading.Lock()
         self._own = threading.local()
-        self._remote = Handles()
+        self._fetchers = ThreadPoolExecutor(AT_ONCE, "fetch")
+
+    def fetch(self, reads: Iterable[Callable[[], T]]) -> list[T | None]:
+        """Runs reads at the same time, so that what comes next finds their blocks here; None for what fails."""
+
+        def tried(read: Callable[[], T]) -> T | None:
+            try:
+                return read()
+            except (ReadFailure, NotFound):
+                # Who needs it meets the error again, and tells of it.
+                return None
+
+        running = [self._fetchers.submit(copy_context().run, tried, read) for read in reads]
+        return [r.result() for r in running]
 
     def read(
-        self, path: str, level: int, covers: PixelBox, box: PixelBox, fill: float
+        self, store: Store, key: str, level: int, covers: PixelBox, box: PixelBox, fill: float
     ) -> NDArray[np.generic]:
         """Pixels of a box from overview `level` (0: full resolution) of a raster.
 
         Args:
-            path: what rasterio opens.
             covers, box: of the whole raster and of the pixels wanted, on the grid of that level.
             fill: value of pixels beyond the raster.
 
         Raises:
             ReadFailure: the file is missing or damaged; for a while it is not tried again.
+            Abandoned: `STOP` is set.
         """
-        if path.startswith("/vsi"):
-            values = self._remote.read(path, level, covers, box, fill)
-            self._on_read("remote", values.nbytes)
-            return values
+        stop = STOP.get()
+        if stop is not None and stop.is_set():
+            raise Abandoned("nobody waits for this any more")
         common = box.intersection(covers)
         if common.empty:
             return np.full(box.shape, fill)
+        path = store.raster_path(key)
         failed = self._broken.get(path)
         if failed and time.monotonic() - failed[0] < FORGET:
             raise ReadFailure(failed[1])
         try:
-            return self._read(path, level, covers, box, common, fill)
+            return self._read(self._file(path, store, key), path, level, covers, box, common, fill)
         except ReadFailure as error:
             self._broken[path] = (time.monotonic(), str(error))
             raise
@@ -88,74 +111,99 @@ class Blocks:
         self.empty()
         with self._lock:
             self._files.clear()
-        self._remote.close()
+        self._fetchers.shutdown(wait=False, cancel_futures=True)
 
     def _read(
-        self, path: str, number: int, covers: PixelBox, box: PixelBox, common: PixelBox, fill: float
+        self,
+        cog: Cog,
+        path: str,
+        number: int,
+        covers: PixelBox,
+        box: PixelBox,
+        common: PixelBox,
+        fill: float,
     ) -> NDArray[np.generic]:
-        cog = self._file(path)
         if number >= len(cog.levels) or cog.levels[number].shape != covers.shape:
-            raise ReadFailure(f"{_short(path)}: its level {number} has another size than its scene")
+            raise ReadFailure(f"{short(path)}: its level {number} has another size than its scene")
         level, side = cog.levels[number], cog.levels[number].block
         out = np.empty(box.shape, level.dtype) if common == box else np.full(box.shape, fill, level.dtype)
         # In pixels of the raster from here on; `at` is where the box begins in it.
         at = (box.row0 - covers.row0, box.col0 - covers.col0)
         rows = (common.row0 - covers.row0, common.row1 - covers.row0)
         cols = (common.col0 - covers.col0, common.col1 - covers.col0)
-        for i in range(rows[0] // side, -(-rows[1] // side)):
+        across = range(cols[0] // side, -(-cols[1] // side))
+        down = range(rows[0] // side, -(-rows[1] // side))
+        found = self._found(path, cog, number, level, [i * level.across + j for i in down for j in across])
+        for i in down:
             r0, r1 = max(rows[0], i * side), min(rows[1], (i + 1) * side)
-            for j in range(cols[0] // side, -(-cols[1] // side)):
+            for j in across:
                 c0, c1 = max(cols[0], j * side), min(cols[1], (j + 1) * side)
-                block = self._block(path, cog, number, level, i * level.across + j)
+                block = found[i * level.across + j]
                 out[r0 - at[0] : r1 - at[0], c0 - at[1] : c1 - at[1]] = block[
                     r0 - i * side : r1 - i * side, c0 - j * side : c1 - j * side
                 ]
         return out
 
-    def _file(self, path: str) -> Cog:
+    def _file(self, path: str, store: Store, key: str) -> Cog:
         with self._lock:
             cog = self._files.get(path)
             if cog is not None:
                 self._files.move_to_end(path)
                 return cog
-        cog = Cog(path)
+        cog = Cog(store, key)
         with self._lock:
             self._files[path] = cog
             while len(self._files) > self._kept_files:
                 self._files.popitem(last=False)
         return cog
 
-    def _block(self, path: str, cog: Cog, number: int, level: Level, index: int) -> NDArray[np.generic]:
-        key = (path, number, index)
+    def _found(
+        self, path: str, cog: Cog, number: int, level: Level, indices: Sequence[int]
+    ) -> dict[int, NDArray[np.generic]]:
+        """Blocks by index, those that are not kept read together."""
+        found = {}
         with self._lock:
-            block = self._blocks.get(key)
-            if block is not None:
-                self._blocks.move_to_end(key)
-                return block
+            for index in indices:
+                block = self._blocks.get((path, number, index))
+                if block is not None:
+                    self._blocks.move_to_end((path, number, index))
+                    found[index] = block
         # Two threads may decode the same block at the same time; neither waits for the other.
-        block = self._decoded(path, cog, level, index)
-        with self._lock:
-            if key not in self._blocks:
-                self._blocks[key] = block
-                self._bytes += block.nbytes
-            while self._bytes > self._kept_bytes:
-                self._bytes -= self._blocks.popitem(last=False)[1].nbytes
-        return block
+        missing = [i for i in indices if i not in found]
+        if missing:
+            new = self._decoded(path, cog, level, missing)
+            with self._lock:
+                for index, block in new.items():
+                    if (path, number, index) not in self._blocks:
+                        self._blocks[path, number, index] = block
+                        self._bytes += block.nbytes
+                while self._bytes > self._kept_bytes:
+                    self._bytes -= self._blocks.popitem(last=False)[1].nbytes
+            found |= new
+        return found
 
-    def _decoded(self, path: str, cog: Cog, level: Level, index: int) -> NDArray[np.generic]:
+    def _decoded(
+        self, path: str, cog: Cog, level: Level, indices: Sequence[int]
+    ) -> dict[int, NDArray[np.generic]]:
+        try:
+            parts = cog.compressed(level, indices)
+        except (OSError, NotFound) as error:
+            raise ReadFailure(f"{short(path)}: {error}") from None
+        self._on_read("remote" if cog.is_remote else "local", sum(map(len, parts)))
+        return {i: self._values(path, level, i, data) for i, data in zip(indices, parts, strict=True)}
+
+    def _values(self, path: str, level: Level, index: int, data: bytes) -> NDArray[np.generic]:
         """(row, col) values of a block."""
         size = level.block**2 * level.dtype.itemsize
         try:
-            data = cog.compressed(level, index)
-            self._on_read("local", len(data))
             if level.compression == ZSTD:
                 data = self._zstd().decompress(data, max_output_size=size)
             else:
                 data = zlib.decompress(data, bufsize=size)
-        except (OSError, zstandard.ZstdError, zlib.error) as error:
-            raise ReadFailure(f"{_short(path)}: block {index}: {error}") from None
+        except (zstandard.ZstdError, zlib.error) as error:
+            raise ReadFailure(f"{short(path)}: block {index}: {error}") from None
         if len(data) != size:
-            raise ReadFailure(f"{_short(path)}: block {index} is cut off")
+            raise ReadFailure(f"{short(path)}: block {index} is cut off")
         values: NDArray[np.generic] = np.frombuffer(data, level.dtype).reshape(level.block, level.block)
         if level.differenced:
             whole = np.empty_like(values)
@@ -169,7 +217,3 @@ class Blocks:
             self._own.zstd = zstandard.ZstdDecompressor()
         found: zstandard.ZstdDecompressor = self._own.zstd
         return found
-
-
-def _short(path: str) -> str:
-    return "/".join(path.rsplit("/", 3)[-3:])

@@ -1,9 +1,9 @@
 """The engine: a request and a place in, pixels out; every product of Terrazzo comes through here."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, reduce
+from functools import cached_property, lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -30,14 +30,19 @@ from terrazzo.mosaic.warp import (
     locate,
     may_touch,
     places,
+    transformer,
 )
 from terrazzo.mosaic.zone import Merging, ZonePixels
 from terrazzo.version import Entry, Version
 
 MOST_PIXELS = 4096 * 4096
 """Pixels of one answer, and zone pixels read for it; exports cut larger areas."""
+KEPT_SELECTIONS = 32
+"""Requests whose scenes are remembered."""
 MOST_SCENES = 600
 """Scenes that are merged for one picture."""
+RIM = 0.1
+"""Degrees around a zone's scenes within which a picture counts as near."""
 FILLED, LAST_RESORT = 1, 2
 """Bits of the quality layer: from another period; no date is clear, the least hazy one shows."""
 
@@ -76,7 +81,15 @@ class Engine:
         Raises:
             InvalidRequest: a value is unknown.
         """
-        return select(self.version, request)
+        return self._selected(request)
+
+    @cached_property
+    def _selected(self) -> Callable[[PixelRequest], Selection]:
+        return lru_cache(maxsize=KEPT_SELECTIONS)(partial(select, self.version))
+
+    @cached_property
+    def _adjacent(self) -> Callable[[Resolved], list[Selection]]:
+        return lru_cache(maxsize=KEPT_SELECTIONS)(partial(adjacent, self.version))
 
     def tile(
         self, request: PixelRequest, tms: TileMatrixSet, x: int, y: int, z: int, size: int | None = None
@@ -114,7 +127,7 @@ class Engine:
         if request.fill == "adjacent":
             names += [p.name for p in self.version.periods.values() if p.name not in names]
         parts, baked = [], self._baked(selection)
-        for epsg in self.version.zones:
+        for epsg in self._near(target):
             grid = self.version.store.grid(epsg)
             level, _ = self._level(target, epsg, baked.get(epsg))
             box = box_around(*places(target.crs, target.outline(), grid, level))
@@ -151,15 +164,63 @@ class Engine:
         if not selection.entries or not self._pyramid:
             return {}
         period = selection.entries[0].period
-        usual = select(self.version, PixelRequest(selection.request.bands, datetime=period))
+        usual = self.select(PixelRequest(selection.request.bands, datetime=period))
         asked = replace(selection.request, period=period, resampling=usual.request.resampling)
-        if asked != usual.request or selection.entries != usual.entries:
+        if asked != usual.request or len(selection.entries) != len(usual.entries):
             return {}
         return {epsg: part for (name, epsg), part in self._pyramid.items() if name == period}
 
     @cached_property
     def _pyramid(self) -> Mapping[tuple[str, int], Part]:
         return read_pyramid(self.version.store, self.version.mosaic_id, self.version.name)
+
+    def _near(self, where: Target | Points) -> list[int]:
+        """The zones whose scenes may lie where pixels are asked for, by longitude and latitude."""
+        if len(self.version.zones) < 3:
+            return list(self.version.zones)
+        if isinstance(where, Target):
+            asked = Bounds(*transformer(where.crs, "EPSG:4326").transform_bounds(*where.bounds))
+        else:
+            x, y = transformer(where.crs, "EPSG:4326").transform(where.x, where.y)
+            asked = Bounds(x.min(), y.min(), x.max(), y.max())
+        if not np.isfinite(asked).all() or asked.left > asked.right:
+            return list(self.version.zones)
+        return [
+            epsg
+            for epsg, b in self._zone_bounds.items()
+            if b.left > b.right
+            or (
+                (b.left <= asked.right and asked.left <= b.right)
+                and (b.bottom <= asked.top and asked.bottom <= b.top)
+            )
+        ]
+
+    @cached_property
+    def _zone_bounds(self) -> Mapping[int, Bounds]:
+        """Degrees around each zone's scenes, with a rim; left > right across the antimeridian."""
+        every = [self.version.places(p) for p in self.version.periods]
+        epsg, boxes = np.concatenate([p.epsg for p in every]), np.concatenate([p.boxes for p in every])
+        found = {}
+        for zone in self.version.zones:
+            own = boxes[epsg == zone]
+            (row0, col0), (row1, col1) = own[:, :2].min(axis=0), own[:, 2:].max(axis=0)
+            bounds = self.version.store.grid(zone).bounds(
+                PixelBox(int(row0), int(col0), int(row1), int(col1))
+            )
+            b = transformer(f"EPSG:{zone}", "EPSG:4326").transform_bounds(*bounds)
+            found[zone] = Bounds(b[0] - RIM, b[1] - RIM, b[2] + RIM, b[3] + RIM)
+        return found
+
+    def shown(self, selection: Selection, target: Target) -> list[Entry]:
+        """The scenes of a selection that lie in a target."""
+        found: list[Entry] = []
+        for epsg in self._near(target):
+            if epsg in selection.zones:
+                grid = self.version.store.grid(epsg)
+                level, _ = self._level(target, epsg, None)
+                box = box_around(*places(target.crs, target.outline(), grid, level))
+                found += [] if box is None else [e for _, e in selection.shown(epsg, level, box)]
+        return found
 
     def zone(
         self, selection: Selection, epsg: int, level: int, box: PixelBox, problems: list[str]
@@ -181,31 +242,28 @@ class Engine:
         )
 
     def _render(self, selection: Selection, where: Target | Points, *, counted: bool) -> Image:
-        entries, problems = list(selection.entries), list[str]()
+        entries, problems = selection.entries, list[str]()
         image = self._merged(selection, where, 0, problems, counted=counted)
-        others = adjacent(self.version, selection) if selection.request.fill == "adjacent" else []
-        if others and bool(((image.quality == LAST_RESORT) | (image.values[0] == NODATA)).any()):
-            for other in others:
+        lacks = bool(((image.quality == LAST_RESORT) | (image.values[0] == NODATA)).any())
+        if lacks and selection.request.fill == "adjacent":
+            for other in self._adjacent(selection.request):
                 more = self._merged(other, where, len(entries), problems, counted=counted)
                 entries += other.entries
                 image = _filled(image, more)
         bands = (CLASSES_BAND,) if selection.request.stage == "mask" else selection.request.bands
-        return Image(bands, *image, tuple(entries), tuple(dict.fromkeys(problems)))
+        return Image(bands, *image, entries, tuple(dict.fromkeys(problems)))
 
     def _merged(
         self, selection: Selection, where: Target | Points, first: int, problems: list[str], *, counted: bool
     ) -> "_Layers":
         """Merges each zone on its own grid, warps it once, and blends zones by their weights."""
-        by_zone: dict[int, list[tuple[int, Entry]]] = {}
-        for i, entry in enumerate(selection.entries):
-            by_zone.setdefault(entry.scene.epsg, []).append((first + i, entry))
         bands = 1 if selection.request.stage == "mask" else len(selection.request.bands)
         touched, baked = [], self._baked(selection)
-        for epsg in self.version.zones:
-            if epsg not in by_zone:
+        for epsg in self._near(where):
+            if epsg not in selection.zones:
                 continue
             level, part = self._level(where, epsg, baked.get(epsg))
-            grid, covered = self.version.store.grid(epsg), _covered(by_zone[epsg], level)
+            grid, covered = self.version.store.grid(epsg), selection.covered(epsg, level)
             if isinstance(where, Target) and not may_touch(where, grid, level, covered):
                 continue
             rows, cols = locate(where, grid, level, self.area)
@@ -219,22 +277,18 @@ class Engine:
                 raise TooLarge("the area is too large for its resolution: ask for a smaller one")
             touched.append((epsg, level, part, box, rows, cols))
         _bounded(
-            [
-                e
-                for epsg, level, part, box, *_ in touched
-                if not part
-                for e in _shown(by_zone[epsg], level, box)
-            ]
+            sum(len(selection.shown(epsg, level, box)) for epsg, level, part, box, *_ in touched if not part)
         )
         layers, total = None, np.zeros(0)
         for epsg, level, part, box, rows, cols in touched:
             merging = Merging(self.version, self.blocks, selection.request, epsg, level)
             if part is not None:
-                pixels = merging.baked(part, by_zone[epsg], box, problems)
+                numbered = [(first + n, selection.entries[n]) for n in selection.zones[epsg][0].tolist()]
+                pixels = merging.baked(part, numbered, box, problems)
             else:
                 # Where two zones meet they are weighed by the trust of all their scenes.
                 pixels = merging.pixels(
-                    _shown(by_zone[epsg], level, box),
+                    [(first + n, e) for n, e in selection.shown(epsg, level, box)],
                     box,
                     problems,
                     counted=counted,
@@ -266,21 +320,12 @@ def _empty(bands: int, shape: tuple[int, ...]) -> _Layers:
     )
 
 
-def _shown(entries: list[tuple[int, Entry]], level: int, box: PixelBox) -> list[tuple[int, Entry]]:
-    """The entries that lie in a box of a level's grid."""
-    return [e for e in entries if not e[1].scene.box.coarser(2**level).intersection(box).empty]
-
-
-def _bounded(shown: list[tuple[int, Entry]]) -> None:
-    if len(shown) > MOST_SCENES:
+def _bounded(shown: int) -> None:
+    if shown > MOST_SCENES:
         raise TooLarge(
-            f"{len(shown)} scenes lie in this picture, at most {MOST_SCENES} are merged for one: zoom in, choose fewer by datetime,"
+            f"{shown} scenes lie in this picture, at most {MOST_SCENES} are merged for one: zoom in, choose fewer by datetime,"
             " max_cloud, orbit or ids, or take a whole period with the mosaic's defaults, which is kept ready for low zooms"
         )
-
-
-def _covered(entries: list[tuple[int, Entry]], level: int) -> PixelBox:
-    return reduce(PixelBox.union, (e.scene.box.coarser(2**level) for _, e in entries))
 
 
 def _warped(

@@ -258,7 +258,7 @@ def _shown(engine: Engine, selection: Selection, chosen: Entry, quality: int) ->
     """The selection a pixel was taken from: the one asked for, or that of the period which filled it."""
     if not quality & FILLED:
         return selection
-    others = adjacent(engine.version, selection)
+    others = adjacent(engine.version, selection.request)
     return next((s for s in others if chosen in s.entries), selection)
 
 

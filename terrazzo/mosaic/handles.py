@@ -1,4 +1,4 @@
-"""Reads boxes of rasters through GDAL, with a bounded set of kept-open datasets: for stores that are not local."""
+"""Reads boxes of rasters through GDAL, with a bounded set of kept-open datasets: what the tests compare the engine with."""
 
 import threading
 import time

@@ -5,13 +5,15 @@ Tags as in TIFF 6.0 and the BigTIFF note; only what our own files hold is unders
 
 import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo.errors import ReadFailure
+from terrazzo.errors import NotFound, ReadFailure
+from terrazzo.store import Store
 
 HEAD = 1 << 16
 """Bytes read at first: the head of a COG with its index is seldom longer."""
@@ -42,37 +44,67 @@ class Level:
     sizes: NDArray[np.int64]
 
 
+class _Source(Protocol):
+    def parts(self, starts: Sequence[int], sizes: Sequence[int]) -> list[bytes]: ...
+
+
+class _File:
+    def __init__(self, path: str) -> None:
+        # Closed when the last user lets go: another thread may read while the file is dropped from a cache.
+        self._file = open(path, "rb", buffering=0)  # noqa: SIM115
+
+    def parts(self, starts: Sequence[int], sizes: Sequence[int]) -> list[bytes]:
+        handle = self._file.fileno()
+        return [os.pread(handle, n, at) for at, n in zip(starts, sizes, strict=True)]
+
+
+@dataclass(frozen=True)
+class _Object:
+    store: Store
+    key: str
+
+    def parts(self, starts: Sequence[int], sizes: Sequence[int]) -> list[bytes]:
+        return self.store.read_ranges(self.key, starts, sizes)
+
+
 class Cog:
-    """A file kept open, and the index of its levels.
+    """A raster of a store, kept open where it is a file, and the index of its levels.
 
     Raises:
-        ReadFailure: the file is missing, cut off or laid out in another way than ours.
+        ReadFailure: it is missing, cut off or laid out in another way than ours.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, store: Store, key: str) -> None:
         try:
-            # Closed when the last user lets go: another thread may read while the file is dropped from a cache.
-            self._file = open(path, "rb", buffering=0)  # noqa: SIM115
-            self.levels = tuple(_levels(_Reader(self._file.fileno())))
-        except (OSError, struct.error, KeyError, ValueError, IndexError) as error:
-            raise ReadFailure(f"{'/'.join(Path(path).parts[-3:])}: {error}") from None
+            self.is_remote = store.root is None
+            self._source: _Source = (
+                _Object(store, key) if store.root is None else _File(str(store.root / key))
+            )
+            self.levels = tuple(_levels(_Reader(self._source)))
+        except (OSError, NotFound, struct.error, KeyError, ValueError, IndexError) as error:
+            raise ReadFailure(f"{short(key)}: {error}") from None
         if not self.levels:
-            raise ReadFailure(f"{'/'.join(Path(path).parts[-3:])}: no image in it")
+            raise ReadFailure(f"{short(key)}: no image in it")
 
-    def compressed(self, level: Level, number: int) -> bytes:
-        """The bytes of a block as they are in the file; fewer where the file is cut off."""
-        return os.pread(self._file.fileno(), int(level.sizes[number]), int(level.offsets[number]))
+    def compressed(self, level: Level, numbers: Sequence[int]) -> list[bytes]:
+        """The bytes of blocks as they are in the file; fewer where the file is cut off."""
+        return self._source.parts(level.offsets[numbers].tolist(), level.sizes[numbers].tolist())
+
+
+def short(key: str) -> str:
+    """The end of a key, for messages."""
+    return "/".join(key.rsplit("/", 3)[-3:])
 
 
 class _Reader:
-    def __init__(self, handle: int) -> None:
-        self.handle = handle
-        self.head = os.pread(handle, HEAD, 0)
+    def __init__(self, source: _Source) -> None:
+        self._source = source
+        (self._head,) = source.parts([0], [HEAD])
 
     def at(self, offset: int, size: int) -> bytes:
-        if offset + size <= len(self.head):
-            return self.head[offset : offset + size]
-        data = os.pread(self.handle, size, offset)
+        if offset + size <= len(self._head):
+            return self._head[offset : offset + size]
+        (data,) = self._source.parts([offset], [size])
         if len(data) < size:
             raise ValueError("the file is cut off")
         return data

@@ -6,6 +6,7 @@ One raster a band and layer for each period and zone, of the mosaic's default re
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -53,8 +54,11 @@ class Part:
         covers = self.box.coarser(2 ** (level - self.level))
 
         def raster(name: str, fill: int) -> NDArray[Any]:
-            return blocks.read(store.raster_path(self.key(name)), level - self.level, covers, box, fill)
+            return blocks.read(store, self.key(name), level - self.level, covers, box, fill)
 
+        if store.root is None:
+            fills = dict.fromkeys(bands, NODATA) | EMPTY
+            blocks.fetch([partial(raster, name, fill) for name, fill in fills.items()])
         values = np.stack([raster(b, NODATA).astype(np.int16, copy=False) for b in bands])
         return values, {name: raster(name, EMPTY[name]) for name in LAYERS}
 

@@ -1,20 +1,52 @@
 """Which scenes a request allows, in the one order of their period."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
 
 from terrazzo.config import Period, day_interval
 from terrazzo.errors import InvalidRequest
+from terrazzo.grid import PixelBox
 from terrazzo.mosaic.request import PixelRequest, Resolved, check, stage_of
-from terrazzo.version import Entry, Version
+from terrazzo.version import Entry, Places, Version, places_of
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Selection:
     """A resolved request and its scenes, first wins."""
 
     request: Resolved
     entries: tuple[Entry, ...]
+    places: Places
+
+    def shown(self, epsg: int, level: int, box: PixelBox) -> list[tuple[int, Entry]]:
+        """The scenes that lie in a box of a level's grid of a zone, numbered by their place in the order."""
+        if epsg not in self.zones:
+            return []
+        numbers, boxes = self.zones[epsg]
+        side = 2**level
+        first, last = np.array(box[:2]), np.array(box[2:])
+        touched = (boxes[:, :2] // side < last) & (-(-boxes[:, 2:] // side) > first)
+        return [(n, self.entries[n]) for n in numbers[touched.all(axis=1)].tolist()]
+
+    def covered(self, epsg: int, level: int) -> PixelBox:
+        """The box of a level's grid around a zone's scenes."""
+        _, boxes = self.zones[epsg]
+        (row0, col0), (row1, col1) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+        return PixelBox(int(row0), int(col0), int(row1), int(col1)).coarser(2**level)
+
+    @cached_property
+    def zones(self) -> Mapping[int, tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """By zone: the scenes' places in the order, and their boxes at full resolution."""
+        found = {}
+        for epsg in np.unique(self.places.epsg).tolist():
+            numbers = np.flatnonzero(self.places.epsg == epsg)
+            found[epsg] = numbers, self.places.boxes[numbers]
+        return found
 
 
 def select(version: Version, request: PixelRequest) -> Selection:
@@ -40,23 +72,28 @@ def select(version: Version, request: PixelRequest) -> Selection:
         snow=request.snow or config.snow,
         resampling="nearest" if stage == "mask" else request.resampling or config.resampling,
     )
-    entries = tuple(e for e in version.entries(period.name) if _allowed(e, resolved, interval))
-    return Selection(resolved, entries)
+    return _selected(version, period.name, resolved, interval)
 
 
-def adjacent(version: Version, selection: Selection) -> list[Selection]:
+def _selected(
+    version: Version, period: str, request: Resolved, interval: tuple[date | None, date | None]
+) -> Selection:
+    everything = version.entries(period)
+    entries = tuple(e for e in everything if _allowed(e, request, interval))
+    if len(entries) == len(everything):
+        return Selection(request, everything, version.places(period))
+    return Selection(request, entries, places_of(entries))
+
+
+def adjacent(version: Version, request: Resolved) -> list[Selection]:
     """The same request over the other periods, the nearest in time first."""
-    request = selection.request
     here = version.periods[request.period]
     members = set(here.members)
     others = [
         p for p in version.periods.values() if not p.members and p.name != here.name and p.name not in members
     ]
-    out = []
-    for period in sorted(others, key=lambda p: (abs((p.middle - here.middle).days), p.name)):
-        entries = tuple(e for e in version.entries(period.name) if _allowed(e, request, (None, None)))
-        out.append(Selection(request, entries))
-    return out
+    nearest = sorted(others, key=lambda p: (abs((p.middle - here.middle).days), p.name))
+    return [_selected(version, p.name, request, (None, None)) for p in nearest]
 
 
 def newest_period(version: Version) -> Period:

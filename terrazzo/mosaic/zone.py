@@ -1,6 +1,8 @@
 """Merges the scenes of one zone on its grid: weights first, then only the scenes that show, then gains."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -69,6 +71,8 @@ class Merging:
             counted, trusted: whether the count, the trust must be that of all scenes; `first` and `feather`
                 stop else when no further scene can show. Values and provenance are the same.
         """
+        if self.version.store.root is None:
+            self._fetch([e for _, e in entries], box, counted)
         if self.request.method in ("first", "feather"):
             found = self._layered(entries, box, problems, counted, trusted)
         else:
@@ -102,6 +106,47 @@ class Merging:
             layers["quality"].astype(np.uint8, copy=False),
             layers["trust"].astype(np.uint8, copy=False),
         )
+
+    def _fetch(self, entries: list[Entry], box: PixelBox, counted: bool) -> None:
+        """Brings what the merge will read from an object store: all weights at once, then all bands that show.
+
+        So a place costs as many waits as a weight and a band have: index and blocks of each. What is guessed
+        wrong (a clear pixel without a value lets the next scene through) is read when it is needed.
+        """
+        masked = self.request.fill == "best" or self.request.stage in ("raw", "mask", "corrected")
+        snow = self.request.snow != "keep"
+        self.blocks.fetch(
+            [
+                *(partial(self._coarse, e, e.weight_key, box, 0, smooth=True) for e in entries),
+                *(
+                    partial(self._coarse, e, e.scene.key(MASK), box, 0)
+                    for e in entries
+                    if masked or (snow and e.scene.snow_share > 0)
+                ),
+            ]
+        )
+        weights = self.blocks.fetch([partial(self.weight, e, box) for e in entries])
+        found = [(e, w) for e, w in zip(entries, weights, strict=True) if w is not None]
+        if not found:
+            return
+        reads: list[Callable[[], object]] = []
+        if self.request.normalized:
+            reads += [partial(self.version.corners, e) for e in {e.scene.mgrs: e for e, _ in found}.values()]
+        trust = np.maximum.reduce([w for _, w in found])
+        stops = self.request.method in ("first", "feather") and not counted
+        layers = Layers("first" if self.request.method == "first" else "feather", 0, box.shape)
+        for least in (LAST + 1, LAST):
+            for entry, weight in found:
+                shows = weight if least > LAST else np.where(trust == LAST, weight, 0).astype(np.uint8)
+                part = layers.wanted(shows, least, counted=not stops)
+                if part is None:
+                    continue
+                inner = _inner(box, part)
+                if stops:
+                    layers.add(np.empty((0, *inner.shape), np.int16), shows, part, least, 0)
+                bands = () if self.request.stage == "mask" else self.request.bands
+                reads += [partial(self._band, entry, band, inner) for band in bands]
+        self.blocks.fetch(reads)
 
     def _layered(
         self,
@@ -147,12 +192,8 @@ class Merging:
         part = layers.wanted(weight, least, counted=counted)
         if part is None:
             return
-        rows, cols = part
-        inner = PixelBox(
-            box.row0 + rows.start, box.col0 + cols.start, box.row0 + rows.stop, box.col0 + cols.stop
-        )
         try:
-            layers.add(self.values(entry, inner), weight, part, least, number)
+            layers.add(self.values(entry, _inner(box, part)), weight, part, least, number)
         except (ReadFailure, NotFound) as error:
             problems.append(f"{entry.scene.id}: {error}")
 
@@ -291,4 +332,10 @@ class Merging:
         self, entry: Entry, key: str, box: PixelBox, halvings: int, level: int, fill: float
     ) -> NDArray[np.generic]:
         covers = entry.scene.box.coarser(2 ** (halvings + level))
-        return self.blocks.read(self.version.store.raster_path(key), level, covers, box, fill)
+        return self.blocks.read(self.version.store, key, level, covers, box, fill)
+
+
+def _inner(box: PixelBox, part: tuple[slice, slice]) -> PixelBox:
+    """Rows and columns of a box as a box."""
+    rows, cols = part
+    return PixelBox(box.row0 + rows.start, box.col0 + cols.start, box.row0 + rows.stop, box.col0 + cols.stop)

@@ -1,0 +1,138 @@
+"""A line to an HTTP server that delays requests, counts them, or holds them until it is let go."""
+
+import http.client
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from urllib.parse import urlsplit
+
+QUIET = 0.5
+"""Seconds without a new request after which a round is complete."""
+
+
+@dataclass
+class Rounds:
+    """Requests in rounds: all of one had come before any of it was answered.
+
+    Attributes:
+        paths: of each round.
+    """
+
+    paths: list[list[str]] = field(default_factory=list)
+
+
+class Line:
+    """A proxy on this machine in front of `target`, an address without a path."""
+
+    def __init__(self, target: str) -> None:
+        self._there = urlsplit(target).netloc
+        self._free = threading.Event()
+        self._free.set()
+        self._delay = 0.0
+        self._came = threading.Condition()
+        self._last, self._held = 0.0, list[str]()
+        line = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                line._passed(self)
+
+            do_HEAD = do_PUT = do_GET
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        class Server(ThreadingHTTPServer):
+            daemon_threads = True
+            request_queue_size = 256
+
+        self._server = Server(("127.0.0.1", 0), Handler)
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> "Line":
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._free.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+    @contextmanager
+    def delayed(self, seconds: float) -> Iterator[None]:
+        """Holds each request for some time."""
+        self._delay = seconds
+        try:
+            yield
+        finally:
+            self._delay = 0.0
+
+    @contextmanager
+    def rounds(self) -> Iterator[Rounds]:
+        """Holds requests until no more come, then answers them together, again and again: counts true waits."""
+        found, ended = Rounds(), threading.Event()
+        self._held = []
+        self._free.clear()
+
+        def serve() -> None:
+            while not ended.is_set():
+                time.sleep(0.02)
+                with self._came:
+                    if self._held and time.monotonic() - self._last > QUIET:
+                        found.paths.append(self._held)
+                        self._held = []
+                        self._free.set()
+                        self._free = threading.Event()
+
+        server = threading.Thread(target=serve)
+        server.start()
+        try:
+            yield found
+        finally:
+            ended.set()
+            server.join()
+            self._free.set()
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Answers nothing until the block of code ends."""
+        self._free.clear()
+        try:
+            yield
+        finally:
+            self._free.set()
+
+    def _passed(self, asked: BaseHTTPRequestHandler) -> None:
+        with self._came:
+            free, self._last = self._free, time.monotonic()
+            self._held.append(asked.path)
+        time.sleep(self._delay)
+        free.wait()
+        body = asked.rfile.read(int(asked.headers.get("content-length", 0)))
+        there = http.client.HTTPConnection(self._there, timeout=60)
+        # Without the client's own Host the signature would not fit.
+        there.putrequest(asked.command, asked.path, skip_host=True, skip_accept_encoding=True)
+        for name, value in asked.headers.items():
+            there.putheader(name, value)
+        there.endheaders(body)
+        answer = there.getresponse()
+        content = answer.read()
+        asked.send_response(answer.status)
+        for name, value in answer.getheaders():
+            if name.lower() not in ("transfer-encoding", "connection", "content-length"):
+                asked.send_header(name, value)
+        length = answer.getheader("content-length") if asked.command == "HEAD" else str(len(content))
+        asked.send_header("Content-Length", length or "0")
+        asked.end_headers()
+        asked.wfile.write(content)
