@@ -1,14 +1,18 @@
 """Turns a rendering into an HTTP answer: queue, cache, ETag, headers."""
 
+import asyncio
 import json
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TypeVar
 
-import anyio
 import numpy as np
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from server import metrics
@@ -20,6 +24,7 @@ from server.request import MEDIA, Ask, Format
 from server.settings import Settings
 from terrazzo.cells import digest
 from terrazzo.errors import Overloaded, TerrazzoError, TooLarge
+from terrazzo.mosaic.blocks import STOP
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target
@@ -35,23 +40,42 @@ class Gate:
     """A bounded number of threads behind a bounded queue."""
 
     def __init__(self, threads: int, queue: int) -> None:
-        self._limiter = anyio.CapacityLimiter(threads)
+        self._pool = ThreadPoolExecutor(threads, "terrazzo")
         self._most = threads + queue
         self._inside = 0
+        self._lock = threading.Lock()
 
     async def run(self, function: Callable[[], T]) -> T:
         """Runs a function in a thread, or refuses when too many wait.
 
+        When the task that waits is cancelled, a function still in the queue never starts, and one that runs is
+        stopped at the next block it reads; its place stays taken until then.
+
         Raises:
             Overloaded: the queue is full.
         """
-        if self._inside >= self._most:
-            raise Overloaded("too many requests wait; try again in a moment")
-        self._inside += 1
+        with self._lock:
+            if self._inside >= self._most:
+                raise Overloaded("too many requests wait; try again in a moment")
+            self._inside += 1
+        stop = threading.Event()
+        context = copy_context()
+        context.run(STOP.set, stop)
+        running = self._pool.submit(context.run, function)
+        running.add_done_callback(self._left)
         try:
-            return await anyio.to_thread.run_sync(function, limiter=self._limiter)
-        finally:
+            return await asyncio.wrap_future(running)
+        except asyncio.CancelledError:
+            stop.set()
+            raise
+
+    def _left(self, _: "Future[object]") -> None:
+        with self._lock:
             self._inside -= 1
+
+    def close(self) -> None:
+        """Forgets what waits; what runs ends by itself."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(frozen=True)
@@ -64,10 +88,13 @@ class Job:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
+    """A job with its scenes and its key, which names everything that determines the answer's bytes."""
+
     job: Job
     selection: Selection
     key: str
+    is_empty: bool
 
 
 class Desk:
@@ -81,19 +108,45 @@ class Desk:
     def __init__(self, settings: Settings, mosaics: Mosaics, cache: TileCache, grids: Grids) -> None:
         self.settings, self.mosaics, self.cache, self.grids = settings, mosaics, cache, grids
         self._looks = Gate(4, PLANS)
-        self._renders = Gate(settings.threads, settings.queue)
-        metrics.MOST_INSIDE.set(settings.threads + settings.queue)
+        threads = settings.threads or (4 if mosaics.store.root else 16)
+        self._renders = Gate(threads, settings.queue)
+        metrics.MOST_INSIDE.set(threads + settings.queue)
 
     async def look(self, function: Callable[[], T]) -> T:
-        """Runs what reads documents, not pixels."""
-        return await self._looks.run(function)
-
-    async def work(self, function: Callable[[], T]) -> T:
-        """Runs what reads pixels.
+        """Runs what reads documents, not pixels.
 
         Raises:
-            Overloaded: the queue is full.
+            Overloaded: the queue is full, or time is up.
         """
+        async with self._patience():
+            return await self._looks.run(function)
+
+    async def work(self, request: Request, function: Callable[[], T]) -> T:
+        """Runs what reads pixels, as long as the client waits.
+
+        Raises:
+            Overloaded: the queue is full, or time is up.
+        """
+        async with self._patience():
+            return await _while_there(request, self._pixels(function))
+
+    def close(self) -> None:
+        """Takes no more work."""
+        self._looks.close()
+        self._renders.close()
+
+    @asynccontextmanager
+    async def _patience(self) -> AsyncIterator[None]:
+        """Ends what takes longer than a request may."""
+        try:
+            async with asyncio.timeout(self.settings.deadline):
+                yield
+        except TimeoutError:
+            raise Overloaded(
+                f"not done within {self.settings.deadline:g} s; the same may succeed when less is going on"
+            ) from None
+
+    async def _pixels(self, function: Callable[[], T]) -> T:
         arrived = time.perf_counter()
 
         def begun() -> T:
@@ -111,7 +164,11 @@ class Desk:
     ) -> Response:
         """The answer for a job: 304 without rendering, from the cache, or rendered."""
         try:
-            answer = await self._picture(request, find, form, name)
+            async with self._patience():
+                answer = await self._picture(request, find, form, name)
+        except ClientDisconnect:
+            metrics.TILES.labels("left", "none").inc()
+            raise
         except Overloaded:
             metrics.TILES.labels("overloaded", "none").inc()
             raise
@@ -129,8 +186,10 @@ class Desk:
     async def _picture(
         self, request: Request, find: Callable[[], Job], form: Format, name: str | None
     ) -> Response:
+        start = time.perf_counter()
         with metrics.timed("look"):
-            plan = await self.look(lambda: _planned(find(), form))
+            plan = await self._looks.run(lambda: planned(find(), form))
+        looked = time.perf_counter()
         engine, ask = plan.job.engine, plan.job.ask
         headers = {
             "ETag": f'"{plan.key}"',
@@ -143,9 +202,11 @@ class Desk:
             return Response(status_code=304, headers=headers)
 
         async def make() -> tuple[bytes, bool]:
-            return await self.work(lambda: _rendered(plan, form))
+            return await self._pixels(lambda: rendered(plan, form))
 
-        packed, headers["X-Cache"] = await self.cache.get(plan.key, make)
+        packed, headers["X-Cache"] = await _while_there(request, self.cache.get(plan.key, make))
+        seconds = {"look": looked - start, "tile": time.perf_counter() - looked}
+        headers["Server-Timing"] = ", ".join(f"{k};dur={1e3 * v:.1f}" for k, v in seconds.items())
         size = int.from_bytes(packed[:4], "little")
         problems = json.loads(packed[4 : 4 + size])
         if problems:
@@ -157,8 +218,34 @@ class Desk:
         return Response(packed[4 + size :], media_type=MEDIA[form], headers=headers)
 
 
-def _planned(job: Job, form: Format) -> _Plan:
-    """A job with its scenes and its key, which names everything that determines the answer's bytes."""
+async def _while_there(request: Request, work: Awaitable[T]) -> T:
+    """The result of work, which is cancelled when the client leaves.
+
+    Raises:
+        ClientDisconnect: it left.
+    """
+    task, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_departure(request))
+    try:
+        await asyncio.wait({task, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise ClientDisconnect
+        return task.result()
+    finally:
+        task.cancel()
+        leaving.cancel()
+
+
+async def _departure(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def planned(job: Job, form: Format) -> Plan:
+    """Resolves a job without reading a pixel.
+
+    Raises:
+        InvalidRequest: the request makes no sense, or its answer would be too large.
+    """
     selection = job.engine.select(job.ask.pixels)
     target = job.target
     results = job.ask.expression.count(";") + 1 if job.ask.expression else 1
@@ -168,8 +255,9 @@ def _planned(job: Job, form: Format) -> _Plan:
             f"{target.width} × {target.height} px in {bands} bands: at most {MOST_SAMPLES} values"
             " in one answer; ask for fewer bands or a smaller box, or use `terrazzo export`"
         )
+    content = job.engine.content_hash(selection, target)
     key = digest(
-        job.engine.content_hash(selection, target).encode(),
+        content.encode(),
         selection.request.text().encode(),
         job.ask.presentation().encode(),
         form.encode(),
@@ -179,10 +267,10 @@ def _planned(job: Job, form: Format) -> _Plan:
         if form == "tif" or job.ask.layer
         else b"",
     ).hex()
-    return _Plan(job, selection, key)
+    return Plan(job, selection, key, not content)
 
 
-def _rendered(plan: _Plan, form: Format) -> tuple[bytes, bool]:
+def rendered(plan: Plan, form: Format) -> tuple[bytes, bool]:
     """The encoded image behind a JSON list of its problems, and whether it is whole."""
     engine, selection = plan.job.engine, plan.selection
     with metrics.timed("pixels"):

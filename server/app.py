@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TMSFactory
@@ -69,6 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         yield
         await cache.close()
+        app.state.desk.close()
         mosaics.close()
 
     app = FastAPI(
@@ -199,6 +200,11 @@ def _errors(app: FastAPI) -> None:
         if status == 500:
             log.error("%s %s: %s", request.method, request.url.path, error)
         return JSONResponse({"detail": str(error)}, status, headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def left(request: Request, error: ClientDisconnect) -> Response:
+        # Nobody reads it; the number is the one that nginx logs then.
+        return Response(status_code=499)
 
     @app.exception_handler(RequestValidationError)
     async def malformed(request: Request, error: RequestValidationError) -> Response:

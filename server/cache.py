@@ -1,13 +1,17 @@
 """The tile cache on disk: bytes only, bounded, never a reason to fail."""
 
 import asyncio
+import errno
+import fcntl
 import hashlib
 import logging
 import os
 import shutil
 import sqlite3
 import stat
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import diskcache
@@ -19,6 +23,8 @@ INLINE = 16 << 10
 FOLDER = "terrazzo-tiles"
 CHECK = 16
 """Bytes of the checksum in front of each value."""
+POLL = 0.01
+"""Seconds between looks whether another process has made a value."""
 FAULTS = (OSError, sqlite3.Error, diskcache.Timeout, ValueError, TypeError)
 
 
@@ -72,15 +78,25 @@ class BytesDisk(diskcache.Disk):
             super().remove(file_path)
 
 
-class TileCache:
-    """A bounded cache with single flight: equal requests at the same time are rendered once.
+@dataclass(eq=False)
+class _Flight:
+    """A value that is being made, and how many wait for it."""
 
-    A flight belongs to no requester: those who leave do not end it for the others.
+    future: "asyncio.Future[tuple[bytes, str]]"
+    waiting: int = 0
+    task: "asyncio.Task[None] | None" = None
+
+
+class TileCache:
+    """A bounded cache with single flight: equal requests at the same time are rendered once, in all processes.
+
+    A flight belongs to no requester: it ends when the last one has left.
     """
 
     def __init__(self, folder: Path | None, size: int) -> None:
         self._cache = _open(folder, size) if folder else None
-        self._flying: dict[str, asyncio.Future[tuple[bytes, str]]] = {}
+        self._claims = Claims(folder / FOLDER / "claims") if folder and self._cache is not None else None
+        self._flying: dict[str, _Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def get(self, key: str, make: Callable[[], Awaitable[tuple[bytes, bool]]]) -> tuple[bytes, str]:
@@ -89,34 +105,51 @@ class TileCache:
         Args:
             make: returns the value and whether it may be kept.
         """
-        flying = self._flying.get(key)
-        if flying is not None:
-            value, source = await asyncio.shield(flying)
-            return value, "hit" if source == "hit" else "shared"
-        future: asyncio.Future[tuple[bytes, str]] = asyncio.get_running_loop().create_future()
+        flight = self._flying.get(key)
+        is_first = flight is None
+        if flight is None:
+            flight = self._flying[key] = self._started(key, make)
+        flight.waiting += 1
+        try:
+            value, source = await asyncio.shield(flight.future)
+        finally:
+            flight.waiting -= 1
+            if not flight.waiting and not flight.future.done() and flight.task:
+                self._forget(key, flight)
+                flight.task.cancel()
+        return value, source if is_first or source == "hit" else "shared"
+
+    def _started(self, key: str, make: Callable[[], Awaitable[tuple[bytes, bool]]]) -> _Flight:
+        flight = _Flight(asyncio.get_running_loop().create_future())
         # An error that no requester waits for any more needs no report.
-        future.add_done_callback(lambda f: f.cancelled() or f.exception())
-        self._flying[key] = future
-        task = asyncio.create_task(self._fly(key, future, make))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return await asyncio.shield(future)
+        flight.future.add_done_callback(lambda f: f.cancelled() or f.exception())
+        flight.task = asyncio.create_task(self._fly(key, flight, make))
+        self._tasks.add(flight.task)
+        flight.task.add_done_callback(self._tasks.discard)
+        return flight
+
+    def _forget(self, key: str, flight: _Flight) -> None:
+        if self._flying.get(key) is flight:
+            del self._flying[key]
 
     async def _fly(
-        self,
-        key: str,
-        future: "asyncio.Future[tuple[bytes, str]]",
-        make: Callable[[], Awaitable[tuple[bytes, bool]]],
+        self, key: str, flight: _Flight, make: Callable[[], Awaitable[tuple[bytes, bool]]]
     ) -> None:
+        future = flight.future
         try:
-            found = await asyncio.to_thread(self._read, key) if self._cache is not None else None
+            found = await asyncio.to_thread(self.kept, key) if self._cache is not None else None
             if found is not None:
                 future.set_result((found, "hit"))
                 return
-            value, keep = await make()
-            future.set_result((value, "miss"))
-            if keep and self._cache is not None:
-                await asyncio.to_thread(self._write, key, value)
+            async with self._claimed(key) as was_made:
+                found = await asyncio.to_thread(self.kept, key) if was_made else None
+                if found is not None:
+                    future.set_result((found, "shared"))
+                    return
+                value, keep = await make()
+                future.set_result((value, "miss"))
+                if keep and self._cache is not None:
+                    await asyncio.to_thread(self.keep, key, value)
         except asyncio.CancelledError:
             future.cancel()
             raise
@@ -125,7 +158,22 @@ class TileCache:
                 raise
             future.set_exception(error)
         finally:
-            del self._flying[key]
+            self._forget(key, flight)
+
+    @asynccontextmanager
+    async def _claimed(self, key: str) -> AsyncIterator[bool]:
+        """Holds the right to make a value; tells whether another process had it until now."""
+        claims, waited = self._claims, False
+        if claims is None:
+            yield False
+            return
+        while not claims.take(key):
+            waited = True
+            await asyncio.sleep(POLL)
+        try:
+            yield waited
+        finally:
+            claims.drop(key)
 
     async def close(self) -> None:
         """Lets flights end, then closes the database."""
@@ -135,8 +183,11 @@ class TileCache:
             task.cancel()
         if self._cache is not None:
             self._cache.close()
+        if self._claims is not None:
+            self._claims.close()
 
-    def _read(self, key: str) -> bytes | None:
+    def kept(self, key: str) -> bytes | None:
+        """A value, or None where there is none."""
         cache = self._cache
         if cache is None:
             return None
@@ -152,7 +203,13 @@ class TileCache:
             self._failed("read", error)
         return None
 
-    def _write(self, key: str, value: bytes) -> None:
+    @property
+    def works(self) -> bool:
+        """Whether anything can be kept."""
+        return self._cache is not None
+
+    def keep(self, key: str, value: bytes) -> None:
+        """Keeps a value, if it can."""
         cache = self._cache
         if cache is None:
             return
@@ -168,6 +225,37 @@ class TileCache:
             self._cache = None
         else:
             log.warning("tile cache cannot be %s, rendering instead: %s", what, error)
+
+
+class Claims:
+    """Who of several processes makes which value: each key has a byte of a file, locked while its value is made.
+
+    The locks belong to the process, so one that dies holds none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+    def take(self, key: str) -> bool:
+        """Whether the value is ours to make; so it is where locks do not work."""
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _place(key))
+        except OSError as error:
+            return error.errno not in (errno.EACCES, errno.EAGAIN)
+        return True
+
+    def drop(self, key: str) -> None:
+        """Lets others make it."""
+        with suppress(OSError):
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, _place(key))
+
+    def close(self) -> None:
+        """Drops all."""
+        os.close(self._file)
+
+
+def _place(key: str) -> int:
+    return int.from_bytes(hashlib.blake2b(key.encode(), digest_size=4).digest(), "little") >> 1
 
 
 def _check(value: bytes) -> bytes:

@@ -312,7 +312,7 @@ class MosaicFactory(BaseFactory):
                 engine, ask = opened(desk, mosaic, request)
                 return point_values(engine, ask, lon, lat)
 
-            return await desk.work(values)
+            return await desk.work(request, values)
 
         @self.router.get(
             "/mosaics/{mosaic}/explain/{lon},{lat}", tags=["Points"], dependencies=[Depends(asked)]
@@ -343,7 +343,7 @@ class MosaicFactory(BaseFactory):
 
             media = {"json": "application/json", "html": "text/html", "txt": "text/plain"}[form]
             headers = {"Cache-Control": "no-cache", "Vary": "Accept", "Content-Security-Policy": POLICY}
-            return Response(await desk.work(told), media_type=media, headers=headers)
+            return Response(await desk.work(request, told), media_type=media, headers=headers)
 
 
 def _preferred(accept: str) -> str:
@@ -440,7 +440,8 @@ def _tilejson(request: Request, engine: Engine, matrix: TileMatrixSet) -> dict[s
     version = engine.version
     b = version.bounds
     mosaic = version.mosaic_id
-    query = _query(request)
+    # With the version, so that one view never mixes two.
+    query = f"?{urlencode({**request.query_params, 'version': version.name})}"
     tiles = f"{public_base(request)}/mosaics/{mosaic}/tiles/{matrix.id}/{{z}}/{{x}}/{{y}}.png{query}"
     return {
         "tilejson": "3.0.0",

@@ -57,7 +57,7 @@ def exposition() -> bytes:
 
 def outcome(status: int) -> str:
     """The kind of a status code."""
-    named = {304: "not_modified", 404: "missing", 501: "refused", 503: "overloaded"}
+    named = {304: "not_modified", 404: "missing", 499: "left", 501: "refused", 503: "overloaded"}
     if status in named:
         return named[status]
     return "ok" if status < 400 else "refused" if status < 500 else "failed"

@@ -27,11 +27,15 @@ class Mosaics:
         self._blocks = Blocks(on_read=lambda where, size: BYTES.labels(where).inc(size))
         self._engines: OrderedDict[tuple[str, str], Engine] = OrderedDict()
         self._pointers: dict[str, tuple[float, str]] = {}
-        self._lock = threading.Lock()
+        self._names: tuple[float, list[str]] | None = None
+        self._lock, self._looking, self._opening = threading.Lock(), threading.Lock(), threading.Lock()
 
     def names(self) -> list[str]:
         """The mosaics that have a version."""
-        return list_mosaics(self.store)
+        now = time.monotonic()
+        if self._names is None or now - self._names[0] >= self._follow:
+            self._names = (now, list_mosaics(self.store))
+        return list(self._names[1])
 
     def engine(self, mosaic_id: str, version: str | None = None) -> Engine:
         """The engine of a version, the current one by default.
@@ -41,24 +45,44 @@ class Mosaics:
         """
         if not NAME.fullmatch(mosaic_id):
             raise NotFound("a mosaic's name has letters, digits, - and _")
-        name = version or self._pointer(mosaic_id)
+        return self._engine(mosaic_id, version or self._pointer(mosaic_id))
+
+    def _engine(self, mosaic_id: str, name: str) -> Engine:
         key = (mosaic_id, name)
+        found = self._kept(key)
+        if found is not None:
+            return found
+        with self._opening:
+            found = self._kept(key)
+            if found is None:
+                found = Engine(open_version(self.store, mosaic_id, name), self._blocks)
+                with self._lock:
+                    self._engines[key] = found
+                    while len(self._engines) > KEPT_VERSIONS:
+                        self._engines.popitem(last=False)
+        return found
+
+    def _kept(self, key: tuple[str, str]) -> Engine | None:
         with self._lock:
             if key in self._engines:
                 self._engines.move_to_end(key)
-                return self._engines[key]
-        engine = Engine(open_version(self.store, mosaic_id, name), self._blocks)
-        with self._lock:
-            self._engines[key] = engine
-            while len(self._engines) > KEPT_VERSIONS:
-                self._engines.popitem(last=False)
-        return engine
+            return self._engines.get(key)
 
     def _pointer(self, mosaic_id: str) -> str:
-        now = time.monotonic()
+        """The current version's name; while one request looks for a newer and opens it, others get the known one."""
         known = self._pointers.get(mosaic_id)
-        if known and now - known[0] < self._follow:
+        if known and time.monotonic() - known[0] < self._follow:
             return known[1]
+        if known and not self._looking.acquire(blocking=False):
+            return known[1]
+        try:
+            return self._look(mosaic_id, known)
+        finally:
+            if known:
+                self._looking.release()
+
+    def _look(self, mosaic_id: str, known: tuple[float, str] | None) -> str:
+        now = time.monotonic()
         try:
             name = current_version(self.store, mosaic_id)
         except NotFound:
@@ -72,6 +96,14 @@ class Mosaics:
                 "%s: the pointer cannot be read, serving version %s on: %s", mosaic_id, known[1], error
             )
             name = known[1]
+        if known and name != known[1]:
+            try:
+                self._engine(mosaic_id, name)
+            except Exception as error:
+                log.error(
+                    "%s: version %s cannot be opened, serving %s on: %s", mosaic_id, name, known[1], error
+                )
+                name = known[1]
         self._pointers[mosaic_id] = (now, name)
         return name
 

@@ -30,8 +30,13 @@ class Settings(BaseSettings):
     )
     cache_dir: Path | None = Field(None, description="folder of the tile cache; none: no cache on disk")
     cache_size: int = Field(1 << 30, ge=1 << 20, description="bytes the tile cache may take")
-    threads: int = Field(4, ge=1, description="tiles rendered at the same time")
+    threads: int | None = Field(
+        None,
+        ge=1,
+        description="tiles rendered at the same time; by default 4, of an object store 16, which mostly wait",
+    )
     queue: int = Field(64, ge=1, description="requests that may wait; the next one gets 503")
+    deadline: float = Field(30.0, gt=0, description="seconds after which a request is given up with 503")
     follow: float = Field(5.0, ge=0, description="seconds between looks for a new version")
     max_age: int = Field(60, ge=0, description="seconds a client keeps an answer of the current version")
     cors_origins: Texts = Field(("*",), description="origins that may read answers from scripts")

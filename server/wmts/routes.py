@@ -385,7 +385,7 @@ async def _info(request: Request, mosaic: str, place: Place, i: str, j: str, end
         return _told(job.engine, found, lon, lat, ending)
 
     return Response(
-        await desk.work(told), media_type=INFO_FORMATS[ending], headers={"Cache-Control": "no-cache"}
+        await desk.work(request, told), media_type=INFO_FORMATS[ending], headers={"Cache-Control": "no-cache"}
     )
 
 

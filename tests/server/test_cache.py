@@ -4,6 +4,9 @@ import asyncio
 import pickle
 import sqlite3
 import stat
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -164,3 +167,52 @@ def test_the_cache_stays_within_its_size(tmp_path):
     keep(tmp_path, {str(i): bytes(100_000) for i in range(60)}, size=2 << 20)
     used = sum(f.stat().st_size for f in (tmp_path / FOLDER).rglob("*.val"))
     assert used <= 3 << 20
+
+
+MAKER = """
+import asyncio, sys
+from pathlib import Path
+from server.cache import TileCache
+
+async def work(folder, log):
+    async def make():
+        with log.open("a") as file:
+            file.write("made\\n")
+        while not (folder / "go").exists():
+            await asyncio.sleep(0.01)
+        return b"tile", True
+
+    cache = TileCache(folder, 1 << 24)
+    print("ready", flush=True)
+    value, source = await cache.get("a", make)
+    await cache.close()
+    print(value.decode(), source)
+
+asyncio.run(work(Path(sys.argv[1]), Path(sys.argv[2])))
+"""
+
+
+def test_equal_requests_of_several_processes_are_rendered_once_and_a_killed_one_holds_nobody(tmp_path):
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", MAKER, str(tmp_path), str(log)]
+
+    def started():
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert process.stdout.readline() == "ready\n"
+        return process
+
+    def lines(count):
+        while not log.exists() or len(log.read_text().splitlines()) < count:
+            time.sleep(0.01)
+        return len(log.read_text().splitlines())
+
+    killed = started()
+    assert lines(1) == 1
+    others = [started() for _ in range(3)]
+    killed.kill()
+    killed.wait()
+    assert lines(2) == 2
+    (tmp_path / "go").touch()
+    told = sorted(p.communicate(timeout=60)[0].strip() for p in others)
+    assert told in (["tile miss", "tile shared", "tile shared"], ["tile hit", "tile miss", "tile shared"])
+    assert lines(2) == 2
