@@ -1,0 +1,113 @@
+"""Fills the tile cache beforehand: what is in it already, also from an earlier version, is not made again."""
+
+import os
+from collections import Counter, deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from urllib.parse import parse_qsl
+
+import click
+from morecantile import Tile, TileMatrixSet
+
+from server.answer import Job, Plan, planned, rendered
+from server.cache import TileCache
+from server.grids import Grids
+from server.mosaics import Mosaics
+from server.request import MEDIA, Format, parse_ask, parse_format
+from server.settings import Settings
+from terrazzo.errors import StoreError, TerrazzoError
+from terrazzo.mosaic.engine import tile_target
+from terrazzo.store import Store
+
+FORMS = tuple(MEDIA)
+AHEAD = 64
+"""Tiles planned before they are waited for."""
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """What a run did, in tiles, and the first reason why one was refused."""
+
+    version: str
+    made: int
+    there: int
+    empty: int
+    refused: int
+    problem: str | None
+
+
+def seeded(
+    settings: Settings,
+    mosaic: str,
+    tms: str,
+    bbox: tuple[float, float, float, float] | None,
+    zooms: range,
+    form: str,
+    query: str,
+) -> Seeded:
+    """Makes the tiles of a box that the cache lacks, and shows how far it is.
+
+    Args:
+        bbox: west, south, east, north in degrees; None for all of the mosaic.
+
+    Raises:
+        StoreError: the cache cannot be used.
+        NotFound, InvalidRequest: there is no such mosaic or tile matrix set, or the query makes no sense.
+    """
+    cache = TileCache(settings.cache_dir, settings.cache_size)
+    if not cache.works:
+        raise StoreError(f"no tile cache in {settings.cache_dir}: name a folder that can be written")
+    mosaics = Mosaics(Store(settings.store), settings.follow)
+    engine = mosaics.engine(mosaic)
+    matrix = Grids(settings.tms).find(engine.version, tms)
+    ask = parse_ask(dict(parse_qsl(query, strict_parsing=bool(query))), engine.version)
+    chosen = parse_format(form)
+    box = bbox or engine.version.bounds
+    counts: Counter[str] = Counter()
+    problem: str | None = None
+
+    def made(tile: Tile) -> str:
+        job = Job(engine, ask, tile_target(matrix, *tile, matrix.tileMatrices[0].tileWidth))
+        plan = planned(job, chosen)
+        return _kept(cache, plan, chosen)
+
+    with (
+        ThreadPoolExecutor(settings.threads or os.cpu_count()) as pool,
+        click.progressbar(length=_count(matrix, box, zooms), label=f"version {engine.version.name}") as bar,
+    ):
+        waiting: deque[Future[str]] = deque()
+        tiles = matrix.tiles(*box, list(zooms))
+        while True:
+            waiting.extend(pool.submit(made, t) for t in islice(tiles, AHEAD - len(waiting)))
+            if not waiting:
+                break
+            try:
+                counts[waiting.popleft().result()] += 1
+            except TerrazzoError as error:
+                counts["refused"] += 1
+                problem = problem or str(error)
+            bar.update(1)
+    mosaics.close()
+    names = ("made", "there", "empty", "refused")
+    return Seeded(engine.version.name, *(counts[n] for n in names), problem)
+
+
+def _kept(cache: TileCache, plan: Plan, form: Format) -> str:
+    if plan.is_empty:
+        return "empty"
+    if cache.kept(plan.key) is not None:
+        return "there"
+    value, keep = rendered(plan, form)
+    if keep:
+        cache.keep(plan.key, value)
+    return "made"
+
+
+def _count(matrix: TileMatrixSet, box: tuple[float, float, float, float], zooms: range) -> int:
+    total = 0
+    for zoom in zooms:
+        first = matrix.tile(box[0], box[3], zoom)
+        last = matrix.tile(box[2], box[1], zoom)
+        total += (last.x - first.x + 1) * (last.y - first.y + 1)
+    return total
