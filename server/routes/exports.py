@@ -73,7 +73,7 @@ async def create(request: Request, mosaic: str) -> Response:
             mosaic, engine.version.name, {**raw, "version": engine.version.name}, owner, samples
         )
 
-    found = await desk.work(looked)
+    found = await desk.work(request, looked)
     if isinstance(found, dict):
         return JSONResponse(found, headers=FRESH)
     told = status_of(public_base(request), found)

@@ -161,7 +161,7 @@ class _Run:
         self.sheets = sheets(target, order.split)
         self.entries = {
             e.scene.id: e
-            for s in (selection, *adjacent(engine.version, selection))
+            for s in (selection, *adjacent(engine.version, selection.request))
             for e in reversed(s.entries)
         }
 
