@@ -1,5 +1,6 @@
 """What the cloud classifier is trained on: real pixels and real images under simulated skies and snow."""
 
+import signal
 from datetime import date
 from pathlib import Path
 
@@ -7,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from precompute.clouds.model import BANDS
+from precompute.clouds.model import BANDS, FEATURES
 from precompute.clouds.train.elsewhere import CROPS, elsewhere, fields
+from precompute.clouds.train.fit import fit
 from precompute.clouds.train.scenes import clear_images, read, simulated
 from precompute.clouds.train.simulate import B10, B11, CLOUD, SHADOW, SNOW, THIN
 
@@ -64,3 +66,16 @@ def test_snow_covers_the_ground_between_clouds_and_their_shadows(data: Path, sno
     white = rho[:, labels == SNOW]
     assert ((white[B03] - white[B11]) / (white[B03] + white[B11]) > 0.3).mean() > 0.9
     assert np.median(white[B08]) > 2 * np.median(rho[B08, labels == SHADOW])
+
+
+def test_a_fit_that_is_interrupted_ends() -> None:
+    x = np.random.default_rng(1).normal(size=(60_000, len(FEATURES))).astype(np.float32)
+    label = np.random.default_rng(2).integers(0, 6, len(x))
+    previous = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.8)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            fit(x, label)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)

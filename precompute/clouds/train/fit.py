@@ -177,7 +177,12 @@ def fit(x: NDArray[np.float32], y: NDArray[np.int64]) -> Model:
     with threadpool_limits(1, "blas"), warnings.catch_warnings():
         # Twenty rounds are meant: more of them fit the places that are there.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        network.fit(z, y)
+        # scikit-learn takes Ctrl-C and SIGTERM for the wish to go on with a half fitted network, and warns.
+        warnings.filterwarnings("error", "Training interrupted", UserWarning)
+        try:
+            network.fit(z, y)
+        except UserWarning:
+            raise KeyboardInterrupt from None
     weights = tuple(w.astype(np.float32) for w in network.coefs_)
     biases = tuple(b.astype(np.float32) for b in network.intercepts_)
     return Model(mean.astype(np.float32), scale.astype(np.float32), weights, biases, 1.0, "")
