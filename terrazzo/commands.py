@@ -173,7 +173,7 @@ def versions(url: str, mosaic: str, as_json: bool) -> None:
         return
     for r in rows:
         marks = ", ".join(m for m in ("current", "pinned") if r[m])
-        when = r["published"] or "not published     "
+        when = r["published"] or "time unknown      "
         click.echo(f"{r['version']}  {when}  {r['scenes']} scenes{f'  {marks}' if marks else ''}")
 
 
