@@ -111,6 +111,7 @@ def test_a_new_version_comes_without_a_failed_request(sample_store, tmp_path):
             while not ended.is_set():
                 x, y = 2226 + seed % 3, 1456 + len(seen) % 3
                 seen.append(fetched(address, f"/mosaics/mosaic/tiles/WebMercatorQuad/12/{x}/{y}.png"))
+                time.sleep(0.02)
             return seen
 
         def served(version):
@@ -118,13 +119,15 @@ def test_a_new_version_comes_without_a_failed_request(sample_store, tmp_path):
 
         with ThreadPoolExecutor(4) as users:
             panning = [users.submit(pan, i) for i in range(4)]
-            assert until(lambda: served(old))
-            document = json.loads(pointer.read_text()) | {"terrazzo:version": new}
-            (tmp_path / "pointer").write_text(json.dumps(document))
-            (tmp_path / "pointer").replace(pointer)
-            # Each of the workers follows by itself.
-            assert until(lambda: all(served(new) for _ in range(10)))
-            ended.set()
+            try:
+                assert until(lambda: served(old))
+                document = json.loads(pointer.read_text()) | {"terrazzo:version": new}
+                (tmp_path / "pointer").write_text(json.dumps(document))
+                (tmp_path / "pointer").replace(pointer)
+                # Each of the workers follows by itself.
+                assert until(lambda: all(served(new) for _ in range(10)))
+            finally:
+                ended.set()
             answers = [a for p in panning for a in p.result()]
         assert {status for status, _, _ in answers} == {200}
         told = {re.search(r"version=(\w+)", h["x-terrazzo-request"])[1] for _, h, _ in answers}
