@@ -208,7 +208,7 @@ def _server(
     with log.open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
     try:
-        for _ in range(300):
+        for _ in range(3000):
             if process.poll() is not None:
                 raise RuntimeError(f"{command[0]} ended: {log.read_text()[-500:]}")
             try:
@@ -218,6 +218,8 @@ def _server(
                 break
             except OSError:
                 time.sleep(0.1)
+        else:
+            raise RuntimeError(f"{command[0]} does not answer")
         yield
     finally:
         process.terminate()
