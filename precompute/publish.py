@@ -37,6 +37,9 @@ from terrazzo.version import (
     version_key,
 )
 
+MOST_SCENES = 32_767
+"""Scenes of a period: provenance numbers them in int16."""
+
 
 @dataclass(frozen=True)
 class PeriodContent:
@@ -64,7 +67,7 @@ def publish(
     """Writes a version from solved periods and points the mosaic to it.
 
     Raises:
-        StoreError: there is no scene to publish.
+        StoreError: there is no scene to publish, or a period has more than `MOST_SCENES`.
     """
     version = write_version(store, config, contents, parameters, workers=workers, console=console)
     point_to(store, version)
@@ -89,10 +92,16 @@ def write_version(
         previous: the current version; the report tells what changed since.
 
     Raises:
-        StoreError: there is no scene to publish.
+        StoreError: there is no scene to publish, or a period has more than `MOST_SCENES`.
     """
     if not any(c.scenes for c in contents):
         raise StoreError(f"mosaic {config.id}: no scene to publish")
+    for c in contents:
+        if len(c.scenes) > MOST_SCENES:
+            raise StoreError(
+                f"mosaic {config.id}, period {c.period.name}: {len(c.scenes)} scenes, a period holds at most"
+                f" {MOST_SCENES}: divide it into shorter periods, or the area into several mosaics"
+            )
     normalized = all(c.normalized.gains for c in contents if c.scenes)
     middles = {c.period.name: c.middle or c.period.middle for c in contents}
     ordered = {
