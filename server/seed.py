@@ -16,7 +16,7 @@ from server.grids import Grids
 from server.mosaics import Mosaics
 from server.request import MEDIA, Format, parse_ask, parse_format
 from server.settings import Settings
-from terrazzo.errors import StoreError, TerrazzoError
+from terrazzo.errors import InvalidRequest, StoreError, TerrazzoError
 from terrazzo.mosaic.engine import tile_target
 from terrazzo.store import Store
 
@@ -61,6 +61,8 @@ def seeded(
     mosaics = Mosaics(Store(settings.store), settings.follow)
     engine = mosaics.engine(mosaic)
     matrix = Grids(settings.tms).find(engine.version, tms)
+    if not matrix.minzoom <= zooms[0] <= zooms[-1] <= matrix.maxzoom:
+        raise InvalidRequest(f"{tms} has zooms {matrix.minzoom} to {matrix.maxzoom} for this mosaic")
     ask = parse_ask(dict(parse_qsl(query, strict_parsing=bool(query))), engine.version)
     chosen = parse_format(form)
     box = bbox or engine.version.bounds

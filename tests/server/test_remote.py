@@ -19,8 +19,8 @@ from tests.server.test_serve import serving
 from tests.world import archive as world
 from tests.world.line import Line
 
-TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/13/4454/2914.png"
-OTHER = "/mosaics/mosaic/tiles/WebMercatorQuad/13/4455/2914.png"
+TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728.png"
+OTHER = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1114/728.png"
 
 
 @pytest.fixture(scope="module")
