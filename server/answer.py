@@ -108,9 +108,9 @@ class Desk:
     def __init__(self, settings: Settings, mosaics: Mosaics, cache: TileCache, grids: Grids) -> None:
         self.settings, self.mosaics, self.cache, self.grids = settings, mosaics, cache, grids
         self._looks = Gate(4, PLANS)
-        threads = settings.threads or (4 if mosaics.store.root else 16)
-        self._renders = Gate(threads, settings.queue)
-        metrics.MOST_INSIDE.set(threads + settings.queue)
+        self.threads = settings.rendering_threads(local=mosaics.store.root is not None)
+        self._renders = Gate(self.threads, settings.queue)
+        metrics.MOST_INSIDE.set(self.threads + settings.queue)
 
     async def look(self, function: Callable[[], T]) -> T:
         """Runs what reads documents, not pixels.

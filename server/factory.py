@@ -442,6 +442,8 @@ def _tilejson(request: Request, engine: Engine, matrix: TileMatrixSet) -> dict[s
     mosaic = version.mosaic_id
     # With the version, so that one view never mixes two.
     query = f"?{urlencode({**request.query_params, 'version': version.name})}"
+    if key := key_query(request):
+        query += f"&{key}"
     tiles = f"{public_base(request)}/mosaics/{mosaic}/tiles/{matrix.id}/{{z}}/{{x}}/{{y}}.png{query}"
     return {
         "tilejson": "3.0.0",

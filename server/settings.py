@@ -84,6 +84,10 @@ class Settings(BaseSettings):
             return guarded_by_default(self.host, self.public_url)
         return tuple(p for p in self.protect if p != "none")
 
+    def rendering_threads(self, *, local: bool) -> int:
+        """Threads that render, over a local store or an object store, which are more: they mostly wait."""
+        return self.threads or (4 if local else 16)
+
     def state_folder(self) -> Path:
         """The folder for keys, jobs and exports.
 

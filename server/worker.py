@@ -51,6 +51,7 @@ def work(store: str, until_parent_ends: bool) -> None:
 
 def _work(jobs: Jobs, settings: Settings) -> None:
     mosaics = Mosaics(Store(settings.store), settings.follow)
+    threads = settings.rendering_threads(local=mosaics.store.root is not None)
     last = -ROUND
     while True:
         if time.monotonic() - last >= ROUND:
@@ -61,7 +62,7 @@ def _work(jobs: Jobs, settings: Settings) -> None:
         if name is None:
             time.sleep(LOOK)
             continue
-        jobs.run(name, mosaics.engine, hours=settings.export_hours, threads=settings.threads)
+        jobs.run(name, mosaics.engine, hours=settings.export_hours, threads=threads)
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from terrazzo.grid import Grid
 
 FORMAT = 1
 CONFIG_KEY = "store.json"
-Mark = dict[str, str | None]
+Mark = dict[str, str]
 """What an object store names the state of an object by."""
 _VSI = {
     "s3": "/vsis3/",
@@ -184,7 +184,8 @@ class Store:
             found = obstore.get(self._objects, key)
         except (NotFoundError, FileNotFoundError):
             raise NotFound(f"{key} is not in the store {self.url}") from None
-        mark = {"e_tag": found.meta["e_tag"], "version": found.meta["version"]}
+        # A store has one or the other; what is missing must not be named.
+        mark = {k: v for k in ("e_tag", "version") if (v := found.meta[k]) is not None}
         return bytes(found.bytes()), mark
 
     def replace(self, key: str, data: bytes, mark: Mark) -> bool:

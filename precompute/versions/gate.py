@@ -28,7 +28,7 @@ def worse(store: Store, before: Version | None, after: Version) -> list[str]:
         if asked and b < a * (1 - after.config.most_coverage_loss):
             reasons.append(f"{where} shows {b:.1f} km², the current version {a:.1f}")
         a, b = (_step(parts[name]) for parts in (old, new))
-        if b > a * after.config.most_seam_growth and b > a + LEAST_STEP:
+        if a is not None and b is not None and b > max(a * after.config.most_seam_growth, a + LEAST_STEP):
             reasons.append(
                 f"{where} has steps of {b:.1f}e-4 at borders of scenes, the current version {a:.1f}e-4"
             )
@@ -48,10 +48,10 @@ def _shown(part: Mapping[str, Any]) -> float:
     return float(part["coverage"]["shown"] * part["pixel"] ** 2 / 1e6)
 
 
-def _step(part: Mapping[str, Any]) -> float:
-    """Mean error step of the default method over borders and bands, 1e-4 reflectance; 0 where there is no border."""
+def _step(part: Mapping[str, Any]) -> float | None:
+    """Mean error step of the default method over borders and bands, 1e-4 reflectance; None where there is no border."""
     last = "on" if any(s["normalize"] == "on" for s in part["error_steps"]) else "off"
     rows = [s for s in part["error_steps"] if s["method"] == "feather" and s["normalize"] == last]
     steps = [(v, r["count"]) for r in rows for v in r["step"] if v is not None]
     total = sum(n for _, n in steps)
-    return sum(v * n for v, n in steps) / total if total else 0.0
+    return sum(v * n for v, n in steps) / total if total else None

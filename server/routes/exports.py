@@ -57,7 +57,7 @@ async def create(request: Request, mosaic: str) -> Response:
         engine = desk.mosaics.engine(mosaic, raw.get("version") or None)
         order = parse_order(raw, engine.version)
         if dry:
-            cost = estimate(engine, order, desk.settings.threads)
+            cost = estimate(engine, order, desk.threads)
             return {**cost._asdict(), "pixels": cost.width * cost.height, "version": engine.version.name}
         selection = engine.select(order.pixels)
         target = export_target(engine.version, order.area, order.crs, order.resolution)

@@ -59,7 +59,8 @@ def test_a_day_under_cloud_is_told_from_a_clear_one_by_any_bands(series, tmp_pat
         assert np.abs(values[1:].sum(axis=0, dtype=int) - 250).max() <= 4
         assert set(np.unique(values[0])) <= set(range(1, 9))
         shares.append((np.median(blue), np.isin(values[0], (4, 5)).mean()))
-    assert max(shares)[1] > 0.75, shares
+    # Three bands see less of a thin cloud.
+    assert max(shares)[1] > (0.75 if len(bands) > 3 else 0.5), shares
     assert min(shares)[1] < 0.05, shares
 
 

@@ -12,7 +12,7 @@ from terrazzo.bands import MaskClass
 
 @pytest.mark.parametrize(("level", "bands"), [("L1C", BANDS), ("L2A", ("B02", "B03", "B04", "B08"))])
 def test_a_mask_is_the_same_however_many_rows_are_held(shared, monkeypatch, level, bands):
-    with rasterio.open(shared / "data/labelled/ts/ROIs2017_146_2018-02-25_p0.tif") as dataset:
+    with rasterio.open(shared / "data/labelled/ts/ROIs2017_146_2018-03-07_p0.tif") as dataset:
         image = dataset.read().astype(np.float32) / 10_000
     image[:, 40:60, 50:90] = np.nan
     rows = [BANDS.index(b) for b in bands]
