@@ -20,7 +20,7 @@ from tests.world import archive as world
 from tests.world.line import Line
 
 TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728.png"
-OTHER = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1114/728.png"
+OTHER = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1110/729.png?style=ndvi"
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +97,9 @@ def test_a_store_that_does_not_answer_stalls_only_what_needs_it(environment, lin
         kept = fetched(address, TILE)
         assert kept[0] == 200
         with ThreadPoolExecutor(6) as users, line.held():
-            others = [users.submit(fetched, address, f"{OTHER}?max_cloud={60 + i}") for i in range(6)]
-            assert until(lambda: count(address, "terrazzo_queue") == 6)
+            others = [users.submit(fetched, address, f"{OTHER}&max_cloud={60 + i}") for i in range(6)]
+            # One of them may be the one that looks for a new version, which the store does not answer either.
+            assert until(lambda: count(address, "terrazzo_queue") >= 5)
             for _ in range(20):
                 again = fetched(address, TILE)
                 assert (again[0], again[1]["x-cache"], again[2]) == (200, "hit", kept[2])
