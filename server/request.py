@@ -11,7 +11,7 @@ from rio_tiler.colormap import cmap
 from server.layers import BANDS, LAYERS
 from terrazzo.bands import STYLES, Style
 from terrazzo.errors import InvalidRequest
-from terrazzo.mosaic.request import PixelRequest
+from terrazzo.mosaic.request import CHOICES, PixelRequest
 from terrazzo.version import Version
 
 Format = Literal["png", "jpg", "webp", "tif", "npy"]
@@ -27,15 +27,8 @@ PARAMETERS: dict[str, str] = {
     "bands": "bands, comma-separated",
     "expression": "expression over bands, such as (B08-B04)/(B08+B04); several, separated by ;",
     "datetime": "day, month, year, RFC 3339 interval (.. for an open end), or the name of a period",
-    "max_cloud": "per cent of a scene's valid pixels that may be cloud or shadow",
-    "orbit": "relative orbit",
+    **CHOICES,
     "ids": "scenes, comma-separated",
-    "method": "feather, first, median, mean or robust",
-    "normalize": "on or off",
-    "stage": "raw, mask, corrected, merged or normalized",
-    "fill": "adjacent, none or best",
-    "snow": "avoid, keep or drop",
-    "resampling": "bilinear or nearest",
     "rescale": "min,max in reflectance; several pairs separated by ;",
     "colormap_name": "a colormap's name, see /colorMaps",
     "version": "a version of the mosaic, 12 hexadecimal digits",

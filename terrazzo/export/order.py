@@ -10,7 +10,7 @@ from terrazzo.errors import InvalidRequest
 from terrazzo.export.area import Area, area_of_box, area_of_geometry
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.origin import ORIGINS
-from terrazzo.mosaic.request import PixelRequest
+from terrazzo.mosaic.request import CHOICES, PixelRequest
 from terrazzo.version import Version
 
 Dtype = Literal["int16", "uint16", "uint8", "float32"]
@@ -25,15 +25,8 @@ PARAMETERS: dict[str, str] = {
     "geometry": "GeoJSON in degrees instead of bbox: the pixels that it touches",
     "bands": "names of bands, all by default",
     "datetime": "day, month, year, interval or name of a period, the newest by default",
-    "max_cloud": "per cent of a scene's valid pixels that may be cloud or shadow",
-    "orbit": "relative orbit",
+    **CHOICES,
     "ids": "scenes",
-    "method": "feather, first, median, mean or robust",
-    "normalize": "on or off",
-    "stage": "raw, mask, corrected, merged or normalized",
-    "fill": "adjacent, none or best",
-    "snow": "avoid, keep or drop",
-    "resampling": "bilinear or nearest",
     "version": "a version of the mosaic, the current one by default",
     "crs": "coordinate system of the files, by default the mosaic's UTM zone",
     "resolution": "pixel size in units of crs, by default the mosaic's own",
