@@ -98,6 +98,8 @@ class Kept:
             *(sys.executable, "-P", "-c", "from terrazzo.cli import main; main()"),
             *("work", "--store", store, "--until-parent-ends"),
         ]
+        # A copy: the process is started in a thread, while others may write to the environment.
+        self._environment = dict(os.environ)
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._thread = threading.Thread(target=self._keep, daemon=True)
@@ -105,7 +107,7 @@ class Kept:
 
     def _keep(self) -> None:
         while not self._stopping.is_set():
-            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL)
+            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, env=self._environment)
             code = self._process.wait()
             if not self._stopping.wait(PAUSE):
                 log.warning("the export worker ended with %s; starting it again", code)
