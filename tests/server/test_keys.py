@@ -111,7 +111,9 @@ def test_pictures_are_the_same_and_kept_by_the_asker_alone(guarded, keys, client
     first = guarded.get(TILE, headers={"X-API-Key": one})
     second = guarded.get(f"{TILE}?api_key={two}")
     assert first.content == second.content == client.get(TILE).content
-    assert (first.headers["x-cache"], second.headers["x-cache"]) == ("miss", "hit")
+    # Not rendered again: from the disk, or from the first one's answer while that is being written.
+    assert first.headers["x-cache"] == "miss"
+    assert second.headers["x-cache"] in ("hit", "shared")
     assert first.headers["etag"] == second.headers["etag"]
     assert first.headers["cache-control"].startswith("private")
     again = guarded.get(TILE, headers={"X-API-Key": one, "If-None-Match": first.headers["etag"]})
