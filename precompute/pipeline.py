@@ -278,6 +278,7 @@ def _normalize(
                 cuts=cut,
                 until=only if only in ("reference", "weigh") and options.shard != WHOLE else "solve",
                 shard=options.shard,
+                external=config.reference_file,
                 workers=options.workers,
                 console=console,
             ),

@@ -14,6 +14,7 @@ Method = Literal["feather", "first", "median", "mean", "robust"]
 Fill = Literal["adjacent", "none", "best"]
 Snow = Literal["avoid", "keep", "drop"]
 Resampling = Literal["bilinear", "nearest"]
+Reference = Literal["own", "external"]
 
 ALL = "all"
 """Name of the one period of a mosaic that names none."""
@@ -50,6 +51,8 @@ class MosaicConfig:
             store's scenes.
         most_coverage_loss: share of the area shown that a new version may lose and still be published by itself.
         most_seam_growth: by which factor its error steps at borders of scenes may grow.
+        reference: what scenes are normalized to: what they agree on by themselves, or another composite's level.
+        reference_file: path of that composite, a raster with the store's bands as descriptions; last year's export is one.
     """
 
     id: str
@@ -63,6 +66,8 @@ class MosaicConfig:
     resampling: Resampling = "bilinear"
     fill: Fill = "adjacent"
     snow: Snow = "avoid"
+    reference: Reference = "own"
+    reference_file: str | None = None
     licence: str | None = None
     most_coverage_loss: float = 0.01
     most_seam_growth: float = 1.5
@@ -73,11 +78,14 @@ class MosaicConfig:
             ("fill", get_args(Fill)),
             ("snow", get_args(Snow)),
             ("resampling", get_args(Resampling)),
+            ("reference", get_args(Reference)),
         ):
             if getattr(self, name) not in allowed:
                 raise StoreError(
                     f"mosaic.toml: {name} = {getattr(self, name)!r}; allowed are {', '.join(allowed)}"
                 )
+        if (self.reference == "external") != (self.reference_file is not None):
+            raise StoreError('mosaic.toml: reference = "external" and reference_file = "PATH" go together')
         if not (self.id and all(c.isalnum() or c in "-_" for c in self.id)):
             raise StoreError(f"mosaic name {self.id!r}: use letters, digits, - and _")
         plain = sorted((p for p in self.periods if not p.members), key=lambda p: p.start)

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from rich.console import Console
+from scipy import ndimage
 
 from precompute import executor
 from precompute.normalize import solve
@@ -61,6 +62,7 @@ def solve_zone(
     differences: Mapping[str, str],
     kept: Mapping[str, TileGains],
     *,
+    free_level: bool = True,
     workers: int,
     console: Console | None,
 ) -> dict[str, TileGains]:
@@ -70,6 +72,7 @@ def solve_zone(
         clarity: mean haze weight of each scene's clear pixels, by scene id.
         differences: key of each scene's strips, by scene id.
         kept: tiles whose gains stay as they are; they hold the others in place.
+        free_level: False fits each scene to the reference itself, not to what the scenes agree on.
     """
     bands = store.config.bands
     window = store.config.window
@@ -77,7 +80,7 @@ def solve_zone(
     clear = np.array([clarity[s.id] for s in scenes])
     free = np.array([s.mgrs not in kept for s in scenes])
     tasks = [
-        _BandTask(measured, k, band, clear, free, window, store.config.pixel * window)
+        _BandTask(measured, k, band, clear, free, free_level, window, store.config.pixel * window)
         for k, band in enumerate(bands)
     ]
     solved = executor.results(
@@ -86,6 +89,7 @@ def solve_zone(
         )
     )
     by_band = {s.band: s for s in solved}
+    compared = _compared(measured, bands, window)
     out: dict[str, TileGains] = {}
     for mgrs in sorted({s.mgrs for s, f in zip(scenes, free, strict=True) if f}):
         members = [(i, s) for i, s in enumerate(scenes) if s.mgrs == mgrs]
@@ -100,10 +104,27 @@ def solve_zone(
             np.moveaxis(gains.encode(gain, offset), 0, 1),
             {
                 "residual": {s.id: {b: _number(by_band[b].rms[i]) for b in bands} for i, s in members},
+                "measured": {
+                    s.id: np.packbits(compared[i][cut][:-1, :-1]).tobytes().hex() for i, s in members
+                },
                 "clamped": int(((gain < gains.GAIN_LIMITS[0]) | (gain > gains.GAIN_LIMITS[1])).sum()),
             },
         )
     return out
+
+
+def _compared(measured: _Measured, bands: Sequence[str], window: int) -> NDArray[np.bool_]:
+    """(scene, wy + 1, wx + 1) windows that have, or lie beside one that has, a strip of any band to be compared by."""
+    full = np.array([_strip_pixels(b, window) for b in bands])
+    used = (measured.n >= LEAST_SHARE * full).any(axis=(3, 4, 5))
+    near = ndimage.binary_dilation(used, np.ones((1, 3, 3)))
+    return np.pad(near, ((0, 0), (0, 1), (0, 1)))
+
+
+def _strip_pixels(band: str, window: int) -> int:
+    """Pixels of a strip."""
+    f = stored_factor(band)
+    return (window // f // 2) * (DEPTH // f)
 
 
 def _number(value: float) -> float | None:
@@ -162,6 +183,7 @@ class _BandTask:
     band: str
     clarity: NDArray[np.float64]
     free: NDArray[np.bool_]
+    free_level: bool
     window: int
     spacing: float
 
@@ -178,9 +200,8 @@ class _BandGains:
 
 def _solve_band(task: _BandTask) -> _BandGains:
     """Passes A and B of one band."""
-    f = stored_factor(task.band)
     m, d, n = (v[..., task.k] for v in (task.measured.m, task.measured.d, task.measured.n))
-    full = (task.window // f // 2) * (DEPTH // f)
+    full = _strip_pixels(task.band, task.window)
     scene, wy, wx, edge, segment = np.nonzero(n >= LEAST_SHARE * full)
     at = (scene, wy, wx, edge, segment)
     shape = (task.measured.windows.height + 1, task.measured.windows.width + 1)
@@ -199,9 +220,11 @@ def _solve_band(task: _BandTask) -> _BandGains:
     rms = np.full(scenes, np.nan)
     if not len(scene):
         return _BandGains(task.band, gain, offset, rms)
-    prior = solve.prior_width(task.clarity, task.band)
-    _, u = solve.solve_joint(obs, scenes=scenes, shape=shape, prior=prior, free=task.free)
-    goal = solve.target(obs.r, u[obs.strip])
+    goal = obs.r
+    if task.free_level:
+        prior = solve.prior_width(task.clarity, task.band)
+        _, u = solve.solve_joint(obs, scenes=scenes, shape=shape, prior=prior, free=task.free)
+        goal = solve.target(obs.r, u[obs.strip])
     for i in np.flatnonzero(task.free):
         o = scene == i
         gain[i], offset[i], rms[i] = solve.solve_scene(

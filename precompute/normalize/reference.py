@@ -12,16 +12,22 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import rasterio
 import shapely
+from affine import Affine
 from numba import njit
 from numpy.typing import NDArray
 from pyproj import Transformer
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
 from rasterio.features import rasterize
+from rasterio.vrt import WarpedVRT
 
 from precompute.normalize import composite
 from precompute.normalize.distance import RAMP, distance_weight
 from precompute.thinning import thinned
 from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
+from terrazzo.errors import StoreError
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.mosaic.kernels import weighted_median
 from terrazzo.raster import read_box
@@ -51,6 +57,7 @@ class Chunk:
     prefix: str
     order: tuple[str, ...]
     cuts: Mapping[str, str] = field(default_factory=dict)
+    external: str | None = None
 
     def __str__(self) -> str:
         return f"EPSG:{self.epsg} window {self.windows.row0},{self.windows.col0}"
@@ -79,9 +86,18 @@ class Verdict:
 
 
 def chunks(
-    store: Store, scenes: Sequence[Scene], dirty: Sequence[Scene], folder: str, cuts: Mapping[str, str]
+    store: Store,
+    scenes: Sequence[Scene],
+    dirty: Sequence[Scene],
+    folder: str,
+    cuts: Mapping[str, str],
+    external: str | None = None,
 ) -> Iterator[Chunk]:
-    """The chunks that the scenes to be weighed, `dirty`, touch."""
+    """The chunks that the scenes to be weighed, `dirty`, touch.
+
+    Args:
+        external: path of the composite that strips are compared with, instead of the scenes' own median.
+    """
     n = store.config.window
     side = _side(n)
     wanted = {(s.epsg, wy // side, wx // side) for s in dirty for wy, wx in store.grid(s.epsg).windows(s.box)}
@@ -93,7 +109,14 @@ def chunks(
         covered = reduce(PixelBox.union, (store.grid(epsg).window_range(s.box) for s in here))
         cut = {s.id: cuts[s.id] for s in here if s.id in cuts}
         yield Chunk(
-            store.url, epsg, whole.intersection(covered), here, _prefix(folder, epsg, cy, cx), order, cut
+            store.url,
+            epsg,
+            whole.intersection(covered),
+            here,
+            _prefix(folder, epsg, cy, cx),
+            order,
+            cut,
+            external,
         )
 
 
@@ -204,6 +227,9 @@ def make_chunk(chunk: Chunk) -> None:
     inner_fine = (slice(HALO * f, -HALO * f), slice(HALO * f, -HALO * f))
     references = {}
     for band in store.config.bands:
+        if chunk.external is not None:
+            references[band] = read_composite(chunk.external, band, store, chunk.epsg, box)
+            continue
         values = [v[inner_fine] for v in read[band]] if band in read else None
         if values is None:
             own = box.coarser(stored_factor(band))
@@ -295,6 +321,32 @@ def _burnt(cut: str, grid: Grid, box: PixelBox) -> NDArray[np.bool_]:
         shapely.from_geojson(cut), lambda xy: np.stack(to_grid.transform(xy[:, 0], xy[:, 1]), -1)
     )
     return rasterize([there], box.shape, transform=grid.transform(box), all_touched=True).astype(bool)
+
+
+def read_composite(path: str, band: str, store: Store, epsg: int, box: PixelBox) -> NDArray[np.int16]:
+    """A band of another composite on a box of the zone grid at the band's own pixel, bilinear, `NODATA` beyond it.
+
+    Raises:
+        StoreError: the raster cannot be read or has no such band.
+    """
+    grid, f = store.grid(epsg), stored_factor(band)
+    own = box.coarser(f)
+    try:
+        with rasterio.open(path) as file:
+            if band not in file.descriptions:
+                raise StoreError(
+                    f"reference {path} has no band named {band}: its bands' descriptions name them"
+                )
+            number = file.descriptions.index(band) + 1
+            scale, offset = file.scales[number - 1], file.offsets[number - 1]
+            with WarpedVRT(
+                file, crs=f"EPSG:{epsg}", transform=grid.transform(box) @ Affine.scale(f), height=own.height,
+                width=own.width, resampling=Resampling.bilinear, dtype="float32", nodata=np.nan,
+            ) as warped:  # fmt: skip
+                rho = warped.read(number) * scale + offset
+    except RasterioError as error:
+        raise StoreError(f"reference {path}: {error}") from None
+    return np.where(np.isfinite(rho), np.rint(np.nan_to_num(rho) / SCALE), NODATA).astype(np.int16)
 
 
 def _classes(store: Store, scene: Scene, box: PixelBox) -> NDArray[np.uint8]:

@@ -76,6 +76,7 @@ def normalize_period(
     cuts: Mapping[str, str] | None = None,
     until: Literal["reference", "weigh", "solve"] = "solve",
     shard: Shard = WHOLE,
+    external: str | None = None,
     workers: int = 1,
     console: Console | None = None,
 ) -> Normalized:
@@ -89,6 +90,7 @@ def normalize_period(
         cuts: GeoJSON geometry in degrees of what is cut out of a scene, by its id.
         until: the last step that is done; the result is not whole before `solve`.
         shard: part of the squares of the reference, or of the scenes to be weighed, that is done here.
+        external: path of a composite whose level the scenes are brought to, see `MosaicConfig.reference`.
 
     Raises:
         OSError: the store's disk is full.
@@ -96,9 +98,12 @@ def normalize_period(
     """
     cuts = cuts or {}
     now = {s.id: identity(s, cuts.get(s.id)) for s in scenes}
+    ref_id = _reference_id(now.values(), register, external)
+    if previous and {_level(Path(k).parent.name) for k, _ in previous.weights.values()} != {_level(ref_id)}:
+        # Gains that lead to another level cannot hold the others in place.
+        previous = None
     kept = _kept(scenes, now, previous)
     dirty = [s for s in scenes if s.id not in kept]
-    ref_id = _reference_id(now.values(), register)
     base = f"mosaics/{mosaic_id}"
     result = Normalized(
         ref_id,
@@ -110,7 +115,7 @@ def normalize_period(
     if not dirty:
         return result
     folder = f"{base}/references/{ref_id}"
-    squares = list(chunks(store, scenes, dirty, folder, cuts))
+    squares = list(chunks(store, scenes, dirty, folder, cuts, external))
     executor.results(
         executor.run(
             make_chunk,
@@ -158,6 +163,7 @@ def normalize_period(
                     result.haze,
                     strips,
                     {m: result.gains[m] for m in {s.mgrs for s in zone} & set(result.gains)},
+                    free_level=external is None,
                     workers=workers,
                     console=console,
                 )
@@ -183,9 +189,23 @@ def _solves(this: Solve, previous: Normalized | None) -> tuple[Solve, ...]:
     return previous.solves if previous.solves[-1].scenes == this.scenes else (*previous.solves, this)
 
 
-def _reference_id(scenes: Iterable[str], register: bool) -> str:
+def _reference_id(scenes: Iterable[str], register: bool, external: str | None) -> str:
     text = json.dumps([sorted(scenes), PIXELS, CHUNK, register])
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    own = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+    return own if external is None else f"{_file_hash(external)}-{own}"
+
+
+def _level(ref_id: str) -> str:
+    """The part of a reference's id that names the composite whose level it has; empty for the scenes' own."""
+    return ref_id.rpartition("-")[0]
+
+
+def _file_hash(path: str) -> str:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=6)).hexdigest()
+    except OSError as error:
+        raise StoreError(f"reference {path}: {error.strerror}") from None
 
 
 def require_bands(store: Store) -> None:

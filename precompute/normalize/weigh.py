@@ -81,7 +81,11 @@ def weigh_scene(task: SceneTask) -> Weighed:
     pq.write_table(pa.concat_tables(tables, promote_options="permissive"), buffer, compression="zstd")
     store.write_bytes(difference_key(task.differences, scene), buffer.getvalue())
     digested = digest(weight.tobytes()).hex()
-    store.write_json(note, {"hash": digested, "haze": clarity, "shift": asdict(shift) if shift else None})
+    off = shift is not None and far_off(shift)
+    store.write_json(
+        note,
+        {"hash": digested, "haze": clarity, "shift": asdict(shift) if shift else None, "far_off": off},
+    )
     return Weighed(scene.id, key, digested, clarity, shift)
 
 

@@ -1,0 +1,78 @@
+"""A mosaic whose level is another composite's: `reference = "external"`."""
+
+import numpy as np
+import pytest
+import rasterio
+
+from precompute.recipe import Recipe
+from precompute.seams import reflectance
+from terrazzo.config import parse_config
+from terrazzo.errors import StoreError
+from terrazzo.grid import PixelBox
+from terrazzo.store import Store
+from tests.chain import native, precompute
+from tests.world.worlds import FOUR, Weather, make_world
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Scenes that all lie 6 % too high or more, and a composite of the truth."""
+    base = tmp_path_factory.mktemp("external")
+    made = make_world(
+        base / "p", seed=1, pixel=60.0, size=(192, 240), dates=4, weather=Weather(gain=0.03, haze=0.01)
+    )
+    (land,) = made.land.values()
+    precompute(base / "p", base / "s", pixel=60.0, recipe=Recipe("scl"), normalize=False)
+    return base, land
+
+
+def write_composite(path, land, bands=FOUR):
+    place = land.place
+    profile = {
+        "driver": "GTiff", "count": len(bands), "height": place.box.height, "width": place.box.width, "dtype": "int16",
+        "nodata": -32768, "crs": f"EPSG:{place.epsg}", "transform": place.grid.transform(place.box),
+    }  # fmt: skip
+    with rasterio.open(path, "w", **profile) as file:
+        file.write(np.rint(land.rho * 1e4).astype(np.int16)[: len(bands)])
+        file.scales = (1e-4,) * len(bands)
+        for i, band in enumerate(bands, 1):
+            file.set_band_description(i, band)
+
+
+def test_scenes_take_the_level_of_the_composite(world):
+    base, land = world
+    error, names = {}, set()
+    write_composite(base / "last.tif", land)
+    for reference in ("own", "external", "own"):
+        text = (
+            f'reference = "external"\nreference_file = "{base}/last.tif"\n' if reference == "external" else ""
+        )
+        Store(base / "s").write_bytes("mosaics/mosaic/mosaic.toml", text.encode())
+        done, _ = precompute(base / "p", base / "s", pixel=60.0, recipe=Recipe("scl"))
+        if reference in error:
+            # Back at its own level, the mosaic is the version it was.
+            assert done.version.name in names
+        names.add(done.version.name)
+        inner = PixelBox(*land.place.box).grown(-8)
+        rho = reflectance(native(done.version, inner, 32633, method="robust", resampling="nearest").values)
+        truth = land.rho[:, *inner.within(land.place.box)]
+        error[reference] = np.sqrt(np.nanmean((rho - truth) ** 2, axis=(1, 2)))
+    assert len(names) == 2
+    assert (error["external"] < error["own"]).all(), error
+
+
+def test_a_composite_without_a_band_is_refused_by_name(world):
+    base, land = world
+    write_composite(base / "three.tif", land, FOUR[:3])
+    text = f'reference = "external"\nreference_file = "{base}/three.tif"\n'
+    Store(base / "s").write_bytes("mosaics/mosaic/mosaic.toml", text.encode())
+    with pytest.raises(StoreError, match="no band named B08"):
+        precompute(base / "p", base / "s", pixel=60.0, recipe=Recipe("scl"))
+
+
+def test_the_two_entries_go_together():
+    for text in ('reference = "external"', 'reference_file = "a.tif"', 'reference = "climatology"'):
+        with pytest.raises(StoreError, match="reference"):
+            parse_config("m", text)
