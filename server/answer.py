@@ -15,7 +15,7 @@ import numpy as np
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from server import metrics
+from server import layers, metrics
 from server.cache import TileCache
 from server.grids import Grids
 from server.mosaics import Mosaics
@@ -274,7 +274,10 @@ def rendered(plan: Plan, form: Format) -> tuple[bytes, bool]:
     """The encoded image behind a JSON list of its problems, and whether it is whole."""
     engine, selection = plan.job.engine, plan.selection
     with metrics.timed("pixels"):
-        image = engine.render(selection, plan.job.target, counted=plan.job.ask.layer == "count")
+        if layer := plan.job.ask.layer:
+            image = layers.image_of(layer, engine, selection, plan.job.target)
+        else:
+            image = engine.render(selection, plan.job.target)
     metrics.SCENES.inc(int(np.count_nonzero(np.bincount(image.provenance.ravel() + 1)[1:])))
     metrics.LEFT_OUT.inc(len(image.problems))
     version = engine.version

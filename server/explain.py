@@ -14,8 +14,9 @@ from server.request import Ask
 from terrazzo.bands import SCALE
 from terrazzo.errors import InvalidRequest
 from terrazzo.grid import zone_name
-from terrazzo.mosaic.engine import FILLED, LAST_RESORT, Engine
+from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.explain import Candidate, Explanation, explain
+from terrazzo.mosaic.quality import FLAGS
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 COLOURS = ("#b03030", "#2a7d3b", "#2b5fb3")
@@ -80,8 +81,7 @@ def as_document(engine: Engine, told: Explanation, lon: float, lat: float) -> di
 
 def quality_names(bits: int) -> list[str]:
     """The quality bits in words."""
-    names = {FILLED: "filled from another period", LAST_RESORT: "last resort: no scene is clear here"}
-    return [text for bit, text in names.items() if bits & bit]
+    return [FLAGS[bit].text for bit in sorted(FLAGS) if bits & bit]
 
 
 def rows(told: Explanation) -> dict[str, Any]:

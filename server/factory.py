@@ -24,7 +24,8 @@ from terrazzo.bands import NODATA, SCALE
 from terrazzo.errors import InvalidRequest, OutsideCoverage
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.engine import Engine, tile_target
-from terrazzo.mosaic.warp import Target, transformer
+from terrazzo.mosaic.quality import quality
+from terrazzo.mosaic.warp import Points, Target, transformer
 
 MOST_SIDE = 4096
 """Pixels of a side of a box that is answered at once."""
@@ -367,7 +368,8 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, 
     if not (-180 <= lon <= 180 and -90 <= lat <= 90):
         raise InvalidRequest("point: longitude within ±180 and latitude within ±90")
     selection = engine.select(ask.pixels)
-    image = engine.points(selection, "EPSG:4326", np.array([lon]), np.array([lat]))
+    place = Points("EPSG:4326", np.array([lon]), np.array([lat]))
+    image = engine.points(selection, place.crs, place.x, place.y)
     values = image.values[:, 0, 0]
     if (values == NODATA).all():
         raise OutsideCoverage(f"no data at {lon},{lat} for {selection.request.text()}")
@@ -382,7 +384,7 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, 
         "scene": scene.id,
         "datetime": scene.datetime.isoformat(),
         "scenes_usable": int(image.count[0, 0]),
-        "quality": int(image.quality[0, 0]),
+        "quality": int(quality(engine, selection, place, image)[0, 0]),
         "request": selection.request.text(),
         "version": engine.version.name,
         "attribution": engine.version.attribution,

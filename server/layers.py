@@ -1,4 +1,4 @@
-"""Styles that show not what a mosaic looks like but where it comes from: scene, day, count, quality."""
+"""Styles that show not what a mosaic looks like but where it comes from: scene, day, count, quality, spread."""
 
 import io
 from collections.abc import Callable
@@ -11,14 +11,19 @@ from PIL import ImageDraw
 from rio_tiler.colormap import cmap
 
 from terrazzo.bands import NODATA
-from terrazzo.mosaic.engine import FILLED, LAST_RESORT, Image
-from terrazzo.mosaic.origin import ORIGINS, days
+from terrazzo.mosaic.engine import Engine, Image
+from terrazzo.mosaic.origin import ORIGINS, Rendering, days, needs_count
+from terrazzo.mosaic.quality import FLAGS
+from terrazzo.mosaic.selection import Selection
+from terrazzo.mosaic.warp import Target
 
 BANDS = ("B04", "B03", "B02")
 """What the layers tell of: the bands of natural colour."""
 MOST_COUNT = 12
 """Count at which the colour ramp ends."""
-CLEAR_COLOUR, FILLED_COLOUR, LAST_COLOUR = (150, 190, 150), (60, 110, 200), (210, 90, 60)
+MOST_SPREAD = 500
+"""Spread at which the colour ramp ends, 1e-4."""
+CLEAR_COLOUR = (150, 190, 150)
 SIZE = (200, 52)
 
 
@@ -26,14 +31,12 @@ class Layer(NamedTuple):
     """A layer of a picture's origin.
 
     Attributes:
-        values: (row, col) int16 of an image, −32768 without data; what tif and npy hold, unscaled.
-        colours: (row, col, 3) uint8 of those values.
+        colours: (row, col, 3) uint8 of its numbers in an image.
     """
 
     name: str
     title: str
     unit: str
-    values: Callable[[Image], NDArray[np.int16]]
     colours: Callable[[NDArray[np.int16], Image], NDArray[np.uint8]]
 
 
@@ -67,25 +70,41 @@ def _count_colours(counts: NDArray[np.int16], image: Image) -> NDArray[np.uint8]
 
 def _quality_colours(bits: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
     out = np.full((*bits.shape, 3), CLEAR_COLOUR, np.uint8)
-    out[(bits & FILLED) > 0] = FILLED_COLOUR
-    out[(bits & LAST_RESORT) > 0] = LAST_COLOUR
+    for bit, flag in FLAGS.items():
+        out[(bits & bit) > 0] = flag.colour
     return out
 
 
+def _spread_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
+    return _ramp("inferno")[np.clip(values.astype(int) * 255 // MOST_SPREAD, 0, 255)]
+
+
 LAYERS: dict[str, Layer] = {
-    name: Layer(name, *ORIGINS[name], colours)
+    name: Layer(name, ORIGINS[name].title, ORIGINS[name].unit, colours)
     for name, colours in (
         ("scene", lambda v, i: scene_colours(v)),
         ("date", _day_colours),
         ("count", _count_colours),
         ("quality", _quality_colours),
+        ("spread", _spread_colours),
     )
 }
 
 
+def image_of(name: str, engine: Engine, selection: Selection, target: Target) -> Image:
+    """An image whose only band holds a layer's numbers, unscaled, as tif and npy do.
+
+    Raises:
+        TooLarge: as the engine, or too many scenes show.
+    """
+    image = engine.render(selection, target, counted=needs_count((name,)))
+    numbers = ORIGINS[name].values(Rendering(engine, selection, target, image))
+    return image._replace(bands=(name,), values=numbers[None])
+
+
 def rgba(image: Image, layer: Layer) -> NDArray[np.uint8]:
-    """(4, row, col) uint8 picture of a layer, transparent without data."""
-    values = layer.values(image)
+    """(4, row, col) uint8 picture of an image of `image_of`, transparent without data."""
+    values = image.values[0]
     seen = values != NODATA
     rgb = layer.colours(np.where(seen, values, 0).astype(np.int16), image)
     alpha = np.where(seen, 255, 0).astype(np.uint8)
@@ -99,19 +118,21 @@ def legend(layer: Layer) -> bytes:
     picture = Picture.new("RGB", SIZE, "white")
     draw = ImageDraw.Draw(picture)
     if layer.name == "quality":
-        for i, (colour, text) in enumerate(
-            ((CLEAR_COLOUR, "clear"), (FILLED_COLOUR, "another period"), (LAST_COLOUR, "no scene is clear"))
-        ):
-            draw.rectangle((10, 3 + 16 * i, 24, 14 + 16 * i), colour)
-            draw.text((30, 3 + 16 * i), text, "black")
+        marks = [(CLEAR_COLOUR, "clear"), *((f.colour, f.label) for f in FLAGS.values())]
+        for i, (colour, text) in enumerate(marks):
+            x, y = 4 + 98 * (i % 2), 2 + 10 * (i // 2)
+            draw.rectangle((x, y, x + 10, y + 7), colour)
+            draw.text((x + 14, y - 1), text, "black", font_size=9)
     else:
         width = SIZE[0] - 20
         if layer.name == "scene":
             ramp, texts = scene_colours(np.arange(width) // 18), ("first in order", "last")
         else:
-            name, texts = {"date": ("viridis", ("oldest", "newest"))}.get(
-                layer.name, ("magma", ("0", f"{MOST_COUNT} or more"))
-            )
+            name, texts = {
+                "date": ("viridis", ("oldest", "newest")),
+                "count": ("magma", ("0", f"{MOST_COUNT} or more")),
+                "spread": ("inferno", ("0", f"{MOST_SPREAD / 10_000:g} or more")),
+            }[layer.name]
             ramp = _ramp(name)[np.linspace(0, 255, width).astype(int)]
         picture.paste(Picture.fromarray(np.ascontiguousarray(ramp[None].repeat(16, axis=0))), (10, 6))
         draw.text((10, 28), texts[0], "black")

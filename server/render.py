@@ -134,8 +134,7 @@ def _npy(image: Image, ask: Ask) -> bytes:
 
 def _data(image: Image, ask: Ask) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
     if ask.layer is not None:
-        layer = LAYERS[ask.layer].values(image)
-        return layer[None], np.where(layer == NODATA, 0, 255).astype(np.uint8)
+        return image.values, np.where(image.values[0] == NODATA, 0, 255).astype(np.uint8)
     if ask.expression is not None and image.bands != ("mask",):
         shown = _shown(image, ask)
         mask = np.where(np.ma.getmaskarray(shown).any(axis=0), 0, 255).astype(np.uint8)
@@ -147,13 +146,7 @@ def geotiff(image: Image, ask: Ask, target: Target, tags: dict[str, str]) -> byt
     """A GeoTIFF: int16 reflectance with scale 1e-4 and nodata −32768, float32 for an expression."""
     values, _ = _data(image, ask)
     is_float = values.dtype == np.float32
-    names = (
-        list(ask.expression.split(";"))
-        if is_float and ask.expression
-        else [ask.layer]
-        if ask.layer
-        else list(image.bands)
-    )
+    names = list(ask.expression.split(";")) if is_float and ask.expression else list(image.bands)
     profile = {
         "driver": "GTiff",
         "count": len(values),

@@ -51,7 +51,9 @@ if TYPE_CHECKING:
 @click.option(
     "--split", type=int, help="pixels a side of the squares the area is divided into [default: one file]"
 )
-@click.option("--extras", help="scene, date, count, quality as files beside, or none [default: quality,date]")
+@click.option(
+    "--extras", help="scene, date, count, quality, spread as files beside, or none [default: quality,date]"
+)
 @click.option("--version", help="a version of the mosaic [default: the current one]")
 @click.option("--dry-run", is_flag=True, help="tell pixels, bytes, scenes and time, and write nothing")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="file to write")
@@ -67,7 +69,7 @@ def export(
     """Writes a part of a mosaic as a Cloud-Optimized GeoTIFF of any size.
 
     Pixels are int16 reflectance with scale 0.0001 and nodata -32768, the very values that tiles show. Beside it lie
-    FILE_quality.tif (1 filled from another period, 2 no scene is clear) and FILE_date.tif (days since 1970-01-01).
+    FILE_quality.tif (bits, told in its unit) and FILE_date.tif (days since 1970-01-01).
     With --split there are many files, a VRT over them and a STAC Item. An export that was stopped goes on where it
     was when the same command is given again.
 

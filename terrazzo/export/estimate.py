@@ -13,7 +13,7 @@ from terrazzo.export.pieces import encode
 from terrazzo.export.run import OVERVIEWS
 from terrazzo.export.target import export_target, part_of, sheets, touching
 from terrazzo.mosaic.engine import Engine
-from terrazzo.mosaic.origin import ORIGINS
+from terrazzo.mosaic.origin import ORIGINS, Rendering, needs_count
 from terrazzo.mosaic.warp import Target
 
 SAMPLE = 256
@@ -56,17 +56,16 @@ def estimate(engine: Engine, order: Order, workers: int = 1) -> Estimate:
     scenes = touching(engine, selection, target)
     for part in _samples(target) if scenes else ():
         start = time.perf_counter()
-        image = engine.render(selection, part, counted="count" in order.extras)
+        image = engine.render(selection, part, counted=needs_count(order.extras))
+        made = Rendering(engine, selection, part, image)
         for kind in kinds:
             array = (
-                ORIGINS[kind.layer].values(image)[None]
-                if kind.layer
-                else encode(image.values, order.encoding)
+                ORIGINS[kind.layer].values(made)[None] if kind.layer else encode(image.values, order.encoding)
             )
             packed += _packed(array, part, kind.nodata, order.compression)
         seconds += time.perf_counter() - start
         seen += part.height * part.width
-        del image
+        del image, made
     pixels = target.height * target.width
     share = pixels / seen if seen else 0.0
     return Estimate(

@@ -97,6 +97,8 @@ def parse_order(raw: Mapping[str, Any], version: Version) -> Order:
     extras = _texts(given, "extras") if "extras" in given else DEFAULT_EXTRAS
     if extras == ("none",):
         extras = ()
+    if "spread" in extras and stage == "mask":
+        raise InvalidRequest("extras=spread: classes have none; ask for another stage")
     if strange := sorted(set(extras) - set(ORIGINS)):
         raise InvalidRequest(f"extras={','.join(strange)}: there are {', '.join(ORIGINS)}, or none")
     return Order(

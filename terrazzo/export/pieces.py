@@ -17,7 +17,7 @@ from terrazzo.bands import NODATA, SCALE
 from terrazzo.export.order import Encoding, Order
 from terrazzo.export.target import windows
 from terrazzo.mosaic.engine import Engine, Image
-from terrazzo.mosaic.origin import ORIGINS
+from terrazzo.mosaic.origin import ORIGINS, Rendering, needs_count
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target
 
@@ -111,8 +111,9 @@ def _piece(engine: Engine, selection: Selection, order: Order, part: Target, bas
     else:
         stored = encode(image.values, order.encoding)
         _write(layer_file(base, None), stored, part, order.encoding.nodata)
+        made = Rendering(engine, selection, part, image)
         for name in order.extras:
-            _write(layer_file(base, name), ORIGINS[name].values(image)[None], part, NODATA)
+            _write(layer_file(base, name), ORIGINS[name].values(made)[None], part, NODATA)
         numbers = np.unique(image.provenance[seen])
         scenes = tuple(image.entries[n].scene.id for n in numbers if n >= 0)
         piece = Piece(
@@ -138,7 +139,7 @@ def _cut(engine: Engine, selection: Selection, order: Order, part: Target) -> Im
     outside = order.area.outside(part)
     if outside is not None and outside.all():
         return None
-    image = engine.render(selection, part, counted="count" in order.extras)
+    image = engine.render(selection, part, counted=needs_count(order.extras))
     if outside is not None:
         image.values[:, outside] = NODATA
         image.provenance[outside] = -1

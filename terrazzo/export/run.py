@@ -157,7 +157,7 @@ class _Run:
         self.engine, self.selection, self.order, self.target = engine, selection, order, target
         self.path, self.folder, self.workers, self.described = path, folder, workers, described
         self.rasters = rasters(order, selection)
-        self.side = window_side(selection, workers)
+        self.side = window_side(selection, workers, spread="spread" in order.extras)
         self.sheets = sheets(target, order.split)
         self.entries = {
             e.scene.id: e

@@ -55,7 +55,7 @@ class Image(NamedTuple):
         values: (band, row, col) int16, scale 1e-4, nodata −32768; for `stage=mask` classes, for `raw` counts.
         provenance: (row, col) int16 index into `entries`, −1 none.
         count: (row, col) uint8 usable scenes; of `first` and `feather` as many as were looked at, of points all.
-        quality: (row, col) uint8 bits FILLED, LAST_RESORT.
+        quality: (row, col) uint8 bits FILLED, LAST_RESORT; `terrazzo.mosaic.quality` tells more.
         problems: scenes that were left out, and why.
     """
 

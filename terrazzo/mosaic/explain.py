@@ -20,6 +20,7 @@ from terrazzo.grid import PixelBox
 from terrazzo.mosaic import kernels
 from terrazzo.mosaic.engine import FILLED, Engine, Image
 from terrazzo.mosaic.merge import OUTLIER
+from terrazzo.mosaic.quality import quality
 from terrazzo.mosaic.request import CLASSES_BAND, Resolved
 from terrazzo.mosaic.selection import Selection, adjacent
 from terrazzo.mosaic.warp import Points, locate
@@ -157,7 +158,7 @@ def explain(engine: Engine, selection: Selection, lon: float, lat: float) -> Exp
         image.bands,
         _plain(image.values[:, 0, 0]),
         int(image.count[0, 0]),
-        int(image.quality[0, 0]),
+        int(quality(engine, selection, Points("EPSG:4326", *xy), image)[0, 0]),
         epsg,
         at.row,
         at.col,

@@ -1,4 +1,4 @@
-"""Where an image's pixels come from, as numbers a pixel: scene, day, count, quality."""
+"""Where an image's pixels come from and how sure they are, as numbers a pixel: scene, day, count, quality, spread."""
 
 from collections.abc import Callable
 from datetime import date
@@ -8,21 +8,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo.bands import NODATA
-from terrazzo.mosaic.engine import Image
+from terrazzo.mosaic.engine import Engine, Image
+from terrazzo.mosaic.quality import FLAGS, quality
+from terrazzo.mosaic.selection import Selection
+from terrazzo.mosaic.spread import spread
+from terrazzo.mosaic.warp import Target
 
 EPOCH = date(1970, 1, 1)
+
+
+class Rendering(NamedTuple):
+    """An image and what it was rendered from."""
+
+    engine: Engine
+    selection: Selection
+    target: Target
+    image: Image
 
 
 class Origin(NamedTuple):
     """One kind of such numbers.
 
     Attributes:
-        values: (row, col) int16 of an image, −32768 without data.
+        values: (row, col) int16 of a rendering, −32768 without data.
+        counted: whether the image's `count` must be that of all scenes.
     """
 
     title: str
     unit: str
-    values: Callable[[Image], NDArray[np.int16]]
+    values: Callable[[Rendering], NDArray[np.int16]]
+    counted: bool = False
 
 
 def days(image: Image) -> NDArray[np.int64]:
@@ -30,21 +45,44 @@ def days(image: Image) -> NDArray[np.int64]:
     return np.array([(e.scene.datetime.date() - EPOCH).days for e in image.entries] or [0])
 
 
-def _seen(image: Image, values: NDArray[np.integer]) -> NDArray[np.int16]:
+def _seen(image: Image, values: NDArray[np.generic]) -> NDArray[np.int16]:
     return np.where(image.provenance >= 0, values, NODATA).astype(np.int16)
+
+
+def _day(made: Rendering) -> NDArray[np.int16]:
+    return _seen(made.image, days(made.image)[np.maximum(made.image.provenance, 0)])
+
+
+def _mean_spread(made: Rendering) -> NDArray[np.int16]:
+    every = spread(made.engine, made.selection, made.target)
+    known = (every != NODATA).all(axis=0)
+    return _seen(made.image, np.where(known, np.rint(every.mean(axis=0)), NODATA))
 
 
 ORIGINS: dict[str, Origin] = {
     "scene": Origin(
-        "Which scene", "place of the scene in the order, 0 first", lambda i: _seen(i, i.provenance)
+        "Which scene",
+        "place of the scene in the order, 0 first",
+        lambda made: _seen(made.image, made.image.provenance),
     ),
-    "date": Origin(
-        "Which day", "days since 1970-01-01", lambda i: _seen(i, days(i)[np.maximum(i.provenance, 0)])
+    "date": Origin("Which day", "days since 1970-01-01", _day),
+    "count": Origin(
+        "How many scenes are usable", "scenes", lambda made: _seen(made.image, made.image.count), counted=True
     ),
-    "count": Origin("How many scenes are usable", "scenes", lambda i: _seen(i, i.count)),
     "quality": Origin(
         "Quality",
-        "bits: 1 filled from another period, 2 no scene is clear",
-        lambda i: _seen(i, i.quality),
+        "bits: " + ", ".join(f"{bit} {FLAGS[bit].text}" for bit in sorted(FLAGS)),
+        lambda made: _seen(made.image, quality(*made)),
+        counted=True,
+    ),
+    "spread": Origin(
+        "How far the clear scenes disagree",
+        "1e-4 reflectance, mean of the bands' median absolute deviations",
+        _mean_spread,
     ),
 }
+
+
+def needs_count(names: tuple[str, ...]) -> bool:
+    """Whether any of these origins needs the count of all scenes."""
+    return any(ORIGINS[n].counted for n in names)

@@ -9,7 +9,7 @@ import rasterio
 from PIL import Image
 
 TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728"
-LAYERS = ("scene", "date", "count", "quality")
+LAYERS = ("scene", "date", "count", "quality", "spread")
 
 
 def array(client, style, query=""):

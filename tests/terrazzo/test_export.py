@@ -27,7 +27,7 @@ from terrazzo.export.target import export_target, sheets, windows
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
-from terrazzo.mosaic.origin import ORIGINS
+from terrazzo.mosaic.origin import ORIGINS, Rendering
 from terrazzo.mosaic.warp import transformer
 from terrazzo.store import Store
 from terrazzo.version import open_version
@@ -132,7 +132,7 @@ def test_what_would_be_taken_for_nodata_is_moved_by_one_step():
     assert stored.tolist() == [[[1, 1, 1, 255, 0, 1]]]
 
 
-def test_quality_date_scene_and_count_lie_beside_the_bands(engine, tmp_path):
+def test_where_pixels_come_from_lies_beside_the_bands(engine, tmp_path):
     names = tuple(ORIGINS)
     found = written(engine, tmp_path / "a.tif", bbox=SMALL, extras=names)
     assert (
@@ -142,10 +142,11 @@ def test_quality_date_scene_and_count_lie_beside_the_bands(engine, tmp_path):
     )
     order = ordered(engine, bbox=SMALL)
     image = engine.render(engine.select(order.pixels), target_of(engine, order), counted=True)
+    made = Rendering(engine, engine.select(order.pixels), target_of(engine, order), image)
     for name in names:
         assert cog_validate(tmp_path / f"a_{name}.tif", strict=True)[0]
         with rasterio.open(tmp_path / f"a_{name}.tif") as file:
-            assert (file.read(1) == ORIGINS[name].values(image)).all()
+            assert (file.read(1) == ORIGINS[name].values(made)).all()
             assert file.units == (ORIGINS[name].unit,)
 
 
@@ -250,6 +251,7 @@ def test_what_is_no_area_is_refused(geometry):
         ({"stage": "raw", "scale": 2}, "whole numbers"),
         ({"split": 3}, "512"),
         ({"extras": "weather"}, "quality"),
+        ({"extras": "spread", "stage": "mask"}, "spread"),
         ({"compression": "jpeg"}, "deflate"),
         ({"colour": 1}, ", ".join(PARAMETERS)),
         ({"geometry": {"type": "Point", "coordinates": [16, 45]}, "bbox": BOX}, "either"),

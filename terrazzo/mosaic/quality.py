@@ -1,0 +1,135 @@
+"""What is amiss with the scene that shows at a pixel, as bits."""
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrazzo import gains
+from terrazzo.bands import MaskClass
+from terrazzo.errors import NotFound, TooLarge
+from terrazzo.mosaic.engine import FILLED, LAST_RESORT, MOST_SCENES, Engine, Image
+from terrazzo.mosaic.selection import Selection
+from terrazzo.mosaic.warp import Points, Target, locate
+from terrazzo.version import Entry, gains_key, places_of
+
+HAZE, SNOW, TERRAIN_SHADOW, EXTRAPOLATED, CLAMPED, SINGLE, MISREGISTERED = (2**k for k in range(2, 9))
+
+
+class Flag(NamedTuple):
+    """A bit: what it means, and its name and colour in a legend."""
+
+    text: str
+    label: str
+    colour: tuple[int, int, int]
+
+
+FLAGS = {
+    SINGLE: Flag("only one usable scene", "one scene", (190, 200, 120)),
+    EXTRAPOLATED: Flag(
+        "gain extrapolated: nothing to compare near here", "gain extrapolated", (160, 150, 200)
+    ),
+    CLAMPED: Flag("gain clamped to its limits", "gain clamped", (120, 60, 160)),
+    MISREGISTERED: Flag(
+        "the scene lies half a pixel or more off the others", "misregistered", (230, 130, 200)
+    ),
+    TERRAIN_SHADOW: Flag("shadow of the terrain", "terrain shadow", (90, 90, 90)),
+    SNOW: Flag("snow or ice", "snow", (120, 220, 240)),
+    HAZE: Flag("haze or thin cloud", "haze", (250, 190, 90)),
+    FILLED: Flag("filled from another period", "another period", (60, 110, 200)),
+    LAST_RESORT: Flag("last resort: no scene is clear here", "not clear", (210, 90, 60)),
+}
+"""All bits, the gravest last: its colour hides those before."""
+HAZY = 0.5
+"""Mean haze weight of a scene below which its pixels are called hazy."""
+CLASSES = {MaskClass.THIN_CLOUD: HAZE, MaskClass.SNOW: SNOW, MaskClass.TERRAIN_SHADOW: TERRAIN_SHADOW}
+
+
+def quality(engine: Engine, selection: Selection, where: Target | Points, image: Image) -> NDArray[np.uint16]:
+    """(row, col) bits of `FLAGS` of an image whose `count` is that of all scenes.
+
+    Args:
+        where, image: what was asked for and what the engine gave.
+
+    Raises:
+        TooLarge: too many scenes show.
+    """
+    out = image.quality.astype(np.uint16)
+    shown = image.provenance >= 0
+    out[shown & (image.count == 1)] |= SINGLE
+    numbers = np.unique(image.provenance[shown])
+    if len(numbers) > MOST_SCENES:
+        raise TooLarge(f"quality: {len(numbers)} scenes show, at most {MOST_SCENES}; ask for a smaller area")
+    for number in numbers:
+        entry, here = image.entries[int(number)], image.provenance == number
+        classes = _classes(engine, selection, where, entry)
+        for kind, bit in CLASSES.items():
+            out[here & (classes == kind)] |= bit
+        if entry.haze < HAZY:
+            out[here] |= HAZE
+        if _far_off(engine, entry):
+            out[here] |= MISREGISTERED
+        if selection.request.normalized:
+            out[here] |= _gain_bits(engine, selection, where, entry)[here]
+    return out
+
+
+def _classes(engine: Engine, selection: Selection, where: Target | Points, entry: Entry) -> NDArray[np.int16]:
+    """(row, col) mask classes of one scene, no data outside it."""
+    request = replace(
+        selection.request,
+        stage="mask",
+        method="first",
+        fill="none",
+        resampling="nearest",
+        period=entry.period,
+    )
+    one = Selection(request, (entry,), places_of((entry,)))
+    image = (
+        engine.render(one, where)
+        if isinstance(where, Target)
+        else engine.points(one, where.crs, where.x, where.y)
+    )
+    return np.asarray(image.values[0])
+
+
+def _far_off(engine: Engine, entry: Entry) -> bool:
+    try:
+        note = engine.version.store.read_json(entry.weight_key.removesuffix(".tif") + ".json")
+    except NotFound:
+        return False
+    return bool(note.get("far_off", False))
+
+
+def _gain_bits(
+    engine: Engine, selection: Selection, where: Target | Points, entry: Entry
+) -> NDArray[np.uint16]:
+    """(row, col) EXTRAPOLATED and CLAMPED of one scene's gains."""
+    version = engine.version
+    grid = version.store.grid(entry.scene.epsg)
+    rows, cols = locate(where, grid, 0, engine.area)
+    found = version.corners(entry)
+    if found is None:
+        return np.zeros(rows.shape, np.uint16)
+    corners, windows = found
+    chosen = corners[:, [version.bands.index(b) for b in selection.request.bands]]
+    gain, offset = gains.decode(chosen)
+    low, high = gains.GAIN_LIMITS
+    at: NDArray[np.bool_] = np.any(
+        (gain <= low + gains.GAIN_UNIT)
+        | (gain >= high - gains.GAIN_UNIT)
+        | (np.abs(offset) >= gains.OFFSET_LIMITS[1] - gains.OFFSET_UNIT),
+        axis=0,
+    )
+    bits = np.where(at[:-1, :-1] | at[:-1, 1:] | at[1:, :-1] | at[1:, 1:], CLAMPED, 0).astype(np.uint16)
+    key = gains_key(version.mosaic_id, version.name, entry.period, entry.scene.mgrs)
+    measured = version.store.read_json(key.removesuffix(".npy") + ".json").get("measured", {})
+    if entry.scene.id in measured:
+        packed = np.frombuffer(bytes.fromhex(measured[entry.scene.id]), np.uint8)
+        known = np.unpackbits(packed, count=bits.size).astype(bool).reshape(bits.shape)
+        bits[~known] |= EXTRAPOLATED
+    wy, wx = (np.nan_to_num(v) // grid.window for v in (rows, cols))
+    y = np.clip(wy - windows.row0, 0, bits.shape[0] - 1).astype(int)
+    x = np.clip(wx - windows.col0, 0, bits.shape[1] - 1).astype(int)
+    return np.asarray(bits[y, x])

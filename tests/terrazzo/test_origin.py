@@ -1,0 +1,67 @@
+"""Layers beside the bands: they tell where a mosaic is less sure, and why."""
+
+import numpy as np
+import pytest
+
+from precompute.recipe import Recipe
+from terrazzo.bands import NODATA
+from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.quality import CLAMPED, EXTRAPOLATED, FLAGS, SINGLE, SNOW, quality
+from terrazzo.mosaic.request import PixelRequest
+from terrazzo.mosaic.spread import spread
+from terrazzo.mosaic.warp import Target
+from tests.chain import precompute
+from tests.world.worlds import FOUR, Weather, make_world
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Six dates under haze and clouds, every second pass a narrow swath."""
+    base = tmp_path_factory.mktemp("origin")
+    weather = Weather(gain=0.04, haze=0.02, cloud=0.3, missed=0.02, swath=0.5)
+    made = make_world(
+        base / "p", seed=4, pixel=60.0, size=(192, 240), dates=6, weather=weather, phenology=0.3
+    )
+    done, _ = precompute(base / "p", base / "s", pixel=60.0, recipe=Recipe("scl"))
+    return made, Engine(done.version, Blocks())
+
+
+def target_of(engine, box):
+    return Target("EPSG:32633", engine.version.store.grid(32633).bounds(box), *box.shape)
+
+
+def test_spread_is_the_median_absolute_deviation_of_the_clear_scenes(world):
+    made, engine = world
+    (land,) = made.land.values()
+    target = target_of(engine, land.place.box)
+    selection = engine.select(PixelRequest(FOUR, resampling="nearest"))
+    told = spread(engine, selection, target)
+    alone = []
+    for entry in selection.entries:
+        one = engine.select(PixelRequest(FOUR, ids=(entry.scene.id,), fill="none", resampling="nearest"))
+        values = engine.render(one, target).values
+        alone.append(np.where(values == NODATA, np.nan, values))
+    rows, cols = np.random.default_rng(0).integers(0, 190, (2, 50))
+    for r, c in zip(rows, cols, strict=True):
+        seen = np.array([a[:, r, c] for a in alone])
+        seen = seen[np.isfinite(seen).all(axis=1)]
+        if len(seen) < 2:
+            assert (told[:, r, c] == NODATA).all()
+        else:
+            middle = np.rint(np.median(seen, axis=0))
+            assert np.abs(told[:, r, c] - np.median(np.abs(seen - middle), axis=0)).max() <= 0.5
+
+
+def test_quality_tells_single_scenes_and_gains_nobody_measured(world):
+    made, engine = world
+    (land,) = made.land.values()
+    target = target_of(engine, land.place.box)
+    selection = engine.select(PixelRequest(FOUR, resampling="nearest"))
+    image = engine.render(selection, target, counted=True)
+    bits = quality(engine, selection, target, image)
+    shown = image.provenance >= 0
+    assert ((bits & SINGLE > 0) == (shown & (image.count == 1))).all()
+    assert (bits & (CLAMPED | SNOW) == 0).all()
+    assert (bits & EXTRAPOLATED > 0).mean() < 0.2
+    assert sum(FLAGS) == 511
