@@ -17,6 +17,8 @@ EDGES = ("N", "E", "S", "W")
 SEGMENTS = 2
 DEPTH = 8
 """Depth of a strip in pixels of the zone grid."""
+LEAST_SHARE = 0.25
+"""Share of a strip that must be comparable for it to count."""
 
 
 @dataclass(frozen=True)

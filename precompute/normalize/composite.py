@@ -14,6 +14,8 @@ LEAST_WEIGHT = 0.02
 """Haze weight of the haziest pixel: it still counts where nothing else is."""
 HOT_SMOOTH, HOT_PIXEL = 0.010, 0.020
 """Excess of HOT over the reference, smoothed by one pixel and of a single pixel, that is cloud."""
+HAZE_MOST = 0.03
+"""Excess of smoothed HOT up to which it is haze that gains can take off, not cloud."""
 SHADOW_RATIO, SHADOW_LEAST = 0.78, 0.10
 """A pixel with less than this share of the reference's near infrared, where that is at least the second."""
 CLOUD_OVER = 0.04
@@ -155,6 +157,23 @@ def outliers(
         shadow = (nir < SHADOW_RATIO * r_nir) & (blue <= r_blue) & (r_nir > SHADOW_LEAST)
     found = ndimage.binary_opening(cloud | shadow, np.ones((2, 2)))
     return np.asarray(ndimage.binary_dilation(found, np.ones((3, 3))) & np.isfinite(blue))
+
+
+def hazy(
+    blue: NDArray[np.float32],
+    red: NDArray[np.float32],
+    nir: NDArray[np.float32],
+    reference: NDArray[np.float32],
+) -> NDArray[np.bool_]:
+    """Pixels of a scene that show the ground through even haze: no more HOT than gains take off, and no shadow.
+
+    Args:
+        reference: (3, row, col) blue, red and nir of the reference, NaN where there is none.
+    """
+    r_blue, r_red, r_nir = reference
+    with np.errstate(invalid="ignore"):
+        thin = smoothed(hot(blue, red) - hot(r_blue, r_red)) < HAZE_MOST
+        return np.asarray(thin & (nir > SHADOW_RATIO * r_nir))
 
 
 def lasting(

@@ -16,13 +16,13 @@ from precompute import executor
 from precompute.normalize import solve
 from terrazzo import gains
 from terrazzo.bands import stored_factor
-from terrazzo.edges import DEPTH, strips_from_table
+from terrazzo.edges import DEPTH, LEAST_SHARE, strips_from_table
 from terrazzo.grid import PixelBox
 from terrazzo.scene import Scene
 from terrazzo.store import Store
 
-LEAST_SHARE = 0.25
-"""Share of a strip that must be comparable for it to count."""
+HAZY_SHARE = 0.2
+"""What a strip that is seen through haze counts, a clear one being 1."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,14 @@ class TileGains:
 class _Measured:
     """Strips of all scenes of a zone on its common rectangle of windows.
 
-    m, d: (scene, wy, wx, edge, segment, band) float32; n: int32.
+    m, d: (scene, wy, wx, edge, segment, band) float32; n: int32; hazy: bool, not clear enough to be shown.
     """
 
     windows: PixelBox
     m: NDArray[np.float32]
     d: NDArray[np.float32]
     n: NDArray[np.int32]
+    hazy: NDArray[np.bool_]
 
 
 def solve_zone(
@@ -143,12 +144,15 @@ def _measured(
         table = pq.read_table(io.BytesIO(store.read_bytes(differences[s.id])))
         d = strips_from_table(table, r, bands, ("d", "n"))
         m = strips_from_table(table, r, bands, ("m", "n")).median
+        # Strips that earlier releases measured are all clear.
+        hazy = np.zeros(m.shape, bool)
+        if "hazy" in table.column_names:
+            hazy = strips_from_table(table, r, bands, ("hazy", "n")).median == 1
+        compared = (m, d.median)
         if s.mgrs in kept:
-            parts.append((*_with_gains(m, d.median, r, kept[s.mgrs], s.id, grid.window), d.count))
-        else:
-            parts.append((m, d.median, d.count))
-    m_all, d_all, n_all = (np.stack(p) for p in zip(*parts, strict=True))
-    return _Measured(r, m_all, d_all, n_all)
+            compared = _with_gains(m, d.median, r, kept[s.mgrs], s.id, grid.window)
+        parts.append((*compared, d.count, hazy))
+    return _Measured(r, *(np.stack(p) for p in zip(*parts, strict=True)))
 
 
 def _with_gains(
@@ -213,7 +217,9 @@ def _solve_band(task: _BandTask) -> _BandGains:
         hats=solve.strip_hats(task.window, DEPTH)[edge, segment],
         m=m[at].astype(float),
         r=(m[at] - d[at]).astype(float),
-        weight=np.minimum(n[at] / full, 1) * task.clarity[scene],
+        weight=np.minimum(n[at] / full, 1)
+        * task.clarity[scene]
+        * np.where(task.measured.hazy[..., task.k][at], HAZY_SHARE, 1),
     )
     scenes = len(task.clarity)
     gain, offset = np.ones((scenes, *shape)), np.zeros((scenes, *shape))

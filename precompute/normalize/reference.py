@@ -71,6 +71,7 @@ class Verdict:
         windows: the chunk's windows.
         scenes: ids, in the order of the arrays.
         keep: (scene, row, col / 8) packed bits: the scene may show here.
+        hazy: (scene, row, col / 8) packed bits: the scene may not show, but shows the ground through haze.
         least: (row, col) number in the period of the scene that shows where none is kept, −1 elsewhere.
         hot: (row, col) HOT of the reference.
         clear, haze: (scene,) pixels the mask calls clear, and the sum of their haze weights.
@@ -79,6 +80,7 @@ class Verdict:
     windows: PixelBox
     scenes: list[str]
     keep: NDArray[np.uint8]
+    hazy: NDArray[np.uint8]
     least: NDArray[np.int32]
     hot: NDArray[np.float32]
     clear: NDArray[np.int64]
@@ -136,7 +138,7 @@ def read_verdict(store: Store, prefix: str) -> Verdict:
     return Verdict(
         PixelBox(*map(int, arrays["windows"])),
         arrays["scenes"].tolist(),
-        *(arrays[n] for n in ("keep", "least", "hot", "clear", "haze")),
+        *(arrays[n] for n in ("keep", "hazy", "least", "hot", "clear", "haze")),
     )
 
 
@@ -221,6 +223,9 @@ def make_chunk(chunk: Chunk) -> None:
         min(s.datetime for s, n in zip(chunk.scenes, date, strict=True) if n == d) for d in np.unique(date)
     ]
     keep = stack.clear & (~out | composite.lasting(stack, reference, np.argsort(first_seen)))
+    hazy = np.stack(
+        [composite.hazy(b, r, x, reference) for b, r, x in zip(stack.blue, stack.red, stack.nir, strict=True)]
+    )
     least = _least_hazy(composite.hot(blue, red), keep, shadow)
     numbers = np.array([chunk.order.index(s.id) for s in chunk.scenes] + [-1])
     inner = (slice(HALO, -HALO), slice(HALO, -HALO))
@@ -242,6 +247,7 @@ def make_chunk(chunk: Chunk) -> None:
         "windows": np.array(chunk.windows),
         "scenes": np.array([s.id for s in chunk.scenes]),
         "keep": np.packbits(keep[:, *inner], axis=-1),
+        "hazy": np.packbits((hazy & stack.clear & ~keep)[:, *inner], axis=-1),
         "least": numbers[least[inner]].astype(np.int32),
         "hot": composite.hot(reference[0], reference[1])[inner],
         "clear": seen.sum(axis=(1, 2)),

@@ -21,7 +21,7 @@ NOISE = 0.02
 """Standard deviation of a strip's log difference."""
 GRADIENT = 0.012
 """Standard deviation of the change of log gain from one window corner to the next."""
-PRIOR_VISIBLE, PRIOR_INFRARED = (0.25, 0.02), (0.05, 0.01)
+PRIOR_VISIBLE, PRIOR_INFRARED = (0.25, 0.02), (0.05, 0.03)
 """Standard deviation of the log gain of a hazy and of a clear scene; haze hardly reaches the infrared."""
 HAZY, CLEAR = 0.80, 0.98
 """Clarity at and below which a scene is hazy, at and above which it is clear."""

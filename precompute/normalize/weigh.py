@@ -23,7 +23,7 @@ from precompute.thinning import thinned
 from terrazzo.bands import NODATA, SCALE, stored_factor
 from terrazzo.cells import digest
 from terrazzo.cog import write_cog
-from terrazzo.edges import DEPTH, Strips, strip_medians, strip_table
+from terrazzo.edges import DEPTH, LEAST_SHARE, Strips, strip_medians, strip_table
 from terrazzo.grid import PixelBox
 from terrazzo.scene import Scene
 from terrazzo.store import Store
@@ -66,10 +66,10 @@ def weigh_scene(task: SceneTask) -> Weighed:
         shift = Shift(**known["shift"]) if known["shift"] else None
         return Weighed(scene.id, key, known["hash"], known["haze"], shift)
     prefixes = chunk_prefixes(store, scene, task.references)
-    weight, clarity = _weight(store, scene, prefixes, task.order.index(scene.id))
+    weight, hazy, clarity = _weight(store, scene, prefixes, task.order.index(scene.id))
     tables, squares = [], []
     for prefix in prefixes:
-        compared = _compared(store, scene, prefix, weight)
+        compared = _compared(store, scene, prefix, weight, hazy)
         tables += [_table(c, store.config.window) for c in compared]
         if task.register:
             squares += _squares(compared, -(-SQUARES // len(prefixes)))
@@ -94,11 +94,16 @@ def difference_key(folder: str, scene: Scene) -> str:
     return f"{folder}/{scene.mgrs}/{scene.id}-{scene.rev}.parquet"
 
 
-def _weight(store: Store, scene: Scene, prefixes: list[str], number: int) -> tuple[NDArray[np.uint8], float]:
-    """The scene's weight on the mask grid, and its clarity: the mean haze weight over what its mask calls clear."""
+def _weight(
+    store: Store, scene: Scene, prefixes: list[str], number: int
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], float]:
+    """The scene's weight on the mask grid, where it is but hazy, and its clarity.
+
+    Clarity is the mean haze weight over what the scene's mask calls clear.
+    """
     f, mask_grid = store.mask_factor, store.mask_grid(scene.epsg)
     box = scene.box.coarser(f)
-    keep, least = np.zeros(box.shape, bool), np.zeros(box.shape, bool)
+    keep, least, hazy = (np.zeros(box.shape, bool) for _ in range(3))
     reference_hot = np.full(box.shape, np.nan, np.float32)
     seen, clear_haze = 0, 0.0
     for prefix in prefixes:
@@ -108,8 +113,9 @@ def _weight(store: Store, scene: Scene, prefixes: list[str], number: int) -> tup
         row = verdict.scenes.index(scene.id)
         seen += int(verdict.clear[row])
         clear_haze += float(verdict.haze[row])
-        bits = np.unpackbits(verdict.keep[row], axis=-1, count=chunk.width).astype(bool)
-        keep[at.within(box)] = bits[at.within(chunk)]
+        for whole, packed in ((keep, verdict.keep), (hazy, verdict.hazy)):
+            bits = np.unpackbits(packed[row], axis=-1, count=chunk.width).astype(bool)
+            whole[at.within(box)] = bits[at.within(chunk)]
         least[at.within(box)] = (verdict.least == number)[at.within(chunk)]
         reference_hot[at.within(box)] = verdict.hot[at.within(chunk)]
     blue, red = (
@@ -120,7 +126,7 @@ def _weight(store: Store, scene: Scene, prefixes: list[str], number: int) -> tup
     haze = np.where(np.isfinite(excess), composite.haze_weight(np.nan_to_num(excess)), 1).astype(np.float32)
     raw = np.rint(255 * distance_weight(keep, mask_grid.pixel) * haze)
     weight = np.where(keep, np.maximum(raw, 2), least).astype(np.uint8)
-    return weight, clear_haze / seen if seen else 0.0
+    return weight, hazy, clear_haze / seen if seen else 0.0
 
 
 def _write_weight(store: Store, scene: Scene, weight: NDArray[np.uint8], key: str) -> None:
@@ -141,49 +147,71 @@ def _write_weight(store: Store, scene: Scene, weight: NDArray[np.uint8], key: st
 
 @dataclass(frozen=True)
 class _Compared:
-    """A band of one chunk of a scene beside the reference, reflectance; NaN where they cannot be compared."""
+    """A band of one chunk of a scene beside the reference, reflectance; NaN where they cannot be compared.
+
+    Attributes:
+        hazy: (row, col) where the scene shows the ground through haze, and is not shown.
+    """
 
     windows: PixelBox
     band: str
     rho: NDArray[np.float32]
     reference: NDArray[np.float32]
+    hazy: NDArray[np.bool_]
+
+    def clear(self) -> NDArray[np.float32]:
+        """The scene's reflectance but for hazy pixels."""
+        return np.where(self.hazy, np.float32(np.nan), self.rho)
 
 
-def _compared(store: Store, scene: Scene, prefix: str, weight: NDArray[np.uint8]) -> list[_Compared]:
+def _compared(
+    store: Store, scene: Scene, prefix: str, weight: NDArray[np.uint8], hazy: NDArray[np.bool_]
+) -> list[_Compared]:
     grid = store.grid(scene.epsg)
     windows = read_verdict(store, prefix).windows
     common = windows.intersection(grid.window_range(scene.box))
     mask_window = store.mask_grid(scene.epsg).window
     at = PixelBox(*(v * mask_window for v in common))
-    kept = weight[at.within(scene.box.coarser(store.mask_factor))] >= 2
+    cut = at.within(scene.box.coarser(store.mask_factor))
+    kept, veiled = weight[cut] >= 2, hazy[cut]
     reference = read_reference(store, prefix)
     out = []
     for band in store.config.bands:
         side = grid.window // stored_factor(band)
         there, whole = (PixelBox(*(v * side for v in w)) for w in (common, windows))
         rho, ref = read_band(store, scene, band, there), reference[band][there.within(whole)]
-        usable = on_grid(kept, rho.shape) & (rho != NODATA) & (ref != NODATA)
+        usable = on_grid(kept | veiled, rho.shape) & (rho != NODATA) & (ref != NODATA)
         both = (np.where(usable, v * np.float32(SCALE), np.float32(np.nan)) for v in (rho, ref))
-        out.append(_Compared(common, band, *both))
+        out.append(_Compared(common, band, *both, on_grid(veiled, rho.shape)))
     return out
 
 
 def _table(compared: _Compared, window: int) -> pa.Table:
-    """Medians of a chunk's strips: the scene's, and of its differences to the reference."""
+    """Medians of a chunk's strips: the scene's, and of its differences to the reference.
+
+    Where too few clear pixels of a strip are left to compare, hazy ones count too; column `hazy` tells.
+    """
     f = stored_factor(compared.band)
     side, depth = window // f, DEPTH // f
-    d, n = strip_medians(compared.rho - compared.reference, side, depth)
-    m, _ = strip_medians(compared.rho, side, depth)
+    clear = compared.clear()
+    d, n = strip_medians(clear - compared.reference, side, depth)
+    m, _ = strip_medians(clear, side, depth)
+    hazy = np.zeros(n.shape, bool)
+    if compared.hazy.any():
+        d_all, n_all = strip_medians(compared.rho - compared.reference, side, depth)
+        m_all, _ = strip_medians(compared.rho, side, depth)
+        hazy = (n < LEAST_SHARE * (side // 2) * depth) & (n_all > n)
+        d, m, n = (np.where(hazy, every, v) for every, v in ((d_all, d), (m_all, m), (n_all, n)))
     bands, windows = (compared.band,), compared.windows
     table = strip_table(Strips(windows, d[..., None], n[..., None]), bands, ("d", "n"))
     medians = strip_table(Strips(windows, m[..., None], n[..., None]), bands, ("m", "n"))
-    return table.append_column("m", medians.column("m"))
+    return table.append_column("m", medians.column("m")).append_column("hazy", pa.array(hazy[np.nonzero(n)]))
 
 
 def _squares(compared: list[_Compared], most: int) -> list[tuple[float, float]]:
     """Shifts of some squares of a chunk, in the red band."""
     red = next(c for c in compared if c.band == "B04")
-    return square_shifts(red.rho, red.reference, most)
+    return square_shifts(red.clear(), red.reference, most)
 
 
 def on_grid(array: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
