@@ -1,0 +1,1 @@
+"""The steps of the algorithm on real pixels, as an animated picture."""
