@@ -57,6 +57,11 @@ def collection(base: str, version: Version) -> dict[str, Any]:
         **document.get("renders", {}),
         **{k: {"title": v.title, "assets": list(BANDS)} for k, v in LAYERS.items()},
     }
+    document["summaries"] = {
+        **document.get("summaries", {}),
+        "gsd": [version.store.config.pixel],
+        "proj:code": [f"EPSG:{epsg}" for epsg in version.zones],
+    }
     document["links"] = [
         *document.get("links", []),
         _link("self", here, JSON),

@@ -1,0 +1,254 @@
+"""A mosaic of a server from Python: its scenes, tiles, arrays and exports, over HTTP. Needs `terrazzo[client]`."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import rioxarray
+from rasterio.io import MemoryFile
+from xarray import DataArray
+
+from terrazzo.errors import InvalidRequest, NotFound, Overloaded, TerrazzoError, TooMany
+from terrazzo.grid import Bounds
+from terrazzo.mosaic.warp import transformer
+from terrazzo.store import beside
+
+DEGREES = "EPSG:4326"
+TRIES, PAUSE = 8, 2.0
+"""How often a question is asked that a busy server puts off, and the seconds between."""
+ERRORS: Mapping[int, type[TerrazzoError]] = {
+    400: InvalidRequest,
+    404: NotFound,
+    429: TooMany,
+    503: Overloaded,
+}
+Progress = Callable[[int, str], None]
+"""Called with per cent and the job's status: accepted, running, successful."""
+
+
+class Client:
+    """A mosaic of a server.
+
+    Keywords of its methods that are not named are the server's parameters, as `/docs` there lists them: `datetime`,
+    `bands`, `style`, `expression`, `method`, `normalize`, `stage`, …; several values as a list.
+
+    Every method raises `InvalidRequest` for parameters that the server does not take, `NotFound` where there is
+    nothing, `TooMany` past a quota, `Overloaded` when the server stays busy, and `TerrazzoError` when it does
+    not answer or wants a key.
+    """
+
+    def __init__(
+        self, url: str, mosaic: str = "mosaic", *, key: str | None = None, timeout: float = 120.0
+    ) -> None:
+        """Opens a connection to a server.
+
+        Args:
+            url: address of the server, such as http://127.0.0.1:8000.
+            key: API key, where the server wants one.
+            timeout: seconds to wait for an answer.
+        """
+        self.url, self.mosaic = url.rstrip("/"), mosaic
+        headers = {} if key is None else {"X-API-Key": key}
+        self._http = httpx.Client(timeout=timeout, headers=headers)
+        self._collection: dict[str, Any] = {}
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def collection(self) -> dict[str, Any]:
+        """The mosaic as STAC Collection: extent, periods, styles, versions; asked for once."""
+        if not self._collection:
+            self._collection = self._get("").json()
+        return self._collection
+
+    def search(self, **selection: object) -> list[dict[str, Any]]:
+        """The STAC Items of the scenes of a selection, in the order in which they show."""
+        items: list[dict[str, Any]] = self._get("/scenes", selection).json()["features"]
+        return items
+
+    def tile(
+        self, z: int, x: int, y: int, *, form: str = "png", tms: str = "WebMercatorQuad", **shown: object
+    ) -> bytes:
+        """A tile: png, jpg, webp, tif or npy."""
+        return self._get(f"/tiles/{tms}/{z}/{x}/{y}.{form}", shown).content
+
+    def point(self, lon: float, lat: float, **shown: object) -> dict[str, Any]:
+        """Values at a place, and the scene they come from."""
+        found: dict[str, Any] = self._get(f"/point/{lon!r},{lat!r}", shown).json()
+        return found
+
+    def explain(self, lon: float, lat: float, **shown: object) -> dict[str, Any]:
+        """Why a place is as it is: every scene there, and the chosen one's numbers from the product and back."""
+        found: dict[str, Any] = self._get(f"/explain/{lon!r},{lat!r}", {**shown, "f": "json"}).json()
+        return found
+
+    def array(
+        self,
+        bbox: Sequence[float],
+        *,
+        bbox_crs: str = DEGREES,
+        crs: str | None = None,
+        resolution: float | None = None,
+        **shown: object,
+    ) -> DataArray:
+        """A box as an array (band, y, x) with coordinates; reflectance as floats, NaN without data.
+
+        By default its pixels are the mosaic's own, not resampled: all that the box touches, in the UTM zone of the
+        mosaic nearest to it. Larger boxes than the server answers at once: `export`.
+
+        Args:
+            bbox: W S E N in units of `bbox_crs`.
+            crs: coordinate system of the array.
+            resolution: pixel size in units of `crs`; the mosaic's own by default, in metres.
+        """
+        box = Bounds(*bbox)
+        crs = crs or self._zone(box, bbox_crs)
+        if bbox_crs != crs:
+            box = Bounds(*transformer(bbox_crs, crs).transform_bounds(*box, densify_pts=21))
+        size = resolution or float(self.collection()["summaries"]["gsd"][0])
+        if not size > 0 or not all(np.isfinite(box)):
+            raise InvalidRequest(f"array: the box has no place in {crs}, or the resolution is not above 0")
+        near = 1e-6
+        left, bottom = (math.floor(v / size + near) for v in box[:2])
+        right, top = (
+            max(math.ceil(v / size - near), low + 1) for v, low in zip(box[2:], (left, bottom), strict=True)
+        )
+        around = ",".join(repr(v * size) for v in (left, bottom, right, top))
+        content = self._get(
+            f"/bbox/{around}/{right - left}x{top - bottom}.tif", {**shown, "coord_crs": crs}
+        ).content
+        with MemoryFile(content) as memory, memory.open() as dataset:
+            found = rioxarray.open_rasterio(dataset, mask_and_scale=True)
+            assert isinstance(found, DataArray)
+            names = [d or f"b{i}" for i, d in enumerate(dataset.descriptions, 1)]
+            return found.load().assign_coords(band=names)
+
+    def estimate(self, **order: object) -> dict[str, Any]:
+        """What an export would cost: pixels, bytes, seconds, scenes; parameters as of `export`."""
+        return self._post({**order, "dry_run": True})
+
+    def export(self, folder: str | Path, *, progress: Progress | None = None, **order: object) -> list[Path]:
+        """Has the server write an area as GeoTIFF, waits, and fetches the files: each whole or not at all.
+
+        Interrupted, or when `progress` raises, the server's job is ended too.
+
+        Args:
+            order: `bbox` or `geometry`, `bands`, `datetime`, `crs`, `resolution`, `dtype`, `extras`, …, as
+                docs/exports.md lists them.
+
+        Returns:
+            The files: `NAME.tif`, those of its extras, and its STAC Item.
+        """
+        job = f"/exports/{self._post(order)['jobID']}"
+        try:
+            self._wait(job, progress or (lambda percent, status: None))
+        except BaseException:
+            with suppress(TerrazzoError):
+                self._ask("DELETE", job)
+            raise
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        files = self._get(f"{job}/results").json()
+        return [
+            self._fetch(f"{job}/results/{name}", f["length"], folder / Path(name).name)
+            for name, f in files.items()
+        ]
+
+    def _zone(self, box: Bounds, crs: str) -> str:
+        """The mosaic's UTM zone whose middle lies nearest to a box."""
+        x, y = (box.left + box.right) / 2, (box.bottom + box.top) / 2
+        lon = transformer(crs, DEGREES).transform(x, y)[0]
+        zones: list[str] = self.collection()["summaries"]["proj:code"]
+        return min(zones, key=lambda z: abs((lon - (int(z[-2:]) * 6 - 183) + 180) % 360 - 180))
+
+    def _wait(self, job: str, progress: Progress) -> None:
+        pause = 0.2
+        while True:
+            told = self._get(job).json()
+            progress(int(told["progress"]), told["status"])
+            if told["status"] == "successful":
+                return
+            if told["status"] in ("failed", "dismissed"):
+                raise TerrazzoError(
+                    f"the export {told['status']}: {told.get('message') or 'no reason is told'}"
+                )
+            time.sleep(pause)
+            pause = min(1.5 * pause, 5.0)
+
+    def _fetch(self, path: str, length: int, to: Path) -> Path:
+        with beside(to) as part:
+            with (
+                self._answered(),
+                self._http.stream("GET", self._address(path)) as answer,
+                part.open("wb") as file,
+            ):
+                _checked(answer)
+                for chunk in answer.iter_bytes():
+                    file.write(chunk)
+            if part.stat().st_size != length:
+                raise TerrazzoError(f"{to.name} broke off after {part.stat().st_size} of {length} bytes")
+        return to
+
+    def _post(self, order: Mapping[str, object]) -> dict[str, Any]:
+        answer: dict[str, Any] = self._ask("POST", "/exports", json=order).json()
+        return answer
+
+    def _get(self, path: str, parameters: Mapping[str, object] | None = None) -> httpx.Response:
+        query = {k: _text(v) for k, v in (parameters or {}).items() if v is not None}
+        for _ in range(TRIES):
+            try:
+                return self._ask("GET", path, params=query)
+            except Overloaded as error:
+                busy = error
+                time.sleep(PAUSE)
+        raise busy
+
+    def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
+        with self._answered():
+            return _checked(self._http.request(method, self._address(path), **options))
+
+    def _address(self, path: str) -> str:
+        return f"{self.url}/mosaics/{self.mosaic}{path}"
+
+    @contextmanager
+    def _answered(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.HTTPError as error:
+            raise TerrazzoError(f"{self.url} does not answer: {error or type(error).__name__}") from error
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, (list, tuple)):
+        return ",".join(str(v) for v in value)
+    return str(value)
+
+
+def _checked(answer: httpx.Response) -> httpx.Response:
+    """The answer, if it is a good one.
+
+    Raises:
+        TerrazzoError: it is not; the message is the server's.
+    """
+    if answer.is_success:
+        return answer
+    answer.read()
+    try:
+        detail = answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        detail = f"{answer.url} answered {answer.status_code}"
+    raise ERRORS.get(answer.status_code, TerrazzoError)(str(detail))
