@@ -16,6 +16,7 @@ from terrazzo.errors import InvalidRequest
 from terrazzo.grid import zone_name
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.explain import Candidate, Explanation, explain
+from terrazzo.mosaic.explain.candidates import UNMERGED
 from terrazzo.mosaic.quality import FLAGS
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -91,7 +92,7 @@ def rows(told: Explanation) -> dict[str, Any]:
         **{b: _value(v, factor) for b, v in zip(told.bands, told.values, strict=True)},
         "scene": scene.id,
         "datetime": scene.datetime.isoformat(),
-        "scenes_usable": told.count,
+        "scenes_with_data" if told.request.stage in UNMERGED else "scenes_usable": told.count,
         "quality": ", ".join(quality_names(told.quality)) or "clear",
         "request": told.request.text(),
     }

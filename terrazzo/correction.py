@@ -110,7 +110,7 @@ def corrected(
 
 
 def counts(
-    values: NDArray[np.int16],
+    values: NDArray[np.int16] | NDArray[np.float32],
     classes: NDArray[np.uint8],
     detector: NDArray[np.uint8],
     correction: Correction,
@@ -121,7 +121,7 @@ def counts(
     """The product's numbers of a box, exact to ±1 on the scene's own grid; `NODATA` stays.
 
     Args:
-        values: (row, col) int16 corrected reflectance.
+        values: (row, col) corrected reflectance, scale 1e-4.
         classes, detector: (row, col) on the same pixels.
     """
     lines, slot, places = _placed(correction, band, grid, box)

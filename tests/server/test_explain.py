@@ -1,7 +1,9 @@
 """The account of a pixel over HTTP: JSON, a page, text, and WMTS GetFeatureInfo agree with point and tile."""
 
+import io
 from xml.etree import ElementTree
 
+import morecantile
 import numpy as np
 import pytest
 
@@ -48,3 +50,34 @@ def test_every_stage_has_its_account_in_every_form(client, stage):
         answer = client.get(f"/mosaics/mosaic/explain/{PLACE}?stage={stage}&f={form}")
         assert answer.status_code == 200, answer.text
     ElementTree.fromstring(client.get(f"/mosaics/mosaic/explain/{PLACE}?stage={stage}&f=html").text)
+
+
+@pytest.mark.parametrize(("resampling", "off"), [("nearest", 0), ("bilinear", 1)])
+def test_a_web_maps_tile_shows_what_the_account_says_at_its_pixels(client, resampling, off):
+    """Tiles interpolate their coordinates within hundredths of a pixel: bilinear values may round otherwise."""
+    zoom, x, y = 11, 1114, 728
+    tile = client.get(
+        f"/mosaics/mosaic/tiles/WebMercatorQuad/{zoom}/{x}/{y}.npy?bands=B04,B08&resampling={resampling}"
+    )
+    values = np.load(io.BytesIO(tile.content))
+    deepest = client.get("/mosaics/mosaic/WebMercatorQuad/tilejson.json").json()["maxzoom"]
+    assert deepest == zoom
+    grid = morecantile.tms.get("WebMercatorQuad")
+    bounds = grid.xy_bounds(x, y, zoom)
+    step = (bounds.right - bounds.left) / 256
+    random = np.random.default_rng(3)
+    for row, col in random.integers(0, 256, (40, 2)).tolist():
+        lon, lat = grid.lnglat(bounds.left + (col + 0.5) * step, bounds.top - (row + 0.5) * step)
+        told = client.get(f"/mosaics/mosaic/explain/{lon!r},{lat!r}?bands=B04,B08&resampling={resampling}")
+        assert (told.status_code == 200) == bool(values[2, row, col])
+        if told.status_code == 200:
+            found = np.rint(np.array(told.json()["values"]) * 1e4)
+            assert np.abs(found - values[:2, row, col]).max() <= off
+
+
+def test_stages_that_show_one_scene_do_not_speak_of_usable_scenes(client):
+    for stage in ("raw", "mask", "corrected"):
+        text = client.get(f"/mosaics/mosaic/explain/{PLACE}?stage={stage}&f=txt").text
+        assert "chosen: first in order with data; the masks are not asked at this stage" in text
+        assert "usable" not in text
+    assert "scenes_usable" in client.get(f"/mosaics/mosaic/explain/{PLACE}?f=txt").text

@@ -9,7 +9,8 @@ from terrazzo.bands import NODATA, SCALE
 from terrazzo.errors import OutsideCoverage
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
-from terrazzo.mosaic.explain import explain, shares
+from terrazzo.mosaic.explain import explain
+from terrazzo.mosaic.explain.shares import shares
 from terrazzo.mosaic.merge import merge
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.store import Store

@@ -1,0 +1,109 @@
+"""Why a pixel is as it is: every candidate, the one that was chosen, and its number's way from the product and back.
+
+Nothing is computed in a second manner here: weights, values, gains and counts come from the functions that
+render tiles, so that the account and the picture cannot drift apart.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from terrazzo.errors import OutsideCoverage
+from terrazzo.mosaic.engine import FILLED, Engine
+from terrazzo.mosaic.explain.candidates import Candidate, candidates, left_out
+from terrazzo.mosaic.explain.place import At, plain, properties
+from terrazzo.mosaic.explain.way import Neighbour, Step, neighbours, path
+from terrazzo.mosaic.quality import quality
+from terrazzo.mosaic.request import Resolved
+from terrazzo.mosaic.selection import Selection, adjacent
+from terrazzo.mosaic.warp import Points, locate
+from terrazzo.version import Entry
+
+__all__ = ["Candidate", "Explanation", "Neighbour", "Step", "explain"]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The account of a place.
+
+    Attributes:
+        values: (band,) int16 as served at the place.
+        pixel: zone, row and column of the zone grid's pixel under the place, which the candidates are told of.
+        neighbours: what the one resampling to the place took; one pixel for `resampling=nearest`.
+        path: by band, of the chosen scene; empty for `stage=mask`.
+        source: where the chosen scene comes from: level, offset with its evidence, lineage, air.
+    """
+
+    request: Resolved
+    bands: tuple[str, ...]
+    values: tuple[int | None, ...]
+    count: int
+    quality: int
+    epsg: int
+    row: int
+    col: int
+    chosen: Entry
+    candidates: tuple[Candidate, ...]
+    neighbours: tuple[Neighbour, ...]
+    path: tuple[Step, ...]
+    source: Mapping[str, Any]
+    problems: tuple[str, ...]
+
+
+def explain(engine: Engine, selection: Selection, lon: float, lat: float) -> Explanation:
+    """The account of a place in degrees at full resolution.
+
+    Raises:
+        OutsideCoverage: no scene shows there.
+    """
+    xy = (np.array([lon], np.float64), np.array([lat], np.float64))
+    image = engine.points(selection, "EPSG:4326", *xy)
+    number = int(image.provenance[0, 0])
+    if number < 0:
+        raise OutsideCoverage(f"no data at {lon},{lat} for {selection.request.text()}")
+    chosen = image.entries[number]
+    shown = _shown(engine, selection, chosen, int(image.quality[0, 0]))
+    epsg = chosen.scene.epsg
+    grid = engine.version.store.grid(epsg)
+    rows, cols = locate(Points("EPSG:4326", *xy), grid, 0, engine.area)
+    at = At(engine, shown.request, chosen, epsg, float(rows[0, 0]), float(cols[0, 0]))
+    return Explanation(
+        selection.request,
+        image.bands,
+        plain(image.values[:, 0, 0]),
+        int(image.count[0, 0]),
+        int(quality(engine, selection, Points("EPSG:4326", *xy), image)[0, 0]),
+        epsg,
+        at.row,
+        at.col,
+        chosen,
+        (*candidates(at, shown), *left_out(at, shown)),
+        tuple(neighbours(at, shown)),
+        tuple(path(at, image, shown)) if selection.request.stage != "mask" else (),
+        _source(at),
+        image.problems,
+    )
+
+
+def _shown(engine: Engine, selection: Selection, chosen: Entry, quality: int) -> Selection:
+    """The selection a pixel was taken from: the one asked for, or that of the period which filled it."""
+    if not quality & FILLED:
+        return selection
+    others = adjacent(engine.version, selection.request)
+    return next((s for s in others if chosen in s.entries), selection)
+
+
+def _source(at: At) -> Mapping[str, Any]:
+    """What the chosen scene's Item tells of it."""
+    about = properties(at, at.chosen)
+    return {
+        "path": about.get("terrazzo:path"),
+        "is_toa": about.get("terrazzo:source", {}).get("level") == "L1C",
+        "product": about.get("terrazzo:source"),
+        "offset": about.get("terrazzo:offset"),
+        "air": about.get("terrazzo:air"),
+        "lineage": about.get("processing:lineage"),
+        "notes": about.get("terrazzo:notes"),
+    }

@@ -1,0 +1,172 @@
+"""Every scene over a pixel, with the reason why it shows or not."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrazzo.bands import CLOUDED, NODATA, MaskClass
+from terrazzo.errors import NotFound, ReadFailure
+from terrazzo.mosaic.explain.place import At, plain, properties
+from terrazzo.mosaic.explain.shares import shares
+from terrazzo.mosaic.selection import Selection
+from terrazzo.mosaic.zone import LAST
+from terrazzo.version import Entry
+
+UNMERGED = ("raw", "mask", "corrected")
+"""Stages that show one scene, under cloud or not."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A scene that could have shown at a pixel.
+
+    Attributes:
+        order: place in the one order of the period, 0 first.
+        mask: name of the mask class; None beyond the scene's data.
+        weight: 0–255, as the merge took it.
+        share: (band,) share of the merged value, 0–1.
+        values: (band,) int16 at the request's stage, scale 1e-4; None where nothing was read.
+        verdict: why it shows or not.
+    """
+
+    scene: str
+    order: int
+    period: str
+    datetime: str
+    platform: str
+    relative_orbit: int
+    mask: str | None
+    weight: int
+    share: tuple[float, ...]
+    values: tuple[int | None, ...] | None
+    haze_weight: float
+    sun_zenith_deg: float | None
+    sun_azimuth_deg: float | None
+    view_zenith_deg: float | None
+    view_azimuth_deg: float | None
+    chosen: bool
+    verdict: str
+
+
+@dataclass(frozen=True)
+class _Read:
+    entry: Entry
+    mask: MaskClass
+    weight: int
+    values: NDArray[np.int16] | None
+    problem: str | None
+
+
+def _read(at: At, entry: Entry) -> _Read:
+    try:
+        mask = at.mask(entry)
+        weight = int(at.merging.weight(entry, at.box)[0, 0])
+        values = at.merging.values(entry, at.box)[:, 0, 0] if mask != MaskClass.NODATA else None
+    except (ReadFailure, NotFound) as error:
+        return _Read(entry, MaskClass.NODATA, 0, None, str(error))
+    return _Read(entry, mask, weight, values, None)
+
+
+def candidates(at: At, selection: Selection) -> list[Candidate]:
+    """The scenes of a selection over the pixel, in order."""
+    reads = [_read(at, e) for e in selection.entries if at.covers(e)]
+    bands = 1 if at.request.stage == "mask" else len(at.request.bands)
+    values = np.stack([np.full(bands, NODATA, np.int16) if r.values is None else r.values for r in reads])
+    weight = np.array([r.weight for r in reads], np.uint8)
+    best = int(weight.max(initial=0))
+    counted = np.where((weight == LAST) & (best > LAST), 0, weight).astype(np.uint8)
+    parts = shares(values, counted, at.request.method)
+    out = []
+    for read, part, used in zip(reads, parts, counted, strict=True):
+        is_chosen = read.entry == at.chosen
+        verdict = _verdict(at, read, int(used), part, best, is_chosen=is_chosen)
+        out.append(_candidate(at, read, part, verdict, is_chosen=is_chosen))
+    return out
+
+
+def _verdict(
+    at: At, read: _Read, used: int, share: NDArray[np.float64], best: int, *, is_chosen: bool
+) -> str:
+    if read.problem:
+        return f"left out: {read.problem}"
+    if read.mask == MaskClass.NODATA:
+        return "no data here"
+    if at.request.stage in UNMERGED:
+        if is_chosen:
+            return "chosen: first in order with data; the masks are not asked at this stage"
+        return "has data, but another one comes first in the order"
+    if read.weight == 0:
+        if read.mask in (*CLOUDED, MaskClass.DEFECTIVE):
+            return f"left out: {_name(read.mask)}"
+        if read.mask == MaskClass.SNOW and at.request.snow == "drop":
+            return "left out: snow, with snow=drop"
+        return f"left out: {_name(read.mask)} by the mask, but too close to cloud or unlike the reference (haze, cloud or shadow)"
+    if used == 0:
+        return "a last resort, not needed: another scene is clear here"
+    percent = f"{100 * float(share.mean()):.1f} %"
+    last = "; no scene is clear here, this is the least bad" if best == LAST else ""
+    if is_chosen:
+        why = {"first": "first usable in order", "median": "nearest to the median"}.get(
+            at.request.method, f"gives the largest part, {percent}"
+        )
+        return f"chosen: {why}{last}"
+    if read.values is None or (read.values == NODATA).any():
+        return "left out: a band has no data here"
+    if not share.any():
+        return {
+            "median": "usable, but not in the middle in any band",
+            "first": "usable, but another one comes first in the order",
+        }.get(at.request.method, "usable, but the scenes before it hide it")
+    return f"contributes {percent}"
+
+
+def _candidate(
+    at: At, read: _Read, share: NDArray[np.float64], verdict: str, *, is_chosen: bool
+) -> Candidate:
+    entry, scene = read.entry, read.entry.scene
+    about = properties(at, entry)
+    elevation = about.get("view:sun_elevation")
+    return Candidate(
+        scene=scene.id,
+        order=entry.rank,
+        period=entry.period,
+        datetime=scene.datetime.isoformat(),
+        platform=scene.platform,
+        relative_orbit=scene.relative_orbit,
+        mask=None if read.mask == MaskClass.NODATA else _name(read.mask),
+        weight=read.weight,
+        share=tuple(round(float(s), 6) for s in share),
+        values=None if read.values is None else plain(read.values),
+        haze_weight=round(entry.haze, 4),
+        sun_zenith_deg=None if elevation is None else round(90 - elevation, 4),
+        sun_azimuth_deg=about.get("view:sun_azimuth"),
+        view_zenith_deg=about.get("view:off_nadir"),
+        view_azimuth_deg=about.get("view:azimuth"),
+        chosen=is_chosen,
+        verdict=verdict,
+    )
+
+
+def left_out(at: At, selection: Selection) -> Iterator[Candidate]:
+    """Scenes of the period over the place that the request does not allow."""
+    request, allowed = selection.request, set(selection.entries)
+    none = np.zeros(1 if request.stage == "mask" else len(request.bands))
+    for entry in at.engine.version.entries(at.chosen.period):
+        if entry in allowed or not at.covers(entry):
+            continue
+        scene = entry.scene
+        if request.ids and scene.id not in request.ids:
+            why = "its id is not among those asked for"
+        elif request.orbit is not None and scene.relative_orbit != request.orbit:
+            why = f"orbit {scene.relative_orbit}, asked was {request.orbit}"
+        elif 100 * scene.cloud_share > request.max_cloud:
+            why = f"{100 * scene.cloud_share:.1f} % cloud, at most {request.max_cloud:g} % asked"
+        else:
+            why = f"its day is not in {request.datetime}"
+        yield _candidate(at, _read(at, entry), none, f"not asked for: {why}", is_chosen=False)
+
+
+def _name(mask: MaskClass) -> str:
+    return mask.name.lower().replace("_", " ")
