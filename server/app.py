@@ -28,6 +28,7 @@ from server.metrics import exposition
 from server.middleware import CommonHeaders, HeadAsGet, PublicAddress, Unforeseen, Watched
 from server.mosaics import Mosaics
 from server.routes.exports import router as exports
+from server.routes.figures import router as figures
 from server.settings import Settings
 from server.stac import catalog
 from server.tilesets import CONFORMS_TO
@@ -98,6 +99,7 @@ def create_app(settings: Settings) -> FastAPI:
     factory = MosaicFactory()
     app.include_router(factory.router)
     app.include_router(exports)
+    app.include_router(figures)
     app.include_router(wmts)
     plain = pages.templates()
     app.include_router(

@@ -1,0 +1,86 @@
+"""What can be told of a mosaic in a few numbers: the days that an area shows, and how visible its seams are."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import numpy as np
+
+from server.request import Ask
+from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage
+from terrazzo.grid import Bounds
+from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.warp import Target
+from terrazzo.version import Version, version_key
+
+LONGEST = 512
+"""Pixels of the longer side of an area when its days are counted."""
+
+
+def day_shares(engine: Engine, ask: Ask, bounds: Bounds) -> dict[str, Any]:
+    """Which days a box in degrees shows, in per cent of its pixels with data, the largest first.
+
+    The box is rendered with at most `LONGEST` pixels a side. A pixel counts for the scene that dominates it.
+
+    Raises:
+        InvalidRequest: it is no box.
+        OutsideCoverage: it holds no data.
+    """
+    if not all(np.isfinite(bounds)) or bounds.left >= bounds.right or bounds.bottom >= bounds.top:
+        raise InvalidRequest("dates: minx,miny,maxx,maxy in degrees, min below max")
+    width = (bounds.right - bounds.left) * np.cos(np.radians((bounds.top + bounds.bottom) / 2))
+    size = LONGEST / max(width, bounds.top - bounds.bottom)
+    rows, cols = (max(1, round(size * v)) for v in (bounds.top - bounds.bottom, width))
+    selection = engine.select(ask.pixels)
+    image = engine.render(selection, Target("EPSG:4326", bounds, rows, cols))
+    shown = image.provenance[image.provenance >= 0]
+    if not shown.size:
+        raise OutsideCoverage(f"the box holds no data for {selection.request.text()}")
+    days: Counter[str] = Counter()
+    for number, pixels in zip(*np.unique(shown, return_counts=True), strict=True):
+        days[image.entries[number].scene.datetime.date().isoformat()] += int(pixels)
+    return {
+        "bbox": list(bounds),
+        "with_data": round(100 * shown.size / image.provenance.size, 2),
+        "dates": [{"date": d, "per_cent": round(100 * n / shown.size, 2)} for d, n in days.most_common()],
+        "request": selection.request.text(),
+        "version": engine.version.name,
+        "attribution": engine.version.attribution,
+    }
+
+
+def seam_scores(version: Version) -> dict[str, Any]:
+    """How far steps across scene borders are off the land's own, as the version's report measured it.
+
+    `score` is the composite's error step divided by that of a single day's scene at the same places, the mean of
+    bands and borders: 1 and less means that borders are not seen. `elsewhere` is the same where no border is.
+    """
+    try:
+        report = json.loads(
+            version.store.read_bytes(version_key(version.mosaic_id, version.name, "report.json"))
+        )
+    except NotFound:
+        report = {"parts": []}
+    found: dict[tuple[str, str], list[tuple[float, float, int]]] = {}
+    for part in report["parts"]:
+        for row in part["error_steps"]:
+            ratios = [_ratio(row[name], row["single_day"]) for name in ("step", "elsewhere")]
+            if all(r is not None for r in ratios):
+                found.setdefault((row["method"], row["normalize"]), []).append((*ratios, row["count"]))  # type: ignore[arg-type]
+    return {
+        "version": version.name,
+        "seams": [
+            {"method": method, "normalize": state}
+            | {"score": _mean(rows, 0), "elsewhere": _mean(rows, 1), "places": sum(r[2] for r in rows)}
+            for (method, state), rows in found.items()
+        ],
+    }
+
+
+def _ratio(step: list[float | None], single: list[float | None]) -> float | None:
+    pairs = [(a, b) for a, b in zip(step, single, strict=True) if a is not None and b]
+    return float(np.mean([a / b for a, b in pairs])) if pairs else None
+
+
+def _mean(rows: list[tuple[float, float, int]], which: int) -> float:
+    return round(float(np.average([r[which] for r in rows], weights=[r[2] for r in rows])), 2)
