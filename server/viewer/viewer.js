@@ -1,10 +1,13 @@
 import * as maplibre from "./vendor/maplibre-gl.mjs";
+import { ask } from "./ask.js";
 import { explained } from "./explained.js";
+import { orders } from "./order.js";
 
 maplibre.setWorkerUrl(new URL("./vendor/maplibre-gl-worker.mjs", import.meta.url).href);
 
 const FIELDS = ["datetime", "style", "formula", "stage", "method"];
 const FORMULAS = { bands: "B04,B03,B02", expression: "(B08-B04)/(B08+B04)" };
+const STAGES = ["raw", "mask", "corrected", "merged", "normalized"];
 const THUMB = 32;
 const form = document.getElementById("controls");
 const field = form.elements;
@@ -13,29 +16,20 @@ const trouble = document.getElementById("trouble");
 const swipe = document.getElementById("swipe");
 const border = swipe.querySelector("input");
 const other = document.getElementById("other");
+const legend = document.getElementById("legend");
+const badge = document.getElementById("seams");
 
 function warn(message) {
   trouble.textContent = message ?? "";
   trouble.hidden = !message;
 }
 
-const json = async (path) => {
-  let answer;
-  try {
-    answer = await fetch(path, { headers: { Accept: "application/json" } });
-  } catch {
-    throw new Error("The server does not answer. Is it running?");
-  }
-  const body = await answer.json().catch(() => ({ detail: `The server answered ${answer.status}.` }));
-  if (!answer.ok) throw new Error(body.detail);
-  return body;
-};
 addEventListener("unhandledrejection", ({ reason }) => warn(reason.message));
 addEventListener("error", ({ message }) => warn(message));
 const fill = (select, options) => select.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
 
 const saved = new URLSearchParams(location.hash.slice(1));
-const { collections } = await json("mosaics");
+const { collections } = await ask("mosaics");
 fill(field.mosaic, collections.map((c) => [c.id, c.title || c.id]));
 if (saved.get("mosaic")) field.mosaic.value = saved.get("mosaic");
 
@@ -44,8 +38,9 @@ const states = [{}, {}];
 const shown = ["", ""];
 const ready = new Set();
 let moments = [];
+let seams = [];
 let drawings = 0;
-let playing = false;
+let playing;
 let run = 0;
 
 function describe() {
@@ -59,6 +54,11 @@ function describe() {
   field.time.max = moments.length - 1;
   fill(field.style, [...Object.entries(mosaic.renders).map(([name, r]) => [name, r.title]),
     ["bands", "Bands …"], ["expression", "Expression …"]]);
+  seams = [];
+  ask(`mosaics/${mosaic.id}/seams`).then((found) => {
+    seams = found.seams;
+    dress();
+  });
   return mosaic;
 }
 
@@ -81,6 +81,7 @@ function dress() {
   const label = form.querySelector(".formula");
   label.hidden = !(style in FORMULAS);
   label.querySelector("span").textContent = style === "bands" ? "Bands" : "Formula";
+  key();
   const moment = moments.indexOf(field.datetime.value);
   field.time.value = Math.max(0, moment);
   field.time.setAttribute("aria-valuetext", field.datetime.value);
@@ -91,6 +92,20 @@ function dress() {
   other.style.setProperty("--border", edge);
   swipe.style.setProperty("--border", edge);
   ["left", "right"].forEach((name, i) => { document.getElementById(name).textContent = caption(states[i]); });
+}
+
+// What the colours mean, and how visible borders are, of the side that the form tells of.
+function key() {
+  const { stage, style, method } = read();
+  const name = stage === "mask" ? "classes" : style;
+  legend.hidden = name in FORMULAS;
+  if (!legend.hidden) {
+    legend.src = `mosaics/${field.mosaic.value}/legend/${name}.png`;
+    legend.alt = `Legend: ${stage === "mask" ? "classes of the mask" : field.style.selectedOptions[0].text}`;
+  }
+  const score = seams.find((s) => s.method === method && s.normalize === (stage === "normalized" ? "on" : "off"));
+  badge.hidden = !score || !merges(stage);
+  badge.textContent = `Seam score ${score?.score} (a single day: 1)`;
 }
 
 const caption = (s) => [s.datetime, s.stage, ...(merges(s.stage) ? [s.method] : [])].join(", ");
@@ -121,7 +136,7 @@ async function show(side) {
   shown[side] = address;
   let tiles;
   try {
-    tiles = await json(address);
+    tiles = await ask(address);
   } catch (error) {
     if (shown[side] === address) shown[side] = "";
     throw error;
@@ -162,7 +177,7 @@ async function explain({ lng, lat }, side) {
     mark.remove();
   };
   try {
-    const found = await json(path);
+    const found = await ask(path);
     told.replaceChildren(...explained(found, `${path}&f=html`, field.compare.checked ? caption(state) : ""));
   } catch (error) {
     told.replaceChildren(Object.assign(document.createElement("p"), { textContent: error.message }));
@@ -174,22 +189,24 @@ async function explain({ lng, lat }, side) {
 
 const sideAt = (x) => Number(field.compare.checked && x > THUMB / 2 + ((innerWidth - THUMB) * border.value) / 100);
 
+const WORDS = { play: ["Play", "Pause"], steps: ["Show the steps", "Stop"] };
+
 function stop() {
   run++;
-  pressed(false);
+  pressed(playing, false);
 }
 
-function pressed(on) {
-  playing = on;
-  field.play.textContent = on ? "Pause" : "Play";
-  field.play.setAttribute("aria-pressed", String(on));
+function pressed(name, on) {
+  if (!name) return;
+  playing = on ? name : undefined;
+  field[name].textContent = WORDS[name][Number(on)];
+  field[name].setAttribute("aria-pressed", String(on));
 }
 
-// One period after the other, each when the one before is drawn, until another run starts or this one is stopped.
-async function step(mine) {
+// One value of a control after the other, each when the one before is drawn, until another run starts or this one is stopped.
+async function step(mine, name, values) {
   if (mine !== run) return;
-  const next = (moments.indexOf(field.datetime.value) + 1) % moments.length;
-  field.datetime.value = moments[next];
+  field[name].value = values[(values.indexOf(field[name].value) + 1) % values.length];
   states[side] = read();
   const drawn = new Promise((go) => maps[side].once("idle", go));
   try {
@@ -199,7 +216,15 @@ async function step(mine) {
     throw error;
   }
   await drawn;
-  setTimeout(step, 900, mine);
+  setTimeout(step, name === "stage" ? 1500 : 900, mine, name, values);
+}
+
+function toggle(button, name, values) {
+  const wasOn = playing === button;
+  stop();
+  if (wasOn) return;
+  pressed(button, true);
+  step(run, name, values);
 }
 
 let side = 0;
@@ -248,16 +273,24 @@ maps[0].addControl(new maplibre.NavigationControl({ showCompass: false }), "bott
 maps[0].addControl(new maplibre.ScaleControl(), "bottom-right");
 maps[0].on("move", () => maps[1]?.jumpTo({ center: maps[0].getCenter(), zoom: maps[0].getZoom() }));
 maps[0].on("moveend", remember);
-maps[0].on("click", ({ lngLat, point }) => explain(lngLat, sideAt(point.x)));
+maps[0].on("click", ({ lngLat, point }) => order.isDrawing() || explain(lngLat, sideAt(point.x)));
 settled(maps[0]);
+
+// An export holds bands, not colours; what a stage does not merge takes no method.
+const order = orders(maps[0], () => {
+  const { datetime, stage, method } = states[side];
+  const inputs = { datetime, stage, ...(merges(stage) ? { method } : {}) };
+  return { mosaic: mosaic.id, inputs, query: new URLSearchParams(inputs) };
+});
 
 border.addEventListener("input", dress);
 border.addEventListener("change", remember);
 field.explain.addEventListener("click", () => explain(maps[0].getCenter(), field.compare.checked ? side : 0));
-field.play.addEventListener("click", () => {
-  if (playing) return stop();
-  pressed(true);
-  step(++run);
+field.play.addEventListener("click", () => toggle("play", "datetime", moments));
+field.steps.addEventListener("click", () => toggle("steps", "stage", STAGES));
+field.export.addEventListener("click", () => {
+  const { style, formula } = states[side];
+  order.open(style === "bands" ? formula : Object.keys(mosaic.item_assets).join(","));
 });
 form.addEventListener("change", ({ target }) => {
   if (target.name === "mosaic") {
@@ -276,5 +309,6 @@ form.addEventListener("change", ({ target }) => {
   if (target.name === "style") field.formula.value = FORMULAS[target.value] ?? "";
   states[side] = read();
   refresh();
+  order.look();
 });
 form.addEventListener("submit", (event) => event.preventDefault());

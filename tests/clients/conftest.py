@@ -73,8 +73,10 @@ def browser(kit: Path) -> list[str]:
     program("chromium", "chromium")
     node = program("node", "nodejs npm")
     modules = Path(os.environ.get("KIT_NODE_MODULES", ROOT / "build" / "browser" / "node_modules"))
-    if not (modules / "playwright-core").is_dir():
-        missing(f"no {modules}: copy {kit}/browser/package.json to build/browser and run `npm install` there")
+    if not all((modules / name).is_dir() for name in ("playwright-core", "axe-core")):
+        missing(
+            f"{modules} is not complete: copy {kit}/browser/package.json to build/browser, run `npm install axe-core@4` there"
+        )
     os.environ["KIT_NODE_MODULES"] = str(modules)
     return [node, str(kit / "browser" / "browser_map.mjs")]
 

@@ -44,7 +44,7 @@ try {
   await page.mouse.click(600, 350);
   seen.told = await explained(page);
   await quiet(page);
-  await page.screenshot({ path: `${folder}/explained.png` });
+  await page.screenshot({ path: `${folder}/map-explained.jpg`, type: "jpeg", quality: 82 });
   const whole = watched(await browser.newPage());
   await whole.goto(await page.$eval("#told a", (a) => a.href), LONG);
   seen.page = await whole.textContent("body");
