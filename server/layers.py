@@ -1,4 +1,4 @@
-"""Styles that show not what a mosaic looks like but where it comes from: scene, day, count, quality, spread."""
+"""Styles that show not what a mosaic looks like but where it comes from: scene, day, age, count, quality, spread, gain."""
 
 import io
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from rio_tiler.colormap import cmap
 
 from terrazzo.bands import NODATA
 from terrazzo.mosaic.engine import Engine, Image
-from terrazzo.mosaic.origin import ORIGINS, Rendering, days, needs_count
+from terrazzo.mosaic.origin import GAIN_ONE, ORIGINS, Rendering, days, needs_count
 from terrazzo.mosaic.quality import FLAGS
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target
@@ -21,6 +21,10 @@ BANDS = ("B04", "B03", "B02")
 """What the layers tell of: the bands of natural colour."""
 MOST_COUNT = 12
 """Count at which the colour ramp ends."""
+MOST_AGE = 30
+"""Days at which the colour ramp ends."""
+GAIN_REACH = 2000
+"""How far from 1 the colour ramp of gains goes to either side, 1e-4."""
 MOST_SPREAD = 500
 """Spread at which the colour ramp ends, 1e-4."""
 CLEAR_COLOUR = (150, 190, 150)
@@ -64,6 +68,15 @@ def _day_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
     return _ramp("viridis")[np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)]
 
 
+def _age_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
+    return _ramp("cividis_r")[np.clip(values.astype(int) * 255 // MOST_AGE, 0, 255)]
+
+
+def _gain_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
+    share = (values.astype(int) - GAIN_ONE + GAIN_REACH) / (2 * GAIN_REACH)
+    return _ramp("rdbu_r")[np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)]
+
+
 def _count_colours(counts: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
     return _ramp("magma")[np.clip(counts.astype(int) * 255 // MOST_COUNT, 0, 255)]
 
@@ -84,9 +97,11 @@ LAYERS: dict[str, Layer] = {
     for name, colours in (
         ("scene", lambda v, i: scene_colours(v)),
         ("date", _day_colours),
+        ("age", _age_colours),
         ("count", _count_colours),
         ("quality", _quality_colours),
         ("spread", _spread_colours),
+        ("gain", _gain_colours),
     )
 }
 
@@ -130,6 +145,8 @@ def legend(layer: Layer) -> bytes:
         else:
             name, texts = {
                 "date": ("viridis", ("oldest", "newest")),
+                "age": ("cividis_r", ("newest", f"{MOST_AGE} days older")),
+                "gain": ("rdbu_r", (f"{1 - GAIN_REACH / GAIN_ONE:g}", f"{1 + GAIN_REACH / GAIN_ONE:g}")),
                 "count": ("magma", ("0", f"{MOST_COUNT} or more")),
                 "spread": ("inferno", ("0", f"{MOST_SPREAD / 10_000:g} or more")),
             }[layer.name]

@@ -43,6 +43,29 @@ def field(
     return out
 
 
+def at(
+    corners: NDArray[np.floating],
+    windows: PixelBox,
+    rows: NDArray[np.floating],
+    cols: NDArray[np.floating],
+    window: int,
+) -> NDArray[np.float64]:
+    """(…, *places) values of a field at single places; `field` says the same at pixel centres.
+
+    Args:
+        corners, windows, window: as of `field`.
+        rows, cols: places in pixels from the grid's origin, of one shape.
+    """
+    y = np.clip(rows / window - windows.row0, 0, windows.height)
+    x = np.clip(cols / window - windows.col0, 0, windows.width)
+    r, c = (np.minimum(v, n - 1).astype(int) for v, n in ((y, windows.height), (x, windows.width)))
+    fy, fx = y - r, x - c
+    above = corners[..., r, c] * (1 - fx) + corners[..., r, c + 1] * fx
+    below = corners[..., r + 1, c] * (1 - fx) + corners[..., r + 1, c + 1] * fx
+    out: NDArray[np.float64] = above * (1 - fy) + below * fy
+    return out
+
+
 def hats(start: int, stop: int, first: int, count: int, window: int) -> NDArray[np.float64]:
     """(pixel, corner) linear weights of the corners of `count` windows from window `first`."""
     centre = (np.arange(start, stop) + 0.5) / window - first

@@ -1,4 +1,5 @@
-"""Where an image's pixels come from and how sure they are, as numbers a pixel: scene, day, count, quality, spread."""
+"""Where an image's pixels come from and how sure they are, as numbers a pixel: scene, day, age, count, quality, spread,
+gain."""
 
 from collections.abc import Callable
 from datetime import date
@@ -7,14 +8,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from terrazzo import gains
 from terrazzo.bands import NODATA
 from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.quality import FLAGS, quality
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.spread import spread
-from terrazzo.mosaic.warp import Target
+from terrazzo.mosaic.warp import Target, locate
 
 EPOCH = date(1970, 1, 1)
+GAIN_ONE = 10_000
+"""The number that stands for a gain of 1."""
 
 
 class Rendering(NamedTuple):
@@ -53,6 +57,28 @@ def _day(made: Rendering) -> NDArray[np.int16]:
     return _seen(made.image, days(made.image)[np.maximum(made.image.provenance, 0)])
 
 
+def _age(made: Rendering) -> NDArray[np.int16]:
+    newest = max((e.scene.datetime.date() for e in made.selection.entries), default=EPOCH)
+    return _seen(made.image, (newest - EPOCH).days - days(made.image)[np.maximum(made.image.provenance, 0)])
+
+
+def _mean_gain(made: Rendering) -> NDArray[np.int16]:
+    image, version, request = made.image, made.engine.version, made.selection.request
+    out = np.full(image.provenance.shape, GAIN_ONE)
+    for number in np.unique(image.provenance[image.provenance >= 0]) if request.normalized else ():
+        entry, here = image.entries[int(number)], image.provenance == number
+        found = version.corners(entry)
+        if found is None:
+            continue
+        corners, windows = found
+        gain, _ = gains.decode(corners[:, [version.bands.index(b) for b in request.bands]])
+        grid = version.store.grid(entry.scene.epsg)
+        rows, cols = locate(made.target, grid, 0, made.engine.area)
+        field = gains.at(gain.mean(axis=0), windows, rows[here], cols[here], grid.window)
+        out[here] = np.rint(GAIN_ONE * field)
+    return _seen(image, out)
+
+
 def _mean_spread(made: Rendering) -> NDArray[np.int16]:
     every = spread(made.engine, made.selection, made.target)
     known = (every != NODATA).all(axis=0)
@@ -66,6 +92,11 @@ ORIGINS: dict[str, Origin] = {
         lambda made: _seen(made.image, made.image.provenance),
     ),
     "date": Origin("Which day", "days since 1970-01-01", _day),
+    "age": Origin(
+        "How old",
+        "days before the newest scene of the request; fewer than 0: filled from a later period",
+        _age,
+    ),
     "count": Origin(
         "How many scenes are usable", "scenes", lambda made: _seen(made.image, made.image.count), counted=True
     ),
@@ -79,6 +110,9 @@ ORIGINS: dict[str, Origin] = {
         "How far the clear scenes disagree",
         "1e-4 reflectance, mean of the bands' median absolute deviations",
         _mean_spread,
+    ),
+    "gain": Origin(
+        "Gain of the scene that shows", "1e-4, mean of the bands' gains; 10000 changes nothing", _mean_gain
     ),
 }
 

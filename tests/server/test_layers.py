@@ -9,7 +9,7 @@ import rasterio
 from PIL import Image
 
 TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728"
-LAYERS = ("scene", "date", "count", "quality", "spread")
+LAYERS = ("scene", "date", "age", "count", "quality", "spread", "gain")
 
 
 def array(client, style, query=""):
@@ -32,6 +32,10 @@ def test_a_layers_pixel_is_what_the_point_says(client, method):
         point = client.get(f"/mosaics/mosaic/point/{lon[0]},{lat[0]}?style=natural{query}").json()
         day = date(1970, 1, 1) + timedelta(days=int(days[row, col]))
         assert point["datetime"].startswith(day.isoformat())
+        assert layers["age"][row, col] == (date(2023, 8, 20) - day).days
+        told = client.get(f"/mosaics/mosaic/explain/{lon[0]},{lat[0]}?style=natural{query}").json()
+        gains = [step["gain"] for step in told["path"]]
+        assert layers["gain"][row, col] / 1e4 == pytest.approx(np.mean(gains), abs=3e-4)
         assert point["scenes_usable"] == layers["count"][row, col]
         assert point["quality"] == layers["quality"][row, col]
         order = client.get(f"/mosaics/mosaic/scenes?{query[1:]}").json()["features"]
