@@ -128,8 +128,8 @@ def rgba(image: Image, layer: Layer) -> NDArray[np.uint8]:
     )
 
 
-def legend(layer: Layer) -> bytes:
-    """A PNG that tells what the colours mean."""
+def legend(layer: Layer, days: tuple[str, str] = ("oldest", "newest")) -> bytes:
+    """A PNG that tells what the colours mean; `days` are those at the ends of the ramp of `date`."""
     picture = Picture.new("RGB", SIZE, "white")
     draw = ImageDraw.Draw(picture)
     if layer.name == "quality":
@@ -144,7 +144,7 @@ def legend(layer: Layer) -> bytes:
             ramp, texts = scene_colours(np.arange(width) // 18), ("first in order", "last")
         else:
             name, texts = {
-                "date": ("viridis", ("oldest", "newest")),
+                "date": ("viridis", days),
                 "age": ("cividis_r", ("newest", f"{MOST_AGE} days older")),
                 "gain": ("rdbu_r", (f"{1 - GAIN_REACH / GAIN_ONE:g}", f"{1 + GAIN_REACH / GAIN_ONE:g}")),
                 "count": ("magma", ("0", f"{MOST_COUNT} or more")),

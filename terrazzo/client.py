@@ -94,6 +94,12 @@ class Client:
         found: dict[str, Any] = self._get(f"/explain/{lon!r},{lat!r}", {**shown, "f": "json"}).json()
         return found
 
+    def dates(self, bbox: Sequence[float], **shown: object) -> list[dict[str, Any]]:
+        """Which days a box in degrees, W S E N, shows: `date` and `per_cent` of its pixels with data, the largest first."""
+        told: dict[str, Any] = self._get(f"/dates/{','.join(map(repr, map(float, bbox)))}", shown).json()
+        found: list[dict[str, Any]] = told["dates"]
+        return found
+
     def array(
         self,
         bbox: Sequence[float],

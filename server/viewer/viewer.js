@@ -96,11 +96,11 @@ function dress() {
 
 // What the colours mean, and how visible borders are, of the side that the form tells of.
 function key() {
-  const { stage, style, method } = read();
+  const { datetime, stage, style, method } = read();
   const name = stage === "mask" ? "classes" : style;
   legend.hidden = name in FORMULAS;
   if (!legend.hidden) {
-    legend.src = `mosaics/${field.mosaic.value}/legend/${name}.png`;
+    legend.src = `mosaics/${field.mosaic.value}/legend/${name}.png?${new URLSearchParams({ datetime })}`;
     legend.alt = `Legend: ${stage === "mask" ? "classes of the mask" : field.style.selectedOptions[0].text}`;
   }
   const score = seams.find((s) => s.method === method && s.normalize === (stage === "normalized" ? "on" : "off"));

@@ -4,17 +4,17 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from server.answer import Desk, Job, document
 from server.explain import account, as_document, as_page, as_text, rows
 from server.factory import desk_of
 from server.keys import key_query
-from server.layers import LAYERS
+from server.layers import BANDS, LAYERS
 from server.layers import legend as layer_legend
-from server.request import parse_ask
+from server.request import only, parse_ask
 from server.urls import public_base
 from server.wmts import offers
 from server.wmts.capabilities import INFO_FORMATS, capabilities
@@ -26,6 +26,7 @@ from terrazzo.config import Period, day_interval
 from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage
 from terrazzo.mosaic.engine import Engine, tile_target
 from terrazzo.mosaic.explain import Explanation
+from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.selection import newest_period
 from terrazzo.mosaic.warp import transformer
 from terrazzo.version import Version
@@ -222,19 +223,36 @@ async def rest_info_of_time(
 
 
 @router.get("/mosaics/{mosaic}/legend/{style}.png")
-async def style_legend(request: Request, mosaic: str, style: str) -> Response:
+async def style_legend(
+    request: Request,
+    mosaic: str,
+    style: str,
+    datetime: Annotated[
+        str | None, Query(description="as of tiles; what the days at the ends of `date` are of")
+    ] = None,
+) -> Response:
     """The legend of a style."""
+    only(request.query_params, ("datetime",))
+    desk = desk_of(request)
+
+    def days() -> tuple[str, str]:
+        entries = desk.mosaics.engine(mosaic).select(PixelRequest(BANDS, datetime=datetime)).entries
+        shown = sorted(e.scene.datetime.date().isoformat() for e in entries)
+        return (shown[0], shown[-1]) if shown else ("no scene", "")
+
     known: dict[str, Callable[[], bytes]] = {
         **{name: lambda s=s: legend(s) for name, s in STYLES.items()},  # type: ignore[misc]
         **{name: lambda v=v: layer_legend(v) for name, v in LAYERS.items()},  # type: ignore[misc]
+        "date": lambda: layer_legend(LAYERS["date"], days()),
         CLASSES: classes_legend,
     }
     if style not in known:
         raise NotFound(f"there is no style {style!r}; there are {', '.join(known)}")
+    seconds = 60 if style == "date" else 86400
     return Response(
-        await desk_of(request).look(known[style]),
+        await desk.look(known[style]),
         media_type="image/png",
-        headers={"Cache-Control": "public, max-age=86400"},
+        headers={"Cache-Control": f"public, max-age={seconds}"},
     )
 
 

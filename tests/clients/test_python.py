@@ -88,6 +88,12 @@ def test_a_tile_a_point_and_an_account_agree(mosaic):
     assert told["candidates"]
 
 
+def test_the_days_of_a_box_add_up(mosaic):
+    days = mosaic.dates(BOX, datetime="2023-08-13/2023-08-18")
+    assert {d["date"] for d in days} <= {"2023-08-13", "2023-08-15", "2023-08-18"}
+    assert sum(d["per_cent"] for d in days) == pytest.approx(100, abs=0.05)
+
+
 def test_an_export_tells_its_cost_and_progress_and_comes_as_whole_files(mosaic, tmp_path):
     order = {"bbox": BOX, "bands": ["B04", "B08"], "extras": ["date"]}
     cost = mosaic.estimate(**order)

@@ -54,3 +54,13 @@ def test_a_layer_has_a_picture_a_legend_and_a_wmts_style(client, style):
     assert Image.open(io.BytesIO(legend.content)).size == (200, 52)
     assert style in client.get("/mosaics/mosaic").json()["renders"]
     assert client.get(f"{TILE}.png?style={style}&rescale=0,1").status_code == 400
+
+
+def test_the_legend_of_days_names_the_days_of_the_request(client):
+    address = "/mosaics/mosaic/legend/date.png"
+    pictures = {client.get(f"{address}{query}").content for query in ("", "?datetime=2023-08-13/2023-08-18")}
+    assert len(pictures) == 2
+    assert client.get(f"{address}?datetime=all").content in pictures
+    assert client.get(f"{address}?datetime=1999").status_code == 400
+    assert client.get(f"{address}?datetime=2023-08-11").status_code == 200
+    assert client.get(f"{address}?colour=red").status_code == 400
