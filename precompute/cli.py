@@ -1,6 +1,7 @@
 """`terrazzo precompute`: products in, a published version out."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,6 +9,7 @@ import click
 from rich.console import Console
 
 from precompute import executor, sample
+from precompute.options import worker_options
 from precompute.prometheus import write_metrics
 from precompute.steps import SCENE_STEPS, SOLVE_STEPS
 from terrazzo.bands import BANDS, DEFAULT_BANDS
@@ -56,12 +58,7 @@ def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> e
     type=click.Choice([*SCENE_STEPS, *SOLVE_STEPS, "publish"]),
     help="stop after this step and those it runs with",
 )
-@click.option(
-    "--workers",
-    type=click.IntRange(1),
-    default=executor.default_workers,
-    help="processes [default: all processors]",
-)
+@worker_options
 @click.option(
     "--mask",
     default="fused",
@@ -125,6 +122,7 @@ def precompute(
     mosaic: str,
     only: str | None,
     workers: int,
+    dask: str | None,
     mask: str,
     brdf: str,
     dem: Path | None,
@@ -164,12 +162,13 @@ def precompute(
         normalize=normalize,
         mix_levels=mix_levels,
         register=register,  # type: ignore[arg-type]
-        workers=workers,
         full=full,
         force=force,
         shard=shard,
     )
-    result = run(folders, store, mosaic, options, only=only, console=console)  # type: ignore[arg-type]
+    with executor.hired(workers, dask) as hands:
+        options = replace(options, workers=hands)
+        result = run(folders, store, mosaic, options, only=only, console=console)  # type: ignore[arg-type]
     tell(result, url, mosaic, console)
     if metrics is not None:
         write_metrics(metrics, store)

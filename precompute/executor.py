@@ -1,4 +1,4 @@
-"""Runs a step's tasks in a process pool, with progress, and keeps one failure from stopping the others."""
+"""Runs a step's tasks in a process pool or on a Dask cluster, with progress; one failure does not stop the others."""
 
 import multiprocessing
 import os
@@ -8,13 +8,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from terrazzo import PIXELS, __version__
+from terrazzo.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from distributed import Client
+
 T = TypeVar("T")
 R = TypeVar("R")
+LOCAL = "local"
+"""Names a cluster on this machine, made for one command."""
+AHEAD = 2
+"""Tasks handed to a cluster for each of its threads: one runs, one is there when that ends."""
+PATIENCE = 60
+"""Seconds in which a cluster's first worker has to come."""
 
 
 @dataclass(frozen=True)
@@ -45,53 +57,156 @@ class Shard(NamedTuple):
 WHOLE = Shard(1, 1)
 
 
+@dataclass(frozen=True)
+class Dask:
+    """A Dask cluster, by the address of its scheduler."""
+
+    address: str
+
+
+Workers = int | Dask
+"""Who does a step's tasks: so many processes of this machine, or a cluster."""
+
+
+@contextmanager
+def hired(workers: int, dask: str | None) -> Iterator[Workers]:
+    """Who does the tasks of a command.
+
+    Args:
+        dask: address of a scheduler, `LOCAL` for a cluster of `workers` processes on this machine, None for a process pool.
+
+    Raises:
+        InvalidRequest: Dask is not installed, no scheduler answers, it has no workers, or they run another release.
+    """
+    if dask is None:
+        yield workers
+        return
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise InvalidRequest("--dask needs Dask: pip install 'terrazzo[dask]'") from None
+    if dask == LOCAL:
+        # What a task needs is bounded by its step, as in a process pool.
+        with LocalCluster(workers, threads_per_worker=1, memory_limit=0, dashboard_address=None) as cluster:  # type: ignore[no-untyped-call]
+            yield Dask(cluster.scheduler_address)
+        return
+    try:
+        with Client(dask, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+            _check(client, dask)
+    except (OSError, ValueError) as error:
+        raise InvalidRequest(f"no Dask scheduler answers at {dask}: {error}") from None
+    yield Dask(dask)
+
+
+def _check(client: "Client", address: str) -> None:
+    """Refuses a cluster that would make other pixels."""
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except TimeoutError:
+        raise InvalidRequest(f"the Dask scheduler at {address} has no workers") from None
+    try:
+        found = client.run(_release)
+    except ImportError as error:
+        raise InvalidRequest(f"a worker of {address} lacks Terrazzo: {error}") from None
+    others = {worker: release for worker, release in found.items() if release != _release()}
+    if others:
+        raise InvalidRequest(
+            f"workers of {address} run another release than this one, {_release()}: {others}"
+        )
+
+
+def _release() -> tuple[str, int]:
+    return __version__, PIXELS
+
+
 def default_workers() -> int:
     """The processors this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run(
-    function: Callable[[T], R],
+    function: Callable[[Any], R],
     tasks: Iterable[T],
     *,
-    workers: int,
+    workers: Workers,
     label: str,
     name: Callable[[T], str] = str,
+    send: Callable[[T], Any] | None = None,
     console: Console | None = None,
 ) -> Iterator[Outcome[T, R]]:
     """Applies a picklable function to every task and yields outcomes as they come.
 
-    Workers are spawned, never forked: the runtime threads of obstore and GDAL do not survive a fork.
+    Processes are spawned, never forked: the runtime threads of obstore and GDAL do not survive a fork.
     With one worker the tasks run in this process. An interrupt ends the workers at once: what they had
-    not finished was never published.
+    not finished was never published. A cluster gives tasks of a worker that is gone to another one.
+
+    Args:
+        send: what `function` is given for a task, made just before it is handed to a cluster; the task itself otherwise.
     """
     todo = list(tasks)
     if not todo:
         return
     with _reporter(label, len(todo), console or Console(stderr=True)) as report:
-        if workers == 1 or len(todo) == 1:
-            for task in todo:
-                outcome = _attempt(function, task)
-                report(name(task), outcome.error)
-                yield outcome
-            return
-        context = multiprocessing.get_context("spawn")
-        size = min(workers, len(todo)) or 1
-        with ProcessPoolExecutor(size, mp_context=context, initializer=_worker) as pool:
-            futures: dict[Future[R], T] = {pool.submit(function, task): task for task in todo}
-            try:
-                for future in as_completed(futures):
-                    task, error = futures[future], future.exception()
-                    if error is not None and not isinstance(error, Exception):
-                        raise error
-                    report(name(task), error)
-                    yield Outcome(task, None if error else future.result(), error)
-            except KeyboardInterrupt:
-                for child in multiprocessing.active_children():
-                    child.terminate()
-                raise
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        if isinstance(workers, Dask):
+            outcomes = _on_cluster(function, todo, workers, send)
+        elif workers == 1 or len(todo) == 1:
+            outcomes = (_attempt(function, task) for task in todo)
+        else:
+            outcomes = _in_pool(function, todo, min(workers, len(todo)))
+        for outcome in outcomes:
+            report(name(outcome.task), outcome.error)
+            yield outcome
+
+
+def _in_pool(function: Callable[[T], R], todo: Sequence[T], size: int) -> Iterator[Outcome[T, R]]:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(size, mp_context=context, initializer=_worker) as pool:
+        futures: dict[Future[R], T] = {pool.submit(function, task): task for task in todo}
+        try:
+            for future in as_completed(futures):
+                # What was handed on is let go: the results of a step can be more than fits into memory.
+                task, error = futures.pop(future), future.exception()
+                if error is not None and not isinstance(error, Exception):
+                    raise error
+                yield Outcome(task, None if error else future.result(), error)
+        except KeyboardInterrupt:
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _on_cluster(
+    function: Callable[[Any], R], todo: Sequence[T], dask: Dask, send: Callable[[T], Any] | None
+) -> Iterator[Outcome[T, R]]:
+    from distributed import Client
+    from distributed import as_completed as completed
+
+    with Client(dask.address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+        waiting, running, done = iter(todo), dict[str, T](), completed(loop=client.loop)
+
+        def hand_out() -> Iterator[Outcome[T, R]]:
+            """Keeps the cluster busy; yields the outcomes of tasks that could not be sent."""
+            most = AHEAD * max(1, sum(client.nthreads().values()))
+            while len(running) < most and (task := next(waiting, None)) is not None:
+                sent = _attempt(send, task) if send else Outcome(task, task, None)
+                if sent.error is not None:
+                    yield Outcome(task, None, sent.error)
+                    continue
+                future = client.submit(function, sent.result, pure=False)
+                running[future.key] = task
+                done.add(future)
+
+        yield from hand_out()
+        for future in done:
+            task, error = running.pop(future.key), future.exception()
+            if error is not None and not isinstance(error, Exception):
+                raise error
+            outcome = Outcome(task, None if error else future.result(), error)
+            future.release()
+            yield from hand_out()
+            yield outcome
 
 
 def results(outcomes: Iterable[Outcome[T, R]]) -> list[R]:

@@ -5,17 +5,15 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from pyproj import Transformer
 from rich.console import Console
 
-from precompute import executor
 from precompute.acquire.products import LeftOut, Product, find_products, newest_processing, one_level
-from precompute.executor import WHOLE, Shard
-from precompute.ingest import ingest, ready_scene
+from precompute.executor import WHOLE, Shard, Workers, default_workers
+from precompute.ingest import ready_scene
 from precompute.item import moved_by
 from precompute.lease import Lease, writer
 from precompute.normalize.fields import TileGains
@@ -23,6 +21,7 @@ from precompute.normalize.registration import Shift, far_off
 from precompute.normalize.stage import Normalized, normalize_period, require_bands
 from precompute.publish import PeriodContent, write_version
 from precompute.recipe import Recipe
+from precompute.scenes import Task, make_scenes
 from precompute.steps import SCENE_STEPS, SOLVE_STEPS, Step
 from precompute.versions.exclusions import cuts, read_exclusions, whole_scenes
 from precompute.versions.gate import worse
@@ -52,7 +51,7 @@ class Options:
     normalize: bool = True
     mix_levels: bool = False
     register: Literal["off", "flag", "shift"] = "flag"
-    workers: int = 1
+    workers: Workers = 1
     full: bool = False
     force: bool = False
     shard: Shard = WHOLE
@@ -194,26 +193,19 @@ def _levels(version: Version | None) -> set[str]:
 
 
 def _make_scenes(
-    tasks: Sequence[tuple[Product, Recipe]],
+    tasks: Sequence[Task],
     store: Store,
-    workers: int,
+    workers: Workers,
     result: Run,
     console: Console | None,
 ) -> list[Scene]:
     """The scenes of products, made where they are not there; products that cannot be used are added to `left_out`."""
     # Hashing frees the GIL: what is up to date is found in threads, and costs no new process.
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(default_workers()) as pool:
         ready = list(pool.map(lambda t: ready_scene(t[0], store, t[1]), tasks))
     made = [scene for scene in ready if scene is not None]
     todo = [task for task, scene in zip(tasks, ready, strict=True) if scene is None]
-    for outcome in executor.run(
-        partial(_ingest, store),
-        todo,
-        workers=workers,
-        label="scenes",
-        name=lambda t: t[0].id,
-        console=console,
-    ):
+    for outcome in make_scenes(todo, store, workers=workers, console=console):
         if outcome.result is not None:
             made.append(outcome.result)
         elif isinstance(outcome.error, ProductError):
@@ -221,10 +213,6 @@ def _make_scenes(
         elif outcome.error is not None:
             raise outcome.error
     return made
-
-
-def _ingest(store: Store, task: tuple[Product, Recipe]) -> Scene:
-    return ingest(task[0], store, task[1])
 
 
 def _known_shifts(store: Store, previous: Version | None) -> dict[str, Shift]:

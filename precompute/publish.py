@@ -15,6 +15,7 @@ from cogeo_mosaic.mosaic import MosaicJSON
 from rich.console import Console
 
 from precompute.collection import scenes_table
+from precompute.executor import Workers
 from precompute.normalize.stage import Normalized, cut_hash
 from precompute.pyramid import write_pyramid
 from precompute.report import write_report
@@ -61,7 +62,7 @@ def publish(
     contents: Sequence[PeriodContent],
     parameters: Mapping[str, Any],
     *,
-    workers: int = 1,
+    workers: Workers = 1,
     console: Console | None = None,
 ) -> Version:
     """Writes a version from solved periods and points the mosaic to it.
@@ -82,7 +83,7 @@ def write_version(
     *,
     exclusions: Sequence[Exclusion] = (),
     previous: Version | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     console: Console | None = None,
 ) -> Version:
     """Writes a version from solved periods, complete with pyramid and report.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from precompute import executor
+from precompute.executor import Workers
 from terrazzo.bands import NODATA, SCALE
 from terrazzo.cog import Overview, write_cog
 from terrazzo.grid import Grid, PixelBox
@@ -45,7 +46,7 @@ TYPES: dict[str, Literal["int16", "uint8"]] = {
 
 @dataclass(frozen=True)
 class Square:
-    """A square of a part that is baked at a time, into arrays in `folder`."""
+    """A square of a part that is baked at a time."""
 
     store: str
     mosaic_id: str
@@ -54,11 +55,10 @@ class Square:
     epsg: int
     part: Part
     box: PixelBox
-    folder: Path
 
 
 def write_pyramid(
-    store: Store, version: Version, *, workers: int = 1, console: Console | None = None
+    store: Store, version: Version, *, workers: Workers = 1, console: Console | None = None
 ) -> None:
     """Writes the pyramid of a version; does nothing where it is there. The index is written last.
 
@@ -106,7 +106,7 @@ def _write_part(
     epsg: int,
     part: Part,
     folder: Path,
-    workers: int,
+    workers: Workers,
     console: Console | None,
 ) -> None:
     names = {**dict.fromkeys(version.bands, "int16"), **TYPES}
@@ -118,15 +118,17 @@ def _write_part(
         arrays[name] = np.memmap(folder / name, kind, "r+", shape=part.box.shape)
         arrays[name][:] = EMPTY.get(name, NODATA)
     squares = [
-        Square(store.url, version.mosaic_id, version.name, period, epsg, part, box, folder)
+        Square(store.url, version.mosaic_id, version.name, period, epsg, part, box)
         for box in _squares(store, version, period, epsg, part)
     ]
     label = f"pyramid {period}" if len(version.periods) > 1 else "pyramid"
-    executor.results(
-        executor.run(
-            bake, squares, workers=workers, label=label, name=lambda s: str(tuple(s.box)), console=console
-        )
-    )
+    for outcome in executor.run(
+        bake, squares, workers=workers, label=label, name=lambda s: str(tuple(s.box)), console=console
+    ):
+        if outcome.error is not None:
+            raise outcome.error
+        for name, values in (outcome.result or {}).items():
+            arrays[name][outcome.task.box.within(part.box)] = values
     fine = store.grid(epsg)
     grid = Grid(epsg, fine.pixel * 2**part.level, max(1, fine.window >> part.level))
     for name, array in arrays.items():
@@ -155,8 +157,8 @@ def _squares(store: Store, version: Version, period: str, epsg: int, part: Part)
                 yield box
 
 
-def bake(square: Square) -> None:
-    """Merges the scenes of a square and writes it into the part's arrays."""
+def bake(square: Square) -> dict[str, NDArray[Any]]:
+    """The pixels of a square, by band and layer; nothing where no scene lies."""
     version = open_version(Store(square.store), square.mosaic_id, square.version)
     blocks = Blocks()
     try:
@@ -166,16 +168,11 @@ def bake(square: Square) -> None:
     finally:
         blocks.close()
     if made is None:
-        return
+        return {}
     ranks = np.array([*(e.rank for e in selection.entries), -1], np.int16)
-    found = dict(zip(version.bands, made.values, strict=True)) | {
+    return dict(zip(version.bands, made.values, strict=True)) | {
         "provenance": ranks[made.provenance],
         "count": made.count,
         "quality": made.quality,
         "trust": made.trust,
     }
-    at = square.box.within(square.part.box)
-    for name, values in found.items():
-        array = np.memmap(square.folder / name, TYPES.get(name, "int16"), "r+", shape=square.part.box.shape)
-        array[at] = values
-        array.flush()

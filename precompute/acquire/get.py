@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from precompute.acquire.cli import area_options, opened, order_of
-from precompute.executor import default_workers
+from precompute.options import worker_options
 from terrazzo.errors import InvalidRequest, TerrazzoError
 
 if TYPE_CHECKING:
@@ -30,9 +30,7 @@ for one product of a whole tile, ten bands, 547 MB."""
 @click.option("--crs", help="coordinate system of the file [default: the mosaic's UTM zone]")
 @click.option("--resolution", type=float, help="pixel size in units of --crs [default: the store's pixel]")
 @click.option("--method", help="feather, first, median, mean or robust [default: the mosaic's]")
-@click.option(
-    "--workers", type=click.IntRange(1), default=default_workers, help="processes [default: all processors]"
-)
+@worker_options
 @click.option("--yes", is_flag=True, help="do not ask")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="file to write"
@@ -47,6 +45,7 @@ def get(
     resolution: float | None,
     method: str | None,
     workers: int,
+    dask: str | None,
     yes: bool,
     output: Path,
     **options: Any,
@@ -83,9 +82,21 @@ def get(
         tell_fetched(fetched, order.shelf.root, console)
         bad = bool(fetched.bad)
     new = [] if opened(store) else ["--bands", ",".join(fixed)]
+    cluster = ["--dask", dask] if dask else []
     run_command(
         ctx,
-        ["precompute", order.shelf.root, "--store", store, "--mosaic", mosaic, "--workers", workers, *new],
+        [
+            "precompute",
+            order.shelf.root,
+            "--store",
+            store,
+            "--mosaic",
+            mosaic,
+            "--workers",
+            workers,
+            *cluster,
+            *new,
+        ],
     )
     how = [("--crs", crs), ("--resolution", resolution), ("--method", method)]
     given = [part for name, value in how if value is not None for part in (name, value)]

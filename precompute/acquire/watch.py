@@ -14,7 +14,7 @@ import click
 
 from precompute.acquire.cli import area_options, opened, order_of
 from precompute.acquire.get import run_command
-from precompute.executor import default_workers
+from precompute.options import worker_options
 from precompute.prometheus import write_metrics
 from terrazzo.errors import InvalidRequest, TerrazzoError
 
@@ -88,9 +88,7 @@ def left_of(hours: str, now: datetime) -> float:
     "--bandwidth", "speed", metavar="5MB", help="most bytes a second of the backfill [default: all]"
 )
 @click.option("--hours", metavar="22-6", help="hours of the day, local time, of the backfill [default: all]")
-@click.option(
-    "--workers", type=click.IntRange(1), default=default_workers, help="processes [default: all processors]"
-)
+@worker_options
 @click.option(
     "--metrics",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -106,6 +104,7 @@ def watch(
     speed: str | None,
     hours: str | None,
     workers: int,
+    dask: str | None,
     metrics: Path | None,
     **options: Any,
 ) -> None:
@@ -129,7 +128,8 @@ def watch(
     def once() -> int:
         order = order_of(store, mosaic=mosaic, follow=True, **options)
         new = [] if opened(store) else ["--bands", ",".join(order.bands)]
-        how = ["--store", store, "--mosaic", mosaic, "--workers", workers, *new]
+        cluster = ["--dask", dask] if dask else []
+        how = ["--store", store, "--mosaic", mosaic, "--workers", workers, *cluster, *new]
         command = ["precompute", order.shelf.root, *how]
         begun = datetime.now()
 

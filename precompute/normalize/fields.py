@@ -13,6 +13,7 @@ from rich.console import Console
 from scipy import ndimage
 
 from precompute import executor
+from precompute.executor import Workers
 from precompute.normalize import solve
 from terrazzo import gains
 from terrazzo.bands import stored_factor
@@ -64,7 +65,7 @@ def solve_zone(
     kept: Mapping[str, TileGains],
     *,
     free_level: bool = True,
-    workers: int,
+    workers: Workers,
     console: Console | None,
 ) -> dict[str, TileGains]:
     """Gains of the scenes of a zone, by MGRS tile.

@@ -11,7 +11,7 @@ from typing import Literal
 from rich.console import Console
 
 from precompute import executor
-from precompute.executor import WHOLE, Shard
+from precompute.executor import WHOLE, Shard, Workers
 from precompute.normalize.fields import TileGains, solve_zone
 from precompute.normalize.reference import CHUNK, chunks, is_done, make_chunk
 from precompute.normalize.registration import Shift
@@ -77,7 +77,7 @@ def normalize_period(
     until: Literal["reference", "weigh", "solve"] = "solve",
     shard: Shard = WHOLE,
     external: str | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     console: Console | None = None,
 ) -> Normalized:
     """Makes reference, weights and gains of a period's scenes.

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 
-from precompute.executor import default_workers
+from precompute.executor import hired
+from precompute.options import worker_options
 from terrazzo.errors import InvalidRequest, StoreError
 from terrazzo.store import Store
 from terrazzo.version import current_version, known_version, open_version
@@ -31,10 +32,10 @@ def _of_mosaic(function: F) -> F:
 @click.option("--version", "name", help="roll back or forward to this version, or the first digits of it")
 @click.option("--full", is_flag=True, help="solve all tiles anew, not only those whose scenes changed")
 @click.option("--force", is_flag=True, help="publish a version that is worse than the current one too")
-@click.option(
-    "--workers", type=click.IntRange(1), default=default_workers, help="processes [default: all processors]"
-)
-def publish(url: str, mosaic: str, name: str | None, full: bool, force: bool, workers: int) -> None:
+@worker_options
+def publish(
+    url: str, mosaic: str, name: str | None, full: bool, force: bool, workers: int, dask: str | None
+) -> None:
     """Points a mosaic to one of its versions; without --version, to a new one of the scenes in the store.
 
     Servers follow within seconds. A new one is made as the current one was (normalization, registration, levels) of all that
@@ -60,8 +61,9 @@ def publish(url: str, mosaic: str, name: str | None, full: bool, force: bool, wo
         console.print(f"mosaic {mosaic} shows version {version.name}", highlight=False)
         return
     known = open_version(store, mosaic).lock["parameters"]
-    options = Options(**{**known, "workers": workers, "full": full, "force": force})
-    result = run((), store, mosaic, options, console=console)
+    with hired(workers, dask) as hands:
+        options = Options(**{**known, "workers": hands, "full": full, "force": force})
+        result = run((), store, mosaic, options, console=console)
     tell(result, url, mosaic, console)
     refuse_worse(result, url, mosaic)
 
@@ -192,11 +194,15 @@ def include(scene: str, url: str, mosaic: str) -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="the elevation model used, if one was",
 )
-@click.option(
-    "--workers", type=click.IntRange(1), default=default_workers, help="processes [default: all processors]"
-)
+@worker_options
 def rebuild(
-    lock: Path, sources: tuple[str, ...], url: str, mosaic: str, dem: Path | None, workers: int
+    lock: Path,
+    sources: tuple[str, ...],
+    url: str,
+    mosaic: str,
+    dem: Path | None,
+    workers: int,
+    dask: str | None,
 ) -> None:
     """Makes a version anew, in a new store, from its LOCK (a version's lock.json) and the same products.
 
@@ -208,7 +214,8 @@ def rebuild(
 
     console = Console(stderr=True)
     folders = [sample.path() if s == "sample" and not Path(s).exists() else Path(s) for s in sources]
-    rebuilt = make(lock, folders, url, mosaic, dem=dem, workers=workers, console=console)
+    with hired(workers, dask) as hands:
+        rebuilt = make(lock, folders, url, mosaic, dem=dem, workers=hands, console=console)
     console.print(f"mosaic {mosaic}, version {rebuilt.version.name}", highlight=False)
     if rebuilt.differs:
         raise StoreError("the version is not the same: " + "; ".join(rebuilt.differs))

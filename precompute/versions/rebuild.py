@@ -4,20 +4,20 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from precompute import executor
 from precompute.acquire.products import Product, find_products
-from precompute.ingest import identity, ingest
+from precompute.executor import Workers, results
+from precompute.ingest import identity
 from precompute.item import moved_by
 from precompute.lease import writer
 from precompute.normalize.stage import Normalized, normalize_period
 from precompute.publish import PeriodContent, write_version
 from precompute.recipe import Recipe
+from precompute.scenes import Task, make_scenes
 from precompute.versions.exclusions import Exclusion, write_exclusions
 from precompute.versions.lineage import read_solves
 from precompute.versions.pointer import point_to
@@ -48,7 +48,7 @@ def rebuild(
     mosaic_id: str,
     *,
     dem: Path | None = None,
-    workers: int = 1,
+    workers: Workers = 1,
     console: Console | None = None,
 ) -> Rebuilt:
     """Makes the version of a lock in a new store.
@@ -73,16 +73,7 @@ def rebuild(
         store.write_bytes(config_key(mosaic_id), lock["mosaic_toml"].encode())
         exclusions = [Exclusion(**e, since="") for e in lock["exclusions"]]
         write_exclusions(store, mosaic_id, exclusions)
-        made = executor.results(
-            executor.run(
-                partial(_ingest, store),
-                tasks,
-                workers=workers,
-                label="scenes",
-                name=lambda t: t[0].id,
-                console=console,
-            )
-        )
+        made = results(make_scenes(tasks, store, workers=workers, console=console))
         scenes = {f"{s.id}/{s.rev}": s for s in made}
         contents = [_period(store, mosaic_id, p, scenes, lock, workers, console) for p in lock["periods"]]
         version = write_version(
@@ -107,7 +98,7 @@ def _tells_inputs(lock: Mapping[str, Any]) -> bool:
 
 def _tasks(
     inputs: Mapping[str, Mapping[str, Any]], products: Iterable[Product], store: Store, dem: Path | None
-) -> list[tuple[Product, Recipe]]:
+) -> list[Task]:
     """The product and recipe of each input.
 
     Raises:
@@ -150,17 +141,13 @@ def _wrong(
     return "the same files make another scene here: another cloud model, correction table, elevation model or release"
 
 
-def _ingest(store: Store, task: tuple[Product, Recipe]) -> Scene:
-    return ingest(task[0], store, task[1])
-
-
 def _period(
     store: Store,
     mosaic_id: str,
     told: Mapping[str, Any],
     scenes: Mapping[str, Scene],
     lock: Mapping[str, Any],
-    workers: int,
+    workers: Workers,
     console: Console | None,
 ) -> PeriodContent:
     """A period of the lock, solved by the same steps."""
