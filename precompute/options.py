@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 import click
 
 from precompute.executor import LOCAL, default_workers
+from terrazzo.bands import BANDS
+from terrazzo.errors import InvalidRequest
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,3 +26,16 @@ def worker_options(function: F) -> F:
         default=default_workers,
         help="processes [default: all processors]",
     )(function)
+
+
+def band_names(text: str) -> tuple[str, ...]:
+    """The bands of a comma-separated `--bands`.
+
+    Raises:
+        InvalidRequest: one is unknown.
+    """
+    asked = tuple(b.strip().upper() for b in text.split(","))
+    unknown = [b for b in asked if b not in BANDS]
+    if unknown:
+        raise InvalidRequest(f"--bands: unknown {', '.join(unknown)}; known are {', '.join(BANDS)}")
+    return asked

@@ -149,14 +149,11 @@ def opened(store: str) -> "Store | None":
 
 def _bands(text: str | None, store: str) -> tuple[str, ...]:
     """The bands that were asked for, else the store's where there is one, else the default ones."""
-    from terrazzo.bands import BANDS, DEFAULT_BANDS
+    from precompute.options import band_names
+    from terrazzo.bands import DEFAULT_BANDS
 
     if text is not None:
-        asked = tuple(b.strip().upper() for b in text.split(","))
-        unknown = [b for b in asked if b not in BANDS]
-        if unknown:
-            raise InvalidRequest(f"--bands: unknown {', '.join(unknown)}; known are {', '.join(BANDS)}")
-        return asked
+        return band_names(text)
     there = opened(store)
     return DEFAULT_BANDS if there is None else there.config.bands
 

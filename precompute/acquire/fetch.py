@@ -130,7 +130,7 @@ def _size(candidate: Candidate, opener: Opener, shelf: Shelf) -> int:
             size = None
         # Who gives no size after all retries gives none of the next file either: do not wait for it again.
         answers = answers and size is not None
-        whole += round((_typical(file) if size is None else size) * _share(file.part))
+        whole += round((typical(file) if size is None else size) * _share(file.part))
     return whole
 
 
@@ -141,7 +141,8 @@ def _share(part: Bounds | None) -> float:
     return (part.right - part.left) * (part.top - part.bottom) / TILE_SIDE**2
 
 
-def _typical(file: RemoteFile) -> int:
+def typical(file: RemoteFile) -> int:
+    """Bytes that such a file has on average."""
     return TYPICAL[BANDS[file.role].resolution] if file.role in BANDS else 1_000_000
 
 

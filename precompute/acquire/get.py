@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from precompute.acquire.cli import area_options, opened, order_of
-from precompute.options import worker_options
+from precompute.options import band_names, worker_options
 from terrazzo.errors import InvalidRequest, TerrazzoError
 
 if TYPE_CHECKING:
@@ -124,10 +124,7 @@ def _store_bands(store: str, asked: str | None) -> tuple[tuple[str, ...], tuple[
     """
     from terrazzo.bands import BANDS, DEFAULT_BANDS
 
-    wanted = tuple(b.strip().upper() for b in asked.split(",")) if asked else ()
-    unknown = [b for b in wanted if b not in BANDS]
-    if unknown:
-        raise InvalidRequest(f"--bands: unknown {', '.join(unknown)}; known are {', '.join(BANDS)}")
+    wanted = band_names(asked) if asked else ()
     there = opened(store)
     if there is None:
         fixed = tuple(b for b in BANDS if b in {*DEFAULT_BANDS, *wanted})

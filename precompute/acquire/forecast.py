@@ -1,0 +1,123 @@
+"""`terrazzo plan`: what a mosaic would take, told by an archive's metadata alone: scenes, bytes and processor time.
+
+The rates are measured ones; `docs/scale.md` tells how.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import shapely
+
+from precompute.acquire.archives import Archive, Level
+from precompute.acquire.area import from_box, from_tile
+from precompute.acquire.enough import choose, expected, places
+from precompute.acquire.fetch import typical
+from precompute.acquire.run import needed_files
+from precompute.acquire.search import Candidate, Query, search
+from terrazzo.bands import DEFAULT_BANDS, stored_factor
+from terrazzo.config import ALL, MosaicConfig
+from terrazzo.errors import InvalidRequest
+
+STORED = 1.3e9
+"""Bytes of a scene of a whole tile and ten bands."""
+CPU_HOURS = 0.26
+"""Of one core for such a scene, its part of the reference, its weight and gains, at most."""
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a mosaic would take.
+
+    Attributes:
+        scenes: by period.
+        tiles: scenes of each MGRS tile.
+        fetched, stored: bytes.
+        told: share of the bytes fetched that the archive's Items told; the rest is by rate.
+        cpu_hours: processor time of one core.
+        left_out: products that the archive lists and a scene cannot be made of.
+    """
+
+    scenes: Mapping[str, int]
+    tiles: Mapping[str, int]
+    fetched: float
+    told: float
+    stored: float
+    cpu_hours: float
+    left_out: int
+
+    def days(self, cores: int) -> float:
+        """How long so many cores work."""
+        return self.cpu_hours / cores / 24
+
+
+def forecast(
+    config: MosaicConfig,
+    archive: Archive,
+    *,
+    days: tuple[date | None, date | None] | None = None,
+    level: Level = "l2a",
+    bands: Sequence[str],
+    max_cloud: float | None = None,
+    clear: int = 0,
+) -> Forecast:
+    """What the scenes of a mosaic would take, whole tiles of them.
+
+    Args:
+        days: of a mosaic that names no periods.
+        clear: no more scenes than show every place clear so often in every period, as far as metadata tell; 0 takes all.
+
+    Raises:
+        InvalidRequest: the configuration does not tell area or dates.
+        ArchiveError: the archive does not answer.
+    """
+    if config.bounds is None:
+        raise InvalidRequest("mosaic.toml names no area: bounds = [west, south, east, north]")
+    spans = {p.name: (p.start, p.end) for p in config.periods if not p.members} or {ALL: days}
+    area, where = from_box(*config.bounds), places(from_box(*config.bounds))
+    scenes, chosen, left_out = {}, dict[tuple[str, str], Candidate](), 0
+    for name, span in spans.items():
+        if span is None:
+            raise InvalidRequest("mosaic.toml names no periods: tell the dates with --datetime")
+        query = Query(area, level, None, *span, max_cloud, whole=True)
+        found = search([archive], query, *needed_files(level, bands))
+        best = [group[0] for group in found.groups]
+        if clear and best:
+            chances = np.stack([expected(c.item, where) for c in best])
+            cost = [round(sum(_bytes(c))) for c in best]
+            best = [best[i] for i in choose(chances, cost, np.zeros(len(where)), clear)]
+        scenes[name] = len(best)
+        left_out += len(found.left_out)
+        chosen |= {c.key: c for c in best}
+    sizes = [_bytes(c) for c in chosen.values()]
+    fetched = sum(told + guessed for told, guessed in sizes)
+    scenes_of_ten = sum(map(_share, chosen.values())) * _pixels(bands) / _pixels(DEFAULT_BANDS)
+    return Forecast(
+        scenes,
+        dict(sorted(Counter(c.product.mgrs for c in chosen.values()).items())),
+        fetched,
+        sum(told for told, _ in sizes) / fetched if fetched else 1.0,
+        scenes_of_ten * STORED,
+        scenes_of_ten * CPU_HOURS,
+        left_out,
+    )
+
+
+def _bytes(candidate: Candidate) -> tuple[float, float]:
+    """Bytes of a product's files: those that its Item tells, and those of the others by what such files have."""
+    told = sum(f.size for f in candidate.files if f.size is not None)
+    return told, _share(candidate) * sum(typical(f) for f in candidate.files if f.size is None)
+
+
+def _share(candidate: Candidate) -> float:
+    """The share of its tile that a product holds."""
+    tile = from_tile(candidate.product.mgrs)
+    shape = shapely.make_valid(shapely.geometry.shape(candidate.item["geometry"]))
+    return float(shapely.intersection(tile, shape).area / tile.area)
+
+
+def _pixels(bands: Sequence[str]) -> float:
+    """Stored pixels of bands, in those of one 10 m band."""
+    return sum(1 / stored_factor(b) ** 2 for b in bands)
