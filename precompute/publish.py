@@ -284,7 +284,9 @@ def _name(lock: Mapping[str, Any], cells: Sequence[bytes]) -> str:
 
     The software's version does not, and of the inputs, whose addresses differ from place to place, the revisions tell.
     """
-    text = json.dumps({k: v for k, v in lock.items() if k not in ("software", "inputs")}, sort_keys=True)
+    # A store's format changes no pixel; names were made with the first one's number.
+    named = {k: v for k, v in lock.items() if k not in ("software", "inputs")} | {"format": 1}
+    text = json.dumps(named, sort_keys=True)
     return hashlib.blake2b(digest(text.encode(), *cells), digest_size=6).hexdigest()
 
 

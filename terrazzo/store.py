@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from terrazzo.bands import BANDS, DEFAULT_BANDS, stored_factor
 from terrazzo.errors import NotFound, StoreError
 from terrazzo.grid import Grid
 
-FORMAT = 1
+FORMAT = 2
+"""Of new stores. A store of the format before is read and written as it is; `terrazzo store upgrade` brings it to this one."""
+READ = (FORMAT - 1, FORMAT)
 CONFIG_KEY = "store.json"
 Mark = dict[str, str]
 """What an object store names the state of an object by."""
@@ -95,14 +97,16 @@ class Store:
         except json.JSONDecodeError as error:
             raise StoreError(f"{CONFIG_KEY} of {self.url} is not JSON: {error}") from None
         found = raw.get("format")
-        if found != FORMAT:
+        if found not in READ:
             newer = isinstance(found, int) and found > FORMAT
             remedy = (
                 "upgrade terrazzo to a release that reads it"
                 if newer
                 else "run precompute into a new folder with this release"
             )
-            raise StoreError(f"store {self.url} has format {found}, this release reads {FORMAT}: {remedy}")
+            raise StoreError(
+                f"store {self.url} has format {found}, this release reads {READ[0]} and {READ[1]}: {remedy}"
+            )
         return StoreConfig(**{**raw, "bands": tuple(raw["bands"])})
 
     def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
@@ -300,7 +304,7 @@ def create_store(url: str | Path, config: StoreConfig) -> Store:
             with beside(root / CONFIG_KEY) as temporary:
                 temporary.write_bytes(_config_json(config))
     store = Store(url)
-    if store.config != config:
+    if store.config != replace(config, format=store.config.format):
         raise StoreError(
             f"the store {url} has {asdict(store.config)}, asked was {asdict(config)}; a store keeps what it was made with"
         )

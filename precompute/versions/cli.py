@@ -245,3 +245,46 @@ def verify(url: str, quick: bool, as_json: bool) -> None:
     checking.require_sound(found)
     if not as_json:
         click.echo(f"sound; {len(found)} orphans")
+
+
+@store.command()
+@click.argument("url", metavar="STORE")
+@click.option("--dry-run", is_flag=True, help="only tell what would be done")
+@click.option("--undo", is_flag=True, help="take it back; restart servers then")
+@click.option(
+    "--finish",
+    is_flag=True,
+    help="remove what was kept to take it back, and files that nothing reads any more",
+)
+@worker_options
+def upgrade(url: str, dry_run: bool, undo: bool, finish: bool, workers: int, dask: str | None) -> None:
+    """Brings a store of the format before to this release's.
+
+    Servers go on: they read both formats. A run that is stopped is completed by the next one.
+
+    \b
+    terrazzo store upgrade demo --dry-run
+    terrazzo store upgrade demo
+    terrazzo store upgrade demo --finish
+    """
+    from precompute.lease import writer
+    from precompute.versions import upgrade as upgrading
+    from terrazzo.store import FORMAT
+
+    there, console = Store(url), Console(stderr=True)
+    if undo + finish + dry_run > 1:
+        raise InvalidRequest("--dry-run, --undo and --finish are different things: name one")
+    if dry_run:
+        for change in upgrading.changes(there):
+            click.echo(f"{change.kind:<7} {change.where}")
+        return
+    with writer(there, "upgrade"), hired(workers, dask) as hands:
+        if undo:
+            upgrading.undo(there)
+        elif finish:
+            click.echo(f"{len(upgrading.finish(there))} files removed")
+        else:
+            done = upgrading.upgrade(there, workers=hands, console=console)
+            click.echo(
+                f"format {FORMAT}: {len(done)} changes; --undo takes them back, --finish makes them final"
+            )

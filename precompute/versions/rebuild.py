@@ -184,7 +184,7 @@ def _differs(lock: Mapping[str, Any], version: Version, path: Path) -> list[str]
         other = [s["id"] for s, t in zip(a["scenes"], b["scenes"], strict=True) if s != t]
         if other:
             out.append(f"period {a['name']}: weights or order differ of {', '.join(other)}")
-    same = {k: v for k, v in lock.items() if k not in ("software", "inputs")}
+    same = {k: v for k, v in lock.items() if k not in ("software", "inputs", "format")}
     if not out and any(version.lock[k] != v for k, v in same.items()):
         out.append(
             "lock and version differ in " + ", ".join(k for k, v in same.items() if version.lock[k] != v)

@@ -9,6 +9,8 @@ from typing import Any
 import rasterio
 
 from precompute.normalize.weigh import difference_key
+from precompute.scenes import INCOMING
+from precompute.versions.upgrade import ASIDE
 from terrazzo.cells import digest
 from terrazzo.errors import StoreError, TerrazzoError
 from terrazzo.scene import ITEM, Scene, list_scenes, read_item
@@ -81,6 +83,12 @@ def verify(store: Store, *, contents: bool = True) -> Iterator[Finding]:
             yield Finding("missing", f"{prefix}/{ITEM}", "a version shows this scene")
         else:
             yield Finding("orphan", prefix, "never finished; precompute makes it anew")
+    for key in store.list(INCOMING):
+        yield Finding(
+            "orphan", key, "a run on a cluster was stopped; it goes with the next one of its product"
+        )
+    if list(store.list(ASIDE)):
+        yield Finding("orphan", ASIDE, "kept to undo an upgrade; terrazzo store upgrade --finish removes it")
     for prefix in sorted(used - there):
         yield Finding("missing", prefix, "a version shows this scene")
 

@@ -1,6 +1,7 @@
-"""Makes the golden store: `python -m tests.golden.make`. Only when the store's format number is raised.
+"""Makes the golden store: `python -m tests.golden.make`.
 
-One simulated scene pair of 96 × 96 pixels, precomputed by the release that made it. Today's reader must open it.
+One simulated scene pair of 96 × 96 pixels, precomputed by a release that wrote the format before today's (1). Today's
+reader must open it, and `terrazzo store upgrade` upgrade it. Made anew, before it is raised, when the format is raised again.
 """
 
 import json
