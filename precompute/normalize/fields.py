@@ -1,12 +1,12 @@
 """The gain fields of a zone: its scenes' strips put together, solved band by band, cut tile by tile."""
 
-import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import reduce
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from rich.console import Console
@@ -17,7 +17,7 @@ from precompute.executor import Workers
 from precompute.normalize import solve
 from terrazzo import gains
 from terrazzo.bands import stored_factor
-from terrazzo.edges import DEPTH, LEAST_SHARE, strips_from_table
+from terrazzo.edges import DEPTH, EDGES, LEAST_SHARE, SEGMENTS, strips_from_table
 from terrazzo.grid import PixelBox
 from terrazzo.scene import Scene
 from terrazzo.store import Store
@@ -43,20 +43,6 @@ class TileGains:
     about: Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class _Measured:
-    """Strips of all scenes of a zone on its common rectangle of windows.
-
-    m, d: (scene, wy, wx, edge, segment, band) float32; n: int32; hazy: bool, not clear enough to be shown.
-    """
-
-    windows: PixelBox
-    m: NDArray[np.float32]
-    d: NDArray[np.float32]
-    n: NDArray[np.int32]
-    hazy: NDArray[np.bool_]
-
-
 def solve_zone(
     store: Store,
     scenes: Sequence[Scene],
@@ -76,51 +62,58 @@ def solve_zone(
         kept: tiles whose gains stay as they are; they hold the others in place.
         free_level: False fits each scene to the reference itself, not to what the scenes agree on.
     """
-    bands = store.config.bands
-    window = store.config.window
-    measured = _measured(store, scenes, differences, kept)
-    clear = np.array([clarity[s.id] for s in scenes])
-    free = np.array([s.mgrs not in kept for s in scenes])
-    tasks = [
-        _BandTask(measured, k, band, clear, free, free_level, window, store.config.pixel * window)
-        for k, band in enumerate(bands)
+    bands, window = store.config.bands, store.config.window
+    sources = [
+        _Source(s, store.grid(s.epsg).window_range(s.box), differences[s.id], clarity[s.id], kept.get(s.mgrs))
+        for s in scenes
     ]
+    tasks = [_BandTask(store.url, tuple(sources), b, free_level, store.config.pixel * window) for b in bands]
     solved = executor.results(
         executor.run(
             _solve_band, tasks, workers=workers, label="gains", name=lambda t: t.band, console=console
         )
     )
     by_band = {s.band: s for s in solved}
-    compared = _compared(measured, bands, window)
     out: dict[str, TileGains] = {}
-    for mgrs in sorted({s.mgrs for s, f in zip(scenes, free, strict=True) if f}):
-        members = [(i, s) for i, s in enumerate(scenes) if s.mgrs == mgrs]
-        r = reduce(PixelBox.union, (store.grid(s.epsg).window_range(s.box) for _, s in members))
-        y, x = r.row0 - measured.windows.row0, r.col0 - measured.windows.col0
-        cut = (slice(y, y + r.height + 1), slice(x, x + r.width + 1))
-        gain = np.stack([[by_band[b].gain[i][cut] for b in bands] for i, _ in members])
-        offset = np.stack([[by_band[b].offset[i][cut] for b in bands] for i, _ in members])
+    for mgrs in sorted({s.mgrs for s in scenes} - set(kept)):
+        members = [(i, source) for i, source in enumerate(sources) if source.scene.mgrs == mgrs]
+        r = reduce(PixelBox.union, (source.windows for _, source in members))
+        gain, offset = (np.empty((len(members), len(bands), r.height + 1, r.width + 1)) for _ in range(2))
+        compared = {}
+        for k, (i, source) in enumerate(members):
+            for j, band in enumerate(bands):
+                found = by_band[band].fields[i]
+                gain[k, j], offset[k, j] = (_spread(v, source.windows, r) for v in (found.gain, found.offset))
+            used = np.any([by_band[b].fields[i].used for b in bands], axis=0)
+            compared[source.scene.id] = _near(used, source.windows, r)
         out[mgrs] = TileGains(
             r,
-            tuple(s.id for _, s in members),
+            tuple(source.scene.id for _, source in members),
             np.moveaxis(gains.encode(gain, offset), 0, 1),
             {
-                "residual": {s.id: {b: _number(by_band[b].rms[i]) for b in bands} for i, s in members},
-                "measured": {
-                    s.id: np.packbits(compared[i][cut][:-1, :-1]).tobytes().hex() for i, s in members
+                "residual": {
+                    source.scene.id: {b: _number(by_band[b].fields[i].rms) for b in bands}
+                    for i, source in members
                 },
+                "measured": {i: np.packbits(near).tobytes().hex() for i, near in compared.items()},
                 "clamped": int(((gain < gains.GAIN_LIMITS[0]) | (gain > gains.GAIN_LIMITS[1])).sum()),
             },
         )
     return out
 
 
-def _compared(measured: _Measured, bands: Sequence[str], window: int) -> NDArray[np.bool_]:
-    """(scene, wy + 1, wx + 1) windows that have, or lie beside one that has, a strip of any band to be compared by."""
-    full = np.array([_strip_pixels(b, window) for b in bands])
-    used = (measured.n >= LEAST_SHARE * full).any(axis=(3, 4, 5))
-    near = ndimage.binary_dilation(used, np.ones((1, 3, 3)))
-    return np.pad(near, ((0, 0), (0, 1), (0, 1)))
+def _spread(corners: NDArray[np.float64], windows: PixelBox, wide: PixelBox) -> NDArray[np.float64]:
+    """Values on a scene's corners on those of a wider box of windows; beyond them, the nearest."""
+    y = np.clip(np.arange(wide.row0, wide.row1 + 1) - windows.row0, 0, windows.height)
+    x = np.clip(np.arange(wide.col0, wide.col1 + 1) - windows.col0, 0, windows.width)
+    return np.asarray(corners[np.ix_(y, x)])
+
+
+def _near(used: NDArray[np.bool_], windows: PixelBox, wide: PixelBox) -> NDArray[np.bool_]:
+    """(wy, wx) of a wider box: windows that have a strip to be compared by, or lie beside one that has."""
+    out = np.zeros(wide.shape, bool)
+    out[windows.within(wide)] = used
+    return np.asarray(ndimage.binary_dilation(out, np.ones((3, 3))))
 
 
 def _strip_pixels(band: str, window: int) -> int:
@@ -133,43 +126,128 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else round(float(value), 5)
 
 
-def _measured(
-    store: Store, scenes: Sequence[Scene], differences: Mapping[str, str], kept: Mapping[str, TileGains]
-) -> _Measured:
-    """Reads the strips of all scenes; those of kept scenes with their gains applied."""
-    bands = store.config.bands
-    grid = store.grid(scenes[0].epsg)
-    r = reduce(PixelBox.union, (grid.window_range(s.box) for s in scenes))
-    parts = []
-    for s in scenes:
-        table = pq.read_table(io.BytesIO(store.read_bytes(differences[s.id])))
-        d = strips_from_table(table, r, bands, ("d", "n"))
-        m = strips_from_table(table, r, bands, ("m", "n")).median
-        # Strips that earlier releases measured are all clear.
-        hazy = np.zeros(m.shape, bool)
-        if "hazy" in table.column_names:
-            hazy = strips_from_table(table, r, bands, ("hazy", "n")).median == 1
-        compared = (m, d.median)
-        if s.mgrs in kept:
-            compared = _with_gains(m, d.median, r, kept[s.mgrs], s.id, grid.window)
-        parts.append((*compared, d.count, hazy))
-    return _Measured(r, *(np.stack(p) for p in zip(*parts, strict=True)))
+@dataclass(frozen=True)
+class _Source:
+    """A scene: its windows, where its strips lie, and its gains if they stay as they are."""
+
+    scene: Scene
+    windows: PixelBox
+    differences: str
+    clarity: float
+    kept: TileGains | None
+
+
+@dataclass(frozen=True)
+class _BandTask:
+    store_url: str
+    sources: tuple[_Source, ...]
+    band: str
+    free_level: bool
+    spacing: float
+
+
+@dataclass(frozen=True)
+class _Field:
+    """Gain and offset of a scene's band on its corners; used: (wy, wx) windows that have a strip to be compared by."""
+
+    gain: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    used: NDArray[np.bool_]
+    rms: float
+
+
+@dataclass(frozen=True)
+class _BandFields:
+    band: str
+    fields: tuple[_Field, ...]
+
+
+def _solve_band(task: _BandTask) -> _BandFields:
+    """Passes A and B of one band."""
+    store = Store(task.store_url)
+    whole = reduce(PixelBox.union, (s.windows for s in task.sources))
+    parts = [_observed(store, s, i, task.band, whole) for i, s in enumerate(task.sources)]
+    obs = solve.Observations(
+        **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(solve.Observations)}
+    )
+    shapes = [(s.windows.height + 1, s.windows.width + 1) for s in task.sources]
+    free = np.array([s.kept is None for s in task.sources])
+    goal = obs.r
+    if task.free_level and len(obs.m):
+        strip = np.unique(obs.strip, return_inverse=True)[1]
+        prior = solve.prior_width(np.array([s.clarity for s in task.sources]), task.band)
+        u = solve.solve_joint(replace(obs, strip=strip), shapes=shapes, prior=prior, free=free)
+        goal = solve.target(obs.r, u[strip])
+    ends = np.cumsum([0, *(len(p.m) for p in parts)])
+    found = []
+    for i, (part, shape) in enumerate(zip(parts, shapes, strict=True)):
+        gain, offset, rms = np.ones(shape), np.zeros(shape), float("nan")
+        if free[i]:
+            gain, offset, rms = solve.solve_scene(
+                part.m, goal[ends[i] : ends[i + 1]], part.weight, part.corners, part.hats,
+                shape=shape, spacing=task.spacing,
+            )  # fmt: skip
+        used = np.zeros((shape[0] - 1, shape[1] - 1), bool)
+        used[np.divmod(part.corners[:, 0], shape[1])] = True
+        found.append(_Field(gain, offset, used, rms))
+    return _BandFields(task.band, tuple(found))
+
+
+def _observed(store: Store, source: _Source, number: int, band: str, whole: PixelBox) -> solve.Observations:
+    """A scene's strips of one band that can be compared; those of kept scenes with their gains applied."""
+    columns = ["wy", "wx", "edge", "segment", "band", "d", "m", "n", "hazy"]
+    packed = pa.BufferReader(store.read_bytes(source.differences))
+    # Strips that earlier releases measured have no column `hazy`: they are all clear.
+    columns = [c for c in columns if c in pq.read_schema(packed).names]
+    table = pq.read_table(packed, columns=columns, filters=[("band", "=", band)])
+    d = strips_from_table(table, source.windows, (band,), ("d", "n"))
+    m = strips_from_table(table, source.windows, (band,), ("m", "n")).median
+    hazy = np.zeros(m.shape, bool)
+    if "hazy" in columns:
+        hazy = strips_from_table(table, source.windows, (band,), ("hazy", "n")).median == 1
+    medians, differences, window = m, d.median, store.config.window
+    if source.kept is not None:
+        tile = source.kept
+        chosen = gains.decode(tile.corners[tile.scene_ids.index(source.scene.id)])
+        k = store.config.bands.index(band)
+        gain, offset = (v[k : k + 1] for v in chosen)
+        medians, differences = _with_gains(m, d.median, source.windows, tile.windows, gain, offset, window)
+    full = _strip_pixels(band, window)
+    at = np.nonzero(d.count[..., 0] >= LEAST_SHARE * full)
+    wy, wx, edge, segment = at
+    across = source.windows.width + 1
+    corner = wy * across + wx
+    m_at, d_at, n_at, hazy_at = (v[..., 0][at] for v in (medians, differences, d.count, hazy))
+    place = (wy + source.windows.row0 - whole.row0, wx + source.windows.col0 - whole.col0, edge, segment)
+    return solve.Observations(
+        scene=np.full(len(wy), number),
+        strip=np.ravel_multi_index(place, (*whole.shape, len(EDGES), SEGMENTS)),
+        corners=np.stack([corner, corner + 1, corner + across, corner + across + 1], axis=1),
+        hats=solve.strip_hats(window, DEPTH)[edge, segment],
+        m=m_at.astype(float),
+        r=(m_at - d_at).astype(float),
+        weight=np.minimum(n_at / full, 1) * source.clarity * np.where(hazy_at, HAZY_SHARE, 1),
+    )
 
 
 def _with_gains(
     m: NDArray[np.float32],
     d: NDArray[np.float32],
     windows: PixelBox,
-    tile: TileGains,
-    scene_id: str,
+    grid: PixelBox,
+    gain: NDArray[np.float64],
+    offset: NDArray[np.float64],
     window: int,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Strip medians and differences of a scene after its gains: its reference m − d stays."""
-    gain, offset = gains.decode(tile.corners[tile.scene_ids.index(scene_id)])
+    """Strip medians and differences of a scene after its gains: its reference m − d stays.
+
+    Args:
+        windows: of the strips; grid: of the corners.
+        gain, offset: (band, ny + 1, nx + 1).
+    """
     hats = solve.strip_hats(window, DEPTH)
     y, x = np.indices((windows.height, windows.width))
-    y = np.clip(y + windows.row0 - tile.windows.row0, 0, tile.windows.height - 1)
-    x = np.clip(x + windows.col0 - tile.windows.col0, 0, tile.windows.width - 1)
+    y, x = y + windows.row0 - grid.row0, x + windows.col0 - grid.col0
 
     def at_strips(corners: NDArray[np.float64]) -> NDArray[np.float64]:
         four = np.stack(
@@ -179,62 +257,3 @@ def _with_gains(
 
     new = (m * at_strips(gain) + at_strips(offset)).astype(np.float32)
     return new, new - (m - d)
-
-
-@dataclass(frozen=True)
-class _BandTask:
-    measured: _Measured
-    k: int
-    band: str
-    clarity: NDArray[np.float64]
-    free: NDArray[np.bool_]
-    free_level: bool
-    window: int
-    spacing: float
-
-
-@dataclass(frozen=True)
-class _BandGains:
-    """gain, offset: (scene, ny + 1, nx + 1); rms: (scene,) residual in reflectance."""
-
-    band: str
-    gain: NDArray[np.float64]
-    offset: NDArray[np.float64]
-    rms: NDArray[np.float64]
-
-
-def _solve_band(task: _BandTask) -> _BandGains:
-    """Passes A and B of one band."""
-    m, d, n = (v[..., task.k] for v in (task.measured.m, task.measured.d, task.measured.n))
-    full = _strip_pixels(task.band, task.window)
-    scene, wy, wx, edge, segment = np.nonzero(n >= LEAST_SHARE * full)
-    at = (scene, wy, wx, edge, segment)
-    shape = (task.measured.windows.height + 1, task.measured.windows.width + 1)
-    corner = wy * shape[1] + wx
-    obs = solve.Observations(
-        scene=scene,
-        strip=np.ravel_multi_index((wy, wx, edge, segment), n.shape[1:]),
-        corners=np.stack([corner, corner + 1, corner + shape[1], corner + shape[1] + 1], axis=1),
-        hats=solve.strip_hats(task.window, DEPTH)[edge, segment],
-        m=m[at].astype(float),
-        r=(m[at] - d[at]).astype(float),
-        weight=np.minimum(n[at] / full, 1)
-        * task.clarity[scene]
-        * np.where(task.measured.hazy[..., task.k][at], HAZY_SHARE, 1),
-    )
-    scenes = len(task.clarity)
-    gain, offset = np.ones((scenes, *shape)), np.zeros((scenes, *shape))
-    rms = np.full(scenes, np.nan)
-    if not len(scene):
-        return _BandGains(task.band, gain, offset, rms)
-    goal = obs.r
-    if task.free_level:
-        prior = solve.prior_width(task.clarity, task.band)
-        _, u = solve.solve_joint(obs, scenes=scenes, shape=shape, prior=prior, free=task.free)
-        goal = solve.target(obs.r, u[obs.strip])
-    for i in np.flatnonzero(task.free):
-        o = scene == i
-        gain[i], offset[i], rms[i] = solve.solve_scene(
-            obs.m[o], goal[o], obs.weight[o], obs.corners[o], obs.hats[o], shape=shape, spacing=task.spacing
-        )
-    return _BandGains(task.band, gain, offset, rms)

@@ -6,6 +6,7 @@ regularized least squares with Huber's weights, iterated (IRLS); A by conjugate 
 normal matrix, B one small sparse system a scene.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,8 @@ reflectance) over `SMOOTH_LENGTH`."""
 SMOOTH_LENGTH = 7700.0
 HUBER = 1.345
 ROUNDS = 5
+TOLERANCES = (1e-2, 1e-2, 1e-3, 1e-3, 1e-4)
+"""Relative residuals at which pass A's rounds end: weights are still moving in the first ones."""
 VISIBLE = ("B01", "B02", "B03", "B04")
 
 
@@ -41,7 +44,7 @@ class Observations:
     Attributes:
         scene: (obs,) row of the scene.
         strip: (obs,) number of the strip.
-        corners: (obs, 4) corner of the scene's grid, hats: (obs, 4) their weights, sum 1.
+        corners: (obs, 4) corners of the scene's own grid, hats: (obs, 4) their weights, sum 1.
         m: (obs,) median of the scene, r: (obs,) that of the reference on the same pixels.
         weight: (obs,) 0–1.
     """
@@ -94,40 +97,46 @@ def neighbours(ny: int, nx: int) -> NDArray[np.int64]:
 def solve_joint(
     obs: Observations,
     *,
-    scenes: int,
-    shape: tuple[int, int],
+    shapes: Sequence[tuple[int, int]],
     prior: NDArray[np.float64],
     free: NDArray[np.bool_],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Pass A: log gains of all scenes, and the consensus of every strip.
+) -> NDArray[np.float64]:
+    """Pass A: the consensus of every strip, once all scenes' log gains agree on it as well as they can.
 
     Args:
-        shape: (ny, nx) corners of the common grid all scenes refer to.
+        shapes: (scene,) rows and columns of corners of each scene's own grid.
         prior: (scene,) standard deviation of the log gain about 0.
         free: (scene,) False keeps a scene's log gain at 0.
 
     Returns:
-        h (scene, ny, nx), U (strip,): consensus log ratio to the reference.
+        U (strip,): log ratio to the reference.
     """
-    corners = shape[0] * shape[1]
+    sizes = np.array([ny * nx for ny, nx in shapes])
+    first = np.concatenate([[0], np.cumsum(sizes)])
+    unknowns = int(first[-1])
     n = len(obs.m)
-    columns = (obs.scene[:, None] * corners + obs.corners).ravel()
     design = sparse.csr_array(
-        (obs.hats.ravel() * free[np.repeat(obs.scene, 4)], (np.repeat(np.arange(n), 4), columns)),
-        shape=(n, scenes * corners),
+        (
+            (obs.hats * free[obs.scene, None]).ravel(),
+            (first[obs.scene, None] + obs.corners).ravel().astype(np.int32),
+            np.arange(0, 4 * n + 1, 4, dtype=np.int64),
+        ),
+        shape=(n, unknowns),
     )
     transposed = design.T.tocsr()
     y = np.log(np.maximum(obs.m, 1e-4 - FLOOR) + FLOOR) - np.log(np.maximum(obs.r, 1e-4 - FLOOR) + FLOOR)
     strips = int(obs.strip.max()) + 1
-    pairs = neighbours(*shape)
-    a, b = (np.arange(scenes)[:, None] * corners + pairs[:, i] for i in (0, 1))
-    a, b = a.ravel(), b.ravel()
-    shrink = np.repeat(1 / prior**2, corners)
-    degree = np.bincount(np.concatenate([a, b]), minlength=scenes * corners) / GRADIENT**2
-    h = np.zeros(scenes * corners)
+    pairs = np.concatenate([f + neighbours(*s) for f, s in zip(first[:-1], shapes, strict=True)])
+    step = sparse.csr_array(
+        (np.tile([1.0, -1.0], len(pairs)), pairs.ravel(), np.arange(0, 2 * len(pairs) + 1, 2)),
+        shape=(len(pairs), unknowns),
+    )
+    smooth = (step.T @ step).tocsr() / GRADIENT**2
+    shrink = np.repeat(1 / prior**2, sizes)
+    h = np.zeros(unknowns)
     u = np.zeros(strips)
     weight = obs.weight / NOISE**2
-    for _ in range(ROUNDS):
+    for tolerance in TOLERANCES:
         fit = y + design @ h
         u = _mean(fit, weight, obs.strip, strips)
         residual = np.abs(fit - u[obs.strip]) / NOISE
@@ -143,18 +152,15 @@ def solve_joint(
         def normal(
             x: NDArray[np.float64], w: NDArray[np.float64] = weight, t: NDArray[np.float64] = total
         ) -> NDArray[np.float64]:
-            out = transposed @ centred(design @ x, w, t) + shrink * x
-            difference = (x[a] - x[b]) / GRADIENT**2
-            np.add.at(out, a, difference)
-            np.subtract.at(out, b, difference)
-            return np.asarray(out)
+            return np.asarray(transposed @ centred(design @ x, w, t) + shrink * x + smooth @ x)
 
-        diagonal = transposed.power(2) @ weight + shrink + degree
+        diagonal = transposed.power(2) @ weight + shrink + smooth.diagonal()
         operator = LinearOperator((h.size, h.size), matvec=normal)
         jacobi = LinearOperator((h.size, h.size), matvec=lambda x, d=diagonal: x / d)
-        h, _ = cg(operator, -(transposed @ centred(y, weight, total)), x0=h, rtol=1e-6, maxiter=600, M=jacobi)
-    u = _mean(y + design @ h, weight, obs.strip, strips)
-    return h.reshape(scenes, *shape), u
+        h, _ = cg(
+            operator, -(transposed @ centred(y, weight, total)), x0=h, rtol=tolerance, maxiter=600, M=jacobi
+        )
+    return _mean(y + design @ h, weight, obs.strip, strips)
 
 
 def _mean(

@@ -30,9 +30,7 @@ def observations(scale: dict[int, float]) -> solve.Observations:
 
 def solved(obs: solve.Observations, clarity: list[float], band: str) -> list[tuple[np.ndarray, np.ndarray]]:
     prior = solve.prior_width(np.array(clarity), band)
-    _, u = solve.solve_joint(
-        obs, scenes=len(clarity), shape=SHAPE, prior=prior, free=np.ones(len(clarity), bool)
-    )
+    u = solve.solve_joint(obs, shapes=[SHAPE] * len(clarity), prior=prior, free=np.ones(len(clarity), bool))
     goal = solve.target(obs.r, u[obs.strip])
     out = []
     for i in range(len(clarity)):
