@@ -38,6 +38,7 @@ from terrazzo.bands import NODATA
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine, tile_target
+from terrazzo.mosaic.measure import Drawn, Measure
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.store import Store
 from terrazzo.version import Version, open_version, version_key
@@ -127,9 +128,9 @@ class Ours:
 
     def png(self, image: Any) -> bytes:
         """As the server renders with `rescale=`."""
-        ask = Ask(OFF, None, None, (RESCALE,), None, 1.0, None)
+        ask = Ask(Measure(OFF), None, (RESCALE,), None, 1.0, None)
         target = tile_target(MERCATOR, 0, 0, 0, image.values.shape[1])
-        return render(image, ask, target, "png", {})
+        return render(Drawn(image.values, image, (), ()), ask, target, "png", {})
 
 
 def native_zoom(version: Version) -> int:

@@ -11,7 +11,6 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
@@ -26,7 +25,7 @@ from terrazzo.cells import digest
 from terrazzo.errors import Overloaded, TerrazzoError, TooLarge
 from terrazzo.mosaic.blocks import STOP
 from terrazzo.mosaic.engine import Engine
-from terrazzo.mosaic.selection import Selection
+from terrazzo.mosaic.measure import Chosen, choose, content_hash, draw
 from terrazzo.mosaic.warp import Target
 
 T = TypeVar("T")
@@ -92,7 +91,7 @@ class Plan:
     """A job with its scenes and its key, which names everything that determines the answer's bytes."""
 
     job: Job
-    selection: Selection
+    chosen: Chosen
     key: str
     is_empty: bool
 
@@ -195,7 +194,7 @@ class Desk:
             "ETag": f'"{plan.key}"',
             "Cache-Control": cache_control(ask, self.settings),
             "X-Terrazzo-Request": (
-                f"mosaic={engine.version.mosaic_id}&version={engine.version.name}&{_ascii(plan.selection.request.text())}"
+                f"mosaic={engine.version.mosaic_id}&version={engine.version.name}&{_ascii(plan.chosen.text())}"
             ),
         }
         if matches(request.headers.get("if-none-match"), headers["ETag"]):
@@ -246,19 +245,18 @@ def planned(job: Job, form: Format) -> Plan:
     Raises:
         InvalidRequest: the request makes no sense, or its answer would be too large.
     """
-    selection = job.engine.select(job.ask.pixels)
-    target = job.target
-    results = job.ask.expression.count(";") + 1 if job.ask.expression else 1
-    bands = max(results, len(selection.request.bands))
+    measure, target = job.ask.measure, job.target
+    chosen = choose(job.engine, measure)
+    bands = max(len(measure.names), len(measure.pixels.bands))
     if target.height * target.width * bands > MOST_SAMPLES:
         raise TooLarge(
             f"{target.width} × {target.height} px in {bands} bands: at most {MOST_SAMPLES} values"
             " in one answer; ask for fewer bands or a smaller box, or use `terrazzo export`"
         )
-    content = job.engine.content_hash(selection, target)
+    content = content_hash(job.engine, chosen, target)
     key = digest(
         content.encode(),
-        selection.request.text().encode(),
+        chosen.text().encode(),
         job.ask.presentation().encode(),
         form.encode(),
         repr(target).encode(),
@@ -267,30 +265,31 @@ def planned(job: Job, form: Format) -> Plan:
         if form == "tif" or job.ask.layer
         else b"",
     ).hex()
-    return Plan(job, selection, key, not content)
+    return Plan(job, chosen, key, not content)
 
 
 def rendered(plan: Plan, form: Format) -> tuple[bytes, bool]:
     """The encoded image behind a JSON list of its problems, and whether it is whole."""
-    engine, selection = plan.job.engine, plan.selection
+    engine, target = plan.job.engine, plan.job.target
     with metrics.timed("pixels"):
         if layer := plan.job.ask.layer:
-            image = layers.image_of(layer, engine, selection, plan.job.target)
+            image = layers.image_of(layer, engine, plan.chosen.selection, target)
+            drawn = draw(Chosen(plan.chosen.measure, plan.chosen.selection, None), lambda selection: image)
         else:
-            image = engine.render(selection, plan.job.target)
-    metrics.SCENES.inc(int(np.count_nonzero(np.bincount(image.provenance.ravel() + 1)[1:])))
-    metrics.LEFT_OUT.inc(len(image.problems))
+            drawn = draw(plan.chosen, lambda selection: engine.render(selection, target))
+    metrics.SCENES.inc(len(drawn.ids))
+    metrics.LEFT_OUT.inc(len(drawn.problems))
     version = engine.version
     tags = {
         "TERRAZZO_MOSAIC": version.mosaic_id,
         "TERRAZZO_VERSION": version.name,
-        "TERRAZZO_REQUEST": selection.request.text(),
+        "TERRAZZO_REQUEST": plan.chosen.text(),
         "ATTRIBUTION": version.attribution,
     }
     with metrics.timed("encode"):
-        body = render(image, plan.job.ask, plan.job.target, form, tags)
-    head = json.dumps(list(image.problems)).encode()
-    return len(head).to_bytes(4, "little") + head + body, not image.problems
+        body = render(drawn, plan.job.ask, target, form, tags)
+    head = json.dumps(list(drawn.problems)).encode()
+    return len(head).to_bytes(4, "little") + head + body, not drawn.problems
 
 
 def _ascii(text: str) -> str:

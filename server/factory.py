@@ -20,10 +20,11 @@ from server.request import PARAMETERS, Ask, only, parse_ask, parse_format
 from server.stac import collection, item, version_collection
 from server.tilesets import tileset, tilesets
 from server.urls import public_base
-from terrazzo.bands import NODATA, SCALE
+from terrazzo.bands import SCALE
 from terrazzo.errors import InvalidRequest, OutsideCoverage
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.engine import Engine, tile_target
+from terrazzo.mosaic.measure import choose, draw, known
 from terrazzo.mosaic.quality import quality
 from terrazzo.mosaic.warp import Points, Target, transformer
 
@@ -40,6 +41,7 @@ def asked(
     bands: Annotated[str | None, _documented("bands")] = None,
     expression: Annotated[str | None, _documented("expression")] = None,
     datetime: Annotated[str | None, _documented("datetime")] = None,
+    baseline: Annotated[str | None, _documented("baseline")] = None,
     max_cloud: Annotated[str | None, _documented("max_cloud")] = None,
     orbit: Annotated[str | None, _documented("orbit")] = None,
     ids: Annotated[str | None, _documented("ids")] = None,
@@ -168,7 +170,7 @@ class MosaicFactory(BaseFactory):
 
             def described() -> str:
                 engine, ask = opened(desk, mosaic, request)
-                engine.select(ask.pixels)
+                choose(engine, ask.measure)
                 return json.dumps(_tilejson(request, engine, desk.grids.find(engine.version, tms)))
 
             return document(request, await desk.look(described), "application/json", desk.settings)
@@ -184,8 +186,8 @@ class MosaicFactory(BaseFactory):
 
             def described() -> str:
                 query = {k: v for k, v in request.query_params.items() if k != "tms"}
-                if {"style", "expression"} & set(query):
-                    raise InvalidRequest("gdal.xml: bands, not a style or an expression")
+                if {"style", "expression", "baseline"} & set(query):
+                    raise InvalidRequest("gdal.xml: bands, not a style, an expression or a change")
                 engine = desk.mosaics.engine(mosaic, query.get("version") or None)
                 kept = {"bands": ",".join(engine.version.bands)} | query
                 ask = parse_ask(kept, engine.version)
@@ -306,7 +308,7 @@ class MosaicFactory(BaseFactory):
             "/mosaics/{mosaic}/point/{lon},{lat}", tags=["Points"], dependencies=[Depends(asked)]
         )
         async def point(request: Request, mosaic: str, lon: float, lat: float) -> Any:
-            """Reflectance at a place, and the scene it comes from."""
+            """Reflectance, an expression or a change at a place, and the scene it comes from."""
             desk = desk_of(request)
 
             def values() -> dict[str, Any]:
@@ -367,25 +369,28 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, 
     """
     if not (-180 <= lon <= 180 and -90 <= lat <= 90):
         raise InvalidRequest("point: longitude within ±180 and latitude within ±90")
-    selection = engine.select(ask.pixels)
+    chosen = choose(engine, ask.measure)
     place = Points("EPSG:4326", np.array([lon]), np.array([lat]))
-    image = engine.points(selection, place.crs, place.x, place.y)
-    values = image.values[:, 0, 0]
-    if (values == NODATA).all():
-        raise OutsideCoverage(f"no data at {lon},{lat} for {selection.request.text()}")
-    is_reflectance = selection.request.stage not in ("raw", "mask")
+    drawn = draw(chosen, lambda selection: engine.points(selection, place.crs, place.x, place.y))
+    image, values = drawn.image, drawn.values[:, 0, 0]
+    if not known(values).any():
+        raise OutsideCoverage(f"no data at {lon},{lat} for {chosen.text()}")
+    is_float = values.dtype.kind == "f"
+    is_whole = chosen.selection.request.stage in ("raw", "mask") and not is_float
+    told = [
+        None if not here else int(v) if is_whole else round(float(v) * (1 if is_float else SCALE), 4)
+        for v, here in zip(values, known(values), strict=True)
+    ]
     scene = image.entries[int(image.provenance[0, 0])].scene
     return {
         "coordinates": [lon, lat],
-        "band_names": list(image.bands),
-        "values": [
-            None if v == NODATA else round(float(v) * SCALE, 4) if is_reflectance else int(v) for v in values
-        ],
+        "band_names": list(ask.measure.names if is_float else image.bands),
+        "values": told,
         "scene": scene.id,
         "datetime": scene.datetime.isoformat(),
         "scenes_usable": int(image.count[0, 0]),
-        "quality": int(quality(engine, selection, place, image)[0, 0]),
-        "request": selection.request.text(),
+        "quality": int(quality(engine, chosen.selection, place, image)[0, 0]),
+        "request": chosen.text(),
         "version": engine.version.name,
         "attribution": engine.version.attribution,
     }

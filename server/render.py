@@ -8,15 +8,13 @@ from numpy.typing import NDArray
 from PIL import Image as Picture
 from rasterio.io import MemoryFile
 from rio_tiler.colormap import apply_cmap, cmap
-from rio_tiler.errors import InvalidExpression
-from rio_tiler.models import ImageData
 
 from server.layers import LAYERS, rgba
 from server.png import png
-from server.request import BAND, Ask, Format
+from server.request import Ask, Format
 from terrazzo.bands import NODATA, SCALE, MaskClass
 from terrazzo.errors import InvalidRequest
-from terrazzo.mosaic.engine import Image
+from terrazzo.mosaic.measure import Drawn, known
 from terrazzo.mosaic.warp import Target
 
 PALETTE = {
@@ -33,65 +31,49 @@ BACKGROUND = (255, 255, 255)
 """What JPEG, which knows no transparency, shows where there are no data."""
 
 
-def render(image: Image, ask: Ask, target: Target, form: Format, tags: dict[str, str]) -> bytes:
-    """Encodes an image.
+def render(drawn: Drawn, ask: Ask, target: Target, form: Format, tags: dict[str, str]) -> bytes:
+    """Encodes what was drawn.
 
     Raises:
-        InvalidRequest: the expression cannot be evaluated, or the format cannot hold what is asked for.
+        InvalidRequest: the format cannot hold what is asked for.
     """
     if ask.layer is not None and form not in ("tif", "npy"):
-        return _encode(rgba(image, LAYERS[ask.layer]), form)
+        return _encode(rgba(drawn.image, LAYERS[ask.layer]), form)
     if form == "tif":
-        return geotiff(image, ask, target, tags)
+        return geotiff(drawn, ask, target, tags)
     if form == "npy":
-        return _npy(image, ask)
-    if form == "png" and ask.expression is None and ask.colormap is None and _is_plain(image, ask):
-        return png(image.values, ask.rescale or ((0.0, 1.0),), ask.gamma)
-    return _encode(_rgba(image, ask), form)
+        return _npy(drawn)
+    if form == "png" and ask.colormap is None and _is_plain(drawn, ask):
+        return png(drawn.values, ask.rescale or ((0.0, 1.0),), ask.gamma)
+    return _encode(_rgba(drawn, ask), form)
 
 
-def _is_plain(image: Image, ask: Ask) -> bool:
-    """Whether an image is one or three bands of reflectance, each with its stretch."""
-    count = len(image.values)
-    return image.bands != ("mask",) and count in (1, 3) and len(ask.rescale or (0,)) in (1, count)
+def _is_plain(drawn: Drawn, ask: Ask) -> bool:
+    """Whether it is one or three bands of reflectance, each with its stretch."""
+    count = len(drawn.values)
+    if drawn.values.dtype != np.int16:
+        return False
+    return drawn.image.bands != ("mask",) and count in (1, 3) and len(ask.rescale or (0,)) in (1, count)
 
 
-def _shown(image: Image, ask: Ask) -> np.ma.MaskedArray:
+def _shown(drawn: Drawn) -> np.ma.MaskedArray:
     """(channel, row, col) float32 of what is shown, masked without data."""
-    masked = np.ma.masked_equal(image.values, NODATA)
-    if image.bands == ("mask",):
-        return masked.astype(np.float32)
+    masked = np.ma.array(drawn.values, np.float32, mask=~known(drawn.values))
+    if drawn.values.dtype == np.float32 or drawn.image.bands == ("mask",):
+        return masked
     # Counts of `stage=raw` are shown on the same scale.
-    values = masked.astype(np.float32) * np.float32(SCALE)
-    if ask.expression is None:
-        return values
-    data = ImageData(values)
-    # rio-tiler's expressions call bands b1, b2, ….
-    numbered = BAND.sub(lambda m: f"b{image.bands.index(m[0]) + 1}", ask.expression)
-    try:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.ma.masked_invalid(data.apply_expression(numbered).array)
-    except (
-        InvalidExpression,
-        ValueError,
-        SyntaxError,
-        KeyError,
-        TypeError,
-        NameError,
-        ArithmeticError,
-    ) as error:
-        raise InvalidRequest(f"expression={ask.expression}: {error}") from None
+    return masked * np.float32(SCALE)
 
 
-def _rgba(image: Image, ask: Ask) -> NDArray[np.uint8]:
+def _rgba(drawn: Drawn, ask: Ask) -> NDArray[np.uint8]:
     """(4, row, col) uint8 picture."""
-    if image.bands == ("mask",):
+    if drawn.image.bands == ("mask",):
         table = np.zeros((256, 4), np.uint8)
         for value, colour in PALETTE.items():
             table[value] = (*colour, 255)
-        classes = np.where(image.values[0] == NODATA, 0, image.values[0])
+        classes = np.where(drawn.values[0] == NODATA, 0, drawn.values[0])
         return np.moveaxis(table[classes], -1, 0)
-    shown = _shown(image, ask)
+    shown = _shown(drawn)
     if ask.colormap is None and len(shown) not in (1, 3):
         raise InvalidRequest(f"{len(shown)} bands make no picture: ask for one, three, or format tif or npy")
     pairs = ask.rescale or ((0.0, 1.0),)
@@ -124,29 +106,24 @@ def _encode(rgba: NDArray[np.uint8], form: Format) -> bytes:
     return out.getvalue()
 
 
-def _npy(image: Image, ask: Ask) -> bytes:
+def _npy(drawn: Drawn) -> bytes:
     """Bands and a mask band (255 valid), as rio-tiler writes NPY."""
-    values, mask = _data(image, ask)
+    values, mask = _data(drawn)
     out = io.BytesIO()
     np.save(out, np.concatenate([values, mask[None].astype(values.dtype)]), allow_pickle=False)
     return out.getvalue()
 
 
-def _data(image: Image, ask: Ask) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
-    if ask.layer is not None:
-        return image.values, np.where(image.values[0] == NODATA, 0, 255).astype(np.uint8)
-    if ask.expression is not None and image.bands != ("mask",):
-        shown = _shown(image, ask)
-        mask = np.where(np.ma.getmaskarray(shown).any(axis=0), 0, 255).astype(np.uint8)
-        return shown.filled(np.nan).astype(np.float32), mask
-    return image.values, np.where((image.values == NODATA).any(axis=0), 0, 255).astype(np.uint8)
+def _data(drawn: Drawn) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
+    return drawn.values, np.where(known(drawn.values).all(axis=0), 255, 0).astype(np.uint8)
 
 
-def geotiff(image: Image, ask: Ask, target: Target, tags: dict[str, str]) -> bytes:
+def geotiff(drawn: Drawn, ask: Ask, target: Target, tags: dict[str, str]) -> bytes:
     """A GeoTIFF: int16 reflectance with scale 1e-4 and nodata −32768, float32 for an expression."""
-    values, _ = _data(image, ask)
+    values, _ = _data(drawn)
     is_float = values.dtype == np.float32
-    names = list(ask.expression.split(";")) if is_float and ask.expression else list(image.bands)
+    bands = drawn.image.bands
+    names = ask.measure.names if is_float else bands
     profile = {
         "driver": "GTiff",
         "count": len(values),
@@ -171,7 +148,7 @@ def geotiff(image: Image, ask: Ask, target: Target, tags: dict[str, str]) -> byt
                 dataset.set_band_description(i, name)
             if ask.layer is not None:
                 dataset.units = [LAYERS[ask.layer].unit]
-            elif not is_float and image.bands != ("mask",):
+            elif not is_float and bands != ("mask",):
                 dataset.scales = [SCALE] * len(values)
                 dataset.offsets = [0.0] * len(values)
             dataset.update_tags(**tags)

@@ -1,6 +1,5 @@
 """The request value: what a client asks for, parsed once, checked, and passed down."""
 
-import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +10,8 @@ from rio_tiler.colormap import cmap
 from server.layers import BANDS, LAYERS
 from terrazzo.bands import STYLES, Style
 from terrazzo.errors import InvalidRequest
+from terrazzo.expression import bands_of
+from terrazzo.mosaic.measure import Measure, measure_of
 from terrazzo.mosaic.request import CHOICES, PixelRequest
 from terrazzo.version import Version
 
@@ -27,6 +28,7 @@ PARAMETERS: dict[str, str] = {
     "bands": "bands, comma-separated",
     "expression": "expression over bands, such as (B08-B04)/(B08+B04); several, separated by ;",
     "datetime": "day, month, year, RFC 3339 interval (.. for an open end), or the name of a period",
+    "baseline": "day, month, year, interval or period whose values are taken off those of datetime: the change since",
     **CHOICES,
     "ids": "scenes, comma-separated",
     "rescale": "min,max in reflectance; several pairs separated by ;",
@@ -36,7 +38,6 @@ PARAMETERS: dict[str, str] = {
 ID = re.compile(r"[\w.\-]{1,100}")
 MOST_IDS = 50
 """Scenes that a request may name; the answer's header repeats them, and proxies bear some kilobytes of headers."""
-BAND = re.compile(r"\bB(?:\d\d|8A)\b")
 
 
 @dataclass(frozen=True)
@@ -44,25 +45,28 @@ class Ask:
     """A request for a picture or for values.
 
     Attributes:
-        pixels: what the engine is asked.
-        expression: over the bands, or None.
+        measure: what the engine is asked, the expression over its bands, and what it is compared with.
         rescale: pairs in the units of what is shown, one or as many as channels; None for data formats.
         gamma: exponent of the stretch, 1 for none.
         layer: name of a layer shown instead of reflectance, or None.
     """
 
-    pixels: PixelRequest
+    measure: Measure
     style: str | None
-    expression: str | None
     rescale: tuple[tuple[float, float], ...] | None
     colormap: str | None
     gamma: float
     version: str | None
     layer: str | None = None
 
+    @property
+    def pixels(self) -> PixelRequest:
+        """What the engine is asked."""
+        return self.measure.pixels
+
     def presentation(self) -> str:
-        """One line for keys: all that the engine does not know of."""
-        return repr((self.expression, self.rescale, self.colormap, self.gamma, self.layer))
+        """One line for keys: all that the measure does not know of."""
+        return repr((self.rescale, self.colormap, self.gamma, self.layer))
 
 
 def only(query: Mapping[str, str], allowed: Mapping[str, str] | set[str] | tuple[str, ...]) -> None:
@@ -90,6 +94,9 @@ def parse_ask(query: Mapping[str, str], version: Version) -> Ask:
     if layer and (given := sorted({"rescale", "colormap_name"} & set(query)) or query.get("stage") == "mask"):
         told = "stage=mask" if given is True else " and ".join(given)
         raise InvalidRequest(f"style={layer} and {told} contradict each other: leave one of them out")
+    baseline = query.get("baseline") or None
+    if layer and baseline:
+        raise InvalidRequest(f"style={layer} and baseline contradict each other: leave one of them out")
     normalize = query.get("normalize")
     if normalize not in (None, "on", "off"):
         raise InvalidRequest(f"normalize={normalize}: use on or off")
@@ -112,11 +119,13 @@ def parse_ask(query: Mapping[str, str], version: Version) -> Ask:
     rescale = _rescale(query["rescale"]) if "rescale" in query else None
     if rescale is None:
         rescale = (style.rescale,) if style else ((-1.0, 1.0),) if expression else ((0.0, 0.4),)
-    gamma = style.gamma if style and "rescale" not in query else 1.0
+        if baseline:
+            low, high = rescale[0]
+            rescale = ((-(high - low) / 2, (high - low) / 2),)
+    gamma = style.gamma if style and "rescale" not in query and not baseline else 1.0
     return Ask(
-        pixels,
+        measure_of(pixels, expression, baseline),
         style.name if style else layer,
-        expression,
         rescale,
         colormap,
         gamma,
@@ -143,13 +152,7 @@ def _shown(query: Mapping[str, str], version: Version) -> tuple[Style | None, tu
         raise InvalidRequest(f"{' and '.join(given)} contradict each other: name one of them")
     if query.get("expression"):
         expression = query["expression"]
-        bands = tuple(dict.fromkeys(BAND.findall(expression)))
-        if not bands or len(expression) > 500 or not re.fullmatch(r"[\w\s+\-*/().,;<>=&|~!^%]+", expression):
-            raise InvalidRequest(
-                "expression: an arithmetic expression over bands, such as (B08-B04)/(B08+B04)"
-            )
-        _check_powers(expression)
-        return None, bands, expression
+        return None, bands_of(expression), expression
     if query.get("bands"):
         return None, tuple(b.strip() for b in query["bands"].split(",")), None
     if query.get("style") in LAYERS:
@@ -160,21 +163,6 @@ def _shown(query: Mapping[str, str], version: Version) -> tuple[Style | None, tu
         raise InvalidRequest(f"style={name}: this mosaic has {', '.join((*known, *LAYERS))}")
     style = known[name]
     return style, style.bands, style.expression
-
-
-def _check_powers(expression: str) -> None:
-    """Refuses powers of plain numbers, which Python computes to the last digit: 9**9**9 never ends."""
-    try:
-        tree = ast.parse(expression.replace(";", ","), mode="eval")
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise InvalidRequest("expression: not an arithmetic expression over bands") from None
-    for node in ast.walk(tree):
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
-            exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
-            value = exponent.value if isinstance(exponent, ast.Constant) else None
-            over_band = any(isinstance(n, ast.Name) and BAND.fullmatch(n.id) for n in ast.walk(node.left))
-            if not (isinstance(value, int | float) and value <= 10 and over_band):
-                raise InvalidRequest("expression: powers of bands with a number up to 10, such as B04**2")
 
 
 def _number(query: Mapping[str, str], name: str) -> float | None:

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
     "--resolution", type=float, help="pixel size in units of --crs [default: the mosaic's own pixel]"
 )
 @click.option("--bands", help="comma-separated [default: all]")
+@click.option("--expression", help="over bands, instead of --bands, such as '(B08-B04)/(B08+B04)'")
 @click.option("--datetime", help="day, month, year, interval A/B, or name of a period [default: the newest]")
+@click.option("--baseline", help="the same: its values are taken off those of --datetime")
 @click.option("--max-cloud", type=float, help="per cent of a scene's pixels that may be cloud or shadow")
 @click.option("--orbit", type=int, help="relative orbit")
 @click.option("--ids", help="scenes, comma-separated")
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
 @click.option("--fill", help="adjacent, none or best [default: the mosaic's]")
 @click.option("--snow", help="avoid, keep or drop [default: the mosaic's]")
 @click.option("--resampling", help="bilinear or nearest [default: the mosaic's]")
-@click.option("--dtype", help="int16, uint16, uint8 or float32 [default: int16]")
+@click.option("--dtype", help="int16, uint16, uint8 or float32 [default: int16; of expressions float32]")
 @click.option(
     "--scale", type=float, help="reflectance = stored x scale + offset [default: 0.0001; float32: 1]"
 )
@@ -76,6 +78,7 @@ def export(
     \b
     terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 -o zagreb.tif
     terrazzo export --store demo --geometry forest.geojson --dry-run
+    terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 --expression '(B08-B04)/(B08+B04)' --datetime 2025-07 --baseline 2024-07 -o change.tif
     terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 --bands B08,B04 --crs EPSG:3035 --resolution 100 -o box.tif
     """
     # Reading rasters draws in GDAL and numba: `terrazzo --help` need not wait for them.
@@ -108,7 +111,7 @@ def export(
         return
     target = export_target(engine.version, order.area, order.crs, order.resolution)
     click.echo(
-        f"{target.width} × {target.height} px, {len(order.pixels.bands)} bands, {target.crs}", err=True
+        f"{target.width} × {target.height} px, {len(order.measure.names)} bands, {target.crs}", err=True
     )
     try:
         with click.progressbar(

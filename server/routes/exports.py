@@ -15,6 +15,7 @@ from terrazzo.errors import InvalidRequest, NotFound, TooMany
 from terrazzo.export.estimate import estimate
 from terrazzo.export.order import PARAMETERS, parse_order
 from terrazzo.export.target import export_target, touching
+from terrazzo.mosaic.measure import choose
 
 MOST_BODY = 4 << 20
 """Bytes of a request's body."""
@@ -59,12 +60,13 @@ async def create(request: Request, mosaic: str) -> Response:
         if dry:
             cost = estimate(engine, order, desk.threads)
             return {**cost._asdict(), "pixels": cost.width * cost.height, "version": engine.version.name}
-        selection = engine.select(order.pixels)
+        chosen = choose(engine, order.measure)
         target = export_target(engine.version, order.area, order.crs, order.resolution)
-        samples = target.height * target.width * len(order.pixels.bands)
-        if not touching(engine, selection, target):
+        selections = 1 if chosen.baseline is None else 2
+        samples = target.height * target.width * len(order.pixels.bands) * selections
+        if not touching(engine, chosen, target):
             raise InvalidRequest(
-                f"the area holds no data for {selection.request.text()}; the mosaic covers {tuple(engine.version.bounds)}"
+                f"the area holds no data for {chosen.text()}; the mosaic covers {tuple(engine.version.bounds)}"
             )
         jobs, owner = _jobs(request), owner_of(request)
         key: Key | None = request.scope.get("terrazzo.key")

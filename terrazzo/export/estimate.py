@@ -1,6 +1,7 @@
 """What an export will cost, told before it starts: a few small windows are rendered and packed as it will be."""
 
 import time
+from functools import partial
 from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from terrazzo.export.pieces import encode
 from terrazzo.export.run import OVERVIEWS
 from terrazzo.export.target import export_target, part_of, sheets, touching
 from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.measure import choose, draw
 from terrazzo.mosaic.origin import ORIGINS, Rendering, needs_count
 from terrazzo.mosaic.warp import Target
 
@@ -49,23 +51,23 @@ def estimate(engine: Engine, order: Order, workers: int = 1) -> Estimate:
     Raises:
         InvalidRequest: the order cannot be carried out.
     """
-    selection = engine.select(order.pixels)
+    chosen = choose(engine, order.measure)
     target = export_target(engine.version, order.area, order.crs, order.resolution)
-    kinds = rasters(order, selection)
+    kinds = rasters(order, chosen)
     seconds, packed, seen = 0.0, 0, 0
-    scenes = touching(engine, selection, target)
+    scenes = touching(engine, chosen, target)
     for part in _samples(target) if scenes else ():
         start = time.perf_counter()
-        image = engine.render(selection, part, counted=needs_count(order.extras))
-        made = Rendering(engine, selection, part, image)
+        drawn = draw(chosen, partial(engine.render, target=part, counted=needs_count(order.extras)))
+        made = Rendering(engine, chosen.selection, part, drawn.image)
         for kind in kinds:
             array = (
-                ORIGINS[kind.layer].values(made)[None] if kind.layer else encode(image.values, order.encoding)
+                ORIGINS[kind.layer].values(made)[None] if kind.layer else encode(drawn.values, order.encoding)
             )
             packed += _packed(array, part, kind.nodata, order.compression)
         seconds += time.perf_counter() - start
         seen += part.height * part.width
-        del image, made
+        del drawn, made
     pixels = target.height * target.width
     share = pixels / seen if seen else 0.0
     return Estimate(
@@ -77,7 +79,7 @@ def estimate(engine: Engine, order: Order, workers: int = 1) -> Estimate:
         seconds=round(BEGIN + seconds * share * (1 + OVERVIEWS) / workers, 1),
         scenes=tuple(e.scene.id for e in scenes),
         crs=target.crs,
-        request=selection.request.text(),
+        request=chosen.text(),
     )
 
 

@@ -19,9 +19,9 @@ from terrazzo.cog import escaped
 from terrazzo.export.area import DEGREES
 from terrazzo.export.order import Order
 from terrazzo.export.pieces import Spread, layer_file
+from terrazzo.mosaic.measure import Chosen
 from terrazzo.mosaic.origin import ORIGINS
 from terrazzo.mosaic.request import CLASSES_BAND
-from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target, transformer
 from terrazzo.version import Entry, Version
 
@@ -59,15 +59,15 @@ class Raster:
         return stem + (f"_{self.layer}" if self.layer else "") + ending
 
 
-def rasters(order: Order, selection: Selection) -> list[Raster]:
+def rasters(order: Order, chosen: Chosen) -> list[Raster]:
     """The kinds of files that an order asks for, the bands first."""
-    request, encoding = selection.request, order.encoding
+    request, encoding = chosen.selection.request, order.encoding
     if request.stage == "mask":
         bands: tuple[Band, ...] = (Band(CLASSES_BAND),)
     elif request.stage == "raw":
         bands = tuple(Band(b) for b in request.bands)
     else:
-        bands = tuple(Band(b, encoding.scale, encoding.offset) for b in request.bands)
+        bands = tuple(Band(n, encoding.scale, encoding.offset) for n in order.measure.names)
     first = Raster(None, bands, encoding.dtype, encoding.nodata, request.stage != "mask")
     return [
         first,
@@ -75,12 +75,12 @@ def rasters(order: Order, selection: Selection) -> list[Raster]:
     ]
 
 
-def tags_of(version: Version, selection: Selection, shown: Sequence[Entry]) -> dict[str, str]:
+def tags_of(version: Version, chosen: Chosen, shown: Sequence[Entry]) -> dict[str, str]:
     """What a file says of itself: whose data it holds, of which scenes and version, and how it was asked for."""
     tags = {
         "TERRAZZO_MOSAIC": version.mosaic_id,
         "TERRAZZO_VERSION": version.name,
-        "TERRAZZO_REQUEST": selection.request.text(),
+        "TERRAZZO_REQUEST": chosen.text(),
         "TERRAZZO_LOCK": json.dumps(lock_of(version, shown), separators=(",", ":")),
         "ATTRIBUTION": version.attribution_of(shown),
         "TIFFTAG_COPYRIGHT": version.attribution_of(shown),
@@ -217,7 +217,7 @@ def _statistics(spread: Spread | None) -> dict[str, str]:
 
 def item_of(
     version: Version,
-    selection: Selection,
+    chosen: Chosen,
     order: Order,
     target: Target,
     shown: Sequence[Entry],
@@ -252,7 +252,7 @@ def item_of(
             "proj:transform": [dx, 0.0, b.left, 0.0, -dy, b.top],
             "terrazzo:mosaic": version.mosaic_id,
             "terrazzo:version": version.name,
-            "terrazzo:request": selection.request.text(),
+            "terrazzo:request": chosen.text(),
             "terrazzo:scenes": [e.scene.id for e in shown],
             "attribution": version.attribution_of(shown),
             **({"license": version.config.licence} if version.config.licence else {}),

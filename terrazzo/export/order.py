@@ -8,7 +8,9 @@ from typing import Any, Literal, get_args
 from terrazzo.bands import NODATA, SCALE
 from terrazzo.errors import InvalidRequest
 from terrazzo.export.area import Area, area_of_box, area_of_geometry
+from terrazzo.expression import bands_of
 from terrazzo.grid import Bounds
+from terrazzo.mosaic.measure import Measure, measure_of
 from terrazzo.mosaic.origin import ORIGINS
 from terrazzo.mosaic.request import CHOICES, PixelRequest
 from terrazzo.version import Version
@@ -24,13 +26,15 @@ PARAMETERS: dict[str, str] = {
     "bbox_crs": "coordinate system of bbox, by default EPSG:4326",
     "geometry": "GeoJSON in degrees instead of bbox: the pixels that it touches",
     "bands": "names of bands, all by default",
+    "expression": "over bands instead of them, such as (B08-B04)/(B08+B04); several, separated by ;",
     "datetime": "day, month, year, interval or name of a period, the newest by default",
+    "baseline": "the same: the values of that time are taken off those of datetime",
     **CHOICES,
     "ids": "scenes",
     "version": "a version of the mosaic, the current one by default",
     "crs": "coordinate system of the files, by default the mosaic's UTM zone",
     "resolution": "pixel size in units of crs, by default the mosaic's own",
-    "dtype": "int16 (default), uint16, uint8 or float32",
+    "dtype": "int16 (default), uint16, uint8 or float32 (default of expressions)",
     "scale": "reflectance = stored · scale + offset; 0.0001 by default, 1 for float32; uint8 needs one",
     "offset": "0 by default, -0.1 for uint16",
     "nodata": "stored value of pixels without data: -32768 by default, 0 for uint8 and uint16, NaN for float32",
@@ -42,7 +46,7 @@ PARAMETERS: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Encoding:
-    """How reflectance is stored: reflectance = stored · scale + offset."""
+    """How values are stored: reflectance, or what an expression makes of it, = stored · scale + offset."""
 
     dtype: Dtype
     scale: float
@@ -69,13 +73,18 @@ class Order:
     """
 
     area: Area
-    pixels: PixelRequest
+    measure: Measure
     crs: str | None = None
     resolution: float | None = None
     encoding: Encoding = PLAIN
     compression: Compression = "deflate"
     split: int | None = None
     extras: tuple[str, ...] = ()
+
+    @property
+    def pixels(self) -> PixelRequest:
+        """What the engine is asked."""
+        return self.measure.pixels
 
 
 def parse_order(raw: Mapping[str, Any], version: Version) -> Order:
@@ -90,7 +99,10 @@ def parse_order(raw: Mapping[str, Any], version: Version) -> Order:
     unknown = sorted(set(given) - set(PARAMETERS))
     if unknown:
         raise InvalidRequest(f"unknown parameter {', '.join(unknown)}; there are: {', '.join(PARAMETERS)}")
-    stage = given.get("stage")
+    stage, expression, baseline = given.get("stage"), _text(given, "expression"), _text(given, "baseline")
+    if expression and ("bands" in given or stage in ("raw", "mask")):
+        other = "bands" if "bands" in given else f"stage={stage}"
+        raise InvalidRequest(f"expression and {other} contradict each other: leave one of them out")
     split = _number(given, "split")
     if split is not None and not (split == int(split) and LEAST_SPLIT <= split <= MOST_SPLIT):
         raise InvalidRequest(f"split={split:g}: {LEAST_SPLIT} to {MOST_SPLIT} px")
@@ -101,24 +113,25 @@ def parse_order(raw: Mapping[str, Any], version: Version) -> Order:
         raise InvalidRequest("extras=spread: classes have none; ask for another stage")
     if strange := sorted(set(extras) - set(ORIGINS)):
         raise InvalidRequest(f"extras={','.join(strange)}: there are {', '.join(ORIGINS)}, or none")
+    pixels = PixelRequest(
+        bands=bands_of(expression) if expression else _texts(given, "bands") or version.bands,
+        datetime=_text(given, "datetime"),
+        max_cloud=_number(given, "max_cloud"),
+        orbit=_orbit(given),
+        ids=_texts(given, "ids"),
+        method=_text(given, "method"),  # type: ignore[arg-type]
+        normalize=_switch(given, "normalize"),
+        stage=stage,
+        fill=_text(given, "fill"),  # type: ignore[arg-type]
+        snow=_text(given, "snow"),  # type: ignore[arg-type]
+        resampling=_text(given, "resampling"),  # type: ignore[arg-type]
+    )
     return Order(
         _area(given),
-        PixelRequest(
-            bands=_texts(given, "bands") or version.bands,
-            datetime=_text(given, "datetime"),
-            max_cloud=_number(given, "max_cloud"),
-            orbit=_orbit(given),
-            ids=_texts(given, "ids"),
-            method=_text(given, "method"),  # type: ignore[arg-type]
-            normalize=_switch(given, "normalize"),
-            stage=stage,
-            fill=_text(given, "fill"),  # type: ignore[arg-type]
-            snow=_text(given, "snow"),  # type: ignore[arg-type]
-            resampling=_text(given, "resampling"),  # type: ignore[arg-type]
-        ),
+        measure_of(pixels, expression, baseline),
         _text(given, "crs"),
         _number(given, "resolution"),
-        _encoding(given, counts=stage in ("raw", "mask")),
+        _encoding(given, counts=stage in ("raw", "mask"), usual="float32" if expression else "int16"),
         _one_of(given, "compression", get_args(Compression)) or "deflate",  # type: ignore[arg-type]
         None if split is None else int(split),
         tuple(dict.fromkeys(extras)),
@@ -140,7 +153,7 @@ def _area(given: Mapping[str, Any]) -> Area:
     return area_of_box(Bounds(*numbers), _text(given, "bbox_crs") or "EPSG:4326")
 
 
-def _encoding(given: Mapping[str, Any], *, counts: bool) -> Encoding:
+def _encoding(given: Mapping[str, Any], *, counts: bool, usual: Dtype) -> Encoding:
     asked = {"dtype", "scale", "offset", "nodata"} & set(given)
     if counts:
         if asked:
@@ -148,8 +161,12 @@ def _encoding(given: Mapping[str, Any], *, counts: bool) -> Encoding:
                 f"stage={given['stage']} holds whole numbers as they are: leave out {', '.join(sorted(asked))}"
             )
         return PLAIN
-    dtype = _one_of(given, "dtype", get_args(Dtype)) or "int16"
-    usual = {
+    dtype = _one_of(given, "dtype", get_args(Dtype)) or usual
+    if dtype in ("uint8", "uint16") and "baseline" in given and "offset" not in given:
+        raise InvalidRequest(
+            f"dtype={dtype} and baseline: a change has a sign; use int16 or float32, or name an offset"
+        )
+    defaults = {
         "int16": (SCALE, 0.0, NODATA),
         "uint16": (SCALE, -0.1, 0.0),
         "uint8": (None, 0.0, 0.0),
@@ -157,7 +174,7 @@ def _encoding(given: Mapping[str, Any], *, counts: bool) -> Encoding:
     }[dtype]
     scale, offset, nodata = (
         _number(given, name) if name in given else value
-        for name, value in zip(("scale", "offset", "nodata"), usual, strict=True)
+        for name, value in zip(("scale", "offset", "nodata"), defaults, strict=True)
     )
     if scale is None:
         raise InvalidRequest("dtype=uint8: name a scale, such as 0.002 for reflectance up to 0.5")

@@ -17,6 +17,7 @@ from terrazzo.bands import NODATA, SCALE
 from terrazzo.export.order import Encoding, Order
 from terrazzo.export.target import windows
 from terrazzo.mosaic.engine import Engine, Image
+from terrazzo.mosaic.measure import Chosen, Drawn, draw, known
 from terrazzo.mosaic.origin import ORIGINS, Rendering, needs_count
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target
@@ -49,27 +50,29 @@ class Piece(NamedTuple):
     spreads: tuple[Spread, ...]
 
 
-def encode(values: NDArray[np.int16], encoding: Encoding) -> NDArray[Any]:
-    """Values as they are stored: (band, row, col) int16 counts in, the encoding's dtype out.
+def encode(values: NDArray[np.int16] | NDArray[np.float32], encoding: Encoding) -> NDArray[Any]:
+    """Values as they are stored: (band, row, col) of `Drawn` in, the encoding's dtype out.
 
     Whole numbers are rounded half to even and cut off at the dtype's ends; a value that would be taken for nodata
     becomes its neighbour.
     """
-    if encoding.plain:
+    is_counts = values.dtype == np.int16
+    if encoding.plain and is_counts:
         return values
-    stored = (values * SCALE - encoding.offset) / encoding.scale
+    there = known(values)
+    stored = (np.where(there, values, 0) * (SCALE if is_counts else 1.0) - encoding.offset) / encoding.scale
     if encoding.dtype != "float32":
         ends = np.iinfo(encoding.dtype)
         stored = np.clip(np.rint(stored), ends.min, ends.max)
         inward = -1 if encoding.nodata > (ends.min + ends.max) / 2 else 1
         stored[stored == encoding.nodata] += inward
-    stored[values == NODATA] = encoding.nodata
+    stored[~there] = encoding.nodata
     return stored.astype(encoding.dtype)
 
 
 def rendered(
     engine: Engine,
-    selection: Selection,
+    chosen: Chosen,
     order: Order,
     target: Target,
     folder: Path,
@@ -83,7 +86,7 @@ def rendered(
         waiting: deque[tuple[RasterWindow, Future[Piece]]] = deque()
         for window, part in windows(target, side):
             base = folder / piece_name(window)
-            waiting.append((window, pool.submit(_piece, engine, selection, order, part, base)))
+            waiting.append((window, pool.submit(_piece, engine, chosen, order, part, base)))
             if len(waiting) > workers:
                 first, future = waiting.popleft()
                 yield first, future.result()
@@ -101,26 +104,24 @@ def layer_file(base: Path, layer: str | None) -> Path:
     return base.with_name(base.name + (f"_{layer}" if layer else "") + ".tif")
 
 
-def _piece(engine: Engine, selection: Selection, order: Order, part: Target, base: Path) -> Piece:
+def _piece(engine: Engine, chosen: Chosen, order: Order, part: Target, base: Path) -> Piece:
     told = base.with_name(base.name + ".json")
     if told.exists():
         return _read(told)
-    image = _cut(engine, selection, order, part)
-    if image is None or not (seen := image.values[0] != NODATA).any():
-        piece = Piece(0, (), () if image is None else image.problems, ())
+    drawn = drawn_part(engine, chosen, order, part)
+    if drawn is None or not (there := known(drawn.values)).any():
+        piece = Piece(0, (), () if drawn is None else drawn.problems, ())
     else:
-        stored = encode(image.values, order.encoding)
+        stored = encode(drawn.values, order.encoding)
         _write(layer_file(base, None), stored, part, order.encoding.nodata)
-        made = Rendering(engine, selection, part, image)
+        made = Rendering(engine, chosen.selection, part, drawn.image)
         for name in order.extras:
             _write(layer_file(base, name), ORIGINS[name].values(made)[None], part, NODATA)
-        numbers = np.unique(image.provenance[seen])
-        scenes = tuple(image.entries[n].scene.id for n in numbers if n >= 0)
         piece = Piece(
-            int(seen.sum()),
-            scenes,
-            image.problems,
-            tuple(_spread(s, v) for s, v in zip(stored, image.values, strict=True)),
+            int(there.any(axis=0).sum()),
+            drawn.ids,
+            drawn.problems,
+            tuple(_spread(s[t]) for s, t in zip(stored, there, strict=True)),
         )
     # Written last: it says that the window is finished.
     temporary = told.with_suffix(".part")
@@ -134,22 +135,27 @@ def _read(told: Path) -> Piece:
     return Piece(filled, tuple(scenes), tuple(problems), tuple(Spread(*s) for s in spreads))
 
 
-def _cut(engine: Engine, selection: Selection, order: Order, part: Target) -> Image | None:
-    """The pixels of a window, without those that the area does not touch; None where it touches none."""
+def drawn_part(engine: Engine, chosen: Chosen, order: Order, part: Target) -> Drawn | None:
+    """The values of a window, without those that the area does not touch; None where it touches none."""
     outside = order.area.outside(part)
     if outside is not None and outside.all():
         return None
-    image = engine.render(selection, part, counted=needs_count(order.extras))
-    if outside is not None:
-        image.values[:, outside] = NODATA
-        image.provenance[outside] = -1
-    return image
+
+    def render(selection: Selection) -> Image:
+        image = engine.render(selection, part, counted=needs_count(order.extras))
+        if outside is not None:
+            image.values[:, outside] = NODATA
+            image.provenance[outside] = -1
+        return image
+
+    return draw(chosen, render)
 
 
-def _spread(stored: NDArray[Any], values: NDArray[np.int16]) -> Spread:
-    held = stored[values != NODATA].astype(np.float64)
-    if not held.size:
+def _spread(stored: NDArray[Any]) -> Spread:
+    """The spread of stored values that are no nodata."""
+    if not stored.size:
         return Spread(0, 0.0, 0.0, 0.0, 0.0)
+    held = stored.astype(np.float64)
     return Spread(held.size, float(held.min()), float(held.max()), float(held.sum()), float((held**2).sum()))
 
 

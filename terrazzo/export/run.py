@@ -19,7 +19,8 @@ from terrazzo.export.order import Order
 from terrazzo.export.pieces import Piece, Spread, joined, piece_name, rendered
 from terrazzo.export.target import Sheet, export_target, sheets, window_side
 from terrazzo.mosaic.engine import Engine
-from terrazzo.mosaic.selection import Selection, adjacent
+from terrazzo.mosaic.measure import Chosen, choose
+from terrazzo.mosaic.selection import adjacent
 from terrazzo.mosaic.warp import Target
 from terrazzo.version import Entry
 
@@ -85,23 +86,23 @@ def export(
         StoreError: the same export is at work already.
         OSError: the disk has too little room or the folder cannot be written.
     """
-    selection = engine.select(order.pixels)
+    chosen = choose(engine, order.measure)
     target = export_target(engine.version, order.area, order.crs, order.resolution)
-    folder = work or path.parent / f".{path.stem}-{_name(engine, selection, order, target)}.parts"
+    folder = work or path.parent / f".{path.stem}-{_name(engine, chosen, order, target)}.parts"
     folder.mkdir(parents=True, exist_ok=True)
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), _alone(folder):
         try:
-            yield from _Run(engine, selection, order, target, path, folder, workers, described).steps()
+            yield from _Run(engine, chosen, order, target, path, folder, workers, described).steps()
         except OutsideCoverage:
             shutil.rmtree(folder)
             raise
         shutil.rmtree(folder)
 
 
-def _name(engine: Engine, selection: Selection, order: Order, target: Target) -> str:
+def _name(engine: Engine, chosen: Chosen, order: Order, target: Target) -> str:
     """Twelve hexadecimal digits that name everything an export's pixels depend on."""
     area, encoding = order.area.geometry, (order.encoding, order.compression, order.split, order.extras)
-    what = (engine.version.name, selection.request.text(), target, area, encoding)
+    what = (engine.version.name, chosen.text(), target, area, encoding)
     return hashlib.blake2b(repr(what).encode(), digest_size=6).hexdigest()
 
 
@@ -146,7 +147,7 @@ class _Run:
     def __init__(
         self,
         engine: Engine,
-        selection: Selection,
+        chosen: Chosen,
         order: Order,
         target: Target,
         path: Path,
@@ -154,14 +155,16 @@ class _Run:
         workers: int,
         described: bool,
     ) -> None:
-        self.engine, self.selection, self.order, self.target = engine, selection, order, target
+        self.engine, self.chosen, self.order, self.target = engine, chosen, order, target
         self.path, self.folder, self.workers, self.described = path, folder, workers, described
-        self.rasters = rasters(order, selection)
-        self.side = window_side(selection, workers, spread="spread" in order.extras)
+        self.rasters = rasters(order, chosen)
+        self.side = window_side(chosen.selection, workers, spread="spread" in order.extras)
         self.sheets = sheets(target, order.split)
         self.entries = {
             e.scene.id: e
-            for s in (selection, *adjacent(engine.version, selection.request))
+            for chosen_one in (chosen.baseline, chosen.selection)
+            if chosen_one is not None
+            for s in (*adjacent(engine.version, chosen_one.request), chosen_one)
             for e in reversed(s.entries)
         }
 
@@ -178,7 +181,7 @@ class _Run:
                 drawn, rest = 0, self._needed(self.sheets[number + 1 :])
                 for window, piece in rendered(
                     self.engine,
-                    self.selection,
+                    self.chosen,
                     self.order,
                     sheet.target,
                     self._folder(sheet),
@@ -221,7 +224,7 @@ class _Run:
         if not held:
             return _Done(0, (), problems, (), ())
         shown = self._shown(scenes)
-        tags = tags_of(self.engine.version, self.selection, shown)
+        tags = tags_of(self.engine.version, self.chosen, shown)
         files = []
         for raster in self.rasters:
             name = raster.file(self._stem(sheet))
@@ -248,7 +251,7 @@ class _Run:
         held = [(sheet, done) for sheet, done in found if done.filled]
         if not held:
             raise OutsideCoverage(
-                f"the area holds no data for {self.selection.request.text()};"
+                f"the area holds no data for {self.chosen.text()};"
                 f" the mosaic covers {tuple(self.engine.version.bounds)}"
             )
         shown = self._shown({s for _, d in held for s in d.scenes})
@@ -262,7 +265,7 @@ class _Run:
         names = list(files)
         if self.order.split or self.described:
             item = item_of(
-                self.engine.version, self.selection, self.order, self.target, shown, files, self.path.stem
+                self.engine.version, self.chosen, self.order, self.target, shown, files, self.path.stem
             )
             names.append(f"{self.path.stem}.json")
             _publish(self.path.parent / names[-1], json.dumps(item, indent=1))
@@ -287,7 +290,7 @@ class _Run:
             for s, _ in held
         ]
         spreads = [joined(band) for band in zip(*(d.spreads for _, d in held), strict=True)]
-        tags = tags_of(self.engine.version, self.selection, shown)
+        tags = tags_of(self.engine.version, self.chosen, shown)
         text = vrt(raster, self.target, sources, tags, () if raster.layer else spreads, relative=True)
         _publish(self.path.parent / raster.file(self.path.stem, ".vrt"), text)
 

@@ -12,6 +12,7 @@ from terrazzo.errors import InvalidRequest
 from terrazzo.export.area import DEGREES, Area
 from terrazzo.grid import Bounds, Grid, PixelBox, is_utm
 from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.measure import Chosen
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target, box_around, places, transformer
 from terrazzo.version import Entry, Version
@@ -150,8 +151,18 @@ def window_side(selection: Selection, workers: int, *, spread: bool = False) -> 
     return side
 
 
-def touching(engine: Engine, selection: Selection, target: Target) -> tuple[Entry, ...]:
-    """The scenes of a selection whose squares reach into a target."""
+def touching(engine: Engine, chosen: Chosen, target: Target) -> tuple[Entry, ...]:
+    """The scenes of a measure whose squares reach into a target; none where one of two selections has none."""
+    found = []
+    for selection in (chosen.selection, chosen.baseline):
+        if selection is not None:
+            found.append(_reaching(engine, selection, target))
+            if not found[-1]:
+                return ()
+    return tuple({e.scene.id: e for entries in found for e in entries}.values())
+
+
+def _reaching(engine: Engine, selection: Selection, target: Target) -> tuple[Entry, ...]:
     found = {}
     for epsg in engine.version.zones:
         grid = engine.version.store.grid(epsg)

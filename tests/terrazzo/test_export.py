@@ -59,6 +59,11 @@ def written(engine, path, **asked):
     return steps[-1]
 
 
+def read(path):
+    with rasterio.open(path) as file:
+        return file.read(masked=True)
+
+
 def expected(engine, order):
     return engine.render(engine.select(order.pixels), target_of(engine, order))
 
@@ -390,3 +395,55 @@ def test_the_command_tells_the_cost_and_writes_nothing(sample_store, tmp_path):
     for word in (" px, ", " MB", " scenes", " s with "):
         assert word in result.output
     assert os.listdir(tmp_path) == ["a.geojson"]
+
+
+INDEX = "(B08-B04)/(B08+B04)"
+LATER, EARLIER = "2023-08-18", "2023-08-13"
+
+
+def test_a_change_is_the_difference_of_two_exports(engine, tmp_path):
+    whole = {"bands": None, "expression": INDEX, "extras": "quality,date", "fill": "none"}
+    written(engine, tmp_path / "later.tif", **whole, datetime=LATER)
+    written(engine, tmp_path / "earlier.tif", **whole, datetime=EARLIER)
+    found = written(
+        engine, tmp_path / "change.tif", **{**whole, "fill": None}, datetime=LATER, baseline=EARLIER
+    )
+    later, earlier, change = (read(tmp_path / f"{n}.tif")[0] for n in ("later", "earlier", "change"))
+    assert change.dtype == np.float32
+    assert (change.mask == (later.mask | earlier.mask)).all()
+    assert 0 < change.count() < change.size
+    np.testing.assert_allclose(change.compressed(), (later - earlier).compressed(), atol=1e-6)
+    assert (read(tmp_path / "change_date.tif")[0].mask == change.mask).all()
+    with rasterio.open(tmp_path / "change.tif") as file:
+        assert file.descriptions == (INDEX,)
+        assert f"baseline={EARLIER}" in file.tags()["TERRAZZO_REQUEST"]
+        scenes = {s["id"] for p in json.loads(file.tags()["TERRAZZO_LOCK"])["periods"] for s in p["scenes"]}
+    days = {s.split("_")[2] for s in found.scenes}
+    assert days == {"20230813", "20230818"}
+    assert scenes == set(found.scenes)
+
+
+def test_a_change_of_bands_keeps_its_sign_whatever_the_dtype(engine, tmp_path):
+    dates = {"bands": ["B04"], "datetime": LATER, "baseline": EARLIER}
+    written(engine, tmp_path / "counts.tif", **dates)
+    written(engine, tmp_path / "bytes.tif", **dates, dtype="uint8", scale=0.004, offset=-0.5)
+    counts, packed = read(tmp_path / "counts.tif")[0], read(tmp_path / "bytes.tif")[0]
+    assert counts.min() < 0 < counts.max()
+    assert np.abs(counts * 1e-4 - (packed * 0.004 - 0.5)).max() < 0.0021
+    with pytest.raises(InvalidRequest, match="a change has a sign"):
+        ordered(engine, **dates, dtype="uint16")
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"expression": INDEX}, "expression and bands contradict"),
+        ({"expression": INDEX, "bands": None, "stage": "raw"}, "expression and stage=raw contradict"),
+        ({"expression": "sum(B04)", "bands": None}, "function sum"),
+        ({"baseline": EARLIER, "stage": "mask"}, "contradict"),
+        ({"expression": "B04;;B99/2", "bands": None}, None),
+    ],
+)
+def test_what_cannot_be_measured_is_refused(engine, asked, told):
+    with pytest.raises(InvalidRequest, match=told):
+        engine.select(ordered(engine, **asked).pixels)
