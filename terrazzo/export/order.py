@@ -21,10 +21,7 @@ DEFAULT_EXTRAS = ("quality", "date")
 LEAST_SPLIT, MOST_SPLIT = 512, 65536
 """Sides that the files of a divided export may have, in pixels."""
 
-PARAMETERS: dict[str, str] = {
-    "bbox": "W, S, E, N; W east of E crosses the antimeridian",
-    "bbox_crs": "coordinate system of bbox, by default EPSG:4326",
-    "geometry": "GeoJSON in degrees instead of bbox: the pixels that it touches",
+MEASURED: dict[str, str] = {
     "bands": "names of bands, all by default",
     "expression": "over bands instead of them, such as (B08-B04)/(B08+B04); several, separated by ;",
     "datetime": "day, month, year, interval or name of a period, the newest by default",
@@ -32,6 +29,13 @@ PARAMETERS: dict[str, str] = {
     **CHOICES,
     "ids": "scenes",
     "version": "a version of the mosaic, the current one by default",
+}
+"""What is measured, the same of exports and statistics."""
+PARAMETERS: dict[str, str] = {
+    "bbox": "W, S, E, N; W east of E crosses the antimeridian",
+    "bbox_crs": "coordinate system of bbox, by default EPSG:4326",
+    "geometry": "GeoJSON in degrees instead of bbox: the pixels that it touches",
+    **MEASURED,
     "crs": "coordinate system of the files, by default the mosaic's UTM zone",
     "resolution": "pixel size in units of crs, by default the mosaic's own",
     "dtype": "int16 (default), uint16, uint8 or float32 (default of expressions)",
@@ -96,29 +100,57 @@ def parse_order(raw: Mapping[str, Any], version: Version) -> Order:
         InvalidRequest: a parameter or value is not understood; the message lists those that are.
     """
     given = {k: v for k, v in raw.items() if v is not None}
-    unknown = sorted(set(given) - set(PARAMETERS))
-    if unknown:
-        raise InvalidRequest(f"unknown parameter {', '.join(unknown)}; there are: {', '.join(PARAMETERS)}")
-    stage, expression, baseline = given.get("stage"), _text(given, "expression"), _text(given, "baseline")
-    if expression and ("bands" in given or stage in ("raw", "mask")):
-        other = "bands" if "bands" in given else f"stage={stage}"
-        raise InvalidRequest(f"expression and {other} contradict each other: leave one of them out")
+    known_only(given, PARAMETERS)
+    measure, stage = measure_from(given, version), given.get("stage")
     split = _number(given, "split")
     if split is not None and not (split == int(split) and LEAST_SPLIT <= split <= MOST_SPLIT):
         raise InvalidRequest(f"split={split:g}: {LEAST_SPLIT} to {MOST_SPLIT} px")
-    extras = _texts(given, "extras") if "extras" in given else DEFAULT_EXTRAS
+    extras = texts(given, "extras") if "extras" in given else DEFAULT_EXTRAS
     if extras == ("none",):
         extras = ()
     if "spread" in extras and stage == "mask":
         raise InvalidRequest("extras=spread: classes have none; ask for another stage")
     if strange := sorted(set(extras) - set(ORIGINS)):
         raise InvalidRequest(f"extras={','.join(strange)}: there are {', '.join(ORIGINS)}, or none")
+    return Order(
+        _area(given),
+        measure,
+        _text(given, "crs"),
+        _number(given, "resolution"),
+        _encoding(given, counts=stage in ("raw", "mask"), usual="float32" if measure.expression else "int16"),
+        one_of(given, "compression", get_args(Compression)) or "deflate",  # type: ignore[arg-type]
+        None if split is None else int(split),
+        tuple(dict.fromkeys(extras)),
+    )
+
+
+def known_only(given: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
+    """Refuses parameters that are not known.
+
+    Raises:
+        InvalidRequest: there is one; the message lists the known ones.
+    """
+    unknown = sorted(set(given) - set(parameters))
+    if unknown:
+        raise InvalidRequest(f"unknown parameter {', '.join(unknown)}; there are: {', '.join(parameters)}")
+
+
+def measure_from(given: Mapping[str, Any], version: Version) -> Measure:
+    """What is measured, from the values of `MEASURED`.
+
+    Raises:
+        InvalidRequest: a value is not understood, or two contradict each other.
+    """
+    stage, expression = given.get("stage"), _text(given, "expression")
+    if expression and ("bands" in given or stage in ("raw", "mask")):
+        other = "bands" if "bands" in given else f"stage={stage}"
+        raise InvalidRequest(f"expression and {other} contradict each other: leave one of them out")
     pixels = PixelRequest(
-        bands=bands_of(expression) if expression else _texts(given, "bands") or version.bands,
+        bands=bands_of(expression) if expression else texts(given, "bands") or version.bands,
         datetime=_text(given, "datetime"),
         max_cloud=_number(given, "max_cloud"),
         orbit=_orbit(given),
-        ids=_texts(given, "ids"),
+        ids=texts(given, "ids"),
         method=_text(given, "method"),  # type: ignore[arg-type]
         normalize=_switch(given, "normalize"),
         stage=stage,
@@ -126,16 +158,7 @@ def parse_order(raw: Mapping[str, Any], version: Version) -> Order:
         snow=_text(given, "snow"),  # type: ignore[arg-type]
         resampling=_text(given, "resampling"),  # type: ignore[arg-type]
     )
-    return Order(
-        _area(given),
-        measure_of(pixels, expression, baseline),
-        _text(given, "crs"),
-        _number(given, "resolution"),
-        _encoding(given, counts=stage in ("raw", "mask"), usual="float32" if expression else "int16"),
-        _one_of(given, "compression", get_args(Compression)) or "deflate",  # type: ignore[arg-type]
-        None if split is None else int(split),
-        tuple(dict.fromkeys(extras)),
-    )
+    return measure_of(pixels, expression, _text(given, "baseline"))
 
 
 def _area(given: Mapping[str, Any]) -> Area:
@@ -161,7 +184,7 @@ def _encoding(given: Mapping[str, Any], *, counts: bool, usual: Dtype) -> Encodi
                 f"stage={given['stage']} holds whole numbers as they are: leave out {', '.join(sorted(asked))}"
             )
         return PLAIN
-    dtype = _one_of(given, "dtype", get_args(Dtype)) or usual
+    dtype = one_of(given, "dtype", get_args(Dtype)) or usual
     if dtype in ("uint8", "uint16") and "baseline" in given and "offset" not in given:
         raise InvalidRequest(
             f"dtype={dtype} and baseline: a change has a sign; use int16 or float32, or name an offset"
@@ -199,7 +222,8 @@ def _text(given: Mapping[str, Any], name: str) -> str | None:
     return value
 
 
-def _texts(given: Mapping[str, Any], name: str) -> tuple[str, ...]:
+def texts(given: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    """A list of names, given as such or as text with commas; empty when it is not given."""
     value = given.get(name, ())
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple) or not all(isinstance(p, str) for p in parts) or len(parts) > 1000:
@@ -236,7 +260,8 @@ def _switch(given: Mapping[str, Any], name: str) -> bool | None:
     return bool(value == "on")
 
 
-def _one_of(given: Mapping[str, Any], name: str, allowed: tuple[str, ...]) -> str | None:
+def one_of(given: Mapping[str, Any], name: str, allowed: tuple[str, ...]) -> str | None:
+    """One of the allowed values; None when it is not given."""
     value = given.get(name)
     if value is not None and value not in allowed:
         raise InvalidRequest(f"{name}={value}: use one of {', '.join(allowed)}")

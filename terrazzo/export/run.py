@@ -90,7 +90,7 @@ def export(
     target = export_target(engine.version, order.area, order.crs, order.resolution)
     folder = work or path.parent / f".{path.stem}-{_name(engine, chosen, order, target)}.parts"
     folder.mkdir(parents=True, exist_ok=True)
-    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), _alone(folder):
+    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), alone(folder):
         try:
             yield from _Run(engine, chosen, order, target, path, folder, workers, described).steps()
         except OutsideCoverage:
@@ -107,7 +107,7 @@ def _name(engine: Engine, chosen: Chosen, order: Order, target: Target) -> str:
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """Holds a folder against other processes; the system lets go of it however this one ends."""
     with (folder / "lock").open("w") as lock:
         try:

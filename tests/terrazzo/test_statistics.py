@@ -1,0 +1,260 @@
+"""Statistics of areas: equal to exactextract on an export, in any number of areas, stopped or not."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pyogrio
+import pytest
+import rasterio
+import shapely
+from click.testing import CliRunner
+from exactextract import exact_extract
+from exactextract.feature import JSONFeatureSource
+
+from terrazzo.cli import cli
+from terrazzo.errors import InvalidRequest
+from terrazzo.export.order import parse_order
+from terrazzo.export.run import export
+from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.warp import transformer
+from terrazzo.statistics.areas import read_areas
+from terrazzo.statistics.question import parse_question
+from terrazzo.statistics.run import Tabled, statistics
+from terrazzo.store import Store
+from terrazzo.version import open_version
+
+INDEX = "(B08-B04)/(B08+B04)"
+PERIODS = ["2023-08-13", "2023-08-18"]
+
+
+@pytest.fixture(scope="module")
+def engine(sample_store):
+    return Engine(open_version(Store(sample_store), "mosaic"), Blocks())
+
+
+@pytest.fixture(scope="module")
+def stands(tmp_path_factory):
+    """400 stands as in a forest, one with a hole, one smaller than a pixel, one without area, one far away, one in two parts."""
+    rng = np.random.default_rng(3)
+    x, y = rng.uniform(570_000, 600_000, 400), rng.uniform(5_070_000, 5_095_000, 400)
+    shapes = [
+        shapely.Point(a, b).buffer(r, quad_segs=3)
+        for a, b, r in zip(x, y, rng.uniform(80, 400, 400), strict=True)
+    ]
+    shapes[0] = shapes[0].difference(shapes[0].buffer(-60))
+    shapes[1] = shapely.box(580_025, 5_080_010, 580_035, 5_080_025)
+    shapes[2] = shapely.Polygon()
+    shapes[3] = shapely.box(900_000, 5_900_000, 900_300, 5_900_300)
+    shapes[4] = shapely.union_all([shapes[4], shapely.affinity.translate(shapes[4], 1500, 300)])
+    path = tmp_path_factory.mktemp("stands") / "stands.gpkg"
+    pyogrio.write_arrow(
+        table_of(shapes),
+        path,
+        layer="stands",
+        geometry_name="geom",
+        geometry_type="Unknown",
+        crs="EPSG:32633",
+    )
+    return path
+
+
+def table_of(shapes):
+    import pyarrow as pa
+
+    return pa.table(
+        {"stand": [f"S{i}" for i in range(len(shapes))], "geom": pa.array([s.wkb for s in shapes])}
+    )
+
+
+def told(engine, areas, path, **asked):
+    question = parse_question({"period": PERIODS, **asked}, engine.version)
+    steps = list(statistics(engine, question, areas, path))
+    assert steps[:-1] == sorted(steps[:-1])
+    assert isinstance(steps[-1], Tabled)
+    return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
+
+
+def by_exactextract(engine, stands, tmp_path, **asked):
+    """The same of exports of everything, by the library itself."""
+    shapes = pyogrio.read_dataframe(stands)
+    features = [
+        {"type": "Feature", "geometry": shapely.geometry.mapping(g), "properties": {"stand": s}}
+        for s, g in zip(shapes.stand, shapes.geometry, strict=True)
+        if not g.is_empty
+    ]
+    found = []
+    for period in PERIODS:
+        file = tmp_path / f"{period}.tif"
+        raw = {
+            "bbox": [560_000, 5_060_000, 610_000, 5_105_000],
+            "bbox_crs": "EPSG:32633",
+            "extras": "none",
+            "dtype": "float32",
+            **asked,
+        }
+        list(export(engine, parse_order({**raw, "datetime": period}, engine.version), file))
+        ops = ["count", "mean", "stdev", "min", "max", "median", "quantile(q=0.05)", "quantile(q=0.95)"]
+        rows = exact_extract(
+            str(file), JSONFeatureSource(features), ops, include_cols=["stand"], output="pandas"
+        )
+        found.append(rows.assign(period=period))
+    return pd.concat(found)
+
+
+@pytest.mark.parametrize("asked", [{"expression": INDEX}, {"bands": ["B04"]}])
+def test_statistics_equal_exactextract_on_an_export(engine, stands, tmp_path, asked):
+    own = told(engine, read_areas(stands, "stand"), tmp_path / "own.parquet", **asked)
+    assert len(own) == 400 * 2
+    assert set(own.name) == {asked.get("expression", "B04")}
+    both = own.merge(
+        by_exactextract(engine, stands, tmp_path, **asked), on=["stand", "period"], suffixes=("", "_ee")
+    )
+    both = both[both.stand != "S3"]
+    assert (both["count"] > 0).mean() > 0.5
+    for name, theirs in {
+        "count": "count_ee",
+        "mean": "mean_ee",
+        "std": "stdev",
+        "min": "min_ee",
+        "max": "max_ee",
+        "median": "median_ee",
+        "p5": "quantile_5",
+        "p95": "quantile_95",
+    }.items():
+        np.testing.assert_allclose(both[name], both[theirs], rtol=1e-12, err_msg=name)
+
+
+def test_an_area_tells_how_much_is_clear_how_old_it_is_and_which_version_it_is_from(engine, stands, tmp_path):
+    own = told(engine, read_areas(stands, "stand"), tmp_path / "own.parquet", bands="B04", period="all")
+    assert set(own.version) == {engine.version.name}
+    metadata = pq.read_schema(tmp_path / "own.parquet").metadata
+    assert metadata[b"terrazzo:version"].decode() == engine.version.name
+    assert b"Copernicus" in metadata[b"attribution"]
+    held = own[own["count"] > 0]
+    assert held.clear_share.between(0, 1 + 1e-9).all()
+    assert held.clear_share.max() > 0.99
+    assert held.age_days.between(0, 10).all()
+    assert (held.filled_share == 0).all()
+    for stand in ("S2", "S3"):
+        nothing = own[own.stand == stand].iloc[0]
+        assert nothing["count"] == 0
+        assert np.isnan(nothing["mean"])
+
+
+def test_centre_of_pixel_counts_whole_pixels_as_rasterizing_does(engine, stands, tmp_path):
+    own = told(
+        engine, read_areas(stands, "stand"), tmp_path / "own.csv", bands="B04", rule="centre", period="all"
+    )
+    list(
+        export(
+            engine,
+            parse_order(
+                {"bbox": [560_000, 5_060_000, 610_000, 5_105_000], "bbox_crs": "EPSG:32633", "bands": "B04"},
+                engine.version,
+            ),
+            tmp_path / "all.tif",
+        )
+    )
+    shapes = pyogrio.read_dataframe(stands)
+    with rasterio.open(tmp_path / "all.tif") as file:
+        values = file.read(1, masked=True)
+        for stand in ("S0", "S4", "S9"):
+            shape = shapes.geometry[shapes.stand == stand].iloc[0]
+            inside = rasterio.features.rasterize([shape], file.shape, transform=file.transform) == 1
+            row = own[own.stand == stand].iloc[0]
+            assert row["count"] == values[inside].count()
+            assert row["mean"] == pytest.approx(values[inside].mean() * 1e-4, rel=1e-6)
+            assert row["median"] == pytest.approx(np.median(values[inside].compressed()) * 1e-4, rel=1e-6)
+
+
+def test_a_table_that_was_stopped_goes_on_where_it_was(engine, stands, tmp_path, monkeypatch):
+    monkeypatch.setattr("terrazzo.statistics.areas.BLOCK", 64)
+    areas, question = read_areas(stands), parse_question({"period": PERIODS, "bands": "B04"}, engine.version)
+    whole = told(engine, areas, tmp_path / "whole.parquet", bands="B04")
+    steps = statistics(engine, question, areas, tmp_path / "again.parquet")
+    for _ in range(5):
+        next(steps)
+    steps.close()
+    drawn, render = [], Engine.render
+    monkeypatch.setattr(
+        Engine, "render", lambda self, s, target, **k: drawn.append(target) or render(self, s, target, **k)
+    )
+    again = told(engine, areas, tmp_path / "again.parquet", bands="B04")
+    pd.testing.assert_frame_equal(whole, again)
+    more = len(drawn)
+    told(engine, areas, tmp_path / "third.parquet", bands="B04")
+    assert 0 < more < len(drawn) - more
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_the_order_of_areas_and_the_kind_of_file_change_nothing(engine, stands, tmp_path):
+    geoparquet, geojson = tmp_path / "stands.parquet", tmp_path / "stands.geojson"
+    shapes = pyogrio.read_dataframe(stands)
+    shapes.iloc[::-1].to_parquet(geoparquet)
+    shapes.to_crs(4326).to_file(geojson, driver="GeoJSON", COORDINATE_PRECISION=12)
+    tables = [
+        told(engine, read_areas(p, "stand"), tmp_path / f"{i}.csv", bands="B04")
+        .set_index(["stand", "period"])
+        .sort_index()
+        for i, p in enumerate((stands, geoparquet, geojson))
+    ]
+    pd.testing.assert_frame_equal(tables[0], tables[1])
+    pd.testing.assert_frame_equal(tables[0], tables[2], rtol=1e-5)
+
+
+def test_the_command_writes_geoparquet_that_opens_with_its_geometry(sample_store, stands, tmp_path):
+    out = tmp_path / "ndvi.parquet"
+    command = [
+        "statistics",
+        stands,
+        "--store",
+        sample_store,
+        "--id",
+        "stand",
+        "--expression",
+        INDEX,
+        "-o",
+        out,
+    ]
+    done = CliRunner().invoke(cli, [str(c) for c in command])
+    assert done.exit_code == 0, done.output
+    import geopandas
+
+    table = geopandas.read_parquet(out)
+    assert table.crs.to_epsg() == 32633
+    assert len(table) == 400
+    assert table.geometry.area.max() > 1e4
+    refused = CliRunner().invoke(cli, [str(c) for c in [*command[:4], "--id", "name", "-o", out]])
+    assert "no column name; it has stand" in refused.output
+
+
+@pytest.mark.parametrize(
+    ("asked", "told_why"),
+    [
+        ({"stage": "mask"}, "statistics are of"),
+        ({"percentiles": "5,200"}, "0 to 100"),
+        ({"rule": "touched"}, "exact, centre"),
+        ({"colour": 1}, "unknown parameter"),
+        ({"resampling": "nearest"}, "unknown parameter"),
+    ],
+)
+def test_a_question_that_makes_no_sense_is_answered_with_one_that_does(engine, asked, told_why):
+    with pytest.raises(InvalidRequest, match=told_why):
+        parse_question(asked, engine.version)
+
+
+def test_an_area_across_the_antimeridian_lies_where_its_parts_are(engine, tmp_path):
+    parts = [shapely.box(179.99, 45, 180, 45.01), shapely.box(-180, 45, -179.99, 45.01)]
+    path = tmp_path / "across.geojson"
+    feature = {
+        "type": "Feature",
+        "properties": {},
+        "geometry": shapely.geometry.mapping(shapely.MultiPolygon(parts)),
+    }
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    assert transformer("EPSG:4326", "EPSG:32660").transform(-179.99, 45)[0] > 7e5
+    own = told(engine, read_areas(path), tmp_path / "own.csv", bands="B04", period="all")
+    assert own["count"].tolist() == [0]
