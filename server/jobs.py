@@ -1,4 +1,4 @@
-"""Export jobs: a folder each, which is the truth about it, and a queue that only carries their names.
+"""Jobs of exports and statistics: a folder each, which is the truth about it, and a queue that only carries their names.
 
 The queue library hands each name out once and forgets it, so a worker that is killed takes the name with it. Nothing is
 lost: what a job is and how far it came lies in its folder, and a worker puts unfinished jobs that nobody holds
@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -30,6 +30,9 @@ from terrazzo.errors import NotFound, StoreError, TerrazzoError
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import Exported, export
 from terrazzo.mosaic.engine import Engine
+from terrazzo.statistics.areas import read_areas
+from terrazzo.statistics.question import parse_table
+from terrazzo.statistics.run import Tabled, statistics
 
 log = logging.getLogger(__name__)
 UNFINISHED = ("accepted", "running")
@@ -42,10 +45,12 @@ NOTED = 0.5
 
 @dataclass(frozen=True)
 class Job:
-    """An export job; every field but those of its order changes while it goes on.
+    """An export or a table of statistics; every field but those of its order changes while it goes on.
 
     Attributes:
+        process: export or statistics.
         order: what was asked, with the version it is for.
+        areas: name of the file of areas in its folder, of statistics.
         owner: id of the key it was asked with; empty without keys.
         samples: pixels times bands.
         status: accepted, running, successful, failed or dismissed.
@@ -61,6 +66,8 @@ class Job:
     owner: str
     samples: int
     created: str
+    process: str = "export"
+    areas: str = ""
     status: str = "accepted"
     progress: float = 0.0
     message: str = ""
@@ -119,10 +126,21 @@ class Jobs:
             raise StoreError(f"exports need a folder to write to, set TERRAZZO_STATE: {error}") from None
         self._run = self._queue.task(name="export")(lambda name: name)
 
-    def create(self, mosaic: str, version: str, order: Mapping[str, Any], owner: str, samples: int) -> Job:
-        """A new job, in the queue."""
-        job = Job(uuid.uuid4().hex, mosaic, version, order, owner, samples, _now())
+    def create(
+        self,
+        mosaic: str,
+        version: str,
+        order: Mapping[str, Any],
+        owner: str,
+        samples: int,
+        areas: Path | None = None,
+    ) -> Job:
+        """A new job, in the queue; statistics where there is a file of areas, which is taken."""
+        process, name = ("export", "") if areas is None else ("statistics", f"areas{areas.suffix}")
+        job = Job(uuid.uuid4().hex, mosaic, version, order, owner, samples, _now(), process, name)
         self._place(job.id).mkdir(mode=0o700)
+        if areas is not None:
+            os.replace(areas, self._place(job.id) / name)
         self._write(job)
         self._run(job.id)
         return job
@@ -217,18 +235,19 @@ class Jobs:
                 self._end(job, "failed", "an error of this server")
 
     def _carry_out(self, job: Job, engine: Engine, hours: float, threads: int) -> None:
-        order = parse_order(job.order, engine.version)
-        place = self._place(job.id)
-        (place / "files").mkdir(exist_ok=True)
-        path = place / "files" / f"{job.mosaic}-{job.version}-{job.id[:8]}.tif"
         since, noted, before = time.monotonic(), 0.0, job.worked
-        steps = export(engine, order, path, work=place / "work", workers=threads, described=True)
+        steps = self._steps(job, engine, threads)
         for step in steps:
             worked = before + time.monotonic() - since
-            if isinstance(step, Exported):
-                files = tuple(p.name for p in step.files)
+            if not isinstance(step, float):
+                paths, told = (
+                    (step.files, f"{100 * step.share:.1f} % of the pixels hold data")
+                    if isinstance(step, Exported)
+                    else ((step.path,), f"{step.rows} rows of {step.areas} areas")
+                )
+                files = tuple(p.name for p in paths)
                 job = replace(job, files=files, problems=step.problems, worked=worked, progress=100.0)
-                self._end(job, "successful", f"{100 * step.share:.1f} % of the pixels hold data")
+                self._end(job, "successful", told)
                 return
             if self._is_dismissed(job):
                 steps.close()
@@ -245,6 +264,30 @@ class Jobs:
                 stalls = 0 if 100 * step > job.progress else job.stalls
                 job = replace(job, progress=round(100 * step, 2), worked=worked, stalls=stalls)
                 self._write(job)
+
+    def _steps(
+        self, job: Job, engine: Engine, threads: int
+    ) -> Generator[float | Exported | Tabled, None, None]:
+        """The shares of a job that are done, and what it wrote."""
+        place = self._place(job.id)
+        (place / "files").mkdir(exist_ok=True)
+        path = place / "files" / f"{job.mosaic}-{job.version}-{job.id[:8]}"
+        if job.process == "export":
+            order = parse_order(job.order, engine.version)
+            yield from export(
+                engine,
+                order,
+                path.with_suffix(".tif"),
+                work=place / "work",
+                workers=threads,
+                described=True,
+            )
+        else:
+            question, form, id_name, layer = parse_table(job.order, engine.version)
+            areas = read_areas(place / job.areas, id_name, layer)
+            yield from statistics(
+                engine, question, areas, path.with_suffix(f".{form}"), work=place / "work", workers=threads
+            )
 
     def _end(self, job: Job, status: str, message: str) -> None:
         shutil.rmtree(self._place(job.id) / "work", ignore_errors=True)

@@ -20,7 +20,7 @@ PREFIX = re.compile(r"(/[A-Za-z0-9._~\-]+){1,8}")
 EXPOSED = "ETag, Location, Content-Disposition, Content-Range, Server-Timing, X-Cache, X-Request-Id, X-Terrazzo-Request, X-Terrazzo-Problems"
 REQUEST_NAME = re.compile(r"[\w\-]{1,64}")
 KIND = re.compile(
-    r"(?:^|/)mosaics/[^/]+/(?:[^/]+/)?(tiles|wmts|bbox|exports|point|explain|dates|seams|scenes|legend|tilejson\.json|gdal\.xml)\b"
+    r"(?:^|/)mosaics/[^/]+/(?:[^/]+/)?(tiles|wmts|bbox|exports|statistics|point|explain|dates|seams|scenes|legend|tilejson\.json|gdal\.xml)\b"
 )
 
 

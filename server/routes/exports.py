@@ -1,28 +1,42 @@
 """Exports over HTTP, in the shape of OGC API – Processes: a job for each, its status, its results."""
 
 import json
+import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import FileResponse, JSONResponse
 
 from server.answer import Desk
+from server.factory import opened
 from server.jobs import Job, Jobs
 from server.keys import Key
+from server.statistics import described
 from server.urls import public_base
 from terrazzo.errors import InvalidRequest, NotFound, TooMany
 from terrazzo.export.estimate import estimate
 from terrazzo.export.order import PARAMETERS, parse_order
 from terrazzo.export.target import export_target, touching
 from terrazzo.mosaic.measure import choose
+from terrazzo.statistics.areas import read_areas
+from terrazzo.statistics.question import PARAMETERS as QUESTION
+from terrazzo.statistics.question import TABLE_PARAMETERS, parse_table
+from terrazzo.statistics.run import chosen_of
 
 MOST_BODY = 4 << 20
-"""Bytes of a request's body."""
+"""Bytes of a request's body that is JSON."""
+MOST_AREAS = 512 << 20
+"""Bytes of a file of areas."""
+AREA_PIXELS = 10_000
+"""Pixels that each area counts towards a quota."""
 TYPES = {
     ".tif": "image/tiff; application=geotiff; profile=cloud-optimized",
     ".vrt": "application/x-vrt",
     ".json": "application/geo+json",
+    ".parquet": "application/vnd.apache.parquet",
+    ".csv": "text/csv",
 }
 REL = "http://www.opengis.net/def/rel/ogc/1.0/"
 FRESH = {"Cache-Control": "private, no-store"}
@@ -41,6 +55,30 @@ BODY = {
                 "example": {"bbox": [15.9, 45.7, 16.1, 45.9], "bands": ["B04", "B08"], "dry_run": True},
             }
         },
+    }
+}
+AREAS_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "features": {"description": "a GeoJSON FeatureCollection of polygons, in degrees"},
+                        **{name: {"description": text} for name, text in TABLE_PARAMETERS.items()},
+                    },
+                }
+            },
+            "application/geopackage+sqlite3": {"schema": {"type": "string", "format": "binary"}},
+            "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+FEATURE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/geo+json": {"schema": {"type": "object"}}},
     }
 }
 router = APIRouter(tags=["Exports"])
@@ -78,8 +116,60 @@ async def create(request: Request, mosaic: str) -> Response:
     found = await desk.work(request, looked)
     if isinstance(found, dict):
         return JSONResponse(found, headers=FRESH)
-    told = status_of(public_base(request), found)
-    return JSONResponse(told, 201, headers={"Location": told["links"][0]["href"], **FRESH})
+    return _accepted(request, found)
+
+
+@router.post("/mosaics/{mosaic}/exports/statistics", status_code=201, openapi_extra=AREAS_BODY)
+async def tabulate(request: Request, mosaic: str) -> Response:
+    """Asks for statistics of many areas: a job at `Location`. The body is GeoJSON features with what is asked of them, or
+    a GeoPackage or GeoParquet file with that in the query."""
+    desk, jobs = _desk(request), _jobs(request)
+    place = jobs.folder / f"areas-{uuid.uuid4().hex}"
+    try:
+        if request.headers.get("content-type", "").startswith("application/json"):
+            raw = await _body(request)
+            features = raw.pop("features", None)
+            path = place.with_suffix(".geojson")
+            path.write_text(json.dumps(_collection(features)))
+        else:
+            raw, path = dict(request.query_params), await _saved(request, place)
+
+        def looked() -> Job:
+            engine = desk.mosaics.engine(mosaic, raw.get("version") or None)
+            question, _, id_name, layer = parse_table(raw, engine.version)
+            chosen_of(engine, question)
+            count = len(read_areas(path, id_name, layer).geometry)
+            bands = len(question.measure.pixels.bands) * (1 if question.measure.baseline is None else 2)
+            samples = count * len(question.periods) * bands * AREA_PIXELS
+            owner, key = owner_of(request), request.scope.get("terrazzo.key")
+            _within_quota(desk, jobs, owner, samples, key.samples if key else None)
+            order = {**raw, "version": engine.version.name}
+            return jobs.create(mosaic, engine.version.name, order, owner, samples, path)
+
+        return _accepted(request, await desk.work(request, looked))
+    finally:
+        for rest in jobs.folder.glob(f"{place.name}*"):
+            rest.unlink()
+
+
+@router.post("/mosaics/{mosaic}/statistics", tags=["Boxes"], openapi_extra=FEATURE_BODY)
+async def statistics(
+    request: Request,
+    mosaic: str,
+    p: Annotated[str | None, Query(description="percentiles, comma-separated, besides the median")] = None,
+    rule: Annotated[str | None, Query(description=QUESTION["rule"])] = None,
+) -> Any:
+    """Statistics of GeoJSON features, in their properties; other parameters are those of tiles."""
+    desk, raw = _desk(request), await _body(request)
+    several = raw.get("type") == "FeatureCollection"
+    features = _collection(raw)["features"]
+
+    def told() -> list[dict[str, Any]]:
+        engine, ask = opened(desk, mosaic, request, ("p", "rule"))
+        return described(engine, ask.measure, features, p, rule)
+
+    found = await desk.work(request, told)
+    return {"type": "FeatureCollection", "features": found} if several else found[0]
 
 
 @router.get("/mosaics/{mosaic}/exports")
@@ -149,6 +239,47 @@ async def download(request: Request, mosaic: str, job: str, name: str) -> Respon
     )
 
 
+def _accepted(request: Request, job: Job) -> Response:
+    told = status_of(public_base(request), job)
+    return JSONResponse(told, 201, headers={"Location": told["links"][0]["href"], **FRESH})
+
+
+async def _saved(request: Request, place: Path) -> Path:
+    """The file in a request's body, under a name that tells its kind.
+
+    Raises:
+        InvalidRequest: it is neither a GeoPackage nor a Parquet file, or too large.
+    """
+    size, first = 0, b""
+    with place.open("wb") as file:
+        async for chunk in request.stream():
+            first = (first + chunk)[:16] if len(first) < 16 else first
+            size += len(chunk)
+            if size > MOST_AREAS:
+                raise InvalidRequest(f"the file is past {MOST_AREAS >> 20} MB: divide it")
+            file.write(chunk)
+    ending = ".parquet" if first[:4] == b"PAR1" else ".gpkg" if first == b"SQLite format 3\0" else None
+    if ending is None:
+        raise InvalidRequest("the body: GeoJSON as application/json, or a GeoPackage or GeoParquet file")
+    return place.rename(place.with_suffix(ending))
+
+
+def _collection(raw: Any) -> dict[str, Any]:
+    """GeoJSON features as a collection.
+
+    Raises:
+        InvalidRequest: there is none.
+    """
+    features = raw
+    if isinstance(raw, dict):
+        features = raw.get("features") if raw.get("type") == "FeatureCollection" else [raw]
+    if not isinstance(features, list) or not features:
+        raise InvalidRequest("features: a GeoJSON Feature or FeatureCollection of polygons, in degrees")
+    if not all(isinstance(f, dict) and f.get("type") == "Feature" for f in features):
+        raise InvalidRequest("features: each one a GeoJSON Feature")
+    return {"type": "FeatureCollection", "features": features}
+
+
 def owner_of(request: Request) -> str:
     """Id of the key that a request came with; empty without one."""
     key: Key | None = request.scope.get("terrazzo.key")
@@ -167,7 +298,7 @@ def status_of(base: str, job: Job) -> dict[str, Any]:
     if job.status == "successful":
         links.append({"rel": f"{REL}results", "href": f"{here}/results", "type": "application/json"})
     told = {
-        "processID": "export",
+        "processID": job.process,
         "type": "process",
         "jobID": job.id,
         "status": job.status,

@@ -1,0 +1,118 @@
+"""Statistics over HTTP: of single features at once, of many as a job, the same numbers either way."""
+
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pyogrio
+import pytest
+import shapely
+
+from tests.server.test_exports import EXPORTS, Server
+
+STATISTICS = "/mosaics/mosaic/statistics"
+
+
+@pytest.fixture
+def server(sample_store, tmp_path):
+    return Server(sample_store, tmp_path / "state")
+
+
+def stands(count=20):
+    rng = np.random.default_rng(5)
+    return [
+        {
+            "type": "Feature",
+            "properties": {"stand": f"S{i}"},
+            "geometry": shapely.geometry.mapping(shapely.Point(lon, lat).buffer(0.004)),
+        }
+        for i, (lon, lat) in enumerate(
+            zip(rng.uniform(15.9, 16.2, count), rng.uniform(45.75, 46, count), strict=True)
+        )
+    ]
+
+
+def table(server, address, form):
+    server.work()
+    told = server.client.get(address).json()
+    assert (told["status"], told["processID"]) == ("successful", "statistics"), told
+    (about,) = server.client.get(f"{address}/results").json().values()
+    content = io.BytesIO(server.client.get(about["href"]).content)
+    return pd.read_parquet(content) if form == "parquet" else pd.read_csv(content)
+
+
+@pytest.mark.parametrize("rule", ["exact", "centre"])
+def test_a_job_tells_of_each_feature_what_it_is_told_alone(server, rule):
+    features, asked = stands(), {"bands": ["B04", "B08"], "period": "all", "id": "stand", "rule": rule}
+    body = {"features": {"type": "FeatureCollection", "features": features}, "percentiles": [2, 98], **asked}
+    answer = server.client.post(f"{EXPORTS}/statistics", json=body)
+    assert answer.status_code == 201, answer.text
+    rows = table(server, answer.headers["location"], "parquet").set_index(["stand", "name"])
+    assert len(rows) == 40
+    for feature in (features[3], features[11]):
+        alone = server.client.post(
+            f"{STATISTICS}?bands=B04,B08&datetime=all&rule={rule}", json=feature
+        ).json()
+        properties = alone["properties"]
+        assert properties["stand"] == feature["properties"]["stand"]
+        for band, told in properties["statistics"].items():
+            row = rows.loc[(properties["stand"], band)]
+            expected = {"percentile_2": "p2", "percentile_98": "p98"}
+            for name, value in told.items():
+                assert value == pytest.approx(row[expected.get(name, name)], rel=1e-12)
+            assert properties["clear_share"] == pytest.approx(row.clear_share)
+            assert properties["version"] == row.version
+
+
+def test_a_geopackage_is_taken_as_it_is(server, tmp_path):
+    source, path = tmp_path / "stands.geojson", tmp_path / "stands.gpkg"
+    source.write_text(json.dumps({"type": "FeatureCollection", "features": stands()}))
+    pyogrio.write_dataframe(pyogrio.read_dataframe(source), path)
+    answer = server.client.post(
+        f"{EXPORTS}/statistics?expression=(B08-B04)/(B08%2BB04)&period=2023-08-13,2023-08-18&format=csv&id=stand",
+        content=path.read_bytes(),
+        headers={"Content-Type": "application/geopackage+sqlite3"},
+    )
+    assert answer.status_code == 201, answer.text
+    rows = table(server, answer.headers["location"], "csv")
+    assert len(rows) == 40
+    assert set(rows.period) == {"2023-08-13", "2023-08-18"}
+    assert rows["mean"].dropna().between(-1, 1).all()
+    assert not list((tmp_path / "state").glob("areas-*"))
+
+
+def test_features_of_a_collection_are_answered_in_their_order(server):
+    features = [*stands(3), {"type": "Feature", "properties": None, "geometry": None}]
+    found = server.client.post(
+        f"{STATISTICS}?style=ndvi&p=50", json={"type": "FeatureCollection", "features": features}
+    ).json()["features"]
+    assert [f["geometry"] for f in found] == [json.loads(json.dumps(f["geometry"])) for f in features]
+    index = found[0]["properties"]["statistics"]["(B08-B04)/(B08+B04)"]
+    assert index["percentile_50"] == index["median"]
+    assert found[3]["properties"]["statistics"]["(B08-B04)/(B08+B04)"]["count"] == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "kind", "told"),
+    [
+        (STATISTICS, b'{"type": "Polygon"}', "application/json", "each one a GeoJSON Feature"),
+        (STATISTICS, b"[]", "application/json", "must be a JSON object"),
+        (f"{STATISTICS}?rule=near", json.dumps(stands(1)[0]).encode(), "application/json", "exact, centre"),
+        (f"{STATISTICS}?bbox=1", json.dumps(stands(1)[0]).encode(), "application/json", "unknown parameter"),
+        (f"{EXPORTS}/statistics", b"{}", "application/json", "FeatureCollection"),
+        (f"{EXPORTS}/statistics", b"nonsense", "application/octet-stream", "GeoPackage or GeoParquet"),
+        (f"{EXPORTS}/statistics", b"PAR1nonsense", "application/octet-stream", "that can be read"),
+        (
+            f"{EXPORTS}/statistics",
+            b"SQLite format 3\0 nonsense",
+            "application/octet-stream",
+            "that can be read",
+        ),
+    ],
+)
+def test_what_is_not_understood_is_answered_with_what_is(server, path, content, kind, told, tmp_path):
+    answer = server.client.post(path, content=content, headers={"Content-Type": kind})
+    assert answer.status_code == 400, answer.text
+    assert told in answer.json()["detail"]
+    assert not list((tmp_path / "state").glob("areas-*"))
