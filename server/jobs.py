@@ -277,7 +277,7 @@ class Jobs:
             yield from export(
                 engine,
                 order,
-                path.with_suffix(".tif"),
+                path.with_suffix(order.ending),
                 work=place / "work",
                 workers=threads,
                 described=True,

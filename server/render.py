@@ -16,6 +16,7 @@ from terrazzo.bands import NODATA, SCALE, MaskClass
 from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.measure import Drawn, known
 from terrazzo.mosaic.warp import Target
+from terrazzo.picture import stretched
 
 PALETTE = {
     MaskClass.LAND: (120, 160, 90),
@@ -79,11 +80,7 @@ def _rgba(drawn: Drawn, ask: Ask) -> NDArray[np.uint8]:
     pairs = ask.rescale or ((0.0, 1.0),)
     if len(pairs) not in (1, len(shown)):
         raise InvalidRequest(f"rescale: one pair, or {len(shown)}")
-    low, high = np.array([pairs[i % len(pairs)] for i in range(len(shown))], np.float32).T[:, :, None, None]
-    scaled = np.clip((shown.filled(0) - low) / (high - low), 0, 1)
-    if ask.gamma != 1:
-        scaled **= np.float32(1 / ask.gamma)
-    bytes_ = np.rint(scaled * 255).astype(np.uint8)
+    bytes_ = stretched(shown.filled(0), pairs, ask.gamma)
     alpha = np.where(np.ma.getmaskarray(shown).any(axis=0), 0, 255).astype(np.uint8)
     if ask.colormap is not None:
         rgb, _ = apply_cmap(bytes_[:1], cmap.get(ask.colormap))

@@ -10,6 +10,7 @@ from rio_tiler.colormap import cmap
 from server.layers import BANDS, LAYERS
 from terrazzo.bands import STYLES, Style
 from terrazzo.errors import InvalidRequest
+from terrazzo.export.order import pairs_of
 from terrazzo.expression import bands_of
 from terrazzo.mosaic.measure import Measure, measure_of
 from terrazzo.mosaic.request import CHOICES, PixelRequest
@@ -116,7 +117,7 @@ def parse_ask(query: Mapping[str, str], version: Version) -> Ask:
     colormap = query.get("colormap_name") or (style.colormap if style else None)
     if colormap is not None and colormap not in cmap.list():
         raise InvalidRequest(f"colormap_name={colormap}: see /colorMaps for the names")
-    rescale = _rescale(query["rescale"]) if "rescale" in query else None
+    rescale = pairs_of(query["rescale"]) if "rescale" in query else None
     if rescale is None:
         rescale = (style.rescale,) if style else ((-1.0, 1.0),) if expression else ((0.0, 0.4),)
         if baseline:
@@ -189,13 +190,3 @@ def _ids(text: str) -> tuple[str, ...]:
     if len(ids) > MOST_IDS or not all(ID.fullmatch(i) for i in ids):
         raise InvalidRequest(f"ids: up to {MOST_IDS} names of scenes, see the mosaic's /scenes")
     return ids
-
-
-def _rescale(text: str) -> tuple[tuple[float, float], ...]:
-    try:
-        pairs = tuple(tuple(float(v) for v in pair.split(",")) for pair in text.split(";"))
-    except ValueError:
-        pairs = ()
-    if not pairs or any(len(p) != 2 or not p[0] < p[1] or abs(p[0]) > 1e6 or abs(p[1]) > 1e6 for p in pairs):
-        raise InvalidRequest(f"rescale={text}: min,max with min below max, such as 0,0.3")
-    return pairs  # type: ignore[return-value]

@@ -56,6 +56,14 @@ if TYPE_CHECKING:
 @click.option(
     "--extras", help="scene, date, count, quality, spread as files beside, or none [default: quality,date]"
 )
+@click.option(
+    "--format",
+    help="tif, or a picture in web map tiles for tablets: gpkg, mbtiles, pmtiles [default: by the name of the output]",
+)
+@click.option("--style", help="of pictures: natural, infrared, agriculture or nir")
+@click.option("--rescale", help="of pictures: reflectance shown as black and white, min,max")
+@click.option("--zoom", type=int, help="of pictures: the deepest [default: the mosaic's own pixel]")
+@click.option("--tiles", help="of pictures: png or webp [default: png]")
 @click.option("--version", help="a version of the mosaic [default: the current one]")
 @click.option("--dry-run", is_flag=True, help="tell pixels, bytes, scenes and time, and write nothing")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="file to write")
@@ -99,6 +107,8 @@ def export(
         raise InvalidRequest(f"the folder {output.parent} does not exist; make it first")
     engine = Engine(open_version(Store(url), mosaic, version), Blocks())
     given = {**asked, "geometry": geometry.read_text() if geometry else None}
+    if output is not None and output.suffix in (".gpkg", ".mbtiles", ".pmtiles"):
+        given["format"] = given["format"] or output.suffix[1:]
     order = parse_order(given, engine.version)
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if dry_run or output is None:

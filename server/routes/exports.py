@@ -17,6 +17,7 @@ from server.statistics import described
 from server.urls import public_base
 from terrazzo.errors import InvalidRequest, NotFound, TooMany
 from terrazzo.export.estimate import estimate
+from terrazzo.export.files import PICTURE_TYPES
 from terrazzo.export.order import PARAMETERS, parse_order
 from terrazzo.export.target import export_target, touching
 from terrazzo.mosaic.measure import choose
@@ -35,6 +36,7 @@ TYPES = {
     ".tif": "image/tiff; application=geotiff; profile=cloud-optimized",
     ".vrt": "application/x-vrt",
     ".json": "application/geo+json",
+    **PICTURE_TYPES,
     ".parquet": "application/vnd.apache.parquet",
     ".csv": "text/csv",
 }

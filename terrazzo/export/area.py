@@ -39,6 +39,14 @@ class Area:
     polygons: tuple[Rings, ...] = ()
     geometry: str = ""
 
+    @property
+    def latitude(self) -> float:
+        """Of its middle, in degrees."""
+        b = self.bounds
+        return float(
+            transformer(self.crs, DEGREES).transform((b.left + b.right) / 2, (b.bottom + b.top) / 2)[1]
+        )
+
     def outside(self, target: Target) -> NDArray[np.bool_] | None:
         """(row, col) the pixels of a target that the area does not touch; None where it is a box."""
         if not self.polygons:

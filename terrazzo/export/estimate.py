@@ -10,7 +10,7 @@ from rasterio.transform import from_bounds
 
 from terrazzo.export.files import rasters
 from terrazzo.export.order import Order
-from terrazzo.export.pieces import encode
+from terrazzo.export.pieces import stored_values
 from terrazzo.export.run import OVERVIEWS
 from terrazzo.export.target import export_target, part_of, sheets, touching
 from terrazzo.mosaic.engine import Engine
@@ -62,9 +62,9 @@ def estimate(engine: Engine, order: Order, workers: int = 1) -> Estimate:
         made = Rendering(engine, chosen.selection, part, drawn.image)
         for kind in kinds:
             array = (
-                ORIGINS[kind.layer].values(made)[None] if kind.layer else encode(drawn.values, order.encoding)
+                ORIGINS[kind.layer].values(made)[None] if kind.layer else stored_values(drawn.values, order)
             )
-            packed += _packed(array, part, kind.nodata, order.compression)
+            packed += _packed(array, part, None if order.picture else kind.nodata, order.compression)
         seconds += time.perf_counter() - start
         seen += part.height * part.width
         del drawn, made
@@ -95,7 +95,7 @@ def _samples(target: Target) -> list[Target]:
     ]
 
 
-def _packed(array: NDArray[Any], part: Target, nodata: float, compression: str) -> int:
+def _packed(array: NDArray[Any], part: Target, nodata: float | None, compression: str) -> int:
     """Bytes that an array takes in a file."""
     if compression == "none":
         return array.nbytes

@@ -26,6 +26,11 @@ from terrazzo.mosaic.warp import Target, transformer
 from terrazzo.version import Entry, Version
 
 COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
+PICTURE_TYPES = {
+    ".gpkg": "application/geopackage+sqlite3",
+    ".mbtiles": "application/vnd.sqlite3",
+    ".pmtiles": "application/vnd.pmtiles",
+}
 KINDS = {"int16": "Int16", "uint16": "UInt16", "uint8": "Byte", "float32": "Float32"}
 
 
@@ -62,6 +67,9 @@ class Raster:
 def rasters(order: Order, chosen: Chosen) -> list[Raster]:
     """The kinds of files that an order asks for, the bands first."""
     request, encoding = chosen.selection.request, order.encoding
+    if order.picture is not None:
+        channels = ("red", "green", "blue", "alpha")
+        return [Raster(None, tuple(Band(c) for c in channels), "uint8", math.nan, True)]
     if request.stage == "mask":
         bands: tuple[Band, ...] = (Band(CLASSES_BAND),)
     elif request.stage == "raw":
@@ -179,10 +187,12 @@ def _vrt_band(
 ) -> str:
     band = raster.bands[number - 1]
     scaled = (band.scale, band.offset) != (1.0, 0.0)
+    is_channel = raster.dtype == "uint8" and math.isnan(raster.nodata)
     return (
         f'<VRTRasterBand dataType="{KINDS[raster.dtype]}" band="{number}">'
         f"{_metadata(_statistics(spread))}<Description>{escaped(band.name)}</Description>"
-        f"<NoDataValue>{raster.nodata:g}</NoDataValue>"
+        + ("" if is_channel else f"<NoDataValue>{raster.nodata:g}</NoDataValue>")
+        + (f"<ColorInterp>{band.name.title()}</ColorInterp>" if is_channel else "")
         + (f"<UnitType>{escaped(band.unit)}</UnitType>" if band.unit else "")
         + (f"<Offset>{band.offset!r}</Offset><Scale>{band.scale!r}</Scale>" if scaled else "")
         + "".join(
@@ -263,7 +273,7 @@ def item_of(
 
 
 def _asset(name: str, raster: Raster) -> dict[str, Any]:
-    is_vrt = name.endswith(".vrt")
+    types = {".vrt": "application/x-vrt", **PICTURE_TYPES}
     bands = [
         {k: v for k, v in asdict(band).items() if v not in ("", None)}
         | {"data_type": raster.dtype, "nodata": raster.nodata if math.isfinite(raster.nodata) else "nan"}
@@ -271,7 +281,7 @@ def _asset(name: str, raster: Raster) -> dict[str, Any]:
     ]
     return {
         "href": f"./{name}",
-        "type": "application/x-vrt" if is_vrt else COG_TYPE,
+        "type": types.get(Path(name).suffix, COG_TYPE),
         "title": ORIGINS[raster.layer].title if raster.layer else "Bands",
         "roles": ["metadata"] if raster.layer else ["data"],
         "bands": bands,

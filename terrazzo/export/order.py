@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from terrazzo.bands import NODATA, SCALE
+from terrazzo.bands import NODATA, SCALE, STYLES
 from terrazzo.errors import InvalidRequest
 from terrazzo.export.area import Area, area_of_box, area_of_geometry
 from terrazzo.expression import bands_of
@@ -13,8 +13,11 @@ from terrazzo.grid import Bounds
 from terrazzo.mosaic.measure import Measure, measure_of
 from terrazzo.mosaic.origin import ORIGINS
 from terrazzo.mosaic.request import CHOICES, PixelRequest
+from terrazzo.picture import Pairs
 from terrazzo.version import Version
 
+PictureFormat = Literal["gpkg", "mbtiles", "pmtiles"]
+MERCATOR, EARTH = "EPSG:3857", 6378137.0
 Dtype = Literal["int16", "uint16", "uint8", "float32"]
 Compression = Literal["deflate", "zstd", "lzw", "none"]
 DEFAULT_EXTRAS = ("quality", "date")
@@ -45,7 +48,15 @@ PARAMETERS: dict[str, str] = {
     "compression": "deflate (default), zstd, lzw or none",
     "split": f"pixels a side of the squares that the area is divided into, {LEAST_SPLIT} to {MOST_SPLIT}; one file by default",
     "extras": f"of {', '.join(ORIGINS)}; {' and '.join(DEFAULT_EXTRAS)} by default",
+    "format": "tif (default): numbers; gpkg, mbtiles or pmtiles: a picture in web map tiles, for tablets without a network",
+    "style": f"of pictures, by default the first that the mosaic has: {', '.join(s.name for s in STYLES.values() if not s.colormap)}",
+    "rescale": "of pictures: min,max in reflectance shown as black and white; several pairs separated by ;",
+    "zoom": "of pictures: the deepest zoom, by default the first whose pixels are not larger than the mosaic's",
+    "tiles": "of pictures: png (default) or webp",
 }
+PICTURE_ONLY = ("style", "rescale", "zoom", "tiles")
+NUMBERS_ONLY = ("crs", "resolution", "dtype", "scale", "offset", "nodata", "compression", "split", "extras")
+MOST_ZOOM = 20
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,22 @@ PLAIN = Encoding("int16", SCALE, 0.0, NODATA)
 
 
 @dataclass(frozen=True)
+class Picture:
+    """How an export is shown, where it is a picture in web map tiles.
+
+    Attributes:
+        rescale, gamma: as `stretched` takes them.
+        zoom: the deepest.
+    """
+
+    format: PictureFormat
+    rescale: Pairs
+    gamma: float
+    zoom: int
+    tiles: Literal["png", "webp"] = "png"
+
+
+@dataclass(frozen=True)
 class Order:
     """An export.
 
@@ -74,6 +101,7 @@ class Order:
         crs, resolution: of the files; None: the mosaic's own.
         split: pixels a side of the squares the area is divided into; None: one file.
         extras: names of `ORIGINS` that are written beside the bands.
+        picture: None for numbers in GeoTIFF.
     """
 
     area: Area
@@ -84,6 +112,12 @@ class Order:
     compression: Compression = "deflate"
     split: int | None = None
     extras: tuple[str, ...] = ()
+    picture: Picture | None = None
+
+    @property
+    def ending(self) -> str:
+        """Of the names of its files."""
+        return ".tif" if self.picture is None else f".{self.picture.format}"
 
     @property
     def pixels(self) -> PixelRequest:
@@ -101,6 +135,14 @@ def parse_order(raw: Mapping[str, Any], version: Version) -> Order:
     """
     given = {k: v for k, v in raw.items() if v is not None}
     known_only(given, PARAMETERS)
+    form = one_of(given, "format", ("tif", *get_args(PictureFormat))) or "tif"
+    strange = sorted(set(given) & set(PICTURE_ONLY if form == "tif" else NUMBERS_ONLY))
+    if strange:
+        raise InvalidRequest(
+            f"format={form} and {', '.join(strange)} contradict each other: leave one of them out"
+        )
+    if form != "tif":
+        return _picture_order(given, form, version)  # type: ignore[arg-type]
     measure, stage = measure_from(given, version), given.get("stage")
     split = _number(given, "split")
     if split is not None and not (split == int(split) and LEAST_SPLIT <= split <= MOST_SPLIT):
@@ -122,6 +164,65 @@ def parse_order(raw: Mapping[str, Any], version: Version) -> Order:
         None if split is None else int(split),
         tuple(dict.fromkeys(extras)),
     )
+
+
+def _picture_order(given: Mapping[str, Any], form: "PictureFormat", version: Version) -> Order:
+    area, style = _area(given), None
+    if not given.get("bands") and not given.get("expression"):
+        known = {s.name: s for s in STYLES.values() if not s.colormap and set(s.bands) <= set(version.bands)}
+        name = one_of(given, "style", tuple(known)) or next(iter(known), None)
+        if name is None:
+            raise InvalidRequest("bands: this mosaic has the bands of no style; name one or three")
+        style = known[name]
+        given = {**given, "bands": style.bands}
+    elif "style" in given:
+        raise InvalidRequest("style and bands or expression contradict each other: name one of them")
+    measure = measure_from({k: v for k, v in given.items() if k != "style"}, version)
+    if measure.pixels.stage in ("raw", "mask") or len(measure.names) not in (1, 3):
+        raise InvalidRequest(f"format={form}: a picture of one or three bands of reflectance")
+    usual = style.rescale if style else (-1.0, 1.0) if measure.expression else (0.0, 0.4)
+    if measure.baseline:
+        usual = (-(usual[1] - usual[0]) / 2, (usual[1] - usual[0]) / 2)
+    rescale = pairs_of(given["rescale"]) if given.get("rescale") else (usual,)
+    if len(rescale) not in (1, len(measure.names)):
+        raise InvalidRequest(f"rescale: one pair, or {len(measure.names)}")
+    zoom, deepest = _number(given, "zoom"), native_zoom(version.store.config.pixel, area.latitude)
+    if zoom is not None and not (zoom == int(zoom) and 0 <= zoom <= MOST_ZOOM):
+        raise InvalidRequest(f"zoom={zoom:g}: 0 to {MOST_ZOOM}")
+    picture = Picture(
+        form,
+        rescale,
+        style.gamma if style and "rescale" not in given and not measure.baseline else 1.0,
+        deepest if zoom is None else int(zoom),
+        one_of(given, "tiles", ("png", "webp")) or "png",  # type: ignore[arg-type]
+    )
+    return Order(area, measure, MERCATOR, mercator_pixel(picture.zoom), picture=picture)
+
+
+def pairs_of(text: str) -> Pairs:
+    """What is shown as black and white, from `min,max;min,max`.
+
+    Raises:
+        InvalidRequest: it is no such text.
+    """
+    try:
+        pairs = tuple((float(low), float(high)) for low, high in (p.split(",") for p in text.split(";")))
+    except (ValueError, AttributeError):
+        pairs = ()
+    if not pairs or any(not low < high or max(abs(low), abs(high)) > 1e6 for low, high in pairs):
+        raise InvalidRequest(f"rescale={text}: min,max with min below max, such as 0,0.3")
+    return pairs
+
+
+def mercator_pixel(zoom: int) -> float:
+    """Side of a pixel of a zoom of web maps, in metres of EPSG:3857."""
+    return math.tau * EARTH / 256 / 2.0**zoom
+
+
+def native_zoom(pixel: float, latitude: float) -> int:
+    """The first zoom whose pixels, on the ground, are not larger than a mosaic's."""
+    ground = mercator_pixel(0) * math.cos(math.radians(latitude))
+    return min(MOST_ZOOM, max(0, math.ceil(math.log2(ground / pixel) - 1e-6)))
 
 
 def known_only(given: Mapping[str, Any], parameters: Mapping[str, str]) -> None:

@@ -21,6 +21,7 @@ from terrazzo.mosaic.measure import Chosen, Drawn, draw, known
 from terrazzo.mosaic.origin import ORIGINS, Rendering, needs_count
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target
+from terrazzo.picture import stretched
 
 BLOCK = 512
 
@@ -70,6 +71,18 @@ def encode(values: NDArray[np.int16] | NDArray[np.float32], encoding: Encoding) 
     return stored.astype(encoding.dtype)
 
 
+def stored_values(values: NDArray[np.int16] | NDArray[np.float32], order: Order) -> NDArray[Any]:
+    """Values of `Drawn` as an order's files hold them: encoded, or (4, row, col) red, green, blue and alpha of a picture."""
+    if order.picture is None:
+        return encode(values, order.encoding)
+    there = known(values)
+    shown = np.where(there, values, 0) * np.float32(1 if values.dtype.kind == "f" else SCALE)
+    colours = stretched(shown.astype(np.float32), order.picture.rescale, order.picture.gamma)
+    seen = there.all(axis=0)
+    colours = np.broadcast_to(np.where(seen, colours, 0), (3, *seen.shape))
+    return np.concatenate([colours, np.where(seen, 255, 0)[None]]).astype(np.uint8)
+
+
 def rendered(
     engine: Engine,
     chosen: Chosen,
@@ -112,8 +125,8 @@ def _piece(engine: Engine, chosen: Chosen, order: Order, part: Target, base: Pat
     if drawn is None or not (there := known(drawn.values)).any():
         piece = Piece(0, (), () if drawn is None else drawn.problems, ())
     else:
-        stored = encode(drawn.values, order.encoding)
-        _write(layer_file(base, None), stored, part, order.encoding.nodata)
+        stored = stored_values(drawn.values, order)
+        _write(layer_file(base, None), stored, part, None if order.picture else order.encoding.nodata)
         made = Rendering(engine, chosen.selection, part, drawn.image)
         for name in order.extras:
             _write(layer_file(base, name), ORIGINS[name].values(made)[None], part, NODATA)
@@ -121,7 +134,7 @@ def _piece(engine: Engine, chosen: Chosen, order: Order, part: Target, base: Pat
             int(there.any(axis=0).sum()),
             drawn.ids,
             drawn.problems,
-            tuple(_spread(s[t]) for s, t in zip(stored, there, strict=True)),
+            () if order.picture else tuple(_spread(s[t]) for s, t in zip(stored, there, strict=True)),
         )
     # Written last: it says that the window is finished.
     temporary = told.with_suffix(".part")
@@ -173,7 +186,7 @@ def joined(spreads: Sequence[Spread]) -> Spread:
     )
 
 
-def _write(path: Path, array: NDArray[Any], part: Target, nodata: float) -> None:
+def _write(path: Path, array: NDArray[Any], part: Target, nodata: float | None) -> None:
     """(band, row, col) pixels of a target into a file that appears whole or not at all."""
     temporary = path.with_suffix(".part")
     bands, height, width = array.shape

@@ -18,6 +18,7 @@ from terrazzo.export.files import Raster, item_of, rasters, tags_of, vrt, write_
 from terrazzo.export.order import Order
 from terrazzo.export.pieces import Piece, Spread, joined, piece_name, rendered
 from terrazzo.export.target import Sheet, export_target, sheets, window_side
+from terrazzo.export.tiles import write_tiles
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import Chosen, choose
 from terrazzo.mosaic.selection import adjacent
@@ -101,7 +102,16 @@ def export(
 
 def _name(engine: Engine, chosen: Chosen, order: Order, target: Target) -> str:
     """Twelve hexadecimal digits that name everything an export's pixels depend on."""
-    area, encoding = order.area.geometry, (order.encoding, order.compression, order.split, order.extras)
+    area, encoding = (
+        order.area.geometry,
+        (
+            order.encoding,
+            order.compression,
+            order.split,
+            order.extras,
+            order.picture,
+        ),
+    )
     what = (engine.version.name, chosen.text(), target, area, encoding)
     return hashlib.blake2b(repr(what).encode(), digest_size=6).hexdigest()
 
@@ -227,7 +237,12 @@ class _Run:
         tags = tags_of(self.engine.version, self.chosen, shown)
         files = []
         for raster in self.rasters:
-            name = raster.file(self._stem(sheet))
+            name = raster.file(self._stem(sheet), self.order.ending)
+            if self.order.picture is not None:
+                picture = self.order.picture
+                write_tiles(raster, sheet.target, held, self.path.parent / name, tags, picture)
+                files.append(name)
+                continue
             inside = () if raster.layer else spreads
             write_cog(
                 raster,
@@ -261,7 +276,7 @@ class _Run:
                 files[raster.file(self.path.stem, ".vrt")] = raster
                 self._write_vrt(raster, held, shown)
         for sheet, _ in held:
-            files |= {raster.file(self._stem(sheet)): raster for raster in self.rasters}
+            files |= {raster.file(self._stem(sheet), self.order.ending): raster for raster in self.rasters}
         names = list(files)
         if self.order.split or self.described:
             item = item_of(

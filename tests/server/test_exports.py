@@ -300,3 +300,12 @@ def test_an_export_outlives_ten_kills_of_server_and_worker(sample_store, tmp_pat
     process.wait(30)
     (path,) = state.glob("exports/*/files/*.tif")
     assert cog_validate(path, strict=True)[0]
+
+
+def test_a_picture_for_tablets_comes_as_a_job_too(server):
+    address = server.client.post(EXPORTS, json={"bbox": BOX, "format": "pmtiles"}).headers["location"]
+    server.work()
+    results = server.client.get(f"{address}/results").json()
+    (about,) = [a for n, a in results.items() if n.endswith(".pmtiles")]
+    assert about["type"] == "application/vnd.pmtiles"
+    assert server.client.get(about["href"]).content[:7] == b"PMTiles"

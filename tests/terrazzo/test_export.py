@@ -1,8 +1,10 @@
 """An export holds the pixels that tiles show, whole or not at all, whatever the size."""
 
+import io
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,8 @@ import pystac
 import pytest
 import rasterio
 from click.testing import CliRunner
+from pmtiles.reader import MmapSource, Reader
+from pmtiles.tile import TileType
 from rasterio.transform import rowcol
 from rio_cogeo import cog_validate
 
@@ -21,7 +25,7 @@ from terrazzo.errors import InvalidRequest, OutsideCoverage, StoreError
 from terrazzo.export.area import area_of_box, area_of_geometry
 from terrazzo.export.estimate import estimate
 from terrazzo.export.order import PARAMETERS, parse_order
-from terrazzo.export.pieces import encode
+from terrazzo.export.pieces import encode, stored_values
 from terrazzo.export.run import Exported, export
 from terrazzo.export.target import export_target, sheets, windows
 from terrazzo.grid import Bounds
@@ -447,3 +451,68 @@ def test_a_change_of_bands_keeps_its_sign_whatever_the_dtype(engine, tmp_path):
 def test_what_cannot_be_measured_is_refused(engine, asked, told):
     with pytest.raises(InvalidRequest, match=told):
         engine.select(ordered(engine, **asked).pixels)
+
+
+@pytest.mark.parametrize("kind", ["gpkg", "mbtiles"])
+def test_a_picture_for_tablets_opens_with_the_pixels_that_tiles_show(engine, tmp_path, kind):
+    path = tmp_path / f"a.{kind}"
+    order = parse_order({"bbox": BOX, "format": kind}, engine.version)
+    assert isinstance(list(export(engine, order, path, workers=2))[-1], Exported)
+    assert order.picture.zoom == 11
+    expected = stored_values(expected_values(engine, order), order)
+    with rasterio.open(path) as file:
+        assert file.crs.to_epsg() == 3857
+        assert file.count == 4
+        assert file.overviews(1)[0] == 2
+        target = target_of(engine, order)
+        window = rasterio.windows.from_bounds(*target.bounds, file.transform).round_offsets().round_lengths()
+        found = file.read(window=window, boundless=True, fill_value=0)
+        if kind == "mbtiles":
+            assert "Copernicus" in file.tags()["attribution"]
+            assert file.tags()["terrazzo_version"] == engine.version.name
+        else:
+            assert "Copernicus" in file.tags()["ATTRIBUTION"]
+    seen = expected[3] == 255
+    assert seen.any()
+    assert (found[3] == expected[3]).all()
+    assert (found[:, seen] == expected[:, seen]).all()
+    assert not list(tmp_path.glob(".*"))
+
+
+def expected_values(engine, order):
+    return engine.render(engine.select(order.pixels), target_of(engine, order)).values
+
+
+def test_pmtiles_hold_the_tiles_of_mbtiles(engine, tmp_path):
+    asked = {"bbox": BOX, "bands": ["B08"], "rescale": "0,0.5"}
+    for kind in ("mbtiles", "pmtiles"):
+        order = parse_order({**asked, "format": kind}, engine.version)
+        list(export(engine, order, tmp_path / f"a.{kind}"))
+    with sqlite3.connect(tmp_path / "a.mbtiles") as file:
+        tiles = file.execute("SELECT zoom_level, tile_column, tile_row, tile_data FROM tiles").fetchall()
+    assert {z for z, *_ in tiles} == {10, 11}
+    with (tmp_path / "a.pmtiles").open("rb") as file:
+        reader = Reader(MmapSource(file))
+        assert (reader.header()["max_zoom"], reader.header()["tile_type"]) == (11, TileType.PNG)
+        assert "Copernicus" in reader.metadata()["attribution"]
+        for z, x, row, data in tiles:
+            assert reader.get(z, x, 2**z - 1 - row) == data
+            with rasterio.open(io.BytesIO(data)) as picture:
+                assert picture.shape == (256, 256)
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"format": "jpeg"}, "tif, gpkg, mbtiles, pmtiles"),
+        ({"format": "gpkg", "dtype": "int16"}, "format=gpkg and dtype contradict"),
+        ({"zoom": 9}, "format=tif and zoom contradict"),
+        ({"format": "gpkg", "style": "ndvi"}, "natural"),
+        ({"format": "gpkg", "bands": ["B02", "B03"]}, "one or three bands"),
+        ({"format": "gpkg", "rescale": "3,1"}, "min below max"),
+        ({"format": "mbtiles", "stage": "mask"}, "reflectance"),
+    ],
+)
+def test_a_picture_that_cannot_be_is_refused(engine, asked, told):
+    with pytest.raises(InvalidRequest, match=told):
+        parse_order({"bbox": BOX, **asked}, engine.version)
