@@ -190,6 +190,7 @@ def _make(
         notes=_notes(prepared, recipe),
         air=prepared.air.properties() if prepared.air else mean_air(product),
         parameters={"mask": recipe.mask, "brdf": recipe.brdf, "model": model_hash(product.level)},
+        dem=recipe.dem.name if recipe.dem else None,
         shift=recipe.shift,
         folder=folder,
         sources=checksums,

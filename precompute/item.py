@@ -58,6 +58,7 @@ def scene_item(
     sources: Mapping[str, str],
     air: Mapping[str, Any],
     shift: Shift | None = None,
+    dem: str | None = None,
 ) -> dict[str, Any]:
     """The STAC 1.1 Item of a finished scene whose files lie in `folder`."""
     counts = dict(enumerate(np.bincount(classes.ravel(), minlength=9).tolist()))
@@ -110,6 +111,8 @@ def scene_item(
     if angles.view:
         zenith, azimuth = angles.mean_view
         properties |= {"view:off_nadir": round(zenith, 4), "view:azimuth": round(azimuth, 4)}
+    if dem is not None:
+        properties["terrazzo:elevation_model"] = dem
     if shift is not None:
         properties["terrazzo:moved"] = {
             "east_m": -shift.east * grid.pixel,

@@ -274,17 +274,17 @@ def rendered(plan: Plan, form: Format) -> tuple[bytes, bool]:
     with metrics.timed("pixels"):
         if layer := plan.job.ask.layer:
             image = layers.image_of(layer, engine, plan.chosen.selection, target)
-            drawn = draw(Chosen(plan.chosen.measure, plan.chosen.selection, None), lambda selection: image)
+            drawn = draw(plan.chosen, lambda _: image)
         else:
             drawn = draw(plan.chosen, lambda selection: engine.render(selection, target))
-    metrics.SCENES.inc(len(drawn.ids))
+    metrics.SCENES.inc(len(drawn.shown))
     metrics.LEFT_OUT.inc(len(drawn.problems))
     version = engine.version
     tags = {
         "TERRAZZO_MOSAIC": version.mosaic_id,
         "TERRAZZO_VERSION": version.name,
         "TERRAZZO_REQUEST": plan.chosen.text(),
-        "ATTRIBUTION": version.attribution,
+        "ATTRIBUTION": version.attribution_of(drawn.shown),
     }
     with metrics.timed("encode"):
         body = render(drawn, plan.job.ask, target, form, tags)

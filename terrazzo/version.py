@@ -35,6 +35,8 @@ class Entry:
         ordinal: row of the scene in its tile's gains file.
         weight_key: key of the weight raster in the store.
         haze: mean haze weight over the scene's clear pixels, 1 = as clear as the reference.
+        aerosol_model: whether the aerosol of CAMS, which its product brings, went into the correction.
+        dem: name of the elevation model that went into the correction or the mask; empty without.
     """
 
     scene: Scene
@@ -43,6 +45,8 @@ class Entry:
     ordinal: int
     weight_key: str
     haze: float
+    aerosol_model: bool = False
+    dem: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,13 +152,21 @@ class Version:
         return self.attribution_of(e for es in self._entries.values() for e in es)
 
     def attribution_of(self, shown: Iterable[Entry]) -> str:
-        """The line that what these scenes show must be shown with, from their years."""
-        years = sorted({e.scene.datetime.year for e in shown})
-        return f"Contains modified Copernicus Sentinel data {', '.join(map(str, years))}"
+        """The line that what these scenes show must be shown with: Sentinel's years, and what else their pixels were made with."""
+        entries = list(shown)
+        parts = [f"Contains modified Copernicus Sentinel data {_years(entries)}"]
+        if modelled := [e for e in entries if e.aerosol_model]:
+            parts.append(
+                f"contains modified Copernicus Atmosphere Monitoring Service information {_years(modelled)}"
+            )
+        parts += sorted({_dem_notice(e.dem) for e in entries if e.dem})
+        return "; ".join(parts)
 
     def _read_entries(self) -> dict[str, tuple[Entry, ...]]:
         data = self.store.read_bytes(version_key(self.mosaic_id, self.name, "scenes.parquet"))
-        table = pq.read_table(io.BytesIO(data), columns=list(COLUMNS))
+        file = pq.ParquetFile(io.BytesIO(data))
+        # A struct's field, by the path that Parquet knows it by; scenes without air or elevation model have none.
+        table = file.read(columns=[*COLUMNS, *NOTICED])
         found: dict[str, list[Entry]] = {name: [] for name in self.periods}
         for row in table.to_pylist():
             found[row["terrazzo:period"]].append(_entry(row))
@@ -202,10 +214,29 @@ COLUMNS = (
     "terrazzo:haze_weight",
 )
 """Columns of scenes.parquet that a server reads; the others serve the STAC Items of it."""
+NOTICED = ("terrazzo:air.aot.origin", "terrazzo:elevation_model")
+"""Fields that tell what else than Sentinel's data a scene was made with; older stores have none."""
+MODELLED = "weather model"
+"""What the origin of an aerosol holds that the product's own CAMS data told."""
+COPERNICUS_DEM = re.compile(r"copernicus|cop[-_]?dem|glo[-_]?(30|90)", re.IGNORECASE)
+
+
+def _years(entries: Iterable[Entry]) -> str:
+    return ", ".join(map(str, sorted({e.scene.datetime.year for e in entries})))
+
+
+def _dem_notice(name: str) -> str:
+    """The line that an elevation model must be shown with: Copernicus DEM's own, the name of any other."""
+    if not COPERNICUS_DEM.search(name):
+        return f"elevation model {name}"
+    return (
+        "produced using Copernicus WorldDEM © DLR e.V. 2010-2014 and © Airbus Defence and Space GmbH 2014-2018"
+        " provided under COPERNICUS by the European Union and ESA; all rights reserved"
+    )
 
 
 def _entry(row: Mapping[str, Any]) -> Entry:
-    when = row["datetime"]
+    when, air = row["datetime"], row.get("terrazzo:air") or {}
     scene = Scene(
         id=row["id"],
         rev=row["terrazzo:rev"],
@@ -231,6 +262,8 @@ def _entry(row: Mapping[str, Any]) -> Entry:
         int(row["terrazzo:ordinal"]),
         row["terrazzo:weight"],
         row["terrazzo:haze_weight"],
+        MODELLED in ((air.get("aot") or {}).get("origin") or ""),
+        row.get("terrazzo:elevation_model") or "",
     )
 
 

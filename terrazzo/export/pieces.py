@@ -132,7 +132,7 @@ def _piece(engine: Engine, chosen: Chosen, order: Order, part: Target, base: Pat
             _write(layer_file(base, name), ORIGINS[name].values(made)[None], part, NODATA)
         piece = Piece(
             int(there.any(axis=0).sum()),
-            drawn.ids,
+            tuple(e.scene.id for e in drawn.shown),
             drawn.problems,
             () if order.picture else tuple(_spread(s[t]) for s, t in zip(stored, there, strict=True)),
         )

@@ -14,6 +14,7 @@ from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.request import CLASSES_BAND, PixelRequest
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target
+from terrazzo.version import Entry
 
 
 @dataclass(frozen=True)
@@ -97,13 +98,13 @@ class Drawn(NamedTuple):
         values: (channel, row, col) int16 counts of 1e-4 as the engine has them, −32768 without data; of an expression
             float32, NaN without data.
         image: the engine's, its origins only where there are values, its quality that of both where two are compared.
-        ids: scenes that the values come from.
+        shown: scenes that the values come from.
         problems: scenes that were left out, and why.
     """
 
     values: NDArray[np.int16] | NDArray[np.float32]
     image: Image
-    ids: tuple[str, ...]
+    shown: tuple[Entry, ...]
     problems: tuple[str, ...]
 
 
@@ -117,13 +118,15 @@ def draw(chosen: Chosen, render: Callable[[Selection], Image]) -> Drawn:
     base = None if chosen.baseline is None else render(chosen.baseline)
     values = _values(chosen.measure.expression, image, base)
     if base is None:
-        return Drawn(values, image, _ids(image, image.provenance), image.problems)
+        return Drawn(values, image, _shown(image, image.provenance), image.problems)
     here = np.asarray(known(values).any(axis=0))
     merged = image._replace(
         provenance=np.where(here, image.provenance, -1).astype(np.int16), quality=image.quality | base.quality
     )
-    ids = dict.fromkeys((*_ids(image, merged.provenance), *_ids(base, np.where(here, base.provenance, -1))))
-    return Drawn(values, merged, tuple(ids), tuple(dict.fromkeys((*image.problems, *base.problems))))
+    before = _shown(base, np.where(here, base.provenance, -1))
+    shown = {e.scene.id: e for e in (*_shown(image, merged.provenance), *before)}
+    problems = dict.fromkeys((*image.problems, *base.problems))
+    return Drawn(values, merged, tuple(shown.values()), tuple(problems))
 
 
 def known(values: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -151,6 +154,5 @@ def _values(
     return np.where(empty, NODATA, apart).astype(np.int16)
 
 
-def _ids(image: Image, provenance: NDArray[np.integer]) -> tuple[str, ...]:
-    shown = np.flatnonzero(np.bincount(provenance.ravel() + 1)[1:])
-    return tuple(image.entries[n].scene.id for n in shown)
+def _shown(image: Image, provenance: NDArray[np.integer]) -> tuple[Entry, ...]:
+    return tuple(image.entries[n] for n in np.flatnonzero(np.bincount(provenance.ravel() + 1)[1:]))

@@ -18,7 +18,6 @@ from terrazzo.errors import TerrazzoError
 @click.option("--id", "id_name", help="column that names the areas [default: the feature's number]")
 @click.option(
     "--period",
-    "periods",
     help="comma-separated names of periods, days, months or intervals A/B [default: every period]",
 )
 @click.option("--bands", help="comma-separated [default: all]")

@@ -156,7 +156,7 @@ def layers_of(engine: Engine, chosen: Chosen, target: Target) -> Layers:
         filled[here] = seen[here] & (drawn.image.quality & FILLED > 0)
         clear[here] = seen[here] & (drawn.image.quality == 0)
         day[here] = days(drawn.image)[np.maximum(drawn.image.provenance, 0)]
-        scenes += drawn.ids
+        scenes += [e.scene.id for e in drawn.shown]
         problems += drawn.problems
     return Layers(
         values, seen, filled, clear, day, tuple(dict.fromkeys(scenes)), tuple(dict.fromkeys(problems))
