@@ -54,7 +54,8 @@ if TYPE_CHECKING:
     "--split", type=int, help="pixels a side of the squares the area is divided into [default: one file]"
 )
 @click.option(
-    "--extras", help="scene, date, count, quality, spread as files beside, or none [default: quality,date]"
+    "--extras",
+    help="scene, date, count, quality, weight, spread as files beside, or none [default: quality,date]",
 )
 @click.option(
     "--format",

@@ -144,6 +144,10 @@ class Engine:
         where = repr((target.crs, target.bounds, target.height, target.width))
         return digest(request.text().encode(), where.encode(), PIXELS.to_bytes(4, "little"), *parts).hex()
 
+    def level(self, where: Target | Points, epsg: int) -> int:
+        """The overview level that a zone's scenes are read at."""
+        return self._level(where, epsg, None)[0]
+
     def _level(self, where: Target | Points, epsg: int, part: Part | None) -> tuple[int, Part | None]:
         """The overview level a zone is read at, and `part` where that has it; None: the scenes have.
 

@@ -1,5 +1,5 @@
-"""Where an image's pixels come from and how sure they are, as numbers a pixel: scene, day, age, count, quality, spread,
-gain."""
+"""Where an image's pixels come from and how sure they are, as numbers a pixel: scene, day, age, count, quality, weight,
+spread, gain."""
 
 from collections.abc import Callable
 from datetime import date
@@ -15,6 +15,7 @@ from terrazzo.mosaic.quality import FLAGS, quality
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.spread import spread
 from terrazzo.mosaic.warp import Target, locate
+from terrazzo.mosaic.weight import weight
 
 EPOCH = date(1970, 1, 1)
 GAIN_ONE = 10_000
@@ -105,6 +106,11 @@ ORIGINS: dict[str, Origin] = {
         "bits: " + ", ".join(f"{bit} {FLAGS[bit].text}" for bit in sorted(FLAGS)),
         lambda made: _seen(made.image, quality(*made)),
         counted=True,
+    ),
+    "weight": Origin(
+        "How much the scene weighs",
+        "1 (last resort) to 255 (clear, far from any cloud)",
+        lambda made: weight(*made),
     ),
     "spread": Origin(
         "How far the clear scenes disagree",

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import rasterio
 
 from precompute.recipe import Recipe
 from terrazzo.bands import NODATA
@@ -11,6 +12,7 @@ from terrazzo.mosaic.quality import CLAMPED, EXTRAPOLATED, FLAGS, SINGLE, SNOW, 
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.spread import spread
 from terrazzo.mosaic.warp import Target
+from terrazzo.mosaic.weight import weight
 from tests.chain import precompute
 from tests.world.worlds import FOUR, Weather, make_world
 
@@ -65,3 +67,25 @@ def test_quality_tells_single_scenes_and_gains_nobody_measured(world):
     assert (bits & (CLAMPED | SNOW) == 0).all()
     assert (bits & EXTRAPOLATED > 0).mean() < 0.2
     assert sum(FLAGS) == 511
+
+
+@pytest.mark.parametrize("method", ["first", "median"])
+def test_weight_is_that_of_the_scene_that_shows(world, method):
+    made, engine = world
+    (land,) = made.land.values()
+    box = land.place.box
+    selection = engine.select(PixelRequest(FOUR, method=method, resampling="nearest"))
+    target = target_of(engine, box)
+    image = engine.render(selection, target)
+    told = weight(engine, selection, target, image)
+    assert ((told == NODATA) == (image.provenance < 0)).all()
+    for number in np.unique(image.provenance[image.provenance >= 0]):
+        entry, here = image.entries[number], image.provenance == number
+        with rasterio.open(engine.version.store.raster_path(entry.weight_key)) as file:
+            stored = file.read(1).repeat(2, axis=0).repeat(2, axis=1)
+        rows, cols = np.nonzero(here)
+        own = entry.scene.box
+        expected = stored[rows + box.row0 - own.row0, cols + box.col0 - own.col0]
+        # At pixels finer than the stored ones weights are interpolated.
+        assert np.corrcoef(told[here], expected)[0, 1] > 0.98 or told[here].std() == 0
+        assert ((told[here] > 0) & (told[here] <= 255)).all()
