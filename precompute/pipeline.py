@@ -365,7 +365,7 @@ def _normalized(version: Version | None, period: str) -> Normalized | None:
             ids = tuple(rows[entry.scene.mgrs])
             key = gains_key(version.mosaic_id, version.name, period, entry.scene.mgrs)
             about = version.store.read_json(key.removesuffix(".npy") + ".json")
-            kept = {k: about[k] for k in ("reference", "residual", "clamped") if k in about}
+            kept = {k: about[k] for k in ("reference", "residual", "measured", "clamped") if k in about}
             tiles[entry.scene.mgrs] = TileGains(found.windows, ids, found.corners, kept)
     return Normalized(
         raw["reference"],
