@@ -53,6 +53,7 @@ def asked(
     resampling: Annotated[str | None, _documented("resampling")] = None,
     rescale: Annotated[str | None, _documented("rescale")] = None,
     colormap_name: Annotated[str | None, _documented("colormap_name")] = None,
+    quality: Annotated[str | None, _documented("quality")] = None,
     version: Annotated[str | None, _documented("version")] = None,
 ) -> None:
     """Documents the parameters; `parse_ask` reads them, so that unknown ones are refused too."""

@@ -32,6 +32,12 @@ BACKGROUND = (255, 255, 255)
 """What JPEG, which knows no transparency, shows where there are no data."""
 
 
+LOSSLESS = 100
+"""Quality at which WebP keeps every pixel."""
+EFFORT = 20
+"""What lossless WebP takes for its quality: how long it tries."""
+
+
 def render(drawn: Drawn, ask: Ask, target: Target, form: Format, tags: dict[str, str]) -> bytes:
     """Encodes what was drawn.
 
@@ -39,14 +45,16 @@ def render(drawn: Drawn, ask: Ask, target: Target, form: Format, tags: dict[str,
         InvalidRequest: the format cannot hold what is asked for.
     """
     if ask.layer is not None and form not in ("tif", "npy"):
-        return _encode(rgba(drawn.image, LAYERS[ask.layer]), form)
+        return _encode(rgba(drawn.image, LAYERS[ask.layer]), form, LOSSLESS)
     if form == "tif":
         return geotiff(drawn, ask, target, tags)
     if form == "npy":
         return _npy(drawn)
     if form == "png" and ask.colormap is None and _is_plain(drawn, ask):
         return png(drawn.values, ask.rescale or ((0.0, 1.0),), ask.gamma)
-    return _encode(_rgba(drawn, ask), form)
+    # Lossy colours would be those of other classes.
+    quality = LOSSLESS if drawn.image.bands == ("mask",) else ask.quality
+    return _encode(_rgba(drawn, ask), form, quality)
 
 
 def _is_plain(drawn: Drawn, ask: Ask) -> bool:
@@ -89,17 +97,20 @@ def _rgba(drawn: Drawn, ask: Ask) -> NDArray[np.uint8]:
     return np.concatenate([np.where(alpha > 0, rgb, 0), alpha[None]]).astype(np.uint8)
 
 
-def _encode(rgba: NDArray[np.uint8], form: Format) -> bytes:
+def _encode(rgba: NDArray[np.uint8], form: Format, quality: int) -> bytes:
     picture = Picture.fromarray(np.ascontiguousarray(np.moveaxis(rgba, 0, -1)), "RGBA")
     out = io.BytesIO()
     if form == "png":
         picture.save(out, "PNG", compress_level=1)
     elif form == "webp":
-        picture.save(out, "WEBP", quality=85, method=2)
+        if quality == LOSSLESS:
+            picture.save(out, "WEBP", lossless=True, quality=EFFORT, method=2)
+        else:
+            picture.save(out, "WEBP", quality=quality, method=2)
     else:
         plain = Picture.new("RGB", picture.size, BACKGROUND)
         plain.paste(picture, mask=picture.getchannel("A"))
-        plain.save(out, "JPEG", quality=85)
+        plain.save(out, "JPEG", quality=quality)
     return out.getvalue()
 
 

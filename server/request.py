@@ -34,9 +34,11 @@ PARAMETERS: dict[str, str] = {
     "ids": "scenes, comma-separated",
     "rescale": "min,max in reflectance; several pairs separated by ;",
     "colormap_name": "a colormap's name, see /colorMaps",
+    "quality": "1 to 100, of jpg and webp; 100 makes webp lossless, as it is anyway for classes and layers",
     "version": "a version of the mosaic, 12 hexadecimal digits",
 }
 ID = re.compile(r"[\w.\-]{1,100}")
+QUALITY = 85
 MOST_IDS = 50
 """Scenes that a request may name; the answer's header repeats them, and proxies bear some kilobytes of headers."""
 
@@ -50,6 +52,7 @@ class Ask:
         rescale: pairs in the units of what is shown, one or as many as channels; None for data formats.
         gamma: exponent of the stretch, 1 for none.
         layer: name of a layer shown instead of reflectance, or None.
+        quality: 1–100 of lossy formats, 100 lossless where the format can.
     """
 
     measure: Measure
@@ -59,6 +62,7 @@ class Ask:
     gamma: float
     version: str | None
     layer: str | None = None
+    quality: int = QUALITY
 
     @property
     def pixels(self) -> PixelRequest:
@@ -67,7 +71,7 @@ class Ask:
 
     def presentation(self) -> str:
         """One line for keys: all that the measure does not know of."""
-        return repr((self.rescale, self.colormap, self.gamma, self.layer))
+        return repr((self.rescale, self.colormap, self.gamma, self.layer, self.quality))
 
 
 def only(query: Mapping[str, str], allowed: Mapping[str, str] | set[str] | tuple[str, ...]) -> None:
@@ -105,7 +109,7 @@ def parse_ask(query: Mapping[str, str], version: Version) -> Ask:
         bands=bands,
         datetime=query.get("datetime") or None,
         max_cloud=_number(query, "max_cloud"),
-        orbit=_integer(query, "orbit"),
+        orbit=_integer(query, "orbit", "a relative orbit, 1 to 143", 143),
         ids=_ids(query.get("ids", "")),
         method=query.get("method"),  # type: ignore[arg-type]
         normalize=None if normalize is None else normalize == "on",
@@ -132,6 +136,7 @@ def parse_ask(query: Mapping[str, str], version: Version) -> Ask:
         gamma,
         query.get("version"),
         layer,
+        _integer(query, "quality", "1 to 100", 100) or QUALITY,
     )
 
 
@@ -178,10 +183,10 @@ def _number(query: Mapping[str, str], name: str) -> float | None:
     return value
 
 
-def _integer(query: Mapping[str, str], name: str) -> int | None:
+def _integer(query: Mapping[str, str], name: str, what: str, most: int) -> int | None:
     value = _number(query, name)
-    if value is not None and (value != int(value) or not 1 <= value <= 143):
-        raise InvalidRequest(f"{name}={query[name]}: a relative orbit, 1 to 143")
+    if value is not None and (value != int(value) or not 1 <= value <= most):
+        raise InvalidRequest(f"{name}={query[name]}: {what}")
     return None if value is None else int(value)
 
 

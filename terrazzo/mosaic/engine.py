@@ -247,18 +247,22 @@ class Engine:
 
     def _render(self, selection: Selection, where: Target | Points, *, counted: bool) -> Image:
         entries, problems = selection.entries, list[str]()
-        image = self._merged(selection, where, 0, problems, counted=counted)
+        image = self._merged(selection, where, problems, counted=counted)
         lacks = bool(((image.quality == LAST_RESORT) | (image.values[0] == NODATA)).any())
         if lacks and selection.request.fill == "adjacent":
             for other in self._adjacent(selection.request):
-                more = self._merged(other, where, len(entries), problems, counted=counted)
-                entries += other.entries
+                more = self._merged(other, where, problems, counted=counted)
+                # Provenance has 16 bits: only what shows is numbered on.
+                numbers = np.unique(more.provenance[more.provenance >= 0])
+                at = len(entries) + np.searchsorted(numbers, more.provenance)
+                more = more._replace(provenance=np.where(more.provenance >= 0, at, -1).astype(np.int16))
+                entries += tuple(other.entries[n] for n in numbers)
                 image = _filled(image, more)
         bands = (CLASSES_BAND,) if selection.request.stage == "mask" else selection.request.bands
         return Image(bands, *image, entries, tuple(dict.fromkeys(problems)))
 
     def _merged(
-        self, selection: Selection, where: Target | Points, first: int, problems: list[str], *, counted: bool
+        self, selection: Selection, where: Target | Points, problems: list[str], *, counted: bool
     ) -> "_Layers":
         """Merges each zone on its own grid, warps it once, and blends zones by their weights."""
         bands = 1 if selection.request.stage == "mask" else len(selection.request.bands)
@@ -287,12 +291,12 @@ class Engine:
         for epsg, level, part, box, rows, cols in touched:
             merging = Merging(self.version, self.blocks, selection.request, epsg, level)
             if part is not None:
-                numbered = [(first + n, selection.entries[n]) for n in selection.zones[epsg][0].tolist()]
+                numbered = [(n, selection.entries[n]) for n in selection.zones[epsg][0].tolist()]
                 pixels = merging.baked(part, numbered, box, problems)
             else:
                 # Where two zones meet they are weighed by the trust of all their scenes.
                 pixels = merging.pixels(
-                    [(first + n, e) for n, e in selection.shown(epsg, level, box)],
+                    selection.shown(epsg, level, box),
                     box,
                     problems,
                     counted=counted,

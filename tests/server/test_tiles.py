@@ -26,6 +26,19 @@ def test_a_tile_decodes_in_every_picture_format(client, form, mode):
     assert picture(answer).shape[:2] == (256, 256)
 
 
+def test_webp_of_quality_100_is_the_png_and_a_lower_quality_is_smaller(client):
+    lossless, usual, low = (client.get(f"{TILE}.webp?quality={q}") for q in (100, 85, 30))
+    assert (picture(lossless) == picture(client.get(f"{TILE}.png"))).all()
+    assert len(low.content) < len(usual.content) < len(lossless.content)
+    assert low.headers["etag"] != usual.headers["etag"]
+    assert client.get(f"{TILE}.webp").headers["etag"] == usual.headers["etag"]
+
+
+@pytest.mark.parametrize("query", ["stage=mask", "style=date", "style=scene"])
+def test_webp_keeps_the_colours_of_classes_and_layers(client, query):
+    assert (picture(client.get(f"{TILE}.webp?{query}")) == picture(client.get(f"{TILE}.png?{query}"))).all()
+
+
 def test_a_tile_at_2x_covers_the_same_ground_in_four_times_the_pixels(client):
     assert picture(client.get(f"{TILE}@2x.png")).shape == (512, 512, 4)
 
@@ -58,6 +71,7 @@ def test_an_etag_answers_304_and_differs_between_styles(client):
 @pytest.mark.parametrize(
     ("query", "told"),
     [
+        ("quality=0", "1 to 100"),
         ("colour=red", "unknown parameter colour; there are: bands"),
         ("style=neon", "natural, infrared"),
         ("bands=B99", "B02, B03, B04, B08"),
