@@ -12,9 +12,11 @@ from typing import Any
 import matplotlib.image
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from precompute import seams
+from terrazzo import gains
 from terrazzo.bands import NODATA
 from terrazzo.config import Method
 from terrazzo.diff import Change, boxes, difference
@@ -25,8 +27,11 @@ from terrazzo.version import Version, gains_key, version_key
 
 LONGEST = 1000
 """Pixels of the longer side the report works on: the figures change little, the work fourfold."""
+LEAST_SIDE = 4
+"""Pixels of a window's side from which the windows' grid is looked for."""
 SITES = 150
 """Places along the borders of one kind; the benchmark takes more."""
+COLOURS = {"B02": "tab:blue", "B03": "tab:green", "B04": "tab:red", "B08": "tab:purple"}
 METHODS: tuple[Method, ...] = ("feather", "robust")
 STAGES: dict[str, Stage] = {"off": "merged", "on": "normalized"}
 
@@ -87,6 +92,7 @@ def _zone(store: Store, view: seams.View) -> tuple[dict[str, Any], dict[str, byt
             f"{m} {k}": _rounded(seams.residual_cloud(scenes[k], image)) for (m, k), image in images.items()
         },
         "error_steps": _steps(scenes, images),
+        "window_grid": _grid(view, images),
         "coverage": {
             "shown": int(shown.sum()),
             "filled": round(float((best.quality[shown] & FILLED > 0).mean()), 5) if shown.any() else 0.0,
@@ -97,6 +103,8 @@ def _zone(store: Store, view: seams.View) -> tuple[dict[str, Any], dict[str, byt
     pictures = {f"{m}, normalization {k}": _natural(view, image) for (m, k), image in images.items()}
     pictures["clear scenes, 0 to " + str(int(best.count.max()))] = _map(best.count, shown, "viridis")
     pictures["day shown, oldest dark"] = _map(_days(view, best), shown, "magma")
+    if view.version.normalized:
+        pictures["gains of each scene: middle and range over its windows, by band"] = _gains(view)
     return figures, pictures
 
 
@@ -127,10 +135,26 @@ def _steps(
                             "step": _counts(found.error),
                             "single_day": _counts(found.single),
                             "elsewhere": _counts(null.error),
+                            "ratio": _ratios(seams.step_ratio(where, seams.reflectance(image.values), lands)),
                             "count": found.count,
                         }
                     )
     return rows
+
+
+def _grid(view: seams.View, images: Mapping[tuple[Method, str], Image]) -> dict[str, list[float | None]]:
+    """What of the windows' grid shows in each picture; nothing at a pixel at which windows have no inside."""
+    side = view.version.store.config.window >> view.level
+    if side < LEAST_SIDE:
+        return {}
+    return {
+        f"{m} {k}": _ratios(seams.window_grid(seams.reflectance(image.values), side))
+        for (m, k), image in images.items()
+    }
+
+
+def _ratios(values: NDArray[np.float64]) -> list[float | None]:
+    return [None if np.isnan(v) else round(float(v), 4) for v in values]
 
 
 def _counts(values: NDArray[np.float64]) -> list[float | None]:
@@ -181,6 +205,31 @@ def _map(values: NDArray[Any], shown: NDArray[np.bool_], colours: str) -> bytes:
     scaled = (values.astype(float) - low) / max(high - low, 1)
     rgb = np.where(shown[..., None], colormaps[colours](np.clip(scaled, 0, 1))[..., :3], 1)
     return _jpeg((255 * rgb).astype(np.uint8))
+
+
+def _gains(view: seams.View) -> bytes:
+    """A chart of every scene's gains: a line from the 5th to the 95th percentile of its corners, a dot at the median."""
+    figure = Figure(figsize=(9, 1.2 + 0.22 * len(view.entries)), dpi=80, layout="constrained")
+    axes = figure.subplots()
+    for row, entry in enumerate(view.entries):
+        found = view.version.corners(entry)
+        if found is None:
+            continue
+        gain, _ = gains.decode(found[0])
+        for k, band in enumerate(view.bands):
+            values = gain[view.version.bands.index(band)]
+            low, middle, high = np.percentile(values, (5, 50, 95))
+            y = row + 0.15 * (k - (len(view.bands) - 1) / 2)
+            axes.plot((low, high), (y, y), color=COLOURS[band], linewidth=1)
+            axes.plot(middle, y, "o", color=COLOURS[band], markersize=3, label=None if row else band)
+    axes.axvline(1, color="0.7", linewidth=0.8, zorder=0)
+    axes.set_yticks(range(len(view.entries)), [e.scene.id for e in view.entries], fontsize=7)
+    axes.invert_yaxis()
+    axes.set_xlabel("gain")
+    axes.legend(ncols=len(view.bands), fontsize=8)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="jpeg", pil_kwargs={"quality": 88})
+    return buffer.getvalue()
 
 
 def _days(view: seams.View, image: Image) -> NDArray[np.int64]:
@@ -237,7 +286,7 @@ def _section(figures: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
     out.append("<h2>Steps at borders that the land does not have</h2>")
     out.append(
         '<p class="note">Mean over places and days of |step of the mosaic − step of the day|; beside it the same of'
-        " one day against another, and of the mosaic where no border is.</p>"
+        " one day against another, of the mosaic where no border is, and the mosaic's whole step over the land's.</p>"
     )
     out.append(
         _table(
@@ -249,6 +298,7 @@ def _section(figures: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
                 *bands,
                 *(f"{b}, one day" for b in bands),
                 *(f"{b}, elsewhere" for b in bands),
+                *(f"{b} ÷ land's" for b in bands),
                 "places",
             ],
             [
@@ -260,12 +310,16 @@ def _section(figures: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
                     *r["step"],
                     *r["single_day"],
                     *r["elsewhere"],
+                    *r["ratio"],
                     r["count"],
                 ]
                 for r in figures["error_steps"]
             ],
         )
     )
+    if figures["window_grid"]:
+        out.append("<h2>Steps on the borders of windows, over those inside (1: no grid shows)</h2>")
+        out.append(_table(["picture", *bands], [[k, *v] for k, v in figures["window_grid"].items()]))
     out.append("<h2>Tiles of one pass, step in their overlap (%)</h2>")
     out.append(_agreement(figures["same_day"], state, bands, ("date", "tiles", "blocks"), "step"))
     out.append("<h2>Days, median ratio less 1 (%)</h2>")

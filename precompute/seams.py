@@ -403,3 +403,39 @@ def error_step(
         nothing = np.full(len(next(iter(lands.values()))), np.nan)
         return Steps(nothing, nothing, 0)
     return Steps(error.mean(axis=0), single.mean(axis=0), len(error))
+
+
+def step_ratio(
+    where: Places, picture: NDArray[np.float32], lands: Mapping[str, NDArray[np.float32]]
+) -> NDArray[np.float64]:
+    """(band,) mean step of a composite across borders over the land's own there (SSR): 1 is invisible.
+
+    Over real land it tells little, for steps of fields are far larger than seams; see `error_step`.
+    """
+    shown = np.abs(where.steps(where.of(picture)))
+    land = np.stack([np.abs(where.steps(where.of(day))) for day in lands.values()])
+    both = np.isfinite(shown).all(axis=1) & np.isfinite(land).all(axis=2)
+    if not both.any():
+        return np.full(shown.shape[1], np.nan)
+    told = [shown[b] for b in both]
+    return np.asarray(np.concatenate(told).mean(axis=0) / land[both].mean(axis=0))
+
+
+def window_grid(picture: NDArray[np.float32], window: int) -> NDArray[np.float64]:
+    """(band,) mean step from pixel to pixel across window borders over that inside windows; 1 shows no grid.
+
+    Args:
+        picture: (band, row, col) reflectance from a window's corner on, NaN without data.
+        window: window side in the picture's pixels, at least 2.
+    """
+    border, inner = [], []
+    for axis in (1, 2):
+        step = np.moveaxis(np.abs(np.diff(picture, axis=axis)), axis, 1)
+        at = (np.arange(step.shape[1]) + 1) % window == 0
+        border.append(step[:, at].reshape(len(step), -1))
+        inner.append(step[:, ~at].reshape(len(step), -1))
+    across, inside = (np.concatenate(v, axis=1) for v in (border, inner))
+    known = np.isfinite(across).any() and np.isfinite(inside).any()
+    return np.asarray(
+        np.nanmean(across, axis=1) / np.nanmean(inside, axis=1) if known else np.full(len(picture), np.nan)
+    )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from precompute.normalize import composite, solve
-from precompute.seams import Places, error_step
+from precompute.seams import Places, error_step, step_ratio, window_grid
 from terrazzo.edges import EDGES, SEGMENTS
 
 SHAPE = (5, 6)
@@ -116,3 +116,30 @@ def test_a_single_day_has_no_error_steps_for_nothing_judges_it() -> None:
     found = error_step(where, {"2023-08-13": land}, {"2023-08-13": land})
     assert found.count == 0
     assert np.isnan(found.error).all()
+
+
+def test_the_step_ratio_is_1_without_a_seam_and_grows_with_it() -> None:
+    rng = np.random.default_rng(4)
+    land = np.kron(rng.uniform(0.03, 0.15, (1, 12, 12)), np.ones((1, 5, 5))).astype(np.float32)
+    region = np.zeros((60, 60), bool)
+    region[:, 30:] = True
+    dr, dc = (v.ravel() for v in np.meshgrid(np.arange(-7, 9), np.arange(-7, 9), indexing="ij"))
+    rows, cols = np.arange(10, 50, 5)[:, None] + dr, np.full((8, 1), 30) + dc
+    where = Places(rows, cols, region[rows, cols])
+    found = []
+    for seam in (0.0, 0.1, 0.2):
+        shown = land.copy()
+        shown[:, region] += np.float32(seam)
+        found.append(float(step_ratio(where, shown, {"a": land, "b": land})[0]))
+    assert abs(found[0] - 1) < 1e-6
+    assert 1 < found[1] < found[2]
+    assert np.isnan(step_ratio(where, np.full_like(land, np.nan), {"a": land})).all()
+
+
+def test_the_window_grid_shows_where_there_is_one() -> None:
+    rng = np.random.default_rng(5)
+    picture = rng.normal(0.1, 0.01, (2, 128, 128)).astype(np.float32)
+    assert np.abs(window_grid(picture, 16) - 1).max() < 0.05
+    level = np.kron(np.indices((8, 8)).sum(axis=0) % 2, np.ones((16, 16))).astype(np.float32)
+    assert (window_grid(picture + 0.01 * level, 16) > 1.1).all()
+    assert np.isnan(window_grid(np.full_like(picture, np.nan), 16)).all()
