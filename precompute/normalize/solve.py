@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg, spsolve
@@ -114,16 +115,8 @@ def solve_joint(
     sizes = np.array([ny * nx for ny, nx in shapes])
     first = np.concatenate([[0], np.cumsum(sizes)])
     unknowns = int(first[-1])
-    n = len(obs.m)
-    design = sparse.csr_array(
-        (
-            (obs.hats * free[obs.scene, None]).ravel(),
-            (first[obs.scene, None] + obs.corners).ravel().astype(np.int32),
-            np.arange(0, 4 * n + 1, 4, dtype=np.int64),
-        ),
-        shape=(n, unknowns),
-    )
-    transposed = design.T.tocsr()
+    corners = (first[obs.scene, None] + obs.corners).astype(np.int32)
+    hats = obs.hats * free[obs.scene, None]
     y = np.log(np.maximum(obs.m, 1e-4 - FLOOR) + FLOOR) - np.log(np.maximum(obs.r, 1e-4 - FLOOR) + FLOOR)
     strips = int(obs.strip.max()) + 1
     pairs = np.concatenate([f + neighbours(*s) for f, s in zip(first[:-1], shapes, strict=True)])
@@ -137,30 +130,52 @@ def solve_joint(
     u = np.zeros(strips)
     weight = obs.weight / NOISE**2
     for tolerance in TOLERANCES:
-        fit = y + design @ h
+        fit = y + _at_strips(h, corners, hats)
         u = _mean(fit, weight, obs.strip, strips)
         residual = np.abs(fit - u[obs.strip]) / NOISE
         weight = obs.weight / NOISE**2 * np.minimum(1, HUBER / np.maximum(residual, 1e-9))
-        total = np.bincount(obs.strip, weight, strips)
-
-        def centred(
-            v: NDArray[np.float64], w: NDArray[np.float64], t: NDArray[np.float64]
-        ) -> NDArray[np.float64]:
-            mean = np.bincount(obs.strip, w * v, strips) / np.where(t > 0, t, 1)
-            return w * (v - mean[obs.strip])
+        total = np.maximum(np.bincount(obs.strip, weight, strips), 1e-30)
 
         def normal(
             x: NDArray[np.float64], w: NDArray[np.float64] = weight, t: NDArray[np.float64] = total
         ) -> NDArray[np.float64]:
-            return np.asarray(transposed @ centred(design @ x, w, t) + shrink * x + smooth @ x)
+            centred = _to_corners(_at_strips(x, corners, hats), corners, hats, obs.strip, w, t, unknowns)
+            return np.asarray(centred + shrink * x + smooth @ x)
 
-        diagonal = transposed.power(2) @ weight + shrink + smooth.diagonal()
+        diagonal = np.bincount(corners.ravel(), (hats**2 * weight[:, None]).ravel(), unknowns)
+        diagonal += shrink + smooth.diagonal()
         operator = LinearOperator((h.size, h.size), matvec=normal)
         jacobi = LinearOperator((h.size, h.size), matvec=lambda x, d=diagonal: x / d)
-        h, _ = cg(
-            operator, -(transposed @ centred(y, weight, total)), x0=h, rtol=tolerance, maxiter=600, M=jacobi
-        )
-    return _mean(y + design @ h, weight, obs.strip, strips)
+        right = -_to_corners(y, corners, hats, obs.strip, weight, total, unknowns)
+        h, _ = cg(operator, right, x0=h, rtol=tolerance, maxiter=600, M=jacobi)
+    return _mean(y + _at_strips(h, corners, hats), weight, obs.strip, strips)
+
+
+@njit(cache=True, nogil=True)
+def _at_strips(x, corners, hats):  # pragma: no cover
+    """(obs,) values at strips of a field on corners."""
+    out = np.empty(len(corners))
+    for i in range(len(corners)):
+        total = 0.0
+        for k in range(4):
+            total += hats[i, k] * x[corners[i, k]]
+        out[i] = total
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _to_corners(v, corners, hats, strip, weight, total, unknowns):  # pragma: no cover
+    """(unknowns,) the transpose of `_at_strips` for weighted values less their mean over each strip's scenes."""
+    mean = np.zeros(len(total))
+    for i in range(len(v)):
+        mean[strip[i]] += weight[i] * v[i]
+    mean /= total
+    out = np.zeros(unknowns)
+    for i in range(len(v)):
+        rest = weight[i] * (v[i] - mean[strip[i]])
+        for k in range(4):
+            out[corners[i, k]] += hats[i, k] * rest
+    return out
 
 
 def _mean(
