@@ -21,6 +21,8 @@ SOUTH = ("19HCC", 32719, 6_100_000.0, 300_000.0)
 """A place where y ≡ 40 mod 60, as it is for all products south of the equator."""
 BORDER = (("33TYL", 32633, 5_000_000.0, 735_000.0), ("34TBR", 32634))
 """A place where zones 33 and 34 meet, and the other zone's tile."""
+DATE_LINE = (("60TYL", 32660, 5_000_000.0, 735_000.0), ("01TBR", 32601))
+"""The same where zones 60 and 1 meet: at the antimeridian."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def make_world(
     weather: Weather = Weather(),
     view: View | None = None,
     neighbour: bool = False,
-    zones: bool = False,
+    zones: bool | tuple[str, int] = False,
     phenology: float = 0.0,
     about: Pass | None = None,
 ) -> World:
@@ -88,7 +90,7 @@ def make_world(
         dates: passes, five days apart.
         view: every pass is seen under these angles, orbits from alternating sides.
         neighbour: adds the tile to the east, overlapping by a third, seen by the same passes.
-        zones: adds the tile of the next zone over the same ground (use `where=BORDER[0]`).
+        zones: adds the tile of the next zone over the same ground (use `where=BORDER[0]`), or of the one named.
         phenology: share of the crops that are harvested between first and last date.
         about: what products have in common; dates, satellites and orbits are set for each pass.
     """
@@ -119,7 +121,7 @@ def make_world(
         for place in places:
             record(folder, lands, seen, cut(whole_seen, place), pass_)
         if zones:
-            other = other_zone(places[0], *BORDER[1])
+            other = other_zone(places[0], *(BORDER[1] if zones is True else zones))
             record(folder, lands, seen, observe(land.seen_from(other), replace(sky, swath=1.0)), pass_)
     return World(folder, lands, seen)
 
