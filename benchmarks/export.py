@@ -25,6 +25,7 @@ import rasterio
 import shapely
 from rasterio.merge import merge
 from rasterio.shutil import copy as copy_raster
+from rasterio.transform import from_bounds
 from rasterio.windows import Window
 
 from terrazzo.bands import NODATA
@@ -99,7 +100,7 @@ def rasterio_merge(version: Version, bands: list[str], side: int, out: Path) -> 
         "tiled": True,
         **size,
     }
-    place = rasterio.transform.from_bounds(*bounds, side, side)
+    place = from_bounds(*bounds, side, side)
     work = out.with_suffix(".work.tif")
     with rasterio.open(work, "w", transform=place, compress="zstd", zstd_level=1, **profile) as file:
         for i, band in enumerate(bands, 1):
@@ -145,7 +146,8 @@ def floor(version: Version, bands: list[str], side: int, out: Path) -> None:
         name = out.with_suffix(f".{band}.vrt")
         path = sources(version, band)[0]
         with rasterio.open(path) as file:
-            full = [(Window(0, 0, file.width, file.height), path)]
+            at = ~from_bounds(*bounds, side, side) * (file.bounds.left, file.bounds.top)
+            full = [(Window(round(at[0]), round(at[1]), file.width, file.height), path)]
         kind = Raster(None, (Band(band),), "int16", NODATA, True)
         name.write_text(vrt(kind, Target(f"EPSG:{epsg}", bounds, side, side), full, {}))
         names.append(name)
