@@ -26,7 +26,7 @@ def day_shares(engine: Engine, ask: Ask, bounds: Bounds) -> dict[str, Any]:
         InvalidRequest: it is no box.
         OutsideCoverage: it holds no data.
     """
-    if not all(np.isfinite(bounds)) or bounds.left >= bounds.right or bounds.bottom >= bounds.top:
+    if not (-180 <= bounds.left < bounds.right <= 180 and -90 <= bounds.bottom < bounds.top <= 90):
         raise InvalidRequest("dates: minx,miny,maxx,maxy in degrees, min below max")
     width = (bounds.right - bounds.left) * np.cos(np.radians((bounds.top + bounds.bottom) / 2))
     size = LONGEST / max(width, bounds.top - bounds.bottom)
@@ -53,7 +53,7 @@ def seam_scores(version: Version) -> dict[str, Any]:
     """How far steps across scene borders are off the land's own, as the version's report measured it.
 
     `score` is the composite's error step divided by that of a single day's scene at the same places, the mean of
-    bands and borders: 1 and less means that borders are not seen. `elsewhere` is the same where no border is.
+    bands and borders: at 1 a border is no further off than a single day is. `elsewhere` is the same where no border is.
     """
     try:
         report = json.loads(

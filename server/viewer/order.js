@@ -68,6 +68,7 @@ export function orders(map, wanted) {
   async function send(event) {
     event.preventDefault();
     looks++;
+    field.send.disabled = true;
     cost.textContent = "…";
     files.replaceChildren();
     bar.value = 0;

@@ -56,6 +56,7 @@ function describe() {
     ["bands", "Bands …"], ["expression", "Expression …"]]);
   seams = [];
   ask(`mosaics/${mosaic.id}/seams`).then((found) => {
+    if (field.mosaic.value !== mosaic.id) return;
     seams = found.seams;
     dress();
   });

@@ -28,7 +28,9 @@ def test_a_selection_changes_the_days_and_what_is_no_box_is_told(client):
     told = client.get(f"/mosaics/mosaic/dates/{BOX}?datetime=2023-08-13&fill=none").json()
     assert [d["date"] for d in told["dates"]] == ["2023-08-13"]
     assert client.get("/mosaics/mosaic/dates/16,45,15,46").status_code == 400
+    assert client.get("/mosaics/mosaic/dates/-200,-100,1e9,nan").status_code == 400
     assert client.get("/mosaics/mosaic/dates/1,1,2,2").status_code == 404
+    assert client.get("/mosaics/mosaic/dates/-180,-90,180,90").json()["with_data"] < 1
     assert "there are" in client.get(f"/mosaics/mosaic/dates/{BOX}?colour=1").json()["detail"]
 
 
