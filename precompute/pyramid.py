@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import reduce
+from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.pyramid import EMPTY, INDEX, LAYERS, Part, part_prefix
 from terrazzo.mosaic.request import PixelRequest
+from terrazzo.mosaic.windowed import windowed
 from terrazzo.store import Store
 from terrazzo.version import Version, open_version, version_key
 
@@ -30,6 +32,8 @@ DEPTH = 5
 """Levels beyond those of the scenes: a whole zone shrinks to a few pixels."""
 SQUARE = 512
 """Side in pixels of what is baked at a time."""
+AHEAD, KEPT = 3, 512 << 20
+"""Squares that are read while one is merged, and bytes of their blocks: a square of twelve dates and ten bands has about 90 MB."""
 OVERVIEWS: dict[str, Overview] = {
     "provenance": "majority",
     "count": "majority",
@@ -45,8 +49,8 @@ TYPES: dict[str, Literal["int16", "uint8"]] = {
 
 
 @dataclass(frozen=True)
-class Square:
-    """A square of a part that is baked at a time."""
+class Row:
+    """Squares of a part, side by side, that are baked by one process."""
 
     store: str
     mosaic_id: str
@@ -54,7 +58,7 @@ class Square:
     period: str
     epsg: int
     part: Part
-    box: PixelBox
+    boxes: tuple[PixelBox, ...]
 
 
 def write_pyramid(
@@ -117,18 +121,19 @@ def _write_part(
             os.posix_fallocate(file.fileno(), 0, np.dtype(kind).itemsize * part.box.height * part.box.width)
         arrays[name] = np.memmap(folder / name, kind, "r+", shape=part.box.shape)
         arrays[name][:] = EMPTY.get(name, NODATA)
-    squares = [
-        Square(store.url, version.mosaic_id, version.name, period, epsg, part, box)
-        for box in _squares(store, version, period, epsg, part)
+    rows = [
+        Row(store.url, version.mosaic_id, version.name, period, epsg, part, tuple(boxes))
+        for _, boxes in groupby(_squares(store, version, period, epsg, part), lambda box: box.row0)
     ]
     label = f"pyramid {period}" if len(version.periods) > 1 else "pyramid"
     for outcome in executor.run(
-        bake, squares, workers=workers, label=label, name=lambda s: str(tuple(s.box)), console=console
+        bake, rows, workers=workers, label=label, name=lambda r: f"row {r.boxes[0].row0}", console=console
     ):
         if outcome.error is not None:
             raise outcome.error
-        for name, values in (outcome.result or {}).items():
-            arrays[name][outcome.task.box.within(part.box)] = values
+        for box, layers in outcome.result or ():
+            for name, values in layers.items():
+                arrays[name][box.within(part.box)] = values
     fine = store.grid(epsg)
     grid = Grid(epsg, fine.pixel * 2**part.level, max(1, fine.window >> part.level))
     for name, array in arrays.items():
@@ -157,22 +162,29 @@ def _squares(store: Store, version: Version, period: str, epsg: int, part: Part)
                 yield box
 
 
-def bake(square: Square) -> dict[str, NDArray[Any]]:
-    """The pixels of a square, by band and layer; nothing where no scene lies."""
-    version = open_version(Store(square.store), square.mosaic_id, square.version)
-    blocks = Blocks()
+def bake(row: Row) -> list[tuple[PixelBox, dict[str, NDArray[Any]]]]:
+    """The pixels of squares, by band and layer; nothing where no scene lies."""
+    version = open_version(Store(row.store), row.mosaic_id, row.version)
+    blocks = Blocks(KEPT)
+    engine = Engine(version, blocks)
+    selection = engine.select(PixelRequest(version.bands, datetime=row.period))
+    ranks = np.array([*(e.rank for e in selection.entries), -1], np.int16)
+
+    def read(box: PixelBox) -> None:
+        engine.fetch_zone(selection, row.epsg, row.part.level, box)
+
+    def merge(box: PixelBox, _: None) -> dict[str, NDArray[Any]]:
+        made = engine.zone(selection, row.epsg, row.part.level, box, [])
+        if made is None:
+            return {}
+        return dict(zip(version.bands, made.values, strict=True)) | {
+            "provenance": ranks[made.provenance],
+            "count": made.count,
+            "quality": made.quality,
+            "trust": made.trust,
+        }
+
     try:
-        engine = Engine(version, blocks)
-        selection = engine.select(PixelRequest(version.bands, datetime=square.period))
-        made = engine.zone(selection, square.epsg, square.part.level, square.box, [])
+        return list(windowed(row.boxes, read, merge, lambda _, made: made, ahead=AHEAD))
     finally:
         blocks.close()
-    if made is None:
-        return {}
-    ranks = np.array([*(e.rank for e in selection.entries), -1], np.int16)
-    return dict(zip(version.bands, made.values, strict=True)) | {
-        "provenance": ranks[made.provenance],
-        "count": made.count,
-        "quality": made.quality,
-        "trust": made.trust,
-    }

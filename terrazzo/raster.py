@@ -1,39 +1,24 @@
-"""Reads boxes of pixels from the rasters of a store."""
+"""Reads boxes of pixels from open datasets."""
 
 from collections.abc import Callable
 
 import numpy as np
-import rasterio
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 from rasterio.windows import Window as RasterWindow
 
-from terrazzo.errors import ReadFailure
 from terrazzo.grid import PixelBox
-
-
-def read_box(path: str, covers: PixelBox, box: PixelBox, fill: float) -> NDArray[np.generic]:
-    """(row, col) pixels of a box from a raster that covers another box of the same grid.
-
-    Args:
-        path: what rasterio opens.
-        covers: the box of the whole raster.
-        box: the pixels wanted; those beyond the raster get `fill`.
-
-    Raises:
-        ReadFailure: the file is missing or damaged.
-    """
-    try:
-        with rasterio.open(path) as dataset:
-            return read_open(dataset.read, dataset.dtypes[0], covers, box, fill)
-    except RasterioError as error:
-        raise ReadFailure(f"{path}: {error}") from None
 
 
 def read_open(
     read: Callable[..., NDArray[np.generic]], dtype: str, covers: PixelBox, box: PixelBox, fill: float
 ) -> NDArray[np.generic]:
-    """As `read_box`, from the read function of an open dataset."""
+    """(row, col) pixels of a box from a dataset that covers another box of the same grid.
+
+    Args:
+        read: of the open dataset.
+        covers: the box of the whole dataset.
+        box: the pixels wanted; those beyond the dataset get `fill`.
+    """
     common = box.intersection(covers)
     if common == box:
         return read(1, window=_window(common, covers))

@@ -7,7 +7,7 @@ surroundings is read with it, so that no pixel depends on how the squares are cu
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -25,13 +25,14 @@ from rasterio.vrt import WarpedVRT
 
 from precompute.normalize import composite
 from precompute.normalize.distance import RAMP, distance_weight
+from precompute.normalize.rasters import Rasters
 from precompute.thinning import thinned
 from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
 from terrazzo.errors import StoreError
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.mosaic.kernels import weighted_median
-from terrazzo.raster import read_box
-from terrazzo.scene import MASK, Scene
+from terrazzo.mosaic.windowed import windowed
+from terrazzo.scene import Scene
 from terrazzo.store import Store
 
 CHUNK = 1024
@@ -179,17 +180,28 @@ def is_done(store: Store, chunk: Chunk) -> bool:
 def make_chunk(chunk: Chunk) -> None:
     """Writes a chunk's reference and verdict, if they are not there yet."""
     store = Store(chunk.store_url)
-    if is_done(store, chunk):
-        return
+    if not is_done(store, chunk):
+        with Rasters(store) as rasters:
+            _make(store, rasters, chunk)
+
+
+def _make(store: Store, rasters: Rasters, chunk: Chunk) -> None:
     mask_grid = store.mask_grid(chunk.epsg)
     n, f = store.config.window, store.mask_factor
     box = PixelBox(*(v * n for v in chunk.windows))
     wide = box.coarser(f).grown(HALO)
     date = np.unique([s.datatake for s in chunk.scenes], return_inverse=True)[1]
     fine = PixelBox(*(v * f for v in wide))
-    read = {b: [read_band(store, s, b, fine) for s in chunk.scenes] for b in ("B02", "B04", "B08")}
     reach = int(np.ceil(RAMP / mask_grid.pixel)) + 1
-    classes = [_classes(store, s, wide.grown(reach)) for s in chunk.scenes]
+    near, scenes = ("B02", "B04", "B08"), chunk.scenes
+    found = rasters.together(
+        [
+            *(partial(rasters.band, s, b, fine) for b in near for s in scenes),
+            *(partial(rasters.classes, s, wide.grown(reach)) for s in scenes),
+        ]
+    )
+    *parts, classes = (found[i : i + len(scenes)] for i in range(0, len(found), len(scenes)))
+    read = dict(zip(near, parts, strict=True))
     around = (slice(reach, -reach), slice(reach, -reach))
     for number, scene in enumerate(chunk.scenes):
         if scene.id in chunk.cuts:
@@ -230,16 +242,22 @@ def make_chunk(chunk: Chunk) -> None:
     numbers = np.array([chunk.order.index(s.id) for s in chunk.scenes] + [-1])
     inner = (slice(HALO, -HALO), slice(HALO, -HALO))
     inner_fine = (slice(HALO * f, -HALO * f), slice(HALO * f, -HALO * f))
-    references = {}
-    for band in store.config.bands:
+
+    def values(band: str) -> NDArray[np.int16] | None:
         if chunk.external is not None:
-            references[band] = read_composite(chunk.external, band, store, chunk.epsg, box)
-            continue
-        values = [v[inner_fine] for v in read[band]] if band in read else None
+            return None
+        if band in read:
+            return np.stack([v[inner_fine] for v in read[band]])
+        own = box.coarser(stored_factor(band))
+        return np.stack(rasters.together([partial(rasters.band, s, band, own) for s in scenes]))
+
+    def level(band: str, values: NDArray[np.int16] | None) -> NDArray[np.int16]:
         if values is None:
-            own = box.coarser(stored_factor(band))
-            values = [read_band(store, s, band, own) for s in chunk.scenes]
-        references[band] = date_median(np.stack(values), usable[:, *inner], weights[:, *inner], date)
+            return read_composite(str(chunk.external), band, store, chunk.epsg, box)
+        return date_median(values, usable[:, *inner], weights[:, *inner], date)
+
+    # The next band is read while one is merged: two are in memory.
+    references = dict(windowed(store.config.bands, values, level, lambda _, made: made, ahead=1))
     _write(store, f"{chunk.prefix}/reference.npz.zst", references)
     # All that the mask calls clear counts: what the outlier rules leave of a hazy scene looks as clear as the best.
     seen = stack.clear[:, *inner]
@@ -314,12 +332,6 @@ def _date_median(values, usable, weights, date, finer, coarser, out):  # pragma:
                 out[r, c] = np.int16(np.rint(weighted_median(v, w, n, order)))
 
 
-def read_band(store: Store, scene: Scene, band: str, box: PixelBox) -> NDArray[np.int16]:
-    """A band's stored reflectance on a box of its grid, `NODATA` beyond the scene."""
-    covers = scene.box.coarser(stored_factor(band))
-    return np.asarray(read_box(store.raster_path(scene.band_key(band)), covers, box, NODATA), np.int16)
-
-
 def _burnt(cut: str, grid: Grid, box: PixelBox) -> NDArray[np.bool_]:
     """Pixels of a box of a grid that a GeoJSON geometry in degrees touches."""
     to_grid = Transformer.from_crs(4326, grid.epsg, always_xy=True)
@@ -353,8 +365,3 @@ def read_composite(path: str, band: str, store: Store, epsg: int, box: PixelBox)
     except RasterioError as error:
         raise StoreError(f"reference {path}: {error}") from None
     return np.where(np.isfinite(rho), np.rint(np.nan_to_num(rho) / SCALE), NODATA).astype(np.int16)
-
-
-def _classes(store: Store, scene: Scene, box: PixelBox) -> NDArray[np.uint8]:
-    covers = scene.box.coarser(store.mask_factor)
-    return read_box(store.raster_path(scene.key(MASK)), covers, box, 0).astype(np.uint8)

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from numpy.typing import NDArray
 
 from precompute.normalize import composite
 from precompute.normalize.distance import distance_weight
+from precompute.normalize.rasters import Rasters
 from precompute.normalize.reference import (
     chunk_prefixes,
-    read_band,
     read_reference,
     read_verdict,
 )
@@ -66,13 +67,14 @@ def weigh_scene(task: SceneTask) -> Weighed:
         shift = Shift(**known["shift"]) if known["shift"] else None
         return Weighed(scene.id, key, known["hash"], known["haze"], shift)
     prefixes = chunk_prefixes(store, scene, task.references)
-    weight, hazy, clarity = _weight(store, scene, prefixes, task.order.index(scene.id))
     tables, squares = [], []
-    for prefix in prefixes:
-        compared = _compared(store, scene, prefix, weight, hazy)
-        tables += [_table(c, store.config.window) for c in compared]
-        if task.register:
-            squares += _squares(compared, -(-SQUARES // len(prefixes)))
+    with Rasters(store) as rasters:
+        weight, hazy, clarity = _weight(store, rasters, scene, prefixes, task.order.index(scene.id))
+        for prefix in prefixes:
+            compared = _compared(store, rasters, scene, prefix, weight, hazy)
+            tables += [_table(c, store.config.window) for c in compared]
+            if task.register:
+                squares += _squares(compared, -(-SQUARES // len(prefixes)))
     shift = scene_shift(squares)
     if shift is not None and far_off(shift):
         weight = np.where(weight >= 2, np.maximum(weight // 4, 2), weight)
@@ -95,7 +97,7 @@ def difference_key(folder: str, scene: Scene) -> str:
 
 
 def _weight(
-    store: Store, scene: Scene, prefixes: list[str], number: int
+    store: Store, rasters: Rasters, scene: Scene, prefixes: list[str], number: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_], float]:
     """The scene's weight on the mask grid, where it is but hazy, and its clarity.
 
@@ -118,9 +120,8 @@ def _weight(
             whole[at.within(box)] = bits[at.within(chunk)]
         least[at.within(box)] = (verdict.least == number)[at.within(chunk)]
         reference_hot[at.within(box)] = verdict.hot[at.within(chunk)]
-    blue, red = (
-        thinned(read_band(store, scene, b, scene.box), f, NODATA) * np.float32(SCALE) for b in ("B02", "B04")
-    )
+    both = rasters.together([partial(rasters.band, scene, b, scene.box) for b in ("B02", "B04")])
+    blue, red = (thinned(v, f, NODATA) * np.float32(SCALE) for v in both)
     excess = composite.smoothed(composite.hot(blue, red) - reference_hot)
     # Where there is no reference nothing says that the scene is hazy.
     haze = np.where(np.isfinite(excess), composite.haze_weight(np.nan_to_num(excess)), 1).astype(np.float32)
@@ -165,7 +166,12 @@ class _Compared:
 
 
 def _compared(
-    store: Store, scene: Scene, prefix: str, weight: NDArray[np.uint8], hazy: NDArray[np.bool_]
+    store: Store,
+    rasters: Rasters,
+    scene: Scene,
+    prefix: str,
+    weight: NDArray[np.uint8],
+    hazy: NDArray[np.bool_],
 ) -> list[_Compared]:
     grid = store.grid(scene.epsg)
     windows = read_verdict(store, prefix).windows
@@ -175,11 +181,15 @@ def _compared(
     cut = at.within(scene.box.coarser(store.mask_factor))
     kept, veiled = weight[cut] >= 2, hazy[cut]
     reference = read_reference(store, prefix)
+    sides = [grid.window // stored_factor(b) for b in store.config.bands]
+    boxes = [PixelBox(*(v * side for v in common)) for side in sides]
+    wholes = [PixelBox(*(v * side for v in windows)) for side in sides]
+    values = rasters.together(
+        [partial(rasters.band, scene, b, box) for b, box in zip(store.config.bands, boxes, strict=True)]
+    )
     out = []
-    for band in store.config.bands:
-        side = grid.window // stored_factor(band)
-        there, whole = (PixelBox(*(v * side for v in w)) for w in (common, windows))
-        rho, ref = read_band(store, scene, band, there), reference[band][there.within(whole)]
+    for band, rho, box, whole in zip(store.config.bands, values, boxes, wholes, strict=True):
+        ref = reference[band][box.within(whole)]
         usable = on_grid(kept | veiled, rho.shape) & (rho != NODATA) & (ref != NODATA)
         both = (np.where(usable, v * np.float32(SCALE), np.float32(np.nan)) for v in (rho, ref))
         out.append(_Compared(common, band, *both, on_grid(veiled, rho.shape)))

@@ -2,9 +2,7 @@
 
 import json
 import os
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,9 +19,12 @@ from terrazzo.mosaic.measure import Chosen, Drawn, draw, known
 from terrazzo.mosaic.origin import ORIGINS, Rendering, needs_count
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target
+from terrazzo.mosaic.windowed import windowed
 from terrazzo.picture import stretched
 
 BLOCK = 512
+AHEAD = 2
+"""Windows whose blocks are read from an object store while others are merged."""
 
 
 class Spread(NamedTuple):
@@ -93,18 +94,40 @@ def rendered(
     side: int,
     workers: int,
 ) -> Iterator[tuple[RasterWindow, Piece]]:
-    """The windows of a target in order, each with its file in `folder`; at most `workers` + 1 are in memory."""
+    """The windows of a target in order, each with its file in `folder`; at most `workers` are merged at once.
+
+    Of an object store the blocks of the next windows are read meanwhile.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[tuple[RasterWindow, Future[Piece]]] = deque()
-        for window, part in windows(target, side):
-            base = folder / piece_name(window)
-            waiting.append((window, pool.submit(_piece, engine, chosen, order, part, base)))
-            if len(waiting) > workers:
-                first, future = waiting.popleft()
-                yield first, future.result()
-        for window, future in waiting:
-            yield window, future.result()
+    is_remote, counted = engine.version.store.root is None, needs_count(order.extras)
+
+    def told(window: RasterWindow) -> Path:
+        return folder / f"{piece_name(window)}.json"
+
+    def read(place: tuple[RasterWindow, Target]) -> Piece | None:
+        """What is finished; of the others the blocks are here then."""
+        window, part = place
+        if told(window).exists():
+            return _read(told(window))
+        outside = order.area.outside(part) if is_remote else None
+        if is_remote and (outside is None or not outside.all()):
+            for selection in (chosen.selection, chosen.baseline):
+                if selection is not None:
+                    engine.fetch(selection, part, counted=counted)
+        return None
+
+    def merge(place: tuple[RasterWindow, Target], done: Piece | None) -> Piece | Drawn | None:
+        return drawn_part(engine, chosen, order, place[1]) if done is None else done
+
+    def write(place: tuple[RasterWindow, Target], made: Piece | Drawn | None) -> Piece:
+        window, part = place
+        return made if isinstance(made, Piece) else _piece(engine, chosen, order, part, made, told(window))
+
+    ahead = AHEAD if is_remote else 1
+    for (window, _), piece in windowed(
+        windows(target, side), read, merge, write, ahead=ahead, workers=workers
+    ):
+        yield window, piece
 
 
 def piece_name(window: RasterWindow) -> str:
@@ -117,11 +140,10 @@ def layer_file(base: Path, layer: str | None) -> Path:
     return base.with_name(base.name + (f"_{layer}" if layer else "") + ".tif")
 
 
-def _piece(engine: Engine, chosen: Chosen, order: Order, part: Target, base: Path) -> Piece:
-    told = base.with_name(base.name + ".json")
-    if told.exists():
-        return _read(told)
-    drawn = drawn_part(engine, chosen, order, part)
+def _piece(
+    engine: Engine, chosen: Chosen, order: Order, part: Target, drawn: Drawn | None, told: Path
+) -> Piece:
+    base = told.with_suffix("")
     if drawn is None or not (there := known(drawn.values)).any():
         piece = Piece(0, (), () if drawn is None else drawn.problems, ())
     else:

@@ -234,6 +234,21 @@ class Engine:
         merging = Merging(self.version, self.blocks, selection.request, epsg, level)
         return merging.pixels(entries, box, problems, counted=True, trusted=True)
 
+    def fetch(self, selection: Selection, target: Target, *, counted: bool = False) -> None:
+        """Brings what rendering a target will read from an object store into memory; nothing to do for a folder."""
+        if self.version.store.root is not None:
+            return
+        for near in self._touched(selection, target):
+            if near.part is None:
+                merging = Merging(self.version, self.blocks, selection.request, near.epsg, near.level)
+                shown = [e for _, e in selection.shown(near.epsg, near.level, near.box)]
+                merging.fetch(shown, near.box, counted=counted)
+
+    def fetch_zone(self, selection: Selection, epsg: int, level: int, box: PixelBox) -> None:
+        """The same for `zone`."""
+        entries = [e for e in selection.entries if e.scene.epsg == epsg]
+        Merging(self.version, self.blocks, selection.request, epsg, level).fetch(entries, box, counted=True)
+
     @cached_property
     def area(self) -> Bounds:
         """Whole degrees around all scenes."""
@@ -261,11 +276,12 @@ class Engine:
         bands = (CLASSES_BAND,) if selection.request.stage == "mask" else selection.request.bands
         return Image(bands, *image, entries, tuple(dict.fromkeys(problems)))
 
-    def _merged(
-        self, selection: Selection, where: Target | Points, problems: list[str], *, counted: bool
-    ) -> "_Layers":
-        """Merges each zone on its own grid, warps it once, and blends zones by their weights."""
-        bands = 1 if selection.request.stage == "mask" else len(selection.request.bands)
+    def _touched(self, selection: Selection, where: Target | Points) -> "list[_Touched]":
+        """The zones that hold pixels of a selection where they are asked for.
+
+        Raises:
+            TooLarge: too many scenes or pixels lie there.
+        """
         touched, baked = [], self._baked(selection)
         for epsg in self._near(where):
             if epsg not in selection.zones:
@@ -283,10 +299,16 @@ class Engine:
                 continue
             if box.height * box.width > 2 * MOST_PIXELS:
                 raise TooLarge("the area is too large for its resolution: ask for a smaller one")
-            touched.append((epsg, level, part, box, rows, cols))
-        _bounded(
-            sum(len(selection.shown(epsg, level, box)) for epsg, level, part, box, *_ in touched if not part)
-        )
+            touched.append(_Touched(epsg, level, part, box, rows, cols))
+        _bounded(sum(len(selection.shown(t.epsg, t.level, t.box)) for t in touched if not t.part))
+        return touched
+
+    def _merged(
+        self, selection: Selection, where: Target | Points, problems: list[str], *, counted: bool
+    ) -> "_Layers":
+        """Merges each zone on its own grid, warps it once, and blends zones by their weights."""
+        bands = 1 if selection.request.stage == "mask" else len(selection.request.bands)
+        touched = self._touched(selection, where)
         layers, total = None, np.zeros(0)
         for epsg, level, part, box, rows, cols in touched:
             merging = Merging(self.version, self.blocks, selection.request, epsg, level)
@@ -310,6 +332,17 @@ class Engine:
                 layers, total = _empty(bands, where.shape), np.zeros(where.shape)
             total = _blend(layers, total, pixels, box, rows, cols, selection.request)
         return _empty(bands, where.shape) if layers is None else layers
+
+
+class _Touched(NamedTuple):
+    """Where a zone's pixels that are asked for lie: its part of the pyramid (None: scenes), box and places at a level."""
+
+    epsg: int
+    level: int
+    part: Part | None
+    box: PixelBox
+    rows: NDArray[np.float64]
+    cols: NDArray[np.float64]
 
 
 class _Layers(NamedTuple):

@@ -71,8 +71,7 @@ class Merging:
             counted, trusted: whether the count, the trust must be that of all scenes; `first` and `feather`
                 stop else when no further scene can show. Values and provenance are the same.
         """
-        if self.version.store.root is None:
-            self._fetch([e for _, e in entries], box, counted)
+        self.fetch([e for _, e in entries], box, counted=counted)
         if self.request.method in ("first", "feather"):
             found = self._layered(entries, box, problems, counted, trusted)
         else:
@@ -107,12 +106,15 @@ class Merging:
             layers["trust"].astype(np.uint8, copy=False),
         )
 
-    def _fetch(self, entries: list[Entry], box: PixelBox, counted: bool) -> None:
+    def fetch(self, entries: list[Entry], box: PixelBox, *, counted: bool) -> None:
         """Brings what the merge will read from an object store: all weights at once, then all bands that show.
 
         So a place costs as many waits as a weight and a band have: index and blocks of each. What is guessed
-        wrong (a clear pixel without a value lets the next scene through) is read when it is needed.
+        wrong (a clear pixel without a value lets the next scene through) is read when it is needed. Nothing to do
+        for a folder.
         """
+        if self.version.store.root is not None:
+            return
         masked = self.request.fill == "best" or self.request.stage in ("raw", "mask", "corrected")
         snow = self.request.snow != "keep"
         self.blocks.fetch(

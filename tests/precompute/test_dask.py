@@ -51,8 +51,7 @@ def bucket(tmp_path, monkeypatch):
         missing(f"the servers of .ci/archive.in cannot be installed: {getattr(error, 'stderr', error)}")
     with archive.s3_server(tmp_path, {}) as address:
         told = archive.KEYS | {"AWS_ENDPOINT_URL": address, "AWS_ALLOW_HTTP": "true"}
-        gdal = {"AWS_S3_ENDPOINT": address.removeprefix("http://"), "AWS_HTTPS": "NO"}
-        for name, value in (told | gdal | {"AWS_VIRTUAL_HOSTING": "FALSE"}).items():
+        for name, value in told.items():
             monkeypatch.setenv(name, value)
         yield f"s3://{archive.BUCKET}"
 
