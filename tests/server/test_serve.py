@@ -33,9 +33,13 @@ def serving(store, *options, **environment):
         assert address, line + process.stdout.read()
         yield process, address[1]
     finally:
-        if process.poll() is None:
+        # Killed, it would leave the workers of `--workers` behind.
+        process.terminate()
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
             process.kill()
-        process.wait(10)
+            process.wait(10)
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
