@@ -202,6 +202,39 @@ def against_gdal(engine: Engine, zoom: int, count: int, resampling: str) -> tupl
     return same / total, worst
 
 
+def low_zooms(engine: Engine, rounds: int, empty: Callable[[], None]) -> float:
+    """Median milliseconds of CPU of a tile of zooms 0–7 to PNG, of the mosaic's default request, from its pyramid."""
+    way, b = Ours(engine), engine.version.bounds
+    middle = ((b.left + b.right) / 2, (b.bottom + b.top) / 2)
+    cost = []
+    for number in range(rounds + 1):
+        for zoom in range(8):
+            empty()
+            start = time.process_time()
+            way.png(engine.tile(PixelRequest(RGB), MERCATOR, *MERCATOR.tile(*middle, zoom)))
+            if number:
+                cost.append(1e3 * (time.process_time() - start))
+    return statistics.median(cost)
+
+
+def point(engine: Engine, count: int, empty: Callable[[], None]) -> tuple[float, int]:
+    """Median milliseconds of CPU of a point with its provenance, and the scenes that the place has."""
+    scene = engine.version.entries("all")[0].scene
+    b = engine.version.store.grid(scene.epsg).bounds(scene.box)
+    rng = np.random.default_rng(6)
+    x, y = rng.uniform(b.left, b.right, count + 1), rng.uniform(b.bottom, b.top, count + 1)
+    selection = engine.select(PixelRequest(RGB))
+    cost, scenes = [], 0
+    for k in range(count + 1):
+        empty()
+        start = time.process_time()
+        image = engine.points(selection, f"EPSG:{scene.epsg}", x[k : k + 1], y[k : k + 1])
+        if k:
+            cost.append(1e3 * (time.process_time() - start))
+            scenes = max(scenes, int(image.count.max()))
+    return statistics.median(cost), scenes
+
+
 def _warped(path: str, bounds: Bounds, shape: tuple[int, int], resampling: str) -> NDArray[np.int16]:
     """(row, col) int16 by gdalwarp, in strips so narrow that its linear approximation of the projection is exact."""
     whole = rasterio.transform.from_bounds(*bounds, shape[1], shape[0])
@@ -266,6 +299,9 @@ def main() -> None:
             f" {' | '.join(_ms(r[0]) for r in row)} |",
             flush=True,
         )
+    print(f"\nzooms 0–7 from the pyramid: {low_zooms(engine, a.rounds, blocks.empty):.1f} ms a tile to PNG")
+    cost_point, scenes = point(engine, 40, blocks.empty)
+    print(f"a point with its provenance, up to {scenes} usable scenes: {cost_point:.1f} ms")
     print("\npixels of one scene equal to GDAL's warp, and the greatest difference in counts of 1e-4:")
     for zoom in (native - 1, native):
         for resampling in ("nearest", "bilinear"):
