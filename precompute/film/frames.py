@@ -17,6 +17,7 @@ from terrazzo.export.area import area_of_box
 from terrazzo.export.target import export_target, touching
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.measure import Measure, choose
 from terrazzo.mosaic.request import PixelRequest, Stage
 from terrazzo.mosaic.warp import Target
 from terrazzo.scene import STRIPS
@@ -88,7 +89,7 @@ class _View:
 
     def __init__(self, engine: Engine, target: Target, datetime: str | None) -> None:
         self.engine, self.target, self.datetime = engine, target, datetime
-        whole = engine.select(PixelRequest(BANDS, datetime=datetime, stage="normalized"))
+        whole = choose(engine, Measure(PixelRequest(BANDS, datetime=datetime, stage="normalized")))
         self.entries = touching(engine, whole, target)
 
     def days(self) -> list[Day]:
