@@ -313,3 +313,4 @@ form.addEventListener("change", ({ target }) => {
   order.look();
 });
 form.addEventListener("submit", (event) => event.preventDefault());
+form.removeAttribute("aria-busy");

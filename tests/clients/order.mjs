@@ -41,9 +41,13 @@ async function fetched(page, name) {
   writeFileSync(`${folder}/${name}`, await (await page.request.get(href)).body());
   return links.map(([file]) => file);
 }
+const opened = async (page, at) => {
+  await page.goto(at, { waitUntil: "networkidle", ...LONG });
+  await page.waitForSelector("#controls:not([aria-busy])", LONG);
+};
 try {
   const page = watched(await browser.newPage({ viewport: { width: 1100, height: 760 } }));
-  await page.goto(address, { waitUntil: "networkidle", ...LONG });
+  await opened(page, address);
   await page.waitForSelector("#seams:not([hidden])", LONG);
   seen.score = await page.textContent("#seams");
   seen.legend = await page.$eval("#legend", (image) => [image.alt, image.naturalWidth]);
@@ -109,7 +113,7 @@ try {
 
   // Written on a phone, with keys only.
   const phone = watched(await browser.newPage({ viewport: { width: 375, height: 800 }, hasTouch: true }));
-  await phone.goto(address, { waitUntil: "networkidle", ...LONG });
+  await opened(phone, address);
   await press(phone, "button[name=export]");
   await phone.waitForFunction(() => document.activeElement.name === "draw");
   const reached = [];
@@ -153,7 +157,7 @@ try {
   const locked = await browser.newPage();
   await locked.route("**/exports", (route) =>
     route.fulfill({ status: 401, contentType: "application/json", body: '{"detail": "a key is needed"}' }));
-  await locked.goto(address, { waitUntil: "networkidle", ...LONG });
+  await opened(locked, address);
   await press(locked, "button[name=export]");
   await locked.waitForSelector("#order .key:not([hidden])", LONG);
   seen.locked = await locked.textContent("#order output");

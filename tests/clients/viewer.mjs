@@ -26,11 +26,15 @@ const explained = async (page) => {
   await page.waitForSelector("#told h2", LONG);
   return page.textContent("#told");
 };
+const opened = async (page, at) => {
+  await page.goto(at, { waitUntil: "networkidle", ...LONG });
+  await page.waitForSelector("#controls:not([aria-busy])", LONG);
+};
 try {
   const page = watched(await browser.newPage({ viewport: { width: 1024, height: 700 } }));
   const tiles = [];
   page.on("request", (r) => r.url().includes("/tiles/") && tiles.push(r.url()));
-  await page.goto(address, { waitUntil: "networkidle", ...LONG });
+  await opened(page, address);
   await until(() => tiles.length > 0);
   seen.first = tiles.length > 0 && tiles.every((t) => t.includes("stage=normalized"));
   seen.still = await page.isHidden(".time");
@@ -88,7 +92,7 @@ try {
   seen.reached = [...reached];
 
   const phone = watched(await browser.newPage({ viewport: { width: 375, height: 800 }, hasTouch: true }));
-  await phone.goto(seen.link, { waitUntil: "networkidle", ...LONG });
+  await opened(phone, seen.link);
   seen.linked = [await phone.inputValue("select[name=stage]"), await phone.textContent("#right"), await phone.inputValue("#swipe input")];
   await phone.focus("button[name=explain]");
   await phone.keyboard.press("Enter");
@@ -110,7 +114,7 @@ try {
   });
   const asked = new Set();
   halves.on("request", (r) => r.url().includes("/tiles/") && asked.add(new URL(r.url()).searchParams.get("datetime")));
-  await halves.goto(address, { waitUntil: "networkidle", ...LONG });
+  await opened(halves, address);
   await halves.focus("input[name=time]");
   await halves.keyboard.press("Home");
   await hashHas(halves, "datetime=2023-08-10");
