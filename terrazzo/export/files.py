@@ -119,11 +119,13 @@ def write_cog(
     spreads: Sequence[Spread],
     compression: str,
     workers: int,
+    factors: Sequence[int] = (),
 ) -> None:
     """Joins windows into a COG, which appears whole or not at all.
 
     Args:
         pieces: the windows that hold data, with their files' names without ending.
+        factors: of the overviews that they hold; where they hold none GDAL makes them.
         spreads: one a band, for the statistics inside; empty for none.
 
     Raises:
@@ -132,9 +134,13 @@ def write_cog(
     whole = path.with_name(f".{path.name}.part")
     sources = [(w, str(layer_file(base, raster.layer).absolute())) for w, base in pieces.items()]
     tags = {**tags, "LAYER": ORIGINS[raster.layer].title} if raster.layer else tags
+    overviews = []
+    for level, factor in enumerate(factors):
+        overviews.append(str(whole.with_name(f"{whole.name}.{factor}.vrt").absolute()))
+        Path(overviews[-1]).write_text(_overview(raster, target, sources, factor, level))
     try:
         copy_raster(
-            vrt(raster, target, sources, tags, spreads),
+            vrt(raster, target, sources, tags, spreads, overviews=overviews),
             whole,
             driver="COG",
             COMPRESS=compression.upper(),
@@ -163,12 +169,13 @@ def vrt(
     spreads: Sequence[Spread] = (),
     *,
     relative: bool = False,
+    overviews: Sequence[str] = (),
 ) -> str:
-    """A VRT of a target over files that hold windows of it."""
+    """A VRT of a target over files that hold windows of it; `overviews` are the files of its overviews."""
     b, (dx, dy) = target.bounds, target.resolution
     place = ", ".join(repr(v) for v in (b.left, dx, 0.0, b.top, 0.0, -dy))
     bands = "".join(
-        _vrt_band(i, raster, sources, spreads[i - 1] if spreads else None, relative)
+        _vrt_band(i, raster, sources, spreads[i - 1] if spreads else None, relative, overviews)
         for i in range(1, len(raster.bands) + 1)
     )
     return (
@@ -184,6 +191,7 @@ def _vrt_band(
     sources: Sequence[tuple[RasterWindow, str]],
     spread: Spread | None,
     relative: bool,
+    overviews: Sequence[str],
 ) -> str:
     band = raster.bands[number - 1]
     scaled = (band.scale, band.offset) != (1.0, 0.0)
@@ -201,8 +209,32 @@ def _vrt_band(
             f'<DstRect xOff="{w.col_off}" yOff="{w.row_off}" xSize="{w.width}" ySize="{w.height}"/></SimpleSource>'
             for w, name in sources
         )
+        + "".join(
+            f"<Overview><SourceFilename>{escaped(name)}</SourceFilename><SourceBand>{number}</SourceBand></Overview>"
+            for name in overviews
+        )
         + "</VRTRasterBand>"
     )
+
+
+def _overview(
+    raster: Raster, target: Target, sources: Sequence[tuple[RasterWindow, str]], factor: int, level: int
+) -> str:
+    """A VRT of an overview of a target over the overviews that its windows hold."""
+    size = [(w, name, -(-w.width // factor), -(-w.height // factor)) for w, name in sources]
+    bands = "".join(
+        f'<VRTRasterBand dataType="{KINDS[raster.dtype]}" band="{number}"><NoDataValue>{raster.nodata:g}</NoDataValue>'
+        + "".join(
+            f"<SimpleSource><SourceFilename>{escaped(name)}</SourceFilename>"
+            f'<OpenOptions><OOI key="OVERVIEW_LEVEL">{level}</OOI></OpenOptions><SourceBand>{number}</SourceBand>'
+            f'<SrcRect xOff="0" yOff="0" xSize="{wide}" ySize="{high}"/>'
+            f'<DstRect xOff="{w.col_off // factor}" yOff="{w.row_off // factor}" xSize="{wide}" ySize="{high}"/></SimpleSource>'
+            for w, name, wide, high in size
+        )
+        + "</VRTRasterBand>"
+        for number in range(1, len(raster.bands) + 1)
+    )
+    return f'<VRTDataset rasterXSize="{-(-target.width // factor)}" rasterYSize="{-(-target.height // factor)}">{bands}</VRTDataset>'
 
 
 def _metadata(entries: Mapping[str, str]) -> str:

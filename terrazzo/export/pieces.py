@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
+from rasterio.enums import Resampling
 from rasterio.windows import Window as RasterWindow
 
 from terrazzo.bands import NODATA, SCALE
@@ -99,10 +100,11 @@ def rendered(
     Of an object store the blocks of the next windows are read meanwhile.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    factors = overview_factors(target, side)
     is_remote, counted = engine.version.store.root is None, needs_count(order.extras)
 
     def told(window: RasterWindow) -> Path:
-        return folder / f"{piece_name(window)}.json"
+        return folder / f"{piece_name(window)}.done"
 
     def read(place: tuple[RasterWindow, Target]) -> Piece | None:
         """What is finished; of the others the blocks are here then."""
@@ -121,7 +123,11 @@ def rendered(
 
     def write(place: tuple[RasterWindow, Target], made: Piece | Drawn | None) -> Piece:
         window, part = place
-        return made if isinstance(made, Piece) else _piece(engine, chosen, order, part, made, told(window))
+        return (
+            made
+            if isinstance(made, Piece)
+            else _piece(engine, chosen, order, part, made, told(window), factors)
+        )
 
     ahead = AHEAD if is_remote else 1
     for (window, _), piece in windowed(
@@ -140,18 +146,34 @@ def layer_file(base: Path, layer: str | None) -> Path:
     return base.with_name(base.name + (f"_{layer}" if layer else "") + ".tif")
 
 
+def overview_factors(target: Target, side: int) -> list[int]:
+    """Factors of the overviews that windows of a target hold: as far as its file will have them; none where windows are too small."""
+    factors, most = list[int](), max(target.shape)
+    while most // 2 ** len(factors) > BLOCK:
+        factors.append(2 ** (len(factors) + 1))
+    return factors if factors and factors[-1] <= side else []
+
+
 def _piece(
-    engine: Engine, chosen: Chosen, order: Order, part: Target, drawn: Drawn | None, told: Path
+    engine: Engine,
+    chosen: Chosen,
+    order: Order,
+    part: Target,
+    drawn: Drawn | None,
+    told: Path,
+    factors: list[int],
 ) -> Piece:
     base = told.with_suffix("")
     if drawn is None or not (there := known(drawn.values)).any():
         piece = Piece(0, (), () if drawn is None else drawn.problems, ())
     else:
         stored = stored_values(drawn.values, order)
-        _write(layer_file(base, None), stored, part, None if order.picture else order.encoding.nodata)
+        smooth = chosen.selection.request.stage != "mask"
+        nodata = None if order.picture else order.encoding.nodata
+        _write(layer_file(base, None), stored, part, nodata, [] if order.picture else factors, smooth)
         made = Rendering(engine, chosen.selection, part, drawn.image)
         for name in order.extras:
-            _write(layer_file(base, name), ORIGINS[name].values(made)[None], part, NODATA)
+            _write(layer_file(base, name), ORIGINS[name].values(made)[None], part, NODATA, factors, False)
         piece = Piece(
             int(there.any(axis=0).sum()),
             tuple(e.scene.id for e in drawn.shown),
@@ -208,8 +230,10 @@ def joined(spreads: Sequence[Spread]) -> Spread:
     )
 
 
-def _write(path: Path, array: NDArray[Any], part: Target, nodata: float | None) -> None:
-    """(band, row, col) pixels of a target into a file that appears whole or not at all."""
+def _write(
+    path: Path, array: NDArray[Any], part: Target, nodata: float | None, factors: list[int], smooth: bool
+) -> None:
+    """(band, row, col) pixels of a target, with overviews, into a file that appears whole or not at all."""
     temporary = path.with_suffix(".part")
     bands, height, width = array.shape
     profile = {
@@ -231,6 +255,9 @@ def _write(path: Path, array: NDArray[Any], part: Target, nodata: float | None) 
     }
     with rasterio.open(temporary, "w", **profile) as file:
         file.write(array)
+    if factors:
+        with rasterio.open(temporary, "r+") as file:
+            file.build_overviews(factors, Resampling.average if smooth else Resampling.nearest)
     with temporary.open("rb") as written:
         os.fsync(written.fileno())
     os.replace(temporary, path)

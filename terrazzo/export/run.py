@@ -16,7 +16,7 @@ import rasterio
 from terrazzo.errors import OutsideCoverage, StoreError
 from terrazzo.export.files import Raster, item_of, rasters, tags_of, vrt, write_cog
 from terrazzo.export.order import Order
-from terrazzo.export.pieces import Piece, Spread, joined, piece_name, rendered
+from terrazzo.export.pieces import Piece, Spread, joined, overview_factors, piece_name, rendered
 from terrazzo.export.target import Sheet, export_target, sheets, window_side
 from terrazzo.export.tiles import write_tiles
 from terrazzo.mosaic.engine import Engine
@@ -253,6 +253,7 @@ class _Run:
                 inside,
                 self.order.compression,
                 self.workers,
+                overview_factors(sheet.target, self.side),
             )
             files.append(name)
         filled = sum(p.filled for p in kept)

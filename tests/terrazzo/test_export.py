@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +158,23 @@ def test_where_pixels_come_from_lies_beside_the_bands(engine, tmp_path):
         with rasterio.open(tmp_path / f"a_{name}.tif") as file:
             assert (file.read(1) == ORIGINS[name].values(made)).all()
             assert file.units == (ORIGINS[name].unit,)
+
+
+@pytest.mark.parametrize(("stage", "tolerance"), [("merged", 0.51), ("mask", 0)])
+def test_overviews_are_means_of_reflectance_and_picks_of_classes(engine, tmp_path, stage, tolerance):
+    box = [500_040, 5_036_040, 580_020, 5_121_000]
+    written(engine, tmp_path / "a.tif", bbox=box, bbox_crs="EPSG:32633", bands=["B04"], stage=stage)
+    assert cog_validate(tmp_path / "a.tif", strict=True) == (True, [], [])
+    whole = read(tmp_path / "a.tif")[0].astype(float).filled(np.nan)
+    with rasterio.open(tmp_path / "a.tif", overview_level=0) as file:
+        half = file.read(1, masked=True).astype(float).filled(np.nan)
+    # As far as whole windows reach; beyond, an odd side is stretched.
+    found, blocks = half[:512, :512], whole[:1024, :1024].reshape(512, 2, 512, 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        expected = np.nanmean(blocks, axis=(1, 3)) if stage != "mask" else blocks[:, 0, :, 0]
+    assert (np.isfinite(found) == np.isfinite(expected)).mean() > 0.999
+    assert np.nanmax(np.abs(found - expected)) <= tolerance
 
 
 def test_a_divided_export_is_one_picture_by_its_vrt_and_told_by_its_item(engine, tmp_path):
