@@ -13,6 +13,7 @@ import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
+from pyproj.exceptions import CRSError
 
 from terrazzo.errors import InvalidRequest
 from terrazzo.export.area import DEGREES
@@ -78,6 +79,10 @@ def read_areas(path: Path, id_name: str | None = None, layer: str | None = None)
         pa.ArrowException,
         pyogrio.errors.DataSourceError,
         pyogrio.errors.DataLayerError,
+        CRSError,
+        KeyError,
+        TypeError,
+        ValueError,
         OSError,
     ) as error:
         raise InvalidRequest(
@@ -146,7 +151,8 @@ def _known(path: Path, id_name: str | None, names: list[str]) -> None:
 
 
 def groups(areas: Areas, version: Version) -> list[NDArray[np.int64]]:
-    """Places in `areas` of those that are worked on together: in one block of a zone's grid, at most `TOGETHER`.
+    """Places in `areas` of those that are worked on together: in one block of a zone's grid, at most `TOGETHER`, and with so
+    many pixels that those of all of them fit in memory.
 
     Areas without polygons come last, together.
 
@@ -154,7 +160,7 @@ def groups(areas: Areas, version: Version) -> list[NDArray[np.int64]]:
         InvalidRequest: an area is too large, or has no place on the zone grids.
     """
     count = len(areas.geometry)
-    keys = np.full((count, 4), -1, np.int64)
+    keys, sizes = np.full((count, 4), -1, np.int64), np.zeros(count, np.int64)
     for start in range(0, count, AT_ONCE):
         numbers = np.arange(start, min(start + AT_ONCE, count))
         zone, boxes = _boxes(areas, version, numbers)
@@ -169,6 +175,7 @@ def groups(areas: Areas, version: Version) -> list[NDArray[np.int64]]:
         alone = np.where((sides > BLOCK).any(axis=1), numbers, -1)
         here = zone > 0
         keys[numbers[here]] = np.column_stack([zone, middle, alone])[here]
+        sizes[numbers] = sides.prod(axis=1)
     empty = keys[:, 0] < 0
     order = np.lexsort((keys[:, 3], keys[:, 2], keys[:, 1], keys[:, 0], empty))
     changes = np.flatnonzero((np.diff(keys[order], axis=0) != 0).any(axis=1)) + 1
@@ -176,7 +183,8 @@ def groups(areas: Areas, version: Version) -> list[NDArray[np.int64]]:
         part
         for block in np.split(order, changes)
         if block.size
-        for part in np.split(block, range(TOGETHER, block.size, TOGETHER))
+        for some in np.split(block, range(TOGETHER, block.size, TOGETHER))
+        for part in np.split(some, np.flatnonzero(np.diff(np.cumsum(sizes[some]) // MOST_PIXELS)) + 1)
     ]
 
 
@@ -210,6 +218,9 @@ def _placed(
     wkb = areas.geometry.take(pa.array(numbers)).to_numpy(zero_copy_only=False)
     given = shapely.force_2d(shapely.from_wkb(wkb, on_invalid="ignore"))
     given = np.where(shapely.is_valid(given), given, shapely.make_valid(given))
+    # Lines and points beside polygons, as mending leaves them, have no pixels; a buffer keeps the polygons alone.
+    mixed = shapely.get_type_id(given) == shapely.GeometryType.GEOMETRYCOLLECTION
+    given[mixed] = shapely.buffer(given[mixed], 0)
     zone, placed = np.full(len(numbers), -1, np.int64), np.full(len(numbers), None, object)
     solid = np.flatnonzero(shapely.area(given) > 0)
     if not solid.size:

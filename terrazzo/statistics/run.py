@@ -327,11 +327,14 @@ def _joined(
         dict.fromkeys(t for n in noted for t in json.loads(n[k])) for k in (b"scenes", b"problems")
     )
     metadata = {**about(scenes), "geo": json.dumps(_geo(areas))}
-    rows, writer = 0, None
+    rows, writer, id_name = 0, None, areas.id_name
     for place in places:
         part = pq.read_table(place)
         numbers = part["number"].combine_chunks()
-        part = part.drop_columns(["number"]).add_column(0, areas.id_name, areas.ids.take(numbers))
+        part = part.drop_columns(["number"])
+        if id_name in (*part.column_names, "geometry"):
+            id_name = f"area_{id_name}"
+        part = part.add_column(0, id_name, areas.ids.take(numbers))
         if path.suffix == ".csv":
             part = pa.table({name: _plain(part[name]) for name in part.column_names})
             writer = writer or pa.csv.CSVWriter(whole, part.schema)

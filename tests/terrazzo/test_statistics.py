@@ -1,9 +1,11 @@
 """Statistics of areas: equal to exactextract on an export, in any number of areas, stopped or not."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pyogrio
 import pytest
@@ -20,7 +22,7 @@ from terrazzo.export.run import export
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.warp import transformer
-from terrazzo.statistics.areas import read_areas
+from terrazzo.statistics.areas import MOST_PIXELS, group, groups, read_areas
 from terrazzo.statistics.question import parse_question
 from terrazzo.statistics.run import Tabled, statistics
 from terrazzo.store import Store
@@ -258,3 +260,69 @@ def test_an_area_across_the_antimeridian_lies_where_its_parts_are(engine, tmp_pa
     assert transformer("EPSG:4326", "EPSG:32660").transform(-179.99, 45)[0] > 7e5
     own = told(engine, read_areas(path), tmp_path / "own.csv", bands="B04", period="all")
     assert own["count"].tolist() == [0]
+
+
+def features_of(path, shapes, **columns):
+    features = [
+        {
+            "type": "Feature",
+            "properties": {k: v[i] for k, v in columns.items()},
+            "geometry": shapely.geometry.mapping(shape),
+        }
+        for i, shape in enumerate(shapes)
+    ]
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    return path
+
+
+def test_an_area_of_polygons_and_lines_is_its_polygons(engine, tmp_path):
+    square = shapely.box(15.95, 45.8, 15.96, 45.81)
+    line = shapely.LineString([(15.96, 45.81), (15.98, 45.83)])
+    spike = shapely.Polygon([*square.exterior.coords[:2], *line.coords, *square.exterior.coords[1:]])
+    assert not spike.is_valid
+    path = features_of(tmp_path / "a.geojson", [square, shapely.GeometryCollection([square, line]), spike])
+    question = parse_question({"bands": "B04", "period": "all"}, engine.version)
+    for rule in ("exact", "centre"):
+        *_, table = statistics(
+            engine, replace(question, rule=rule), read_areas(path), tmp_path / f"{rule}.csv"
+        )
+        rows = pd.read_csv(table.path)
+        assert rows["count"].iloc[0] > 50
+        assert (rows.drop(columns="fid").nunique() == 1).all()
+
+
+def test_areas_that_lie_over_each_other_are_worked_on_a_bounded_number_of_pixels_at_once(engine, tmp_path):
+    path = features_of(tmp_path / "a.geojson", [shapely.box(15.9, 45.75, 16.0, 45.85)] * 1800)
+    areas = read_areas(path)
+    parts = groups(areas, engine.version)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(1800))
+    target = group(areas, engine.version, parts[0][:1]).target
+    pixels = target.height * target.width
+    assert max(len(p) for p in parts) * pixels <= MOST_PIXELS + pixels
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_areas_may_be_known_by_a_column_that_the_table_has_too(engine, tmp_path, ending):
+    path = features_of(tmp_path / "a.geojson", [shapely.box(15.95, 45.8, 15.96, 45.81)], name=["oak"])
+    question = parse_question({"bands": "B04", "period": "all"}, engine.version)
+    *_, table = statistics(engine, question, read_areas(path, "name"), tmp_path / f"b.{ending}")
+    rows = pd.read_csv(table.path) if ending == "csv" else pd.read_parquet(table.path)
+    assert (rows["area_name"][0], rows["name"][0]) == ("oak", "B04")
+
+
+@pytest.mark.parametrize(
+    "geo",
+    [
+        "{",
+        "[]",
+        "{}",
+        '{"primary_column": "geometry", "columns": {}}',
+        '{"primary_column": "lost", "columns": {"lost": {"encoding": "WKB"}}}',
+        '{"primary_column": "geometry", "columns": {"geometry": {"encoding": "WKB", "crs": "nowhere"}}}',
+    ],
+)
+def test_a_geoparquet_file_that_contradicts_itself_is_refused(tmp_path, geo):
+    table = pa.table({"geometry": pa.array([b""], pa.binary())})
+    pq.write_table(table.replace_schema_metadata({"geo": geo}), tmp_path / "a.parquet")
+    with pytest.raises(InvalidRequest, match=r"a\.parquet"):
+        read_areas(tmp_path / "a.parquet")
