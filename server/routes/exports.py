@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +21,7 @@ from terrazzo.export.estimate import estimate
 from terrazzo.export.files import PICTURE_TYPES
 from terrazzo.export.order import PARAMETERS, parse_order
 from terrazzo.export.target import export_target, touching
-from terrazzo.mosaic.measure import choose
+from terrazzo.mosaic.measure import Measure, choose
 from terrazzo.statistics.areas import read_areas
 from terrazzo.statistics.question import PARAMETERS as QUESTION
 from terrazzo.statistics.question import TABLE_PARAMETERS, parse_table
@@ -95,15 +96,14 @@ async def create(request: Request, mosaic: str) -> Response:
         raise InvalidRequest("dry_run: true or false")
 
     def looked() -> dict[str, Any] | Job:
-        engine = desk.mosaics.engine(mosaic, raw.get("version") or None)
+        engine = desk.mosaics.engine(mosaic, _version(raw))
         order = parse_order(raw, engine.version)
         if dry:
             cost = estimate(engine, order, desk.threads)
             return {**cost._asdict(), "pixels": cost.width * cost.height, "version": engine.version.name}
         chosen = choose(engine, order.measure)
         target = export_target(engine.version, order.area, order.crs, order.resolution)
-        selections = 1 if chosen.baseline is None else 2
-        samples = target.height * target.width * len(order.pixels.bands) * selections
+        samples = target.height * target.width * _channels(order.measure)
         if not touching(engine, chosen, target):
             raise InvalidRequest(
                 f"the area holds no data for {chosen.text()}; the mosaic covers {tuple(engine.version.bounds)}"
@@ -137,12 +137,11 @@ async def tabulate(request: Request, mosaic: str) -> Response:
             raw, path = dict(request.query_params), await _saved(request, place)
 
         def looked() -> Job:
-            engine = desk.mosaics.engine(mosaic, raw.get("version") or None)
+            engine = desk.mosaics.engine(mosaic, _version(raw))
             question, _, id_name, layer = parse_table(raw, engine.version)
             chosen_of(engine, question)
             count = len(read_areas(path, id_name, layer).geometry)
-            bands = len(question.measure.pixels.bands) * (1 if question.measure.baseline is None else 2)
-            samples = count * len(question.periods) * bands * AREA_PIXELS
+            samples = count * len(question.periods) * _channels(question.measure) * AREA_PIXELS
             owner, key = owner_of(request), request.scope.get("terrazzo.key")
             _within_quota(desk, jobs, owner, samples, key.samples if key else None)
             order = {**raw, "version": engine.version.name}
@@ -168,6 +167,9 @@ async def statistics(
 
     def told() -> list[dict[str, Any]]:
         engine, ask = opened(desk, mosaic, request, ("p", "rule"))
+        if ask.layer or ask.pixels.stage in ("raw", "mask"):
+            told = f"style={ask.layer}" if ask.layer else f"stage={ask.pixels.stage}"
+            raise InvalidRequest(f"{told}: statistics are of reflectance or an expression over it")
         return described(engine, ask.measure, features, p, rule)
 
     found = await desk.work(request, told)
@@ -241,6 +243,19 @@ async def download(request: Request, mosaic: str, job: str, name: str) -> Respon
     )
 
 
+def _version(raw: Mapping[str, Any]) -> str | None:
+    name = raw.get("version") or None
+    if not isinstance(name, str | None):
+        raise InvalidRequest(f"version={name}: 12 hexadecimal digits, as text")
+    return name
+
+
+def _channels(measure: Measure) -> int:
+    """What a pixel of a measure counts towards a quota: the bands that are read or the values that are told, whichever are more."""
+    bands = len(measure.pixels.bands) * (1 if measure.baseline is None else 2)
+    return max(bands, len(measure.names))
+
+
 def _accepted(request: Request, job: Job) -> Response:
     told = status_of(public_base(request), job)
     return JSONResponse(told, 201, headers={"Location": told["links"][0]["href"], **FRESH})
@@ -279,6 +294,8 @@ def _collection(raw: Any) -> dict[str, Any]:
         raise InvalidRequest("features: a GeoJSON Feature or FeatureCollection of polygons, in degrees")
     if not all(isinstance(f, dict) and f.get("type") == "Feature" for f in features):
         raise InvalidRequest("features: each one a GeoJSON Feature")
+    if not all(isinstance(f.get("properties"), dict | None) for f in features):
+        raise InvalidRequest("features: the properties of each one an object, or null")
     return {"type": "FeatureCollection", "features": features}
 
 

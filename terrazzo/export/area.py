@@ -41,11 +41,16 @@ class Area:
 
     @property
     def latitude(self) -> float:
-        """Of its middle, in degrees."""
+        """Of its middle, in degrees.
+
+        Raises:
+            InvalidRequest: it has no place on the globe.
+        """
         b = self.bounds
-        return float(
-            transformer(self.crs, DEGREES).transform((b.left + b.right) / 2, (b.bottom + b.top) / 2)[1]
-        )
+        found = transformer(self.crs, DEGREES).transform((b.left + b.right) / 2, (b.bottom + b.top) / 2)[1]
+        if not math.isfinite(found):
+            raise InvalidRequest(f"the area has no place on the globe: check its coordinates in {self.crs}")
+        return float(found)
 
     def outside(self, target: Target) -> NDArray[np.bool_] | None:
         """(row, col) the pixels of a target that the area does not touch; None where it is a box."""

@@ -12,7 +12,7 @@ from terrazzo.export.files import rasters
 from terrazzo.export.order import Order
 from terrazzo.export.pieces import stored_values
 from terrazzo.export.run import OVERVIEWS
-from terrazzo.export.target import export_target, part_of, sheets, touching
+from terrazzo.export.target import export_target, part_of, sheet_count, touching
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import choose, draw
 from terrazzo.mosaic.origin import ORIGINS, Rendering, needs_count
@@ -74,7 +74,7 @@ def estimate(engine: Engine, order: Order, workers: int = 1) -> Estimate:
         width=target.width,
         height=target.height,
         bands=len(kinds[0].bands),
-        files=len(sheets(target, order.split)) * len(kinds),
+        files=sheet_count(target, order.split) * len(kinds),
         bytes=int(packed * share * (1 + OVERVIEWS)),
         seconds=round(BEGIN + seconds * share * (1 + OVERVIEWS) / workers, 1),
         scenes=tuple(e.scene.id for e in scenes),

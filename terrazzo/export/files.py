@@ -199,7 +199,7 @@ def _vrt_band(
     return (
         f'<VRTRasterBand dataType="{KINDS[raster.dtype]}" band="{number}">'
         f"{_metadata(_statistics(spread))}<Description>{escaped(band.name)}</Description>"
-        + ("" if is_channel else f"<NoDataValue>{raster.nodata:g}</NoDataValue>")
+        + ("" if is_channel else f"<NoDataValue>{raster.nodata:.17g}</NoDataValue>")
         + (f"<ColorInterp>{band.name.title()}</ColorInterp>" if is_channel else "")
         + (f"<UnitType>{escaped(band.unit)}</UnitType>" if band.unit else "")
         + (f"<Offset>{band.offset!r}</Offset><Scale>{band.scale!r}</Scale>" if scaled else "")
@@ -223,7 +223,7 @@ def _overview(
     """A VRT of an overview of a target over the overviews that its windows hold."""
     size = [(w, name, -(-w.width // factor), -(-w.height // factor)) for w, name in sources]
     bands = "".join(
-        f'<VRTRasterBand dataType="{KINDS[raster.dtype]}" band="{number}"><NoDataValue>{raster.nodata:g}</NoDataValue>'
+        f'<VRTRasterBand dataType="{KINDS[raster.dtype]}" band="{number}"><NoDataValue>{raster.nodata:.17g}</NoDataValue>'
         + "".join(
             f"<SimpleSource><SourceFilename>{escaped(name)}</SourceFilename>"
             f'<OpenOptions><OOI key="OVERVIEW_LEVEL">{level}</OOI></OpenOptions><SourceBand>{number}</SourceBand>'

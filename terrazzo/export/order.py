@@ -57,6 +57,7 @@ PARAMETERS: dict[str, str] = {
 PICTURE_ONLY = ("style", "rescale", "zoom", "tiles")
 NUMBERS_ONLY = ("crs", "resolution", "dtype", "scale", "offset", "nodata", "compression", "split", "extras")
 MOST_ZOOM = 20
+FLOAT32_MOST = 3.4028235e38
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,7 @@ def measure_from(given: Mapping[str, Any], version: Version) -> Measure:
     Raises:
         InvalidRequest: a value is not understood, or two contradict each other.
     """
-    stage, expression = given.get("stage"), _text(given, "expression")
+    stage, expression = _text(given, "stage"), _text(given, "expression")
     if expression and ("bands" in given or stage in ("raw", "mask")):
         other = "bands" if "bands" in given else f"stage={stage}"
         raise InvalidRequest(f"expression and {other} contradict each other: leave one of them out")
@@ -254,7 +255,7 @@ def measure_from(given: Mapping[str, Any], version: Version) -> Measure:
         ids=texts(given, "ids"),
         method=_text(given, "method"),  # type: ignore[arg-type]
         normalize=_switch(given, "normalize"),
-        stage=stage,
+        stage=stage,  # type: ignore[arg-type]
         fill=_text(given, "fill"),  # type: ignore[arg-type]
         snow=_text(given, "snow"),  # type: ignore[arg-type]
         resampling=_text(given, "resampling"),  # type: ignore[arg-type]
@@ -311,6 +312,8 @@ def _encoding(given: Mapping[str, Any], *, counts: bool, usual: Dtype) -> Encodi
         low, high = ranges[dtype]
         if not (low <= nodata <= high and nodata == int(nodata)):
             raise InvalidRequest(f"nodata={nodata:g}: a whole number of {dtype}, {low} to {high}")
+    elif math.isfinite(nodata) and abs(nodata) > FLOAT32_MOST:
+        raise InvalidRequest(f"nodata={nodata:g}: beyond what float32 holds")
     return Encoding(dtype, scale, offset, nodata)  # type: ignore[arg-type]
 
 

@@ -22,6 +22,8 @@ WINDOW = 1024
 SMALLEST_WINDOW = 128
 BUDGET = 400 << 20
 """Bytes that the scenes of all windows in flight may take, where a method needs all scenes at once."""
+FARTHEST = 2**31
+"""Pixels from a grid's origin."""
 DEGREE = 111_319.490_793
 """Metres of a degree on the equator of WGS 84."""
 
@@ -71,6 +73,8 @@ def export_target(
     size = resolution or (pixel / DEGREE if known.is_geographic else pixel)
     if size <= 0:
         raise InvalidRequest(f"resolution {size}: above 0")
+    if max(map(abs, (left, bottom, right, top))) / size > FARTHEST:
+        raise InvalidRequest(f"resolution {size:g}: too fine for a place so far from the origin of {crs}")
     code = known.to_epsg()
     if code is not None and is_utm(code):
         grid = Grid(code, size, version.store.config.window)
@@ -107,6 +111,19 @@ def sheets(target: Target, side: int | None) -> list[Sheet]:
         for i, (r0, r1) in enumerate(rows)
         for j, (c0, c1) in enumerate(cols)
     ]
+
+
+def sheet_count(target: Target, side: int | None) -> int:
+    """How many files `sheets` makes, without making them."""
+    if side is None:
+        return 1
+    dx, dy = target.resolution
+    row0, col0 = round(-target.bounds.top / dy), round(target.bounds.left / dx)
+    rows, cols = (
+        (start % side + length - 1) // side + 1
+        for start, length in ((row0, target.height), (col0, target.width))
+    )
+    return int(rows * cols)
 
 
 def _cuts(start: int, length: int, side: int) -> list[tuple[int, int]]:

@@ -112,6 +112,15 @@ def test_a_dry_run_tells_the_cost_and_starts_nothing(server):
         ({**ORDER, "crs": "EPSG:1"}, "coordinate system"),
         ({**ORDER, "dry_run": "yes"}, "true or false"),
         ({**ORDER, "version": "../../etc"}, "hexadecimal"),
+        ({**ORDER, "version": 5}, "hexadecimal"),
+        ({**ORDER, "version": ["a"]}, "hexadecimal"),
+        ({**ORDER, "stage": ["raw"]}, "stage"),
+        ({**ORDER, "resolution": 1e-320}, "too fine"),
+        ({**ORDER, "dtype": "float32", "nodata": 1e300}, "float32"),
+        (
+            {"bbox": [1e30, 1e30, 2e30, 2e30], "bbox_crs": "EPSG:32633", "format": "gpkg"},
+            "no place",
+        ),
         ([1], "object"),
     ],
 )
@@ -149,7 +158,11 @@ def test_quotas_hold_a_key_back_and_tell_why(sample_store, tmp_path):
     assert few.client.post(EXPORTS, json=ORDER).status_code == 201
     held = few.client.post(EXPORTS, json=ORDER)
     assert (held.status_code, "not finished" in held.json()["detail"]) == (429, True)
-    small = Server(sample_store, tmp_path / "b", export_samples=1000)
+    small = Server(sample_store, tmp_path / "b", export_samples=20_000)
+    assert small.client.post(EXPORTS, json={"bbox": BOX, "expression": "B04"}).status_code == 201
+    many = {"bbox": BOX, "expression": ";".join(["B04"] * 20)}
+    assert small.client.post(EXPORTS, json=many).status_code == 429
+    small = Server(sample_store, tmp_path / "c", export_samples=1000)
     held = small.client.post(EXPORTS, json=ORDER)
     assert (held.status_code, "million" in held.json()["detail"]) == (429, True)
 

@@ -116,3 +116,17 @@ def test_what_is_not_understood_is_answered_with_what_is(server, path, content, 
     assert answer.status_code == 400, answer.text
     assert told in answer.json()["detail"]
     assert not list((tmp_path / "state").glob("areas-*"))
+
+
+@pytest.mark.parametrize("query", ["stage=mask", "stage=raw", "style=date", "style=gain"])
+def test_statistics_of_what_is_no_reflectance_are_refused(server, query):
+    answer = server.client.post(f"{STATISTICS}?{query}", json=stands(1)[0])
+    assert answer.status_code == 400
+    assert query in answer.json()["detail"]
+
+
+def test_properties_that_are_no_object_are_refused(server):
+    answer = server.client.post(STATISTICS, json=stands(1)[0] | {"properties": [1]})
+    assert answer.status_code == 400
+    assert "properties" in answer.json()["detail"]
+    assert server.client.post(STATISTICS, json=stands(1)[0] | {"properties": None}).status_code == 200

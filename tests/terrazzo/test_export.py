@@ -28,12 +28,12 @@ from terrazzo.export.estimate import estimate
 from terrazzo.export.order import PARAMETERS, parse_order
 from terrazzo.export.pieces import encode, stored_values
 from terrazzo.export.run import Exported, export
-from terrazzo.export.target import export_target, sheets, windows
+from terrazzo.export.target import export_target, sheet_count, sheets, windows
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.origin import ORIGINS, Rendering
-from terrazzo.mosaic.warp import transformer
+from terrazzo.mosaic.warp import Target, transformer
 from terrazzo.store import Store
 from terrazzo.version import open_version
 
@@ -534,3 +534,23 @@ def test_pmtiles_hold_the_tiles_of_mbtiles(engine, tmp_path):
 def test_a_picture_that_cannot_be_is_refused(engine, asked, told):
     with pytest.raises(InvalidRequest, match=told):
         parse_order({"bbox": BOX, **asked}, engine.version)
+
+
+def test_the_nodata_of_a_file_is_that_of_its_pixels_to_the_last_digit(engine, tmp_path):
+    ring = [[15.95, 45.8], [15.98, 45.8], [15.98, 45.82], [15.95, 45.8]]
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    for number, nodata in enumerate((-3.4028234663852886e38, -1234567.25)):
+        order = ordered(engine, geometry=geometry, bands=["B04"], dtype="float32", nodata=nodata)
+        *_, done = export(engine, order, tmp_path / f"{number}.tif")
+        with rasterio.open(done.path) as file:
+            values = file.read(1)
+            assert file.nodata == nodata
+            assert (file.read_masks(1) == 0).sum() == (values < -1).sum() > 0
+
+
+def test_files_of_a_division_are_counted_without_being_made():
+    target = Target("EPSG:32633", Bounds(-5_003_210, 1_000, 2_777_770, 900_010), 89_901, 778_098)
+    for side in (None, 512, 5000, 65536):
+        assert sheet_count(target, side) == len(sheets(target, side))
+    fine = Target("EPSG:4326", Bounds(-180, -90, 180, 90), 1_800_000_000, 3_600_000_000)
+    assert sheet_count(fine, 512) > 2e13
