@@ -143,7 +143,9 @@ def _summed(
     values: NDArray[np.float32], polygons: NDArray[np.object_], target: Target, quantiles: Sequence[float]
 ) -> NDArray[np.float64]:
     b = target.bounds
-    channels = [NumPyRasterSource(v, b.left, b.bottom, b.right, b.top) for v in values]
+    channels = [
+        NumPyRasterSource(v, b.left, b.bottom, b.right, b.top, name=str(c)) for c, v in enumerate(values)
+    ]
     asked = [*((name, {}) for name in STATS), *(("quantile", {"q": repr(float(q))}) for q in quantiles)]
     operations = [
         Operation(stat, f"{c}_{i}", channel, None, arguments)

@@ -326,3 +326,17 @@ def test_a_geoparquet_file_that_contradicts_itself_is_refused(tmp_path, geo):
     pq.write_table(table.replace_schema_metadata({"geo": geo}), tmp_path / "a.parquet")
     with pytest.raises(InvalidRequest, match=r"a\.parquet"):
         read_areas(tmp_path / "a.parquet")
+
+
+@pytest.mark.parametrize("rule", ["exact", "centre"])
+def test_a_band_among_others_is_told_what_it_is_told_alone(engine, tmp_path, rule):
+    path = features_of(tmp_path / "a.geojson", [shapely.box(15.95, 45.8, 15.98, 45.82)])
+    asked = {"period": "all", "rule": rule}
+    both = told(engine, read_areas(path), tmp_path / "both.parquet", **asked, bands="B04,B08").set_index(
+        "name"
+    )
+    for band in ("B04", "B08"):
+        alone = told(engine, read_areas(path), tmp_path / f"{band}.parquet", **asked, bands=band)
+        for name in ("mean", "std", "min", "max", "median", "p5"):
+            assert both.loc[band, name] == alone[name][0]
+    assert both.loc["B04", "mean"] < 0.8 * both.loc["B08", "mean"]
