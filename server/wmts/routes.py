@@ -12,7 +12,7 @@ from server.answer import Desk, Job, document
 from server.explain import account, as_document, as_page, as_text, rows
 from server.factory import desk_of
 from server.keys import key_query
-from server.layers import BANDS, LAYERS
+from server.layers import LAYERS
 from server.layers import legend as layer_legend
 from server.request import only, parse_ask
 from server.urls import public_base
@@ -236,7 +236,8 @@ async def style_legend(
     desk = desk_of(request)
 
     def days() -> tuple[str, str]:
-        entries = desk.mosaics.engine(mosaic).select(PixelRequest(BANDS, datetime=datetime)).entries
+        engine = desk.mosaics.engine(mosaic)
+        entries = engine.select(PixelRequest(engine.version.bands, datetime=datetime)).entries
         shown = sorted(e.scene.datetime.date().isoformat() for e in entries)
         return (shown[0], shown[-1]) if shown else ("no scene", "")
 
