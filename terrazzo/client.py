@@ -100,6 +100,16 @@ class Client:
         found: list[dict[str, Any]] = told["dates"]
         return found
 
+    def statistics(self, features: Mapping[str, Any], **shown: object) -> dict[str, Any]:
+        """Statistics of a GeoJSON Feature or FeatureCollection of polygons in degrees: the same with `statistics`, shares and
+        age in each one's properties.
+
+        Args:
+            shown: besides the server's parameters `p`, percentiles, and `rule`, exact or centre.
+        """
+        found: dict[str, Any] = self._patient("POST", "/statistics", shown, json=features).json()
+        return found
+
     def array(
         self,
         bbox: Sequence[float],
@@ -212,10 +222,15 @@ class Client:
         return answer
 
     def _get(self, path: str, parameters: Mapping[str, object] | None = None) -> httpx.Response:
-        query = {k: _text(v) for k, v in (parameters or {}).items() if v is not None}
+        return self._patient("GET", path, parameters or {})
+
+    def _patient(
+        self, method: str, path: str, parameters: Mapping[str, object], **options: Any
+    ) -> httpx.Response:
+        query = {k: _text(v) for k, v in parameters.items() if v is not None}
         for _ in range(TRIES):
             try:
-                return self._ask("GET", path, params=query)
+                return self._ask(method, path, params=query, **options)
             except Overloaded as error:
                 busy = error
                 time.sleep(PAUSE)

@@ -154,3 +154,22 @@ def test_the_notebook_shows_a_search_a_map_a_time_series_and_an_export(address):
     assert "median NDVI" in text
     assert "100 successful" in text
     assert "largest difference to the array over HTTP: 0.0" in text
+
+
+def test_statistics_come_with_the_feature(mosaic):
+    ring = [[15.95, 45.8], [15.98, 45.8], [15.98, 45.82], [15.95, 45.82], [15.95, 45.8]]
+    feature = {
+        "type": "Feature",
+        "properties": {"stand": 7},
+        "geometry": {"type": "Polygon", "coordinates": [ring]},
+    }
+    told = mosaic.statistics(feature, bands=["B04", "B08"], p=[10, 90])["properties"]
+    assert told["stand"] == 7
+    values = mosaic.array(BOX, bands=["B04", "B08"])
+    for band, about in told["statistics"].items():
+        assert about["percentile_10"] < about["median"] < about["percentile_90"]
+        assert about["mean"] == pytest.approx(float(values.sel(band=band).mean()), rel=0.05)
+    both = mosaic.statistics({"type": "FeatureCollection", "features": [feature] * 2}, bands=["B04"])
+    assert len(both["features"]) == 2
+    with pytest.raises(InvalidRequest, match="stage"):
+        mosaic.statistics(feature, stage="mask")
