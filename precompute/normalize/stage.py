@@ -99,7 +99,9 @@ def normalize_period(
     cuts = cuts or {}
     now = {s.id: identity(s, cuts.get(s.id)) for s in scenes}
     ref_id = _reference_id(now.values(), register, external)
-    if previous and {_level(Path(k).parent.name) for k, _ in previous.weights.values()} != {_level(ref_id)}:
+    if previous and {level_of(Path(k).parent.name) for k, _ in previous.weights.values()} != {
+        level_of(ref_id)
+    }:
         # Gains that lead to another level cannot hold the others in place.
         previous = None
     kept = _kept(scenes, now, previous)
@@ -192,15 +194,20 @@ def _solves(this: Solve, previous: Normalized | None) -> tuple[Solve, ...]:
 def _reference_id(scenes: Iterable[str], register: bool, external: str | None) -> str:
     text = json.dumps([sorted(scenes), PIXELS, CHUNK, register])
     own = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
-    return own if external is None else f"{_file_hash(external)}-{own}"
+    return own if external is None else f"{file_hash(external)}-{own}"
 
 
-def _level(ref_id: str) -> str:
+def level_of(ref_id: str) -> str:
     """The part of a reference's id that names the composite whose level it has; empty for the scenes' own."""
     return ref_id.rpartition("-")[0]
 
 
-def _file_hash(path: str) -> str:
+def file_hash(path: str) -> str:
+    """12 hexadecimal digits that name the content of a composite.
+
+    Raises:
+        StoreError: it cannot be read.
+    """
     try:
         with open(path, "rb") as file:
             return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=6)).hexdigest()

@@ -14,7 +14,7 @@ from precompute.executor import Workers, results
 from precompute.ingest import identity
 from precompute.item import moved_by
 from precompute.lease import writer
-from precompute.normalize.stage import Normalized, normalize_period
+from precompute.normalize.stage import Normalized, file_hash, level_of, normalize_period
 from precompute.publish import PeriodContent, write_version
 from precompute.recipe import Recipe
 from precompute.scenes import Task, make_scenes
@@ -63,6 +63,8 @@ def rebuild(
             f"{path} does not tell all its inputs: versions of earlier releases, and what grew from them, cannot be"
             " made anew; `terrazzo publish --full` makes one that can"
         )
+    external = parse_config(mosaic_id, lock["mosaic_toml"]).reference_file
+    _require_reference(lock, external)
     config = StoreConfig(lock["pixel"], lock["mask_pixel"], lock["window"], tuple(lock["bands"]))
     products = [p for s in sources for p in find_products(s).products]
     store = create_store(url, config)
@@ -75,7 +77,9 @@ def rebuild(
         write_exclusions(store, mosaic_id, exclusions)
         made = results(make_scenes(tasks, store, workers=workers, console=console))
         scenes = {f"{s.id}/{s.rev}": s for s in made}
-        contents = [_period(store, mosaic_id, p, scenes, lock, workers, console) for p in lock["periods"]]
+        contents = [
+            _period(store, mosaic_id, p, scenes, lock, external, workers, console) for p in lock["periods"]
+        ]
         version = write_version(
             store,
             parse_config(mosaic_id, lock["mosaic_toml"]),
@@ -94,6 +98,18 @@ def _tells_inputs(lock: Mapping[str, Any]) -> bool:
     steps = [read_solves(p.get("solves", ())) for p in lock["periods"]]
     states = {"/".join(i.split("/")[:2]) for solves in steps for solve in solves for i in solve.scenes}
     return all(steps) and states <= set(lock.get("inputs", {}))
+
+
+def _require_reference(lock: Mapping[str, Any], external: str | None) -> None:
+    """Checks that the composite whose level a version has is there, before anything is made.
+
+    Raises:
+        StoreError: it cannot be read, or is another one.
+    """
+    if external is not None and {level_of(p["reference"]) for p in lock["periods"]} != {file_hash(external)}:
+        raise StoreError(
+            f"reference {external} is not the file that the version was normalized to: put that one there"
+        )
 
 
 def _tasks(
@@ -147,6 +163,7 @@ def _period(
     told: Mapping[str, Any],
     scenes: Mapping[str, Scene],
     lock: Mapping[str, Any],
+    external: str | None,
     workers: Workers,
     console: Console | None,
 ) -> PeriodContent:
@@ -164,6 +181,7 @@ def _period(
             solve_gains=lock["parameters"]["normalize"],
             register=solve.register,
             cuts={s[0]: lock["cuts"][s[2]] for s in states if s[2:]},
+            external=external,
             workers=workers,
             console=console,
         )
