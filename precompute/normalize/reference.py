@@ -37,6 +37,8 @@ from terrazzo.store import Store
 
 CHUNK = 1024
 """Side in pixels of a chunk; bounds the memory."""
+MOST_REFLECTANCE = 2.0
+"""Median of a composite above which its numbers are no reflectance."""
 HALO = 8
 """Rim of mask pixels that smoothing, opening and dilation reach over."""
 SEEN = (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW, MaskClass.TERRAIN_SHADOW)
@@ -345,12 +347,16 @@ def read_composite(path: str, band: str, store: Store, epsg: int, box: PixelBox)
     """A band of another composite on a box of the zone grid at the band's own pixel, bilinear, `NODATA` beyond it.
 
     Raises:
-        StoreError: the raster cannot be read or has no such band.
+        StoreError: the raster cannot be read, has no such band or no coordinate system, or holds no reflectance.
     """
     grid, f = store.grid(epsg), stored_factor(band)
     own = box.coarser(f)
     try:
         with rasterio.open(path) as file:
+            if file.crs is None:
+                raise StoreError(
+                    f"reference {path} has no coordinate system: gdal_edit.py -a_srs gives it one"
+                )
             if band not in file.descriptions:
                 raise StoreError(
                     f"reference {path} has no band named {band}: its bands' descriptions name them"
@@ -364,4 +370,11 @@ def read_composite(path: str, band: str, store: Store, epsg: int, box: PixelBox)
                 rho = warped.read(number) * scale + offset
     except RasterioError as error:
         raise StoreError(f"reference {path}: {error}") from None
-    return np.where(np.isfinite(rho), np.rint(np.nan_to_num(rho) / SCALE), NODATA).astype(np.int16)
+    known = np.isfinite(rho)
+    if known.any() and (middle := float(np.median(rho[known]))) > MOST_REFLECTANCE:
+        raise StoreError(
+            f"reference {path}, band {band}: {middle:g} is no reflectance; the file must tell its scale"
+            " (gdal_edit.py -scale 0.0001, for counts of 1e-4)"
+        )
+    counts = np.clip(np.rint(np.where(known, rho, 0) / SCALE), -32767, 32767)
+    return np.where(known, counts, NODATA).astype(np.int16)

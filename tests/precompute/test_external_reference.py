@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 import rasterio
 
+from precompute.normalize.reference import read_composite
 from precompute.recipe import Recipe
 from precompute.seams import reflectance
+from precompute.versions.rebuild import rebuild
 from terrazzo.config import parse_config
 from terrazzo.errors import StoreError
 from terrazzo.grid import PixelBox
-from terrazzo.store import Store
+from terrazzo.store import Store, StoreConfig, create_store
 from tests.chain import native, precompute
 from tests.world.worlds import FOUR, Weather, make_world
 
@@ -70,6 +72,58 @@ def test_a_composite_without_a_band_is_refused_by_name(world):
     Store(base / "s").write_bytes("mosaics/mosaic/mosaic.toml", text.encode())
     with pytest.raises(StoreError, match="no band named B08"):
         precompute(base / "p", base / "s", pixel=60.0, recipe=Recipe("scl"))
+
+
+@pytest.mark.parametrize(
+    ("scale", "crs", "told"),
+    [(1.0, "EPSG:32633", "is no reflectance"), (1e-4, None, "has no coordinate system")],
+)
+def test_a_composite_without_scale_or_place_is_refused(tmp_path, scale, crs, told):
+    store = create_store(tmp_path / "s", StoreConfig(60.0, 120.0, 64, FOUR))
+    box = PixelBox(0, 0, 64, 64)
+    profile = {
+        "driver": "GTiff", "count": 1, "height": 64, "width": 64, "dtype": "int16", "crs": crs,
+        "transform": store.grid(32633).transform(box),
+    }  # fmt: skip
+    with rasterio.open(tmp_path / "c.tif", "w", **profile) as file:
+        file.write(np.full((1, 64, 64), 1234, np.int16))
+        file.scales = (scale,)
+        file.set_band_description(1, "B04")
+    with pytest.raises(StoreError, match=told):
+        read_composite(str(tmp_path / "c.tif"), "B04", store, 32633, box)
+
+
+def test_a_glint_of_the_composite_stays_bright(tmp_path):
+    store = create_store(tmp_path / "s", StoreConfig(60.0, 120.0, 64, FOUR))
+    box, values = PixelBox(0, 0, 64, 64), np.full((1, 64, 64), 0.1, np.float32)
+    values[:, 20:30, 20:30] = 5
+    profile = {
+        "driver": "GTiff", "count": 1, "height": 64, "width": 64, "dtype": "float32", "crs": "EPSG:32633",
+        "transform": store.grid(32633).transform(box),
+    }  # fmt: skip
+    with rasterio.open(tmp_path / "c.tif", "w", **profile) as file:
+        file.write(values)
+        file.set_band_description(1, "B04")
+    found = read_composite(str(tmp_path / "c.tif"), "B04", store, 32633, box)
+    assert (found[22:28, 22:28] == 32767).all()
+    assert found[0, 0] == 1000
+
+
+def test_a_version_of_another_level_is_made_anew_with_that_composite_only(world, tmp_path):
+    base, land = world
+    write_composite(tmp_path / "last.tif", land)
+    text = f'reference = "external"\nreference_file = "{tmp_path}/last.tif"\n'
+    Store(base / "s").write_bytes("mosaics/mosaic/mosaic.toml", text.encode())
+    done, _ = precompute(base / "p", base / "s", pixel=60.0, recipe=Recipe("scl"), force=True)
+    lock = base / f"s/mosaics/mosaic/versions/{done.version.name}/lock.json"
+    made = rebuild(lock, [base / "p"], str(tmp_path / "again"), "mosaic")
+    assert made.version.name == done.version.name
+    land.rho[:] *= 0.9
+    write_composite(tmp_path / "last.tif", land)
+    land.rho[:] /= 0.9
+    with pytest.raises(StoreError, match="put that one there"):
+        rebuild(lock, [base / "p"], str(tmp_path / "other"), "mosaic")
+    assert not (tmp_path / "other").exists()
 
 
 def test_the_two_entries_go_together():
