@@ -29,6 +29,8 @@ LONGEST = 1000
 """Pixels of the longer side the report works on: the figures change little, the work fourfold."""
 LEAST_SIDE = 4
 """Pixels of a window's side from which the windows' grid is looked for."""
+CHARTED = 200
+"""Scenes whose gains are charted: a picture has at most 65,535 rows, and nobody reads thousands."""
 SITES = 150
 """Places along the borders of one kind; the benchmark takes more."""
 COLOURS = {"B02": "tab:blue", "B03": "tab:green", "B04": "tab:red", "B08": "tab:purple"}
@@ -104,7 +106,8 @@ def _zone(store: Store, view: seams.View) -> tuple[dict[str, Any], dict[str, byt
     pictures["clear scenes, 0 to " + str(int(best.count.max()))] = _map(best.count, shown, "viridis")
     pictures["day shown, oldest dark"] = _map(_days(view, best), shown, "magma")
     if view.version.normalized:
-        pictures["gains of each scene: middle and range over its windows, by band"] = _gains(view)
+        which = "each scene" if len(view.entries) <= CHARTED else f"the first {CHARTED} scenes"
+        pictures[f"gains of {which}: middle and range over its windows, by band"] = _gains(view)
     return figures, pictures
 
 
@@ -209,9 +212,10 @@ def _map(values: NDArray[Any], shown: NDArray[np.bool_], colours: str) -> bytes:
 
 def _gains(view: seams.View) -> bytes:
     """A chart of every scene's gains: a line from the 5th to the 95th percentile of its corners, a dot at the median."""
-    figure = Figure(figsize=(9, 1.2 + 0.22 * len(view.entries)), dpi=80, layout="constrained")
+    entries = view.entries[:CHARTED]
+    figure = Figure(figsize=(9, 1.2 + 0.22 * len(entries)), dpi=80, layout="constrained")
     axes = figure.subplots()
-    for row, entry in enumerate(view.entries):
+    for row, entry in enumerate(entries):
         found = view.version.corners(entry)
         if found is None:
             continue
@@ -223,7 +227,7 @@ def _gains(view: seams.View) -> bytes:
             axes.plot((low, high), (y, y), color=COLOURS[band], linewidth=1)
             axes.plot(middle, y, "o", color=COLOURS[band], markersize=3, label=None if row else band)
     axes.axvline(1, color="0.7", linewidth=0.8, zorder=0)
-    axes.set_yticks(range(len(view.entries)), [e.scene.id for e in view.entries], fontsize=7)
+    axes.set_yticks(range(len(entries)), [e.scene.id for e in entries], fontsize=7)
     axes.invert_yaxis()
     axes.set_xlabel("gain")
     axes.legend(ncols=len(view.bands), fontsize=8)
