@@ -1,6 +1,7 @@
 """Weighs a scene against the reference: its weight raster, and its strips' differences to the reference."""
 
 import io
+import tempfile
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -132,18 +133,20 @@ def _weight(
 
 def _write_weight(store: Store, scene: Scene, weight: NDArray[np.uint8], key: str) -> None:
     grid = store.mask_grid(scene.epsg)
-    temporary = store.scratch() / Path(key).name
-    write_cog(
-        temporary,
-        weight,
-        grid.transform(scene.box.coarser(store.mask_factor)),
-        f"EPSG:{scene.epsg}",
-        nodata=None,
-        overview="weight",
-        levels=grid.window.bit_length() - 1,
-        description="weight",
-    )
-    store.publish_file(temporary, key)
+    # A cluster may give a scene to a second worker while the first, taken for lost, still writes it.
+    with tempfile.TemporaryDirectory(dir=store.scratch()) as folder:
+        temporary = Path(folder, Path(key).name)
+        write_cog(
+            temporary,
+            weight,
+            grid.transform(scene.box.coarser(store.mask_factor)),
+            f"EPSG:{scene.epsg}",
+            nodata=None,
+            overview="weight",
+            levels=grid.window.bit_length() - 1,
+            description="weight",
+        )
+        store.publish_file(temporary, key)
 
 
 @dataclass(frozen=True)
