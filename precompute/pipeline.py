@@ -21,7 +21,7 @@ from precompute.normalize.registration import Shift, far_off
 from precompute.normalize.stage import Normalized, normalize_period, require_bands
 from precompute.publish import PeriodContent, write_version
 from precompute.recipe import Recipe
-from precompute.scenes import Task, make_scenes
+from precompute.scenes import Task, drop_lent, make_scenes
 from precompute.steps import SCENE_STEPS, SOLVE_STEPS, Step
 from precompute.versions.exclusions import cuts, read_exclusions, whole_scenes
 from precompute.versions.gate import worse
@@ -204,6 +204,7 @@ def _make_scenes(
     with ThreadPoolExecutor(default_workers()) as pool:
         ready = list(pool.map(lambda t: ready_scene(t[0], store, t[1]), tasks))
     made = [scene for scene in ready if scene is not None]
+    drop_lent(store, made)
     todo = [task for task, scene in zip(tasks, ready, strict=True) if scene is None]
     for outcome in make_scenes(todo, store, workers=workers, console=console):
         if outcome.result is not None:

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -57,6 +57,13 @@ def make_scenes(
         if through_store:
             store.drop(_folder(outcome.task[0]))
         yield outcome
+
+
+def drop_lent(store: Store, ready: Iterable[Scene]) -> None:
+    """Removes products that a run lent and was killed, where workers made their scenes nevertheless."""
+    if store.root is None:
+        for name in {s.id for s in ready} & set(store.folders(INCOMING)):
+            store.drop(f"{INCOMING}/{name}")
 
 
 def lend(store: Store, task: Task) -> Lent:

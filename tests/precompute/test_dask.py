@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from benchmarks.killed import pixels
 from precompute.acquire.products import find_products
 from precompute.executor import hired
+from precompute.ingest import ingest
 from precompute.recipe import Recipe
 from precompute.scenes import lend
 from terrazzo.cli import cli
@@ -115,6 +116,16 @@ def test_what_is_lent_to_workers_are_keys_of_the_store(products, bucket):
     assert not lent.product.assets
     assert set(lent.files) >= set(FOUR)
     assert all(store.exists(key) for key in lent.files.values())
+
+
+def test_what_a_killed_run_lent_goes_though_a_worker_made_its_scene(products, bucket):
+    store = create_store(f"{bucket}/left", StoreConfig(10.0, 20.0, 32, FOUR))
+    product = find_products(products).products[0]
+    lend(store, (product, Recipe()))
+    ingest(product, store)
+    assert list(store.list("incoming"))
+    precompute(products, f"{bucket}/left", window=32, only="strips")
+    assert not list(store.list("incoming"))
 
 
 def test_an_address_without_a_scheduler_is_named(monkeypatch):
