@@ -83,7 +83,10 @@ def undo(store: Store) -> None:
     state = _state(store)
     _set_format(store, state["from"])
     for key in store.list(OLD):
-        store.write_bytes(key.removeprefix(f"{OLD}/"), store.read_bytes(key))
+        where = key.removeprefix(f"{OLD}/")
+        # A note without its raster, which was pruned since, would say that a weight is there.
+        if store.exists(where):
+            store.write_bytes(where, store.read_bytes(key))
     for where in state["baked"]:
         mosaic, name = where.split("/")
         folder, _, index = version_key(mosaic, name, INDEX).rpartition("/")

@@ -75,6 +75,15 @@ def test_an_upgrade_is_taken_back_byte_by_byte(store):
     assert store.config.format == FORMAT - 1
 
 
+def test_what_was_pruned_since_does_not_come_back(store):
+    _, store = upgrade(store)
+    note = next(k for k in store.list("mosaics/mosaic/weights") if k.endswith(".json"))
+    for key in (note, note.removesuffix(".json") + ".tif"):
+        store.delete(key)
+    _, store = upgrade(store, "--undo")
+    assert not store.exists(note)
+
+
 def test_an_upgrade_that_is_stopped_anywhere_is_completed_or_taken_back(store, tmp_path, monkeypatch):
     before = contents(store)
     _, whole = upgrade(Store(shutil.copytree(store.url, tmp_path / "whole")))
