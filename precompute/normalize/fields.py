@@ -67,7 +67,7 @@ def solve_zone(
         _Source(s, store.grid(s.epsg).window_range(s.box), differences[s.id], clarity[s.id], kept.get(s.mgrs))
         for s in scenes
     ]
-    free = [s.windows for s in sources if s.kept is None]
+    free = {s.windows for s in sources if s.kept is None}
     # Strips that no scene to be solved shares hold nothing in place: of a large zone only the tiles around are read.
     sources = [s for s in sources if s.kept is None or any(not s.windows.intersection(w).empty for w in free)]
     tasks = [_BandTask(store.url, tuple(sources), b, free_level, store.config.pixel * window) for b in bands]
