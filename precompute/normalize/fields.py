@@ -166,7 +166,7 @@ class _BandFields:
 
 
 def _solve_band(task: _BandTask) -> _BandFields:
-    """Passes A and B of one band."""
+    """The gain fields of all scenes of one band."""
     store = Store(task.store_url)
     whole = reduce(PixelBox.union, (s.windows for s in task.sources))
     parts = [_observed(store, s, i, task.band, whole) for i, s in enumerate(task.sources)]
@@ -174,25 +174,20 @@ def _solve_band(task: _BandTask) -> _BandFields:
         **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(solve.Observations)}
     )
     shapes = [(s.windows.height + 1, s.windows.width + 1) for s in task.sources]
-    free = np.array([s.kept is None for s in task.sources])
-    goal = obs.r
-    if task.free_level and len(obs.m):
-        strip = np.unique(obs.strip, return_inverse=True)[1]
-        prior = solve.prior_width(np.array([s.clarity for s in task.sources]), task.band)
-        u = solve.solve_joint(replace(obs, strip=strip), shapes=shapes, prior=prior, free=free)
-        goal = solve.target(obs.r, u[strip])
-    ends = np.cumsum([0, *(len(p.m) for p in parts)])
+    # Scenes anchor each other's level; another composite's is free to be far from that of the clearest.
+    clarity = np.array([s.clarity if task.free_level else 0.0 for s in task.sources])
+    solved = solve.solve_fields(
+        replace(obs, strip=np.unique(obs.strip, return_inverse=True)[1]),
+        shapes=shapes,
+        prior=solve.prior(clarity, task.band, task.spacing),
+        free=np.array([s.kept is None for s in task.sources]),
+        known=not task.free_level,
+    )
     found = []
-    for i, (part, shape) in enumerate(zip(parts, shapes, strict=True)):
-        gain, offset, rms = np.ones(shape), np.zeros(shape), float("nan")
-        if free[i]:
-            gain, offset, rms = solve.solve_scene(
-                part.m, goal[ends[i] : ends[i + 1]], part.weight, part.corners, part.hats,
-                shape=shape, spacing=task.spacing,
-            )  # fmt: skip
+    for part, shape, field in zip(parts, shapes, solved, strict=True):
         used = np.zeros((shape[0] - 1, shape[1] - 1), bool)
         used[np.divmod(part.corners[:, 0], shape[1])] = True
-        found.append(_Field(gain, offset, used, rms))
+        found.append(_Field(field.gain, field.offset, used, field.rms))
     return _BandFields(task.band, tuple(found))
 
 

@@ -1,40 +1,45 @@
 """Solves gains and offsets on window corners from strips of many scenes.
 
-Pass A finds, jointly for all scenes, log gains h that make the same strip look alike in every scene; what
-they agree on is the consensus. Pass B fits each scene to that consensus by a gain and an offset. Both are
-regularized least squares with Huber's weights, iterated (IRLS); A by conjugate gradients without forming the
-normal matrix, B one small sparse system a scene.
+What a scene shows of a strip is m = α·T + β + noise: T is the reflectance of the ground, unknown and common to all scenes; α and β vary
+smoothly over each scene. All scenes of a band are solved for together, T eliminated strip by strip: regularized least squares with Huber's
+weights, iterated (Gauss–Newton, IRLS), by conjugate gradients without forming the normal matrix. The way back normalizes a scene: gain 1/α,
+offset −β/α. The noise is that of what scenes show: a fit of T to m would flatten the contrast of every scene, and logarithms of haze, which
+adds light, would too.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
-from scipy.sparse.linalg import LinearOperator, cg, spsolve
+from scipy.sparse.linalg import LinearOperator, cg
 
+from terrazzo.bands import BANDS
 from terrazzo.edges import EDGES, SEGMENTS
 
 FLOOR = 0.01
-"""Reflectance added before logarithms: keeps dark water from ruling the fit."""
+"""Reflectance added before shares of it are taken: keeps dark water from ruling the fit."""
 NOISE = 0.02
-"""Standard deviation of a strip's log difference."""
-GRADIENT = 0.012
-"""Standard deviation of the change of log gain from one window corner to the next."""
-PRIOR_VISIBLE, PRIOR_INFRARED = (0.25, 0.02), (0.05, 0.03)
-"""Standard deviation of the log gain of a hazy and of a clear scene; haze hardly reaches the infrared."""
+"""Standard deviation of what a scene shows of a strip, as a share of its reflectance."""
+GAIN_VISIBLE, GAIN_INFRARED = (0.1, 0.04), (0.2, 0.1)
+"""Standard deviation of α about 1 in a hazy and in a clear scene; haze hardly tells scenes apart in the infrared."""
+OFFSET = (0.16, 0.004)
+"""Standard deviation of β at B02 in a hazy and in a clear scene; at other bands it falls as the light of haze does."""
 HAZY, CLEAR = 0.80, 0.98
 """Clarity at and below which a scene is hazy, at and above which it is clear."""
-GAIN_PRIOR, GAIN_SMOOTH, OFFSET_SMOOTH = 0.05, 0.03, 0.1
-"""Pass B: standard deviation of the gain about 1, and changes of gain and of offset (times the mean
-reflectance) over `SMOOTH_LENGTH`."""
+GAIN_SMOOTH, OFFSET_SMOOTH = 0.02, 0.012
+"""Standard deviation of the change of α, and of β at B02, over `SMOOTH_LENGTH`."""
 SMOOTH_LENGTH = 7700.0
+HAZE_EXPONENT = 1.9
+"""Power of the wavelength by which the light of haze falls."""
 HUBER = 1.345
-ROUNDS = 5
-TOLERANCES = (1e-2, 1e-2, 1e-3, 1e-3, 1e-4)
-"""Relative residuals at which pass A's rounds end: weights are still moving in the first ones."""
+TOLERANCES = (1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4)
+"""Relative residuals at which the rounds end: weights are still moving in the first ones."""
+LEAST = 0.3
+"""α below which nothing is believed."""
 VISIBLE = ("B01", "B02", "B03", "B04")
 
 
@@ -59,6 +64,30 @@ class Observations:
     weight: NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Prior:
+    """What is known of scenes before they are compared.
+
+    Attributes:
+        gain, offset: (scene,) standard deviations of α about 1 and of β about 0.
+        gain_step, offset_step: those of their changes from one window corner to the next.
+    """
+
+    gain: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    gain_step: float
+    offset_step: float
+
+
+@dataclass(frozen=True)
+class Field:
+    """Gain and offset of a scene on its corners, (ny, nx), and its weighted RMS residual in reflectance, NaN without strips."""
+
+    gain: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    rms: float
+
+
 def strip_hats(window: int, depth: int) -> NDArray[np.float64]:
     """(edge, segment, 4) bilinear weights of a window's corners NW, NE, SW, SE at the middle of its strips."""
     out = np.empty((len(EDGES), SEGMENTS, 4))
@@ -76,15 +105,27 @@ def strip_hats(window: int, depth: int) -> NDArray[np.float64]:
     return out
 
 
-def prior_width(clarity: NDArray[np.float64], band: str) -> NDArray[np.float64]:
-    """(scene,) standard deviation of the log gain: clear scenes anchor the consensus, hazy ones may move.
+def prior(clarity: NDArray[np.float64], band: str, spacing: float) -> Prior:
+    """What is known of scenes by their clarity: clear ones anchor the level of all, hazy ones may move.
 
     Args:
         clarity: (scene,) mean haze weight over the scene's clear pixels, 0–1.
+        spacing: distance of corners in metres.
     """
-    loose, tight = PRIOR_VISIBLE if band in VISIBLE else PRIOR_INFRARED
     t = np.clip((clarity - HAZY) / (CLEAR - HAZY), 0, 1)
-    return np.asarray(loose * (tight / loose) ** t)
+
+    def between(hazy: float, clear: float) -> NDArray[np.float64]:
+        return np.asarray(hazy * (clear / hazy) ** t)
+
+    haze = min(1.0, (BANDS["B02"].centre_nm[0] / BANDS[band].centre_nm[0]) ** HAZE_EXPONENT)
+    step = float(np.sqrt(spacing / SMOOTH_LENGTH))
+    gain = GAIN_VISIBLE if band in VISIBLE else GAIN_INFRARED
+    return Prior(
+        between(*gain),
+        haze * between(*OFFSET),
+        step * GAIN_SMOOTH,
+        step * haze * OFFSET_SMOOTH,
+    )
 
 
 def neighbours(ny: int, nx: int) -> NDArray[np.int64]:
@@ -95,145 +136,177 @@ def neighbours(ny: int, nx: int) -> NDArray[np.int64]:
     return np.concatenate([across, down])
 
 
-def solve_joint(
+def solve_fields(
     obs: Observations,
     *,
     shapes: Sequence[tuple[int, int]],
-    prior: NDArray[np.float64],
+    prior: Prior,
     free: NDArray[np.bool_],
-) -> NDArray[np.float64]:
-    """Pass A: the consensus of every strip, once all scenes' log gains agree on it as well as they can.
+    known: bool = False,
+) -> list[Field]:
+    """Gain and offset of each scene, so that all show the same ground.
 
     Args:
         shapes: (scene,) rows and columns of corners of each scene's own grid.
-        prior: (scene,) standard deviation of the log gain about 0.
-        free: (scene,) False keeps a scene's log gain at 0.
-
-    Returns:
-        U (strip,): log ratio to the reference.
+        free: (scene,) False leaves a scene as it is; it holds the others in place.
+        known: the ground is the reference; otherwise it is what the scenes agree on.
     """
-    sizes = np.array([ny * nx for ny, nx in shapes])
-    first = np.concatenate([[0], np.cumsum(sizes)])
+    first = np.concatenate([[0], np.cumsum([ny * nx for ny, nx in shapes])])
     unknowns = int(first[-1])
-    corners = (first[obs.scene, None] + obs.corners).astype(np.int32)
-    hats = obs.hats * free[obs.scene, None]
-    y = np.log(np.maximum(obs.m, 1e-4 - FLOOR) + FLOOR) - np.log(np.maximum(obs.r, 1e-4 - FLOOR) + FLOOR)
-    strips = int(obs.strip.max()) + 1
+    # β is counted in `unit`, so that one smoothness holds for both.
+    unit = prior.offset_step / prior.gain_step
+    shrink = np.repeat(np.stack([prior.gain**-2, (prior.offset / unit) ** -2], -1), np.diff(first), axis=0)
+    smooth = _roughness(first, shapes) / prior.gain_step**2
+    start = np.tile([1.0, 0.0], (unknowns, 1))
+    at = _Places((first[obs.scene, None] + obs.corners).astype(np.int32), obs.hats * free[obs.scene, None])
+    strips = int(obs.strip.max(initial=-1)) + 1
+    moves = free[obs.scene]
+    # Scenes see a strip's pixels but for their own clouds: the reference tells by how much those differ from all that are seen.
+    total = np.bincount(obs.strip, obs.weight, strips)
+    ground = np.bincount(obs.strip, obs.weight * obs.r, strips) / np.maximum(total, 1e-30)
+    share = (np.maximum(obs.r, -FLOOR / 2) + FLOOR) / (np.maximum(ground[obs.strip], -FLOOR / 2) + FLOOR)
+
+    def shown(ground: NDArray[np.float64]) -> NDArray[np.float64]:
+        return obs.r if known else share * (ground[obs.strip] + FLOOR) - FLOOR
+
+    x, alpha, beta = start, np.ones(len(obs.m)), np.zeros(len(obs.m))
+    for tolerance in TOLERANCES:
+        t = shown(ground)
+        sd = NOISE * (np.maximum(t, 0) + FLOOR)
+        misfit = np.abs(obs.m - alpha * t - beta) / sd
+        weight = obs.weight / sd**2 * np.minimum(1, HUBER / np.maximum(misfit, 1e-9))
+        slope = alpha * share
+        own = np.maximum(np.bincount(obs.strip, weight * slope**2, strips), 1e-30)
+        system = _System(at, t, unit, obs.strip, weight, slope, np.full_like(own, np.inf) if known else own)
+        right = system.transpose(np.where(moves, obs.m, obs.m - t), unknowns) + shrink * start
+        x = _solved(system, right, x, shrink, smooth, tolerance)
+        alpha = np.where(moves, np.maximum(_at_strips(x, *at, np.ones_like(t), 0.0), LEAST), 1)
+        beta = _at_strips(x, *at, np.zeros_like(t), unit)
+        left = obs.m - beta - alpha * FLOOR * (share - 1)
+        ground = np.bincount(obs.strip, weight * slope * left, strips) / own
+    residual = (obs.m - beta) / alpha - shown(ground)
+    used = np.bincount(obs.scene, obs.weight, len(shapes))
+    with np.errstate(invalid="ignore"):
+        rms = np.sqrt(np.bincount(obs.scene, obs.weight * residual**2, len(shapes)) / used)
+    a, b = np.maximum(x[:, 0], LEAST), unit * x[:, 1]
+    return [
+        Field((1 / a[i:j]).reshape(shape), (-b[i:j] / a[i:j]).reshape(shape), float(v))
+        for i, j, shape, v in zip(first[:-1], first[1:], shapes, rms, strict=True)
+    ]
+
+
+class _Places(NamedTuple):
+    """(obs, 4) corners, numbered over all scenes, and the weights by which their values make that of a strip."""
+
+    corners: NDArray[np.int32]
+    hats: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _System:
+    """A round's equations for (α, β / unit) on corners.
+
+    Attributes:
+        t: (obs,) reflectance of the ground that a scene should show.
+        slope: (obs,) by which what a scene shows changes with the ground of a strip.
+        own: (strip,) weight of the ground of a strip.
+    """
+
+    at: _Places
+    t: NDArray[np.float64]
+    unit: float
+    strip: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    slope: NDArray[np.float64]
+    own: NDArray[np.float64]
+
+    def transpose(self, v: NDArray[np.float64], unknowns: int) -> NDArray[np.float64]:
+        """(unknowns, 2) weighted values of strips on corners, less what the ground explains."""
+        found = _to_corners(
+            v, *self.at, self.t, self.unit, self.strip, self.weight, self.slope, self.own, unknowns
+        )
+        return np.asarray(found)
+
+    def normal(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(unknowns, 2) the normal matrix times x."""
+        return self.transpose(_at_strips(x, *self.at, self.t, self.unit), len(x))
+
+
+def _solved(
+    system: _System,
+    right: NDArray[np.float64],
+    x: NDArray[np.float64],
+    shrink: NDArray[np.float64],
+    smooth: sparse.csr_array,
+    tolerance: float,
+) -> NDArray[np.float64]:
+    """(unknowns, 2) by conjugate gradients from x, with the 2 × 2 blocks of corners as preconditioner (block Jacobi)."""
+    blocks = _blocks(*system.at, system.t, system.unit, system.weight, len(x))
+    for k in range(2):
+        blocks[:, k, k] += shrink[:, k] + smooth.diagonal()
+    inverse = np.linalg.inv(blocks)
+
+    def product(v: NDArray[np.float64]) -> NDArray[np.float64]:
+        v = v.reshape(-1, 2)
+        return np.asarray(system.normal(v) + shrink * v + smooth @ v).ravel()
+
+    def near(v: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.einsum("nij,nj->ni", inverse, v.reshape(-1, 2)).ravel()
+
+    operators = (LinearOperator((x.size, x.size), matvec=f, dtype=np.float64) for f in (product, near))
+    a, m = operators
+    return np.asarray(cg(a, right.ravel(), x0=x.ravel(), rtol=tolerance, maxiter=600, M=m)[0]).reshape(-1, 2)
+
+
+def _roughness(first: NDArray[np.int64], shapes: Sequence[tuple[int, int]]) -> sparse.csr_array:
+    """Matrix of the sum of squared differences between neighbouring corners of each scene."""
     pairs = np.concatenate([f + neighbours(*s) for f, s in zip(first[:-1], shapes, strict=True)])
     step = sparse.csr_array(
         (np.tile([1.0, -1.0], len(pairs)), pairs.ravel(), np.arange(0, 2 * len(pairs) + 1, 2)),
-        shape=(len(pairs), unknowns),
+        shape=(len(pairs), int(first[-1])),
     )
-    smooth = (step.T @ step).tocsr() / GRADIENT**2
-    shrink = np.repeat(1 / prior**2, sizes)
-    h = np.zeros(unknowns)
-    u = np.zeros(strips)
-    weight = obs.weight / NOISE**2
-    for tolerance in TOLERANCES:
-        fit = y + _at_strips(h, corners, hats)
-        u = _mean(fit, weight, obs.strip, strips)
-        residual = np.abs(fit - u[obs.strip]) / NOISE
-        weight = obs.weight / NOISE**2 * np.minimum(1, HUBER / np.maximum(residual, 1e-9))
-        total = np.maximum(np.bincount(obs.strip, weight, strips), 1e-30)
-
-        def normal(
-            x: NDArray[np.float64], w: NDArray[np.float64] = weight, t: NDArray[np.float64] = total
-        ) -> NDArray[np.float64]:
-            centred = _to_corners(_at_strips(x, corners, hats), corners, hats, obs.strip, w, t, unknowns)
-            return np.asarray(centred + shrink * x + smooth @ x)
-
-        diagonal = np.bincount(corners.ravel(), (hats**2 * weight[:, None]).ravel(), unknowns)
-        diagonal += shrink + smooth.diagonal()
-        operator = LinearOperator((h.size, h.size), matvec=normal)
-        jacobi = LinearOperator((h.size, h.size), matvec=lambda x, d=diagonal: x / d)
-        right = -_to_corners(y, corners, hats, obs.strip, weight, total, unknowns)
-        h, _ = cg(operator, right, x0=h, rtol=tolerance, maxiter=600, M=jacobi)
-    return _mean(y + _at_strips(h, corners, hats), weight, obs.strip, strips)
+    return (step.T @ step).tocsr()
 
 
 @njit(cache=True, nogil=True)
-def _at_strips(x, corners, hats):  # pragma: no cover
-    """(obs,) values at strips of a field on corners."""
+def _at_strips(x, corners, hats, t, unit):  # pragma: no cover
+    """(obs,) α·t + β at strips of fields on corners."""
     out = np.empty(len(corners))
     for i in range(len(corners)):
         total = 0.0
         for k in range(4):
-            total += hats[i, k] * x[corners[i, k]]
+            c = corners[i, k]
+            total += hats[i, k] * (x[c, 0] * t[i] + x[c, 1] * unit)
         out[i] = total
     return out
 
 
 @njit(cache=True, nogil=True)
-def _to_corners(v, corners, hats, strip, weight, total, unknowns):  # pragma: no cover
-    """(unknowns,) the transpose of `_at_strips` for weighted values less their mean over each strip's scenes."""
-    mean = np.zeros(len(total))
+def _to_corners(v, corners, hats, t, unit, strip, weight, slope, own, unknowns):  # pragma: no cover
+    """(unknowns, 2) the transpose of `_at_strips` for weighted values less what the ground of each strip explains."""
+    ground = np.zeros(len(own))
     for i in range(len(v)):
-        mean[strip[i]] += weight[i] * v[i]
-    mean /= total
-    out = np.zeros(unknowns)
+        ground[strip[i]] += weight[i] * slope[i] * v[i]
+    ground /= own
+    out = np.zeros((unknowns, 2))
     for i in range(len(v)):
-        rest = weight[i] * (v[i] - mean[strip[i]])
+        rest = weight[i] * (v[i] - slope[i] * ground[strip[i]])
         for k in range(4):
-            out[corners[i, k]] += hats[i, k] * rest
+            c = corners[i, k]
+            out[c, 0] += hats[i, k] * rest * t[i]
+            out[c, 1] += hats[i, k] * rest * unit
     return out
 
 
-def _mean(
-    v: NDArray[np.float64], w: NDArray[np.float64], strip: NDArray[np.int64], strips: int
-) -> NDArray[np.float64]:
-    total = np.bincount(strip, w, strips)
-    return np.asarray(np.bincount(strip, w * v, strips) / np.where(total > 0, total, 1))
-
-
-def target(r: NDArray[np.float64], u: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The consensus reflectance of strips whose reference is r and whose log ratio to it is u."""
-    return np.asarray((r + FLOOR) * np.exp(u) - FLOOR)
-
-
-def solve_scene(
-    m: NDArray[np.float64],
-    goal: NDArray[np.float64],
-    weight: NDArray[np.float64],
-    corners: NDArray[np.int64],
-    hats: NDArray[np.float64],
-    *,
-    shape: tuple[int, int],
-    spacing: float,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Pass B: gain and offset of one scene and band on corners.
-
-    Args:
-        m, goal, weight: (obs,) the scene's median, the consensus, its weight 0–1.
-        spacing: distance of corners in metres.
-
-    Returns:
-        gain (ny, nx), offset (ny, nx) in reflectance, weighted RMS residual in reflectance.
-    """
-    size = shape[0] * shape[1]
-    if not len(m):
-        return np.ones(shape), np.zeros(shape), float("nan")
-    n = len(m)
-    rows = np.repeat(np.arange(n), 4)
-    hat = sparse.csr_array((hats.ravel(), (rows, corners.ravel())), shape=(n, size))
-    design = sparse.hstack([sparse.diags_array(m) @ hat, hat]).tocsr()
-    mean = max(float(np.average(goal, weights=weight)), 0.005)
-    pairs = neighbours(*shape)
-    index = np.repeat(np.arange(len(pairs)), 2)
-    sign = np.tile([1.0, -1.0], len(pairs))
-    gradient = sparse.csr_array((sign, (index, pairs.ravel())), shape=(len(pairs), size))
-    laplace = gradient.T @ gradient
-    length = np.sqrt(spacing / SMOOTH_LENGTH)
-    one, zero = np.ones(size), np.zeros(size)
-    gain_scale, offset_scale = 1 / (GAIN_SMOOTH * length) ** 2, 1 / (OFFSET_SMOOTH * mean * length) ** 2
-    ridge = np.concatenate([one / GAIN_PRIOR**2, one / mean**2])
-    prior = sparse.block_diag([laplace * gain_scale, laplace * offset_scale]) + sparse.diags_array(ridge)
-    start = np.concatenate([one, zero])
-    x, sd = start, NOISE * (np.maximum(goal, 0) + FLOOR)
-    w = weight / sd**2
-    for _ in range(ROUNDS):
-        normal = (design.T @ sparse.diags_array(w) @ design + prior).tocsc()
-        x = spsolve(normal, design.T @ (w * goal) + ridge * start)
-        residual = np.abs(design @ x - goal)
-        w = weight / sd**2 * np.minimum(1, HUBER / np.maximum(residual / sd, 1e-9))
-    rms = float(np.sqrt(np.average((design @ x - goal) ** 2, weights=weight)))
-    return x[:size].reshape(shape), x[size:].reshape(shape), rms
+@njit(cache=True, nogil=True)
+def _blocks(corners, hats, t, unit, weight, unknowns):  # pragma: no cover
+    """(unknowns, 2, 2) the normal matrix of α and β of each corner by itself."""
+    out = np.zeros((unknowns, 2, 2))
+    for i in range(len(t)):
+        for k in range(4):
+            c, w = corners[i, k], weight[i] * hats[i, k] ** 2
+            out[c, 0, 0] += w * t[i] * t[i]
+            out[c, 0, 1] += w * t[i] * unit
+            out[c, 1, 0] += w * t[i] * unit
+            out[c, 1, 1] += w * unit * unit
+    return out

@@ -1,5 +1,7 @@
 """Seam figures, reference and solver on arrays of known truth."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from precompute.normalize import composite, solve
@@ -28,34 +30,70 @@ def observations(scale: dict[int, float]) -> solve.Observations:
     )
 
 
-def solved(obs: solve.Observations, clarity: list[float], band: str) -> list[tuple[np.ndarray, np.ndarray]]:
-    prior = solve.prior_width(np.array(clarity), band)
-    u = solve.solve_joint(obs, shapes=[SHAPE] * len(clarity), prior=prior, free=np.ones(len(clarity), bool))
-    goal = solve.target(obs.r, u[obs.strip])
-    out = []
-    for i in range(len(clarity)):
-        o = obs.scene == i
-        gain, offset, _ = solve.solve_scene(
-            obs.m[o], goal[o], obs.weight[o], obs.corners[o], obs.hats[o], shape=SHAPE, spacing=3840.0
-        )
-        out.append((gain, offset))
-    return out
+def solved(obs: solve.Observations, clarity: list[float], band: str) -> list[solve.Field]:
+    return solve.solve_fields(
+        obs,
+        shapes=[SHAPE] * len(clarity),
+        prior=solve.prior(np.array(clarity), band, 3840.0),
+        free=np.ones(len(clarity), bool),
+    )
 
 
 def test_identical_scenes_get_gain_one_and_offset_zero() -> None:
-    for gain, offset in solved(observations({0: 1.0, 1: 1.0, 2: 1.0}), [1.0, 0.7, 0.4], "B02"):
-        assert np.abs(gain - 1).max() <= 1e-3
-        assert np.abs(offset).max() <= 2e-4
+    for field in solved(observations({0: 1.0, 1: 1.0, 2: 1.0}), [1.0, 0.7, 0.4], "B02"):
+        assert np.abs(field.gain - 1).max() <= 1e-3
+        assert np.abs(field.offset).max() <= 2e-4
 
 
 def test_a_hazy_scene_moves_to_the_clear_one_and_not_the_other_way() -> None:
-    obs = observations({0: 1.0, 1: 1.2})
-    (clear_gain, clear_offset), (hazy_gain, hazy_offset) = solved(obs, [1.0, 0.3], "B02")
-    clear, hazy = obs.m[obs.scene == 0], obs.m[obs.scene == 1]
-    moved = np.abs(clear_gain.mean() * clear + clear_offset.mean() - clear).mean()
-    left = np.abs(hazy_gain.mean() * hazy + hazy_offset.mean() - clear).mean()
-    assert moved < 0.02 * clear.mean()
-    assert left < 0.15 * np.abs(hazy - clear).mean()
+    obs = observations({0: 1.0, 1: 0.98})
+    hazes = 0.03 * (obs.scene == 1)
+    clear, hazy = solved(replace(obs, m=obs.m + hazes), [1.0, 0.3], "B02")
+    land = obs.m[obs.scene == 0]
+    moved = np.abs(clear.gain.mean() * land + clear.offset.mean() - land).mean()
+    left = np.abs(hazy.gain.mean() * (0.98 * land + 0.03) + hazy.offset.mean() - land).mean()
+    assert moved < 0.02 * land.mean()
+    assert left < 0.05 * 0.03
+
+
+def test_light_of_haze_comes_off_as_an_offset_and_contrast_stays() -> None:
+    obs = observations({0: 1.0, 1: 1.0, 2: 1.0})
+    light = np.array([0.0, 0.01, 0.03])[obs.scene]
+    dimmed = np.array([1.0, 0.995, 0.985])[obs.scene]
+    rng = np.random.default_rng(3)
+    obs = replace(obs, m=dimmed * obs.m + light + rng.normal(0, 0.0005, len(obs.m)))
+    for number, field in enumerate(solved(obs, [1.0, 0.8, 0.3], "B02")):
+        o = obs.scene == number
+        gain, offset = (
+            (v.ravel()[obs.corners[o]] * obs.hats[o]).sum(axis=1) for v in (field.gain, field.offset)
+        )
+        slope, level = np.polyfit(obs.r[o], gain * obs.m[o] + offset, 1)
+        assert abs(slope - 1) < 0.01
+        assert abs(level) < 0.001
+
+
+def test_a_strip_half_under_clouds_is_compared_on_what_is_clear() -> None:
+    obs = observations({0: 1.0, 1: 1.0, 2: 1.0})
+    # In the last scene clouds hide the darker half: it shows brighter pixels, and so does the reference there.
+    brighter = np.where(obs.scene == 2, 1.3, 1.0)
+    obs = replace(obs, m=brighter * obs.m, r=brighter * obs.r, weight=np.where(obs.scene == 2, 0.5, 1.0))
+    for field in solved(obs, [1.0, 0.9, 0.9], "B04"):
+        assert np.abs(field.gain * 0.1 + field.offset - 0.1).max() < 0.001
+
+
+def test_scenes_reach_the_level_of_another_composite_however_clear_they_are() -> None:
+    obs = observations({0: 1.1, 1: 1.1})
+    obs = replace(obs, m=obs.m + 0.01)
+    fields = solve.solve_fields(
+        obs,
+        shapes=[SHAPE] * 2,
+        prior=solve.prior(np.zeros(2), "B04", 3840.0),
+        free=np.ones(2, bool),
+        known=True,
+    )
+    for field in fields:
+        assert np.abs(field.gain * (1.1 * 0.1 + 0.01) + field.offset - 0.1).max() < 0.001
+        assert np.abs(field.gain - 1 / 1.1).max() < 0.02
 
 
 def test_the_weighted_median_moves_continuously_when_a_scene_enters() -> None:
