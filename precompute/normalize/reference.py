@@ -313,7 +313,7 @@ def _date_median(values, usable, weights, date, finer, coarser, out):  # pragma:
     dates = weights.shape[0]
     total, share = np.empty(dates, np.float64), np.empty(dates, np.float64)
     v, w = np.empty(dates, np.float64), np.empty(dates, np.float64)
-    order = np.empty(dates, np.int64)
+    ordered = np.empty((2, dates), np.float64)
     for r in range(rows):
         y = r * coarser // finer
         for c in range(cols):
@@ -331,7 +331,7 @@ def _date_median(values, usable, weights, date, finer, coarser, out):  # pragma:
                     v[n], w[n] = total[d] / share[d], weights[d, y, x]
                     n += 1
             if n:
-                out[r, c] = np.int16(np.rint(weighted_median(v, w, n, order)))
+                out[r, c] = np.int16(np.rint(weighted_median(v, w, n, ordered)))
 
 
 def _burnt(cut: str, grid: Grid, box: PixelBox) -> NDArray[np.bool_]:

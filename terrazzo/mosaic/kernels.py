@@ -24,36 +24,40 @@ def usable_scenes(values, weight, nodata, is_float, r, c, found):  # pragma: no 
 
 
 @njit(cache=True, nogil=True)
-def weighted_median(v, w, n, order):  # pragma: no cover
-    for i in range(n):
-        j = i
-        while j > 0 and v[order[j - 1]] > v[i]:
-            order[j] = order[j - 1]
-            j -= 1
-        order[j] = i
+def weighted_median(v, w, n, ordered):  # pragma: no cover
+    """The weighted, interpolated median of the first n values.
+
+    Args:
+        ordered: (2, ≥ n) float64 room for values and weights in order.
+    """
     total = 0.0
     for i in range(n):
-        total += w[i]
+        x, y, j = v[i], w[i], i
+        while j > 0 and ordered[0, j - 1] > x:
+            ordered[0, j], ordered[1, j] = ordered[0, j - 1], ordered[1, j - 1]
+            j -= 1
+        ordered[0, j], ordered[1, j] = x, y
+        total += y
     half = total / 2
     done = 0.0
-    previous_middle, previous = 0.0, v[order[0]]
+    previous_middle, previous = 0.0, ordered[0, 0]
     for i in range(n):
-        k = order[i]
-        middle = done + w[k] / 2
+        x, y = ordered[0, i], ordered[1, i]
+        middle = done + y / 2
         if middle >= half:
             if i == 0:
-                return v[k]
+                return x
             t = (half - previous_middle) / (middle - previous_middle)
-            return previous + t * (v[k] - previous)
-        done += w[k]
-        previous_middle, previous = middle, v[k]
+            return previous + t * (x - previous)
+        done += y
+        previous_middle, previous = middle, x
     return previous
 
 
 @njit(cache=True, nogil=True)
 def weighted_medians(values, weight, out):  # pragma: no cover
     layers, rows, cols = values.shape
-    order = np.empty(layers, np.int64)
+    ordered = np.empty((2, layers), np.float64)
     v = np.empty(layers, np.float64)
     w = np.empty(layers, np.float64)
     for r in range(rows):
@@ -64,7 +68,7 @@ def weighted_medians(values, weight, out):  # pragma: no cover
                     v[n], w[n] = values[i, r, c], weight[i, r, c]
                     n += 1
             if n:
-                out[r, c] = weighted_median(v, w, n, order)
+                out[r, c] = weighted_median(v, w, n, ordered)
 
 
 @njit(cache=True, nogil=True)
@@ -134,7 +138,7 @@ def mean(values, weight, nodata, is_float, out, provenance, count):  # pragma: n
 def median(values, weight, nodata, is_float, out, provenance, count):  # pragma: no cover
     scenes, bands, rows, cols = values.shape
     found = np.empty(scenes, np.int64)
-    order = np.empty(scenes, np.int64)
+    ordered = np.empty((2, scenes), np.float64)
     v = np.empty(scenes, np.float64)
     one = np.ones(scenes, np.float64)
     for r in range(rows):
@@ -146,7 +150,7 @@ def median(values, weight, nodata, is_float, out, provenance, count):  # pragma:
             for b in range(bands):
                 for i in range(n):
                     v[i] = values[found[i], b, r, c]
-                out[b, r, c] = weighted_median(v, one, n, order)
+                out[b, r, c] = weighted_median(v, one, n, ordered)
                 if b == 0:
                     nearest = 0
                     for i in range(1, n):
@@ -155,42 +159,66 @@ def median(values, weight, nodata, is_float, out, provenance, count):  # pragma:
                     provenance[r, c] = found[nearest]
 
 
+AT_ONCE = 128
+"""Pixels of a row that are brought together before they are merged: read one by one, all scenes' rows would be
+in use at the same time, more than a processor foresees."""
+
+
 @njit(cache=True, nogil=True)
 def robust(values, weight, nodata, is_float, unit, k, out, provenance, count):  # pragma: no cover
     scenes, bands, rows, cols = values.shape
+    near = np.empty((AT_ONCE, scenes, bands), values.dtype)
+    near_weight = np.empty((AT_ONCE, scenes), weight.dtype)
     found = np.empty(scenes, np.int64)
-    order = np.empty(scenes, np.int64)
-    v = np.empty(scenes, np.float64)
+    ordered = np.empty((2, scenes), np.float64)
+    v = np.empty((bands, scenes), np.float64)
     w = np.empty(scenes, np.float64)
     far = np.empty(scenes, np.float64)
     for r in range(rows):
-        for c in range(cols):
-            n = usable_scenes(values, weight, nodata, is_float, r, c, found)
-            count[r, c] = n
-            if n == 0:
-                continue
-            for i in range(n):
-                w[i] = weight[found[i], r, c]
-                far[i] = 0.0
-            for b in range(bands):
+        for start in range(0, cols, AT_ONCE):
+            width = min(AT_ONCE, cols - start)
+            for s in range(scenes):
+                for j in range(width):
+                    near_weight[j, s] = weight[s, r, start + j]
+                for b in range(bands):
+                    for j in range(width):
+                        near[j, s, b] = values[s, b, r, start + j]
+            for j in range(width):
+                c = start + j
+                n = 0
+                for s in range(scenes):
+                    if near_weight[j, s] == 0:
+                        continue
+                    good = True
+                    for b in range(bands):
+                        x = near[j, s, b]
+                        if (is_float and np.isnan(x)) or ((not is_float) and x == nodata):
+                            good = False
+                            break
+                        v[b, n] = x
+                    if good:
+                        found[n], w[n], far[n] = s, near_weight[j, s], 0.0
+                        n += 1
+                count[r, c] = n
+                if n == 0:
+                    continue
+                for b in range(bands):
+                    md = weighted_median(v[b], w, n, ordered)
+                    spread = 0.006 / unit + 0.1 * max(md, 0.0)
+                    for i in range(n):
+                        far[i] += ((v[b, i] - md) / spread) ** 2 / bands
+                total, most = 0.0, -1.0
                 for i in range(n):
-                    v[i] = values[found[i], b, r, c]
-                md = weighted_median(v, w, n, order)
-                spread = 0.006 / unit + 0.1 * max(md, 0.0)
-                for i in range(n):
-                    far[i] += ((v[i] - md) / spread) ** 2 / bands
-            total, most = 0.0, -1.0
-            for i in range(n):
-                w[i] /= 1.0 + (far[i] / (k * k)) ** 2
-                total += w[i]
-                if w[i] > most:
-                    most = w[i]
-                    provenance[r, c] = found[i]
-            for b in range(bands):
-                sum_b = 0.0
-                for i in range(n):
-                    sum_b += w[i] * values[found[i], b, r, c]
-                out[b, r, c] = sum_b / total
+                    w[i] /= 1.0 + (far[i] / (k * k)) ** 2
+                    total += w[i]
+                    if w[i] > most:
+                        most = w[i]
+                        provenance[r, c] = found[i]
+                for b in range(bands):
+                    sum_b = 0.0
+                    for i in range(n):
+                        sum_b += w[i] * v[b, i]
+                    out[b, r, c] = sum_b / total
 
 
 @njit(cache=True, nogil=True)

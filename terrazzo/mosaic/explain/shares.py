@@ -39,7 +39,7 @@ def shares(values: NDArray[np.int16], weight: NDArray[np.uint8], method: Method)
         w, far = weight[usable].astype(np.float64), np.zeros(usable.size)
         for b in range(bands):
             v = values[usable, b].astype(np.float64)
-            middle_value = kernels.weighted_median(v, w, v.size, np.empty(v.size, np.int64))
+            middle_value = kernels.weighted_median(v, w, v.size, np.empty((2, v.size)))
             far += ((v - middle_value) / (0.006 / SCALE + 0.1 * max(middle_value, 0.0))) ** 2 / bands
         w = w / (1 + (far / OUTLIER**2) ** 2)
         out[usable] = (w / w.sum())[:, None]
