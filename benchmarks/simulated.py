@@ -13,7 +13,6 @@ own merge. Orfeo Toolbox: `apt-get install otb-bin`; without it its rows are lef
 import argparse
 import json
 import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -25,12 +24,11 @@ from typing import Any
 
 import numpy as np
 import rasterio
-from affine import Affine
 from numpy.typing import NDArray
 from rich.console import Console
 from scipy import ndimage, stats
 
-from benchmarks import spectralmatch
+from benchmarks import orfeo, spectralmatch
 from precompute.normalize.stage import Normalized, normalize_period
 from precompute.pipeline import Options, run
 from precompute.recipe import Recipe
@@ -44,19 +42,20 @@ from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.merge import merge
 from terrazzo.mosaic.request import PixelRequest
+from terrazzo.mosaic.spread import spread
 from terrazzo.mosaic.warp import Target
 from terrazzo.mosaic.zone import Merging
 from terrazzo.scene import Scene
 from terrazzo.store import Store, StoreConfig, create_store
 from terrazzo.version import Version
-from tests.world.land import SPECTRA, landscape, smooth_noise
+from tests.world.land import SPECTRA, Place, landscape, smooth_noise
 from tests.world.products import Pass, place_of, write_product
 from tests.world.sky import HAZE, Seen, observe
 from tests.world.worlds import FIRST, FOUR, NORTH, TYPICAL, Weather, draw_sky
 
 PIXEL, WINDOW, SIZE, DATES = 60.0, 64, (264, 348), 6
-HARVESTED = 0.08
-"""Share of the season that passes between first and last date."""
+HARVESTED, SEASON = 0.08, 0.3
+"""Share of the season that passes between first and last date, in most worlds and in the world of that name."""
 HAZE_LENGTH = 6000.0
 """Metres over which haze varies, by half its mean."""
 USUAL = replace(TYPICAL, gain=0.02, offset=0.001)
@@ -84,6 +83,11 @@ def classes(seen: Seen, number: int, rng: np.random.Generator) -> Seen:
     """Each kind of ground changes by itself from date to date, by 6 % a band."""
     factor = rng.normal(1, 0.06, (len(seen.land.bands), len(SPECTRA))).astype(np.float32)
     return replace(seen, rho=seen.rho * factor[:, seen.land.kind])
+
+
+def season(seen: Seen, number: int, rng: np.random.Generator) -> Seen:
+    """Nothing more than the weather, but more crops are harvested."""
+    return seen
 
 
 def half_pixel(seen: Seen, number: int, rng: np.random.Generator) -> Seen:
@@ -129,7 +133,8 @@ def snow_line(seen: Seen, number: int, rng: np.random.Generator) -> Seen:
 
 
 ERRORS: dict[str, Disturb] = {
-    f.__name__: f for f in (usual, rough, classes, half_pixel, dense_haze, stripes, one_offset, snow_line)
+    f.__name__: f
+    for f in (usual, rough, classes, season, half_pixel, dense_haze, stripes, one_offset, snow_line)
 }
 
 
@@ -141,14 +146,15 @@ def one_world(folder: Path, seed: int, kind: str) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     mgrs, epsg, top, left = NORTH
     place = place_of(mgrs, epsg, top, left, *SIZE, PIXEL, WINDOW)
-    truth = landscape(place, FOUR, seed, day=HARVESTED / 2).rho
+    harvested = SEASON if kind == "season" else HARVESTED
+    truth = landscape(place, FOUR, seed, day=harvested / 2).rho
     bare = Weather(cloud=USUAL.cloud, swath=USUAL.swath)
     weather = {"null": bare, "rough": TYPICAL}.get(kind, USUAL)
     own: dict[str, NDArray[np.float32]] = {}
     really: dict[str, NDArray[np.bool_]] = {}
     for number in range(DATES):
-        season = 0.5 if kind == "null" else number / (DATES - 1)
-        land = landscape(place, FOUR, seed, day=HARVESTED * season)
+        part = 0.5 if kind == "null" else number / (DATES - 1)
+        land = landscape(place, FOUR, seed, day=harvested * part)
         sky = draw_sky(weather, FOUR, np.random.default_rng([seed, 3, number]), number, DATES)
         sky = replace(sky, haze_length=HAZE_LENGTH)
         seen = observe(land, sky)
@@ -171,6 +177,9 @@ def one_world(folder: Path, seed: int, kind: str) -> dict[str, Any]:
     if kind in ("usual", "rough"):
         figures["edges"], figures["grid"] = edges(read, truth), window_grid(read)
         figures["again"] = idempotence(folder, read, done.scenes)
+        figures["external"] = external(folder, store, options, read, truth, place, seed)
+    if kind in ("usual", "classes", "season"):
+        figures["spread"] = spread_against_error(read, truth)
     if kind != "null":
         figures["tools"] = tools(folder, read, truth)
     shutil.rmtree(folder)
@@ -189,7 +198,7 @@ class Reader:
     """Pictures of a version on the grid of a place."""
 
     def __init__(self, version: Version, box: PixelBox, really: dict[str, NDArray[np.bool_]]) -> None:
-        self.version, self.box = version, box
+        self.version, self.box, self.really = version, box, really
         self.engine = Engine(version, Blocks())
         self.entries = version.entries(ALL)
         merging = Merging(
@@ -288,13 +297,58 @@ def edges(read: Reader, truth: NDArray[np.float32]) -> dict[str, float]:
 
 
 def window_grid(read: Reader) -> list[float]:
-    """Mean step across window borders over that inside windows, on over off, by band, `feather`."""
+    """Mean step across window borders over that inside windows, on over off, by band, scene by scene: a mosaic's would tell of its seams too."""
     border = (np.arange(read.box.col0, read.box.col1 - 1) + 1) % WINDOW == 0
     ratio = []
     for normalize in (True, False):
-        step = np.abs(np.diff(read.merged("feather", normalize), axis=2))
-        ratio.append(np.nanmean(step[..., border], axis=(1, 2)) / np.nanmean(step[..., ~border], axis=(1, 2)))
+        scenes = np.stack([read.scene(i, normalize) for i in range(len(read.entries))])
+        step = np.abs(np.diff(scenes, axis=3))
+        across, inside = (np.nanmean(step[..., c], axis=(0, 2, 3)) for c in (border, ~border))
+        ratio.append(across / inside)
     return (ratio[0] / ratio[1]).tolist()
+
+
+def external(
+    folder: Path,
+    store: Store,
+    options: Options,
+    read: Reader,
+    truth: NDArray[np.float32],
+    place: Place,
+    seed: int,
+) -> dict[str, Any]:
+    """Figures of the mosaic at another composite's level: the ground before the season, with noise of 30e-4."""
+    last = landscape(place, FOUR, seed, day=0).rho
+    last = last + np.random.default_rng([seed, 5]).normal(0, 0.003, last.shape)
+    profile = {
+        "driver": "GTiff", "count": len(FOUR), "height": SIZE[0], "width": SIZE[1], "dtype": "float32",
+        "crs": "EPSG:32633", "transform": place.grid.transform(place.box),
+    }  # fmt: skip
+    with rasterio.open(folder / "last.tif", "w", **profile) as file:
+        file.write(last.astype(np.float32))
+        file.descriptions = FOUR
+    text = f'reference = "external"\nreference_file = "{folder.resolve()}/last.tif"\n'
+    store.write_bytes("mosaics/external/mosaic.toml", text.encode())
+    done = run([folder / "products"], store, "external", options, console=Console(file=StringIO()))
+    assert done.version is not None
+    there = Reader(done.version, read.box, read.really)
+    return {m: judge(there, there.merged(m, True), truth) for m in METHODS}
+
+
+def spread_against_error(read: Reader, truth: NDArray[np.float32]) -> list[float]:
+    """Rank correlation by band of spread and RMSE of `robust` to the truth over 40 classes of spread, where three scenes are clear."""
+    target = Target("EPSG:32633", read.version.store.grid(32633).bounds(read.box), *read.box.shape)
+    request = PixelRequest(FOUR, method="robust", resampling="nearest")
+    told = reflectance(spread(read.engine, read.engine.select(request), target))
+    error = read.merged("robust", True) - truth
+    here = read.judged & ((read.weight > 1).sum(axis=0) >= 3)
+    out = []
+    for s, e in zip(told, error, strict=True):
+        known = here & np.isfinite(s) & np.isfinite(e)
+        parts = np.array_split(np.argsort(s[known], kind="stable"), 40)
+        means = [(s[known][p].mean(), np.sqrt(np.mean(e[known][p] ** 2))) for p in parts]
+        out.append(float(stats.spearmanr(np.array(means)).statistic))
+    return out
 
 
 def null_case(version: Version) -> dict[str, float]:
@@ -385,7 +439,7 @@ def tools(folder: Path, read: Reader, truth: NDArray[np.float32]) -> dict[str, A
     out: dict[str, Any] = {}
     if shutil.which("otbcli_Mosaic"):
         out["otb"] = judge(
-            read, orfeo(folder, scenes, read.version.store.grid(32633).transform(read.box)), truth
+            read, orfeo.mosaic(folder, scenes, read.version.store.grid(32633).transform(read.box)), truth
         )
     local = spectralmatch.local_stage(scenes)
     both = spectralmatch.local_stage(spectralmatch.global_stage(scenes))
@@ -393,40 +447,6 @@ def tools(folder: Path, read: Reader, truth: NDArray[np.float32]) -> dict[str, A
         out[f"spectralmatch local {method}"] = judge(read, read.laid(local, method), truth)
         out[f"spectralmatch both {method}"] = judge(read, read.laid(both, method), truth)
     return out
-
-
-def orfeo(folder: Path, scenes: NDArray[np.float32], transform: Affine) -> NDArray[np.float32]:
-    """(band, row, col) Orfeo Toolbox's mosaic of scenes, harmonized by band and feathered; the last scene lies on top there."""
-    folder = folder / "otb"
-    folder.mkdir()
-    profile = {
-        "driver": "GTiff", "dtype": "float32", "count": len(FOUR), "height": scenes.shape[2], "width": scenes.shape[3],
-        "crs": "EPSG:32633", "transform": transform, "nodata": 0.0,
-    }  # fmt: skip
-    names = [str(folder / f"{i}.tif") for i in range(len(scenes))]
-    for name, scene in zip(names, scenes, strict=True):
-        with rasterio.open(name, "w", **profile) as file:
-            file.write(np.where(np.isfinite(scene), np.where(scene == 0, 1e-4, scene), 0))
-    command = ["otbcli_Mosaic", "-il", *reversed(names), "-comp.feather", "large", "-harmo.method", "band"]
-    command += [
-        "-harmo.cost",
-        "rmse",
-        "-nodata",
-        "0",
-        "-distancemap.sr",
-        "1",
-        "-out",
-        str(folder / "out.tif"),
-        "float",
-    ]
-    subprocess.run(command, check=True, capture_output=True)
-    with rasterio.open(folder / "out.tif") as file:
-        shown = file.read()
-        left, top = map(round, ~transform * (file.transform.c, file.transform.f))
-    # Its picture reaches two pixels further than its scenes.
-    height, width = scenes.shape[2:]
-    shown = shown[:, -top : height - top, -left : width - left]
-    return np.where(shown == 0, np.nan, shown).astype(np.float32)
 
 
 # --- table -----------------------------------------------------------------------------------------------
@@ -475,14 +495,22 @@ def table(found: Sequence[dict[str, Any]], kinds: Sequence[str]) -> None:
         for method in METHODS:
             for state in ("off", "on", "oracle"):
                 row(f"{method} {state}", [f[method][state] for f in of_kind], [f[method] for f in of_kind])
+            if all("external" in f for f in of_kind):
+                row(
+                    f"{method} external",
+                    [f["external"][method] for f in of_kind],
+                    [f[method] for f in of_kind],
+                )
         for name in of_kind[0].get("tools", {}):
             method = name.split()[-1] if " " in name else "feather"
             row(name, [f["tools"][name] for f in of_kind], [f[method] for f in of_kind])
+        if all("spread" in f for f in of_kind):
+            line("spread against error, rank correlation", [f["spread"] for f in of_kind], ".2f")
         if all("null" in f for f in of_kind):
             line("gains of identical scenes", [list(f["null"].values()) for f in of_kind], ".5f")
         if all("edges" in f for f in of_kind):
             line("edges kept on window borders", [list(f["edges"].values()) for f in of_kind], ".3f")
-            line("window-grid step, on over off", [f["grid"] for f in of_kind], ".3f")
+            line("window-grid step of scenes, on over off", [f["grid"] for f in of_kind], ".3f")
             line(
                 "normalized again: median, p99 of the change",
                 [list(f["again"].values()) for f in of_kind],
