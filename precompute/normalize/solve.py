@@ -36,6 +36,9 @@ SMOOTH_LENGTH = 7700.0
 HAZE_EXPONENT = 1.9
 """Power of the wavelength by which the light of haze falls."""
 HUBER = 1.345
+CHANGE, AIR = 2.0, 0.5
+"""Misfit at which a strip counts half, in standard deviations of noise and of this share of β's own: what differs by more than air explains
+is true change, and pulls no gain."""
 TOLERANCES = (1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4)
 """Relative residuals at which the rounds end: weights are still moving in the first ones."""
 LEAST = 0.3
@@ -173,8 +176,9 @@ def solve_fields(
     for tolerance in TOLERANCES:
         t = shown(ground)
         sd = NOISE * (np.maximum(t, 0) + FLOOR)
-        misfit = np.abs(obs.m - alpha * t - beta) / sd
-        weight = obs.weight / sd**2 * np.minimum(1, HUBER / np.maximum(misfit, 1e-9))
+        misfit = np.abs(obs.m - alpha * t - beta)
+        weight = obs.weight / sd**2 * np.minimum(1, HUBER * sd / np.maximum(misfit, 1e-12))
+        weight /= 1 + (misfit / (CHANGE * np.hypot(sd, AIR * prior.offset[obs.scene]))) ** 2
         slope = alpha * share
         own = np.maximum(np.bincount(obs.strip, weight * slope**2, strips), 1e-30)
         system = _System(at, t, unit, obs.strip, weight, slope, np.full_like(own, np.inf) if known else own)

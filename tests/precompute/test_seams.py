@@ -81,6 +81,15 @@ def test_a_strip_half_under_clouds_is_compared_on_what_is_clear() -> None:
         assert np.abs(field.gain * 0.1 + field.offset - 0.1).max() < 0.001
 
 
+def test_ground_that_changes_in_clear_scenes_is_not_normalized_away() -> None:
+    obs = observations({0: 1.0, 1: 1.0, 2: 1.0, 3: 1.0})
+    row, col = np.divmod(obs.corners[:, 0], SHAPE[1])
+    harvested = (obs.scene >= 2) & (row >= 1) & (col >= 2)
+    fields = solved(replace(obs, m=obs.m + 0.04 * harvested), [1.0] * 4, "B04")
+    for field in fields:
+        assert np.abs(field.gain * 0.1 + field.offset - 0.1).max() < 0.0015
+
+
 def test_scenes_reach_the_level_of_another_composite_however_clear_they_are() -> None:
     obs = observations({0: 1.1, 1: 1.1})
     obs = replace(obs, m=obs.m + 0.01)
