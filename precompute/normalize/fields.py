@@ -1,6 +1,7 @@
 """The gain fields of a zone: its scenes' strips put together, solved band by band, cut tile by tile."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import reduce
 from typing import Any
@@ -15,10 +16,12 @@ from scipy import ndimage
 from precompute import executor
 from precompute.executor import Workers
 from precompute.normalize import solve
+from precompute.normalize.across import AcrossTask
 from terrazzo import gains
 from terrazzo.bands import stored_factor
 from terrazzo.edges import DEPTH, EDGES, LEAST_SHARE, SEGMENTS, strips_from_table
 from terrazzo.grid import PixelBox
+from terrazzo.mosaic.warp import places
 from terrazzo.scene import Scene
 from terrazzo.store import Store
 
@@ -50,27 +53,46 @@ def solve_zone(
     differences: Mapping[str, str],
     kept: Mapping[str, TileGains],
     *,
+    beside: Sequence[Scene] = (),
+    across: Sequence[AcrossTask] = (),
     free_level: bool = True,
     workers: Workers,
     console: Console | None,
 ) -> dict[str, TileGains]:
     """Gains of the scenes of a zone, by MGRS tile.
 
+    Tiles of other zones that overlap it are solved along with it, so that either zone finds what both agree on, without
+    knowing the other's result; only its own gains are kept.
+
     Args:
         clarity: mean haze weight of each scene's clear pixels, by scene id.
         differences: key of each scene's strips, by scene id.
-        kept: tiles whose gains stay as they are; they hold the others in place.
+        kept: tiles whose gains stay as they are, of all zones; they hold the others in place.
+        beside: scenes of other zones.
+        across: strips of scenes on tiles of other zones than their own, that are measured.
         free_level: False fits each scene to the reference itself, not to what the scenes agree on.
     """
     bands, window = store.config.bands, store.config.window
+    epsg = scenes[0].epsg
+    measured: dict[str, list[AcrossTask]] = defaultdict(list)
+    for t in across:
+        measured[t.scene.id].append(t)
     sources = [
-        _Source(s, store.grid(s.epsg).window_range(s.box), differences[s.id], clarity[s.id], kept.get(s.mgrs))
-        for s in scenes
+        _Source(
+            s,
+            store.grid(s.epsg).window_range(s.box),
+            differences[s.id],
+            clarity[s.id],
+            kept.get(s.mgrs),
+            _strips_across(store, measured[s.id]),
+        )
+        for s in (*scenes, *beside)
     ]
-    free = {s.windows for s in sources if s.kept is None}
+    free = {(s.scene.epsg, s.windows) for s in sources if s.kept is None and s.lies_in(epsg)}
     # Strips that no scene to be solved shares hold nothing in place: of a large zone only the tiles around are read.
-    sources = [s for s in sources if s.kept is None or any(not s.windows.intersection(w).empty for w in free)]
-    tasks = [_BandTask(store.url, tuple(sources), b, free_level, store.config.pixel * window) for b in bands]
+    sources = [s for s in sources if (s.lies_in(epsg) if s.kept is None else any(s.shares(*f) for f in free))]
+    spacing = store.config.pixel * window
+    tasks = [_BandTask(store.url, tuple(sources), b, free_level, spacing) for b in bands]
     solved = executor.results(
         executor.run(
             _solve_band, tasks, workers=workers, label="gains", name=lambda t: t.band, console=console
@@ -130,6 +152,25 @@ def _number(value: float) -> float | None:
 
 
 @dataclass(frozen=True)
+class _Across:
+    """Where a scene's strips on another zone's grid lie, and the windows they are of."""
+
+    epsg: int
+    windows: PixelBox
+    differences: tuple[str, ...]
+
+
+def _strips_across(store: Store, tasks: Iterable[AcrossTask]) -> tuple[_Across, ...]:
+    """The strips of one scene by zone."""
+    found: dict[int, _Across] = {}
+    for t in tasks:
+        windows = reduce(PixelBox.union, (store.grid(t.epsg).window_range(box) for box in t.boxes))
+        known = found.get(t.epsg, _Across(t.epsg, windows, ()))
+        found[t.epsg] = _Across(t.epsg, known.windows.union(windows), (*known.differences, t.key))
+    return tuple(found.values())
+
+
+@dataclass(frozen=True)
 class _Source:
     """A scene: its windows, where its strips lie, and its gains if they stay as they are."""
 
@@ -138,6 +179,16 @@ class _Source:
     differences: str
     clarity: float
     kept: TileGains | None
+    across: tuple[_Across, ...]
+
+    def lies_in(self, epsg: int) -> bool:
+        """Whether it was measured on the grid of a zone, its own or another."""
+        return epsg in (self.scene.epsg, *(a.epsg for a in self.across))
+
+    def shares(self, epsg: int, windows: PixelBox) -> bool:
+        """Whether it was measured on some of the windows of a zone."""
+        measured = ((self.scene.epsg, self.windows), *((a.epsg, a.windows) for a in self.across))
+        return any(e == epsg and not w.intersection(windows).empty for e, w in measured)
 
 
 @dataclass(frozen=True)
@@ -168,11 +219,9 @@ class _BandFields:
 def _solve_band(task: _BandTask) -> _BandFields:
     """The gain fields of all scenes of one band."""
     store = Store(task.store_url)
-    whole = reduce(PixelBox.union, (s.windows for s in task.sources))
-    parts = [_observed(store, s, i, task.band, whole) for i, s in enumerate(task.sources)]
-    obs = solve.Observations(
-        **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(solve.Observations)}
-    )
+    numbers = _Numbers.of(task.sources)
+    parts = [_observed(store, s, i, task.band, numbers) for i, s in enumerate(task.sources)]
+    obs = _joined(parts)
     shapes = [(s.windows.height + 1, s.windows.width + 1) for s in task.sources]
     # Scenes anchor each other's level; another composite's is free to be far from that of the clearest.
     clarity = np.array([s.clarity if task.free_level else 0.0 for s in task.sources])
@@ -191,41 +240,135 @@ def _solve_band(task: _BandTask) -> _BandFields:
     return _BandFields(task.band, tuple(found))
 
 
-def _observed(store: Store, source: _Source, number: int, band: str, whole: PixelBox) -> solve.Observations:
-    """A scene's strips of one band that can be compared; those of kept scenes with their gains applied."""
-    columns = ["wy", "wx", "edge", "segment", "band", "d", "m", "n", "hazy"]
-    packed = pa.BufferReader(store.read_bytes(source.differences))
-    # Strips that earlier releases measured have no column `hazy`: they are all clear.
-    columns = [c for c in columns if c in pq.read_schema(packed).names]
-    table = pq.read_table(packed, columns=columns, filters=[("band", "=", band)])
-    d = strips_from_table(table, source.windows, (band,), ("d", "n"))
-    m = strips_from_table(table, source.windows, (band,), ("m", "n")).median
-    hazy = np.zeros(m.shape, bool)
-    if "hazy" in columns:
-        hazy = strips_from_table(table, source.windows, (band,), ("hazy", "n")).median == 1
-    medians, differences, window = m, d.median, store.config.window
-    if source.kept is not None:
-        tile = source.kept
-        chosen = gains.decode(tile.corners[tile.scene_ids.index(source.scene.id)])
-        k = store.config.bands.index(band)
-        gain, offset = (v[k : k + 1] for v in chosen)
-        medians, differences = _with_gains(m, d.median, source.windows, tile.windows, gain, offset, window)
-    full = _strip_pixels(band, window)
-    at = np.nonzero(d.count[..., 0] >= LEAST_SHARE * full)
-    wy, wx, edge, segment = at
-    across = source.windows.width + 1
-    corner = wy * across + wx
-    m_at, d_at, n_at, hazy_at = (v[..., 0][at] for v in (medians, differences, d.count, hazy))
-    place = (wy + source.windows.row0 - whole.row0, wx + source.windows.col0 - whole.col0, edge, segment)
+@dataclass(frozen=True)
+class _Numbers:
+    """Numbers the strips of several zones.
+
+    Attributes:
+        wholes: all windows, by zone; first: number of the first strip, by zone.
+    """
+
+    wholes: Mapping[int, PixelBox]
+    first: Mapping[int, int]
+
+    @classmethod
+    def of(cls, sources: Sequence[_Source]) -> "_Numbers":
+        """Of the strips that scenes have on their own and on other grids."""
+        wholes: dict[int, PixelBox] = {}
+        for s in sources:
+            for epsg, windows in ((s.scene.epsg, s.windows), *((a.epsg, a.windows) for a in s.across)):
+                wholes[epsg] = wholes.get(epsg, windows).union(windows)
+        sizes = [w.height * w.width * len(EDGES) * SEGMENTS for w in wholes.values()]
+        return cls(wholes, dict(zip(wholes, np.cumsum([0, *sizes]).tolist(), strict=False)))
+
+    def at(self, epsg: int, windows: PixelBox, strips: tuple[NDArray[np.int64], ...]) -> NDArray[np.int64]:
+        """Of strips (wy, wx, edge, segment) of a box of windows."""
+        whole, (wy, wx, edge, segment) = self.wholes[epsg], strips
+        place = (wy + windows.row0 - whole.row0, wx + windows.col0 - whole.col0, edge, segment)
+        return self.first[epsg] + np.ravel_multi_index(place, (*whole.shape, len(EDGES), SEGMENTS))
+
+
+def _joined(parts: Sequence[solve.Observations]) -> solve.Observations:
     return solve.Observations(
+        **{f.name: np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(solve.Observations)}
+    )
+
+
+def _observed(store: Store, source: _Source, number: int, band: str, numbers: _Numbers) -> solve.Observations:
+    """A scene's strips of one band that can be compared; those of kept scenes with their gains applied."""
+    m, d, count, hazy = _read_strips(store, (source.differences,), source.windows, band)
+    window = store.config.window
+    if source.kept is not None:
+        gain, offset = (v[None] for v in _kept_corners(store, source, band))
+        m, d = _with_gains(m, d, source.windows, source.kept.windows, gain, offset, window)
+    full = _strip_pixels(band, window)
+    at = np.nonzero(count[..., 0] >= LEAST_SHARE * full)
+    wy, wx, edge, segment = at
+    m_at, d_at, n_at, hazy_at = (v[..., 0][at] for v in (m, d, count, hazy))
+    own = solve.Observations(
         scene=np.full(len(wy), number),
-        strip=np.ravel_multi_index(place, (*whole.shape, len(EDGES), SEGMENTS)),
-        corners=np.stack([corner, corner + 1, corner + across, corner + across + 1], axis=1),
+        strip=numbers.at(source.scene.epsg, source.windows, at),
+        corners=_corners(wy, wx, source.windows),
         hats=solve.strip_hats(window, DEPTH)[edge, segment],
         m=m_at.astype(float),
         r=(m_at - d_at).astype(float),
         weight=np.minimum(n_at / full, 1) * source.clarity * np.where(hazy_at, HAZY_SHARE, 1),
     )
+    if not source.across:
+        return own
+    return _joined([own, *(_observed_across(store, source, a, number, band, numbers) for a in source.across)])
+
+
+def _observed_across(
+    store: Store, source: _Source, across: _Across, number: int, band: str, numbers: _Numbers
+) -> solve.Observations:
+    """The same of a scene's strips on another zone's grid; its corners are those of its own."""
+    m, d, count, _ = (v[..., 0] for v in _read_strips(store, across.differences, across.windows, band))
+    window, full = store.config.window, _strip_pixels(band, store.config.window)
+    at = np.nonzero(count >= LEAST_SHARE * full)
+    wy, wx, edge, segment = at
+    middle = solve.strip_middles(window, DEPTH)[edge, segment]
+    grid, size = store.grid(across.epsg), window * store.config.pixel
+    x = (across.windows.col0 + wx + middle[:, 1]) * size
+    y = grid.origin_y - (across.windows.row0 + wy + middle[:, 0]) * size
+    rows, cols = places(f"EPSG:{across.epsg}", (x, y), store.grid(source.scene.epsg), 0)
+    medians, reference = m[at].astype(float), (m - d)[at].astype(float)
+    if source.kept is not None:
+        gain, offset = (
+            gains.at(v, source.kept.windows, rows, cols, window) for v in _kept_corners(store, source, band)
+        )
+        medians = gain * medians + offset
+    box = source.windows
+    down = np.clip(rows / window - box.row0, 0, box.height)
+    right = np.clip(cols / window - box.col0, 0, box.width)
+    wy, wx = (np.minimum(v, n - 1).astype(int) for v, n in ((down, box.height), (right, box.width)))
+    return solve.Observations(
+        scene=np.full(len(wy), number),
+        strip=numbers.at(across.epsg, across.windows, at),
+        corners=_corners(wy, wx, box),
+        hats=solve.bilinear(down - wy, right - wx),
+        m=medians,
+        r=reference,
+        weight=np.minimum(count[at] / full, 1) * source.clarity,
+    )
+
+
+def _read_strips(
+    store: Store, keys: Sequence[str], windows: PixelBox, band: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_]]:
+    """Median, difference, count and whether hazy, each (wy, wx, edge, segment, 1), of one band's strips."""
+    columns = ["wy", "wx", "edge", "segment", "band", "d", "m", "n", "hazy"]
+    tables = []
+    for key in keys:
+        packed = pa.BufferReader(store.read_bytes(key))
+        # Strips that earlier releases measured, and those across zones, have no column `hazy`: they are all clear.
+        columns = [c for c in columns if c in pq.read_schema(packed).names]
+        tables.append(pq.read_table(packed, columns=columns, filters=[("band", "=", band)]))
+    # Where tiles overlap a strip was measured with each of them, and is the same in both.
+    table = pa.concat_tables(tables, promote_options="permissive")
+    d = strips_from_table(table, windows, (band,), ("d", "n"))
+    m = strips_from_table(table, windows, (band,), ("m", "n")).median
+    hazy = np.zeros(m.shape, bool)
+    if "hazy" in columns:
+        hazy = strips_from_table(table, windows, (band,), ("hazy", "n")).median == 1
+    return m, d.median, d.count, hazy
+
+
+def _kept_corners(
+    store: Store, source: _Source, band: str
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(ny + 1, nx + 1) gain and offset of a scene whose gains stay."""
+    assert source.kept is not None
+    tile, k = source.kept, store.config.bands.index(band)
+    gain, offset = gains.decode(tile.corners[tile.scene_ids.index(source.scene.id)])
+    return gain[k], offset[k]
+
+
+def _corners(wy: NDArray[np.int64], wx: NDArray[np.int64], windows: PixelBox) -> NDArray[np.int64]:
+    """(strip, 4) numbers of the corners NW, NE, SW, SE of windows of a box."""
+    across = windows.width + 1
+    corner = wy * across + wx
+    return np.stack([corner, corner + 1, corner + across, corner + across + 1], axis=1)
 
 
 def _with_gains(

@@ -48,6 +48,11 @@ class Rasters:
         covers = scene.box.coarser(self._store.mask_factor)
         return self._blocks.read(self._store, scene.key(MASK), 0, covers, box, 0).astype(np.uint8, copy=False)
 
+    def weight(self, scene: Scene, key: str, box: PixelBox) -> NDArray[np.uint8]:
+        """(row, col) weight of a scene, of the raster `key`, on a box of the mask grid, 0 beyond it."""
+        covers = scene.box.coarser(self._store.mask_factor)
+        return self._blocks.read(self._store, key, 0, covers, box, 0).astype(np.uint8, copy=False)
+
     def together(self, reads: Iterable[Callable[[], NDArray[Any]]]) -> list[NDArray[Any]]:
         """What several reads give, in their order."""
         return list(self._readers.map(lambda read: read(), reads))

@@ -125,11 +125,11 @@ def chunks(
         )
 
 
-def chunk_prefixes(store: Store, scene: Scene, folder: str) -> list[str]:
-    """Where the chunks lie that a scene touches."""
-    r, side = store.grid(scene.epsg).window_range(scene.box), _side(store.config.window)
+def chunk_prefixes(store: Store, epsg: int, box: PixelBox, folder: str) -> list[str]:
+    """Where the chunks lie that a box of a zone's grid touches."""
+    r, side = store.grid(epsg).window_range(box), _side(store.config.window)
     return [
-        _prefix(folder, scene.epsg, cy, cx)
+        _prefix(folder, epsg, cy, cx)
         for cy in range(r.row0 // side, -(-r.row1 // side))
         for cx in range(r.col0 // side, -(-r.col1 // side))
     ]

@@ -91,21 +91,31 @@ class Field:
     rms: float
 
 
-def strip_hats(window: int, depth: int) -> NDArray[np.float64]:
-    """(edge, segment, 4) bilinear weights of a window's corners NW, NE, SW, SE at the middle of its strips."""
-    out = np.empty((len(EDGES), SEGMENTS, 4))
+def strip_middles(window: int, depth: int) -> NDArray[np.float64]:
+    """(edge, segment, 2) row and column of the middle of a window's strips, in shares of its side."""
+    out = np.empty((len(EDGES), SEGMENTS, 2))
     inner = depth / 2 / window
     for e, name in enumerate(EDGES):
         for s in range(SEGMENTS):
             along = (s + 0.5) / SEGMENTS
-            y, x = {
+            out[e, s] = {
                 "N": (inner, along),
                 "E": (along, 1 - inner),
                 "S": (1 - inner, along),
                 "W": (along, inner),
             }[name]
-            out[e, s] = [(1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x]
     return out
+
+
+def bilinear(y: NDArray[np.float64], x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(…, 4) weights of a square's corners NW, NE, SW, SE at shares y and x of its side."""
+    return np.stack([(1 - y) * (1 - x), (1 - y) * x, y * (1 - x), y * x], axis=-1)
+
+
+def strip_hats(window: int, depth: int) -> NDArray[np.float64]:
+    """(edge, segment, 4) bilinear weights of a window's corners NW, NE, SW, SE at the middle of its strips."""
+    middles = strip_middles(window, depth)
+    return bilinear(middles[..., 0], middles[..., 1])
 
 
 def prior(clarity: NDArray[np.float64], band: str, spacing: float) -> Prior:

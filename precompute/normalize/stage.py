@@ -12,6 +12,7 @@ from rich.console import Console
 
 from precompute import executor
 from precompute.executor import WHOLE, Shard, Workers
+from precompute.normalize.across import AcrossTask, across_tasks, measure_across
 from precompute.normalize.fields import TileGains, solve_zone
 from precompute.normalize.reference import CHUNK, chunks, is_done, make_chunk
 from precompute.normalize.registration import Shift
@@ -151,20 +152,39 @@ def normalize_period(
         if done.shift is not None:
             result.shifts[done.id] = done.shift
     if solve_gains and until == "solve":
+        tiles: dict[str, list[Scene]] = defaultdict(list)
+        for s in dirty:
+            tiles[s.mgrs].append(s)
+        across: list[AcrossTask] = []
+        # Scenes of two zones that are fitted to one composite agree without further ado.
+        if external is None:
+            across = list(across_tasks(store, scenes, tiles, result.weights, folder))
+        executor.results(
+            executor.run(
+                measure_across,
+                across,
+                workers=workers,
+                label="zone borders",
+                name=lambda t: f"{t.scene.id} on {t.key.split('/')[-2]}",
+                console=console,
+            )
+        )
+        # A scene's strips were measured against the reference that its weight was made with.
+        strips = {
+            s.id: difference_key(f"{base}/differences/{Path(result.weights[s.id][0]).parent.name}", s)
+            for s in scenes
+        }
+        kept_gains = dict(result.gains)
         for epsg in sorted({s.epsg for s in dirty}):
-            zone = [s for s in scenes if s.epsg == epsg]
-            # A scene's strips were measured against the reference that its weight was made with.
-            strips = {
-                s.id: difference_key(f"{base}/differences/{Path(result.weights[s.id][0]).parent.name}", s)
-                for s in zone
-            }
             result.gains.update(
                 solve_zone(
                     store,
-                    zone,
+                    [s for s in scenes if s.epsg == epsg],
                     result.haze,
                     strips,
-                    {m: result.gains[m] for m in {s.mgrs for s in zone} & set(result.gains)},
+                    kept_gains,
+                    beside=[s for s in scenes if s.epsg != epsg],
+                    across=across,
                     free_level=external is None,
                     workers=workers,
                     console=console,

@@ -67,7 +67,7 @@ def weigh_scene(task: SceneTask) -> Weighed:
         known = store.read_json(note)
         shift = Shift(**known["shift"]) if known["shift"] else None
         return Weighed(scene.id, key, known["hash"], known["haze"], shift)
-    prefixes = chunk_prefixes(store, scene, task.references)
+    prefixes = chunk_prefixes(store, scene.epsg, scene.box, task.references)
     tables, squares = [], []
     with Rasters(store) as rasters:
         weight, hazy, clarity = _weight(store, rasters, scene, prefixes, task.order.index(scene.id))

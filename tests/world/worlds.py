@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from terrazzo.grid import PixelBox
+from terrazzo.grid import Grid, PixelBox
 from tests.world.land import Land, Place, landscape
 from tests.world.products import Pass, place_of, write_product
 from tests.world.sky import Seen, Sky, View, observe
@@ -23,6 +23,10 @@ BORDER = (("33TYL", 32633, 5_000_000.0, 735_000.0), ("34TBR", 32634))
 """A place where zones 33 and 34 meet, and the other zone's tile."""
 DATE_LINE = (("60TYL", 32660, 5_000_000.0, 735_000.0), ("01TBR", 32601))
 """The same where zones 60 and 1 meet: at the antimeridian."""
+SOUTH_BORDER = (("19HGC", 32719, 6_100_000.0, 735_000.0), ("20HKH", 32720))
+"""The same in the south."""
+EQUATOR = (("33NYA", 32633, 5_760.0, 735_000.0), ("33MYV", 32733))
+"""The same where north and south meet."""
 
 
 @dataclass(frozen=True)
@@ -126,6 +130,43 @@ def make_world(
     return World(folder, lands, seen)
 
 
+def make_border(
+    folder: Path,
+    *,
+    border: tuple[tuple[str, int, float, float], tuple[str, int]] = BORDER,
+    weather: Weather,
+    level: float,
+    seed: int = 0,
+    pixel: float = 60.0,
+    window: int = 32,
+    size: tuple[int, int] = (192, 320),
+    overlap: int = 160,
+    dates: int = 3,
+) -> tuple[World, Land]:
+    """Writes two tiles of two zones, the second east of the first, and tells the land under both on the first one's grid.
+
+    Args:
+        border: tile, zone, top and left in metres of the first, tile and zone of the second.
+        level: factor by which all scenes of the second are brighter; the passes' gains and haze differ besides, by `weather`.
+        overlap: columns of the first that the second sees too.
+    """
+    (mgrs, epsg, top, left), other = border
+    west = place_of(mgrs, epsg, top, left, *size, pixel, window)
+    away, b = size[1] - overlap, west.box
+    east = other_zone(replace(west, box=PixelBox(b.row0, b.col0 + away, b.row1, b.col1 + away)), *other)
+    around = PixelBox(b.row0, b.col0, b.row1, b.col1 + away).grown(size[0] // 4)
+    land = landscape(replace(west, box=around), FOUR, seed)
+    lands: dict[str, Land] = {}
+    seen: dict[str, Seen] = {}
+    for number in range(dates):
+        pass_ = Pass(FIRST + timedelta(days=5 * number))
+        for side, ground in enumerate((land.cut(west), land.seen_from(east))):
+            sky = draw_sky(weather, FOUR, np.random.default_rng([seed, 4, side, number]), number, dates)
+            gain = {band: g * level**side for band, g in (sky.gain or {}).items()}
+            record(folder, lands, seen, observe(ground, replace(sky, gain=gain)), pass_)
+    return World(folder, lands, seen), land
+
+
 def draw_sky(
     weather: Weather, bands: Sequence[str], rng: np.random.Generator, number: int, dates: int
 ) -> Sky:
@@ -169,7 +210,8 @@ def other_zone(place: Place, mgrs: str, epsg: int) -> Place:
         (b.left + b.right) / 2, (b.bottom + b.top) / 2
     )
     h, w = place.box.shape
-    row, col = round(-y / place.pixel) - h // 2, round(x / place.pixel) - w // 2
+    origin = Grid(epsg, place.pixel, place.window).origin_y
+    row, col = round((origin - y) / place.pixel) - h // 2, round(x / place.pixel) - w // 2
     # Real products begin at multiples of 60 m.
     row, col = row // 6 * 6, col // 6 * 6
     return Place(mgrs, epsg, PixelBox(row, col, row + h, col + w), place.pixel, place.window)
