@@ -73,6 +73,12 @@ class MosaicConfig:
     most_seam_growth: float = 1.5
 
     def __post_init__(self) -> None:
+        if str(self.reference) == "climatology":
+            raise StoreError(
+                'mosaic.toml: reference = "climatology" is not there. To make the same season of several years agree, name a'
+                " parent of their periods ([[parents]]), export it (terrazzo export --bbox … --datetime PARENT -o FILE), and bring all to"
+                ' it: reference = "external", reference_file = "FILE"'
+            )
         for name, allowed in (
             ("method", get_args(Method)),
             ("fill", get_args(Fill)),

@@ -10,7 +10,11 @@ from precompute.seams import reflectance
 from precompute.versions.rebuild import rebuild
 from terrazzo.config import parse_config
 from terrazzo.errors import StoreError
+from terrazzo.export.order import parse_order
+from terrazzo.export.run import Exported, export
 from terrazzo.grid import PixelBox
+from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.engine import Engine
 from terrazzo.store import Store, StoreConfig, create_store
 from tests.chain import native, precompute
 from tests.world.worlds import FOUR, Weather, make_world
@@ -126,7 +130,52 @@ def test_a_version_of_another_level_is_made_anew_with_that_composite_only(world,
     assert not (tmp_path / "other").exists()
 
 
+SEASONS = """
+[[periods]]
+name = "2022"
+start = 2023-08-01
+end = 2023-08-09
+[[periods]]
+name = "2023"
+start = 2023-08-10
+end = 2023-08-31
+[[parents]]
+name = "summers"
+members = ["2022", "2023"]
+"""
+"""Two seasons; the simulator's passes are days apart, which nothing here depends on."""
+
+
+def test_seasons_brought_to_the_composite_of_all_of_them_agree(tmp_path):
+    weather = Weather(gain=0.04, haze=0.01)
+    world = make_world(tmp_path / "p", seed=3, pixel=60.0, size=(192, 240), dates=4, weather=weather)
+    (land,) = world.land.values()
+    inner, recipe = PixelBox(*land.place.box).grown(-8), Recipe("scl")
+    precompute(tmp_path / "p", tmp_path / "s", pixel=60.0, recipe=recipe, normalize=False)
+    apart = {}
+    for reference in ("own", "external"):
+        file = tmp_path / "summers.tif"
+        more = f'reference = "external"\nreference_file = "{file}"\n' if reference == "external" else ""
+        Store(tmp_path / "s").write_bytes("mosaics/mosaic/mosaic.toml", (more + SEASONS).encode())
+        done, _ = precompute(tmp_path / "p", tmp_path / "s", pixel=60.0, recipe=recipe, force=True)
+        first, second = (
+            reflectance(native(done.version, inner, 32633, datetime=name).values) for name in ("2022", "2023")
+        )
+        apart[reference] = np.abs(np.nanmedian(second - first, axis=(1, 2)))
+        if reference == "own":
+            engine = Engine(done.version, Blocks())
+            order = parse_order(
+                {
+                    "bbox": list(land.place.grid.bounds(land.place.box)), "bbox_crs": "EPSG:32633",
+                    "datetime": "summers", "extras": "none",
+                },
+                done.version,
+            )  # fmt: skip
+            assert isinstance(list(export(engine, order, file))[-1], Exported)
+    assert (apart["external"] < 0.25 * apart["own"]).all(), apart
+
+
 def test_the_two_entries_go_together():
-    for text in ('reference = "external"', 'reference_file = "a.tif"', 'reference = "climatology"'):
+    for text in ('reference = "external"', 'reference_file = "a.tif"'):
         with pytest.raises(StoreError, match="reference"):
             parse_config("m", text)

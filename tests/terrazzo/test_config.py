@@ -52,6 +52,10 @@ def test_periods_and_their_parents_are_read():
         ("periods = [{name='a', start=2023-03-01, end=2023-02-10}]", "start first"),
         ("parents = [{name='y', members=['a']}]", "unknown: \\['a'\\]"),
         ("title = ", "mosaic.toml of m"),
+        (
+            "reference = 'climatology'",
+            "name a parent .*terrazzo export .*--datetime PARENT .* reference_file",
+        ),
     ],
 )
 def test_a_mistake_is_named(text, message):
