@@ -255,17 +255,16 @@ def _solved(
     tolerance: float,
 ) -> NDArray[np.float64]:
     """(unknowns, 2) by conjugate gradients from x, with the 2 × 2 blocks of corners as preconditioner (block Jacobi)."""
-    blocks = _blocks(*system.at, system.t, system.unit, system.weight, len(x))
-    for k in range(2):
-        blocks[:, k, k] += shrink[:, k] + smooth.diagonal()
-    inverse = np.linalg.inv(blocks)
+    aa, ab, bb = _blocks(*system.at, system.t, system.unit, system.weight, len(x)).T
+    aa, bb = aa + shrink[:, 0] + smooth.diagonal(), bb + shrink[:, 1] + smooth.diagonal()
+    inverse = np.stack([bb, -ab, aa], -1) / (aa * bb - ab**2)[:, None]
 
     def product(v: NDArray[np.float64]) -> NDArray[np.float64]:
         v = v.reshape(-1, 2)
         return np.asarray(system.normal(v) + shrink * v + smooth @ v).ravel()
 
     def near(v: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.einsum("nij,nj->ni", inverse, v.reshape(-1, 2)).ravel()
+        return np.asarray(_times(inverse, v.reshape(-1, 2))).ravel()
 
     operators = (LinearOperator((x.size, x.size), matvec=f, dtype=np.float64) for f in (product, near))
     a, m = operators
@@ -314,13 +313,22 @@ def _to_corners(v, corners, hats, t, unit, strip, weight, slope, own, unknowns):
 
 @njit(cache=True, nogil=True)
 def _blocks(corners, hats, t, unit, weight, unknowns):  # pragma: no cover
-    """(unknowns, 2, 2) the normal matrix of α and β of each corner by itself."""
-    out = np.zeros((unknowns, 2, 2))
+    """(unknowns, 3) of the normal matrix α by α, α by β and β by β of each corner by itself."""
+    out = np.zeros((unknowns, 3))
     for i in range(len(t)):
         for k in range(4):
             c, w = corners[i, k], weight[i] * hats[i, k] ** 2
-            out[c, 0, 0] += w * t[i] * t[i]
-            out[c, 0, 1] += w * t[i] * unit
-            out[c, 1, 0] += w * t[i] * unit
-            out[c, 1, 1] += w * unit * unit
+            out[c, 0] += w * t[i] * t[i]
+            out[c, 1] += w * t[i] * unit
+            out[c, 2] += w * unit * unit
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _times(blocks, v):  # pragma: no cover
+    """(unknowns, 2) symmetric blocks, as of `_blocks`, times v."""
+    out = np.empty_like(v)
+    for i in range(len(v)):
+        out[i, 0] = blocks[i, 0] * v[i, 0] + blocks[i, 1] * v[i, 1]
+        out[i, 1] = blocks[i, 1] * v[i, 0] + blocks[i, 2] * v[i, 1]
     return out
