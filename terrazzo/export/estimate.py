@@ -2,14 +2,11 @@
 
 import time
 from functools import partial
-from typing import Any, NamedTuple
-
-from numpy.typing import NDArray
-from rasterio.io import MemoryFile
-from rasterio.transform import from_bounds
+from typing import NamedTuple
 
 from terrazzo.export.files import rasters
 from terrazzo.export.order import Order
+from terrazzo.export.packing import Packing
 from terrazzo.export.pieces import stored_values
 from terrazzo.export.run import OVERVIEWS
 from terrazzo.export.target import export_target, part_of, sheet_count, touching
@@ -64,7 +61,8 @@ def estimate(engine: Engine, order: Order, workers: int = 1) -> Estimate:
             array = (
                 ORIGINS[kind.layer].values(made)[None] if kind.layer else stored_values(drawn.values, order)
             )
-            packed += _packed(array, part, None if order.picture else kind.nodata, order.compression)
+            packing = Packing(order.compression, 0 if order.picture else kind.nodata, kind.smooth)
+            packed += sum(len(packing.packed(block)) for block in packing.cut(array))
         seconds += time.perf_counter() - start
         seen += part.height * part.width
         del drawn, made
@@ -93,26 +91,3 @@ def _samples(target: Target) -> list[Target]:
         part_of(target, int(r * (target.height - height)), int(c * (target.width - width)), height, width)
         for r, c in places
     ]
-
-
-def _packed(array: NDArray[Any], part: Target, nodata: float | None, compression: str) -> int:
-    """Bytes that an array takes in a file."""
-    if compression == "none":
-        return array.nbytes
-    profile = {
-        "driver": "GTiff",
-        "count": array.shape[0],
-        "height": array.shape[1],
-        "width": array.shape[2],
-        "dtype": array.dtype.name,
-        "nodata": nodata,
-        "crs": part.crs,
-        "transform": from_bounds(*part.bounds, part.width, part.height),
-        "compress": compression,
-        "predictor": 3 if array.dtype.kind == "f" else 2,
-        "interleave": "band",
-    }
-    with MemoryFile() as memory:
-        with memory.open(**profile) as file:
-            file.write(array)
-        return len(memory.getbuffer())

@@ -17,8 +17,10 @@ from terrazzo import __version__
 from terrazzo.bands import NODATA
 from terrazzo.cog import escaped
 from terrazzo.export.area import DEGREES
+from terrazzo.export.layout import Joining
 from terrazzo.export.order import Order
-from terrazzo.export.pieces import Spread, layer_file
+from terrazzo.export.packing import BLOCK, Packing, level_count
+from terrazzo.export.pieces import BLOCKS, Spread, layer_file
 from terrazzo.mosaic.measure import Chosen
 from terrazzo.mosaic.origin import ORIGINS
 from terrazzo.mosaic.request import CLASSES_BAND
@@ -118,41 +120,45 @@ def write_cog(
     tags: Mapping[str, str],
     spreads: Sequence[Spread],
     compression: str,
-    workers: int,
-    factors: Sequence[int] = (),
+    side: int,
 ) -> None:
     """Joins windows into a COG, which appears whole or not at all.
 
     Args:
         pieces: the windows that hold data, with their files' names without ending.
-        factors: of the overviews that they hold; where they hold none GDAL makes them.
         spreads: one a band, for the statistics inside; empty for none.
+        side: of whole windows.
 
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
-    whole = path.with_name(f".{path.name}.part")
-    sources = [(w, str(layer_file(base, raster.layer).absolute())) for w, base in pieces.items()]
+    whole, levels = path.with_name(f".{path.name}.part"), level_count(target.shape)
+    packing = Packing(compression, raster.nodata, raster.smooth)
+    files = {(w.row_off, w.col_off): layer_file(base, raster.layer, BLOCKS) for w, base in pieces.items()}
     tags = {**tags, "LAYER": ORIGINS[raster.layer].title} if raster.layer else tags
     overviews = []
-    for level, factor in enumerate(factors):
+    for factor in (2**level for level in range(1, levels)):
         overviews.append(str(whole.with_name(f"{whole.name}.{factor}.vrt").absolute()))
-        Path(overviews[-1]).write_text(_overview(raster, target, sources, factor, level))
+        Path(overviews[-1]).write_text(_overview(raster, target, factor))
     try:
+        # Directories, names and tags are GDAL's; there are no blocks yet.
         copy_raster(
-            vrt(raster, target, sources, tags, spreads, overviews=overviews),
+            vrt(raster, target, (), tags, spreads, overviews=overviews),
             whole,
             driver="COG",
             COMPRESS=compression.upper(),
-            BLOCKSIZE="512",
-            OVERVIEW_RESAMPLING="AVERAGE" if raster.smooth else "NEAREST",
+            BLOCKSIZE=str(BLOCK),
+            OVERVIEWS="FORCE_USE_EXISTING" if overviews else "NONE",
+            SPARSE_OK="YES",
             BIGTIFF="IF_SAFER",
-            NUM_THREADS=str(workers),
             **({} if compression == "none" else {"PREDICTOR": "YES"}),
         )
+        empty = packing.empty(len(raster.bands), raster.dtype)
+        with whole.open("r+b") as file, whole.with_name(f"{whole.name}.joined").open("w+b") as spare:
+            Joining(target.shape, files, side, levels, packing, empty, spare).into(file)
+            file.flush()
+            os.fsync(file.fileno())
         os.chmod(whole, 0o644)
-        with whole.open("rb") as finished:
-            os.fsync(finished.fileno())
         os.replace(whole, path)
     except rasterio.errors.RasterioError as error:
         raise OSError(f"cannot write {path}: {error}; is the disk full?") from error
@@ -217,21 +223,11 @@ def _vrt_band(
     )
 
 
-def _overview(
-    raster: Raster, target: Target, sources: Sequence[tuple[RasterWindow, str]], factor: int, level: int
-) -> str:
-    """A VRT of an overview of a target over the overviews that its windows hold."""
-    size = [(w, name, -(-w.width // factor), -(-w.height // factor)) for w, name in sources]
+def _overview(raster: Raster, target: Target, factor: int) -> str:
+    """A VRT of an overview's size, without pixels."""
     bands = "".join(
         f'<VRTRasterBand dataType="{KINDS[raster.dtype]}" band="{number}"><NoDataValue>{raster.nodata:.17g}</NoDataValue>'
-        + "".join(
-            f"<SimpleSource><SourceFilename>{escaped(name)}</SourceFilename>"
-            f'<OpenOptions><OOI key="OVERVIEW_LEVEL">{level}</OOI></OpenOptions><SourceBand>{number}</SourceBand>'
-            f'<SrcRect xOff="0" yOff="0" xSize="{wide}" ySize="{high}"/>'
-            f'<DstRect xOff="{w.col_off // factor}" yOff="{w.row_off // factor}" xSize="{wide}" ySize="{high}"/></SimpleSource>'
-            for w, name, wide, high in size
-        )
-        + "</VRTRasterBand>"
+        "</VRTRasterBand>"
         for number in range(1, len(raster.bands) + 1)
     )
     return f'<VRTDataset rasterXSize="{-(-target.width // factor)}" rasterYSize="{-(-target.height // factor)}">{bands}</VRTDataset>'

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from rasterio.enums import Resampling
 from rasterio.windows import Window as RasterWindow
 
 from terrazzo.bands import NODATA, SCALE
 from terrazzo.export.order import Encoding, Order
+from terrazzo.export.packing import BLOCK, Packing, level_count, write_window
 from terrazzo.export.target import windows
 from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.measure import Chosen, Drawn, draw, known
@@ -23,7 +23,8 @@ from terrazzo.mosaic.warp import Target
 from terrazzo.mosaic.windowed import windowed
 from terrazzo.picture import stretched
 
-BLOCK = 512
+BLOCKS, PICTURE = ".blocks", ".tif"
+"""Endings of a window's files: its blocks, or of a picture its pixels."""
 AHEAD = 2
 """Windows whose blocks are read from an object store while others are merged."""
 
@@ -100,11 +101,11 @@ def rendered(
     Of an object store the blocks of the next windows are read meanwhile.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    factors = overview_factors(target, side)
+    levels = level_count(target.shape)
     is_remote, counted = engine.version.store.root is None, needs_count(order.extras)
 
     def told(window: RasterWindow) -> Path:
-        return folder / f"{piece_name(window)}.done"
+        return folder / f"{piece_name(window)}.told"
 
     def read(place: tuple[RasterWindow, Target]) -> Piece | None:
         """What is finished; of the others the blocks are here then."""
@@ -126,7 +127,7 @@ def rendered(
         return (
             made
             if isinstance(made, Piece)
-            else _piece(engine, chosen, order, part, made, told(window), factors)
+            else _piece(engine, chosen, order, part, made, told(window), side, levels)
         )
 
     ahead = AHEAD if is_remote else 1
@@ -141,17 +142,9 @@ def piece_name(window: RasterWindow) -> str:
     return f"{window.row_off}_{window.col_off}"
 
 
-def layer_file(base: Path, layer: str | None) -> Path:
+def layer_file(base: Path, layer: str | None, ending: str) -> Path:
     """The file of a window's bands (None) or of one of its extras."""
-    return base.with_name(base.name + (f"_{layer}" if layer else "") + ".tif")
-
-
-def overview_factors(target: Target, side: int) -> list[int]:
-    """Factors of the overviews that windows of a target hold: as far as its file will have them; none where windows are too small."""
-    factors, most = list[int](), max(target.shape)
-    while most // 2 ** len(factors) > BLOCK:
-        factors.append(2 ** (len(factors) + 1))
-    return factors if factors and factors[-1] <= side else []
+    return base.with_name(base.name + (f"_{layer}" if layer else "") + ending)
 
 
 def _piece(
@@ -161,19 +154,25 @@ def _piece(
     part: Target,
     drawn: Drawn | None,
     told: Path,
-    factors: list[int],
+    side: int,
+    levels: int,
 ) -> Piece:
     base = told.with_suffix("")
     if drawn is None or not (there := known(drawn.values)).any():
         piece = Piece(0, (), () if drawn is None else drawn.problems, ())
     else:
         stored = stored_values(drawn.values, order)
-        smooth = chosen.selection.request.stage != "mask"
-        nodata = None if order.picture else order.encoding.nodata
-        _write(layer_file(base, None), stored, part, nodata, [] if order.picture else factors, smooth)
+        if order.picture is not None:
+            _write(layer_file(base, None, PICTURE), stored, part)
+        else:
+            smooth = chosen.selection.request.stage != "mask"
+            packing = Packing(order.compression, order.encoding.nodata, smooth)
+            write_window(layer_file(base, None, BLOCKS), stored, packing, side, levels)
         made = Rendering(engine, chosen.selection, part, drawn.image)
         for name in order.extras:
-            _write(layer_file(base, name), ORIGINS[name].values(made)[None], part, NODATA, factors, False)
+            packing = Packing(order.compression, NODATA, False)
+            values = ORIGINS[name].values(made)[None]
+            write_window(layer_file(base, name, BLOCKS), values, packing, side, levels)
         piece = Piece(
             int(there.any(axis=0).sum()),
             tuple(e.scene.id for e in drawn.shown),
@@ -230,10 +229,8 @@ def joined(spreads: Sequence[Spread]) -> Spread:
     )
 
 
-def _write(
-    path: Path, array: NDArray[Any], part: Target, nodata: float | None, factors: list[int], smooth: bool
-) -> None:
-    """(band, row, col) pixels of a target, with overviews, into a file that appears whole or not at all."""
+def _write(path: Path, array: NDArray[np.uint8], part: Target) -> None:
+    """(channel, row, col) of a picture's window, into a GeoTIFF that appears whole or not at all."""
     temporary = path.with_suffix(".part")
     bands, height, width = array.shape
     profile = {
@@ -242,7 +239,6 @@ def _write(
         "height": height,
         "width": width,
         "dtype": array.dtype.name,
-        "nodata": nodata,
         "crs": part.crs,
         "transform": rasterio.transform.from_bounds(*part.bounds, width, height),
         "tiled": True,
@@ -251,13 +247,10 @@ def _write(
         "interleave": "band",
         "compress": "zstd",
         "zstd_level": 1,
-        "predictor": 3 if array.dtype.kind == "f" else 2,
+        "predictor": 2,
     }
     with rasterio.open(temporary, "w", **profile) as file:
         file.write(array)
-    if factors:
-        with rasterio.open(temporary, "r+") as file:
-            file.build_overviews(factors, Resampling.average if smooth else Resampling.nearest)
     with temporary.open("rb") as written:
         os.fsync(written.fileno())
     os.replace(temporary, path)

@@ -16,7 +16,8 @@ import rasterio
 from terrazzo.errors import OutsideCoverage, StoreError
 from terrazzo.export.files import Raster, item_of, rasters, tags_of, vrt, write_cog
 from terrazzo.export.order import Order
-from terrazzo.export.pieces import Piece, Spread, joined, overview_factors, piece_name, rendered
+from terrazzo.export.packing import BLOCK
+from terrazzo.export.pieces import Piece, Spread, joined, piece_name, rendered
 from terrazzo.export.target import Sheet, export_target, sheets, window_side
 from terrazzo.export.tiles import write_tiles
 from terrazzo.mosaic.engine import Engine
@@ -215,10 +216,14 @@ class _Run:
         return self.folder / f"{sheet.row}_{sheet.col}"
 
     def _needed(self, remaining: Sequence[Sheet]) -> int:
-        """Bytes that sheets take: their files, and the windows and overviews of the largest while it is made."""
+        """Bytes that sheets take: their files, and the windows and overviews of the largest while it is made.
+
+        Of windows that are smaller than a block all blocks lie in a file of their own besides.
+        """
         sizes = [s.target.height * s.target.width for s in remaining]
         wide = sum(len(r.bands) * np.dtype(r.dtype).itemsize for r in self.rasters)
-        return int(PACKED * wide * (sum(sizes) * (1 + OVERVIEWS) + max(sizes, default=0) * (1 + OVERVIEWS)))
+        copies = 2 if self.side < BLOCK else 1
+        return int(PACKED * wide * (1 + OVERVIEWS) * (sum(sizes) + copies * max(sizes, default=0)))
 
     def _stem(self, sheet: Sheet) -> str:
         return self.path.stem + (f"_{sheet.row}_{sheet.col}" if self.order.split else "")
@@ -252,8 +257,7 @@ class _Run:
                 tags,
                 inside,
                 self.order.compression,
-                self.workers,
-                overview_factors(sheet.target, self.side),
+                self.side,
             )
             files.append(name)
         filled = sum(p.filled for p in kept)

@@ -14,7 +14,7 @@ from rasterio.windows import Window as RasterWindow
 
 from terrazzo.export.files import Raster, vrt
 from terrazzo.export.order import Picture
-from terrazzo.export.pieces import layer_file
+from terrazzo.export.pieces import PICTURE, layer_file
 from terrazzo.mosaic.warp import Target
 
 TILE = 256
@@ -39,7 +39,7 @@ def write_tiles(
     """
     kind = "gpkg" if picture.format == "gpkg" else "mbtiles"
     whole, packed = path.with_name(f".{path.stem}.part.{kind}"), path.with_name(f".{path.stem}.part.pmtiles")
-    sources = [(w, str(layer_file(base, None).absolute())) for w, base in pieces.items()]
+    sources = [(w, str(layer_file(base, None, PICTURE).absolute())) for w, base in pieces.items()]
     options = {"TILE_FORMAT": picture.tiles.upper(), "RESAMPLING": "NEAREST", "QUALITY": "85"}
     options |= {"TILING_SCHEME": "GoogleMapsCompatible"} if kind == "gpkg" else {"TYPE": "baselayer"}
     try:
