@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
+from numba import njit
 from numpy.typing import NDArray
 from rasterio.windows import Window as RasterWindow
 
@@ -37,6 +38,9 @@ class Spread(NamedTuple):
     most: float
     total: float
     squares: float
+
+
+NOTHING = Spread(0, 0.0, 0.0, 0.0, 0.0)
 
 
 class Piece(NamedTuple):
@@ -177,7 +181,7 @@ def _piece(
             int(there.any(axis=0).sum()),
             tuple(e.scene.id for e in drawn.shown),
             drawn.problems,
-            () if order.picture else tuple(_spread(s[t]) for s, t in zip(stored, there, strict=True)),
+            () if order.picture else tuple(map(_spread, stored, there)),
         )
     # Written last: it says that the window is finished.
     temporary = told.with_suffix(".part")
@@ -207,19 +211,31 @@ def drawn_part(engine: Engine, chosen: Chosen, order: Order, part: Target) -> Dr
     return draw(chosen, render)
 
 
-def _spread(stored: NDArray[Any]) -> Spread:
-    """The spread of stored values that are no nodata."""
-    if not stored.size:
-        return Spread(0, 0.0, 0.0, 0.0, 0.0)
-    held = stored.astype(np.float64)
-    return Spread(held.size, float(held.min()), float(held.max()), float(held.sum()), float((held**2).sum()))
+@njit(cache=True, nogil=True)
+def _sums(stored, there):  # type: ignore[no-untyped-def]  # pragma: no cover
+    pixels, least, most, total, squares = 0, np.inf, -np.inf, 0.0, 0.0
+    for i in range(stored.shape[0]):
+        for j in range(stored.shape[1]):
+            if there[i, j]:
+                v = float(stored[i, j])
+                pixels += 1
+                least, most = min(least, v), max(most, v)
+                total += v
+                squares += v * v
+    return pixels, least, most, total, squares
+
+
+def _spread(stored: NDArray[Any], there: NDArray[np.bool_]) -> Spread:
+    """The spread of a band's stored values, (row, col), where they are there."""
+    pixels, least, most, total, squares = _sums(stored, there)
+    return Spread(pixels, least, most, total, squares) if pixels else NOTHING
 
 
 def joined(spreads: Sequence[Spread]) -> Spread:
     """The spread of several pieces together."""
     held = [s for s in spreads if s.pixels]
     if not held:
-        return Spread(0, 0.0, 0.0, 0.0, 0.0)
+        return NOTHING
     return Spread(
         sum(s.pixels for s in held),
         min(s.least for s in held),

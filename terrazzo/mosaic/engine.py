@@ -29,6 +29,7 @@ from terrazzo.mosaic.warp import (
     level_of,
     locate,
     may_touch,
+    own_box,
     places,
     transformer,
 )
@@ -290,8 +291,9 @@ class Engine:
             grid, covered = self.version.store.grid(epsg), selection.covered(epsg, level)
             if isinstance(where, Target) and not may_touch(where, grid, level, covered):
                 continue
-            rows, cols = locate(where, grid, level, self.area)
-            box = box_around(rows, cols)
+            own = own_box(where, grid, level)
+            found = None if own else locate(where, grid, level, self.area)
+            box = own or box_around(*found)  # type: ignore[misc]
             if box is None:
                 continue
             box = box.intersection(covered)
@@ -299,7 +301,7 @@ class Engine:
                 continue
             if box.height * box.width > 2 * MOST_PIXELS:
                 raise TooLarge("the area is too large for its resolution: ask for a smaller one")
-            touched.append(_Touched(epsg, level, part, box, rows, cols))
+            touched.append(_Touched(epsg, level, part, box, own, found))
         _bounded(sum(len(selection.shown(t.epsg, t.level, t.box)) for t in touched if not t.part))
         return touched
 
@@ -310,7 +312,7 @@ class Engine:
         bands = 1 if selection.request.stage == "mask" else len(selection.request.bands)
         touched = self._touched(selection, where)
         layers, total = None, np.zeros(0)
-        for epsg, level, part, box, rows, cols in touched:
+        for epsg, level, part, box, own, found in touched:
             merging = Merging(self.version, self.blocks, selection.request, epsg, level)
             if part is not None:
                 numbered = [(n, selection.entries[n]) for n in selection.zones[epsg][0].tolist()]
@@ -326,6 +328,9 @@ class Engine:
                 )
             if pixels is None:
                 continue
+            if len(touched) == 1 and own is not None:
+                return _placed(pixels, box, own)
+            rows, cols = found or locate(where, self.version.store.grid(epsg), level, self.area)
             if len(touched) == 1:
                 return _warped(pixels, box, rows, cols, selection.request)
             if layers is None:
@@ -335,14 +340,20 @@ class Engine:
 
 
 class _Touched(NamedTuple):
-    """Where a zone's pixels that are asked for lie: its part of the pyramid (None: scenes), box and places at a level."""
+    """Where a zone's pixels that are asked for lie.
+
+    Attributes:
+        part: of the pyramid; None: the scenes.
+        box: what is read, of the level's grid.
+        own: the box that the pixels asked for are, where they are the level's own; None: they lie at `places`.
+    """
 
     epsg: int
     level: int
     part: Part | None
     box: PixelBox
-    rows: NDArray[np.float64]
-    cols: NDArray[np.float64]
+    own: PixelBox | None
+    places: tuple[NDArray[np.float64], NDArray[np.float64]] | None
 
 
 class _Layers(NamedTuple):
@@ -367,6 +378,18 @@ def _bounded(shown: int) -> None:
             f"{shown} scenes lie in this picture, at most {MOST_SCENES} are merged for one: zoom in, choose fewer by datetime,"
             " max_cloud, orbit or ids, or take a whole period with the mosaic's defaults, which is kept ready for low zooms"
         )
+
+
+def _placed(pixels: ZonePixels, box: PixelBox, own: PixelBox) -> _Layers:
+    """A zone's pixels where they are those asked for."""
+    if box == own:
+        return _Layers(pixels.values, pixels.provenance, pixels.count, pixels.quality)
+    layers, (rows, cols) = _empty(len(pixels.values), own.shape), box.within(own)
+    layers.values[:, rows, cols] = pixels.values
+    layers.provenance[rows, cols] = pixels.provenance
+    layers.count[rows, cols] = pixels.count
+    layers.quality[rows, cols] = pixels.quality
+    return layers
 
 
 def _warped(

@@ -378,6 +378,11 @@ def apply_gain(values, corners, row0, col0, windows_row0, windows_col0, side, no
     bands, rows, cols = values.shape
     ny, nx = corners.shape[2] - 1, corners.shape[3] - 1
     gain_row, offset_row = np.empty(nx + 1), np.empty(nx + 1)
+    column, share = np.empty(cols, np.int64), np.empty(cols)
+    for j in range(cols):
+        x = min(max((col0 + j + 0.5) / side - windows_col0, 0.0), float(nx))
+        column[j] = min(int(x), nx - 1)
+        share[j] = x - column[j]
     for i in range(rows):
         y = min(max((row0 + i + 0.5) / side - windows_row0, 0.0), float(ny))
         y0 = min(int(y), ny - 1)
@@ -390,9 +395,7 @@ def apply_gain(values, corners, row0, col0, windows_row0, windows_col0, side, no
                 v = values[b, i, j]
                 if v == nodata:
                     continue
-                x = min(max((col0 + j + 0.5) / side - windows_col0, 0.0), float(nx))
-                x0 = min(int(x), nx - 1)
-                fx = x - x0
+                x0, fx = column[j], share[j]
                 gain = gain_row[x0] * (1.0 - fx) + gain_row[x0 + 1] * fx
                 offset = offset_row[x0] * (1.0 - fx) + offset_row[x0 + 1] * fx
                 values[b, i, j] = np.int16(min(max(np.rint(v * gain + offset), -32767.0), 32767.0))

@@ -19,7 +19,7 @@ from pyproj import CRS, Transformer
 
 from terrazzo.config import Resampling
 from terrazzo.errors import InvalidRequest
-from terrazzo.grid import Bounds, Grid, PixelBox
+from terrazzo.grid import SNAP, Bounds, Grid, PixelBox
 from terrazzo.mosaic import kernels
 
 
@@ -134,6 +134,23 @@ def places(
     return np.where(bad, np.nan, rows), np.where(bad, np.nan, cols)
 
 
+@lru_cache(maxsize=256)
+def _code(crs: str) -> int | None:
+    code: int | None = CRS.from_user_input(crs).to_epsg()
+    return code
+
+
+def own_box(where: Target | Points, grid: Grid, level: int) -> PixelBox | None:
+    """The box of a level of a zone grid whose pixels are those asked for, so that nothing is to be warped; else None."""
+    if isinstance(where, Points) or _code(where.crs) != grid.epsg:
+        return None
+    p, b = grid.pixel * 2**level, where.bounds
+    edges = ((grid.origin_y - b.top) / p, b.left / p, (grid.origin_y - b.bottom) / p, b.right / p)
+    box = PixelBox(*map(round, edges))
+    fits = box.shape == where.shape and all(abs(e - v) < SNAP for e, v in zip(edges, box, strict=True))
+    return box if fits else None
+
+
 LATTICE_ERROR = 0.001
 """Pixels of the level by which a place between lattice nodes may be off."""
 COARSEST, FINEST = 12, 3
@@ -150,7 +167,7 @@ def lattice(crs: str, grid: Grid, level: int, area: Bounds) -> float | None:
     Returns:
         None where the projection is an identity or bends too much: places are then projected one by one.
     """
-    if CRS.from_user_input(crs).to_epsg() == grid.epsg:
+    if _code(crs) == grid.epsg:
         return None
     lon, lat = np.meshgrid(np.linspace(area.left, area.right, 5), np.linspace(area.bottom, area.top, 5))
     x, y = transformer("EPSG:4326", crs).transform(lon.ravel(), lat.ravel())
@@ -205,6 +222,10 @@ def locate(
     if not (len(x) and len(y)):
         return whole[0], whole[1]
     inside = (slice(i0, i1), slice(j0, j1))
+    if _code(where.crs) == grid.epsg:
+        p = grid.pixel * 2**level
+        whole[0][inside], whole[1][inside] = (grid.origin_y - y[:, None]) / p, x / p
+        return whole[0], whole[1]
     if step is None:
         whole[0][inside], whole[1][inside] = places(where.crs, tuple(np.meshgrid(x, y)), grid, level)  # type: ignore[arg-type]
         return whole[0], whole[1]

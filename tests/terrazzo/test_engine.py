@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from terrazzo.grid import Bounds
+from terrazzo.grid import Bounds, PixelBox
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine, tile_target
 from terrazzo.mosaic.request import PixelRequest
@@ -87,3 +87,22 @@ def test_a_part_of_a_box_is_the_box_there(engine, method, top, left, side):
     cut = Bounds(b.left + left * dx, b.top - (top + side) * dx, b.left + (left + side) * dx, b.top - top * dx)
     part = engine.part(request, Target("EPSG:32633", cut, side, side))
     assert (part.values == image.values[:, top : top + side, left : left + side]).all()
+
+
+@pytest.mark.parametrize("level", [0, 2])
+@pytest.mark.parametrize("method", ["first", "feather", "robust"])
+def test_pixels_of_the_zones_own_grid_are_the_merged_ones_and_beyond_all_scenes_there_are_none(
+    engine, method, level
+):
+    request = PixelRequest(("B03", "B08"), method=method, max_cloud=90)
+    selection, epsg = engine.select(request), next(iter(engine.version.zones))
+    covered, grid = selection.covered(epsg, level), engine.version.store.grid(epsg)
+    inside = PixelBox(covered.row0 + 3, covered.col0 + 5, covered.row0 + 259, covered.col0 + 205)
+    beyond = PixelBox(covered.row0 - 7, covered.col0 - 11, covered.row0 + 100, covered.col0 + 120)
+    for box in (inside, beyond):
+        target = Target(f"EPSG:{epsg}", grid.bounds(PixelBox(*(v << level for v in box))), *box.shape)
+        merged = engine.zone(selection, epsg, level, box, [])
+        image = engine.render(selection, target)
+        assert merged is not None
+        assert (image.values == merged.values).all()
+        assert (image.provenance == merged.provenance).all()
