@@ -4,7 +4,7 @@ from dataclasses import asdict
 from datetime import datetime
 from functools import lru_cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
 from jinja2 import Environment
@@ -17,6 +17,7 @@ from terrazzo.grid import zone_name
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.explain import Candidate, Explanation, explain
 from terrazzo.mosaic.explain.candidates import UNMERGED
+from terrazzo.mosaic.measure import choose
 from terrazzo.mosaic.quality import FLAGS
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -41,7 +42,23 @@ STEPS = (
 )
 
 
-def account(engine: Engine, ask: Ask, lon: float, lat: float) -> Explanation:
+class Account(NamedTuple):
+    """Why a pixel is as it is, and why what it is compared with was so; None where it is not compared."""
+
+    own: Explanation
+    baseline: Explanation | None
+
+    @property
+    def changes(self) -> dict[str, float | None]:
+        """Reflectance since the baseline by band; empty where there is none."""
+        if self.baseline is None:
+            return {}
+        pairs = zip(self.own.values, self.baseline.values, strict=True)
+        apart = (None if a is None or b is None else round((a - b) * SCALE, 4) for a, b in pairs)
+        return dict(zip(self.own.bands, apart, strict=True))
+
+
+def account(engine: Engine, ask: Ask, lon: float, lat: float) -> Account:
     """The account of a place.
 
     Raises:
@@ -50,11 +67,21 @@ def account(engine: Engine, ask: Ask, lon: float, lat: float) -> Explanation:
     """
     if not (-180 <= lon <= 180 and -90 <= lat <= 90):
         raise InvalidRequest("explain: longitude within ±180 and latitude within ±90")
-    return explain(engine, engine.select(ask.pixels), lon, lat)
+    chosen = choose(engine, ask.measure)
+    before = None if chosen.baseline is None else explain(engine, chosen.baseline, lon, lat)
+    return Account(explain(engine, chosen.selection, lon, lat), before)
 
 
-def as_document(engine: Engine, told: Explanation, lon: float, lat: float) -> dict[str, Any]:
+def as_document(engine: Engine, told: Account, lon: float, lat: float) -> dict[str, Any]:
     """The account for machines; values in reflectance, 1e-4 counts inside the steps."""
+    document = _document(engine, told.own, lon, lat)
+    if told.baseline is not None:
+        document["change"] = list(told.changes.values())
+        document["baseline"] = _document(engine, told.baseline, lon, lat)
+    return document
+
+
+def _document(engine: Engine, told: Explanation, lon: float, lat: float) -> dict[str, Any]:
     factor = _factor(told)
     scene = told.chosen.scene
     document = asdict(told)
@@ -85,8 +112,16 @@ def quality_names(bits: int) -> list[str]:
     return [FLAGS[bit].text for bit in sorted(FLAGS) if bits & bit]
 
 
-def rows(told: Explanation) -> dict[str, Any]:
-    """The account in short: values by band, then where they come from."""
+def rows(told: Account) -> dict[str, Any]:
+    """The account in short: values by band, then where they come from, and how they have changed."""
+    found = _rows(told.own)
+    if told.baseline is not None:
+        found |= {f"change of {band}": value for band, value in told.changes.items()}
+        found |= {f"baseline: {name}": value for name, value in _rows(told.baseline).items()}
+    return found
+
+
+def _rows(told: Explanation) -> dict[str, Any]:
     factor, scene = _factor(told), told.chosen.scene
     return {
         **{b: _value(v, factor) for b, v in zip(told.bands, told.values, strict=True)},
@@ -98,10 +133,18 @@ def rows(told: Explanation) -> dict[str, Any]:
     }
 
 
-def as_text(engine: Engine, told: Explanation) -> str:
+def as_text(engine: Engine, told: Account) -> str:
     """The account in lines: values, scenes, steps."""
     lines = [f"{k}: {v}" for k, v in rows(told).items()]
-    lines += [f"version: {engine.version.name}", f"attribution: {engine.version.attribution}", "", "scenes"]
+    lines += [f"version: {engine.version.name}", f"attribution: {engine.version.attribution}"]
+    lines += _lines(told.own)
+    if told.baseline is not None:
+        lines += ["", "baseline", *_lines(told.baseline)]
+    return "\n".join(lines) + "\n"
+
+
+def _lines(told: Explanation) -> list[str]:
+    lines = ["", "scenes"]
     for c in told.candidates:
         share = 100 * sum(c.share) / len(c.share)
         lines.append(
@@ -114,7 +157,7 @@ def as_text(engine: Engine, told: Explanation) -> str:
             label.ljust(28) + "".join(f"{form % getattr(s, name):>10s}" for s in told.path)
             for label, name, form in STEPS
         ]
-    return "\n".join(lines) + "\n"
+    return lines
 
 
 @lru_cache(maxsize=1)
@@ -123,23 +166,22 @@ def _template() -> Any:
     return environment.from_string(files("server.pages").joinpath("explain.xhtml.j2").read_text())
 
 
-def as_page(engine: Engine, told: Explanation | None, lon: float, lat: float, detail: str = "") -> str:
+def as_page(engine: Engine, told: Account | None, lon: float, lat: float, detail: str = "") -> str:
     """The account as a page without scripts, well-formed XML; without one, `detail` says why."""
-    factor = _factor(told) if told else 1.0
+    sides = [s for s in told or () if s is not None]
     text: str = _template().render(
         place=(round(lon, 6), round(lat, 6)),
         mosaic=engine.version.config.title or engine.version.mosaic_id,
         version=engine.version.name,
         attribution=engine.version.attribution,
         summary=rows(told) if told else {"No data": detail},
-        told=told,
-        bands=told.bands if told else (),
+        sides=sides,
         steps=STEPS,
-        chart=Markup(chart(told.candidates, told.bands, factor)) if told else "",
-        value=lambda v: "–" if v is None else _value(v, factor),
+        chart=lambda side: Markup(chart(side.candidates, side.bands, _factor(side))),
+        value=lambda v, side: "–" if v is None else _value(v, _factor(side)),
         shown=lambda v: "–" if v is None else f"{v:.1f}°",
         pixel=f"{engine.version.store.config.pixel:g}",
-        zone=zone_name(told.epsg) if told else "",
+        zone=lambda side: zone_name(side.epsg),
     )
     return text
 

@@ -151,14 +151,16 @@ class MosaicFactory(BaseFactory):
 
         @self.router.get("/mosaics/{mosaic}/scenes", tags=["Mosaics"], dependencies=[Depends(asked)])
         async def scenes(request: Request, mosaic: str) -> Any:
-            """The STAC Items of the scenes that a request selects, in their order."""
+            """The STAC Items of the scenes that a request selects, in their order; then those of its baseline."""
             desk = desk_of(request)
 
             def items() -> list[dict[str, Any]]:
                 engine, ask = opened(desk, mosaic, request)
                 version, base = engine.version, public_base(request)
-                entries = engine.select(ask.pixels).entries
-                return [item(base, version, e.scene.id, desk.settings.assets_url) for e in entries]
+                chosen = choose(engine, ask.measure)
+                sides = [s for s in (chosen.selection, chosen.baseline) if s is not None]
+                names = dict.fromkeys(e.scene.id for side in sides for e in side.entries)
+                return [item(base, version, name, desk.settings.assets_url) for name in names]
 
             return {"type": "FeatureCollection", "features": await desk.look(items), "links": []}
 

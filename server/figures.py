@@ -26,6 +26,10 @@ def day_shares(engine: Engine, ask: Ask, bounds: Bounds) -> dict[str, Any]:
         InvalidRequest: it is no box.
         OutsideCoverage: it holds no data.
     """
+    if ask.measure.baseline is not None:
+        raise InvalidRequest(
+            "dates: ask for the days of datetime and of baseline one after the other, each as datetime"
+        )
     if not (-180 <= bounds.left < bounds.right <= 180 and -90 <= bounds.bottom < bounds.top <= 90):
         raise InvalidRequest("dates: minx,miny,maxx,maxy in degrees, min below max")
     width = (bounds.right - bounds.left) * np.cos(np.radians((bounds.top + bounds.bottom) / 2))

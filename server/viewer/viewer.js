@@ -5,7 +5,7 @@ import { orders } from "./order.js";
 
 maplibre.setWorkerUrl(new URL("./vendor/maplibre-gl-worker.mjs", import.meta.url).href);
 
-const FIELDS = ["datetime", "style", "formula", "stage", "method"];
+const FIELDS = ["datetime", "baseline", "style", "formula", "stage", "method"];
 const FORMULAS = { bands: "B04,B03,B02", expression: "(B08-B04)/(B08+B04)" };
 const STAGES = ["raw", "mask", "corrected", "merged", "normalized"];
 const THUMB = 32;
@@ -34,6 +34,7 @@ fill(field.mosaic, collections.map((c) => [c.id, c.title || c.id]));
 if (saved.get("mosaic")) field.mosaic.value = saved.get("mosaic");
 
 const merges = (stage) => ["merged", "normalized"].includes(stage);
+const compares = (stage) => !["raw", "mask"].includes(stage);
 const states = [{}, {}];
 const shown = ["", ""];
 const ready = new Set();
@@ -48,9 +49,10 @@ function describe() {
   field.mosaic.value = mosaic.id;
   const periods = mosaic["terrazzo:periods"];
   fill(field.datetime, periods.map((p) => [p.name, `${p.name} (${p.start} – ${p.end})`]));
+  fill(field.baseline, [["", "–"], ...periods.map((p) => [p.name, p.name])]);
   moments = periods.filter((p) => !p.members.length).sort((a, b) => a.end.localeCompare(b.end)).map((p) => p.name);
   field.datetime.value = moments.at(-1);
-  form.querySelector(".time").hidden = moments.length < 2;
+  form.querySelector(".time").hidden = form.querySelector(".since").hidden = moments.length < 2;
   field.time.max = moments.length - 1;
   fill(field.style, [...Object.entries(mosaic.renders).map(([name, r]) => [name, r.title]),
     ["bands", "Bands …"], ["expression", "Expression …"]]);
@@ -69,7 +71,7 @@ const read = () => Object.fromEntries(FIELDS.map((name) => [name, field[name].va
 function write(state) {
   for (const name of FIELDS) {
     const control = field[name];
-    if (state[name]) control.value = state[name];
+    if (state[name] != null) control.value = state[name];
     if (control.options && !control.value) control.selectedIndex = 0;
   }
   dress();
@@ -79,6 +81,7 @@ function dress() {
   const { stage, style } = read();
   field.normalize.checked = stage === "normalized";
   field.normalize.disabled = field.method.disabled = !merges(stage);
+  field.baseline.disabled = !compares(stage);
   const label = form.querySelector(".formula");
   label.hidden = !(style in FORMULAS);
   label.querySelector("span").textContent = style === "bands" ? "Bands" : "Formula";
@@ -97,22 +100,25 @@ function dress() {
 
 // What the colours mean, and how visible borders are, of the side that the form tells of.
 function key() {
-  const { datetime, stage, style, method } = read();
+  const state = read();
+  const { datetime, stage, style, method } = state;
+  const isChange = "baseline" in since(state);
   const name = stage === "mask" ? "classes" : style;
-  legend.hidden = name in FORMULAS;
+  legend.hidden = isChange || name in FORMULAS;
   if (!legend.hidden) {
     legend.src = `mosaics/${field.mosaic.value}/legend/${name}.png?${new URLSearchParams({ datetime })}`;
     legend.alt = `Legend: ${stage === "mask" ? "classes of the mask" : field.style.selectedOptions[0].text}`;
   }
   const score = seams.find((s) => s.method === method && s.normalize === (stage === "normalized" ? "on" : "off"));
-  badge.hidden = !score || !merges(stage);
+  badge.hidden = !score || isChange || !merges(stage);
   badge.textContent = `Seam score ${score?.score} (a single day: 1)`;
 }
 
-const caption = (s) => [s.datetime, s.stage, ...(merges(s.stage) ? [s.method] : [])].join(", ");
+const since = ({ stage, baseline }) => (baseline && compares(stage) ? { baseline } : {});
+const caption = (s) => [s.datetime, ...Object.values(since(s)).map((name) => `since ${name}`), s.stage, ...(merges(s.stage) ? [s.method] : [])].join(", ");
 
 function query(state) {
-  const q = new URLSearchParams({ datetime: state.datetime, stage: state.stage });
+  const q = new URLSearchParams({ datetime: state.datetime, stage: state.stage, ...since(state) });
   if (state.stage === "mask") return q;
   q.set(...(state.style in FORMULAS ? [state.style, state.formula] : ["style", state.style]));
   if (state.style === "expression" && !state.formula.includes(";")) q.set("colormap_name", "rdylgn");
@@ -120,11 +126,13 @@ function query(state) {
   return q;
 }
 
+const tells = (name, state) => (name === "formula" ? state.style in FORMULAS : name !== "baseline" || states.some((s) => s.baseline));
+
 function remember() {
   const { lng, lat } = maps[0].getCenter();
   const all = new URLSearchParams({ mosaic: mosaic.id });
   states.slice(0, field.compare.checked ? 2 : 1).forEach((state, i) => {
-    for (const name of FIELDS) if (name !== "formula" || state.style in FORMULAS) all.set(name + (i ? "2" : ""), state[name]);
+    for (const name of FIELDS) if (tells(name, state)) all.set(name + (i ? "2" : ""), state[name]);
   });
   if (field.compare.checked) all.set("swipe", border.value);
   all.set("at", [lng.toFixed(4), lat.toFixed(4), maps[0].getZoom().toFixed(2)].join(","));
@@ -280,8 +288,8 @@ settled(maps[0]);
 // An export holds bands, not colours; what a stage does not merge takes no method.
 const order = orders(maps[0], () => {
   const { datetime, stage, method } = states[side];
-  const inputs = { datetime, stage, ...(merges(stage) ? { method } : {}) };
-  return { mosaic: mosaic.id, inputs, query: new URLSearchParams(inputs) };
+  const days = { datetime, stage, ...(merges(stage) ? { method } : {}) };
+  return { mosaic: mosaic.id, inputs: { ...days, ...since(states[side]) }, query: new URLSearchParams(days) };
 });
 
 border.addEventListener("input", dress);

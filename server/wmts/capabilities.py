@@ -37,6 +37,7 @@ def capabilities(
     document: str,
     sections: tuple[str, ...],
     key: str = "",
+    asked: str = "",
 ) -> str:
     """A document of a mosaic.
 
@@ -46,6 +47,7 @@ def capabilities(
         document: one of `offers.DOCUMENTS`, or empty for the default one.
         sections: which parts to write; none for a client that has the current document.
         key: parameter that every address in the document carries, `api_key=…`.
+        asked: parameters of tiles that those of tiles and of this service carry, `baseline=…`.
     """
     mosaic = version.mosaic_id
     title = version.config.title or mosaic
@@ -54,6 +56,7 @@ def capabilities(
         base=address,
         service=f"{address}/wmts/{document}" if document else f"{address}/wmts",
         with_key=f"?{key}" if key else "",
+        further=f"?{'&'.join(filter(None, (asked, key)))}" if asked or key else "",
         sections=sections,
         sequence=version.name,
         settings=settings,

@@ -5,16 +5,17 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 
 from server.answer import Desk, Job, document
-from server.explain import account, as_document, as_page, as_text, rows
+from server.explain import Account, account, as_document, as_page, as_text, rows
 from server.factory import desk_of
 from server.keys import key_query
 from server.layers import LAYERS
 from server.layers import legend as layer_legend
-from server.request import only, parse_ask
+from server.request import PARAMETERS, only, parse_ask
 from server.urls import public_base
 from server.wmts import offers
 from server.wmts.capabilities import INFO_FORMATS, capabilities
@@ -25,7 +26,7 @@ from terrazzo.bands import STYLES
 from terrazzo.config import Period, day_interval
 from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage
 from terrazzo.mosaic.engine import Engine, tile_target
-from terrazzo.mosaic.explain import Explanation
+from terrazzo.mosaic.measure import choose
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.selection import newest_period
 from terrazzo.mosaic.warp import transformer
@@ -40,11 +41,13 @@ KNOWN = {
     "service", "request", "version", "layer", "style", "format", "tilematrixset", "tilematrix", "tilerow",
     "tilecol", "time", "i", "j", "infoformat", "acceptversions", "sections", "acceptformats", "updatesequence",
 }  # fmt: skip
+FURTHER = set(PARAMETERS) - {"style", "version"}
+"""Parameters of tiles that WMTS takes besides its own; it has a style and a version itself."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """A tile as WMTS names it."""
+    """A tile as WMTS names it, and what is asked of it beside."""
 
     layer: str
     style: str
@@ -53,12 +56,19 @@ class Place:
     matrix: str
     row: str
     col: str
+    asked: Mapping[str, str]
 
 
 def _kvp(request: Request) -> dict[str, str]:
     """Parameters by lower-case name; unknown ones and stray ? and & do no harm, as the standard asks."""
     pairs = ((k.lstrip("?&").lower(), v) for k, v in request.query_params.items())
     return {k: v for k, v in pairs if k in KNOWN}
+
+
+def _further(request: Request) -> dict[str, str]:
+    """What is asked of tiles beside WMTS's own parameters."""
+    pairs = ((k.lstrip("?&").lower(), v) for k, v in request.query_params.items())
+    return {k: v for k, v in pairs if k in FURTHER and v}
 
 
 def _need(query: Mapping[str, str], name: str) -> str:
@@ -88,7 +98,7 @@ async def kvp(request: Request, mosaic: str) -> Response:
 @router.get("/mosaics/{mosaic}/wmts/{document}")
 async def further_kvp(request: Request, mosaic: str, document: str) -> Response:
     """The same of a further document: all periods, where pixels come from, every stage."""
-    return await _by_pairs(request, mosaic, _further(document))
+    return await _by_pairs(request, mosaic, _known_document(document))
 
 
 async def _by_pairs(request: Request, mosaic: str, document: str) -> Response:
@@ -119,6 +129,7 @@ async def _by_pairs(request: Request, mosaic: str, document: str) -> Response:
             _need(query, "TileMatrix"),
             _need(query, "TileRow"),
             _need(query, "TileCol"),
+            _further(request),
         )
         if name == "gettile":
             return await _tile(request, mosaic, place, _ending(FORMATS, _need(query, "Format"), "Format"))
@@ -137,7 +148,7 @@ async def rest_capabilities(request: Request, mosaic: str) -> Response:
 @router.get("/mosaics/{mosaic}/wmts/{document}/1.0.0/WMTSCapabilities.xml")
 async def further_rest_capabilities(request: Request, mosaic: str, document: str) -> Response:
     """A further capabilities document: time, quality or stages."""
-    name = _further(document)
+    name = _known_document(document)
     return await _answer(lambda: _capabilities(request, mosaic, name, {}), rest=True)
 
 
@@ -154,7 +165,7 @@ async def rest_tile(
     ending: str,
 ) -> Response:
     """A tile of the layer without time."""
-    place = Place(layer, style, None, matrix_set, matrix, row, col)
+    place = Place(layer, style, None, matrix_set, matrix, row, col, _further(request))
     return await _answer(lambda: _tile(request, mosaic, place, _known(FORMATS, ending, "Format")), rest=True)
 
 
@@ -175,7 +186,7 @@ async def rest_tile_of_time(
     if layer != f"{mosaic}_time":
         # The same number of segments: {row}/{col}/{j}/{i} of the layer without time is one more.
         return await _answer(lambda: _refuse_layer(layer), rest=True)
-    place = Place(layer, style, time, matrix_set, matrix, row, col)
+    place = Place(layer, style, time, matrix_set, matrix, row, col, _further(request))
     return await _answer(lambda: _tile(request, mosaic, place, _known(FORMATS, ending, "Format")), rest=True)
 
 
@@ -194,7 +205,7 @@ async def rest_info(
     ending: str,
 ) -> Response:
     """What lies under a pixel of the layer without time."""
-    place = Place(layer, style, None, matrix_set, matrix, row, col)
+    place = Place(layer, style, None, matrix_set, matrix, row, col, _further(request))
     return await _answer(
         lambda: _info(request, mosaic, place, i, j, _known(INFO_FORMATS, ending, "InfoFormat")), rest=True
     )
@@ -216,7 +227,7 @@ async def rest_info_of_time(
     ending: str,
 ) -> Response:
     """What lies under a pixel of the time layer."""
-    place = Place(layer, style, time, matrix_set, matrix, row, col)
+    place = Place(layer, style, time, matrix_set, matrix, row, col, _further(request))
     return await _answer(
         lambda: _info(request, mosaic, place, i, j, _known(INFO_FORMATS, ending, "InfoFormat")), rest=True
     )
@@ -272,7 +283,7 @@ def _known(formats: Mapping[str, str], ending: str, locator: str) -> str:
     return _ending(formats, ending.lower().replace("jpeg", "jpg"), locator)
 
 
-def _further(document: str) -> str:
+def _known_document(document: str) -> str:
     if document not in offers.DOCUMENTS:
         raise NotFound(f"there is no document {document!r}; there are {', '.join(offers.DOCUMENTS)}")
     return document
@@ -296,10 +307,13 @@ async def _capabilities(
         (v.strip() for v in query.get("acceptformats", "").split(",") if v.strip() in XML), "application/xml"
     )
     desk = desk_of(request)
-    base = public_base(request)
+    base, asked = public_base(request), _further(request)
 
     def written() -> str:
-        version = desk.mosaics.engine(mosaic).version
+        engine = desk.mosaics.engine(mosaic)
+        version = engine.version
+        if asked:
+            choose(engine, parse_ask(asked, version).measure)
         sequence = query.get("updatesequence")
         if sequence and sequence > version.name:
             # Names are hashes, without an order: whatever is still there is no newer than the current one.
@@ -311,7 +325,9 @@ async def _capabilities(
                 ) from None
         shown = () if sequence == version.name else sections
         sets = [desk.grids.find(version, name) for name in desk.grids.names(version)]
-        return capabilities(version, base, desk.settings, sets, document_name, shown, key_query(request))
+        return capabilities(
+            version, base, desk.settings, sets, document_name, shown, key_query(request), urlencode(asked)
+        )
 
     return document(request, await desk.look(written), media, desk.settings)
 
@@ -332,9 +348,20 @@ def _found(desk: Desk, mosaic: str, place: Place) -> Job:
         raise OwsException(
             "InvalidParameterValue", "Style", f"style {style!r}: {', '.join((*names, *others))}"
         )
-    query = dict(layer.asked) | ({} if style == CLASSES else {"style": style})
+    query = dict(layer.asked)
+    if style != CLASSES and not (
+        place.style in ("", "default") and {"bands", "expression"} & set(place.asked)
+    ):
+        query["style"] = style
     if layer.periods:
         query["datetime"] = period_of(version, place.time).name
+    for name, value in place.asked.items():
+        if query.setdefault(name, value) != value:
+            raise OwsException(
+                "InvalidParameterValue",
+                name,
+                f"{name}={value}: layer {layer.id} has {name}={query[name]}; take {mosaic}",
+            )
     try:
         matrix_set = desk.grids.find(version, place.matrix_set)
     except NotFound as error:
@@ -408,9 +435,7 @@ async def _info(request: Request, mosaic: str, place: Place, i: str, j: str, end
     )
 
 
-def _told(
-    engine: Engine, told: Explanation | None, lon: float, lat: float, ending: str, detail: str = ""
-) -> str:
+def _told(engine: Engine, told: Account | None, lon: float, lat: float, ending: str, detail: str = "") -> str:
     """The answer in a format: JSON as GeoJSON, which QGIS reads as a feature; HTML well-formed, for GDAL."""
     if ending == "html":
         return as_page(engine, told, lon, lat, detail)
@@ -425,6 +450,7 @@ def _told(
             "candidates": document["candidates"],
             "path": document["path"],
             "source": document["source"],
+            **{k: document[k] for k in ("change", "baseline") if k in document},
         }
     geometry = {"type": "Point", "coordinates": [lon, lat]}
     feature = {"type": "Feature", "geometry": geometry, "properties": properties}

@@ -32,4 +32,9 @@ def test_every_control_of_the_map_works_with_keys_on_a_phone_and_from_a_link(bro
     assert seen["wide"] <= 375
     assert seen["played"] == ["2023-08-10/2023-08-14", "2023-08-15/2023-08-20"]
     assert seen["paused"] == "false"
+    assert seen["changed"]
+    assert "Compared with 2023-08-1" in seen["compared"]
+    assert "change" in seen["compared"]
+    assert seen["incomparable"]
+    assert not seen["mask"]
     assert "too many requests wait" in seen["trouble"]

@@ -127,6 +127,25 @@ try {
   await halves.screenshot({ path: `${folder}/play.png` });
   seen.played = [...asked].sort();
   seen.paused = await halves.getAttribute("button[name=play]", "aria-pressed");
+  const changed = [];
+  halves.on("request", (r) => r.url().includes("/tiles/") && changed.push(new URL(r.url()).searchParams));
+  await halves.selectOption("select[name=datetime]", "2023-08-15/2023-08-20");
+  await quiet(halves);
+  changed.length = 0;
+  await halves.selectOption("select[name=baseline]", "2023-08-10/2023-08-14");
+  await hashHas(halves, "baseline=2023-08-10");
+  const compares = (q) => q.get("baseline") === "2023-08-10/2023-08-14";
+  await until(() => changed.some(compares));
+  seen.changed = changed.some(compares);
+  await halves.mouse.click(600, 350);
+  seen.compared = await explained(halves);
+  await halves.click("#told button");
+  await quiet(halves);
+  await halves.screenshot({ path: `${folder}/change.png` });
+  await halves.selectOption("select[name=stage]", "mask");
+  seen.incomparable = await halves.isDisabled("select[name=baseline]");
+  await until(() => changed.at(-1).get("stage") === "mask");
+  seen.mask = changed.at(-1).has("baseline");
 
   const broken = await browser.newPage();
   await broken.route("**/tilejson.json*", (route) =>

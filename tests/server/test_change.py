@@ -89,3 +89,38 @@ def test_no_change_is_the_middle_of_the_colours(client):
         red, green, blue, alpha = picture.read()
     seen = alpha > 0
     assert len(np.unique(np.stack([red, green, blue])[:, seen], axis=1).T) == 1
+
+
+PLACE = "16.1,45.9"
+CHANGE = f"datetime={LATER}&baseline={EARLIER}"
+
+
+def test_an_explanation_tells_both_sides_and_what_changed(client):
+    query = f"bands=B04,B08&{CHANGE}"
+    found = client.get(f"/mosaics/mosaic/explain/{PLACE}?{query}&f=json").json()
+    before = client.get(
+        f"/mosaics/mosaic/explain/{PLACE}?bands=B04,B08&datetime={EARLIER}&fill=none&f=json"
+    ).json()
+    assert found["baseline"] == before
+    assert found["datetime"][:10] == LATER
+    assert found["change"] == client.get(f"/mosaics/mosaic/point/{PLACE}?{query}").json()["values"]
+    text = client.get(f"/mosaics/mosaic/explain/{PLACE}?{query}&f=txt").text
+    assert f"change of B04: {found['change'][0]}" in text
+    page = client.get(f"/mosaics/mosaic/explain/{PLACE}?{query}&f=html").text
+    assert page.count("Which scenes") == 2
+    assert f'<td class="long">{found["change"][0]}</td>' in page
+
+
+def test_scenes_are_those_of_both_sides(client):
+    def names(query):
+        return [f["id"] for f in client.get(f"/mosaics/mosaic/scenes?{query}").json()["features"]]
+
+    after, before = names(f"datetime={LATER}"), names(f"datetime={EARLIER}")
+    assert names(CHANGE) == after + [n for n in before if n not in after]
+    assert set(before) - set(after)
+
+
+def test_days_of_a_change_are_asked_one_side_after_the_other(client):
+    answer = client.get(f"/mosaics/mosaic/dates/16.05,45.85,16.1,45.9?{CHANGE}")
+    assert answer.status_code == 400
+    assert "one after the other" in answer.json()["detail"]

@@ -228,3 +228,58 @@ def test_feature_info_is_the_value_of_the_pixel_asked_for(client):
 )
 def test_feature_info_outside_the_tile_or_of_no_format_is_refused(client, change, code, locator):
     assert problem(client.get(WMTS, params=INFO | change)) == (400, code, locator)
+
+
+CHANGE = {"datetime": "2023-08-18", "baseline": "2023-08-13", "method": "first"}
+
+
+def test_what_tiles_take_wmts_takes_too(client):
+    tile = client.get(
+        "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728.png", params=CHANGE | {"style": "natural"}
+    )
+    assert tile.status_code == 200
+    assert client.get(WMTS, params=TILE | CHANGE).content == tile.content
+    assert client.get(WMTS, params=TILE | {k.upper(): v for k, v in CHANGE.items()}).content == tile.content
+    assert (
+        client.get(f"{REST}/mosaic/natural/WebMercatorQuad/11/728/1113.png", params=CHANGE).content
+        == tile.content
+    )
+    assert client.get(WMTS, params=TILE).content != tile.content
+
+
+def test_expressions_go_with_the_default_style(client):
+    asked = {"expression": "(B08-B04)/(B08+B04)"}
+    tile = client.get("/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728.png", params=asked)
+    assert client.get(WMTS, params=TILE | asked | {"style": "default"}).content == tile.content
+    assert problem(client.get(WMTS, params=TILE | asked)) == (400, "InvalidParameterValue", None)
+
+
+@pytest.mark.parametrize(
+    ("asked", "locator"),
+    [
+        ({"baseline": "1999"}, None),
+        ({"layer": "mosaic_raw", "stage": "merged"}, "stage"),
+        ({"layer": "mosaic_time", "datetime": "1999"}, "datetime"),
+    ],
+)
+def test_what_a_layer_cannot_be_asked_is_told(client, asked, locator):
+    assert problem(client.get(WMTS, params=TILE | asked)) == (400, "InvalidParameterValue", locator)
+
+
+def test_a_change_can_be_asked_what_lies_under_a_pixel(client):
+    query = (
+        TILE | CHANGE | {"request": "GetFeatureInfo", "i": "100", "j": "90", "infoformat": "application/json"}
+    )
+    (feature,) = client.get(WMTS, params=query).json()["features"]
+    assert feature["properties"]["change of B04"] == feature["properties"]["change"][0]
+    assert feature["properties"]["baseline"]["datetime"].startswith("2023-08-13")
+
+
+def test_a_document_asked_with_parameters_of_tiles_has_them_in_every_address_of_tiles(client):
+    root = document(client.get(f"{REST}/WMTSCapabilities.xml", params={"baseline": "2023-08-13"}))
+    addresses = [e.get("template") for e in root.iter(f"{{{N['w']}}}ResourceURL")]
+    addresses += [e.get("{http://www.w3.org/1999/xlink}href") for e in root.iter(f"{{{N['o']}}}Get")]
+    addresses = [a for a in addresses if not a.endswith("/1.0.0/")]
+    assert len(addresses) > 4
+    assert all("?baseline=2023-08-13" in a for a in addresses)
+    assert problem(client.get(f"{REST}/WMTSCapabilities.xml?baseline=1999"))[1] == "InvalidParameterValue"
