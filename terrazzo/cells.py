@@ -8,6 +8,7 @@ the hash of any box of windows is one pass over a small slice.
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -80,16 +81,26 @@ def to_table(cells: Mapping[tuple[str, int], Mapping[Window, bytes]]) -> pa.Tabl
 
 def from_table(table: pa.Table) -> dict[tuple[str, int], CellGrid]:
     """The dense cell grids by period and zone."""
-    period = np.array(table.column("period").to_pylist(), object)
+    if not table.num_rows:
+        return {}
+    # As columns: a large mosaic has millions of rows, and Python objects for each would take gigabytes.
+    named = table.column("period").combine_chunks().dictionary_encode()
+    names, period = named.dictionary.to_pylist(), named.indices.to_numpy()
     epsg, wy, wx = (table.column(n).to_numpy() for n in ("epsg", "wy", "wx"))
-    values = np.frombuffer(b"".join(table.column("hash").to_pylist()), "<u8").reshape(-1, 2)
+    values = np.concatenate([_hashes(chunk) for chunk in table.column("hash").chunks])
     # Rows lie together by period and zone, as to_table writes them.
     changes = np.flatnonzero((period[1:] != period[:-1]) | (epsg[1:] != epsg[:-1])) + 1
     found: dict[tuple[str, int], CellGrid] = {}
-    for rows in np.split(np.arange(len(epsg)), changes):
-        if rows.size:
-            found[period[rows[0]], int(epsg[rows[0]])] = _dense(wy[rows], wx[rows], values[rows])
+    for first, end in pairwise([0, *changes.tolist(), len(epsg)]):
+        rows = slice(first, end)
+        found[names[period[first]], int(epsg[first])] = _dense(wy[rows], wx[rows], values[rows])
     return found
+
+
+def _hashes(chunk: pa.FixedSizeBinaryArray) -> NDArray[np.uint64]:
+    """(n, 2) uint64 of an array of hashes, without copying it."""
+    whole = np.frombuffer(chunk.buffers()[1], "<u8").reshape(-1, 2)
+    return whole[chunk.offset : chunk.offset + len(chunk)]
 
 
 def _dense(wy: NDArray[np.int64], wx: NDArray[np.int64], values: NDArray[np.uint64]) -> CellGrid:

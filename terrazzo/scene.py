@@ -17,7 +17,7 @@ CORRECTION = "correction.npz"
 STRIPS = "strips.parquet"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scene:
     """A complete scene of a store.
 
