@@ -39,6 +39,10 @@ UNFINISHED = ("accepted", "running")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 STALLS = 20
 """Starts without a finished window after which a job is given up: it kills its worker."""
+UPLOAD = "areas-"
+"""How the names of files begin that are being uploaded."""
+UPLOADING = 86_400
+"""Seconds after its last byte when an upload is taken for cut off."""
 NOTED = 0.5
 """Seconds between two notes of a job's progress."""
 
@@ -195,7 +199,10 @@ class Jobs:
                     self._run(job.id)
 
     def tidy(self, days: float) -> None:
-        """Removes jobs that ended so many days ago."""
+        """Removes jobs that ended so many days ago, and what uploads left that were cut off with their server."""
+        for rest in self.folder.glob(f"{UPLOAD}*"):
+            if time.time() - rest.stat().st_mtime > UPLOADING:
+                rest.unlink(missing_ok=True)
         oldest = (datetime.now(UTC) - timedelta(days=days)).isoformat()
         for job in self.all():
             if not job.open and (job.finished or job.created) < oldest:

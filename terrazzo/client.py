@@ -218,6 +218,8 @@ class Client:
         return to
 
     def _post(self, order: Mapping[str, object]) -> dict[str, Any]:
+        if isinstance(order.get("expression"), (list, tuple)):
+            order = {**order, "expression": _text("expression", order["expression"])}
         answer: dict[str, Any] = self._ask("POST", "/exports", json=order).json()
         return answer
 
@@ -227,7 +229,7 @@ class Client:
     def _patient(
         self, method: str, path: str, parameters: Mapping[str, object], **options: Any
     ) -> httpx.Response:
-        query = {k: _text(v) for k, v in parameters.items() if v is not None}
+        query = {k: _text(k, v) for k, v in parameters.items() if v is not None}
         for _ in range(TRIES):
             try:
                 return self._ask(method, path, params=query, **options)
@@ -251,11 +253,13 @@ class Client:
             raise TerrazzoError(f"{self.url} does not answer: {error or type(error).__name__}") from error
 
 
-def _text(value: object) -> str:
+def _text(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     if isinstance(value, (list, tuple)):
-        return ",".join(str(v) for v in value)
+        # Expressions have commas themselves, and so have pairs of numbers.
+        apart = name == "expression" or any(isinstance(v, (list, tuple)) for v in value)
+        return (";" if apart else ",").join(_text("", v) for v in value)
     return str(value)
 
 

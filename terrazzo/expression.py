@@ -71,6 +71,9 @@ def _check(node: ast.AST) -> None:
         name = node.func.id if isinstance(node.func, ast.Name) else "?"
         if name not in FUNCTIONS:
             raise InvalidRequest(f"expression: function {name}; there are {', '.join(FUNCTIONS)}")
+    elif isinstance(node, ast.Constant):
+        if not isinstance(node.value, int | float):
+            raise InvalidRequest(f"expression: {node.value!r} is no real number")
     elif isinstance(node, ast.Name):
         if node.id not in FUNCTIONS and not BAND.fullmatch(node.id):
             raise InvalidRequest(f"expression: {node.id} is no band")

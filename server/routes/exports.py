@@ -12,7 +12,7 @@ from starlette.responses import FileResponse, JSONResponse
 
 from server.answer import Desk
 from server.factory import opened
-from server.jobs import Job, Jobs
+from server.jobs import UPLOAD, Job, Jobs
 from server.keys import Key
 from server.statistics import described
 from server.urls import public_base
@@ -21,10 +21,11 @@ from terrazzo.export.estimate import estimate
 from terrazzo.export.files import PICTURE_TYPES
 from terrazzo.export.order import PARAMETERS, parse_order
 from terrazzo.export.target import export_target, touching
+from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import Measure, choose
 from terrazzo.statistics.areas import read_areas
 from terrazzo.statistics.question import PARAMETERS as QUESTION
-from terrazzo.statistics.question import TABLE_PARAMETERS, parse_table
+from terrazzo.statistics.question import TABLE_PARAMETERS, Question, parse_table
 from terrazzo.statistics.run import chosen_of
 
 MOST_BODY = 4 << 20
@@ -126,7 +127,11 @@ async def tabulate(request: Request, mosaic: str) -> Response:
     """Asks for statistics of many areas: a job at `Location`. The body is GeoJSON features with what is asked of them, or
     a GeoPackage or GeoParquet file with that in the query."""
     desk, jobs = _desk(request), _jobs(request)
-    place = jobs.folder / f"areas-{uuid.uuid4().hex}"
+    owner, key = owner_of(request), request.scope.get("terrazzo.key")
+    own = key.samples if key else None
+    # What would be refused whatever the areas are is not read at all.
+    await desk.look(lambda: _within_quota(desk, jobs, owner, 1, own))
+    place = jobs.folder / f"{UPLOAD}{uuid.uuid4().hex}"
     try:
         if request.headers.get("content-type", "").startswith("application/json"):
             raw = await _body(request)
@@ -134,23 +139,22 @@ async def tabulate(request: Request, mosaic: str) -> Response:
             path = place.with_suffix(".geojson")
             path.write_text(json.dumps(_collection(features)))
         else:
-            raw, path = dict(request.query_params), await _saved(request, place)
+            raw = dict(request.query_params)
+            await desk.look(lambda: _question(desk, mosaic, raw))
+            path = await _saved(request, place)
 
         def looked() -> Job:
-            engine = desk.mosaics.engine(mosaic, _version(raw))
-            question, _, id_name, layer = parse_table(raw, engine.version)
-            chosen_of(engine, question)
+            engine, question, id_name, layer = _question(desk, mosaic, raw)
             count = len(read_areas(path, id_name, layer).geometry)
             samples = count * len(question.periods) * _channels(question.measure) * AREA_PIXELS
-            owner, key = owner_of(request), request.scope.get("terrazzo.key")
-            _within_quota(desk, jobs, owner, samples, key.samples if key else None)
+            _within_quota(desk, jobs, owner, samples, own)
             order = {**raw, "version": engine.version.name}
             return jobs.create(mosaic, engine.version.name, order, owner, samples, path)
 
         return _accepted(request, await desk.work(request, looked))
     finally:
         for rest in jobs.folder.glob(f"{place.name}*"):
-            rest.unlink()
+            rest.unlink(missing_ok=True)
 
 
 @router.post("/mosaics/{mosaic}/statistics", tags=["Boxes"], openapi_extra=FEATURE_BODY)
@@ -259,6 +263,20 @@ def _channels(measure: Measure) -> int:
 def _accepted(request: Request, job: Job) -> Response:
     told = status_of(public_base(request), job)
     return JSONResponse(told, 201, headers={"Location": told["links"][0]["href"], **FRESH})
+
+
+def _question(
+    desk: Desk, mosaic: str, raw: Mapping[str, Any]
+) -> tuple[Engine, Question, str | None, str | None]:
+    """What is asked of areas, with the names of their column and layer.
+
+    Raises:
+        InvalidRequest: it cannot be answered, whatever the areas are.
+    """
+    engine = desk.mosaics.engine(mosaic, _version(raw))
+    question, _, id_name, layer = parse_table(raw, engine.version)
+    chosen_of(engine, question)
+    return engine, question, id_name, layer
 
 
 async def _saved(request: Request, place: Path) -> Path:

@@ -5,6 +5,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ def write_cog(
     except rasterio.errors.RasterioError as error:
         raise OSError(f"cannot write {path}: {error}; is the disk full?") from error
     finally:
-        for rest in path.parent.glob(f".{path.name}.part*"):
+        for rest in path.parent.glob(f".{escape(path.name)}.part*"):
             rest.unlink(missing_ok=True)
 
 

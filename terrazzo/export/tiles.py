@@ -4,6 +4,7 @@ import os
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
+from glob import escape
 from pathlib import Path
 
 import rasterio
@@ -38,7 +39,7 @@ def write_tiles(
         OSError: the disk is full or the folder cannot be written.
     """
     kind = "gpkg" if picture.format == "gpkg" else "mbtiles"
-    whole, packed = path.with_name(f".{path.stem}.part.{kind}"), path.with_name(f".{path.stem}.part.pmtiles")
+    whole, packed = (path.with_name(f".{path.name}.part.{k}") for k in (kind, "pmtiles"))
     sources = [(w, str(layer_file(base, None, PICTURE).absolute())) for w, base in pieces.items()]
     options = {"TILE_FORMAT": picture.tiles.upper(), "RESAMPLING": "NEAREST", "QUALITY": "85"}
     options |= {"TILING_SCHEME": "GoogleMapsCompatible"} if kind == "gpkg" else {"TYPE": "baselayer"}
@@ -61,7 +62,7 @@ def write_tiles(
     except (rasterio.errors.RasterioError, sqlite3.Error) as error:
         raise OSError(f"cannot write {path}: {error}; is the disk full?") from error
     finally:
-        for rest in path.parent.glob(f".{path.stem}.part*"):
+        for rest in path.parent.glob(f".{escape(path.name)}.part*"):
             rest.unlink(missing_ok=True)
 
 

@@ -80,6 +80,18 @@ def test_styles_and_expressions_come_as_arrays_too(mosaic):
     assert mosaic.array(BOX, style="count").min() >= 1
 
 
+def test_lists_of_expressions_and_of_pairs_go_as_the_server_takes_them(mosaic):
+    several = ["maximum(B04,B08)", "B04-B08"]
+    both = mosaic.array(BOX, expression=several)
+    for one, expected in zip(several, both, strict=True):
+        np.testing.assert_array_equal(mosaic.array(BOX, expression=one)[0].values, expected.values)
+    assert mosaic.estimate(bbox=BOX, expression=several)["bands"] == 2
+    tiles = {
+        mosaic.tile(10, 557, 364, rescale=r, bands=["B04", "B03", "B02"]) for r in ([(0, 0.2)] * 3, "0,0.2")
+    }
+    assert len(tiles) == 1
+
+
 def test_a_tile_a_point_and_an_account_agree(mosaic):
     picture = Image.open(io.BytesIO(mosaic.tile(10, 557, 364, style="natural")))
     assert picture.size == (256, 256)

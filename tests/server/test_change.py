@@ -75,6 +75,8 @@ def test_etags_tell_baselines_apart(client):
         ("baseline=2023-08-13&style=date", "contradict"),
         ("expression=sum(B04)", "function sum"),
         ("expression=B04*later", "no band"),
+        ("expression=B04*1j", "no real number"),
+        ("expression=B04*(-1)**.5", "powers of bands"),
     ],
 )
 def test_what_cannot_be_compared_is_told(client, query, told):

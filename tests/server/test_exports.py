@@ -167,6 +167,24 @@ def test_quotas_hold_a_key_back_and_tell_why(sample_store, tmp_path):
     assert (held.status_code, "million" in held.json()["detail"]) == (429, True)
 
 
+def test_files_of_areas_are_not_read_when_a_quota_is_used_up(sample_store, tmp_path):
+    few = Server(sample_store, tmp_path, export_jobs=1)
+    assert few.client.post(EXPORTS, json=ORDER).status_code == 201
+    held = few.client.post(f"{EXPORTS}/statistics?bands=B04", content=b"neither read nor looked at")
+    assert (held.status_code, "not finished" in held.json()["detail"]) == (429, True)
+    assert not list(few.settings.state.glob("areas-*"))
+
+
+def test_what_a_cut_off_upload_left_goes(server):
+    jobs = server.jobs
+    old, new = (jobs.folder / f"areas-{n}.gpkg" for n in ("old", "new"))
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    jobs.tidy(7)
+    assert (old.exists(), new.exists()) == (False, True)
+
+
 def test_old_exports_go_and_long_ones_are_given_up(server, sample_store):
     address = server.client.post(EXPORTS, json=ORDER).headers["location"]
     jobs = server.jobs

@@ -24,6 +24,7 @@ from rio_cogeo import cog_validate
 from terrazzo.bands import NODATA
 from terrazzo.cli import cli
 from terrazzo.errors import InvalidRequest, OutsideCoverage, StoreError
+from terrazzo.export import tiles
 from terrazzo.export.area import area_of_box, area_of_geometry
 from terrazzo.export.estimate import estimate
 from terrazzo.export.order import PARAMETERS, parse_order
@@ -523,6 +524,23 @@ def test_pmtiles_hold_the_tiles_of_mbtiles(engine, tmp_path):
             assert reader.get(z, x, 2**z - 1 - row) == data
             with rasterio.open(io.BytesIO(data)) as picture:
                 assert picture.shape == (256, 256)
+
+
+def test_pictures_of_one_name_do_not_meet_while_they_are_written(engine, tmp_path, monkeypatch):
+    asked = {"bbox": SMALL, "bands": ["B08"], "rescale": "0,0.5"}
+    first, second = (
+        parse_order({**asked, "format": kind}, engine.version) for kind in ("pmtiles", "mbtiles")
+    )
+    copy = tiles.copy_raster
+
+    def interrupted(*arguments, **options):
+        monkeypatch.undo()
+        copy(*arguments, **options)
+        list(export(engine, second, tmp_path / "a.mbtiles"))
+
+    monkeypatch.setattr(tiles, "copy_raster", interrupted)
+    list(export(engine, first, tmp_path / "a.pmtiles"))
+    assert sorted(os.listdir(tmp_path)) == ["a.mbtiles", "a.pmtiles"]
 
 
 @pytest.mark.parametrize(
