@@ -1,0 +1,45 @@
+"""Mosaics of products for benchmarks, by the chain of `terrazzo precompute`; without the report, which costs most and changes no pixel."""
+
+from collections.abc import Mapping
+from datetime import date
+from io import StringIO
+from pathlib import Path
+from unittest.mock import patch
+
+from rich.console import Console
+
+from precompute.pipeline import Options, run
+from precompute.recipe import Recipe
+from precompute.versions.exclusions import exclude
+from terrazzo.config import config_key
+from terrazzo.store import Store
+from terrazzo.version import Version
+
+SILENT = Console(file=StringIO())
+
+
+def mosaic(
+    products: Path,
+    store: Store,
+    name: str,
+    periods: Mapping[str, tuple[date, date]],
+    *,
+    without: str | None = None,
+    external: Path | None = None,
+    mask: str = "fused",
+) -> Version:
+    """Publishes a mosaic of periods, one scene excluded.
+
+    Args:
+        external: a composite whose level its scenes are brought to.
+        mask: see `Recipe`.
+    """
+    text = f'reference = "external"\nreference_file = "{external}"\n' if external else ""
+    text += "".join(f'[[periods]]\nname = "{n}"\nstart = {a}\nend = {b}\n' for n, (a, b) in periods.items())
+    store.write_bytes(config_key(name), text.encode())
+    if without:
+        exclude(store, name, without, "left out", None)
+    with patch("precompute.publish.write_report"):
+        done = run([products], store, name, Options(Recipe(mask)), console=SILENT)
+    assert done.version is not None
+    return done.version
