@@ -22,9 +22,11 @@ from typing import NamedTuple
 import click
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.made import mosaic
+from precompute.report import COLOURS
 from precompute.seams import reflectance
 from terrazzo.store import StoreConfig, create_store
 from tests.chain import native
@@ -47,7 +49,8 @@ KINDS = {
 """Reflectance in B02, B03, B04, B08 after the change."""
 PATCHES, SHARE = 24, 0.03
 """Patches of a world at most, and the share of it that they may cover; one at least."""
-HOW = ("inside", "between")
+TITLES = {"inside": "inside a period", "between": "between two periods"}
+HOW = tuple(TITLES)
 DATES = 6
 
 
@@ -145,17 +148,37 @@ def one_world(folder: Path, hectares: float, how: str, seed: int) -> list[dict[s
     return rows
 
 
+def draw(table: pd.DataFrame, path: Path) -> None:
+    """The share of the change that `feather` keeps over the patches' size: mean of the seeds, and from the least to the largest."""
+    figure = Figure((7, 3.2), layout="constrained")
+    axes = figure.subplots(1, 2, sharey=True)
+    for ax, how in zip(axes, HOW, strict=True):
+        here = table[(table.how == how) & (table.method == "feather") & table.on & (table.judged == "whole")]
+        for band, colour in COLOURS.items():
+            kept = here.groupby("ha")[band]
+            ax.fill_between(kept.mean().index, kept.min(), kept.max(), color=colour, alpha=0.15, lw=0)
+            ax.plot(kept.mean(), "o-", color=colour, ms=3, label=band)
+        ax.plot([min(HECTARES), 2600, 2600, max(HECTARES)], [0.98, 0.98, 0.9, 0.9], "k:", lw=1, label="goal")
+        ax.set(xscale="log", xlabel="patch in hectares", title=TITLES[how])
+    axes[0].set_ylabel("share of the true change")
+    axes[0].legend(fontsize=7)
+    figure.savefig(path, dpi=110)
+
+
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--seeds", default=3)
 @click.option("--size", "sizes", multiple=True, default=HECTARES, help="hectares of a patch")
-def main(out: Path, seeds: int, sizes: tuple[float, ...]) -> None:
+@click.option("--picture", type=click.Path(path_type=Path), help="draw the curve")
+def main(out: Path, seeds: int, sizes: tuple[float, ...], picture: Path | None) -> None:
     """Print the table and keep change.json."""
     rows: list[dict[str, object]] = []
     for hectares, how, seed in product(sizes, HOW, range(seeds)):
         rows += one_world(out / "world", hectares, how, seed)
         click.echo(f"{hectares:g} ha {how} {seed}", err=True)
         (out / "change.json").write_text(json.dumps(rows, indent=1))
+    if picture:
+        draw(pd.DataFrame(rows), picture)
     table = pd.DataFrame(rows).groupby(["judged", "how", "method", "on", "ha"])[list(FOUR)]
     click.echo(
         pd.concat([table.mean().round(3), table.min().round(3).add_prefix("least ")], axis=1).to_string()
