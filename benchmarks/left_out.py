@@ -6,7 +6,8 @@ clear ones beside it, a mosaic of the other dates of `--days` before and after i
 Judged is the median absolute difference to the date's own corrected pixels where its mask calls them clear, beside what is simple: each
 pixel's clear date nearest in time, the median of the clear ones, the robust merge without normalization. `level` takes from every
 prediction one line (gain and offset) a band and date first: the date's own level, which no other date can tell. Ways in brackets are
-none of the product's: they tell the parts of the error.
+none of the product's, they tell the parts of the error: single clear dates by their distance in days (20 for 20 to 29), the nearest date after normalization, and
+a robust merge in which dates weigh less the farther they lie from the middle of the period.
 """
 
 import json
@@ -126,7 +127,13 @@ def one_series(folder: Path, series: Series, spans: tuple[int, ...]) -> list[dic
         found = predictions(picture, made, clear, day)
         judged = np.all([np.isfinite(p).all(axis=0) for p in found.values()], axis=0)
         truth = np.where(judged, clear[scene.id], np.nan)
-        for (way, values), kind in product(found.items(), ("as it is", "level")):
+        off = {o.id: abs((o.datetime.date() - day).days) for o in good if o is not scene}
+        pairs = [
+            (f"(clear date {n // 10 * 10} days off)", clear[i])
+            for i, n in sorted(off.items(), key=lambda x: x[1])
+            if n <= span
+        ]
+        for (way, values), kind in product([*found.items(), *pairs], ("as it is", "level")):
             p = level(values, truth) if kind == "level" else values
             error = 1e4 * np.nanmedian(np.abs(p - truth), axis=(1, 2))
             row = {"series": series.name, "days": span, "date": str(day), "judged": kind, "way": way}
@@ -139,7 +146,11 @@ def summary(rows: list[dict[str, object]]) -> pd.DataFrame:
     """Mean error over the dates, and its share of the best simple way's by band."""
     table = pd.DataFrame(rows)
     keys = ["series", "days", "judged"]
-    mean = table.groupby([*keys, "way"], sort=False)[list(FOUR)].mean()
+    mean = (
+        table.groupby([*keys, "way"], sort=False)[list(FOUR)]
+        .mean()
+        .sort_index(level=keys, sort_remaining=False)
+    )
     best = mean[mean.index.get_level_values("way").isin(SIMPLE)].groupby(level=keys, sort=False).min()
     share = (mean / best.reindex(mean.index.droplevel("way")).to_numpy()).round(2).add_suffix(" ÷ best")
     dates = table.groupby(keys, sort=False).date.nunique().rename("dates")
