@@ -7,7 +7,7 @@ Judged is the median absolute difference to the date's own corrected pixels wher
 pixel's clear date nearest in time, the median of the clear ones, the robust merge without normalization. `level` takes from every
 prediction one line (gain and offset) a band and date first: the date's own level, which no other date can tell. Ways in brackets are
 none of the product's, they tell the parts of the error: single clear dates by their distance in days (20 for 20 to 29), the nearest date after normalization, and
-a robust merge in which dates weigh less the farther they lie from the middle of the period.
+robust merges in which all that is kept weighs the same, or dates less the farther they lie from the middle of the period.
 """
 
 import json
@@ -76,6 +76,8 @@ def predictions(picture: Picture, made: Version, clear: dict[str, Array], day: d
     seen = np.stack([clear[e.scene.id] for e in entries])
     out["nearest"], out["median"] = nearest(seen), np.nanmedian(seen, axis=0)
     weight = np.stack([weight_of(made.store, e)[picture.box.within(e.scene.box)] for e in entries])
+    equal = np.where((weight > 1) & np.isfinite(seen).all(axis=1), 255, 0).astype(np.uint8)
+    out["(robust, off, weights equal)"] = merge(seen, equal, "robust").values
     normalized = np.stack(
         [picture.of(made, method="first", normalize=True, ids=(e.scene.id,)) for e in entries]
     )

@@ -26,12 +26,12 @@ Array = NDArray[np.float32]
 
 
 class Series(NamedTuple):
-    """Dates of one place: level, place of the mirrored scenes, the pixel in metres, and for each date (band, row, col) reflectance and classes."""
+    """Dates of one place: level, place of the mirrored scenes, and for each date (band, row, col) reflectance and Sen2Cor's classes where known."""
 
     name: str
     level: str
     place: Place
-    where: tuple[float, float]
+    latitude: float
     dates: list[tuple[date, Array, NDArray[np.uint8] | None]]
 
 
@@ -43,25 +43,25 @@ def both(data: Path) -> Iterator[Series]:
             day = date.fromisoformat(path.stem.split("_")[2])
             italy.append((day, read(path).astype(np.float32) / 10_000, None))
     place = place_of("33TUG", 32633, 4_659_200.0, 307_200.0, 1024, 1024, 10.0, WINDOW)
-    yield Series("Italian fields", "L1C", place, (12.72, 42.06), italy)
+    yield Series("Italian fields", "L1C", place, 42.06, italy)
     belgium = [(d, i.astype(np.float32), s.astype(np.uint8)) for d, i, s in fields(data)]
     place = place_of("31UES", 32631, 5_621_760.0, 573_440.0, 256, 256, 20.0, WINDOW // 2)
-    yield Series("Belgian fields", "L2A", place, (4.06, 50.74), belgium)
+    yield Series("Belgian fields", "L2A", place, 50.74, belgium)
 
 
-def sun(day: date, lon: float, lat: float) -> tuple[float, float]:
+def sun(day: date, latitude: float) -> tuple[float, float]:
     """Zenith and azimuth of the sun in degrees at half past ten of local solar time (Cooper 1969, doi 10.1016/0038-092X(69)90047-4)."""
     declination = np.radians(23.45 * np.sin(2 * np.pi * (284 + day.timetuple().tm_yday) / 365))
-    hour, phi = np.radians(15 * -1.5), np.radians(lat)
+    hour, phi = np.radians(15 * -1.5), np.radians(latitude)
     up = np.sin(phi) * np.sin(declination) + np.cos(phi) * np.cos(declination) * np.cos(hour)
     east = -np.cos(declination) * np.sin(hour)
     north = np.cos(phi) * np.sin(declination) - np.sin(phi) * np.cos(declination) * np.cos(hour)
     return float(np.degrees(np.arccos(up))), float(np.degrees(np.arctan2(east, north)) % 360)
 
 
-def mirrored(values: NDArray[np.generic], place: Place, factor: int = 1) -> NDArray[np.generic]:
+def mirrored(values: NDArray[np.generic], place: Place) -> NDArray[np.generic]:
     """Pixels mirrored outward until they fill a place, whose middle they are."""
-    short = [(n // factor - m) // 2 for n, m in zip(place.box.shape, values.shape[-2:], strict=True)]
+    short = [(n - m) // 2 for n, m in zip(place.box.shape, values.shape[-2:], strict=True)]
     return np.pad(values, [(0, 0)] * (values.ndim - 2) + [(n, n) for n in short], mode="symmetric")
 
 
@@ -72,19 +72,11 @@ def write_series(folder: Path, series: Series) -> None:
     for day, image, scl in series.dates:
         held = [k for k, b in enumerate(BANDS) if np.isfinite(image[k]).any()]
         rho = mirrored(image[held], place).astype(np.float32)
-        zenith, azimuth = sun(day, *series.where)
+        zenith, azimuth = sun(day, series.latitude)
         view = View(zenith, azimuth, tilt=(0.0, 0.0), forward=0.0, width=1e6)
         land = Land(place, tuple(BANDS[k] for k in held), np.nan_to_num(rho), none.astype(np.uint8))
-        seen = Seen(
-            land,
-            Sky(view=view),
-            land.rho,
-            np.isfinite(rho).all(axis=0),
-            none,
-            none,
-            none,
-            (~none).view(np.uint8),
-        )
+        valid, detector = np.isfinite(rho).all(axis=0), (~none).view(np.uint8)
+        seen = Seen(land, Sky(view=view), land.rho, valid, none, none, none, detector)
         when = datetime(day.year, day.month, day.day, 10, tzinfo=UTC)
         about = Pass(when, level=series.level, baseline="02.06", added=0, fine=True)
         path = write_product(folder, seen, about, scl=False)

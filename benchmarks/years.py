@@ -63,17 +63,8 @@ def write_years(folder: Path, place: Place, seed: int, weather: str) -> tuple[La
 
 def export(store: Store, place: Place, period: str, out: Path) -> None:
     """Exports a period's composite."""
-    box = ",".join(map(str, place.grid.bounds(place.box)))
-    asked = [
-        "--store",
-        store.url,
-        "--mosaic",
-        "own",
-        "--bbox",
-        *box.split(","),
-        "--bbox-crs",
-        f"EPSG:{place.epsg}",
-    ]
+    box = map(str, place.grid.bounds(place.box))
+    asked = ["--store", store.url, "--mosaic", "own", "--bbox", *box, "--bbox-crs", f"EPSG:{place.epsg}"]
     asked += ["--datetime", period, "--method", "robust", "--fill", "none", "-o", str(out)]
     terrazzo.main(["export", *asked], prog_name="terrazzo", standalone_mode=False)
 
