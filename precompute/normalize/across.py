@@ -2,7 +2,7 @@
 
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
 
@@ -62,24 +62,33 @@ def across_tasks(
     """
     for mgrs, own in sorted(tiles.items()):
         grid, boxes = store.grid(own[0].epsg), tuple(sorted({s.box for s in own}))
+        whole = grid.window_range(reduce(PixelBox.union, boxes))
         for scene in scenes:
-            there = store.grid(scene.epsg)
-            if there != grid and any(not _reach(there, scene.box, grid, box).empty for box in boxes):
+            if scene.epsg == grid.epsg:
+                continue
+            near = _reach(store.grid(scene.epsg), scene.box, grid)
+            if not near.intersection(whole).empty and _reached(near, grid, boxes):
                 weight, digest = weights[scene.id]
                 key = f"{references}/across/{mgrs}/{scene.id}-{scene.rev}-{digest[:12]}.parquet"
                 yield AcrossTask(store.url, scene, weight, grid.epsg, boxes, references, key)
 
 
 @lru_cache(maxsize=65536)
-def _reach(own: Grid, box: PixelBox, other: Grid, there: PixelBox) -> PixelBox:
-    """The windows of a box of another zone's grid that a box of pixels may reach; `empty` if none."""
+def _reach(own: Grid, box: PixelBox, other: Grid) -> PixelBox:
+    """The windows of another zone's grid that a box of pixels may reach; `empty` if none."""
     apart, nowhere = abs(own.epsg % 100 - other.epsg % 100), PixelBox(0, 0, 0, 0)
     if min(apart, 60 - apart) > NEAR:
         return nowhere
     bounds = transformer(f"EPSG:{own.epsg}", f"EPSG:{other.epsg}").transform_bounds(*own.bounds(box))
     if not all(math.isfinite(v) for v in bounds):
         return nowhere
-    return other.window_range(other.box_from_bounds(*bounds)).intersection(other.window_range(there))
+    return other.window_range(other.box_from_bounds(*bounds))
+
+
+def _reached(near: PixelBox, grid: Grid, boxes: Iterable[PixelBox]) -> list[PixelBox]:
+    """What some windows of a grid share with those of each box of pixels, where they share any."""
+    common = (near.intersection(grid.window_range(box)) for box in boxes)
+    return [windows for windows in common if not windows.empty]
 
 
 def measure_across(task: AcrossTask) -> None:
@@ -88,8 +97,10 @@ def measure_across(task: AcrossTask) -> None:
     if store.exists(task.key):
         return
     own, other = store.grid(task.scene.epsg), store.grid(task.epsg)
-    near = reduce(PixelBox.union, (_reach(own, task.scene.box, other, box) for box in task.boxes))
-    prefixes = {p for box in task.boxes for p in chunk_prefixes(store, task.epsg, box, task.references)}
+    reached = _reached(_reach(own, task.scene.box, other), other, task.boxes)
+    near, n = reduce(PixelBox.union, reached), store.config.window
+    boxes = (PixelBox(*(v * n for v in windows)) for windows in reached)
+    prefixes = {p for box in boxes for p in chunk_prefixes(store, task.epsg, box, task.references)}
     tables = []
     with Rasters(store) as rasters:
         for prefix in sorted(prefixes):

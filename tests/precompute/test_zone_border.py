@@ -1,10 +1,13 @@
 """Where two zones see the same ground their gains agree: the border between them does not show."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from precompute.normalize import reference
+from precompute.normalize.across import across_tasks, measure_across
 from precompute.recipe import Recipe
 from precompute.seams import reflectance
 from terrazzo.grid import PixelBox
@@ -113,3 +116,30 @@ def test_a_new_scene_of_one_zone_is_solved_against_the_other(border):
     assert same == [True, False]
     assert np.abs(found.difference(normalize=False)[3]).min() > 0.008
     assert np.abs(found.difference()).max() < 0.0015
+
+
+def test_of_a_tile_only_the_squares_that_a_scene_reaches_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(reference, "CHUNK", 2 * WINDOW)
+    make_border(tmp_path / "p", weather=WEATHER, level=1.05, seed=1, dates=2, size=(128, 192), overlap=96)
+    version = run(tmp_path / "p", tmp_path / "s")
+    store, (period,) = version.store, version.lock["periods"]
+    hashes = {s["id"]: s["weight"] for s in period["scenes"]}
+    entries = version.entries("all")
+    tile = [e.scene for e in entries if e.scene.epsg == 32633]
+    tasks = list(
+        across_tasks(
+            store,
+            [e.scene for e in entries],
+            {tile[0].mgrs: tile},
+            {e.scene.id: (e.weight_key, hashes[e.scene.id]) for e in entries},
+            f"mosaics/mosaic/references/{period['reference']}",
+        )
+    )
+    assert [t.scene.epsg for t in tasks] == [32634, 32634]
+    west = tile[0].box.col0 // (2 * WINDOW)
+    for square in (tmp_path / "s" / tasks[0].references / "32633").glob(f"*_{west}"):
+        shutil.rmtree(square)
+    for task in tasks:
+        measure_across(replace(task, key="again.parquet"))
+        assert store.read_bytes("again.parquet") == store.read_bytes(task.key)
+        store.delete("again.parquet")
