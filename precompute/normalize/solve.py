@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, cg
+from threadpoolctl import threadpool_limits
 
 from terrazzo.bands import BANDS
 from terrazzo.edges import EDGES, SEGMENTS
@@ -268,7 +269,10 @@ def _solved(
 
     operators = (LinearOperator((x.size, x.size), matvec=f, dtype=np.float64) for f in (product, near))
     a, m = operators
-    return np.asarray(cg(a, right.ravel(), x0=x.ravel(), rtol=tolerance, maxiter=600, M=m)[0]).reshape(-1, 2)
+    # Sums over all unknowns are split by threads: with another number of processors gains would be others.
+    with threadpool_limits(1, "blas"):
+        found, _ = cg(a, right.ravel(), x0=x.ravel(), rtol=tolerance, maxiter=600, M=m)
+    return np.asarray(found).reshape(-1, 2)
 
 
 def _roughness(first: NDArray[np.int64], shapes: Sequence[tuple[int, int]]) -> sparse.csr_array:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from precompute.normalize import composite, solve
 from precompute.seams import Places, error_step, step_ratio, window_grid
@@ -103,6 +104,16 @@ def test_scenes_reach_the_level_of_another_composite_however_clear_they_are() ->
     for field in fields:
         assert np.abs(field.gain * (1.1 * 0.1 + 0.01) + field.offset - 0.1).max() < 0.001
         assert np.abs(field.gain - 1 / 1.1).max() < 0.02
+
+
+def test_gains_are_the_same_bits_on_any_number_of_processors() -> None:
+    obs = observations({i: 1 + 0.001 * i for i in range(400)})
+    obs = replace(obs, m=obs.m * np.random.default_rng(2).normal(1, 0.02, obs.m.size))
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, "blas"):
+            found.append(np.stack([f.gain for f in solved(obs, [0.9] * 400, "B02")]))
+    assert np.array_equal(*found)
 
 
 def test_the_weighted_median_moves_continuously_when_a_scene_enters() -> None:
