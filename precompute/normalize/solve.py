@@ -40,7 +40,7 @@ HUBER = 1.345
 CHANGE, AIR = 2.0, 0.5
 """Misfit at which a strip counts half, in standard deviations of noise and of this share of β's own: what differs by more than air explains
 is true change, and pulls no gain."""
-TOLERANCES = (1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4)
+TOLERANCES = (1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4, 1e-4)
 """Relative residuals at which the rounds end: weights are still moving in the first ones."""
 LEAST = 0.3
 """α below which nothing is believed."""
@@ -197,7 +197,8 @@ def solve_fields(
         x = _solved(system, right, x, shrink, smooth, tolerance)
         alpha = np.where(moves, np.maximum(_at_strips(x, *at, np.ones_like(t), 0.0), LEAST), 1)
         beta = _at_strips(x, *at, np.zeros_like(t), unit)
-        left = obs.m - beta - alpha * FLOOR * (share - 1)
+        left, slope = obs.m - beta - alpha * FLOOR * (share - 1), alpha * share
+        own = np.maximum(np.bincount(obs.strip, weight * slope**2, strips), 1e-30)
         ground = np.bincount(obs.strip, weight * slope * left, strips) / own
     residual = (obs.m - beta) / alpha - shown(ground)
     used = np.bincount(obs.scene, obs.weight, len(shapes))
