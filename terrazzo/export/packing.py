@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import zstandard
+from affine import Affine
 from isal import isal_zlib
 from numba import njit
 from numpy.typing import NDArray
@@ -52,9 +53,9 @@ class Packing:
             return array[:, ::2, ::2]
         bands, rows, cols = array.shape
         out = np.empty((bands, -(-rows // 2), -(-cols // 2)), array.dtype)
-        is_whole = array.dtype.kind != "f"
-        upward = is_whole and self.nodata < np.iinfo(array.dtype).max
-        _means(array, array.dtype.type(self.nodata), is_whole, 1 if upward else -1, out)
+        nodata, is_whole = array.dtype.type(self.nodata), array.dtype.kind != "f"
+        beside = nodata_neighbour(nodata)
+        _means(array, nodata, is_whole, beside, out)
         return out
 
     def cut(self, array: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -71,6 +72,14 @@ class Packing:
     def empty(self, bands: int, dtype: Any) -> NDArray[Any]:
         """A block without data."""
         return np.full((bands, BLOCK, BLOCK), self.nodata, dtype)
+
+
+def nodata_neighbour(nodata: Any) -> Any:
+    """What is stored of a value, of its dtype, that would be taken for no data."""
+    kind = type(nodata)
+    if np.issubdtype(kind, np.floating):
+        return np.nextafter(nodata, kind(np.inf if nodata <= 0 else 0))
+    return kind(nodata + 1 if nodata < np.iinfo(kind).max else nodata - 1)
 
 
 def level_count(shape: tuple[int, int]) -> int:
@@ -159,8 +168,10 @@ def _by_gdal(block: NDArray[Any]) -> bytes:
     profile = {"driver": "GTiff", "count": bands, "height": height, "width": width, "dtype": block.dtype.name}
     layout = {"tiled": True, "blockxsize": width, "blockysize": height, "interleave": "pixel"}
     predictor = 3 if block.dtype.kind == "f" else 2
+    # A place, which is not looked at: rasterio warns of files without one.
+    place = Affine.scale(2, -2)
     with MemoryFile() as memory:
-        with memory.open(**profile, **layout, compress="lzw", predictor=predictor) as file:
+        with memory.open(**profile, **layout, compress="lzw", predictor=predictor, transform=place) as file:
             file.write(block)
         with memory.open() as file:
             start, size = (
@@ -170,8 +181,8 @@ def _by_gdal(block: NDArray[Any]) -> bytes:
 
 
 @njit(cache=True, nogil=True)
-def _means(array, nodata, is_whole, inward, out):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Means of 2 × 2 pixels with data, whole numbers rounded half to even; one that would be nodata moves by `inward`."""
+def _means(array, nodata, is_whole, beside, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Means of 2 × 2 pixels with data, whole numbers rounded half to even; one that would be nodata is `beside`."""
     bands, rows, cols = array.shape
     for b in range(bands):
         for r in range(out.shape[1]):
@@ -186,9 +197,6 @@ def _means(array, nodata, is_whole, inward, out):  # type: ignore[no-untyped-def
                 if count == 0:
                     out[b, r, c] = nodata
                     continue
-                mean = total / count
-                if is_whole:
-                    mean = np.rint(mean)
-                    if mean == nodata:
-                        mean += inward
-                out[b, r, c] = mean
+                out[b, r, c] = np.rint(total / count) if is_whole else total / count
+                if out[b, r, c] == nodata:
+                    out[b, r, c] = beside

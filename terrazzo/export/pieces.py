@@ -14,7 +14,7 @@ from rasterio.windows import Window as RasterWindow
 
 from terrazzo.bands import NODATA, SCALE
 from terrazzo.export.order import Encoding, Order
-from terrazzo.export.packing import BLOCK, Packing, level_count, write_window
+from terrazzo.export.packing import BLOCK, Packing, level_count, nodata_neighbour, write_window
 from terrazzo.export.target import windows
 from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.measure import Chosen, Drawn, draw, known
@@ -61,8 +61,8 @@ class Piece(NamedTuple):
 def encode(values: NDArray[np.int16] | NDArray[np.float32], encoding: Encoding) -> NDArray[Any]:
     """Values as they are stored: (band, row, col) of `Drawn` in, the encoding's dtype out.
 
-    Whole numbers are rounded half to even and cut off at the dtype's ends; a value that would be taken for nodata
-    becomes its neighbour.
+    Whole numbers are rounded half to even and cut off at the dtype's ends; a value that would be taken for nodata,
+    a float too, becomes its neighbour.
     """
     is_counts = values.dtype == np.int16
     if encoding.plain and is_counts:
@@ -74,8 +74,11 @@ def encode(values: NDArray[np.int16] | NDArray[np.float32], encoding: Encoding) 
         stored = np.clip(np.rint(stored), ends.min, ends.max)
         inward = -1 if encoding.nodata > (ends.min + ends.max) / 2 else 1
         stored[stored == encoding.nodata] += inward
-    stored[~there] = encoding.nodata
-    return stored.astype(encoding.dtype)
+    found: NDArray[Any] = stored.astype(encoding.dtype)
+    nodata = found.dtype.type(encoding.nodata)
+    found[found == nodata] = nodata_neighbour(nodata)
+    found[~there] = nodata
+    return found
 
 
 def stored_values(values: NDArray[np.int16] | NDArray[np.float32], order: Order) -> NDArray[Any]:

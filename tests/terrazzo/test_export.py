@@ -142,6 +142,12 @@ def test_what_would_be_taken_for_nodata_is_moved_by_one_step():
     )
     stored = encode(np.array([[[0, 10, 20, 9999, NODATA, -50]]], np.int16), order.encoding)
     assert stored.tolist() == [[[1, 1, 1, 255, 0, 1]]]
+    order = parse_order(
+        {"bbox": SMALL, "dtype": "float32", "nodata": 0}, type("V", (), {"bands": ("B02",)})()
+    )
+    none, least, unchanged = encode(np.array([[[np.nan, 0.5, 0]]], np.float32), order.encoding)[0, 0]
+    assert (none, least) == (0, 0.5)
+    assert 0 < unchanged < 1e-30
 
 
 def test_where_pixels_come_from_lies_beside_the_bands(engine, tmp_path):

@@ -125,6 +125,9 @@ def test_overviews_of_classes_are_picks(tmp_path):
 def test_a_mean_is_never_taken_for_no_data():
     block = np.array([[[4, 6], [4, 6]]], np.int16)
     assert Packing("deflate", 5, True).halved(block)[0, 0, 0] == 6
+    apart = np.array([[[-0.25, 0.25], [-0.25, 0.25]]], np.float32)
+    mean = Packing("deflate", 0, True).halved(apart)[0, 0, 0]
+    assert 0 < mean < 1e-30
 
 
 @pytest.mark.parametrize(("side", "levels", "whole"), [(1024, 5, 2), (1024, 1, 1), (512, 3, 1), (256, 3, 0)])
