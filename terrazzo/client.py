@@ -218,8 +218,12 @@ class Client:
         return to
 
     def _post(self, order: Mapping[str, object]) -> dict[str, Any]:
-        if isinstance(order.get("expression"), (list, tuple)):
-            order = {**order, "expression": _text("expression", order["expression"])}
+        texts = {
+            k: _text(k, order[k])
+            for k in ("expression", "rescale")
+            if isinstance(order.get(k), (list, tuple))
+        }
+        order = {**order, **texts}
         answer: dict[str, Any] = self._ask("POST", "/exports", json=order).json()
         return answer
 

@@ -86,6 +86,10 @@ def test_lists_of_expressions_and_of_pairs_go_as_the_server_takes_them(mosaic):
     for one, expected in zip(several, both, strict=True):
         np.testing.assert_array_equal(mosaic.array(BOX, expression=one)[0].values, expected.values)
     assert mosaic.estimate(bbox=BOX, expression=several)["bands"] == 2
+    picture = {"bbox": BOX, "format": "gpkg", "bands": ["B04", "B03", "B02"]}
+    assert mosaic.estimate(**picture, rescale=[(0, 0.3), (0, 0.3), (0, 0.2)])["files"] == 1
+    with pytest.raises(InvalidRequest, match="rescale"):
+        mosaic.estimate(**picture, rescale=[(0, 0.3), (0.3, 0)])
     tiles = {
         mosaic.tile(10, 557, 364, rescale=r, bands=["B04", "B03", "B02"]) for r in ([(0, 0.2)] * 3, "0,0.2")
     }
