@@ -213,7 +213,8 @@ class _Run:
         yield self._finished(found)
 
     def _folder(self, sheet: Sheet) -> Path:
-        return self.folder / f"{sheet.row}_{sheet.col}"
+        """Of a sheet's windows; those of another side, made with more or fewer workers, are no use."""
+        return self.folder / f"{sheet.row}_{sheet.col}-{self.side}"
 
     def _needed(self, remaining: Sequence[Sheet]) -> int:
         """Bytes that sheets take: their files, and the windows and overviews of the largest while it is made.

@@ -294,7 +294,7 @@ def test_an_export_outlives_ten_kills_of_server_and_worker(sample_store, tmp_pat
         raise AssertionError("nothing happens")
 
     def windows():
-        return {p.name: p.stat().st_mtime_ns for p in state.rglob("0_0/*.json")}
+        return {p.name: p.stat().st_mtime_ns for p in state.rglob("0_0-*/*.told")}
 
     def worker():
         found = subprocess.run(

@@ -30,7 +30,7 @@ from terrazzo.export.estimate import estimate
 from terrazzo.export.order import PARAMETERS, parse_order
 from terrazzo.export.pieces import encode, stored_values
 from terrazzo.export.run import Exported, export
-from terrazzo.export.target import export_target, sheet_count, sheets, windows
+from terrazzo.export.target import export_target, sheet_count, sheets, window_side, windows
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
@@ -332,10 +332,23 @@ def test_an_export_that_was_stopped_goes_on_from_its_finished_windows(engine, tm
     assert os.listdir(tmp_path) == ["a.tif"]
 
 
+def test_an_export_that_was_stopped_goes_on_with_another_number_of_workers(engine, tmp_path):
+    order = ordered(engine, bbox=tuple(engine.version.bounds), method="median")
+    chosen = engine.select(order.pixels)
+    assert window_side(chosen, 1) > window_side(chosen, 16)
+    steps = export(engine, order, tmp_path / "a.tif", workers=1)
+    next(steps)
+    steps.close()
+    list(export(engine, order, tmp_path / "a.tif", workers=16))
+    with rasterio.open(tmp_path / "a.tif") as file:
+        assert (file.read() == expected(engine, order).values).all()
+    assert os.listdir(tmp_path) == ["a.tif"]
+
+
 def parts(folder):
     """Finished windows of an export that is being made; none once it is written and its folder goes."""
     with suppress(FileNotFoundError):
-        return list(folder.glob(".a-*.parts/0_0/*.json"))
+        return list(folder.glob(".a-*.parts/0_0-*/*.told"))
     return []
 
 
@@ -344,14 +357,15 @@ def test_a_killed_command_goes_on_where_it_was(engine, sample_store, tmp_path):
     box = map(str, engine.version.bounds)
     command = [Path(sys.executable).parent / "terrazzo", "export", "--store", sample_store, "--bbox", *box]
     command += ["--bands", "B04,B08", "--extras", "none", "-o", tmp_path / "a.tif"]
-    finished = 0
+    finished, killed = 0, 0
     for _ in range(3):
         running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         while len(found := parts(tmp_path)) <= finished and running.poll() is None:
             pass
-        finished = len(found)
+        finished, killed = len(found), killed + (running.poll() is None)
         running.send_signal(signal.SIGKILL)
         running.wait()
+    assert killed
     subprocess.run(command, check=True, capture_output=True)
     order = ordered(engine, bbox=tuple(engine.version.bounds))
     with rasterio.open(tmp_path / "a.tif") as file:
@@ -377,7 +391,7 @@ def test_a_disk_that_is_too_small_is_told_before_anything_is_drawn(engine, tmp_p
     )
     with pytest.raises(OSError, match="disk full"):
         written(engine, tmp_path / "a.tif")
-    assert not list(tmp_path.glob(".a-*.parts/0_0"))
+    assert not list(tmp_path.glob(".a-*.parts/0_0*"))
 
 
 @pytest.mark.parametrize(
