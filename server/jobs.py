@@ -14,7 +14,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -201,8 +201,10 @@ class Jobs:
     def tidy(self, days: float) -> None:
         """Removes jobs that ended so many days ago, and what uploads left that were cut off with their server."""
         for rest in self.folder.glob(f"{UPLOAD}*"):
-            if time.time() - rest.stat().st_mtime > UPLOADING:
-                rest.unlink(missing_ok=True)
+            # One that ends meanwhile is gone or has another name.
+            with suppress(FileNotFoundError):
+                if time.time() - rest.stat().st_mtime > UPLOADING:
+                    rest.unlink()
         oldest = (datetime.now(UTC) - timedelta(days=days)).isoformat()
         for job in self.all():
             if not job.open and (job.finished or job.created) < oldest:

@@ -181,6 +181,8 @@ def test_what_a_cut_off_upload_left_goes(server):
     for path in (old, new):
         path.write_bytes(b"half")
     os.utime(old, (0, 0))
+    # As one that ends while the others are looked through: its name is known, the file is gone.
+    (jobs.folder / "areas-ended").symlink_to(jobs.folder / "gone")
     jobs.tidy(7)
     assert (old.exists(), new.exists()) == (False, True)
 
