@@ -4,9 +4,11 @@ import time
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
+
 from terrazzo.export.files import rasters
 from terrazzo.export.order import Order
-from terrazzo.export.packing import Packing
+from terrazzo.export.packing import BLOCK, Packing, level_count
 from terrazzo.export.pieces import stored_values
 from terrazzo.export.run import OVERVIEWS
 from terrazzo.export.target import export_target, part_of, sheet_count, touching
@@ -68,12 +70,17 @@ def estimate(engine: Engine, order: Order, workers: int = 1) -> Estimate:
         del drawn, made
     pixels = target.height * target.width
     share = pixels / seen if seen else 0.0
+    size = packed * share * (1 + OVERVIEWS)
+    if scenes and order.compression == "none":
+        spans = [BLOCK << level for level in range(level_count(target.shape))]
+        blocks = sum(-(-target.height // span) * -(-target.width // span) for span in spans)
+        size = blocks * BLOCK**2 * sum(len(k.bands) * np.dtype(k.dtype).itemsize for k in kinds)
     return Estimate(
         width=target.width,
         height=target.height,
         bands=len(kinds[0].bands),
         files=sheet_count(target, order.split) * len(kinds),
-        bytes=int(packed * share * (1 + OVERVIEWS)),
+        bytes=int(size),
         seconds=round(BEGIN + seconds * share * (1 + OVERVIEWS) / workers, 1),
         scenes=tuple(e.scene.id for e in scenes),
         crs=target.crs,

@@ -31,7 +31,7 @@ GDAL_CACHE = 128
 RENDERING = 0.8
 """Share of an export's work that is rendering; the rest is joining windows into files."""
 PACKED = 0.85
-"""Bytes of a packed window or file to those of its pixels, at most, of real scenes."""
+"""Bytes of a packed window or file to those of its pixels, at most, of real scenes; 1 where nothing is packed."""
 OVERVIEWS = 1 / 3
 
 
@@ -224,7 +224,8 @@ class _Run:
         sizes = [s.target.height * s.target.width for s in remaining]
         wide = sum(len(r.bands) * np.dtype(r.dtype).itemsize for r in self.rasters)
         copies = 2 if self.side < BLOCK else 1
-        return int(PACKED * wide * (1 + OVERVIEWS) * (sum(sizes) + copies * max(sizes, default=0)))
+        packed = 1.0 if self.order.compression == "none" else PACKED
+        return int(packed * wide * (1 + OVERVIEWS) * (sum(sizes) + copies * max(sizes, default=0)))
 
     def _stem(self, sheet: Sheet) -> str:
         return self.path.stem + (f"_{sheet.row}_{sheet.col}" if self.order.split else "")
