@@ -109,7 +109,7 @@ def solve_zone(
             for j, band in enumerate(bands):
                 found = by_band[band].fields[i]
                 gain[k, j], offset[k, j] = (_spread(v, source.windows, r) for v in (found.gain, found.offset))
-            used = np.any([by_band[b].fields[i].used for b in bands], axis=0)
+            used = np.any([by_band[b].used[i] for b in bands], axis=0)
             compared[source.scene.id] = _near(used, source.windows, r)
         out[mgrs] = TileGains(
             r,
@@ -201,19 +201,12 @@ class _BandTask:
 
 
 @dataclass(frozen=True)
-class _Field:
-    """Gain and offset of a scene's band on its corners; used: (wy, wx) windows that have a strip to be compared by."""
-
-    gain: NDArray[np.float64]
-    offset: NDArray[np.float64]
-    used: NDArray[np.bool_]
-    rms: float
-
-
-@dataclass(frozen=True)
 class _BandFields:
+    """A band's fields by scene, and of each the (wy, wx) windows that have a strip to be compared by."""
+
     band: str
-    fields: tuple[_Field, ...]
+    fields: tuple[solve.Field, ...]
+    used: tuple[NDArray[np.bool_], ...]
 
 
 def _solve_band(task: _BandTask) -> _BandFields:
@@ -232,12 +225,12 @@ def _solve_band(task: _BandTask) -> _BandFields:
         free=np.array([s.kept is None for s in task.sources]),
         known=not task.free_level,
     )
-    found = []
-    for part, shape, field in zip(parts, shapes, solved, strict=True):
-        used = np.zeros((shape[0] - 1, shape[1] - 1), bool)
-        used[np.divmod(part.corners[:, 0], shape[1])] = True
-        found.append(_Field(field.gain, field.offset, used, field.rms))
-    return _BandFields(task.band, tuple(found))
+    compared = []
+    for part, (rows, cols) in zip(parts, shapes, strict=True):
+        used = np.zeros((rows - 1, cols - 1), bool)
+        used[np.divmod(part.corners[:, 0], cols)] = True
+        compared.append(used)
+    return _BandFields(task.band, tuple(solved), tuple(compared))
 
 
 @dataclass(frozen=True)
