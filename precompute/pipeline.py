@@ -33,7 +33,7 @@ from terrazzo.precompute.versions.write import PeriodContent, write_version
 from terrazzo.precompute.work.executor import WHOLE, Shard, Workers, default_workers
 from terrazzo.precompute.work.lease import Lease, writer
 from terrazzo.precompute.work.steps import SCENE_STEPS, SOLVE_STEPS, Step
-from terrazzo.scene import Scene, list_scenes, read_item
+from terrazzo.scene import Scene, list_scenes, read_item, resampled
 from terrazzo.store import Store
 from terrazzo.version import Version, gains_key, open_version
 
@@ -294,7 +294,13 @@ def _notes(store: Store, scenes: Sequence[Scene]) -> list[str]:
     """What scenes' Items tell the user, the same note of several scenes once."""
     about: dict[str, list[str]] = {}
     for scene in sorted(scenes, key=lambda s: s.id):
-        for note in read_item(store, scene)["properties"].get("terrazzo:notes", ()):
+        properties = read_item(store, scene)["properties"]
+        notes = [*properties.get("terrazzo:notes", ())]
+        if how := resampled(properties):
+            notes.append(
+                f"the product's pixels are not the store's: {how}; stage=raw shows interpolated numbers"
+            )
+        for note in notes:
             about.setdefault(note, []).append(scene.id)
     return [
         f"{ids[0]}{f' and {len(ids) - 1} more' if ids[1:] else ''}: {note}" for note, ids in about.items()

@@ -11,13 +11,14 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from terrazzo.bands import SCALE
-from terrazzo.errors import InvalidRequest
+from terrazzo.errors import OutsideCoverage
 from terrazzo.grid import zone_name
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.explain import Candidate, Explanation, explain
 from terrazzo.mosaic.explain.candidates import UNMERGED
 from terrazzo.mosaic.measure import choose
 from terrazzo.mosaic.quality import FLAGS
+from terrazzo.request.boxes import place_of, swap_of
 from terrazzo.server.request import Ask
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -65,11 +66,13 @@ def account(engine: Engine, ask: Ask, lon: float, lat: float) -> Account:
         InvalidRequest: it is no place on Earth.
         OutsideCoverage: no scene shows there.
     """
-    if not (-180 <= lon <= 180 and -90 <= lat <= 90):
-        raise InvalidRequest("explain: longitude within ±180 and latitude within ±90")
+    place_of(lon, lat, "explain")
     chosen = choose(engine, ask.measure)
-    before = None if chosen.baseline is None else explain(engine, chosen.baseline, lon, lat)
-    return Account(explain(engine, chosen.selection, lon, lat), before)
+    try:
+        before = None if chosen.baseline is None else explain(engine, chosen.baseline, lon, lat)
+        return Account(explain(engine, chosen.selection, lon, lat), before)
+    except OutsideCoverage as error:
+        raise OutsideCoverage(f"{error}{swap_of(lon, lat, engine.version.bounds)}") from None
 
 
 def as_document(engine: Engine, told: Account, lon: float, lat: float) -> dict[str, Any]:
@@ -148,10 +151,12 @@ def _lines(told: Explanation) -> list[str]:
     for c in told.candidates:
         share = 100 * sum(c.share) / len(c.share)
         lines.append(
-            f"{c.order + 1:3d}  {c.datetime[:10]}  orbit {c.relative_orbit:3d}  {c.mask or 'no data':14s}"
+            f"{c.order:3d}  {c.datetime[:10]}  orbit {c.relative_orbit:3d}  {c.mask or 'no data':14s}"
             f"  weight {c.weight:3d}  {share:5.1f} %  {c.verdict}"
         )
     if told.path:
+        if told.count_interpolated:
+            lines += ["", f"the product's number is interpolated: {told.count_interpolated}"]
         lines += ["", "steps".ljust(28) + "".join(f"{s.band:>10s}" for s in told.path)]
         lines += [
             label.ljust(28) + "".join(f"{form % getattr(s, name):>10s}" for s in told.path)

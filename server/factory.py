@@ -11,19 +11,24 @@ from morecantile import TileMatrixSet
 from titiler.core.factory import BaseFactory
 
 from terrazzo.bands import SCALE
+from terrazzo.crs import DEGREES
 from terrazzo.errors import InvalidRequest, OutsideCoverage
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.engine import Engine, tile_target
 from terrazzo.mosaic.measure import choose, draw, known
 from terrazzo.mosaic.quality import quality
+from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Points, Target, transformer
+from terrazzo.request.boxes import box_of, place_of, swap_of
+from terrazzo.request.parameters import BOXED, asked_names
+from terrazzo.scene import Scene, read_item, resampled
 from terrazzo.server import grids
 from terrazzo.server.answer import Desk, Job, document
 from terrazzo.server.cite import citation
 from terrazzo.server.explain import POLICY, account, as_document, as_page, as_text
 from terrazzo.server.gdal import description, zone_of
 from terrazzo.server.keys import key_query
-from terrazzo.server.request import PARAMETERS, Ask, only, parse_ask, parse_format
+from terrazzo.server.request import Ask, asked, beside, documented, only, parse_ask, parse_format, query_of
 from terrazzo.server.stac import collection, item, version_collection
 from terrazzo.server.tilesets import tileset, tilesets
 from terrazzo.server.urls import public_base
@@ -32,31 +37,7 @@ MOST_SIDE = 4096
 """Pixels of a side of a box that is answered at once."""
 
 
-def _documented(name: str) -> Any:
-    return Query(description=PARAMETERS[name])
-
-
-def asked(
-    style: Annotated[str | None, _documented("style")] = None,
-    bands: Annotated[str | None, _documented("bands")] = None,
-    expression: Annotated[str | None, _documented("expression")] = None,
-    datetime: Annotated[str | None, _documented("datetime")] = None,
-    baseline: Annotated[str | None, _documented("baseline")] = None,
-    max_cloud: Annotated[str | None, _documented("max_cloud")] = None,
-    orbit: Annotated[str | None, _documented("orbit")] = None,
-    ids: Annotated[str | None, _documented("ids")] = None,
-    method: Annotated[str | None, _documented("method")] = None,
-    normalize: Annotated[str | None, _documented("normalize")] = None,
-    stage: Annotated[str | None, _documented("stage")] = None,
-    fill: Annotated[str | None, _documented("fill")] = None,
-    snow: Annotated[str | None, _documented("snow")] = None,
-    resampling: Annotated[str | None, _documented("resampling")] = None,
-    rescale: Annotated[str | None, _documented("rescale")] = None,
-    colormap_name: Annotated[str | None, _documented("colormap_name")] = None,
-    quality: Annotated[str | None, _documented("quality")] = None,
-    version: Annotated[str | None, _documented("version")] = None,
-) -> None:
-    """Documents the parameters; `parse_ask` reads them, so that unknown ones are refused too."""
+boxed = documented(BOXED)
 
 
 def desk_of(request: Request) -> Desk:
@@ -67,7 +48,7 @@ def desk_of(request: Request) -> Desk:
 
 def opened(desk: Desk, mosaic: str, request: Request, drop: tuple[str, ...] = ()) -> tuple[Engine, Ask]:
     """The engine a request means, and what it asks; `drop` names parameters an endpoint reads itself."""
-    query = {k: v for k, v in request.query_params.items() if k not in drop}
+    query = query_of(request, drop)
     engine = desk.mosaics.engine(mosaic, query.get("version") or None)
     return engine, parse_ask(query, engine.version)
 
@@ -188,7 +169,7 @@ class MosaicFactory(BaseFactory):
             desk = desk_of(request)
 
             def described() -> str:
-                query = {k: v for k, v in request.query_params.items() if k != "tms"}
+                query = query_of(request, ("tms",))
                 if {"style", "expression", "baseline"} & set(query):
                     raise InvalidRequest("gdal.xml: bands, not a style, an expression or a change")
                 engine = desk.mosaics.engine(mosaic, query.get("version") or None)
@@ -275,12 +256,12 @@ class MosaicFactory(BaseFactory):
         @self.router.get(
             "/mosaics/{mosaic}/bbox/{minx},{miny},{maxx},{maxy}.{form}",
             tags=["Boxes"],
-            dependencies=[Depends(asked)],
+            dependencies=[Depends(asked), Depends(boxed)],
         )
         @self.router.get(
             "/mosaics/{mosaic}/bbox/{minx},{miny},{maxx},{maxy}/{width}x{height}.{form}",
             tags=["Boxes"],
-            dependencies=[Depends(asked)],
+            dependencies=[Depends(asked), Depends(boxed)],
         )
         async def bbox(
             request: Request,
@@ -292,17 +273,17 @@ class MosaicFactory(BaseFactory):
             form: str,
             width: int | None = None,
             height: int | None = None,
-            coord_crs: Annotated[str, Query(description="coordinate system of the box")] = "EPSG:4326",
-            dst_crs: Annotated[str | None, Query(description="coordinate system of the answer")] = None,
         ) -> Response:
             """A box as GeoTIFF or picture, at full resolution unless a size is given."""
             desk = desk_of(request)
             chosen = parse_format(form)
-            box = _box(minx, miny, maxx, maxy)
+            given = beside(request, BOXED)
+            crs, bounds = given.get("bbox_crs", DEGREES), Bounds(minx, miny, maxx, maxy)
 
             def find() -> Job:
-                engine, ask = opened(desk, mosaic, request, ("coord_crs", "dst_crs"))
-                return Job(engine, ask, box_target(engine, box, coord_crs, dst_crs, width, height))
+                engine, ask = opened(desk, mosaic, request, asked_names(BOXED))
+                box = box_of(bounds, crs, engine.version.bounds)
+                return Job(engine, ask, box_target(engine, box, crs, given.get("crs"), width, height))
 
             return await desk.picture(request, find, chosen, name=f"{mosaic}.{chosen}")
 
@@ -370,14 +351,14 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, 
     Raises:
         OutsideCoverage: the mosaic has no data there.
     """
-    if not (-180 <= lon <= 180 and -90 <= lat <= 90):
-        raise InvalidRequest("point: longitude within ±180 and latitude within ±90")
+    place_of(lon, lat, "point")
     chosen = choose(engine, ask.measure)
     place = Points("EPSG:4326", np.array([lon]), np.array([lat]))
     drawn = draw(chosen, lambda selection: engine.points(selection, place.crs, place.x, place.y))
     image, values = drawn.image, drawn.values[:, 0, 0]
     if not known(values).any():
-        raise OutsideCoverage(f"no data at {lon},{lat} for {chosen.text()}")
+        hint = swap_of(lon, lat, engine.version.bounds)
+        raise OutsideCoverage(f"no data at {lon},{lat} for {chosen.text()}{hint}")
     is_float = values.dtype.kind == "f"
     is_whole = chosen.selection.request.stage in ("raw", "mask") and not is_float
     told = [
@@ -393,10 +374,21 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, 
         "datetime": scene.datetime.isoformat(),
         "scenes_usable": int(image.count[0, 0]),
         "quality": int(quality(engine, chosen.selection, place, image)[0, 0]),
+        **_interpolated(engine, chosen.selection, scene),
         "request": chosen.text(),
         "version": engine.version.name,
         "attribution": engine.version.attribution,
     }
+
+
+def _interpolated(engine: Engine, selection: Selection, scene: Scene) -> dict[str, list[str]]:
+    """Of `stage=raw`: what lies between the value and the product's own number; empty where it is that number."""
+    if selection.request.stage != "raw":
+        return {}
+    told = [resampled(read_item(engine.version.store, scene)["properties"])]
+    if selection.request.resampling != "nearest":
+        told.append("interpolated between the store's pixels to the place; resampling=nearest does not")
+    return {"interpolated": [t for t in told if t]}
 
 
 def box_target(
@@ -428,12 +420,6 @@ def box_target(
     return Target(answer, box, height, width)
 
 
-def _box(minx: float, miny: float, maxx: float, maxy: float) -> Bounds:
-    if not all(np.isfinite((minx, miny, maxx, maxy))) or minx >= maxx or miny >= maxy:
-        raise InvalidRequest("bbox: minx,miny,maxx,maxy, finite, min below max")
-    return Bounds(minx, miny, maxx, maxy)
-
-
 def _whole(text: str) -> int:
     if not text.isdecimal() or len(text) > 9:
         raise InvalidRequest(f"tile number {text!r}: a whole number")
@@ -451,7 +437,7 @@ def _tilejson(request: Request, engine: Engine, matrix: TileMatrixSet) -> dict[s
     b = version.bounds
     mosaic = version.mosaic_id
     # With the version, so that one view never mixes two.
-    query = f"?{urlencode({**request.query_params, 'version': version.name})}"
+    query = f"?{urlencode({**query_of(request), 'version': version.name})}"
     if key := key_query(request):
         query += f"&{key}"
     tiles = f"{public_base(request)}/mosaics/{mosaic}/tiles/{matrix.id}/{{z}}/{{x}}/{{y}}.png{query}"

@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from terrazzo.crs import DEGREES
 from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.warp import Target
+from terrazzo.request.boxes import box_of
 from terrazzo.server.request import Ask
 from terrazzo.version import Version, version_key
 
@@ -18,7 +20,7 @@ LONGEST = 512
 
 
 def day_shares(engine: Engine, ask: Ask, bounds: Bounds) -> dict[str, Any]:
-    """Which days a box in degrees shows, in per cent of its pixels with data, the largest first.
+    """Which days a box in degrees shows, W S E N, in per cent of its pixels with data, the largest first.
 
     The box is rendered with at most `LONGEST` pixels a side. A pixel counts for the scene that dominates it.
 
@@ -30,8 +32,7 @@ def day_shares(engine: Engine, ask: Ask, bounds: Bounds) -> dict[str, Any]:
         raise InvalidRequest(
             "dates: ask for the days of datetime and of baseline one after the other, each as datetime"
         )
-    if not (-180 <= bounds.left < bounds.right <= 180 and -90 <= bounds.bottom < bounds.top <= 90):
-        raise InvalidRequest("dates: minx,miny,maxx,maxy in degrees, min below max")
+    bounds = box_of(bounds, DEGREES, engine.version.bounds, "dates")
     width = (bounds.right - bounds.left) * np.cos(np.radians((bounds.top + bounds.bottom) / 2))
     size = LONGEST / max(width, bounds.top - bounds.bottom)
     rows, cols = (max(1, round(size * v)) for v in (bounds.top - bounds.bottom, width))

@@ -11,7 +11,11 @@ import click
 from morecantile import Tile, TileMatrixSet
 
 from terrazzo.errors import InvalidRequest, StoreError, TerrazzoError
+from terrazzo.grid import Bounds
 from terrazzo.mosaic.engine import tile_target
+from terrazzo.request.boxes import box_of
+from terrazzo.request.parameters import PICTURE
+from terrazzo.request.parse import joined
 from terrazzo.server.answer import Job, Plan, planned, rendered
 from terrazzo.server.cache import TileCache
 from terrazzo.server.grids import Grids
@@ -63,9 +67,11 @@ def seeded(
     matrix = Grids(settings.tms).find(engine.version, tms)
     if not matrix.minzoom <= zooms[0] <= zooms[-1] <= matrix.maxzoom:
         raise InvalidRequest(f"{tms} has zooms {matrix.minzoom} to {matrix.maxzoom} for this mosaic")
-    ask = parse_ask(dict(parse_qsl(query, strict_parsing=bool(query))), engine.version)
+    ask = parse_ask(
+        joined(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)), PICTURE), engine.version
+    )
     chosen = parse_format(form)
-    box = bbox or engine.version.bounds
+    box = box_of(Bounds(*bbox), coverage=engine.version.bounds) if bbox else engine.version.bounds
     counts: Counter[str] = Counter()
     problem: str | None = None
 

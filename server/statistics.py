@@ -9,32 +9,38 @@ from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import Measure
 from terrazzo.mosaic.selection import newest_period
 from terrazzo.statistics.areas import areas_of_features, groups
-from terrazzo.statistics.question import Question, percentiles_of, rule_of
+from terrazzo.statistics.question import Question, Rule
 from terrazzo.statistics.run import answers, chosen_of, statistic_names
 
 MOST_FEATURES = 1000
-PERCENTILES = "2,98"
+PERCENTILES = (2.0, 98.0)
 """Those that TiTiler tells where none are asked for."""
 
 
 def described(
-    engine: Engine, measure: Measure, features: Sequence[Mapping[str, Any]], p: str | None, rule: str | None
+    engine: Engine,
+    measure: Measure,
+    features: Sequence[Mapping[str, Any]],
+    crs: str,
+    percentiles: tuple[float, ...] = PERCENTILES,
+    rule: Rule = "exact",
 ) -> list[dict[str, Any]]:
     """Features with their statistics.
 
     Args:
-        p: percentiles, besides the median.
+        crs: of the features' coordinates.
+        percentiles: 0–100, besides the median.
 
     Raises:
-        InvalidRequest: there are too many features, one is too large, or a value is not understood.
+        InvalidRequest: there are too many features, or one is too large or has no place.
     """
     if len(features) > MOST_FEATURES:
         raise InvalidRequest(
             f"{len(features)} features: at most {MOST_FEATURES} at once; ask for a job, …/exports/statistics"
         )
     period = measure.pixels.datetime or newest_period(engine.version).name
-    question = Question(measure, (period,), percentiles_of(p or PERCENTILES), rule_of(rule))
-    areas, chosen = areas_of_features(list(features)), chosen_of(engine, question)
+    question = Question(measure, (period,), percentiles, rule)
+    areas, chosen = areas_of_features(list(features), crs), chosen_of(engine, question)
     about = {
         "request": chosen[period].text(),
         "version": engine.version.name,

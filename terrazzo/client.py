@@ -13,12 +13,13 @@ import rioxarray
 from rasterio.io import MemoryFile
 from xarray import DataArray
 
+from terrazzo.crs import DEGREES, canonical, in_units
 from terrazzo.errors import InvalidRequest, NotFound, Overloaded, TerrazzoError, TooMany
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.warp import transformer
+from terrazzo.request.boxes import box_of, numbers_of_box
 from terrazzo.store import beside
 
-DEGREES = "EPSG:4326"
 TRIES, PAUSE = 8, 2.0
 """How often a question is asked that a busy server puts off, and the seconds between."""
 ERRORS: Mapping[int, type[TerrazzoError]] = {
@@ -94,9 +95,9 @@ class Client:
         found: dict[str, Any] = self._get(f"/explain/{lon!r},{lat!r}", {**shown, "f": "json"}).json()
         return found
 
-    def dates(self, bbox: Sequence[float], **shown: object) -> list[dict[str, Any]]:
+    def dates(self, bbox: Sequence[float] | str, **shown: object) -> list[dict[str, Any]]:
         """Which days a box in degrees, W S E N, shows: `date` and `per_cent` of its pixels with data, the largest first."""
-        told: dict[str, Any] = self._get(f"/dates/{','.join(map(repr, map(float, bbox)))}", shown).json()
+        told: dict[str, Any] = self._get(f"/dates/{','.join(map(repr, numbers_of_box(bbox)))}", shown).json()
         found: list[dict[str, Any]] = told["dates"]
         return found
 
@@ -112,7 +113,7 @@ class Client:
 
     def array(
         self,
-        bbox: Sequence[float],
+        bbox: Sequence[float] | str,
         *,
         bbox_crs: str = DEGREES,
         crs: str | None = None,
@@ -125,15 +126,18 @@ class Client:
         mosaic nearest to it. Larger boxes than the server answers at once: `export`.
 
         Args:
-            bbox: W S E N in units of `bbox_crs`.
+            bbox: W S E N in units of `bbox_crs`; in degrees W east of E crosses the antimeridian.
             crs: coordinate system of the array.
-            resolution: pixel size in units of `crs`; the mosaic's own by default, in metres.
+            resolution: pixel size in units of `crs`; by default the mosaic's own, which is degrees on the equator where
+                `crs` has degrees.
         """
-        box = Bounds(*bbox)
-        crs = crs or self._zone(box, bbox_crs)
+        bbox_crs = canonical(bbox_crs)
+        box = box_of(numbers_of_box(bbox), bbox_crs)
+        crs = canonical(crs) if crs else self._zone(box, bbox_crs)
         if bbox_crs != crs:
             box = Bounds(*transformer(bbox_crs, crs).transform_bounds(*box, densify_pts=21))
-        size = resolution or float(self.collection()["summaries"]["gsd"][0])
+        own = float(self.collection()["summaries"]["gsd"][0])
+        size = in_units(crs, own) if resolution is None else resolution
         if not size > 0 or not all(np.isfinite(box)):
             raise InvalidRequest(f"array: the box has no place in {crs}, or the resolution is not above 0")
         near = 1e-6
@@ -143,7 +147,7 @@ class Client:
         )
         around = ",".join(repr(v * size) for v in (left, bottom, right, top))
         content = self._get(
-            f"/bbox/{around}/{right - left}x{top - bottom}.tif", {**shown, "coord_crs": crs}
+            f"/bbox/{around}/{right - left}x{top - bottom}.tif", {**shown, "bbox_crs": crs}
         ).content
         with MemoryFile(content) as memory, memory.open() as dataset:
             found = rioxarray.open_rasterio(dataset, mask_and_scale=True)

@@ -1,8 +1,9 @@
 """What the operator of a mosaic writes: `mosaic.toml`."""
 
+import re
 import tomllib
 from dataclasses import dataclass, fields
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from typing import Any, Literal, get_args
 
@@ -15,6 +16,9 @@ Fill = Literal["adjacent", "none", "best"]
 Snow = Literal["avoid", "keep", "drop"]
 Resampling = Literal["bilinear", "nearest"]
 Reference = Literal["own", "external"]
+Stage = Literal["raw", "mask", "corrected", "merged", "normalized"]
+Origin = Literal["scene", "date", "age", "count", "quality", "weight", "spread", "gain"]
+"""What can be said of where a pixel comes from; `mosaic/origin.py` computes it."""
 
 ALL = "all"
 """Name of the one period of a mosaic that names none."""
@@ -166,38 +170,68 @@ def _parent(raw: dict[str, Any], by_name: dict[str, Period]) -> Period:
     return Period(str(raw["name"]), min(p.start for p in spans), max(p.end for p in spans), members)
 
 
-def day_interval(text: str) -> tuple[date | None, date | None]:
-    """First and last day of a `datetime` value: a day, month or year, or an interval `A/B` with `..` open.
+def day_interval(text: str, *, moments: bool = False) -> tuple[date | None, date | None]:
+    """First and last day of a `datetime` value: a day, month or year, or an interval `A/B` with `..` or nothing for an open end.
+
+    Days are those of UTC. Times are understood where they mean whole days: an interval begins at midnight and ends at
+    midnight or a second before it.
+
+    Args:
+        moments: whether a single moment means the day in which it lies.
 
     Raises:
-        InvalidRequest: the text is none of these.
+        InvalidRequest: the text is none of these, or names a part of a day.
     """
     parts = text.strip().split("/")
-    if len(parts) > 2 or not parts[0]:
+    if len(parts) > 2 or not any(parts):
         raise InvalidRequest(_how(text))
-    first = _days(parts[0], text)
-    last = _days(parts[1] if len(parts) == 2 else parts[0], text)
+    single = len(parts) == 1
+    first = _days(parts[0], text, moments=moments and single)
+    last = first if single else _days(parts[1], text, is_end=True)
     start, end = (first[0] if first else None), (last[1] if last else None)
     if start and end and end < start:
         raise InvalidRequest(f"datetime={text}: the end lies before the start")
     return start, end
 
 
-def _days(part: str, text: str) -> tuple[date, date] | None:
+def _days(part: str, text: str, *, is_end: bool = False, moments: bool = False) -> tuple[date, date] | None:
+    part = part.strip()
     if part in ("..", ""):
         return None
-    day = part.split("T")[0].split(" ")[0]
     try:
-        numbers = [int(v) for v in day.split("-")]
-        if len(numbers) == 1 and len(day) == 4:
+        if len(part) > len("2023-08-13"):
+            one = _day_of_moment(part, text, is_end=is_end, moments=moments)
+            return one, one
+        numbers = [int(v) for v in part.split("-")]
+        if len(numbers) == 1 and len(part) == 4:
             return date(numbers[0], 1, 1), date(numbers[0], 12, 31)
-        if len(numbers) == 2:
+        if len(numbers) == 2 and len(part) == 7:
             following = date(numbers[0] + numbers[1] // 12, numbers[1] % 12 + 1, 1)
             return date(numbers[0], numbers[1], 1), following - timedelta(days=1)
-        one = date.fromisoformat(day)
-    except ValueError:
+        one = date.fromisoformat(part)
+    except (ValueError, OverflowError):
         raise InvalidRequest(_how(text)) from None
     return one, one
+
+
+def _day_of_moment(part: str, text: str, *, is_end: bool, moments: bool) -> date:
+    """The day of UTC that a moment stands for.
+
+    Raises:
+        InvalidRequest: it lies within a day.
+        ValueError: it is no moment.
+    """
+    # A blank before an offset was a plus, which addresses turn into one.
+    moment = datetime.fromisoformat(re.sub(r" (\d\d:?\d\d)$", r"+\1", part) if part.count(":") > 1 else part)
+    utc = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    if moments or (utc.hour, utc.minute, utc.second, utc.microsecond) == (0, 0, 0, 0):
+        return utc.date() - timedelta(days=1) if is_end else utc.date()
+    if is_end and (utc.hour, utc.minute, utc.second) == (23, 59, 59):
+        return utc.date()
+    raise InvalidRequest(
+        f"datetime={text}: scenes are chosen by whole days of UTC, and {part} lies within one; use {utc.date()},"
+        f" or an interval such as {utc.date()}/{utc.date()}"
+    )
 
 
 def _how(text: str) -> str:

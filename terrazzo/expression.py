@@ -3,15 +3,21 @@
 import ast
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numexpr
 import numpy as np
 from numpy.typing import NDArray
 
+from terrazzo.bands import BANDS
 from terrazzo.errors import InvalidRequest
 
 BAND = re.compile(r"\bB(?:\d\d|8A)\b")
 LONGEST = 500
+LOST_PLUS = re.compile(r"(?<=[\w.)])\s+(?=[\w.(])")
+"""A blank between operands: addresses turn the + that stood there into one."""
+PIXEL = 0.3
+"""Reflectance of the pixel on which a formula is tried, a little more for each further band."""
 CHARACTERS = re.compile(r"[\w\s+\-*/().,;<>=&|~!^%]+")
 FUNCTIONS = (
     *(
@@ -45,23 +51,62 @@ def parts(expression: str) -> list[str]:
     return [p.strip() for p in expression.split(";") if p.strip()]
 
 
-def bands_of(expression: str) -> tuple[str, ...]:
-    """The bands that an expression names, in the order in which it does.
+@lru_cache(maxsize=512)
+def checked(expression: str) -> str:
+    """An expression as it is evaluated: without idle blanks, and with the + that addresses turn into blanks.
+
+    It is evaluated once, on one pixel: what cannot be computed is refused before anything is read.
 
     Raises:
-        InvalidRequest: it is no arithmetic expression over bands.
+        InvalidRequest: it is no arithmetic expression over bands, or cannot be evaluated; the message says why.
     """
-    bands = tuple(dict.fromkeys(BAND.findall(expression)))
-    if not bands or len(expression) > LONGEST or not CHARACTERS.fullmatch(expression):
+    if len(expression) > LONGEST:
+        raise InvalidRequest(f"expression: at most {LONGEST} characters")
+    text = ";".join(" ".join(_with_plus(part).split()) for part in parts(expression))
+    if not text or not CHARACTERS.fullmatch(text):
         raise InvalidRequest("expression: an arithmetic expression over bands, such as (B08-B04)/(B08+B04)")
-    for part in parts(expression):
+    for part in parts(text):
         try:
             tree = ast.parse(part, mode="eval")
         except (SyntaxError, ValueError, RecursionError, MemoryError):
-            raise InvalidRequest("expression: not an arithmetic expression over bands") from None
+            raise InvalidRequest(f"expression={part}: not an arithmetic expression over bands") from None
         for node in ast.walk(tree):
             _check(node)
-    return bands
+    bands = bands_of(text)
+    if not bands:
+        raise InvalidRequest("expression: an arithmetic expression over bands, such as (B08-B04)/(B08+B04)")
+    pixel = PIXEL + 0.01 * np.arange(len(bands), dtype=np.float32)
+    evaluate(text, bands, pixel.astype(np.float32)[:, None, None])
+    return text
+
+
+def bands_of(expression: str) -> tuple[str, ...]:
+    """The bands that an expression names, in the order in which it does."""
+    return tuple(dict.fromkeys(BAND.findall(expression)))
+
+
+def meant(name: str, bands: Sequence[str]) -> str:
+    """`; did you mean B08 or B8A?` for a name like that of a band, else empty.
+
+    Args:
+        bands: those that there are.
+    """
+    text = name.strip().upper()
+    number = re.fullmatch(r"B?0*(\d{1,2})(A?)", text)
+    common = [b.name for b in BANDS.values() if b.common.upper() == text]
+    found = [f"B{int(number[1]):02d}", f"B{number[1]}A"] if number else common
+    likely = [b for b in dict.fromkeys(found) if b in bands and b != name]
+    return f"; did you mean {' or '.join(likely)}?" if likely else ""
+
+
+def _with_plus(part: str) -> str:
+    words = LOST_PLUS.split(part.strip())
+    text = words[0]
+    for word in words[1:]:
+        name = re.search(r"[A-Za-z_]\w*$", text)
+        # `maximum (B04, B08)` is a call, and `B04 (B08)` was a sum.
+        text += word if word.startswith("(") and name and name[0] in FUNCTIONS else f"+{word}"
+    return text
 
 
 def _check(node: ast.AST) -> None:
@@ -75,8 +120,8 @@ def _check(node: ast.AST) -> None:
         if not isinstance(node.value, int | float):
             raise InvalidRequest(f"expression: {node.value!r} is no real number")
     elif isinstance(node, ast.Name):
-        if node.id not in FUNCTIONS and not BAND.fullmatch(node.id):
-            raise InvalidRequest(f"expression: {node.id} is no band")
+        if node.id not in FUNCTIONS and node.id not in BANDS:
+            raise InvalidRequest(f"expression: {node.id} is no band{meant(node.id, tuple(BANDS))}")
     elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
         # Powers of plain numbers are computed to the last digit: 9**9**9 never ends.
         exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
@@ -90,7 +135,7 @@ def evaluate(expression: str, bands: Sequence[str], reflectance: NDArray[np.floa
     """The values of an expression.
 
     Args:
-        expression: checked by `bands_of`.
+        expression: as `checked` returns it.
         bands: names of the bands of `reflectance`.
         reflectance: (band, row, col) float32, NaN without data.
 
@@ -115,7 +160,9 @@ def evaluate(expression: str, bands: Sequence[str], reflectance: NDArray[np.floa
             ArithmeticError,
             NotImplementedError,
         ) as error:
-            raise InvalidRequest(f"expression={expression}: {error}") from None
+            how = "; for a power use **, such as B04**2" if "^" in part else ""
+            why = "its operands do not go together" if "opcode" in str(error) else error
+            raise InvalidRequest(f"expression={part}: it cannot be computed ({why}){how}") from None
     results[:, np.isnan(reflectance).any(axis=0)] = np.nan
     results[~np.isfinite(results)] = np.nan
     return results

@@ -120,6 +120,12 @@ def read_item(store: Store, scene: Scene) -> dict[str, Any]:
     return document
 
 
+def resampled(properties: Mapping[str, Any]) -> str:
+    """What the lineage of an Item says of a product whose pixels were resampled to the store's; empty where they were not."""
+    lines = str(properties.get("processing:lineage") or "").split("; ")
+    return next((line for line in lines if "resampled once" in line), "")
+
+
 def list_scenes(store: Store) -> Iterator[Scene]:
     """All complete scenes of a store, sorted by key."""
     for key in store.list("scenes"):

@@ -10,6 +10,7 @@ from pyproj.exceptions import ProjError
 
 from terrazzo.errors import InvalidRequest, WrongGrid
 from terrazzo.grid import Bounds, mgrs_epsg
+from terrazzo.request.boxes import box_of
 
 TILE = re.compile(r"^T?(\d{1,2}[C-HJ-NP-X][A-HJ-NP-Z]{2})$")
 ROWS = "ABCDEFGHJKLMNPQRSTUV"
@@ -28,16 +29,27 @@ VERTICES = 500
 
 
 def from_box(west: float, south: float, east: float, north: float) -> shapely.Geometry:
-    """A box in degrees.
+    """A box in degrees; W east of E crosses the antimeridian, and then it is two boxes.
 
     Raises:
         InvalidRequest: the numbers are no box on the globe.
     """
-    if not (-180 <= west < east <= 180 and -90 <= south < north <= 90):
-        raise InvalidRequest(
-            "--bbox is W S E N in degrees, W below E and S below N; two boxes for one over the date line"
-        )
-    return shapely.box(west, south, east, north)
+    left, bottom, right, top = box_of(Bounds(west, south, east, north), name="--bbox")
+    if left < -180:
+        left, right = left + 360, right + 360
+    if right <= 180:
+        return shapely.box(left, bottom, right, top)
+    return shapely.union(shapely.box(left, bottom, 180, top), shapely.box(-180, bottom, right - 360, top))
+
+
+def degrees_box(geometry: shapely.Geometry) -> Bounds:
+    """W S E N around a geometry in degrees; W lies east of E where it is cut at the antimeridian."""
+    west, south, east, north = geometry.bounds
+    if (west, east) == (-180, 180) and geometry.geom_type == "MultiPolygon":
+        parts = [part.bounds for part in geometry.geoms]
+        west = min((b[0] for b in parts if b[0] >= 0), default=west)
+        east = max((b[2] for b in parts if b[2] < 0), default=east)
+    return Bounds(west, south, east, north)
 
 
 def from_file(path: Path) -> shapely.Geometry:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from terrazzo.errors import InvalidRequest
+from terrazzo.request.options import WithBox, box
 
 if TYPE_CHECKING:
     from terrazzo.precompute.acquire.run import Order
@@ -19,9 +20,7 @@ def area_options(function: F) -> F:
     """The options that say what is asked for, whence and whither; `order_of` reads them."""
     for option in reversed(
         (
-            click.option(
-                "--bbox", nargs=4, type=float, metavar="W S E N", help="the area as a box in degrees"
-            ),
+            click.option("--bbox", callback=box, metavar="W S E N", help="the area as a box in degrees"),
             click.option(
                 "--geom",
                 type=click.Path(exists=True, path_type=Path),
@@ -167,7 +166,7 @@ def _beside(store: str) -> Path:
     return root.with_name(f"{root.name}-products")
 
 
-@click.command()
+@click.command(cls=WithBox)
 @click.option(
     "--store", required=True, metavar="STORE", help="folder or address of the store; need not be there"
 )

@@ -5,11 +5,13 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from terrazzo.request.options import WithBox, box
 
-@click.command()
+
+@click.command(cls=WithBox)
 @click.option("--store", "url", required=True, metavar="STORE", help="folder or address of the store")
 @click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic")
-@click.option("--bbox", nargs=4, type=float, required=True, metavar="W S E N", help="the box, in degrees")
+@click.option("--bbox", callback=box, required=True, metavar="W S E N", help="the box, in degrees")
 @click.option("--datetime", help="name of a period, or dates inside one [default: the mosaic's]")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="WebP to write"

@@ -9,6 +9,7 @@ import click
 from terrazzo.errors import InvalidRequest, TerrazzoError
 from terrazzo.precompute.commands.acquire import area_options, opened, order_of
 from terrazzo.precompute.work.options import band_names, worker_options
+from terrazzo.request.options import WithBox
 
 if TYPE_CHECKING:
     from terrazzo.precompute.acquire.fetch import Plan
@@ -22,7 +23,7 @@ PROCESS = 35.0
 for one product of a whole tile, ten bands, 547 MB."""
 
 
-@click.command()
+@click.command(cls=WithBox)
 @click.option(
     "--store", default=STORE, show_default=True, metavar="STORE", help="folder of the store; made anew"
 )
@@ -62,6 +63,7 @@ def get(
     """
     from rich.console import Console
 
+    from terrazzo.precompute.acquire.area import degrees_box
     from terrazzo.precompute.acquire.fetch import Openers
     from terrazzo.precompute.acquire.run import SOME_BAD, carry_out, prepare, tell_fetched, tell_plan
 
@@ -100,7 +102,14 @@ def get(
     )
     how = [("--crs", crs), ("--resolution", resolution), ("--method", method)]
     given = [part for name, value in how if value is not None for part in (name, value)]
-    asked = ["--bands", ",".join(wanted), "--datetime", options["when"], "--bbox", *order.query.area.bounds]
+    asked = [
+        "--bands",
+        ",".join(wanted),
+        "--datetime",
+        options["when"],
+        "--bbox",
+        *degrees_box(order.query.area),
+    ]
     run_command(ctx, ["export", "--store", store, "--mosaic", mosaic, *asked, *given, "-o", output])
     if bad:
         ctx.exit(SOME_BAD)

@@ -17,6 +17,7 @@ from terrazzo.precompute.commands.acquire import area_options, opened, order_of
 from terrazzo.precompute.commands.get import run_command
 from terrazzo.precompute.work.options import worker_options
 from terrazzo.precompute.work.prometheus import write_metrics
+from terrazzo.request.options import WithBox
 
 if TYPE_CHECKING:
     from terrazzo.precompute.acquire.run import Order
@@ -68,7 +69,7 @@ def left_of(hours: str, now: datetime) -> float:
     return max(0.0, whole - since) * 3600
 
 
-@click.command()
+@click.command(cls=WithBox)
 @click.option(
     "--store",
     required=True,

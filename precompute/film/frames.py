@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from terrazzo.bands import STYLES, MaskClass
 from terrazzo.bulk.area import area_of_box
 from terrazzo.bulk.windows import export_target, touching
+from terrazzo.config import Stage
 from terrazzo.edges import Strips, strips_from_table
 from terrazzo.errors import OutsideCoverage
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import Measure, choose
-from terrazzo.mosaic.request import PixelRequest, Stage
+from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target
 from terrazzo.precompute.film.drawing import CLASSES, Frame, masked, natural, with_strips
 from terrazzo.scene import STRIPS
@@ -79,7 +80,7 @@ def film_target(engine: Engine, bounds: Bounds) -> Target:
     Raises:
         InvalidRequest: the box is empty.
     """
-    area = area_of_box(bounds)
+    area = area_of_box(bounds, coverage=engine.version.bounds)
     b = export_target(engine.version, area).bounds
     return export_target(engine.version, area, resolution=max(b.right - b.left, b.top - b.bottom) / LONGEST)
 

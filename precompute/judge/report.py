@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from terrazzo import gains
 from terrazzo.bands import NODATA
-from terrazzo.config import Method
+from terrazzo.config import Method, Stage
 from terrazzo.diff import Change, boxes, difference
 from terrazzo.mosaic.engine import FILLED, Image
-from terrazzo.mosaic.request import Stage
 from terrazzo.precompute.judge import seams
 from terrazzo.store import Store
 from terrazzo.version import Version, gains_key, version_key

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from terrazzo.request.options import WithBox, box
 from terrazzo.server.seed import FORMS, seeded
 from terrazzo.server.settings import Settings
 
@@ -16,7 +17,7 @@ def _zooms(context: click.Context, parameter: click.Parameter, text: str) -> ran
     return range(int(first), int(last or first) + 1)
 
 
-@click.command()
+@click.command(cls=WithBox)
 @click.option("--store", envvar="TERRAZZO_STORE", required=True, metavar="STORE", help="folder or address")
 @click.option("--mosaic", default="mosaic", show_default=True)
 @click.option(
@@ -26,7 +27,7 @@ def _zooms(context: click.Context, parameter: click.Parameter, text: str) -> ran
     type=click.Path(path_type=Path),
     help="folder of the server's tile cache",
 )
-@click.option("--bbox", nargs=4, type=float, metavar="W S E N", help="degrees [default: the whole mosaic]")
+@click.option("--bbox", callback=box, metavar="W S E N", help="degrees [default: the whole mosaic]")
 @click.option("--zooms", callback=_zooms, required=True, metavar="FIRST-LAST", help="such as 8-12")
 @click.option("--tms", default="WebMercatorQuad", show_default=True, help="tile matrix set")
 @click.option("--format", "form", type=click.Choice(FORMS), default="png", show_default=True)

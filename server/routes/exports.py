@@ -5,27 +5,29 @@ import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from starlette.responses import FileResponse, JSONResponse
 
+from terrazzo.bulk.area import crs_of_geojson
 from terrazzo.bulk.windows import export_target, touching
 from terrazzo.errors import InvalidRequest, NotFound, TooMany
 from terrazzo.export.estimate import estimate
 from terrazzo.export.files import PICTURE_TYPES
-from terrazzo.export.order import PARAMETERS, parse_order
+from terrazzo.export.order import parse_order
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import Measure, choose
+from terrazzo.request.parameters import DESCRIBED, EXPORT, TABULATED, asked_names, schema_of
 from terrazzo.server.answer import Desk
 from terrazzo.server.factory import opened
 from terrazzo.server.jobs import UPLOAD, Job, Jobs
 from terrazzo.server.keys import Key
+from terrazzo.server.request import asked, beside, documented, query_of
 from terrazzo.server.statistics import described
 from terrazzo.server.urls import public_base
 from terrazzo.statistics.areas import read_areas
-from terrazzo.statistics.question import PARAMETERS as QUESTION
-from terrazzo.statistics.question import TABLE_PARAMETERS, Question, parse_table
+from terrazzo.statistics.question import Question, parse_table
 from terrazzo.statistics.run import chosen_of
 
 MOST_BODY = 4 << 20
@@ -52,7 +54,7 @@ BODY = {
                 "schema": {
                     "type": "object",
                     "properties": {
-                        **{name: {"description": text} for name, text in PARAMETERS.items()},
+                        **schema_of(EXPORT),
                         "dry_run": {"type": "boolean", "description": "tell the cost, start nothing"},
                     },
                 },
@@ -70,7 +72,7 @@ AREAS_BODY = {
                     "type": "object",
                     "properties": {
                         "features": {"description": "a GeoJSON FeatureCollection of polygons, in degrees"},
-                        **{name: {"description": text} for name, text in TABLE_PARAMETERS.items()},
+                        **schema_of(TABULATED),
                     },
                 }
             },
@@ -139,7 +141,7 @@ async def tabulate(request: Request, mosaic: str) -> Response:
             path = place.with_suffix(".geojson")
             path.write_text(json.dumps(_collection(features)))
         else:
-            raw = dict(request.query_params)
+            raw = query_of(request, parameters=TABULATED)
             await desk.look(lambda: _question(desk, mosaic, raw))
             path = await _saved(request, place)
 
@@ -157,24 +159,24 @@ async def tabulate(request: Request, mosaic: str) -> Response:
             rest.unlink(missing_ok=True)
 
 
-@router.post("/mosaics/{mosaic}/statistics", tags=["Boxes"], openapi_extra=FEATURE_BODY)
-async def statistics(
-    request: Request,
-    mosaic: str,
-    p: Annotated[str | None, Query(description="percentiles, comma-separated, besides the median")] = None,
-    rule: Annotated[str | None, Query(description=QUESTION["rule"])] = None,
-) -> Any:
+@router.post(
+    "/mosaics/{mosaic}/statistics",
+    tags=["Boxes"],
+    openapi_extra=FEATURE_BODY,
+    dependencies=[Depends(asked), Depends(documented(DESCRIBED))],
+)
+async def statistics(request: Request, mosaic: str) -> Any:
     """Statistics of GeoJSON features, in their properties; other parameters are those of tiles."""
     desk, raw = _desk(request), await _body(request)
     several = raw.get("type") == "FeatureCollection"
-    features = _collection(raw)["features"]
+    features, crs, how = _collection(raw)["features"], crs_of_geojson(raw), beside(request, DESCRIBED)
 
     def told() -> list[dict[str, Any]]:
-        engine, ask = opened(desk, mosaic, request, ("p", "rule"))
+        engine, ask = opened(desk, mosaic, request, asked_names(DESCRIBED))
         if ask.layer or ask.pixels.stage in ("raw", "mask"):
             told = f"style={ask.layer}" if ask.layer else f"stage={ask.pixels.stage}"
             raise InvalidRequest(f"{told}: statistics are of reflectance or an expression over it")
-        return described(engine, ask.measure, features, p, rule)
+        return described(engine, ask.measure, features, crs, **how)
 
     found = await desk.work(request, told)
     return {"type": "FeatureCollection", "features": found} if several else found[0]
@@ -314,7 +316,9 @@ def _collection(raw: Any) -> dict[str, Any]:
         raise InvalidRequest("features: each one a GeoJSON Feature")
     if not all(isinstance(f.get("properties"), dict | None) for f in features):
         raise InvalidRequest("features: the properties of each one an object, or null")
-    return {"type": "FeatureCollection", "features": features}
+    crs_of_geojson(raw)
+    crs = {"crs": raw["crs"]} if isinstance(raw, dict) and raw.get("crs") else {}
+    return {"type": "FeatureCollection", **crs, "features": features}
 
 
 def owner_of(request: Request) -> str:

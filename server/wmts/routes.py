@@ -1,7 +1,6 @@
 """The endpoints of WMTS; KVP and REST end in the same functions."""
 
 import json
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -17,13 +16,15 @@ from terrazzo.mosaic.measure import choose
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.selection import newest_period
 from terrazzo.mosaic.warp import transformer
+from terrazzo.request.parameters import PICTURE
+from terrazzo.request.parse import joined
 from terrazzo.server.answer import Desk, Job, document
 from terrazzo.server.explain import Account, account, as_document, as_page, as_text, rows
 from terrazzo.server.factory import desk_of
 from terrazzo.server.keys import key_query
 from terrazzo.server.layers import LAYERS
 from terrazzo.server.layers import legend as layer_legend
-from terrazzo.server.request import PARAMETERS, only, parse_ask
+from terrazzo.server.request import only, parse_ask
 from terrazzo.server.urls import public_base
 from terrazzo.server.wmts import offers
 from terrazzo.server.wmts.capabilities import INFO_FORMATS, capabilities
@@ -36,12 +37,11 @@ router = APIRouter(tags=["WMTS"])
 REST = "/mosaics/{mosaic}/wmts/1.0.0"
 SECTIONS = ("ServiceIdentification", "ServiceProvider", "OperationsMetadata", "Contents", "Themes")
 XML = ("application/xml", "text/xml")
-DATE = re.compile(r"\d{4}(-\d{2}(-\d{2})?)?")
 KNOWN = {
     "service", "request", "version", "layer", "style", "format", "tilematrixset", "tilematrix", "tilerow",
     "tilecol", "time", "i", "j", "infoformat", "acceptversions", "sections", "acceptformats", "updatesequence",
 }  # fmt: skip
-FURTHER = set(PARAMETERS) - {"style", "version"}
+FURTHER = {n: p for n, p in PICTURE.items() if n not in ("style", "version")}
 """Parameters of tiles that WMTS takes besides its own; it has a style and a version itself."""
 
 
@@ -56,7 +56,7 @@ class Place:
     matrix: str
     row: str
     col: str
-    asked: Mapping[str, str]
+    asked: tuple[tuple[str, str], ...]
 
 
 def _kvp(request: Request) -> dict[str, str]:
@@ -65,10 +65,10 @@ def _kvp(request: Request) -> dict[str, str]:
     return {k: v for k, v in pairs if k in KNOWN}
 
 
-def _further(request: Request) -> dict[str, str]:
-    """What is asked of tiles beside WMTS's own parameters."""
-    pairs = ((k.lstrip("?&").lower(), v) for k, v in request.query_params.items())
-    return {k: v for k, v in pairs if k in FURTHER and v}
+def _further(request: Request) -> tuple[tuple[str, str], ...]:
+    """What is asked of tiles beside WMTS's own parameters, pair by pair."""
+    pairs = ((k.lstrip("?&").lower(), v) for k, v in request.query_params.multi_items())
+    return tuple((k, v) for k, v in pairs if k in FURTHER)
 
 
 def _need(query: Mapping[str, str], name: str) -> str:
@@ -307,7 +307,7 @@ async def _capabilities(
         (v.strip() for v in query.get("acceptformats", "").split(",") if v.strip() in XML), "application/xml"
     )
     desk = desk_of(request)
-    base, asked = public_base(request), _further(request)
+    base, asked = public_base(request), joined(_further(request), FURTHER)
 
     def written() -> str:
         engine = desk.mosaics.engine(mosaic)
@@ -336,7 +336,7 @@ def _found(desk: Desk, mosaic: str, place: Place) -> Job:
     """The engine, what it is asked, and the pixels, of a tile that WMTS names."""
     engine = desk.mosaics.engine(mosaic)
     version = engine.version
-    known = offers.layers(version)
+    known, asked = offers.layers(version), joined(place.asked, FURTHER)
     if place.layer not in known:
         raise OwsException("InvalidParameterValue", "Layer", f"layer {place.layer!r}: {', '.join(known)}")
     layer = known[place.layer]
@@ -349,13 +349,12 @@ def _found(desk: Desk, mosaic: str, place: Place) -> Job:
             "InvalidParameterValue", "Style", f"style {style!r}: {', '.join((*names, *others))}"
         )
     query = dict(layer.asked)
-    if style != CLASSES and not (
-        place.style in ("", "default") and {"bands", "expression"} & set(place.asked)
-    ):
+    if style != CLASSES and not (place.style in ("", "default") and {"bands", "expression"} & set(asked)):
         query["style"] = style
-    if layer.periods:
+    has_time = place.time not in (None, "", "default")
+    if has_time or (layer.periods and "datetime" not in asked):
         query["datetime"] = period_of(version, place.time).name
-    for name, value in place.asked.items():
+    for name, value in asked.items():
         if query.setdefault(name, value) != value:
             raise OwsException(
                 "InvalidParameterValue",
@@ -378,7 +377,8 @@ def _found(desk: Desk, mosaic: str, place: Place) -> Job:
 
 
 def period_of(version: Version, value: str | None) -> Period:
-    """The period a Time value means: the newest without one, else that in which a day, month or year lies.
+    """The period a Time value means: the newest without one, the one of its name, else that in which a day, month, year or
+    moment lies.
 
     Raises:
         OwsException: no date, or none in exactly one period.
@@ -386,11 +386,13 @@ def period_of(version: Version, value: str | None) -> Period:
     if value in (None, "", "default"):
         return newest_period(version)
     periods = offers.periods(version)
+    if value in version.periods:
+        return version.periods[value]
     known = ", ".join(p.start.isoformat() for p in sorted(periods, key=lambda p: p.start))
-    if not DATE.fullmatch(str(value)):
+    if "/" in str(value):
         raise OwsException("InvalidParameterValue", "Time", f"time {value!r}: a date such as {known}")
     try:
-        first, last = day_interval(str(value))
+        first, last = day_interval(str(value), moments=True)
     except InvalidRequest as error:
         raise OwsException("InvalidParameterValue", "Time", str(error)) from None
     touched = [p for p in periods if first and last and p.start <= last and first <= p.end]

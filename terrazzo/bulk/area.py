@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
-from pyproj import CRS
 from rasterio.features import rasterize
 
+from terrazzo.crs import DEGREES, canonical, in_units, is_geographic
 from terrazzo.errors import InvalidRequest
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.warp import Target, transformer
+from terrazzo.request.boxes import SWAPPED, box_of, touch
 
-DEGREES = "EPSG:4326"
 MOST_POSITIONS = 100_000
 STEP = 0.01
 """Degrees after which an edge gets another position, so that it stays straight in degrees on any grid."""
+STEP_METRES = 1000.0
+"""The same of edges in other coordinate systems, in metres."""
 Rings = tuple[NDArray[np.float64], ...]
 """A polygon: its outline and its holes, each (position, lon lat); a point: one ring of one position."""
 
@@ -74,35 +76,29 @@ class Area:
         )
 
 
-def area_of_box(bounds: Bounds, crs: str = DEGREES) -> Area:
+def area_of_box(bounds: Bounds, crs: str = DEGREES, coverage: Bounds | None = None) -> Area:
     """A box; in degrees W may lie east of E.
 
-    Raises:
-        InvalidRequest: the box is empty or its coordinate system unknown.
-    """
-    transformer(crs, DEGREES)
-    left, bottom, right, top = bounds
-    if all(map(math.isfinite, bounds)) and CRS.from_user_input(crs).is_geographic:
-        if not (abs(left) <= 360 and abs(right) <= 360 and bottom >= -90 and top <= 90):
-            raise InvalidRequest("the box must lie within ±180 and ±90 degrees, W S E N")
-        if left > right and left >= 0 > right:
-            right += 360
-    if not all(map(math.isfinite, bounds)) or left >= right or bottom >= top:
-        raise InvalidRequest("the box must be W S E N, W below E and S below N")
-    return Area(Bounds(left, bottom, right, top), crs)
-
-
-def area_of_geometry(geojson: object) -> Area:
-    """A GeoJSON point, polygon, collection or feature, in degrees.
+    Args:
+        crs: canonical.
+        coverage: what the mosaic covers, in degrees, where there is one.
 
     Raises:
-        InvalidRequest: it is none of these, or has too many positions.
+        InvalidRequest: the box is empty, or its latitudes and longitudes seem to be swapped.
     """
-    if isinstance(geojson, str):
-        try:
-            geojson = json.loads(geojson)
-        except ValueError as error:
-            raise InvalidRequest(f"geometry: not JSON ({error})") from None
+    return Area(box_of(bounds, crs, coverage), crs)
+
+
+def area_of_geometry(geojson: object, coverage: Bounds | None = None) -> Area:
+    """A GeoJSON point, polygon, collection or feature, in degrees or in the coordinate system of its `crs` member.
+
+    Args:
+        coverage: what the mosaic covers, in degrees, where there is one.
+
+    Raises:
+        InvalidRequest: it is none of these, has too many positions, or no place on the globe.
+    """
+    crs = crs_of_geojson(geojson)
     try:
         polygons = tuple(_polygons(geojson))
     except (KeyError, TypeError, ValueError, IndexError, RecursionError):
@@ -111,16 +107,66 @@ def area_of_geometry(geojson: object) -> Area:
         raise InvalidRequest(
             "geometry: a GeoJSON Point, Polygon, MultiPolygon or a feature of these, in degrees"
         )
+    count = sum(len(ring) for rings in polygons for ring in rings)
+    if count > MOST_POSITIONS:
+        raise InvalidRequest(f"geometry: {count} positions, at most {MOST_POSITIONS}; simplify it")
+    if crs != DEGREES:
+        polygons = tuple(tuple(_to_degrees(ring, crs) for ring in rings) for rings in polygons)
     positions = np.concatenate([ring for rings in polygons for ring in rings])
-    if len(positions) > MOST_POSITIONS:
-        raise InvalidRequest(f"geometry: {len(positions)} positions, at most {MOST_POSITIONS}; simplify it")
-    if not (np.isfinite(positions).all() and (np.abs(positions) <= (180, 90)).all()):
-        raise InvalidRequest("geometry: longitudes within ±180 and latitudes within ±90 degrees")
+    if not (
+        np.isfinite(positions).all() and (np.abs(positions) <= (180 if crs == DEGREES else 360, 90)).all()
+    ):
+        raise InvalidRequest(_not_on_the_globe(positions, crs))
     west = _west(polygons)
     moved = tuple(tuple(_east_of(west, ring) for ring in rings) for rings in polygons)
     outlines = np.concatenate([rings[0] for rings in moved])
     (left, bottom), (right, top) = outlines.min(axis=0), outlines.max(axis=0)
-    return Area(Bounds(left, bottom, right, top), DEGREES, moved, json.dumps(geojson))
+    box = Bounds(float(left), float(bottom), float(right), float(top))
+    flipped = Bounds(box.bottom, box.left, box.top, box.right)
+    if coverage and crs == DEGREES and not touch(box, coverage) and touch(flipped, coverage):
+        raise InvalidRequest(f"geometry: it lies outside the mosaic; {SWAPPED}")
+    return Area(box, DEGREES, moved, json.dumps(geojson))
+
+
+def crs_of_geojson(geojson: object) -> str:
+    """The coordinate system of GeoJSON: that of its `crs` member, as GDAL writes it, else degrees; x comes first.
+
+    Raises:
+        InvalidRequest: the member names none.
+    """
+    member = geojson.get("crs") if isinstance(geojson, Mapping) else None
+    if member is None:
+        return DEGREES
+    try:
+        name = member["properties"]["name"]
+    except (TypeError, KeyError):
+        name = None
+    if not isinstance(name, str):
+        raise InvalidRequest(
+            'geometry: its crs member names no coordinate system, as {"type": "name", "properties": {"name":'
+            ' "urn:ogc:def:crs:EPSG::32633"}} does; leave it out for degrees'
+        )
+    try:
+        return canonical(name)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"geometry: {error}") from None
+
+
+def _not_on_the_globe(positions: NDArray[np.float64], crs: str) -> str:
+    if crs != DEGREES:
+        return f"geometry: it has no place on the globe; check its coordinates in {crs}"
+    hint = f"; {SWAPPED}" if (np.abs(positions) <= (90, 180)).all() else ""
+    return f"geometry: longitudes within ±180 and latitudes within ±90 degrees{hint}"
+
+
+def _to_degrees(ring: NDArray[np.float64], crs: str) -> NDArray[np.float64]:
+    """A ring in degrees, with positions enough that its edges lie where they did."""
+    dense = ring if is_geographic(crs) else _dense(ring, in_units(crs, STEP_METRES))
+    placed = np.stack(transformer(crs, DEGREES).transform(*dense.T), axis=1)
+    if np.ptp(placed[:, 0]) > 180:
+        # No ring of a plane is half the globe wide: it crosses the antimeridian.
+        placed[:, 0] %= 360
+    return np.asarray(placed)
 
 
 def _polygons(geojson: Any) -> Iterator[Rings]:
@@ -175,11 +221,11 @@ def _shape(to_target: Any, rings: Rings) -> Mapping[str, Any]:
     return {"type": "Polygon", "coordinates": placed}
 
 
-def _dense(ring: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A ring with positions enough that edges which are straight in degrees stay so."""
+def _dense(ring: NDArray[np.float64], step: float = STEP) -> NDArray[np.float64]:
+    """A ring with positions enough that its straight edges stay so, one after each `step` at most."""
     if len(ring) == 1:
         return ring
-    steps = np.ceil(np.abs(np.diff(ring, axis=0)).max(axis=1) / STEP).astype(int).clip(1, 1000)
+    steps = np.ceil(np.abs(np.diff(ring, axis=0)).max(axis=1) / step).astype(int).clip(1, 1000)
     start, way = ring[:-1].repeat(steps, axis=0), np.diff(ring, axis=0).repeat(steps, axis=0)
     share = np.concatenate([np.arange(n) / n for n in steps])
     dense: NDArray[np.float64] = np.concatenate([start + share[:, None] * way, ring[-1:]])

@@ -5,10 +5,10 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from pyproj import CRS
 from rasterio.windows import Window as RasterWindow
 
-from terrazzo.bulk.area import DEGREES, Area
+from terrazzo.bulk.area import Area
+from terrazzo.crs import DEGREES, crs_of, in_units
 from terrazzo.errors import InvalidRequest
 from terrazzo.grid import Bounds, Grid, PixelBox, is_utm
 from terrazzo.mosaic.engine import Engine
@@ -24,8 +24,6 @@ BUDGET = 400 << 20
 """Bytes that the scenes of all windows in flight may take, where a method needs all scenes at once."""
 FARTHEST = 2**31
 """Pixels from a grid's origin."""
-DEGREE = 111_319.490_793
-"""Metres of a degree on the equator of WGS 84."""
 
 
 class Sheet(NamedTuple):
@@ -51,7 +49,7 @@ def export_target(
     """The pixels of an export: the area's box, grown outward to whole pixels of the grid anchored at the origin.
 
     Args:
-        crs: coordinate system of the files, by default the mosaic's UTM zone nearest to the area.
+        crs: coordinate system of the files, canonical; by default the mosaic's UTM zone nearest to the area.
         resolution: pixel size in units of `crs`, by default the store's pixel.
 
     Raises:
@@ -68,14 +66,12 @@ def export_target(
         left, bottom, right, top = (float(v) for v in (x.min(), y.min(), x.max(), y.max()))
     if not all(np.isfinite((left, bottom, right, top))):
         raise InvalidRequest(f"the area has no place in {crs}")
-    known = CRS.from_user_input(crs)
-    pixel = version.store.config.pixel
-    size = resolution or (pixel / DEGREE if known.is_geographic else pixel)
+    size = in_units(crs, version.store.config.pixel) if resolution is None else resolution
     if size <= 0:
-        raise InvalidRequest(f"resolution {size}: above 0")
+        raise InvalidRequest(f"resolution={size:g}: above 0")
     if max(map(abs, (left, bottom, right, top))) / size > FARTHEST:
         raise InvalidRequest(f"resolution {size:g}: too fine for a place so far from the origin of {crs}")
-    code = known.to_epsg()
+    code = crs_of(crs).to_epsg()
     if code is not None and is_utm(code):
         grid = Grid(code, size, version.store.config.window)
         box = _at_least_one(grid.box_from_bounds(left, bottom, right, top))

@@ -8,70 +8,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from terrazzo.errors import InvalidRequest
+from terrazzo.request.options import WithBox, options
+from terrazzo.request.parameters import EXPORT
 
 if TYPE_CHECKING:
     from terrazzo.export.order import Order
 
 
-@click.command()
+@click.command(cls=WithBox)
 @click.option("--store", "url", required=True, metavar="STORE", help="folder or address of the store")
 @click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic")
-@click.option(
-    "--bbox", nargs=4, type=float, metavar="W S E N", help="the box; W east of E crosses the antimeridian"
-)
-@click.option("--bbox-crs", help="coordinate system of --bbox [default: EPSG:4326]")
-@click.option(
-    "--geometry",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="GeoJSON file in degrees instead of --bbox: the pixels that it touches",
-)
-@click.option("--crs", help="coordinate system of the files [default: the mosaic's UTM zone]")
-@click.option(
-    "--resolution", type=float, help="pixel size in units of --crs [default: the mosaic's own pixel]"
-)
-@click.option("--bands", help="comma-separated [default: all]")
-@click.option("--expression", help="over bands, instead of --bands, such as '(B08-B04)/(B08+B04)'")
-@click.option("--datetime", help="day, month, year, interval A/B, or name of a period [default: the newest]")
-@click.option("--baseline", help="the same: its values are taken off those of --datetime")
-@click.option("--max-cloud", type=float, help="per cent of a scene's pixels that may be cloud or shadow")
-@click.option("--orbit", type=int, help="relative orbit")
-@click.option("--ids", help="scenes, comma-separated")
-@click.option("--method", help="feather, first, median, mean or robust [default: the mosaic's]")
-@click.option("--normalize", type=click.Choice(["on", "off"]), help="[default: the mosaic's]")
-@click.option("--stage", help="raw, mask, corrected, merged or normalized")
-@click.option("--fill", help="adjacent, none or best [default: the mosaic's]")
-@click.option("--snow", help="avoid, keep or drop [default: the mosaic's]")
-@click.option("--resampling", help="bilinear or nearest [default: the mosaic's]")
-@click.option("--dtype", help="int16, uint16, uint8 or float32 [default: int16; of expressions float32]")
-@click.option(
-    "--scale", type=float, help="reflectance = stored x scale + offset [default: 0.0001; float32: 1]"
-)
-@click.option("--offset", type=float, help="[default: 0; uint16: -0.1]")
-@click.option("--nodata", type=float, help="[default: -32768; uint8, uint16: 0; float32: NaN]")
-@click.option("--compression", help="deflate, zstd, lzw or none [default: deflate]")
-@click.option(
-    "--split", type=int, help="pixels a side of the squares the area is divided into [default: one file]"
-)
-@click.option(
-    "--extras",
-    help="scene, date, count, quality, weight, spread as files beside, or none [default: quality,date]",
-)
-@click.option(
-    "--format",
-    help="tif, or a picture in web map tiles for tablets: gpkg, mbtiles, pmtiles [default: by the name of the output]",
-)
-@click.option("--style", help="of pictures: natural, infrared, agriculture or nir")
-@click.option("--rescale", help="of pictures: reflectance shown as black and white, min,max")
-@click.option("--zoom", type=int, help="of pictures: the deepest [default: the mosaic's own pixel]")
-@click.option("--tiles", help="of pictures: png or webp [default: png]")
-@click.option("--version", help="a version of the mosaic [default: the current one]")
+@options(EXPORT)
 @click.option("--dry-run", is_flag=True, help="tell pixels, bytes, scenes and time, and write nothing")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="file to write")
 def export(
     url: str,
     mosaic: str,
     geometry: Path | None,
-    version: str | None,
     dry_run: bool,
     output: Path | None,
     **asked: Any,
@@ -105,7 +58,7 @@ def export(
         raise InvalidRequest("name the file to write with -o FILE, or ask with --dry-run what it would cost")
     if output is not None and not output.parent.is_dir():
         raise InvalidRequest(f"the folder {output.parent} does not exist; make it first")
-    engine = Engine(open_version(Store(url), mosaic, version), Blocks())
+    engine = Engine(open_version(Store(url), mosaic, asked["version"] or None), Blocks())
     given = {**asked, "geometry": geometry.read_text() if geometry else None}
     if output is not None and output.suffix in (".gpkg", ".mbtiles", ".pmtiles"):
         given["format"] = given["format"] or output.suffix[1:]
@@ -146,7 +99,7 @@ def export(
 
 def _how_to_fill(url: str, mosaic: str, order: "Order", output: Path) -> str:
     """The command that fetches what an export did not find."""
-    from terrazzo.bulk.area import DEGREES
+    from terrazzo.crs import DEGREES
     from terrazzo.mosaic.warp import transformer
 
     degrees = transformer(order.area.crs, DEGREES).transform_bounds(*order.area.bounds)

@@ -8,35 +8,15 @@ from typing import Any
 import click
 
 from terrazzo.errors import TerrazzoError
+from terrazzo.request.options import options
+from terrazzo.request.parameters import TABULATED
 
 
 @click.command()
 @click.argument("areas", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--store", "url", required=True, metavar="STORE", help="folder or address of the store")
 @click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic")
-@click.option("--layer", help="layer of a GeoPackage [default: the first]")
-@click.option("--id", "id_name", help="column that names the areas [default: the feature's number]")
-@click.option(
-    "--period",
-    help="comma-separated names of periods, days, months or intervals A/B [default: every period]",
-)
-@click.option("--bands", help="comma-separated [default: all]")
-@click.option("--expression", help="over bands, instead of --bands; several, separated by ;")
-@click.option("--baseline", help="day, month, year, interval or period whose values are taken off")
-@click.option("--percentiles", help="comma-separated, besides the median [default: 5,25,75,95]")
-@click.option(
-    "--rule",
-    help="exact: pixels weigh by the share that is covered; centre: those whose middle lies inside [default: exact]",
-)
-@click.option("--max-cloud", type=float, help="per cent of a scene's pixels that may be cloud or shadow")
-@click.option("--orbit", type=int, help="relative orbit")
-@click.option("--ids", help="scenes, comma-separated")
-@click.option("--method", help="feather, first, median, mean or robust [default: the mosaic's]")
-@click.option("--normalize", type=click.Choice(["on", "off"]), help="[default: the mosaic's]")
-@click.option("--stage", help="corrected, merged or normalized")
-@click.option("--fill", help="adjacent, none or best [default: the mosaic's]")
-@click.option("--snow", help="avoid, keep or drop [default: the mosaic's]")
-@click.option("--version", help="a version of the mosaic [default: the current one]")
+@options(TABULATED, leave=("format",))
 @click.option(
     "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help=".parquet or .csv"
 )
@@ -44,9 +24,6 @@ def statistics(
     areas: Path,
     url: str,
     mosaic: str,
-    layer: str | None,
-    id_name: str | None,
-    version: str | None,
     output: Path,
     **asked: Any,
 ) -> None:
@@ -61,7 +38,7 @@ def statistics(
     """
     from terrazzo.mosaic.blocks import Blocks
     from terrazzo.mosaic.engine import Engine
-    from terrazzo.statistics.question import parse_question
+    from terrazzo.statistics.question import parse_table
     from terrazzo.store import Store
     from terrazzo.version import open_version
 
@@ -72,8 +49,8 @@ def statistics(
     except ModuleNotFoundError as error:
         raise TerrazzoError(f"{error.name} is missing: pip install 'terrazzo[statistics]'") from None
 
-    engine = Engine(open_version(Store(url), mosaic, version), Blocks())
-    question = parse_question(asked, engine.version)
+    engine = Engine(open_version(Store(url), mosaic, asked["version"] or None), Blocks())
+    question, _, id_name, layer = parse_table(asked, engine.version)
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with click.progressbar(
         length=1000, label="statistics", file=sys.stderr, hidden=not sys.stderr.isatty()

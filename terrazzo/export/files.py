@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import rasterio
-from pyproj import CRS
 from rasterio.shutil import copy as copy_raster
 from rasterio.windows import Window as RasterWindow
 
 from terrazzo import __version__
 from terrazzo.bands import NODATA
-from terrazzo.bulk.area import DEGREES
 from terrazzo.cog import escaped
+from terrazzo.crs import DEGREES, crs_of
 from terrazzo.export.layout import Joining
 from terrazzo.export.order import Order
 from terrazzo.export.packing import BLOCK, Packing, level_count
@@ -272,7 +271,7 @@ def item_of(
     degrees = transformer(target.crs, DEGREES).transform_bounds(*b, densify_pts=21)
     west, south, east, north = (round(v, 7) for v in degrees)
     times = sorted(e.scene.datetime for e in shown)
-    code = CRS.from_user_input(target.crs).to_authority(min_confidence=20)
+    code = crs_of(target.crs).to_authority(min_confidence=20)
     dx, dy = target.resolution
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
     return {

@@ -1,26 +1,14 @@
 """What a request asks of the engine: one frozen value, and the same with every default filled in."""
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
-from terrazzo.config import Fill, Method, Resampling, Snow
+from terrazzo.config import Fill, Method, Resampling, Snow, Stage
 from terrazzo.errors import InvalidRequest
 from terrazzo.version import Version
 
-Stage = Literal["raw", "mask", "corrected", "merged", "normalized"]
 CLASSES_BAND = "mask"
 """Name of the one band that `stage=mask` has."""
-CHOICES = {
-    "max_cloud": "per cent of a scene's valid pixels that may be cloud or shadow",
-    "orbit": "relative orbit",
-    "method": "feather, first, median, mean or robust",
-    "normalize": "on or off",
-    "stage": "raw, mask, corrected, merged or normalized",
-    "fill": "adjacent, none or best",
-    "snow": "avoid, keep or drop",
-    "resampling": "bilinear or nearest",
-}
-"""What can be chosen of the merge, the same of tiles, points and exports, and its values."""
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pyproj import CRS, Transformer
+from pyproj import Transformer
+from pyproj.exceptions import ProjError
 
 from terrazzo.config import Resampling
+from terrazzo.crs import crs_of
 from terrazzo.errors import InvalidRequest
 from terrazzo.grid import SNAP, Bounds, Grid, PixelBox
 from terrazzo.mosaic import kernels
@@ -86,12 +88,14 @@ def transformer(source: str, target: str) -> Transformer:
     """A transformation between coordinate systems, x before y.
 
     Raises:
-        InvalidRequest: one of them is unknown.
+        InvalidRequest: one of them is unknown, or there is no way between them.
     """
     try:
-        return Transformer.from_crs(CRS.from_user_input(source), CRS.from_user_input(target), always_xy=True)
-    except Exception as error:
-        raise InvalidRequest(f"coordinate system {source!r}: {error}; use a code such as EPSG:3857") from None
+        return Transformer.from_crs(crs_of(source), crs_of(target), always_xy=True)
+    except ProjError as error:
+        raise InvalidRequest(
+            f"there is no way from coordinate system {source!r} to {target!r}: {error}"
+        ) from None
 
 
 @lru_cache(maxsize=4096)
@@ -136,7 +140,7 @@ def places(
 
 @lru_cache(maxsize=256)
 def _code(crs: str) -> int | None:
-    code: int | None = CRS.from_user_input(crs).to_epsg()
+    code: int | None = crs_of(crs).to_epsg()
     return code
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
-from terrazzo.bulk.area import DEGREES
 from terrazzo.bulk.windows import native_crs
+from terrazzo.crs import DEGREES, crs_of
 from terrazzo.errors import InvalidRequest
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.warp import Target, transformer
@@ -90,8 +90,11 @@ def read_areas(path: Path, id_name: str | None = None, layer: str | None = None)
         ) from None
 
 
-def areas_of_features(features: list[Mapping[str, Any]]) -> Areas:
-    """The polygons of GeoJSON features, in degrees.
+def areas_of_features(features: list[Mapping[str, Any]], crs: str = DEGREES) -> Areas:
+    """The polygons of GeoJSON features.
+
+    Args:
+        crs: of their coordinates, canonical.
 
     Raises:
         InvalidRequest: one is no GeoJSON feature.
@@ -103,9 +106,7 @@ def areas_of_features(features: list[Mapping[str, Any]]) -> Areas:
         ]
     except (KeyError, TypeError, AttributeError, shapely.errors.ShapelyError):
         raise InvalidRequest("features: GeoJSON features with polygons, in degrees") from None
-    return Areas(
-        pa.array(geometry, pa.binary()), pa.array(range(len(features))), "fid", CRS.from_user_input(CRS84)
-    )
+    return Areas(pa.array(geometry, pa.binary()), pa.array(range(len(features))), "fid", crs_of(crs))
 
 
 def _of_parquet(path: Path, id_name: str | None, layer: str | None) -> Areas:

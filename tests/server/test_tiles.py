@@ -72,7 +72,7 @@ def test_an_etag_answers_304_and_differs_between_styles(client):
     ("query", "told"),
     [
         ("quality=0", "1 to 100"),
-        ("colour=red", "unknown parameter colour; there are: bands"),
+        ("colour=red", "unknown parameter colour; there are: style, bands"),
         ("style=neon", "natural, infrared"),
         ("bands=B99", "B02, B03, B04, B08"),
         ("method=magic", "feather, first"),

@@ -28,7 +28,7 @@ from terrazzo.cli import cli
 from terrazzo.errors import InvalidRequest, OutsideCoverage, StoreError
 from terrazzo.export import tiles
 from terrazzo.export.estimate import estimate
-from terrazzo.export.order import PARAMETERS, parse_order
+from terrazzo.export.order import parse_order
 from terrazzo.export.pieces import encode, stored_values
 from terrazzo.export.run import Exported, export
 from terrazzo.grid import Bounds
@@ -36,6 +36,7 @@ from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.origin import ORIGINS, Rendering
 from terrazzo.mosaic.warp import Target, transformer
+from terrazzo.request.parameters import EXPORT
 from terrazzo.store import Store
 from terrazzo.version import open_version
 
@@ -288,7 +289,7 @@ def test_what_is_no_area_is_refused(geometry):
         ({"extras": "weather"}, "quality"),
         ({"extras": "spread", "stage": "mask"}, "spread"),
         ({"compression": "jpeg"}, "deflate"),
-        ({"colour": 1}, ", ".join(PARAMETERS)),
+        ({"colour": 1}, ", ".join(EXPORT)),
         ({"geometry": {"type": "Point", "coordinates": [16, 45]}, "bbox": BOX}, "either"),
         ({"bbox": "1,2,3"}, "four numbers"),
         ({"orbit": 900}, "143"),

@@ -19,6 +19,7 @@ from terrazzo.mosaic.quality import quality
 from terrazzo.mosaic.request import Resolved
 from terrazzo.mosaic.selection import Selection, adjacent
 from terrazzo.mosaic.warp import Points, locate
+from terrazzo.scene import resampled
 from terrazzo.version import Entry
 
 __all__ = ["Candidate", "Explanation", "Neighbour", "Step", "explain"]
@@ -33,6 +34,8 @@ class Explanation:
         pixel: zone, row and column of the zone grid's pixel under the place, which the candidates are told of.
         neighbours: what the one resampling to the place took; one pixel for `resampling=nearest`.
         path: by band, of the chosen scene; empty for `stage=mask`.
+        count_interpolated: how the product's pixels were resampled to the store's, so that the path's first number is
+            interpolated; empty where it is the product's own.
         source: where the chosen scene comes from: level, offset with its evidence, lineage, air.
     """
 
@@ -48,6 +51,7 @@ class Explanation:
     candidates: tuple[Candidate, ...]
     neighbours: tuple[Neighbour, ...]
     path: tuple[Step, ...]
+    count_interpolated: str
     source: Mapping[str, Any]
     problems: tuple[str, ...]
 
@@ -82,6 +86,7 @@ def explain(engine: Engine, selection: Selection, lon: float, lat: float) -> Exp
         (*candidates(at, shown), *left_out(at, shown)),
         tuple(neighbours(at, shown)),
         tuple(path(at, image, shown)) if selection.request.stage != "mask" else (),
+        resampled(properties(at, chosen)),
         _source(at),
         image.problems,
     )

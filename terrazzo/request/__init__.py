@@ -1,0 +1,1 @@
+"""One language for what users ask: the table of parameters, and the one parser that every door uses."""

@@ -1,0 +1,298 @@
+"""The parameters of requests: one table, from which every door takes names, kinds, choices, limits and meaning.
+
+Tiles, points, boxes, WMTS, TileJSON, `gdal.xml`, the bodies of exports and statistics, the command line, OpenAPI and
+`/docs` read it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from terrazzo.bands import STYLES
+from terrazzo.config import Fill, Method, Origin, Resampling, Snow, Stage
+
+Kind = Literal[
+    "text",
+    "choice",
+    "names",
+    "number",
+    "whole",
+    "switch",
+    "expression",
+    "pairs",
+    "numbers",
+    "box",
+    "crs",
+    "area",
+]
+JOINED: Mapping[str, str] = {"names": ",", "numbers": ",", "expression": ";", "pairs": ";"}
+"""Kinds that may be given several times, and what joins the values."""
+LONGEST = 2000
+"""Characters of a value."""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter.
+
+    Attributes:
+        kind: how its value is read; `terrazzo.request.kinds` has a function for each.
+        meaning: one line for users, without the choices and the default.
+        choices: all values that there are; empty where they depend on the mosaic.
+        default: what holds when it is not given, in words; empty where the meaning says it.
+        low, high: ends of numbers; of names how many there may be at most.
+        aliases: older names and those of other programs that mean the same.
+    """
+
+    name: str
+    kind: Kind
+    meaning: str
+    choices: tuple[str, ...] = ()
+    default: str = ""
+    low: float | None = None
+    high: float | None = None
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def help(self) -> str:
+        """Meaning, choices and default in one line."""
+        choices = ", ".join(self.choices)
+        text = f"{self.meaning}: {choices}" if choices and self.meaning else self.meaning or choices
+        return f"{text} [default: {self.default}]" if self.default else text
+
+
+Table = Mapping[str, Parameter]
+MOSAIC = "the mosaic's"
+
+
+def table(*parts: Iterable[Parameter]) -> dict[str, Parameter]:
+    """Parameters by name, in their order."""
+    return {p.name: p for part in parts for p in part}
+
+
+def asked_names(parameters: Table) -> tuple[str, ...]:
+    """The names and aliases of parameters."""
+    return tuple(name for p in parameters.values() for name in (p.name, *p.aliases))
+
+
+def help_of(parameters: Table) -> dict[str, str]:
+    """What each parameter means, with its choices and default."""
+    return {name: p.help for name, p in parameters.items()}
+
+
+def schema_of(parameters: Table) -> dict[str, dict[str, object]]:
+    """JSON schemas of the parameters, as OpenAPI takes them for a body."""
+    kinds: dict[str, dict[str, object]] = {
+        "names": {"type": "array", "items": {"type": "string"}},
+        "numbers": {"type": "array", "items": {"type": "number"}},
+        "box": {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4},
+        "number": {"type": "number"},
+        "whole": {"type": "integer"},
+        "area": {"type": "object"},
+    }
+    return {
+        p.name: {"description": p.help, **kinds.get(p.kind, {"type": "string"}), **limits_of(p)}
+        for p in parameters.values()
+    }
+
+
+def limits_of(parameter: Parameter) -> dict[str, object]:
+    """Choices and ends of a parameter in the words of JSON schemas."""
+    found: dict[str, object] = {}
+    if parameter.kind == "choice":
+        found["enum"] = list(parameter.choices)
+    if parameter.kind in ("number", "whole"):
+        found |= {k: v for k, v in (("minimum", parameter.low), ("maximum", parameter.high)) if v is not None}
+    return found
+
+
+TIME = "a day, month, year, interval A/B (.. for an open end), or the name of a period"
+BANDS = Parameter("bands", "names", "bands, comma-separated", high=100)
+EXPRESSION = Parameter(
+    "expression",
+    "expression",
+    "over bands instead of them, such as (B08-B04)/(B08+B04); several, separated by ;",
+)
+DATETIME = Parameter("datetime", "text", TIME, default="the newest period")
+SCENES: tuple[Parameter, ...] = (
+    Parameter("baseline", "text", "a time as datetime: its values are taken off those of datetime"),
+    Parameter(
+        "max_cloud",
+        "number",
+        "per cent of a scene's valid pixels that may be cloud or shadow",
+        (),
+        MOSAIC,
+        0,
+        100,
+    ),
+    Parameter("orbit", "whole", "a relative orbit, 1 to 143", low=1, high=143),
+    Parameter("ids", "names", "names of scenes, comma-separated; see the mosaic's /scenes", high=50),
+    Parameter("method", "choice", "how scenes are merged", get_args(Method), MOSAIC),
+    Parameter("normalize", "switch", "whether scenes are brought to one level: on or off", (), MOSAIC),
+    Parameter(
+        "stage", "choice", "the step of the algorithm that is shown", get_args(Stage), "as normalize says"
+    ),
+    Parameter("fill", "choice", "where the period has no clear scene", get_args(Fill), MOSAIC),
+    Parameter("snow", "choice", "what becomes of snow", get_args(Snow), MOSAIC),
+)
+RESAMPLING = Parameter(
+    "resampling", "choice", "how pixels are read between pixels", get_args(Resampling), MOSAIC
+)
+VERSION = Parameter(
+    "version", "text", "a version of the mosaic, 12 hexadecimal digits", default="the current one"
+)
+RESCALE = Parameter(
+    "rescale", "pairs", "min,max in reflectance, shown as black and white; several pairs separated by ;"
+)
+
+MEASURED = table((BANDS, EXPRESSION, DATETIME), SCENES, (RESAMPLING, VERSION))
+"""What is measured, the same at every door."""
+SHOWN_STYLES = (*STYLES, *(name for name in get_args(Origin) if name != "weight"))
+PICTURE = table(
+    (Parameter("style", "text", f"named style: {', '.join(SHOWN_STYLES)}"),),
+    MEASURED.values(),
+    (
+        RESCALE,
+        Parameter("colormap_name", "text", "a colormap's name, see /colorMaps"),
+        Parameter(
+            "quality",
+            "whole",
+            "1 to 100, of jpg and webp; 100 makes webp lossless, as it is anyway for classes and layers",
+            (),
+            "85",
+            1,
+            100,
+        ),
+    ),
+)
+"""What tiles, points and boxes take, and the documents that lead to them."""
+BOX_CRS = Parameter(
+    "bbox_crs", "crs", "coordinate system of the box", default="EPSG:4326", aliases=("coord_crs",)
+)
+BOXED = table(
+    (
+        BOX_CRS,
+        Parameter(
+            "crs", "crs", "coordinate system of the answer", (), "that of the box", aliases=("dst_crs",)
+        ),
+    )
+)
+"""What boxes take beside."""
+
+DTYPES, COMPRESSIONS = ("int16", "uint16", "uint8", "float32"), ("deflate", "zstd", "lzw", "none")
+FORMATS = ("tif", "gpkg", "mbtiles", "pmtiles")
+DEFAULT_EXTRAS: tuple[str, ...] = ("quality", "date")
+LEAST_SPLIT, MOST_SPLIT, MOST_ZOOM = 512, 65536, 20
+NUMBERS = (
+    Parameter(
+        "crs", "crs", "coordinate system of the files", (), "the mosaic's UTM zone", aliases=("dst_crs",)
+    ),
+    Parameter("resolution", "number", "pixel size in units of crs", (), "the mosaic's own pixel"),
+    Parameter("dtype", "choice", "of the stored numbers", DTYPES, "int16; of expressions float32"),
+    Parameter(
+        "scale", "number", "reflectance = stored x scale + offset; uint8 needs one", (), "0.0001; float32: 1"
+    ),
+    Parameter("offset", "number", "see scale", (), "0; uint16: -0.1"),
+    Parameter(
+        "nodata", "number", "stored where there are no data", (), "-32768; uint8, uint16: 0; float32: NaN"
+    ),
+    Parameter("compression", "choice", "of the files", COMPRESSIONS, "deflate"),
+    Parameter(
+        "split",
+        "whole",
+        f"pixels a side of the squares that the area is divided into, {LEAST_SPLIT} to {MOST_SPLIT}",
+        (),
+        "one file",
+        LEAST_SPLIT,
+        MOST_SPLIT,
+    ),
+    Parameter(
+        "extras", "names", "files beside", (*get_args(Origin), "none"), ",".join(DEFAULT_EXTRAS), high=100
+    ),
+)
+"""Of exports that hold numbers, and of no picture."""
+TABLETS = (
+    Parameter(
+        "style",
+        "text",
+        f"of pictures: {', '.join(s.name for s in STYLES.values() if not s.colormap)}",
+        default="the first that the mosaic has the bands for",
+    ),
+    RESCALE,
+    Parameter("zoom", "whole", "of pictures: the deepest zoom", (), "the mosaic's own pixel", 0, MOST_ZOOM),
+    Parameter("tiles", "choice", "of pictures", ("png", "webp"), "png"),
+)
+"""Of exports that are pictures in web map tiles, and of no numbers."""
+EXPORT = table(
+    (
+        Parameter("bbox", "box", "W S E N; W east of E crosses the antimeridian"),
+        BOX_CRS,
+        Parameter(
+            "geometry",
+            "area",
+            "GeoJSON instead of bbox, in degrees or as its crs says: the pixels that it touches",
+        ),
+    ),
+    MEASURED.values(),
+    NUMBERS,
+    (
+        Parameter(
+            "format",
+            "choice",
+            "tif holds numbers; the others a picture in web map tiles, for tablets without a network",
+            FORMATS,
+            "tif",
+        ),
+    ),
+    TABLETS,
+)
+RULES, TABLE_FORMATS = ("exact", "centre"), ("parquet", "csv")
+PERCENTILES = (5.0, 25.0, 75.0, 95.0)
+AREAS = (
+    Parameter(
+        "percentiles",
+        "numbers",
+        "besides the median, comma-separated, 0 to 100",
+        (),
+        ",".join(f"{p:g}" for p in PERCENTILES),
+        0,
+        100,
+        ("p",),
+    ),
+    Parameter(
+        "rule",
+        "choice",
+        "exact: pixels weigh by the share that is covered; centre: those whose middle lies inside, whole",
+        RULES,
+        "exact",
+    ),
+)
+QUESTION = table(
+    (
+        Parameter(
+            "period",
+            "names",
+            "names of periods, days, months, years or intervals, comma-separated",
+            default="every period",
+            high=1000,
+            aliases=("datetime",),
+        ),
+        BANDS,
+        EXPRESSION,
+    ),
+    SCENES,
+    (VERSION,),
+    AREAS,
+)
+"""What is asked of areas. Statistics read pixels as they are: `resampling` has no place here."""
+MOST_PERCENTILES = 20
+DESCRIBED = table((replace(AREAS[0], default="2,98"), *AREAS[1:]))
+"""What statistics of features take beside the parameters of tiles."""
+TABULATED = table(
+    QUESTION.values(),
+    (
+        Parameter("id", "text", "column that names the areas", (), "the feature's number"),
+        Parameter("layer", "text", "layer of a GeoPackage", (), "the first"),
+        Parameter("format", "choice", "of the table", TABLE_FORMATS, "parquet"),
+    ),
+)

@@ -1,0 +1,513 @@
+"""One request language: each parameter has the same value, or is refused in the same words, at every door."""
+
+import json
+import re
+import shutil
+
+import pytest
+from click.testing import CliRunner
+from fastapi.testclient import TestClient
+from lxml import etree
+from morecantile import tms
+
+from terrazzo.cli import cli
+from terrazzo.client import Client
+from terrazzo.errors import TerrazzoError
+from terrazzo.request.parameters import MEASURED
+from terrazzo.server.app import create_app
+from terrazzo.server.settings import Settings
+from tests.golden.make import STORE
+
+LON, LAT = 15.0013, 46.0452
+"""A place that both scenes of the golden store show."""
+BOX = (15.004, 46.048, 15.008, 46.052)
+TILE = tms.get("WebMercatorQuad").tile(LON, LAT, 14)
+SQUARE = [[15.004, 46.048], [15.008, 46.048], [15.008, 46.052], [15.004, 46.052], [15.004, 46.048]]
+FEATURE = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [SQUARE]}}
+MOSAIC = "/mosaics/mosaic"
+PAIRS = {
+    **{"service": "WMTS", "request": "GetTile", "version": "1.0.0", "layer": "mosaic", "style": "default"},
+    **{"format": "image/png", "tilematrixset": "WebMercatorQuad", "tilematrix": str(TILE.z)},
+    **{"tilerow": str(TILE.y), "tilecol": str(TILE.x)},
+}
+
+
+class Doors:
+    """Every way to ask; each gives the request as it was understood, or `refused: ` and why."""
+
+    def __init__(self, http, store):
+        self.http, self.store = http, store
+        self.client = Client("http://testserver")
+        self.client._http.close()
+        self.client._http = http
+
+    def tile(self, asked):
+        return self._header(f"{MOSAIC}/tiles/WebMercatorQuad/{TILE.z}/{TILE.x}/{TILE.y}.png", asked)
+
+    def box(self, asked):
+        return self._header(f"{MOSAIC}/bbox/{','.join(map(str, BOX))}/8x8.png", asked)
+
+    def point(self, asked):
+        return self._json("GET", f"{MOSAIC}/point/{LON},{LAT}", lambda d: d["request"], params=asked)
+
+    def explain(self, asked):
+        found = self._json("GET", f"{MOSAIC}/explain/{LON},{LAT}", lambda d: d, params={**asked, "f": "json"})
+        if isinstance(found, str):
+            return found
+        # An account tells of bands; what is computed of them, the other doors say.
+        more = [f"&expression={asked['expression']}"] if asked.get("expression") else []
+        more += [f"&baseline={asked['baseline']}"] if asked.get("baseline") else []
+        return found["request"] + "".join(more)
+
+    def scenes(self, asked):
+        return self._json("GET", f"{MOSAIC}/scenes", lambda d: None, params=asked)
+
+    def tilejson(self, asked):
+        def shown(document):
+            address = document["tiles"][0].replace("http://testserver", "")
+            for name in "zxy":
+                address = address.replace(f"{{{name}}}", str(getattr(TILE, name)))
+            return self._header(address, {})
+
+        return self._json("GET", f"{MOSAIC}/WebMercatorQuad/tilejson.json", shown, params=asked)
+
+    def gdal(self, asked):
+        answer = self.http.get(f"{MOSAIC}/gdal.xml", params=asked)
+        if answer.status_code != 200:
+            return f"refused: {answer.json()['detail']}"
+        return etree.fromstring(answer.content).findtext("Metadata/MDI[@key='TERRAZZO_REQUEST']")
+
+    def wmts(self, asked):
+        return self._header(f"{MOSAIC}/wmts", {**PAIRS, **asked})
+
+    def wmts_upper(self, asked):
+        return self._header(f"{MOSAIC}/wmts", {k.upper(): v for k, v in {**PAIRS, **asked}.items()})
+
+    def wmts_path(self, asked):
+        path = f"{MOSAIC}/wmts/1.0.0/mosaic/default/WebMercatorQuad/{TILE.z}/{TILE.y}/{TILE.x}.png"
+        return self._header(path, asked)
+
+    def export(self, asked):
+        body = {"bbox": BOX, **asked, "dry_run": True}
+        return self._json("POST", f"{MOSAIC}/exports", lambda d: d["request"], json=body)
+
+    def command(self, asked):
+        given = [w for k, v in asked.items() for w in (f"--{k.replace('_', '-')}", v)]
+        command = ["export", "--store", self.store, "--bbox", *map(str, BOX), "--dry-run", *given]
+        done = CliRunner().invoke(cli, command)
+        if done.exit_code:
+            return f"refused: {done.output.strip().removeprefix('Error: ')}"
+        return done.output.strip().splitlines()[-1]
+
+    def statistics(self, asked):
+        path = f"{MOSAIC}/statistics"
+        return self._json("POST", path, lambda d: d["properties"]["request"], params=asked, json=FEATURE)
+
+    def table(self, asked):
+        body = {"features": [FEATURE], **asked}
+        path = f"{MOSAIC}/exports/statistics"
+        return self._json(
+            "POST", path, lambda d: self.http.delete(f"{MOSAIC}/exports/{d['jobID']}") and None, json=body
+        )
+
+    def python(self, asked):
+        try:
+            return self.client.point(LON, LAT, **asked)["request"]
+        except TerrazzoError as error:
+            return f"refused: {error}"
+
+    def _json(self, method, path, value, **options):
+        answer = self.http.request(method, path, **options)
+        if answer.status_code >= 400:
+            return f"refused: {answer.json()['detail']}"
+        return value(answer.json())
+
+    def _header(self, path, asked):
+        answer = self.http.get(path, params=asked) if asked else self.http.get(path)
+        if answer.status_code == 200:
+            return re.sub(r"^mosaic=\w+&version=\w+&", "", answer.headers["x-terrazzo-request"])
+        if answer.headers["content-type"].startswith("application/xml"):
+            return f"refused: {''.join(etree.fromstring(answer.content).itertext())}"
+        return f"refused: {answer.json()['detail']}"
+
+
+NAMES = tuple(n for n in vars(Doors) if not n.startswith("_"))
+LACKS = {
+    "resampling": ("statistics", "table"),
+    "expression": ("gdal",),
+    "baseline": ("gdal",),
+}
+"""What a door cannot have: statistics read pixels as they are; `gdal.xml` is a raster of bands."""
+SILENT = ("scenes", "table")
+"""Doors that do not repeat what they understood."""
+
+
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory):
+    store = tmp_path_factory.mktemp("language") / "store"
+    shutil.copytree(STORE, store)
+    with TestClient(create_app(Settings(store=str(store), export_jobs=1000))) as http:
+        yield Doors(http, str(store))
+
+
+def answers(doors, asked, leave=()):
+    bands = {} if {"bands", "expression"} & set(asked) else {"bands": "B04"}
+    out = {n for name in asked for n in LACKS.get(name, ())} | set(leave)
+    return {name: getattr(doors, name)({**bands, **asked}) for name in NAMES if name not in out}
+
+
+UNDERSTOOD = [
+    ({"bands": "B08,B04,B03"}, "bands=B08,B04,B03"),
+    ({"bands": " B08, B04 ,B03"}, "bands=B08,B04,B03"),
+    ({"expression": "(B08-B04)/(B08+B04)"}, "expression=(B08-B04)/(B08+B04)"),
+    ({"datetime": "all"}, "period=all"),
+    ({"datetime": "2023-08-03"}, "datetime=2023-08-03"),
+    ({"datetime": "2023-08-03/.."}, "datetime=2023-08-03/.."),
+    ({"datetime": "../2023-08-04"}, "datetime=../2023-08-04"),
+    (
+        {"datetime": "2023-08-03T00:00:00Z/2023-08-04T00:00:00Z"},
+        "datetime=2023-08-03T00:00:00Z/2023-08-04T00:00:00Z",
+    ),
+    ({"baseline": "2023-08-03", "datetime": "2023-08-08"}, "baseline=2023-08-03"),
+    ({"max_cloud": "60"}, "max_cloud=60.0"),
+    ({"orbit": "122"}, "orbit=122"),
+    ({"ids": "S2A_33TWL_20230803_0_L2A"}, "ids=S2A_33TWL_20230803_0_L2A"),
+    ({"method": "median"}, "method=median"),
+    ({"normalize": "off"}, "stage=merged"),
+    ({"stage": "corrected"}, "stage=corrected"),
+    ({"fill": "none"}, "fill=none"),
+    ({"snow": "drop"}, "snow=drop"),
+    ({"resampling": "nearest"}, "resampling=nearest"),
+]
+REFUSED = [
+    ({"bands": "B99"}, "bands=B99: this mosaic has B02, B03, B04, B08"),
+    ({"bands": "B8"}, "did you mean B08?"),
+    ({"bands": "red"}, "did you mean B04?"),
+    ({"bands": "B04,B04"}, "a band is named twice"),
+    ({"expression": "B8-B04"}, "expression: B8 is no band; did you mean B08 or B8A?"),
+    ({"expression": "B8A-B04"}, "expression=B8A: this mosaic has B02, B03, B04, B08"),
+    ({"expression": "B04^2"}, "use **"),
+    ({"expression": "where(B04)"}, "cannot be computed"),
+    ({"expression": "B04", "stage": "mask"}, "expression and stage=mask contradict each other"),
+    ({"expression": "B04", "stage": "raw"}, "expression and stage=raw contradict each other"),
+    ({"expression": "B04", "bands": "B04"}, "expression and bands contradict each other"),
+    ({"datetime": "yesterday"}, "not understood"),
+    ({"datetime": "1999"}, "lies in no period"),
+    ({"datetime": "2023-08-03T10:07:53Z"}, "whole days of UTC"),
+    ({"datetime": "2023-08-03T00:00:00+02:00/2023-08-04"}, "whole days of UTC"),
+    ({"datetime": "2023-08-04/2023-08-03"}, "the end lies before the start"),
+    ({"baseline": "1999"}, "lies in no period"),
+    ({"max_cloud": "lots"}, "max_cloud=lots: a number"),
+    ({"max_cloud": "nan"}, "max_cloud=nan: a finite number"),
+    ({"max_cloud": "120"}, "max_cloud=120: 0 to 100"),
+    ({"orbit": "144"}, "orbit=144: 1 to 143"),
+    ({"orbit": "2.5"}, "orbit=2.5: a whole number"),
+    ({"ids": ",".join(f"S{i}" for i in range(51))}, "ids: up to 50 names"),
+    ({"method": "magic"}, "method=magic: use one of feather, first, median, mean, robust"),
+    ({"normalize": "perhaps"}, "normalize=perhaps: use on or off"),
+    ({"stage": "done"}, "stage=done: use one of raw, mask, corrected, merged, normalized"),
+    ({"stage": "merged", "normalize": "on"}, "stage=merged and normalize=on contradict each other"),
+    ({"fill": "all"}, "fill=all: use one of adjacent, none, best"),
+    ({"snow": "melt"}, "snow=melt: use one of avoid, keep, drop"),
+    ({"resampling": "cubic"}, "resampling=cubic: use one of bilinear, nearest"),
+]
+
+
+def test_the_table_of_this_test_names_every_parameter_that_is_measured():
+    assert {n for asked, _ in UNDERSTOOD for n in asked} == set(MEASURED) - {"version"}
+    assert {n for asked, _ in REFUSED for n in asked} == set(MEASURED) - {"version"}
+
+
+@pytest.mark.parametrize(("asked", "told"), UNDERSTOOD, ids=lambda v: str(v)[:60])
+def test_a_value_is_understood_alike_at_every_door(doors, asked, told):
+    found = answers(doors, asked)
+    assert told in found["point"]
+    different = {k: v for k, v in found.items() if v != (None if k in SILENT else found["point"])}
+    assert not different
+
+
+@pytest.mark.parametrize(("asked", "told"), REFUSED, ids=lambda v: str(v)[:60])
+def test_a_value_is_refused_in_the_same_words_at_every_door(doors, asked, told):
+    found = answers(doors, asked, ("statistics", "table") if asked.get("stage") in ("mask", "raw") else ())
+    assert told in found["point"]
+    assert found["point"].startswith("refused: ")
+    different = {k: v for k, v in found.items() if v != found["point"]}
+    assert not different
+
+
+@pytest.mark.parametrize("name", [n for n in MEASURED if n != "version"])
+def test_an_empty_value_counts_as_none_at_every_door(doors, name):
+    with_one = answers(doors, {name: ""})
+    bands = {} if name in ("bands", "expression") else {"bands": "B04"}
+    assert with_one == {k: getattr(doors, k)(bands) for k in with_one}
+
+
+def test_a_version_that_is_none_is_refused_alike(doors):
+    found = answers(doors, {"version": "000000000000"}, ("wmts", "wmts_upper", "wmts_path"))
+    assert set(map(str, found.values())) == {found["point"]}
+    assert "000000000000" in found["point"]
+
+
+def test_what_is_given_in_parts_is_joined_as_titiler_does(doors):
+    whole = doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04,B03,B02").json()
+    parts = doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04&bands=B03&bands=B02").json()
+    assert parts == whole
+    assert parts["band_names"] == ["B04", "B03", "B02"]
+    tiles = doors.http.get(f"{MOSAIC}/WebMercatorQuad/tilejson.json?bands=B04&bands=B03&bands=B02").json()[
+        "tiles"
+    ][0]
+    assert "bands=B04%2CB03%2CB02" in tiles
+
+
+@pytest.mark.parametrize("path", [f"point/{LON},{LAT}", "gdal.xml", "WebMercatorQuad/tilejson.json"])
+def test_what_is_no_list_and_named_twice_is_refused(doors, path):
+    answer = doors.http.get(f"{MOSAIC}/{path}?bands=B04&method=first&method=median")
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == "method is named twice: name it once"
+
+
+def test_wmts_refuses_what_is_named_twice_in_its_own_form(doors):
+    answer = doors.http.get(
+        f"{MOSAIC}/wmts", params=[*PAIRS.items(), ("method", "first"), ("METHOD", "mean")]
+    )
+    assert answer.status_code == 400
+    assert b"method is named twice" in answer.content
+    assert answer.headers["content-type"].startswith("application/xml")
+
+
+def test_a_plus_that_an_address_lost_is_read_as_the_plus_it_was(doors):
+    lost = doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?expression=(B08+B04)*2").json()
+    kept = doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?expression=(B08%2BB04)*2").json()
+    assert lost == kept
+    assert kept["band_names"] == ["(B08+B04)*2"]
+
+
+@pytest.mark.parametrize("path", ["WebMercatorQuad/tilejson.json", "tiles", "scenes", "wmts"])
+@pytest.mark.parametrize("formula", ["B04^2", "where(B04)", "B8"])
+def test_a_document_accepts_no_formula_that_cannot_be_computed(doors, path, formula):
+    answer = doors.http.get(
+        f"{MOSAIC}/{path}",
+        params={"expression": formula}
+        | ({"service": "WMTS", "request": "GetCapabilities"} if path == "wmts" else {}),
+    )
+    assert answer.status_code == 400
+
+
+def test_a_job_accepts_no_formula_that_cannot_be_computed(doors):
+    for body in ({"bbox": BOX}, {"bbox": BOX, "format": "gpkg"}):
+        answer = doors.http.post(f"{MOSAIC}/exports", json={**body, "expression": "B04^2"})
+        assert (answer.status_code, "use **" in answer.json()["detail"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("layer", "asked", "told"),
+    [
+        ("mosaic", {"time": "all"}, "period=all"),
+        ("mosaic_time", {"time": "all"}, "period=all"),
+        ("mosaic_time", {"datetime": "all"}, "period=all"),
+        ("mosaic_time", {"time": "2023-08-05T10:11:12.000Z"}, "period=all"),
+        ("mosaic_time", {"time": "2023-08-05T10:11:12+02:00"}, "period=all"),
+        ("mosaic_time", {"time": "1999"}, "lies in no period"),
+        ("mosaic_time", {"time": "soon"}, "not understood"),
+    ],
+)
+def test_time_and_datetime_are_one_question_in_wmts(doors, layer, asked, told):
+    assert told in doors._header(f"{MOSAIC}/wmts", {**PAIRS, "layer": layer, **asked})
+
+
+def test_swapped_latitude_and_longitude_are_noticed_at_every_door(doors):
+    south, west, north, east = 46.048, 15.004, 46.052, 15.008
+    swapped = f"{south},{west},{north},{east}"
+    feature = {**FEATURE, "geometry": {"type": "Polygon", "coordinates": [[[y, x] for x, y in SQUARE]]}}
+    found = [
+        doors.http.get(f"{MOSAIC}/point/{LAT},{LON}"),
+        doors.http.get(f"{MOSAIC}/explain/{LAT},{LON}", params={"f": "json"}),
+        doors.http.get(f"{MOSAIC}/bbox/{swapped}.tif"),
+        doors.http.get(f"{MOSAIC}/dates/{swapped}"),
+        doors.http.post(f"{MOSAIC}/exports", json={"bbox": swapped, "dry_run": True}),
+        doors.http.post(f"{MOSAIC}/exports", json={"geometry": feature["geometry"], "dry_run": True}),
+    ]
+    for answer in found:
+        assert answer.status_code in (400, 404), answer.request.url
+        assert "did you swap latitude and longitude?" in answer.json()["detail"]
+    command = ["export", "--store", doors.store, "--bbox", *swapped.split(","), "--dry-run"]
+    assert "did you swap latitude and longitude?" in CliRunner().invoke(cli, command).output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["15.004,46.048,15.008,46.052"],
+        ["15.004 46.048 15.008 46.052"],
+        ["15.004", "46.048", "15.008", "46.052"],
+        ["15.004,", "46.048,", "15.008,", "46.052"],
+    ],
+)
+def test_a_box_has_commas_or_blanks_between_its_numbers(doors, words):
+    command = ["export", "--store", doors.store, "--bbox", *words, "--dry-run"]
+    told = CliRunner().invoke(cli, command).output
+    assert told == CliRunner().invoke(cli, [*command[:3], f"--bbox={' '.join(words)}", "--dry-run"]).output
+    size = re.match(r"(\d+) × (\d+) px", told)
+    cost = doors.http.post(f"{MOSAIC}/exports", json={"bbox": " ".join(words), "dry_run": True}).json()
+    assert (cost["width"], cost["height"]) == (int(size[1]), int(size[2]))
+
+
+def test_a_box_from_east_to_west_crosses_the_antimeridian_at_every_door(doors):
+    across = "179.9,46,-179.9,46.1"
+    shown = doors.http.get(f"{MOSAIC}/bbox/{across}/8x8.tif?bands=B04")
+    assert shown.status_code == 200
+    assert doors.http.get(f"{MOSAIC}/dates/{across}").status_code == 404
+    cost = doors.http.post(
+        f"{MOSAIC}/exports", json={"bbox": across, "dry_run": True, "crs": 4326, "resolution": 0.01}
+    ).json()
+    assert cost["width"] == 20
+
+
+@pytest.mark.parametrize("code", ["3035", "EPSG:3035", "epsg:3035", "urn:ogc:def:crs:EPSG::3035"])
+def test_a_coordinate_system_has_one_name_at_every_door(doors, code, tmp_path):
+    cost = doors.http.post(f"{MOSAIC}/exports", json={"bbox": BOX, "crs": code, "dry_run": True}).json()
+    assert cost["crs"] == "EPSG:3035"
+    for name in ("crs", "dst_crs"):
+        shown = doors.http.get(
+            f"{MOSAIC}/bbox/{','.join(map(str, BOX))}.tif", params={name: code, "bands": "B04"}
+        )
+        (tmp_path / "box.tif").write_bytes(shown.content)
+        import rasterio
+
+        with rasterio.open(tmp_path / "box.tif") as file:
+            assert file.crs.to_epsg() == 3035
+    out = tmp_path / "file.tif"
+    command = [
+        "export",
+        "--store",
+        doors.store,
+        "--bbox",
+        *map(str, BOX),
+        "--bands",
+        "B04",
+        "--crs",
+        code,
+        "-o",
+        str(out),
+    ]
+    assert CliRunner().invoke(cli, command).exit_code == 0
+    with rasterio.open(out) as file:
+        assert file.crs.to_epsg() == 3035
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("EPSG:99999", "crs: there is no coordinate system 'EPSG:99999'; use a code such as EPSG:3857"),
+        ("EPSG:5703", "crs: coordinate system 'EPSG:5703' has no plane"),
+        (
+            "EPSG:31275",
+            "crs: coordinate system 'EPSG:31275' is deprecated, and programs place it differently; use EPSG:8677",
+        ),
+    ],
+)
+def test_a_coordinate_system_that_is_none_is_named_as_it_was_given(doors, code, told):
+    box = ",".join(map(str, BOX))
+    details = [
+        doors.http.post(f"{MOSAIC}/exports", json={"bbox": BOX, "crs": code, "dry_run": True}).json()[
+            "detail"
+        ],
+        doors.http.get(f"{MOSAIC}/bbox/{box}.tif", params={"crs": code}).json()["detail"],
+        CliRunner()
+        .invoke(cli, ["export", "--store", doors.store, "--bbox", *map(str, BOX), "--crs", code, "--dry-run"])
+        .output.removeprefix("Error: ")
+        .strip(),
+    ]
+    assert told in details[0]
+    assert set(details) == {details[0]}
+
+
+def test_a_box_has_the_same_names_for_its_coordinate_systems_as_an_export(doors):
+    metres = "500400,5099400,500700,5099700"
+    answers = [
+        doors.http.get(
+            f"{MOSAIC}/bbox/{metres}.tif", params={"bands": "B04", a: "EPSG:32633", b: "EPSG:3857"}
+        )
+        for a, b in (("bbox_crs", "crs"), ("coord_crs", "dst_crs"))
+    ]
+    assert [a.status_code for a in answers] == [200, 200]
+    assert answers[0].headers["etag"] == answers[1].headers["etag"]
+    both = doors.http.get(f"{MOSAIC}/bbox/{metres}.tif", params={"crs": "EPSG:3857", "dst_crs": "EPSG:3035"})
+    assert "the same: name it once" in both.json()["detail"]
+
+
+def test_lengths_know_their_unit(doors):
+    own = doors.client.array(BOX, bands="B04")
+    degrees = doors.client.array(BOX, bands="B04", crs="EPSG:4326")
+    assert degrees.rio.resolution()[0] == pytest.approx(10 / 111_319.49)
+    assert degrees.sizes["x"] == pytest.approx((BOX[2] - BOX[0]) * 111_319.49 / 10, abs=2)
+    feet = doors.client.array(BOX, bands="B04", crs="+proj=utm +zone=33 +datum=WGS84 +units=us-ft")
+    assert feet.sizes["x"] == pytest.approx(own.sizes["x"], abs=2)
+    order = {"bbox": BOX, "crs": "+proj=utm +zone=33 +datum=WGS84 +units=us-ft", "dry_run": True}
+    assert doors.http.post(f"{MOSAIC}/exports", json=order).json()["width"] == pytest.approx(
+        own.sizes["x"], abs=2
+    )
+
+
+def test_the_crs_member_of_geojson_is_read_by_every_reader(doors, tmp_path):
+    from pyproj import Transformer
+
+    to_metres = Transformer.from_crs(4326, 32633, always_xy=True)
+    ring = [list(to_metres.transform(*p)) for p in SQUARE]
+    feature = {**FEATURE, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    named = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
+    metres = {"type": "FeatureCollection", "crs": named, "features": [feature]}
+    degrees = {"type": "FeatureCollection", "features": [FEATURE]}
+
+    def told(collection):
+        path = tmp_path / "areas.geojson"
+        path.write_text(json.dumps(collection))
+        cost = doors.http.post(f"{MOSAIC}/exports", json={"geometry": collection, "dry_run": True}).json()
+        command = ["export", "--store", doors.store, "--geometry", str(path), "--dry-run"]
+        said = CliRunner().invoke(cli, command).output.splitlines()[0]
+        shares = doors.http.post(f"{MOSAIC}/statistics", json=collection, params={"bands": "B04"}).json()
+        counts = [f["properties"]["statistics"]["B04"]["count"] for f in shares["features"]]
+        table = tmp_path / "table.csv"
+        done = CliRunner().invoke(
+            cli, ["statistics", str(path), "--store", doors.store, "--bands", "B04", "-o", str(table)]
+        )
+        assert done.exit_code == 0, done.output
+        row = dict(
+            zip(
+                *(line.replace('"', "").split(",") for line in table.read_text().splitlines()[:2]),
+                strict=True,
+            )
+        )
+        return (cost["width"], cost["height"]), said, counts, float(row["count"])
+
+    first, second = told(metres), told(degrees)
+    assert first[:2] == second[:2]
+    assert first[2] == pytest.approx(second[2], rel=1e-3)
+    assert first[3] == pytest.approx(second[3], rel=1e-3)
+    assert first[2][0] == pytest.approx(first[3], rel=1e-6)
+
+
+@pytest.mark.parametrize("member", [{"type": "link"}, {"type": "name", "properties": {"name": "EPSG:99999"}}])
+def test_a_crs_member_that_names_none_is_refused_by_every_reader(doors, member):
+    collection = {"type": "FeatureCollection", "crs": member, "features": [FEATURE]}
+    found = [
+        doors.http.post(f"{MOSAIC}/exports", json={"geometry": collection, "dry_run": True}),
+        doors.http.post(f"{MOSAIC}/statistics", json=collection),
+        doors.http.post(f"{MOSAIC}/exports/statistics", json={"features": collection}),
+    ]
+    assert [a.status_code for a in found] == [400, 400, 400]
+    assert len({a.json()["detail"] for a in found}) == 1
+
+
+def test_every_name_of_the_table_stands_in_openapi_and_on_the_command_line(doors):
+    openapi = doors.http.get("/openapi.json").json()
+    tile = openapi["paths"]["/mosaics/{mosaic}/tiles/{tms}/{z}/{x}/{tile}"]["get"]["parameters"]
+    body = openapi["paths"]["/mosaics/{mosaic}/exports"]["post"]["requestBody"]["content"]["application/json"]
+    told = CliRunner().invoke(cli, ["export", "--help"]).output
+    for name, parameter in MEASURED.items():
+        described = next(p for p in tile if p["name"] == name)
+        assert described["description"] == parameter.help
+        assert body["schema"]["properties"][name]["description"] == parameter.help
+        assert f"--{name.replace('_', '-')}" in told
+    words = " ".join(told.split())
+    assert "scene, date, age, count, quality, weight, spread, gain" in words
