@@ -18,8 +18,9 @@ from pyproj.exceptions import CRSError
 from terrazzo.bulk.windows import native_crs
 from terrazzo.crs import DEGREES, crs_of
 from terrazzo.errors import InvalidRequest
-from terrazzo.grid import PixelBox
+from terrazzo.grid import Bounds, PixelBox
 from terrazzo.mosaic.warp import Target, transformer
+from terrazzo.request.boxes import SWAPPED, touch
 from terrazzo.version import Version
 
 BLOCK = 1024
@@ -158,8 +159,9 @@ def groups(areas: Areas, version: Version) -> list[NDArray[np.int64]]:
     Areas without polygons come last, together.
 
     Raises:
-        InvalidRequest: an area is too large, or has no place on the zone grids.
+        InvalidRequest: an area is too large, has no place on the zone grids, or latitude and longitude seem to be swapped.
     """
+    _in_order(areas, version)
     count = len(areas.geometry)
     keys, sizes = np.full((count, 4), -1, np.int64), np.zeros(count, np.int64)
     for start in range(0, count, AT_ONCE):
@@ -187,6 +189,18 @@ def groups(areas: Areas, version: Version) -> list[NDArray[np.int64]]:
         for some in np.split(block, range(TOGETHER, block.size, TOGETHER))
         for part in np.split(some, np.flatnonzero(np.diff(np.cumsum(sizes[some]) // MOST_PIXELS)) + 1)
     ]
+
+
+def _in_order(areas: Areas, version: Version) -> None:
+    """Refuses areas of which none of the first lies in the mosaic, and would with latitude and longitude swapped."""
+    if not areas.crs.is_geographic:
+        return
+    first = areas.geometry.slice(0, AT_ONCE).to_numpy(zero_copy_only=False)
+    b = shapely.total_bounds(shapely.from_wkb(first, on_invalid="ignore"))
+    if not np.isfinite(b).all() or touch(Bounds(*b), version.bounds):
+        return
+    if touch(Bounds(b[1], b[0], b[3], b[2]), version.bounds):
+        raise InvalidRequest(f"the areas lie outside the mosaic; {SWAPPED}")
 
 
 def group(areas: Areas, version: Version, numbers: NDArray[np.int64]) -> Group | None:

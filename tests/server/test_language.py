@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from importlib.resources import files
 
 import pytest
 from click.testing import CliRunner
@@ -13,7 +14,7 @@ from morecantile import tms
 from terrazzo.cli import cli
 from terrazzo.client import Client
 from terrazzo.errors import TerrazzoError
-from terrazzo.request.parameters import MEASURED
+from terrazzo.request.parameters import MEASURED, PICTURE
 from terrazzo.server.app import create_app
 from terrazzo.server.settings import Settings
 from tests.golden.make import STORE
@@ -326,6 +327,7 @@ def test_swapped_latitude_and_longitude_are_noticed_at_every_door(doors):
         doors.http.get(f"{MOSAIC}/dates/{swapped}"),
         doors.http.post(f"{MOSAIC}/exports", json={"bbox": swapped, "dry_run": True}),
         doors.http.post(f"{MOSAIC}/exports", json={"geometry": feature["geometry"], "dry_run": True}),
+        doors.http.post(f"{MOSAIC}/statistics", json=feature),
     ]
     for answer in found:
         assert answer.status_code in (400, 404), answer.request.url
@@ -511,3 +513,52 @@ def test_every_name_of_the_table_stands_in_openapi_and_on_the_command_line(doors
         assert f"--{name.replace('_', '-')}" in told
     words = " ".join(told.split())
     assert "scene, date, age, count, quality, weight, spread, gain" in words
+
+
+SHOWN = [
+    ({"style": "neon"}, "style=neon: this mosaic has natural, infrared"),
+    ({"style": "ndvi", "bands": "B04"}, "style and bands contradict each other"),
+    ({"style": "date", "rescale": "0,1"}, "style=date and rescale contradict each other"),
+    ({"rescale": "1"}, "rescale=1: min,max with min below max, such as 0,0.3"),
+    ({"colormap_name": "viridi"}, "did you mean viridis or viridis_r?"),
+    ({"quality": "0"}, "quality=0: 1 to 100"),
+]
+
+
+@pytest.mark.parametrize(("asked", "told"), SHOWN, ids=lambda v: str(v)[:60])
+def test_what_cannot_be_shown_is_refused_in_the_same_words_at_every_door(doors, asked, told):
+    style = asked.get("style")
+    found = [
+        getattr(doors, n)(asked) for n in ("tile", "box", "point", "explain", "scenes", "tilejson", "python")
+    ]
+    if style is None:
+        found += [doors.wmts(asked), doors.wmts_upper(asked), doors.wmts_path(asked)]
+    assert told in found[0]
+    assert set(found) == {found[0]}
+
+
+@pytest.mark.parametrize("name", PICTURE)
+def test_an_empty_value_shows_the_same_picture(doors, name):
+    path = f"{MOSAIC}/tiles/WebMercatorQuad/{TILE.z}/{TILE.x}/{TILE.y}.png"
+    plain = doors.http.get(path)
+    empty = doors.http.get(path, params={name: ""})
+    assert (empty.status_code, empty.headers["etag"]) == (200, plain.headers["etag"])
+
+
+def test_the_menus_of_the_map_have_the_choices_of_the_table():
+    page = (files("terrazzo.server.viewer") / "index.html").read_text()
+    menu = re.search(r'<select name="method">(.*?)</select>', page, re.DOTALL)[1]
+    assert set(re.findall(r"<option>(\w+)", menu)) == set(MEASURED["method"].choices)
+
+
+def test_raw_says_what_lies_between_it_and_the_products_number(doors):
+    exact = doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04&stage=raw&resampling=nearest").json()
+    between = doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04&stage=raw").json()
+    assert "interpolated" not in doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04").json()
+    assert between["interpolated"][-1].startswith("interpolated between the store's pixels")
+    assert between["interpolated"][:-1] == exact["interpolated"]
+    account = doors.http.get(f"{MOSAIC}/explain/{LON},{LAT}?bands=B04&f=json").json()
+    assert [account["count_interpolated"]] == (exact["interpolated"] or [""])
+    lines = doors.http.get(f"{MOSAIC}/explain/{LON},{LAT}?bands=B04&f=txt").text
+    first = account["candidates"][0]["order"]
+    assert re.search(rf"scenes\n *{first}  2023", lines)

@@ -180,13 +180,13 @@ def test_version_negotiation_sections_formats_and_update_sequence(client):
     assert problem(newer) == (400, "InvalidUpdateSequence", None)
 
 
-@pytest.mark.parametrize("time", ["2023-08-10", "2023-08-15", "2023-08", "2023", "", None])
-def test_any_day_month_or_year_inside_a_period_means_the_period(client, time):
+@pytest.mark.parametrize("time", ["2023-08-10", "2023-08-15T09:58:11Z", "2023-08", "2023", "all", "", None])
+def test_any_moment_day_month_or_year_inside_a_period_and_its_name_mean_the_period(client, time):
     query = TILE | {"layer": "mosaic_time"} | ({} if time is None else {"time": time})
     assert "period=all" in client.get(WMTS, params=query).headers["x-terrazzo-request"]
 
 
-@pytest.mark.parametrize("time", ["1999-01-01", "2022", "yesterday", "all", "2023-08-10/2023-08-12", "2023-13"])  # fmt: skip
+@pytest.mark.parametrize("time", ["1999-01-01", "2022", "yesterday", "2023-08-10/2023-08-12", "2023-13"])  # fmt: skip
 def test_any_other_time_is_refused(client, time):
     answer = client.get(WMTS, params=TILE | {"layer": "mosaic_time", "time": time})
     assert problem(answer) == (400, "InvalidParameterValue", "Time")
@@ -259,7 +259,8 @@ def test_expressions_go_with_the_default_style(client):
     [
         ({"baseline": "1999"}, None),
         ({"layer": "mosaic_raw", "stage": "merged"}, "stage"),
-        ({"layer": "mosaic_time", "datetime": "1999"}, "datetime"),
+        ({"layer": "mosaic_time", "datetime": "1999"}, None),
+        ({"layer": "mosaic_time", "time": "2023", "datetime": "2023-08-13"}, "datetime"),
     ],
 )
 def test_what_a_layer_cannot_be_asked_is_told(client, asked, locator):

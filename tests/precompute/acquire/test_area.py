@@ -11,7 +11,7 @@ from pyproj import Transformer
 
 from terrazzo.errors import InvalidRequest
 from terrazzo.precompute import sample
-from terrazzo.precompute.acquire.area import from_box, from_file, from_tile, outline, tile_name
+from terrazzo.precompute.acquire.area import degrees_box, from_box, from_file, from_tile, outline, tile_name
 
 FIELD = shapely.Polygon([(15.9, 45.7), (16.1, 45.72), (16.08, 45.9), (15.92, 45.88)])
 
@@ -121,9 +121,17 @@ def test_what_is_no_tile_is_refused(text: str) -> None:
 
 
 def test_a_box_over_nothing_is_refused() -> None:
-    for box in ((16, 45, 15, 46), (15, 46, 16, 45), (15, 45, 16, 91), (170, 0, 190, 1)):
+    for box in ((16, 45, 15, 46), (15, 46, 16, 45), (15, 45, 16, 91)):
         with pytest.raises(InvalidRequest, match="--bbox"):
             from_box(*box)
+
+
+def test_a_box_from_east_to_west_is_cut_at_the_antimeridian() -> None:
+    for box in ((170, 0, -170, 1), (170, 0, 190, 1), (-190, 0, -170, 1)):
+        found = from_box(*box)
+        assert found.equals(shapely.union(shapely.box(170, 0, 180, 1), shapely.box(-180, 0, -170, 1)))
+        assert degrees_box(found) == (170, 0, -170, 1)
+    assert degrees_box(from_box(15, 45, 16, 46)) == (15, 45, 16, 46)
 
 
 def test_a_coast_of_many_vertices_is_sent_as_a_simpler_shape_that_holds_it() -> None:
