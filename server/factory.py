@@ -19,7 +19,7 @@ from terrazzo.mosaic.measure import choose, draw, known
 from terrazzo.mosaic.quality import quality
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Points, Target, transformer
-from terrazzo.request.boxes import box_of, place_of, swap_of
+from terrazzo.request.boxes import box_of, in_one_piece, place_of, swap_of
 from terrazzo.request.parameters import BOXED, asked_names
 from terrazzo.scene import Scene, read_item, resampled
 from terrazzo.server import grids
@@ -402,8 +402,12 @@ def box_target(
     zone = f"EPSG:{engine.version.zones[0]}"
     pixel = engine.version.store.config.pixel
     answer = out or crs
+    in_one_piece(box, crs, answer)
     if answer != crs:
         box = Bounds(*transformer(crs, answer).transform_bounds(*box, densify_pts=21))
+        if box.left > box.right:
+            # PROJ's sign that a box in degrees crosses the antimeridian.
+            box = box._replace(right=box.right + 360)
     if width is None or height is None:
         x, y = (box.left + box.right) / 2, (box.bottom + box.top) / 2
         to_zone = transformer(answer, zone)

@@ -15,6 +15,7 @@ from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import Chosen
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target, box_around, places, transformer
+from terrazzo.request.boxes import in_one_piece
 from terrazzo.version import Entry, Version
 
 WINDOW = 1024
@@ -60,6 +61,7 @@ def export_target(
         centre = transformer(area.crs, DEGREES).transform((left + right) / 2, (bottom + top) / 2)
         crs = native_crs(version, centre[0])
     to_file = transformer(area.crs, crs)
+    in_one_piece(area.bounds, area.crs, crs)
     if area.crs != crs:
         x, y = np.meshgrid(np.linspace(left, right, 22), np.linspace(bottom, top, 22))
         x, y = map(np.asarray, to_file.transform(x.ravel(), y.ravel()))

@@ -7,6 +7,7 @@ from typing import Any
 from terrazzo.crs import DEGREES, is_geographic
 from terrazzo.errors import InvalidRequest
 from terrazzo.grid import Bounds
+from terrazzo.mosaic.warp import transformer
 
 SWAPPED = "did you swap latitude and longitude? Longitude comes first"
 
@@ -61,6 +62,23 @@ def box_of(bounds: Bounds, crs: str = DEGREES, coverage: Bounds | None = None, n
             " only a box from the eastern to the western hemisphere crosses the antimeridian"
         )
     return Bounds(left, bottom, right, top)
+
+
+def in_one_piece(box: Bounds, crs: str, target: str) -> None:
+    """Checks that a box which crosses the antimeridian lies in one piece in another coordinate system.
+
+    Raises:
+        InvalidRequest: that system ends there, as web mercator does.
+    """
+    if crs == target or not is_geographic(crs) or box.right <= 180:
+        return
+    middle = (box.bottom + box.top) / 2
+    left, right = transformer(crs, target).transform([box.left, box.right], [middle, middle])[0]
+    if left >= right and not is_geographic(target):
+        raise InvalidRequest(
+            f"bbox: the box crosses the antimeridian, where {target} ends; ask for its two sides, or in another coordinate"
+            " system, such as the mosaic's UTM zone"
+        )
 
 
 def place_of(lon: float, lat: float, name: str) -> None:

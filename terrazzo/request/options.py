@@ -3,13 +3,14 @@
 import re
 from collections.abc import Callable, Container, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from terrazzo.grid import Bounds
-from terrazzo.request.boxes import numbers_of_box
 from terrazzo.request.parameters import Kind, Parameter, Table
+
+if TYPE_CHECKING:
+    from terrazzo.grid import Bounds
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -52,12 +53,15 @@ def _option(parameter: Parameter) -> Callable[[F], F]:
     )
 
 
-def box(context: click.Context, parameter: click.Parameter, value: str | None) -> Bounds | None:
+def box(context: click.Context, parameter: click.Parameter, value: str | None) -> "Bounds | None":
     """The callback of an option that is a box, W S E N, with commas or blanks between its numbers.
 
     Raises:
         InvalidRequest: there are not four.
     """
+    # It draws in PROJ, for which a command's help need not wait.
+    from terrazzo.request.boxes import numbers_of_box
+
     return None if value is None else numbers_of_box(value, "--bbox")
 
 

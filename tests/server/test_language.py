@@ -363,6 +363,15 @@ def test_a_box_from_east_to_west_crosses_the_antimeridian_at_every_door(doors):
         f"{MOSAIC}/exports", json={"bbox": across, "dry_run": True, "crs": 4326, "resolution": 0.01}
     ).json()
     assert cost["width"] == 20
+    zone = doors.http.get(f"{MOSAIC}/bbox/{across}/8x8.tif?bands=B04&crs=EPSG:32660")
+    assert zone.status_code == 200
+    ends = [
+        doors.http.get(f"{MOSAIC}/bbox/{across}/8x8.tif?bands=B04&crs=3857"),
+        doors.http.post(f"{MOSAIC}/exports", json={"bbox": across, "dry_run": True, "crs": 3857}),
+        doors.http.post(f"{MOSAIC}/exports", json={"bbox": across, "dry_run": True, "format": "gpkg"}),
+    ]
+    for answer in ends:
+        assert (answer.status_code, "where EPSG:3857 ends" in answer.json()["detail"]) == (400, True)
 
 
 @pytest.mark.parametrize("code", ["3035", "EPSG:3035", "epsg:3035", "urn:ogc:def:crs:EPSG::3035"])

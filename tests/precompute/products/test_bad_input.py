@@ -99,6 +99,16 @@ def test_products_of_two_levels_are_mixed_only_when_asked(products, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_product_half_a_pixel_off_the_grid_is_resampled_and_said_so(products, tmp_path):
+    for path in (products / BAD).glob("B*.tif"):
+        with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
+            dataset.transform = dataset.transform @ rasterio.Affine.translation(0.5, 0.5)
+    done, _ = precompute(products, tmp_path / "store")
+    (note,) = (n for n in done.notes if "stage=raw shows interpolated numbers" in n)
+    assert note.startswith(f"{BAD}: the product's pixels are not the store's: B02 resampled once")
+
+
+@pytest.mark.slow
 def test_when_no_product_can_be_used_the_scenes_that_are_there_go_on(products, tmp_path):
     first, _ = precompute(products, tmp_path / "store")
     for name in (GOOD, BAD):
