@@ -1,10 +1,11 @@
-"""What all tests share: outside data, missing programs, steady hypothesis, and the sample area precomputed once."""
+"""What all tests share: real data, programs of others, steady hypothesis, and the sample area precomputed once."""
 
 import fcntl
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,27 +24,30 @@ ROOT = Path(__file__).parent.parent
 
 
 def missing(reason: str) -> None:
-    """Skips a test on a laptop that lacks a program or data; on CI that is a failure."""
+    """Skips a test on a machine that lacks what the reason names with the command that brings it; on CI that is a failure."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
-def program(name: str, package: str) -> str:
-    """Path of an external program, or a skip that tells how to install it."""
+def program(name: str, package: str, *, test: Sequence[str] = ()) -> str:
+    """Path of an external program, or a skip with the command that installs it.
+
+    Args:
+        name: of the executable.
+        package: Debian's packages that bring it.
+        test: arguments with which the program returns 0 only if the rest that is needed is there too.
+    """
     found = shutil.which(name)
-    if not found:
-        missing(f"{name} is not installed: apt-get install {package}")
+    if not found or (test and subprocess.run([found, *test], capture_output=True).returncode):
+        missing(f"{' '.join((name, *test))} does not work here: apt-get install {package}")
     return str(found)
 
 
 @pytest.fixture(scope="session")
-def shared() -> Path:
-    """The folder with data and clients that only the tests need."""
-    folder = Path(os.environ.get("TERRAZZO_SHARED", ROOT.parent / "shared"))
-    if not folder.is_dir():
-        missing(f"no test data at {folder}: set TERRAZZO_SHARED")
-    return folder
+def data() -> Path:
+    """The folder of small real data (README.md in it tells sources and licences); read it, do not write to it."""
+    return ROOT / "tests" / "data"
 
 
 @pytest.fixture(scope="session")

@@ -140,15 +140,20 @@ def bucket(address: str) -> S3Store:
 
 
 @contextmanager
-def stac_server(app: Path, folder: Path, items: list[dict[str, Any]]) -> Iterator[str]:
-    """A STAC API over Items; yields its address.
-
-    Args:
-        app: folder with stac_app.py.
-    """
+def stac_server(folder: Path, items: list[dict[str, Any]]) -> Iterator[str]:
+    """A STAC API over Items; yields its address."""
     python, port = programs(), free_port()
     table = write_table(folder, items)
-    command = [python, "-m", "uvicorn", "stac_app:app", "--app-dir", app, "--host", "127.0.0.1"]
+    command = [
+        python,
+        "-m",
+        "uvicorn",
+        "stac_app:app",
+        "--app-dir",
+        Path(__file__).parent,
+        "--host",
+        "127.0.0.1",
+    ]
     environment = {**os.environ, "STAC_FASTAPI_GEOPARQUET_HREF": str(table), "PYTHONDONTWRITEBYTECODE": "1"}
     log = folder / "stac.log"
     with _server([*command, "--port", str(port), "--proxy-headers"], log, port, environment):

@@ -13,7 +13,7 @@ from tests.world.archive import Archive
 
 
 @pytest.fixture(scope="session")
-def archive(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     """The sample area in an archive on this machine."""
     try:
         world.programs()
@@ -22,7 +22,7 @@ def archive(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("archive")
     with (
         world.s3_server(folder, world.sample_files()) as s3,
-        world.stac_server(shared / "kit", folder, world.sample_items()) as stac,
+        world.stac_server(folder, world.sample_items()) as stac,
     ):
         yield Archive(stac, s3)
 

@@ -122,13 +122,13 @@ def test_an_archive_that_asks_for_a_rest_gets_it_from_all_connections(
 
 
 def test_a_file_that_one_archive_refuses_is_taken_from_the_next(
-    archive: Archive, terrazzo: Terrazzo, tmp_path: Path, shared: Path
+    archive: Archive, terrazzo: Terrazzo, tmp_path: Path
 ) -> None:
     # The first archive's Item leads to a host that has no such files.
     items = world.sample_items([ONE_ID])
     for asset in items[0]["assets"].values():
         asset["href"] = f"{archive.s3}/nothing/{asset['href'].removeprefix('s3://')}"
-    with world.stac_server(shared / "kit", tmp_path, items) as poor:
+    with world.stac_server(tmp_path, items) as poor:
         done = terrazzo("acquire", "--store", tmp_path / "s", "--archive", f"{poor},{archive.stac}", *ONE)
     assert done.returncode == 0, done.stderr
     assert f"taken from the next archive, {ONE_ID}: {poor} has no {archive.s3}" in done.stderr

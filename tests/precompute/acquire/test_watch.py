@@ -33,9 +33,9 @@ FIRST, SECOND = "S2B_33TWL_20230813_0_L2A", "S2A_33TWL_20230815_0_L2A"
 
 
 @pytest.fixture
-def growing(shared: Path, archive: Archive, tmp_path: Path) -> Iterator[world.Growing]:
+def growing(archive: Archive, tmp_path: Path) -> Iterator[world.Growing]:
     """An archive that has one product so far."""
-    with world.stac_server(shared / "kit", tmp_path, world.sample_items([FIRST])) as stac:
+    with world.stac_server(tmp_path, world.sample_items([FIRST])) as stac:
         yield world.Growing(stac, tmp_path)
 
 
