@@ -10,7 +10,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_NATIVE_TLS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint train constraints clean
+.PHONY: help setup demo test quick lint browser train constraints clean
 
 help: ## list the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,11 @@ lint: setup ## ruff, mypy, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+browser: ## the map libraries and the driver that the tests in Chromium need, into build/browser (needs npm)
+	mkdir -p build/browser
+	cp tests/clients/package.json build/browser/
+	cd build/browser && npm install --no-audit --no-fund --silent
 
 train: setup ## train the cloud classifier anew from DATA=FOLDER, which holds labelled/ and imagery/
 	$(BIN)/python -m precompute.clouds.train --data $(DATA)

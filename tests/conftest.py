@@ -21,6 +21,8 @@ os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
 os.environ.setdefault("TERRAZZO_DEADLINE", "600")
 
 ROOT = Path(__file__).parent.parent
+CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL", "GDAL", "PROJ"))}
+"""Environment of the programs of others: Debian's Python must not see our virtual environment."""
 
 
 def missing(reason: str) -> None:
@@ -39,7 +41,7 @@ def program(name: str, package: str, *, test: Sequence[str] = ()) -> str:
         test: arguments with which the program returns 0 only if the rest that is needed is there too.
     """
     found = shutil.which(name)
-    if not found or (test and subprocess.run([found, *test], capture_output=True).returncode):
+    if not found or (test and subprocess.run([found, *test], capture_output=True, env=CLEAN).returncode):
         missing(f"{' '.join((name, *test))} does not work here: apt-get install {package}")
     return str(found)
 

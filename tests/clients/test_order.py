@@ -18,7 +18,7 @@ pytestmark = pytest.mark.clients
 @pytest.fixture(scope="module")
 def run(browser, address, tmp_path_factory):
     folder = tmp_path_factory.mktemp("order")
-    seen = json.loads(green([browser[0], Path(__file__).with_name("order.mjs"), f"{address}/", folder]))
+    seen = json.loads(green([browser, Path(__file__).with_name("order.mjs"), f"{address}/", folder]))
     return seen, folder
 
 

@@ -23,7 +23,7 @@ def test_every_page_of_the_docs_shows_the_mosaic_without_an_error(browser, addre
     assert all(page.count("\n") <= 10 for page in pages.values())
     listed = tmp_path / "pages.json"
     listed.write_text(json.dumps({k: v.replace("HOST", address) for k, v in pages.items()}))
-    seen = json.loads(green([browser[0], Path(__file__).with_name("snippets.mjs"), listed, tmp_path]))
+    seen = json.loads(green([browser, Path(__file__).with_name("snippets.mjs"), listed, tmp_path]))
     for name, one in seen.items():
         assert one["problems"] == [], name
         assert one["tiles"] >= 4, name

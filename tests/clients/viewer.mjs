@@ -1,10 +1,10 @@
 // Drives the map page in Chromium: switches, account of a pixel, play, formula, swipe, link, keyboard, phone, visible errors.
 // Prints what it saw as JSON.
-// usage: node viewer.mjs ADDRESS FOLDER, with KIT_NODE_MODULES
+// usage: node viewer.mjs ADDRESS FOLDER, with NODE_MODULES
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-const { chromium } = createRequire(join(process.env.KIT_NODE_MODULES, "x.js"))("playwright-core");
+const { chromium } = createRequire(join(process.env.NODE_MODULES, "x.js"))("playwright-core");
 const [address, folder] = process.argv.slice(2);
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM || "/usr/bin/chromium",

@@ -42,7 +42,7 @@ def test_pystac_walks_from_the_catalogue_to_every_scene(address):
     assert asset.href.endswith("/B04.tif")
 
 
-def test_what_pystac_reads_is_valid(address, shared):
+def test_what_pystac_reads_is_valid(address):
     """Core documents against the schemas that pystac brings along."""
     for path in ("/stac", "/mosaics/mosaic"):
         found = pystac.read_file(address + path)
