@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import CLEAN, ROOT, missing, program
+from tests.waiting import PATIENCE
 
 MODULES = ROOT / "build" / "browser" / "node_modules"
 
@@ -34,7 +35,7 @@ def serving(store: Path, cache: Path, **variables: str) -> Iterator[str]:
         yield found[1]
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
   args: ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"],
 });
-const LONG = { timeout: 90000 };
+const LONG = { timeout: 900000 };
 const seen = { problems: [], findings: {} };
 const watched = (page) => {
   page.on("console", (m) => m.type() === "error" && seen.problems.push(m.text()));

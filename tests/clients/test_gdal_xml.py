@@ -11,6 +11,7 @@ import rasterio
 
 from tests.clients.conftest import by_qgis
 from tests.conftest import CLEAN
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.clients
 BOX = ("15.6", "45.9", "15.9", "46.1")
@@ -103,4 +104,4 @@ def test_what_is_no_band_is_refused(address):
 
     for query in ("style=natural", "expression=B04*2", "tms=UTM34N", "bands=B99"):
         with pytest.raises(urllib.error.HTTPError, match="400"):
-            urllib.request.urlopen(f"{address}/mosaics/mosaic/gdal.xml?{query}", timeout=60)
+            urllib.request.urlopen(f"{address}/mosaics/mosaic/gdal.xml?{query}", timeout=PATIENCE)

@@ -9,6 +9,7 @@ from tests.clients.conftest import by_gdal, by_qgis, serving
 from tests.clients.rules import broken
 from tests.clients.truth import natural
 from tests.conftest import ROOT
+from tests.waiting import PATIENCE
 from tests.world.worlds import make_world
 
 pytestmark = pytest.mark.clients
@@ -61,7 +62,7 @@ def test_the_document_of_many_sets_breaks_no_rule(many, finland):
     for address in (many, finland[0]):
         for further in ("", "/time", "/quality", "/stages"):
             path = f"{address}/mosaics/mosaic/wmts{further}/1.0.0/WMTSCapabilities.xml"
-            with urllib.request.urlopen(path, timeout=600) as answer:
+            with urllib.request.urlopen(path, timeout=PATIENCE) as answer:
                 assert broken(answer.read()) == [], path
 
 

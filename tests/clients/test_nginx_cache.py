@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.clients.test_nginx import conf, folder, get, nginx
+from tests.waiting import PATIENCE
 
 __all__ = ["folder"]
 pytestmark = pytest.mark.clients
@@ -35,7 +36,7 @@ class Upstream:
                     upstream.count[self.path] += 1
                     number = upstream.count.total()
                 upstream.seen.set()
-                upstream.free.wait(600)
+                upstream.free.wait(PATIENCE)
                 kind = "application/json" if ".json" in self.path else "image/png"
                 body = json.dumps({"number": number, "filling": "a" * 30_000}).encode()
                 self.send_response(upstream.status)
@@ -108,7 +109,7 @@ def test_a_crowd_that_asks_for_one_cold_tile_is_one_question_to_the_server(front
     crowd = [http.client.HTTPConnection(place.netloc) for _ in range(CROWD)]
     for connection in crowd:
         connection.request("GET", place.path)
-    assert upstream.seen.wait(600)
+    assert upstream.seen.wait(PATIENCE)
     upstream.free.set()
     answers = [c.getresponse() for c in crowd]
     assert {a.status for a in answers} == {200}

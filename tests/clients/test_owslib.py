@@ -15,6 +15,7 @@ from owslib.wmts import WebMapTileService
 from PIL import Image
 
 from tests.clients.rules import broken
+from tests.waiting import PATIENCE
 
 pytestmark = pytest.mark.clients
 
@@ -32,7 +33,7 @@ class Kvp(WebMapTileService):
 
 
 def read(url):
-    with urllib.request.urlopen(url, timeout=600) as answer:
+    with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
         return answer.read()
 
 

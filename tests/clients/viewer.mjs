@@ -10,10 +10,10 @@ const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
   args: ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"],
 });
-const LONG = { timeout: 90000 };
+const LONG = { timeout: 900000 };
 const seen = { problems: [] };
 const until = async (holds) => {
-  for (let i = 0; i < 900 && !holds(); i++) await new Promise((go) => setTimeout(go, 100));
+  for (let i = 0; i < 9000 && !holds(); i++) await new Promise((go) => setTimeout(go, 100));
 };
 const watched = (page) => {
   page.on("console", (m) => m.type() === "error" && seen.problems.push(m.text()));

@@ -1,5 +1,6 @@
 """Exports over HTTP: jobs that are asked for, watched, fetched in parts, ended, and that outlive their processes."""
 
+import fcntl
 import json
 import os
 import re
@@ -7,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from terrazzo.errors import StoreError
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import export
 from terrazzo.store import Store
+from tests.waiting import PATIENCE, until
 
 EXPORTS = "/mosaics/mosaic/exports"
 BOX = [15.95, 45.8, 15.98, 45.82]
@@ -256,20 +257,30 @@ def test_a_remote_store_needs_a_folder_for_exports():
 COMMAND = [Path(sys.executable).parent / "terrazzo"]
 
 
+def locked(path):
+    """Whether another process holds the lock of a file."""
+    if not path.exists():
+        return False
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def test_a_second_worker_is_refused_at_the_start(sample_store, tmp_path):
     environment = {**os.environ, "TERRAZZO_STATE": str(tmp_path / "state")}
     command = [*COMMAND, "work", "--store", sample_store]
     first = subprocess.Popen(command, env=environment)
     try:
-        while not (tmp_path / "state/worker.lock").exists():
-            time.sleep(0.1)
-        time.sleep(0.2)
+        until(lambda: locked(tmp_path / "state/worker.lock"), first)
         second = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert second.returncode == 1
         assert "TERRAZZO_JOBS_URL" in second.stderr
     finally:
         first.terminate()
-        first.wait(30)
+        first.wait(PATIENCE)
 
 
 @pytest.mark.slow
@@ -287,13 +298,6 @@ def test_an_export_outlives_ten_kills_of_server_and_worker(sample_store, tmp_pat
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         assert "map:" in process.stdout.readline()
         return process
-
-    def until(true):
-        for _ in range(10_000):
-            if found := true():
-                return found
-            time.sleep(0.02)
-        raise AssertionError("nothing happens")
 
     def windows():
         return {p.name: p.stat().st_mtime_ns for p in state.rglob("0_0-*/*.told")}
@@ -330,7 +334,7 @@ def test_an_export_outlives_ten_kills_of_server_and_worker(sample_store, tmp_pat
 
     until(finished)
     process.terminate()
-    process.wait(30)
+    process.wait(PATIENCE)
     (path,) = state.glob("exports/*/files/*.tif")
     assert cog_validate(path, strict=True)[0]
 

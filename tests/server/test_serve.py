@@ -6,12 +6,13 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import PATIENCE, until
 
 TERRAZZO = Path(sys.executable).parent / "terrazzo"
 
@@ -35,42 +36,36 @@ def serving(store, *options, **environment):
     finally:
         # Killed, it would leave the workers of `--workers` behind.
         process.terminate()
-        try:
-            process.wait(30)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
+        process.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT])
 def test_it_prints_the_maps_address_and_a_signal_stops_it_cleanly(sample_store, sign):
     with serving(sample_store) as (process, address):
-        assert "Terrazzo" in urllib.request.urlopen(f"{address}/", timeout=60).read().decode()
+        assert "Terrazzo" in urllib.request.urlopen(f"{address}/", timeout=PATIENCE).read().decode()
         process.send_signal(sign)
-        rest, _ = process.communicate(timeout=30)
+        rest, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, rest
         assert "Traceback" not in rest
 
 
 def test_several_workers_answer_and_stop_together(sample_store):
     with serving(sample_store, "--workers", "2") as (process, address):
-        assert urllib.request.urlopen(f"{address}/healthz", timeout=90).status == 200
+        assert urllib.request.urlopen(f"{address}/healthz", timeout=PATIENCE).status == 200
         process.send_signal(signal.SIGTERM)
-        rest, _ = process.communicate(timeout=60)
+        rest, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, rest
         assert "Traceback" not in rest
-    assert gone(address)
+    until(lambda: gone(address))
 
 
 def gone(address):
-    """Whether nothing listens any more, some seconds after the end."""
+    """Whether nothing listens any more."""
     host, port = address.removeprefix("http://").split(":")
-    for _ in range(50):
-        try:
-            socket.create_connection((host, int(port)), timeout=5).close()
-        except ConnectionRefusedError:
-            return True
-        time.sleep(0.1)
+    try:
+        socket.create_connection((host, int(port)), timeout=PATIENCE).close()
+    except ConnectionRefusedError:
+        return True
     return False
 
 
@@ -80,7 +75,7 @@ def test_a_port_in_use_is_told_with_what_to_do(sample_store):
         taken.listen()
         port = str(taken.getsockname()[1])
         command = [TERRAZZO, "serve", "--store", sample_store, "--port", port]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode != 0
     assert "--port" in done.stderr
     assert "Traceback" not in done.stderr

@@ -12,6 +12,7 @@ from titiler.core.models.OGC import TileSet, TileSetList
 
 from server.app import create_app
 from server.settings import Settings
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -134,5 +135,5 @@ def test_a_version_tells_whether_it_is_the_current_one(client):
 
 
 def test_the_address_is_open_to_scripts(address):
-    with urllib.request.urlopen(f"{address}/stac", timeout=60) as answer:
+    with urllib.request.urlopen(f"{address}/stac", timeout=PATIENCE) as answer:
         assert answer.headers["Access-Control-Allow-Origin"] == "*"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import missing
+from tests.waiting import PATIENCE
 from tests.world import archive as world
 from tests.world.archive import Archive
 
@@ -34,7 +35,7 @@ def terrazzo(archive: Archive) -> Callable[..., subprocess.CompletedProcess[str]
     def run(*arguments: object, s3: str | None = None) -> subprocess.CompletedProcess[str]:
         command = [Path(sys.executable).parent / "terrazzo", *map(str, arguments)]
         return subprocess.run(
-            command, capture_output=True, text=True, env=archive.environment(s3), timeout=300
+            command, capture_output=True, text=True, env=archive.environment(s3), timeout=PATIENCE
         )
 
     return run

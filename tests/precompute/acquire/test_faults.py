@@ -14,9 +14,10 @@ import pytest
 from precompute import sample
 from precompute.acquire.files import checksum
 from precompute.acquire.products import find_products
+from tests.waiting import until
 from tests.world import archive as world
 from tests.world.archive import Archive, free_port
-from tests.world.faults import Fault, always, once, proxy, share
+from tests.world.faults import Fault, Kind, Seen, always, once, proxy, share
 
 pytestmark = pytest.mark.clients
 Terrazzo = Callable[..., CompletedProcess[str]]
@@ -111,8 +112,13 @@ def test_an_archive_whose_files_are_away_is_given_up_with_a_line_a_product(
 def test_an_archive_that_asks_for_a_rest_gets_it_from_all_connections(
     archive: Archive, terrazzo: Terrazzo, tmp_path: Path
 ) -> None:
-    begun = time.monotonic()
-    busy: Fault = lambda seen: "busy" if time.monotonic() - begun < 20 else None  # noqa: E731
+    first: list[float] = []
+
+    def busy(seen: Seen) -> Kind | None:
+        """For 20 s from the first request on."""
+        first.append(time.monotonic())
+        return "busy" if first[-1] - first[0] < 20 else None
+
     with proxy(archive.s3, busy) as s3:
         done = terrazzo("acquire", "--store", tmp_path / "s", "--archive", archive.stac, *ONE, s3=s3.address)
         asked = len(s3.seen)
@@ -163,7 +169,9 @@ def test_killed_at_any_moment_the_next_run_finishes_and_nothing_partial_is_seen(
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-            time.sleep(chance.uniform(0.8, 2.6))
+            before, more = len(s3.seen), chance.randint(0, 6)
+            asked, ended = lambda n=before + more: len(s3.seen) >= n, process.poll
+            until(lambda asked=asked, ended=ended: asked() or ended() is not None, pause=0.01)
             killed += process.poll() is None
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from precompute.acquire.watch import bandwidth, interval, left_of
 from terrazzo.errors import InvalidRequest, NotFound
 from terrazzo.store import Store, StoreConfig, create_store
 from terrazzo.version import open_version
+from tests.waiting import PATIENCE, until
 from tests.world import archive as world
 from tests.world.archive import Archive
 from tests.world.faults import Fault, proxy
@@ -86,13 +86,13 @@ def test_a_service_goes_on_until_it_is_told_to_stop(
     with log.open("w") as out:
         service = subprocess.Popen(command, stdout=out, stderr=out, env=archive.environment())
     try:
-        wait(lambda: FIRST in shown(store), service)
+        until(lambda: FIRST in shown(store), service)
         growing.publish(world.sample_items([FIRST, SECOND]))
-        wait(lambda: SECOND in shown(store), service)
-        wait(lambda: "pass done, code 3" in log.read_text(), service)
+        until(lambda: SECOND in shown(store), service)
+        until(lambda: "pass done, code 3" in log.read_text(), service)
     finally:
         service.send_signal(signal.SIGTERM)
-        code = service.wait(60)
+        code = service.wait(PATIENCE)
     assert code == 0, log.read_text()
     assert log.read_text().endswith("stopped\n")
 
@@ -103,16 +103,6 @@ def shown(store: Path) -> set[str]:
         return scenes(store)
     except NotFound:
         return set()
-
-
-def wait(happened: Callable[[], bool], service: subprocess.Popen[bytes]) -> None:
-    """Waits until something happened while a service runs."""
-    for _ in range(1200):
-        if happened():
-            return
-        assert service.poll() is None
-        time.sleep(0.1)
-    pytest.fail("nothing happened for two minutes")
 
 
 @pytest.mark.slow
