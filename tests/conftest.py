@@ -2,14 +2,14 @@
 
 import fcntl
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from tests.programs import lacking
 
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")
@@ -32,18 +32,32 @@ def missing(reason: str) -> None:
     pytest.skip(reason)
 
 
-def program(name: str, package: str, *, test: Sequence[str] = ()) -> str:
-    """Path of an external program, or a skip with the command that installs it.
+def needed(item: pytest.Item) -> dict[str, str]:
+    """Programs that a test needs and that are not here, and the commands that bring them."""
+    names = [n for mark in item.iter_markers("needs") for n in mark.args]
+    return {n: command for n in names if (command := lacking(n))}
 
-    Args:
-        name: of the executable.
-        package: Debian's packages that bring it.
-        test: arguments with which the program returns 0 only if the rest that is needed is there too.
-    """
-    found = shutil.which(name)
-    if not found or (test and subprocess.run([found, *test], capture_output=True, env=CLEAN).returncode):
-        missing(f"{' '.join((name, *test))} does not work here: apt-get install {package}")
-    return str(found)
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of the tests that need a missing program the first one says so for all; on CI each of them fails."""
+    if os.environ.get("CI") == "true":
+        return
+    groups: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        if lacks := needed(item):
+            groups.setdefault(next(iter(lacks)), []).append(item)
+    for name, group in groups.items():
+        reason = f"{len(group)} tests need {name}: {lacking(name)}"
+        group[0].add_marker(pytest.mark.skip(reason=reason))
+        config.hook.pytest_deselected(items=group[1:])
+    left = {id(i) for group in groups.values() for i in group[1:]}
+    items[:] = [i for i in items if id(i) not in left]
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """On CI a missing program is a failure."""
+    for name, command in needed(item).items():
+        missing(f"{name} is not installed: {command}")
 
 
 @pytest.fixture(scope="session")

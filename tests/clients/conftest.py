@@ -12,10 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import CLEAN, ROOT, missing, program
+from tests.conftest import CLEAN
+from tests.programs import DEBIAN, MODULES
 from tests.waiting import PATIENCE
-
-MODULES = ROOT / "build" / "browser" / "node_modules"
 
 
 @contextmanager
@@ -51,30 +50,6 @@ def capabilities(address: str) -> str:
     return f"{address}/mosaics/mosaic/wmts/1.0.0/WMTSCapabilities.xml"
 
 
-@pytest.fixture(scope="session")
-def gdal() -> str:
-    """Debian's Python with GDAL."""
-    program("gdalinfo", "gdal-bin")
-    return program("/usr/bin/python3", "python3-gdal", test=("-c", "import osgeo.gdal"))
-
-
-@pytest.fixture(scope="session")
-def qgis() -> str:
-    """Debian's Python with QGIS."""
-    return program("/usr/bin/python3", "python3-qgis qgis-providers", test=("-c", "import qgis.core"))
-
-
-@pytest.fixture(scope="session")
-def browser() -> str:
-    """Node, which drives Chromium by the modules of package.json."""
-    program("chromium", "chromium")
-    node = program("node", "nodejs npm")
-    wanted = json.loads((ROOT / "tests/clients/package.json").read_text())["dependencies"]
-    if not all((MODULES / name).is_dir() for name in wanted):
-        missing(f"{MODULES} is not complete: make browser")
-    return node
-
-
 def green(command: list[object]) -> str:
     """Runs a script that drives a client; what it printed, when it ended well."""
     environment = CLEAN | {"NODE_MODULES": str(MODULES)}
@@ -83,15 +58,15 @@ def green(command: list[object]) -> str:
     return done.stdout
 
 
-def by_gdal(gdal: str, capabilities: str, layer: str, tms: str, truth: Path, *how: str) -> dict[str, Any]:
+def by_gdal(capabilities: str, layer: str, tms: str, truth: Path, *how: str) -> dict[str, Any]:
     """What GDAL saw of a layer, beside the truth; `how`: resampling, and rest or kvp."""
     script = Path(__file__).with_name("gdal_wmts.py")
-    return dict(json.loads(green([gdal, script, capabilities, layer, tms, truth, *how])))
+    return dict(json.loads(green([DEBIAN, script, capabilities, layer, tms, truth, *how])))
 
 
-def by_qgis(qgis: str, folder: Path, **question: Any) -> dict[str, Any]:
+def by_qgis(folder: Path, **question: Any) -> dict[str, Any]:
     """What QGIS saw; no request failed, and every picture has twenty colours."""
-    told = green([qgis, Path(__file__).with_name("qgis_wmts.py"), folder, json.dumps(question)])
+    told = green([DEBIAN, Path(__file__).with_name("qgis_wmts.py"), folder, json.dumps(question)])
     seen = dict(json.loads(told.splitlines()[-1]))
     assert not seen["failed"]
     for picture in seen["renders"]:

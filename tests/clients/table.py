@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tests.conftest import ROOT
+from tests.programs import MODULES
 
 OUTCOMES = ROOT / "build" / "clients.json"
 DOCUMENT = ROOT / "docs" / "clients.md"
@@ -54,7 +55,7 @@ def told(outcomes: dict[str, str], patterns: str) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of the clients that are here."""
-    modules = ROOT / "build" / "browser" / "node_modules"
+    modules = MODULES
     found = {}
     for client, package in (("OpenLayers", "ol"), ("MapLibre", "maplibre-gl")):
         about = modules / package / "package.json"

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.clients
 BOX = ("15.6", "45.9", "15.9", "46.1")
 
 
-def translated(gdal, address, tmp_path, query, name, *options):
+def translated(address, tmp_path, query, name, *options):
     """What gdal_translate reads of a description, as a file."""
     out = tmp_path / name
     command = ["gdal_translate", "-q", *options, f"/vsicurl/{address}/mosaics/mosaic/gdal.xml?{query}", out]
@@ -57,21 +57,21 @@ def described(dataset: rasterio.DatasetReader) -> tuple[object, ...]:
         ("bands=B04&normalize=off&method=first", ("--bands", "B04", "--normalize", "off", "--method", "first")),
     ],
 )  # fmt: skip
-def test_gdal_translate_reads_what_export_writes(gdal, address, sample_store, tmp_path, query, options):
+@pytest.mark.needs("GDAL")
+def test_gdal_translate_reads_what_export_writes(address, sample_store, tmp_path, query, options):
     with rasterio.open(exported(sample_store, tmp_path, *options)) as dataset:
         values, profile, box = dataset.read(), dataset.profile, dataset.bounds
         told = described(dataset)
     corners = [str(v) for v in (box.left, box.top, box.right, box.bottom)]
-    with rasterio.open(
-        translated(gdal, address, tmp_path, query, "wms.tif", "-projwin", *corners)
-    ) as dataset:
+    with rasterio.open(translated(address, tmp_path, query, "wms.tif", "-projwin", *corners)) as dataset:
         assert described(dataset) == told
         assert dataset.profile["dtype"] == profile["dtype"] == "int16"
         assert (dataset.read() == values).all()
     assert (values != -32768).mean() > 0.9
 
 
-def test_the_whole_area_is_a_raster_of_whole_windows_with_overviews(gdal, address, tmp_path):
+@pytest.mark.needs("GDAL")
+def test_the_whole_area_is_a_raster_of_whole_windows_with_overviews(address, tmp_path):
     done = subprocess.run(
         ["gdalinfo", "-json", f"/vsicurl/{address}/mosaics/mosaic/gdal.xml?bands=B04"],
         capture_output=True, text=True, env=CLEAN, cwd=tmp_path, check=True,
@@ -84,15 +84,16 @@ def test_the_whole_area_is_a_raster_of_whole_windows_with_overviews(gdal, addres
     small = next(o for o in band["overviews"] if o["size"][0] < about["size"][0] // 3)
     shape = [str(v) for v in small["size"]]
     with rasterio.open(
-        translated(gdal, address, tmp_path, "bands=B04", "small.tif", "-outsize", *shape)
+        translated(address, tmp_path, "bands=B04", "small.tif", "-outsize", *shape)
     ) as dataset:
         assert 0.02 < np.ma.median(dataset.read(1, masked=True)) * 1e-4 < 0.2
 
 
-def test_qgis_opens_it_as_reflectance(address, qgis, tmp_path):
+@pytest.mark.needs("QGIS")
+def test_qgis_opens_it_as_reflectance(address, tmp_path):
     """QGIS applies scale and offset, so its raster calculator sees 0–1."""
     url = f"/vsicurl/{address}/mosaics/mosaic/gdal.xml?bands=B04,B08"
-    seen = by_qgis(qgis, tmp_path, raster=url)["raster"]
+    seen = by_qgis(tmp_path, raster=url)["raster"]
     assert seen["valid"]
     assert (seen["bands"], seen["crs"]) == (2, "EPSG:32633")
     assert -0.1 < seen["low"] < seen["high"] < 2

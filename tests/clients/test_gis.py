@@ -20,8 +20,9 @@ def truth(address, tmp_path_factory):
     ("tms", "how"),
     [("WebMercatorQuad", ("bilinear", "rest")), ("UTM33N", ("near", "rest")), ("UTM33N", ("near", "kvp"))],
 )
-def test_gdal_finds_every_pixel_where_it_belongs(gdal, capabilities, truth, tms, how):
-    seen = by_gdal(gdal, capabilities, "layer=mosaic,.*natural", tms, truth, *how)
+@pytest.mark.needs("GDAL")
+def test_gdal_finds_every_pixel_where_it_belongs(capabilities, truth, tms, how):
+    seen = by_gdal(capabilities, "layer=mosaic,.*natural", tms, truth, *how)
     assert seen["contrast"] > 4
     assert seen["shift"] <= 0.05
     assert seen["difference"] <= 1
@@ -30,7 +31,8 @@ def test_gdal_finds_every_pixel_where_it_belongs(gdal, capabilities, truth, tms,
         assert seen["equal"] == 1
 
 
-def test_gdal_would_see_a_picture_beside_its_place(gdal, capabilities, truth, tmp_path):
+@pytest.mark.needs("GDAL")
+def test_gdal_would_see_a_picture_beside_its_place(capabilities, truth, tmp_path):
     """A quarter of a pixel is seen, so that the shifts above are worth something."""
     import rasterio
 
@@ -40,14 +42,14 @@ def test_gdal_would_see_a_picture_beside_its_place(gdal, capabilities, truth, tm
         profile["transform"] = dataset.transform @ dataset.transform.translation(0.25, 0)
         with rasterio.open(path, "w", **profile) as beside:
             beside.write(dataset.read())
-    seen = by_gdal(gdal, capabilities, "layer=mosaic,.*natural", "UTM33N", path, "bilinear", "rest")
+    seen = by_gdal(capabilities, "layer=mosaic,.*natural", "UTM33N", path, "bilinear", "rest")
     assert 0.15 < seen["shift"] < 0.35
 
 
 @pytest.mark.parametrize("tms", ["WebMercatorQuad", "UTM33N"])
-def test_qgis_lists_renders_and_identifies(qgis, capabilities, address, tmp_path, tms):
+@pytest.mark.needs("QGIS")
+def test_qgis_lists_renders_and_identifies(capabilities, address, tmp_path, tms):
     seen = by_qgis(
-        qgis,
         tmp_path,
         capabilities=capabilities,
         layer="layers=mosaic&",
@@ -63,8 +65,9 @@ def test_qgis_lists_renders_and_identifies(qgis, capabilities, address, tmp_path
     assert all(seen["identified"].values())
 
 
-def test_qgis_shows_a_time(qgis, capabilities, tmp_path):
+@pytest.mark.needs("QGIS")
+def test_qgis_shows_a_time(capabilities, tmp_path):
     where = {"capabilities": capabilities, "layer": "mosaic_time", "box": BOX, "crs": ["EPSG:3857"]}
-    seen = by_qgis(qgis, tmp_path, time="2023-08-10", **where)
+    seen = by_qgis(tmp_path, time="2023-08-10", **where)
     assert seen["renders"][0]["filled"] >= 0.6
     assert all(seen["identified"].values())

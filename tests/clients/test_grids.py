@@ -50,9 +50,9 @@ def document(address):
     return f"{address}/mosaics/mosaic/wmts/1.0.0/WMTSCapabilities.xml"
 
 
-def registered(gdal, address, truth, tms, binding):
+def registered(address, truth, tms, binding):
     """GDAL's shift against the truth, in pixels."""
-    seen = by_gdal(gdal, document(address), "layer=mosaic,.*natural", tms, truth, "bilinear", binding)
+    seen = by_gdal(document(address), "layer=mosaic,.*natural", tms, truth, "bilinear", binding)
     assert seen["contrast"] > 4
     assert seen["difference"] <= 1.5
     return seen["shift"]
@@ -68,40 +68,45 @@ def test_the_document_of_many_sets_breaks_no_rule(many, finland):
 
 @pytest.mark.parametrize("tms", SETS)
 @pytest.mark.parametrize("binding", ["rest", "kvp"])
-def test_gdal_finds_every_pixel_where_it_belongs(gdal, many, truth, tms, binding):
-    assert registered(gdal, many, truth, tms, binding) <= 0.05
+@pytest.mark.needs("GDAL")
+def test_gdal_finds_every_pixel_where_it_belongs(many, truth, tms, binding):
+    assert registered(many, truth, tms, binding) <= 0.05
 
 
 @pytest.mark.parametrize("tms", SETS)
-def test_qgis_renders_and_identifies_in_every_set(qgis, many, tmp_path, tms):
+@pytest.mark.needs("QGIS")
+def test_qgis_renders_and_identifies_in_every_set(many, tmp_path, tms):
     where = {"capabilities": document(many), "layer": "layers=mosaic&", "box": BOX, "crs": ["EPSG:3857"]}
-    seen = by_qgis(qgis, tmp_path, tms=tms, **where)
+    seen = by_qgis(tmp_path, tms=tms, **where)
     assert seen["renders"][0]["filled"] >= 0.6
     assert seen["identified"]
     assert all(seen["identified"].values())
 
 
 @pytest.mark.parametrize("binding", ["rest", "kvp"])
-def test_gdal_finds_finlands_pixels_on_finlands_grid(gdal, finland, binding):
+@pytest.mark.needs("GDAL")
+def test_gdal_finds_finlands_pixels_on_finlands_grid(finland, binding):
     address, truth = finland
-    assert registered(gdal, address, truth, "ETRS-TM35FIN", binding) <= 0.05
+    assert registered(address, truth, "ETRS-TM35FIN", binding) <= 0.05
 
 
-def test_qgis_shows_finlands_grid_in_few_lines(qgis, finland, tmp_path):
+@pytest.mark.needs("QGIS")
+def test_qgis_shows_finlands_grid_in_few_lines(finland, tmp_path):
     where = {"box": [22.13, 60.93, 22.18, 60.96], "crs": ["EPSG:3067", "EPSG:3857"]}
     layer = {"capabilities": document(finland[0]), "layer": "layers=mosaic&", "tms": "ETRS-TM35FIN"}
-    seen = by_qgis(qgis, tmp_path, **layer, **where)
+    seen = by_qgis(tmp_path, **layer, **where)
     assert 0 < seen["entries"] <= 24
     assert min(r["filled"] for r in seen["renders"]) >= 0.6
     assert all(seen["identified"].values())
 
 
 @pytest.mark.parametrize("further", ["time", "quality", "stages"])
-def test_qgis_lists_each_further_document_in_less_than_200_lines(qgis, address, tmp_path, further):
+@pytest.mark.needs("QGIS")
+def test_qgis_lists_each_further_document_in_less_than_200_lines(address, tmp_path, further):
     caps = f"{address}/mosaics/mosaic/wmts/{further}/1.0.0/WMTSCapabilities.xml"
     layer = {"capabilities": caps, "layer": "layers=mosaic_(time|merged|quality)&", "tms": "UTM33N"}
     # A picture of ten scenes has ten colours, too few for the check of pictures.
-    seen = by_qgis(qgis, tmp_path, **layer, box=BOX, crs=[] if further == "quality" else ["EPSG:32633"])
+    seen = by_qgis(tmp_path, **layer, box=BOX, crs=[] if further == "quality" else ["EPSG:32633"])
     assert 0 < seen["entries"] < 200
     assert all(r["filled"] >= 0.6 for r in seen["renders"])
     assert all(seen["identified"].values())

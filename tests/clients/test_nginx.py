@@ -14,10 +14,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.conftest import ROOT, program
+from tests.conftest import ROOT
 from tests.waiting import PATIENCE, until
 
-pytestmark = pytest.mark.clients
+pytestmark = [pytest.mark.clients, pytest.mark.needs("nginx")]
 TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/729.png"
 
 
@@ -45,7 +45,7 @@ def nginx(conf, folder, upstreams):
     # Started by root, nginx would work as another user, who cannot enter pytest's folders.
     user = "user root; " if os.getuid() == 0 else ""
     path.write_text(f"{user}daemon off; pid {folder}/pid; error_log {folder}/error.log;\n{text}")
-    command = [program("nginx", "nginx"), "-p", folder, "-c", path]
+    command = ["nginx", "-p", folder, "-c", path]
     checked = subprocess.run([*command, "-t"], capture_output=True, text=True)
     assert checked.returncode == 0, checked.stderr
     process = subprocess.Popen(command)

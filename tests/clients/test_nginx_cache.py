@@ -15,7 +15,7 @@ from tests.clients.test_nginx import conf, folder, get, nginx
 from tests.waiting import PATIENCE
 
 __all__ = ["folder"]
-pytestmark = pytest.mark.clients
+pytestmark = [pytest.mark.clients, pytest.mark.needs("nginx")]
 CROWD = 50
 
 

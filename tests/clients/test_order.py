@@ -12,13 +12,13 @@ from rio_cogeo import cog_validate
 
 from tests.clients.conftest import green
 
-pytestmark = pytest.mark.clients
+pytestmark = [pytest.mark.clients, pytest.mark.needs("Chromium")]
 
 
 @pytest.fixture(scope="module")
-def run(browser, address, tmp_path_factory):
+def run(address, tmp_path_factory):
     folder = tmp_path_factory.mktemp("order")
-    seen = json.loads(green([browser, Path(__file__).with_name("order.mjs"), f"{address}/", folder]))
+    seen = json.loads(green(["node", Path(__file__).with_name("order.mjs"), f"{address}/", folder]))
     return seen, folder
 
 
