@@ -1,9 +1,12 @@
 """What all tests share: real data, programs of others, steady hypothesis, and the sample area precomputed once."""
 
 import fcntl
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -66,17 +69,40 @@ def data() -> Path:
     return ROOT / "tests" / "data"
 
 
+def made_by() -> str:
+    """A name for what the code makes: a hash of everything that the stage before the server runs, and of the versions it runs with."""
+    digest = hashlib.sha256((ROOT / "constraints.txt").read_bytes() + sys.version.encode())
+    for folder in ("terrazzo", "precompute"):
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts and path.suffix not in (".nbi", ".nbc"):
+                digest.update(str(path.relative_to(ROOT)).encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
 @pytest.fixture(scope="session")
 def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with the sample area precomputed by the command line; read it, do not write to it."""
+    """A store with the sample area precomputed by the command line; read it, do not write to it.
+
+    It is made once for all workers, and once for equal code: build/tests keeps the last one.
+    """
     base = tmp_path_factory.getbasetemp()
     base = base.parent if os.environ.get("PYTEST_XDIST_WORKER") else base
-    store = base / "sample-store"
+    store, kept = base / "sample-store", ROOT / "build" / "tests" / f"sample-{made_by()}"
     with (base / "sample.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (base / "sample.done").exists():
-            command = [Path(sys.executable).parent / "terrazzo", "precompute", "sample", "--store", store]
-            subprocess.run(command, check=True, capture_output=True, text=True)
+            if kept.exists():
+                shutil.copytree(kept, store)
+            else:
+                command = [Path(sys.executable).parent / "terrazzo", "precompute", "sample", "--store", store]
+                subprocess.run(command, check=True, capture_output=True, text=True)
+                for older in kept.parent.glob("sample-*"):
+                    shutil.rmtree(older, ignore_errors=True)
+                part = kept.with_name(f"sample-part-{os.getpid()}")
+                shutil.copytree(store, part)
+                # Another run of the tests may have been first.
+                with suppress(OSError):
+                    part.rename(kept)
             (base / "sample.done").touch()
     return store
 

@@ -110,16 +110,19 @@ def identify(layer):
             seen["identified"][name] = bool(told.isValid() and any(told.results().values()))
 
 
+KEPT = []
+"""Items of the data source manager: QGIS crashes over children whose parent Python has let go."""
+
+
 def listed(address):
-    """(address, …) of the lines that QGIS's data source manager shows of a service."""
+    """Addresses of layers, one for each line that QGIS's data source manager shows of a service."""
     QgsSettings().setValue("qgis/connections-wms/tests/url", address)
     registry = QgsApplication.dataItemProviderRegistry()
     provider = next(p for p in registry.providers() if p.name() == "WMS")
-    kept = list(provider.createDataItem("", None).createChildren())
-    kept = [c for c in kept if c.name() == "tests"]
-    for item in kept:
-        kept += item.children() or item.createChildren() or []
-    return [i.uri() for i in kept if isinstance(i, QgsLayerItem)]
+    KEPT.append(provider.createDataItem("wms:/tests", None))
+    for item in KEPT:
+        KEPT.extend(item.children() or item.createChildren() or [])
+    return [i.uri() for i in KEPT if isinstance(i, QgsLayerItem)]
 
 
 def wmts():

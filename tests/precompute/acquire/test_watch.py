@@ -22,6 +22,7 @@ from precompute.acquire.watch import bandwidth, interval, left_of
 from terrazzo.errors import InvalidRequest, NotFound
 from terrazzo.store import Store, StoreConfig, create_store
 from terrazzo.version import open_version
+from tests.chain import FOUR
 from tests.waiting import PATIENCE, until
 from tests.world import archive as world
 from tests.world.archive import Archive
@@ -41,8 +42,8 @@ def growing(archive: Archive, tmp_path: Path) -> Iterator[world.Growing]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """A coarse store."""
-    create_store(tmp_path / "store", StoreConfig(120.0, 120.0, 64, sample.BANDS))
+    """A coarse store of four bands."""
+    create_store(tmp_path / "store", StoreConfig(120.0, 120.0, 64, FOUR))
     return tmp_path / "store"
 
 
@@ -55,7 +56,7 @@ def scenes(store: Path) -> set[str]:
 @pytest.mark.slow
 def test_passes_follow_what_the_archive_gets(terrazzo: Terrazzo, growing: world.Growing, store: Path) -> None:
     where = ("--tile", "33TWL", "--datetime", "2023-08/..", "--archive", growing.stac)
-    command = ("watch", "--store", store, *where)
+    command = ("watch", "--store", store, "--workers", 1, *where)
     assert terrazzo(*command).returncode == 0
     assert scenes(store) == {FIRST}
     before = (store / "mosaics/mosaic/mosaic.json").stat().st_mtime_ns
@@ -81,7 +82,7 @@ def test_a_service_goes_on_until_it_is_told_to_stop(
     archive: Archive, growing: world.Growing, store: Path, tmp_path: Path
 ) -> None:
     where = ["--tile", "33TWL", "--datetime", "2023-08", "--archive", growing.stac, "--every", "1s"]
-    command = [Path(sys.executable).parent / "terrazzo", "watch", "--store", store, *where]
+    command = [Path(sys.executable).parent / "terrazzo", "watch", "--store", store, "--workers", "1", *where]
     log = tmp_path / "watch.log"
     with log.open("w") as out:
         service = subprocess.Popen(command, stdout=out, stderr=out, env=archive.environment())
@@ -111,7 +112,7 @@ def test_the_past_is_left_when_it_is_not_wanted_or_not_its_hour_and_comes_newest
 ) -> None:
     growing.publish([i for i in world.sample_items() if i["properties"]["grid:code"] == "MGRS-33TWL"])
     where = ("--tile", "33TWL", "--datetime", "2023-08", "--archive", growing.stac, "--until-clear", 0)
-    command = ("watch", "--store", store, *where)
+    command = ("watch", "--store", store, "--workers", 1, *where)
     off = terrazzo(*command, "--backfill", "off")
     assert off.returncode == 0, off.stderr
     (newest,) = scenes(store)
