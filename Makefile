@@ -45,7 +45,7 @@ browser: ## the map libraries and the driver that the tests in Chromium need, in
 	cd build/browser && npm install --no-audit --no-fund --silent
 
 train: setup ## train the cloud classifier anew from DATA=FOLDER, which holds labelled/ and imagery/
-	$(BIN)/python -m precompute.clouds.train --data $(DATA)
+	$(BIN)/terrazzo train --data $(DATA)
 
 constraints: ## pin every dependency anew, with hashes and without addresses
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --generate-hashes \

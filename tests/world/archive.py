@@ -17,7 +17,7 @@ from typing import Any, Literal
 import obstore
 from obstore.store import S3Store
 
-from precompute import sample
+from terrazzo.precompute import sample
 from tests.waiting import PATIENCE, until
 
 BUCKET = "sentinel"
