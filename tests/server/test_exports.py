@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -303,10 +304,15 @@ def test_an_export_outlives_ten_kills_of_server_and_worker(sample_store, tmp_pat
         return {p.name: p.stat().st_mtime_ns for p in state.rglob("0_0-*/*.told")}
 
     def worker():
-        found = subprocess.run(
-            ["pgrep", "-f", f"work --store {sample_store} --until"], capture_output=True, text=True
-        )
-        return [int(n) for n in found.stdout.split()]
+        """Processes whose command line is a worker's on this store."""
+        wanted = f"work --store {sample_store} --until"
+        found = []
+        for about in Path("/proc").glob("[0-9]*/cmdline"):
+            # A process may end meanwhile.
+            with suppress(OSError):
+                if wanted in about.read_bytes().replace(b"\0", b" ").decode(errors="replace"):
+                    found.append(int(about.parent.name))
+        return found
 
     process = started()
     request.addfinalizer(lambda: process.kill())
