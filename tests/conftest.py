@@ -35,6 +35,14 @@ def missing(reason: str) -> None:
     pytest.skip(reason)
 
 
+def program(name: str, package: str) -> str:
+    """Path of a program that only a part of a test needs, or a skip with the command that installs it."""
+    found = shutil.which(name)
+    if not found:
+        missing(f"{name} is not installed: apt-get install {package}")
+    return str(found)
+
+
 def needed(item: pytest.Item) -> dict[str, str]:
     """Programs that a test needs and that are not here, and the commands that bring them."""
     names = [n for mark in item.iter_markers("needs") for n in mark.args]
