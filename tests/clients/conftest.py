@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import CLEAN
-from tests.programs import DEBIAN, MODULES
+from tests.conftest import CLEAN, missing
+from tests.programs import DEBIAN, MODULES, lacking
 from tests.waiting import PATIENCE
 
 
@@ -48,6 +48,14 @@ def address(sample_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def capabilities(address: str) -> str:
     """Address of the RESTful capabilities document."""
     return f"{address}/mosaics/mosaic/wmts/1.0.0/WMTSCapabilities.xml"
+
+
+@pytest.fixture(scope="session")
+def browser() -> list[str]:
+    """The command that runs a script which drives Chromium."""
+    if command := lacking("Chromium"):
+        missing(f"Chromium or what drives it is not installed: {command}")
+    return ["node"]
 
 
 def green(command: list[object]) -> str:

@@ -16,9 +16,9 @@ pytestmark = [pytest.mark.clients, pytest.mark.needs("Chromium")]
 
 
 @pytest.fixture(scope="module")
-def run(address, tmp_path_factory):
+def run(browser, address, tmp_path_factory):
     folder = tmp_path_factory.mktemp("order")
-    seen = json.loads(green(["node", Path(__file__).with_name("order.mjs"), f"{address}/", folder]))
+    seen = json.loads(green([browser[0], Path(__file__).with_name("order.mjs"), f"{address}/", folder]))
     return seen, folder
 
 

@@ -14,14 +14,14 @@ from tests.conftest import ROOT
 pytestmark = [pytest.mark.clients, pytest.mark.needs("Chromium", "Leaflet")]
 
 
-def test_every_page_of_the_docs_shows_the_mosaic_without_an_error(address, tmp_path):
+def test_every_page_of_the_docs_shows_the_mosaic_without_an_error(browser, address, tmp_path):
     text = (ROOT / "docs" / "web-maps.md").read_text()
     pages = dict(re.findall(r"^## ([^\n]+)\n```html\n(.+?)```", text, re.MULTILINE | re.DOTALL))
     assert set(pages) == {"OpenLayers, WMTS", "OpenLayers, XYZ", "MapLibre", "Leaflet"}
     assert all(page.count("\n") <= 10 for page in pages.values())
     listed = tmp_path / "pages.json"
     listed.write_text(json.dumps({k: v.replace("HOST", address) for k, v in pages.items()}))
-    seen = json.loads(green(["node", Path(__file__).with_name("snippets.mjs"), listed, tmp_path]))
+    seen = json.loads(green([browser[0], Path(__file__).with_name("snippets.mjs"), listed, tmp_path]))
     for name, one in seen.items():
         assert one["problems"] == [], name
         assert one["tiles"] >= 4, name

@@ -12,8 +12,8 @@ CONTROLS = {"mosaic", "datetime", "style", "stage", "compare", "side", "explain"
 """Those in use when the mask is shown: method and normalization are not."""
 
 
-def test_every_control_of_the_map_works_with_keys_on_a_phone_and_from_a_link(address, tmp_path):
-    seen = json.loads(green(["node", Path(__file__).with_name("viewer.mjs"), f"{address}/", tmp_path]))
+def test_every_control_of_the_map_works_with_keys_on_a_phone_and_from_a_link(browser, address, tmp_path):
+    seen = json.loads(green([browser[0], Path(__file__).with_name("viewer.mjs"), f"{address}/", tmp_path]))
     assert seen["problems"] == []
     assert seen["first"]
     assert seen["still"]
