@@ -74,7 +74,7 @@ def _mean_gain(made: Rendering) -> NDArray[np.int16]:
         corners, windows = found
         gain, _ = gains.decode(corners[:, [version.bands.index(b) for b in request.bands]])
         grid = version.store.grid(entry.scene.epsg)
-        rows, cols = locate(made.target, grid, 0, made.engine.area)
+        rows, cols = locate(made.target, grid, 0, made.engine.planner.area)
         field = gains.at(gain.mean(axis=0), windows, rows[here], cols[here], grid.window)
         out[here] = np.rint(GAIN_ONE * field)
     return _seen(image, out)
