@@ -22,6 +22,8 @@ from terrazzo.mosaic.origin import ORIGINS
 from tests.chain import precompute
 from tests.world.worlds import FOUR, make_world
 
+pytestmark = pytest.mark.pythons
+
 ROWS, COLS, OUTSIDE = 192, 240, 36
 """Pixels of the area that is asked for; its last columns lie beyond the data: 15 of 100."""
 
