@@ -52,7 +52,7 @@ lint: setup ## ruff, mypy, import contracts
 	$(BIN)/lint-imports
 
 train: setup ## train the cloud classifier anew from DATA=FOLDER, which holds labelled/ and imagery/
-	$(BIN)/python -m precompute.clouds.train --data $(DATA)
+	$(BIN)/terrazzo train --data $(DATA)
 
 constraints: ## pin every dependency anew, with hashes and without addresses
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --generate-hashes \
