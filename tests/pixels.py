@@ -10,14 +10,14 @@ import rasterio
 from fastapi.testclient import TestClient
 from numpy.typing import NDArray
 
-from server.app import create_app
-from server.layers import LAYERS
-from server.settings import Settings
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import export
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.origin import ORIGINS
+from terrazzo.server.app import create_app
+from terrazzo.server.layers import LAYERS
+from terrazzo.server.settings import Settings
 from tests.chain import precompute
 
 EXPORTS = {

@@ -8,10 +8,6 @@ import pytest
 import rasterio
 from fastapi.testclient import TestClient
 
-from precompute.recipe import Recipe
-from server.app import create_app
-from server.layers import LAYERS
-from server.settings import Settings
 from terrazzo.bands import NODATA
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import export
@@ -19,6 +15,10 @@ from terrazzo.grid import PixelBox
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.origin import ORIGINS
+from terrazzo.precompute.scene.recipe import Recipe
+from terrazzo.server.app import create_app
+from terrazzo.server.layers import LAYERS
+from terrazzo.server.settings import Settings
 from tests.chain import precompute
 from tests.world.worlds import FOUR, make_world
 
