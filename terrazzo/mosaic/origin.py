@@ -51,7 +51,11 @@ def days(image: Image) -> NDArray[np.int64]:
 
 
 def _seen(image: Image, values: NDArray[np.generic]) -> NDArray[np.int16]:
-    return np.where(image.provenance >= 0, values, NODATA).astype(np.int16)
+    """(row, col) int16 of values of any type where a scene shows, `NODATA` elsewhere."""
+    # Not np.where: NODATA is beyond what unsigned values hold, and became 0 among them, or an OverflowError.
+    out = np.full(image.provenance.shape, NODATA, np.int16)
+    np.copyto(out, values, where=image.provenance >= 0, casting="unsafe")
+    return out
 
 
 def _day(made: Rendering) -> NDArray[np.int16]:
