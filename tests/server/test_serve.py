@@ -7,6 +7,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import time
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
