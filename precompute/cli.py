@@ -9,12 +9,13 @@ import click
 from rich.console import Console
 
 from precompute import executor, sample
+from precompute.acquire.cli import opened
 from precompute.options import worker_options
 from precompute.prometheus import write_metrics
 from precompute.steps import SCENE_STEPS, SOLVE_STEPS
 from terrazzo.bands import BANDS, DEFAULT_BANDS
 from terrazzo.errors import HeldBack
-from terrazzo.store import CONFIG_KEY, Store, StoreConfig, create_store, local_root
+from terrazzo.store import Store, StoreConfig
 
 if TYPE_CHECKING:
     from precompute.pipeline import Run
@@ -183,11 +184,11 @@ def _store(
     window: int | None,
     bands: str | None,
 ) -> Store:
-    """Opens a store, or makes it with what the options and the source say."""
-    root = local_root(url)
+    """Opens a store, or plans one with what the options and the source say."""
     asked = {"pixel": pixel, "mask_pixel": mask_pixel, "window": window, "bands": bands}
-    if root is not None and (root / CONFIG_KEY).exists() and not any(asked.values()):
-        return Store(url)
+    there = None if any(asked.values()) else opened(url)
+    if there is not None:
+        return there
     size = pixel or (sample.PIXEL if is_sample else 10.0)
     config = StoreConfig(
         pixel=size,
@@ -196,7 +197,7 @@ def _store(
         window=window or (sample.WINDOW if is_sample else 512),
         bands=_bands(bands, is_sample),
     )
-    return create_store(url, config)
+    return Store(url, config)
 
 
 def _bands(text: str | None, is_sample: bool) -> tuple[str, ...]:
