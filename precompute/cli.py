@@ -11,7 +11,7 @@ from rich.console import Console
 from precompute import executor, sample
 from precompute.acquire.cli import opened
 from precompute.options import worker_options
-from precompute.prometheus import write_metrics
+from precompute.prometheus import recorded
 from precompute.steps import SCENE_STEPS, SOLVE_STEPS
 from terrazzo.bands import BANDS, DEFAULT_BANDS
 from terrazzo.errors import HeldBack
@@ -115,7 +115,7 @@ def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> e
 @click.option(
     "--metrics",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="write numbers for Prometheus to this file, *.prom, when done",
+    help="write numbers for Prometheus to this file, *.prom, when done, or when it failed",
 )
 def precompute(
     sources: tuple[str, ...],
@@ -138,7 +138,7 @@ def precompute(
     window: int | None,
     bands: str | None,
     metrics: Path | None,
-) -> None:
+) -> "Run":
     """Makes scenes, masks, weights and gains of products, and publishes a version of a mosaic.
 
     SOURCE is a folder of STAC Items (*.json) whose COG or JP2 assets lie beside them, a SAFE folder, a zip
@@ -157,7 +157,6 @@ def precompute(
     console = Console(stderr=True)
     is_sample = "sample" in sources and not Path("sample").exists()
     folders = [sample.path() if s == "sample" and is_sample else Path(s) for s in sources]
-    store = _store(url, is_sample, pixel, mask_pixel, window, bands)
     options = Options(
         recipe=Recipe(mask, brdf, dem),  # type: ignore[arg-type]
         normalize=normalize,
@@ -167,13 +166,13 @@ def precompute(
         force=force,
         shard=shard,
     )
-    with executor.hired(workers, dask) as hands:
+    with recorded(metrics, url), executor.hired(workers, dask) as hands:
+        store = _store(url, is_sample, pixel, mask_pixel, window, bands)
         options = replace(options, workers=hands)
         result = run(folders, store, mosaic, options, only=only, console=console)  # type: ignore[arg-type]
-    tell(result, url, mosaic, console)
-    if metrics is not None:
-        write_metrics(metrics, store)
-    refuse_worse(result, url, mosaic)
+        tell(result, url, mosaic, console)
+        refuse_worse(result, url, mosaic)
+    return result
 
 
 def _store(

@@ -29,7 +29,7 @@ from precompute.versions.lineage import read_solves
 from precompute.versions.pointer import point_to
 from terrazzo import PIXELS
 from terrazzo.config import ALL, MosaicConfig, Period, read_config
-from terrazzo.errors import InvalidRequest, NotFound, ProductError, StoreError
+from terrazzo.errors import InvalidRequest, NotFound, NothingUsable, ProductError
 from terrazzo.grid import Bounds
 from terrazzo.scene import Scene, list_scenes, read_item
 from terrazzo.store import Store
@@ -89,7 +89,8 @@ def run(
         only: stop after the steps this one runs with; what went before runs too when it must.
 
     Raises:
-        StoreError: nothing usable was found, the store cannot be used, or another run is writing it.
+        NothingUsable: no product can become a scene, and the store has none.
+        StoreError: the store cannot be used, or another run is writing it.
     """
     if options.shard != WHOLE and only not in (*SCENE_STEPS, "reference", "weigh"):
         raise InvalidRequest("--shard goes with --only strips, --only reference or --only weigh")
@@ -126,7 +127,7 @@ def _run(
     if not result.scenes and only in SCENE_STEPS and options.shard != WHOLE and not result.left_out:
         return result
     if not result.scenes:
-        raise StoreError(_nothing_usable(sources, result.left_out, config))
+        raise NothingUsable(_nothing_usable(sources, result.left_out, config))
     if only in SCENE_STEPS:
         return result
     cut = cuts(exclusions)

@@ -11,6 +11,7 @@ from threading import Event
 from precompute.acquire.archives import Opener
 from precompute.acquire.area import TILE_SIDE
 from precompute.acquire.download import Missing, Pace, Report, Stopped, download, measure
+from precompute.acquire.held import Held
 from precompute.acquire.products import LeftOut, Product
 from precompute.acquire.search import Candidate, RemoteFile, Search
 from precompute.acquire.shelf import Shelf
@@ -83,16 +84,32 @@ class Openers:
         return self._openers.setdefault(candidate.archive.name, Opener(candidate.archive))
 
 
-def plan(found: Search, shelf: Shelf, openers: Openers, connections: int) -> Plan:
-    """Compares what archives have with what is here, and asks for sizes where Items do not tell them."""
+def plan(
+    found: Search,
+    shelf: Shelf,
+    openers: Openers,
+    connections: int,
+    held: Held | None = None,
+    *,
+    follow: bool = False,
+) -> Plan:
+    """Compares what archives have with what is here, and asks for sizes where Items do not tell them.
+
+    Args:
+        held: scenes of the store; no smaller a part of their passes and tiles is fetched.
+        follow: what the store shows need not be here as a product.
+    """
+    held = held or Held()
     here: dict[tuple[str, str], list[Product]] = {}
     for product in shelf.products():
         here.setdefault((product.datatake, product.mgrs), []).append(product)
     groups, left_out, there = [], list(found.left_out), 0
     for found_group in found.groups:
-        parts = [shelf.part(p.id) for p in here.get(found_group[0].key, ())]
+        key = found_group[0].key
+        parts = [*(shelf.part(p.id) for p in here.get(key, ())), *held.parts(key)]
         group = tuple(c.widened(parts) for c in found_group)
-        if any(shelf.has(group[0], product) for product in here.get(group[0].key, ())):
+        shown = follow and key not in here and held.shows(group[0])
+        if shown or any(shelf.has(group[0], product) for product in here.get(group[0].key, ())):
             there += 1
             continue
         good = []

@@ -116,10 +116,15 @@ class Product:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A product that is not used, and why."""
+    """A product that is not used, and why.
+
+    Attributes:
+        replaced: by another processing of the same pass and tile; nothing is missing then.
+    """
 
     name: str
     reason: str
+    replaced: bool = False
 
 
 @dataclass(frozen=True)
@@ -246,7 +251,9 @@ def newest_processing(products: Sequence[Product]) -> tuple[list[Product], list[
             older = best[key]
             left_out.append(
                 LeftOut(
-                    older.id, f"an older processing (N{older.baseline}) of {product.id} (N{product.baseline})"
+                    older.id,
+                    f"an older processing (N{older.baseline}) of {product.id} (N{product.baseline})",
+                    replaced=True,
                 )
             )
         best[key] = product

@@ -29,7 +29,7 @@ ROWS = (
     ("OpenLayers", "XYZ, WMTS; no failed request, no console error", "test_kit.py::test_*[[]ol[]]|test_kit.py::test_openlayers*|test_snippets.py::*"),
     ("MapLibre", "XYZ, and the server's own map", "test_kit.py::test_*[[]maplibre[]]|test_kit.py::test_the_servers*|test_snippets.py::*"),
     ("Leaflet", "XYZ", "test_snippets.py::*"),
-    ("nginx", "cache, lock, stale answers, limits, sub-path, keys before hits", "test_nginx.py::*|test_kit.py::test_our_nginx*"),
+    ("nginx", "cache, lock, stale answers, limits, sub-path, keys before hits, TLS, /vsicurl, uploads, the map's exports; Debian's variant", "test_nginx.py::*|test_kit.py::test_our_nginx*"),
     ("pystac, pystac-client", "catalogue to Items", "test_stac.py::test_pystac*"),
     ("OGC schemas", "every document valid, no rule broken", "test_kit.py::test_the_document*|test_grids.py::test_the_document*"),
     ("ArcGIS Pro", "the ten steps above", ""),
