@@ -33,7 +33,7 @@ def serving(store: Path, cache: Path, **variables: str) -> Iterator[str]:
         yield found[1]
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(120)
 
 
 @pytest.fixture(scope="session")

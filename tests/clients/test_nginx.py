@@ -92,6 +92,8 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def front(folder, address):
     """Address of nginx.conf before a server."""
+    # The first tile compiles kernels, for longer than nginx waits where the machine is busy.
+    assert get(address + TILE)[0] == 200
     with nginx(conf(), folder, {"server": address.split("//")[1]}) as front:
         yield front
 

@@ -139,7 +139,7 @@ def test_a_part_never_takes_the_place_of_a_whole(
     growing.publish(items)
     reprocessed = terrazzo(*command)
     assert reprocessed.returncode == 0, reprocessed.stderr
-    assert boxes(store)["S2B_33TWL_20230813_1_L2A"] == whole
+    assert boxes(store).get("S2B_33TWL_20230813_1_L2A") == whole, reprocessed.stderr
     assert FIRST not in boxes(store)
 
 
