@@ -147,7 +147,8 @@ def thinned(made: Plan, here: Sequence[Product | Scene], area: shapely.Geometry,
     """
     where = places(area)
     there = [(p.datetime.date(), _seen(p, where, enough)) for p in here]
-    keep = {i for i, w in enumerate(made.wanted) if w.others}
+    known = {(p.datatake, p.mgrs) for p in here}
+    keep = {i for i, w in enumerate(made.wanted) if w.candidates[0].key in known}
     if enough.follow:
         keep |= newer(made.wanted, here)
     for period in enough.periods:

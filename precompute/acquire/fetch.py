@@ -106,8 +106,9 @@ def plan(
     groups, left_out, there = [], list(found.left_out), 0
     for found_group in found.groups:
         key = found_group[0].key
-        parts = [*(shelf.part(p.id) for p in here.get(key, ())), *held.parts(key)]
+        parts = [shelf.part(p.id) for p in here.get(key, ())]
         group = tuple(c.widened(parts) for c in found_group)
+        group = tuple(c.widened(held.beyond(group[0])) for c in group)
         shown = follow and key not in here and held.shows(group[0])
         if shown or any(shelf.has(group[0], product) for product in here.get(group[0].key, ())):
             there += 1

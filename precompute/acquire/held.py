@@ -27,14 +27,25 @@ class Held:
                 self._scenes.setdefault((scene.datatake, scene.mgrs), []).append(scene)
             self.shown = _shown(store, mosaic)
 
-    def parts(self, key: tuple[str, str]) -> list[Bounds | None]:
-        """The parts of the tile, in metres, that scenes of a pass and tile cover; None for the whole."""
-        return [self._part(scene) for scene in self._scenes.get(key, ())]
+    def beyond(self, candidate: Candidate) -> list[Bounds | None]:
+        """Parts of the tile, in metres, that scenes of a candidate's pass and tile cover and its own scene would not; None
+        for the whole."""
+        return [
+            self._part(s) for s in self._scenes.get(candidate.key, ()) if not self._covers(candidate.part, s)
+        ]
 
     def shows(self, candidate: Candidate) -> bool:
         """Whether the mosaic shows all that a candidate would bring, in its processing or a newer one."""
         scenes = [s for s in self.shown if (s.datatake, s.mgrs) == candidate.key]
-        return any(self._part(s) in (None, candidate.part) and self._is_newer(s, candidate) for s in scenes)
+        return any(_holds(self._part(s), candidate.part) and self._is_newer(s, candidate) for s in scenes)
+
+    def _covers(self, part: Bounds | None, scene: Scene) -> bool:
+        """Whether a scene made of a part of its tile covers another one."""
+        assert self._store is not None
+        if part is None:
+            return True
+        grid = self._store.grid(scene.epsg)
+        return grid.pad(grid.box_from_bounds(*part)).intersection(scene.box) == scene.box
 
     def _part(self, scene: Scene) -> Bounds | None:
         assert self._store is not None
@@ -53,6 +64,18 @@ class Held:
         source = read_item(self._store, scene)["properties"]["terrazzo:source"]
         mine = source["baseline"], datetime.fromisoformat(source["generated"])
         return mine >= (candidate.product.baseline, candidate.product.generated)
+
+
+def _holds(outer: Bounds | None, inner: Bounds | None) -> bool:
+    """Whether a part of a tile holds another; None is the whole."""
+    if outer is None or inner is None:
+        return outer is None
+    return (
+        outer.left <= inner.left
+        and outer.bottom <= inner.bottom
+        and outer.right >= inner.right
+        and outer.top >= inner.top
+    )
 
 
 def _shown(store: Store, mosaic: str) -> tuple[Scene, ...]:

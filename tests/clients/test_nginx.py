@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from rasterio.warp import transform_bounds
 
 from tests.clients.conftest import green, serving
 from tests.conftest import ROOT, program
@@ -137,7 +138,7 @@ def edited(path, command, copy):
 
 def commented(text, about):
     """The command that a comment gives."""
-    return re.search(rf"{about}.*?(sed -i .* FILE)$", text, re.MULTILINE | re.DOTALL)[1]
+    return re.search(rf"{about}.*?(sed -i [^\n]* FILE)$", text, re.MULTILINE | re.DOTALL)[1]
 
 
 def test_answers_are_cached_as_they_say_and_carry_headers_once(front):
@@ -250,7 +251,7 @@ def test_the_map_exports_the_whole_sample_through_it(browser, front, tmp_path):
     assert (tmp_path / "whole.tif").stat().st_size > 8e6
     with rasterio.open(tmp_path / "whole.tif") as dataset:
         assert dataset.count == 4
-        west, south, east, north = rasterio.warp.transform_bounds(dataset.crs, "EPSG:4326", *dataset.bounds)
+        west, south, east, north = transform_bounds(dataset.crs, "EPSG:4326", *dataset.bounds)
         assert (west, south) <= tuple(seen["box"][:2])
         assert (east, north) >= tuple(seen["box"][2:])
 
@@ -314,7 +315,7 @@ def test_with_tls_links_are_https_and_http_leads_there(folder, address, site):
     path = DEBIAN if site else ROOT / "nginx.conf"
     text = edited(path, commented(path.read_text(), "TLS, with"), folder / "edited")
     text = text.replace("/etc/ssl/certs/", f"{folder}/").replace("/etc/ssl/private/", f"{folder}/")
-    upstream = {"127.0.0.1:8000" if site else "server": address.split("//")[1]}
+    upstream = {("127.0.0.1:8000" if site else "server"): address.split("//")[1]}
     main = Path("/etc/nginx/nginx.conf").read_text() if site else None
     with nginx(text, folder, upstream, main) as plain:
         secure = (
