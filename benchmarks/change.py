@@ -26,8 +26,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.made import mosaic
-from precompute.report import COLOURS
-from precompute.seams import reflectance
+from terrazzo.precompute.judge.report import COLOURS
+from terrazzo.precompute.judge.seams import reflectance
 from terrazzo.store import StoreConfig, create_store
 from tests.chain import native
 from tests.world.land import Land, landscape

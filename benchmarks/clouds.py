@@ -26,17 +26,25 @@ import rasterio
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from precompute.clouds.mask import mask_scene
-from precompute.clouds.model import BANDS, SIX, Model, load_model
-from precompute.clouds.train.elsewhere import clear_elsewhere
-from precompute.clouds.train.fit import Trainer
-from precompute.clouds.train.measure import left_out, probabilities, scores
-from precompute.clouds.train.samples import points
-from precompute.clouds.train.scenes import CIRRUS, Picked, clear_images, images, place_of, read, simulated
-from precompute.clouds.train.simulate import B10, CLOUD, SHADOW, THIN
-from precompute.normalize.distance import distance_weight
 from terrazzo.bands import MaskClass
 from terrazzo.mosaic.merge import merge
+from terrazzo.precompute.clouds.mask import mask_scene
+from terrazzo.precompute.clouds.model import BANDS, SIX, Model, load_model
+from terrazzo.precompute.clouds.train.elsewhere import clear_elsewhere
+from terrazzo.precompute.clouds.train.fit import Trainer
+from terrazzo.precompute.clouds.train.measure import left_out, probabilities, scores
+from terrazzo.precompute.clouds.train.samples import points
+from terrazzo.precompute.clouds.train.scenes import (
+    CIRRUS,
+    Picked,
+    clear_images,
+    images,
+    place_of,
+    read,
+    simulated,
+)
+from terrazzo.precompute.clouds.train.simulate import B10, CLOUD, SHADOW, THIN
+from terrazzo.precompute.normalize.distance import distance_weight
 
 SKY_SEED = 77
 """Of the skies that are judged; training draws others."""

@@ -20,18 +20,24 @@ import pandas as pd
 import rasterio
 from scipy.optimize import least_squares
 
-from precompute.acquire.offset import decide_offset
-from precompute.correct import sixs, surface_reflectance
-from precompute.correct.retrieve import Cells, dark_vegetation, purest, retrieve_aot, retrieve_water_vapour
-from precompute.correct.sixs import Case
-from precompute.correct.table import load_table
 from terrazzo.bands import MaskClass
 from terrazzo.correction import Coefficients, Correction, corrected
 from terrazzo.grid import Grid, PixelBox
+from terrazzo.precompute.correct import sixs, surface_reflectance
+from terrazzo.precompute.correct.retrieve import (
+    Cells,
+    dark_vegetation,
+    purest,
+    retrieve_aot,
+    retrieve_water_vapour,
+)
+from terrazzo.precompute.correct.sixs import Case
+from terrazzo.precompute.correct.table import load_table
+from terrazzo.precompute.products.offset import decide_offset
 from terrazzo.scene import Scene, list_scenes
 from terrazzo.store import Store
 
-KEPT = Path(__file__).parent.parent / "tests/precompute/sixs_random.csv"
+KEPT = Path(__file__).parent.parent / "tests/precompute/correct/sixs_random.csv"
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B11", "B12")
 L1C_BANDS = (*BANDS[:10], "B10", *BANDS[10:])
 FITTED = tuple(b for b in BANDS if b != "B09")

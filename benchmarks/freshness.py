@@ -19,9 +19,9 @@ import rasterio
 from numpy.typing import NDArray
 from rasterio.transform import Affine
 
-from precompute import sample
-from precompute.acquire.run import DONE, NOTHING_NEW
 from terrazzo.bands import BANDS, DEFAULT_BANDS
+from terrazzo.precompute import sample
+from terrazzo.precompute.acquire.run import DONE, NOTHING_NEW
 from terrazzo.store import Store
 from terrazzo.version import current_version
 from tests.world.archive import BUCKET, KEYS, s3_server, sample_items, stac_server, write_table

@@ -15,8 +15,8 @@ from pathlib import Path
 import click
 import numpy as np
 
-from precompute.executor import default_workers
 from terrazzo.diff import difference
+from terrazzo.precompute.work.executor import default_workers
 from terrazzo.store import Store
 from terrazzo.version import Version, open_version
 from tests.chain import precompute

@@ -1,7 +1,7 @@
 """Reference, pyramid and export over a slow line: `python -m benchmarks.latency FOLDER [--delay 0.05]`.
 
 A small simulated mosaic (six dates, 480 × 480 px, four bands) in an S3 server (SeaweedFS) behind a proxy that holds every request for `delay` seconds. The same work is done twice: by
-the windowed merge (`terrazzo/mosaic/windowed.py`), and by the plain loop, which reads one raster after the other, window by
+the windowed merge (`terrazzo/bulk/windowed.py`), and by the plain loop, which reads one raster after the other, window by
 window. Both must give the same.
 """
 
@@ -16,16 +16,16 @@ import click
 import numpy as np
 import obstore
 
-from precompute import pyramid
-from precompute.normalize import rasters, reference
+from terrazzo.bulk.area import Area
+from terrazzo.bulk.windows import export_target
 from terrazzo.export import pieces
-from terrazzo.export.area import Area
 from terrazzo.export.order import Order
-from terrazzo.export.target import export_target
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import Measure, choose
 from terrazzo.mosaic.request import PixelRequest
+from terrazzo.precompute.normalize import rasters, reference
+from terrazzo.precompute.versions import pyramid
 from terrazzo.store import Store
 from terrazzo.version import Version, open_version
 from tests.chain import precompute

@@ -22,11 +22,11 @@ import pandas as pd
 
 from benchmarks.made import SILENT, mosaic
 from benchmarks.series import Array, Series, both, write_series
-from precompute.pipeline import Options, run
-from precompute.seams import reflectance
 from terrazzo.bands import NODATA, SCALE, MaskClass
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.merge import merge
+from terrazzo.precompute.judge.seams import reflectance
+from terrazzo.precompute.pipeline import Options, run
 from terrazzo.scene import Scene
 from terrazzo.store import Store, StoreConfig, create_store
 from terrazzo.version import Version

@@ -8,10 +8,10 @@ from unittest.mock import patch
 
 from rich.console import Console
 
-from precompute.pipeline import Options, run
-from precompute.recipe import Recipe
-from precompute.versions.exclusions import exclude
 from terrazzo.config import config_key
+from terrazzo.precompute.pipeline import Options, run
+from terrazzo.precompute.scene.recipe import Recipe
+from terrazzo.precompute.versions.exclusions import exclude
 from terrazzo.store import Store
 from terrazzo.version import Version
 
@@ -39,7 +39,7 @@ def mosaic(
     store.write_bytes(config_key(name), text.encode())
     if without:
         exclude(store, name, without, "left out", None)
-    with patch("precompute.publish.write_report"):
+    with patch("terrazzo.precompute.versions.write.write_report"):
         done = run([products], store, name, Options(Recipe(mask)), console=SILENT)
     assert done.version is not None
     return done.version

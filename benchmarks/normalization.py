@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from precompute import seams
+from terrazzo.precompute.judge import seams
 from terrazzo.store import Store
 from terrazzo.version import open_version
 

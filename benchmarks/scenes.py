@@ -25,16 +25,16 @@ from pyproj import Transformer
 from scipy import ndimage
 
 from benchmarks.land import OTHER, PERIOD, SPECTRA, clouds, fractal, paint
-from precompute.item import COG, footprint
-from precompute.normalize.fields import TileGains
-from precompute.normalize.stage import Normalized
-from precompute.publish import PeriodContent, publish
 from terrazzo import gains
 from terrazzo.bands import BANDS, NODATA, SCALE, MaskClass, stored_factor
 from terrazzo.cells import digest
 from terrazzo.cog import write_cog
 from terrazzo.config import MosaicConfig, Period
 from terrazzo.grid import Grid, PixelBox
+from terrazzo.precompute.normalize.fields import TileGains
+from terrazzo.precompute.normalize.stage import Normalized
+from terrazzo.precompute.scene.item import COG, footprint
+from terrazzo.precompute.versions.write import PeriodContent, publish
 from terrazzo.scene import CORRECTION, MASK, Scene, class_shares, scene_from_item, scene_prefix
 from terrazzo.store import Store, StoreConfig, create_store
 from terrazzo.version import Version

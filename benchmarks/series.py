@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from precompute.clouds.model import BANDS
-from precompute.clouds.train.elsewhere import fields
-from precompute.clouds.train.scenes import images, read
+from terrazzo.precompute.clouds.model import BANDS
+from terrazzo.precompute.clouds.train.elsewhere import fields
+from terrazzo.precompute.clouds.train.scenes import images, read
 from tests.world.land import Land
 from tests.world.products import Pass, Place, asset, place_of, write_product, write_raster
 from tests.world.sky import Seen, Sky, View

@@ -29,10 +29,6 @@ from rich.console import Console
 from scipy import ndimage, stats
 
 from benchmarks import orfeo, spectralmatch
-from precompute.normalize.stage import Normalized, normalize_period
-from precompute.pipeline import Options, run
-from precompute.recipe import Recipe
-from precompute.seams import Places, reflectance, sites
 from terrazzo import gains
 from terrazzo.bands import NODATA, SCALE
 from terrazzo.cog import write_cog
@@ -45,6 +41,10 @@ from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.spread import spread
 from terrazzo.mosaic.warp import Target
 from terrazzo.mosaic.zone import Merging
+from terrazzo.precompute.judge.seams import Places, reflectance, sites
+from terrazzo.precompute.normalize.stage import Normalized, normalize_period
+from terrazzo.precompute.pipeline import Options, run
+from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.scene import Scene
 from terrazzo.store import Store, StoreConfig, create_store
 from terrazzo.version import Version

@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from precompute.normalize import solve
 from terrazzo.edges import EDGES, SEGMENTS
+from terrazzo.precompute.normalize import solve
 
 WIDTH, APART = 22, 20
 """Windows to a side of a tile, and from a tile to the next."""

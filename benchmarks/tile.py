@@ -32,14 +32,14 @@ from rio_tiler.mosaic.methods import PixelSelectionMethod
 from titiler.core.resources.enums import ImageType
 from titiler.core.utils import render_image
 
-from server.render import render
-from server.request import Ask
 from terrazzo.bands import NODATA
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine, tile_target
 from terrazzo.mosaic.measure import Drawn, Measure
 from terrazzo.mosaic.request import PixelRequest
+from terrazzo.server.render import render
+from terrazzo.server.request import Ask
 from terrazzo.store import Store
 from terrazzo.version import Version, open_version, version_key
 

@@ -20,17 +20,18 @@ import rasterio
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 
-from precompute import sample
-from precompute.acquire.products import find_products
-from precompute.clouds.mask import mask_scene
-from precompute.clouds.model import BANDS, FOUR, SIX
-from precompute.clouds.train.elsewhere import fields
-from precompute.clouds.train.fit import Trainer
-from precompute.clouds.train.scenes import images, read
-from precompute.normalize import composite
-from precompute.normalize.distance import distance_weight
-from precompute.normalize.reference import SEEN
+from terrazzo.bands import FOUR
 from terrazzo.mosaic.merge import merge
+from terrazzo.precompute import sample
+from terrazzo.precompute.clouds.mask import mask_scene
+from terrazzo.precompute.clouds.model import BANDS, SIX
+from terrazzo.precompute.clouds.train.elsewhere import fields
+from terrazzo.precompute.clouds.train.fit import Trainer
+from terrazzo.precompute.clouds.train.scenes import images, read
+from terrazzo.precompute.normalize import composite
+from terrazzo.precompute.normalize.distance import distance_weight
+from terrazzo.precompute.normalize.reference import SEEN
+from terrazzo.precompute.products.find import find_products
 
 PER_DATE = 4000
 """Pixels of a date that train the regressor."""

@@ -11,26 +11,28 @@ from typing import Any, Literal
 from pyproj import Transformer
 from rich.console import Console
 
-from precompute.acquire.products import LeftOut, Product, find_products, newest_processing, one_level
-from precompute.executor import WHOLE, Shard, Workers, default_workers
-from precompute.ingest import ready_scene
-from precompute.item import moved_by
-from precompute.lease import Lease, writer
-from precompute.normalize.fields import TileGains
-from precompute.normalize.registration import Shift, far_off
-from precompute.normalize.stage import Normalized, normalize_period, require_bands
-from precompute.publish import PeriodContent, write_version
-from precompute.recipe import Recipe
-from precompute.scenes import Task, drop_lent, make_scenes
-from precompute.steps import SCENE_STEPS, SOLVE_STEPS, Step
-from precompute.versions.exclusions import cuts, read_exclusions, whole_scenes
-from precompute.versions.gate import worse
-from precompute.versions.lineage import read_solves
-from precompute.versions.pointer import point_to
 from terrazzo import PIXELS
 from terrazzo.config import ALL, MosaicConfig, Period, read_config
 from terrazzo.errors import InvalidRequest, NotFound, NothingUsable, ProductError
 from terrazzo.grid import Bounds
+from terrazzo.precompute.normalize.fields import TileGains
+from terrazzo.precompute.normalize.registration import far_off
+from terrazzo.precompute.normalize.stage import Normalized, normalize_period, require_bands
+from terrazzo.precompute.products.find import find_products, newest_processing, one_level
+from terrazzo.precompute.products.product import LeftOut, Product
+from terrazzo.precompute.scene.item import moved_by
+from terrazzo.precompute.scene.make import ready_scene
+from terrazzo.precompute.scene.many import Task, drop_lent, make_scenes
+from terrazzo.precompute.scene.recipe import Recipe
+from terrazzo.precompute.scene.shift import Shift
+from terrazzo.precompute.versions.exclusions import cuts, read_exclusions, whole_scenes
+from terrazzo.precompute.versions.gate import worse
+from terrazzo.precompute.versions.lineage import read_solves
+from terrazzo.precompute.versions.pointer import point_to
+from terrazzo.precompute.versions.write import PeriodContent, write_version
+from terrazzo.precompute.work.executor import WHOLE, Shard, Workers, default_workers
+from terrazzo.precompute.work.lease import Lease, writer
+from terrazzo.precompute.work.steps import SCENE_STEPS, SOLVE_STEPS, Step
 from terrazzo.scene import Scene, list_scenes, read_item
 from terrazzo.store import Store
 from terrazzo.version import Version, gains_key, open_version

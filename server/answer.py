@@ -14,19 +14,19 @@ from typing import TypeVar
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from server import layers, metrics
-from server.cache import TileCache
-from server.grids import Grids
-from server.mosaics import Mosaics
-from server.render import render
-from server.request import MEDIA, Ask, Format
-from server.settings import Settings
 from terrazzo.cells import digest
 from terrazzo.errors import Overloaded, TerrazzoError, TooLarge
 from terrazzo.mosaic.blocks import STOP
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import Chosen, choose, content_hash, draw
 from terrazzo.mosaic.warp import Target
+from terrazzo.server import layers, metrics
+from terrazzo.server.cache import TileCache
+from terrazzo.server.grids import Grids
+from terrazzo.server.mosaics import Mosaics
+from terrazzo.server.render import render
+from terrazzo.server.request import MEDIA, Ask, Format
+from terrazzo.server.settings import Settings
 
 T = TypeVar("T")
 MOST_SAMPLES = 4096 * 4096 * 4

@@ -17,25 +17,25 @@ from starlette.responses import HTMLResponse, Response
 from starlette.staticfiles import StaticFiles
 from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TMSFactory
 
-from server import pages
-from server.answer import Desk
-from server.cache import TileCache
-from server.factory import MosaicFactory
-from server.grids import Grids
-from server.jobs import Jobs
-from server.keys import Guarded, Keys, TakeKey
-from server.metrics import exposition
-from server.middleware import CommonHeaders, HeadAsGet, PublicAddress, Unforeseen, Watched
-from server.mosaics import Mosaics
-from server.routes.exports import router as exports
-from server.routes.figures import router as figures
-from server.settings import Settings
-from server.stac import catalog
-from server.tilesets import CONFORMS_TO
-from server.urls import public_base
-from server.wmts.routes import router as wmts
 from terrazzo import __version__
 from terrazzo.errors import InvalidRequest, NotFound, Overloaded, StoreError, TerrazzoError, TooMany
+from terrazzo.server import pages
+from terrazzo.server.answer import Desk
+from terrazzo.server.cache import TileCache
+from terrazzo.server.factory import MosaicFactory
+from terrazzo.server.grids import Grids
+from terrazzo.server.jobs import Jobs
+from terrazzo.server.keys import Guarded, Keys, TakeKey
+from terrazzo.server.metrics import exposition
+from terrazzo.server.middleware import CommonHeaders, HeadAsGet, PublicAddress, Unforeseen, Watched
+from terrazzo.server.mosaics import Mosaics
+from terrazzo.server.routes.exports import router as exports
+from terrazzo.server.routes.figures import router as figures
+from terrazzo.server.settings import Settings
+from terrazzo.server.stac import catalog
+from terrazzo.server.tilesets import CONFORMS_TO
+from terrazzo.server.urls import public_base
+from terrazzo.server.wmts.routes import router as wmts
 from terrazzo.store import Store
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,7 @@ def _small(request: Request) -> None:
 
 
 def _pages(app: FastAPI) -> None:
-    viewer = Path(str(files("server.viewer")))
+    viewer = Path(str(files("terrazzo.server.viewer")))
 
     conforms_to = sorted({WMTS, CORE, *CONFORMS_TO})
 

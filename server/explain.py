@@ -10,7 +10,6 @@ from xml.sax.saxutils import escape
 from jinja2 import Environment
 from markupsafe import Markup
 
-from server.request import Ask
 from terrazzo.bands import SCALE
 from terrazzo.errors import InvalidRequest
 from terrazzo.grid import zone_name
@@ -19,6 +18,7 @@ from terrazzo.mosaic.explain import Candidate, Explanation, explain
 from terrazzo.mosaic.explain.candidates import UNMERGED
 from terrazzo.mosaic.measure import choose
 from terrazzo.mosaic.quality import FLAGS
+from terrazzo.server.request import Ask
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 COLOURS = ("#b03030", "#2a7d3b", "#2b5fb3")
@@ -163,7 +163,7 @@ def _lines(told: Explanation) -> list[str]:
 @lru_cache(maxsize=1)
 def _template() -> Any:
     environment = Environment(autoescape=True, trim_blocks=True)
-    return environment.from_string(files("server.pages").joinpath("explain.xhtml.j2").read_text())
+    return environment.from_string(files("terrazzo.server.pages").joinpath("explain.xhtml.j2").read_text())
 
 
 def as_page(engine: Engine, told: Account | None, lon: float, lat: float, detail: str = "") -> str:

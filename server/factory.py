@@ -10,16 +10,6 @@ from fastapi import Depends, Path, Query, Request, Response
 from morecantile import TileMatrixSet
 from titiler.core.factory import BaseFactory
 
-from server import grids
-from server.answer import Desk, Job, document
-from server.cite import citation
-from server.explain import POLICY, account, as_document, as_page, as_text
-from server.gdal import description, zone_of
-from server.keys import key_query
-from server.request import PARAMETERS, Ask, only, parse_ask, parse_format
-from server.stac import collection, item, version_collection
-from server.tilesets import tileset, tilesets
-from server.urls import public_base
 from terrazzo.bands import SCALE
 from terrazzo.errors import InvalidRequest, OutsideCoverage
 from terrazzo.grid import Bounds
@@ -27,6 +17,16 @@ from terrazzo.mosaic.engine import Engine, tile_target
 from terrazzo.mosaic.measure import choose, draw, known
 from terrazzo.mosaic.quality import quality
 from terrazzo.mosaic.warp import Points, Target, transformer
+from terrazzo.server import grids
+from terrazzo.server.answer import Desk, Job, document
+from terrazzo.server.cite import citation
+from terrazzo.server.explain import POLICY, account, as_document, as_page, as_text
+from terrazzo.server.gdal import description, zone_of
+from terrazzo.server.keys import key_query
+from terrazzo.server.request import PARAMETERS, Ask, only, parse_ask, parse_format
+from terrazzo.server.stac import collection, item, version_collection
+from terrazzo.server.tilesets import tileset, tilesets
+from terrazzo.server.urls import public_base
 
 MOST_SIDE = 4096
 """Pixels of a side of a box that is answered at once."""

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from server.request import Ask
 from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.warp import Target
+from terrazzo.server.request import Ask
 from terrazzo.version import Version, version_key
 
 LONGEST = 512

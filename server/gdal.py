@@ -6,18 +6,18 @@ from typing import Any
 
 from jinja2 import Environment
 
-from server import grids
 from terrazzo.bands import NODATA, SCALE
 from terrazzo.errors import InvalidRequest
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.request import CLASSES_BAND, Resolved
+from terrazzo.server import grids
 from terrazzo.version import Version
 
 
 @lru_cache(maxsize=1)
 def _template() -> Any:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(files("server.pages").joinpath("gdal.xml.j2").read_text())
+    return environment.from_string(files("terrazzo.server.pages").joinpath("gdal.xml.j2").read_text())
 
 
 def description(version: Version, asked: Resolved, epsg: int, address: str) -> str:

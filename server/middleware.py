@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from server import metrics
-from server.logs import REQUEST_ID, access
+from terrazzo.server import metrics
+from terrazzo.server.logs import REQUEST_ID, access
 
 log = logging.getLogger(__name__)
 HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")

@@ -6,10 +6,10 @@ import threading
 import time
 from collections import OrderedDict
 
-from server.metrics import BYTES
 from terrazzo.errors import NotFound
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
+from terrazzo.server.metrics import BYTES
 from terrazzo.store import Store
 from terrazzo.version import current_version, list_mosaics, open_version
 

@@ -9,14 +9,14 @@ from PIL import Image as Picture
 from rasterio.io import MemoryFile
 from rio_tiler.colormap import apply_cmap, cmap
 
-from server.layers import LAYERS, rgba
-from server.png import png
-from server.request import Ask, Format
 from terrazzo.bands import NODATA, SCALE, MaskClass
 from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.measure import Drawn, known
 from terrazzo.mosaic.warp import Target
 from terrazzo.picture import stretched
+from terrazzo.server.layers import LAYERS, rgba
+from terrazzo.server.png import png
+from terrazzo.server.request import Ask, Format
 
 PALETTE = {
     MaskClass.LAND: (120, 160, 90),

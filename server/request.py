@@ -7,13 +7,13 @@ from typing import Literal, get_args
 
 from rio_tiler.colormap import cmap
 
-from server.layers import BANDS, LAYERS
 from terrazzo.bands import STYLES, Style
 from terrazzo.errors import InvalidRequest
 from terrazzo.export.order import pairs_of
 from terrazzo.expression import bands_of
 from terrazzo.mosaic.measure import Measure, measure_of
 from terrazzo.mosaic.request import CHOICES, PixelRequest
+from terrazzo.server.layers import BANDS, LAYERS
 from terrazzo.version import Version
 
 Format = Literal["png", "jpg", "webp", "tif", "npy"]

@@ -10,14 +10,14 @@ from urllib.parse import parse_qsl
 import click
 from morecantile import Tile, TileMatrixSet
 
-from server.answer import Job, Plan, planned, rendered
-from server.cache import TileCache
-from server.grids import Grids
-from server.mosaics import Mosaics
-from server.request import MEDIA, Format, parse_ask, parse_format
-from server.settings import Settings
 from terrazzo.errors import InvalidRequest, StoreError, TerrazzoError
 from terrazzo.mosaic.engine import tile_target
+from terrazzo.server.answer import Job, Plan, planned, rendered
+from terrazzo.server.cache import TileCache
+from terrazzo.server.grids import Grids
+from terrazzo.server.mosaics import Mosaics
+from terrazzo.server.request import MEDIA, Format, parse_ask, parse_format
+from terrazzo.server.settings import Settings
 from terrazzo.store import Store
 
 FORMS = tuple(MEDIA)

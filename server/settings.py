@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from server.keys import guarded_by_default
-from server.logs import Form
 from terrazzo.errors import StoreError
+from terrazzo.server.keys import guarded_by_default
+from terrazzo.server.logs import Form
 
 Texts = Annotated[tuple[str, ...], NoDecode]
 """Several values, separated by commas in a variable."""

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from server import grids
-from server.layers import BANDS, LAYERS
 from terrazzo.errors import NotFound
 from terrazzo.scene import read_item
+from terrazzo.server import grids
+from terrazzo.server.layers import BANDS, LAYERS
 from terrazzo.version import Version, list_versions
 
 JSON, GEOJSON = "application/json", "application/geo+json"

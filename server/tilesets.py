@@ -5,7 +5,7 @@ from typing import Any
 from morecantile import TileMatrixSet
 from titiler.core.models.OGC import TileSet, TileSetList
 
-from server import grids
+from terrazzo.server import grids
 from terrazzo.version import Version
 
 CONFORMS_TO = frozenset(

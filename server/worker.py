@@ -1,4 +1,4 @@
-"""`terrazzo work`: carries out export jobs; `terrazzo serve` keeps one such process beside itself."""
+"""The process that carries out export jobs; `terrazzo serve` keeps one beside itself."""
 
 import fcntl
 import logging
@@ -10,13 +10,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import click
-
-from server.jobs import Jobs
-from server.logs import configure
-from server.mosaics import Mosaics
-from server.settings import Settings
 from terrazzo.errors import StoreError
+from terrazzo.server.jobs import Jobs
+from terrazzo.server.mosaics import Mosaics
+from terrazzo.server.settings import Settings
 from terrazzo.store import Store
 
 log = logging.getLogger(__name__)
@@ -28,28 +25,7 @@ PAUSE = 2.0
 """Seconds before a worker that ended is started again."""
 
 
-@click.command()
-@click.option(
-    "--store", envvar="TERRAZZO_STORE", required=True, metavar="STORE", help="folder or address of the store"
-)
-@click.option("--until-parent-ends", is_flag=True, hidden=True)
-def work(store: str, until_parent_ends: bool) -> None:
-    """Carries out the exports that a server was asked for.
-
-    `terrazzo serve` starts one by itself; give it --no-worker to run this elsewhere. There is one worker, unless
-    TERRAZZO_JOBS_URL names a queue that several can share, such as redis://HOST:6379/0.
-    """
-    os.environ["TERRAZZO_STORE"] = store
-    settings = Settings()  # type: ignore[call-arg]
-    configure(settings.log)
-    jobs = Jobs(settings.state_folder(), settings.jobs_url)
-    if until_parent_ends:
-        threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    with _only(jobs, wait=until_parent_ends):
-        _work(jobs, settings)
-
-
-def _work(jobs: Jobs, settings: Settings) -> None:
+def work_on(jobs: Jobs, settings: Settings) -> None:
     mosaics = Mosaics(Store(settings.store), settings.follow)
     threads = settings.rendering_threads(local=mosaics.store.root is not None)
     last = -ROUND
@@ -66,7 +42,7 @@ def _work(jobs: Jobs, settings: Settings) -> None:
 
 
 @contextmanager
-def _only(jobs: Jobs, *, wait: bool) -> Iterator[None]:
+def only(jobs: Jobs, *, wait: bool) -> Iterator[None]:
     """Keeps a second worker away from a queue that is a file."""
     if jobs.url is not None:
         yield
@@ -82,7 +58,7 @@ def _only(jobs: Jobs, *, wait: bool) -> Iterator[None]:
         yield
 
 
-def _end_with(parent: int) -> None:
+def end_with(parent: int) -> None:
     """Ends this process soon after its parent, which may have been killed; what is unfinished goes on later."""
     while os.getppid() == parent:
         time.sleep(LOOK)

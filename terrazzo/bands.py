@@ -8,6 +8,9 @@ NODATA = -32768
 SCALE = 1e-4
 """Reflectance of one count."""
 
+FOUR = ("B02", "B03", "B04", "B08")
+"""The bands of 10 m."""
+
 Satellite = Literal["S2A", "S2B", "S2C"]
 
 

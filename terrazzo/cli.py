@@ -46,7 +46,9 @@ def _load(entry: EntryPoint) -> click.Command:
     try:
         command: click.Command = entry.load()
     except ModuleNotFoundError as error:
-        reason = f"needs {error.name}: pip install 'terrazzo[{entry.value.split('.')[0]}]'"
+        room = entry.value.split(".")[1]
+        extra = room if room in ("precompute", "server") else "statistics"
+        reason = f"needs {error.name}: pip install 'terrazzo[{extra}]'"
 
         @click.command(
             entry.name,

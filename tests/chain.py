@@ -11,14 +11,14 @@ import rasterio
 from numpy.typing import NDArray
 from rich.console import Console
 
-from precompute.pipeline import Options, Run, run
-from precompute.steps import Step
 from terrazzo.bands import NODATA, stored_factor
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target
+from terrazzo.precompute.pipeline import Options, Run, run
+from terrazzo.precompute.work.steps import Step
 from terrazzo.scene import Scene
 from terrazzo.store import Store, StoreConfig, create_store
 from terrazzo.version import Entry, Version, open_version

@@ -66,7 +66,7 @@ def test_every_kubernetes_object_is_valid_and_nobody_is_root():
 
 
 def test_settings_that_the_files_name_exist():
-    from server.settings import Settings
+    from terrazzo.server.settings import Settings
 
     known = {f"TERRAZZO_{name.upper()}" for name in Settings.model_fields} | {"TERRAZZO_S3"}
     for path in (ROOT / "docker").glob("*"):

@@ -1,1 +1,1 @@
-"""Finds products and reads what they hold: Items, metadata, angles, pixels."""
+"""Searches archives and fetches products."""

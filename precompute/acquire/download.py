@@ -26,11 +26,11 @@ from rasterio.errors import RasterioError
 from rasterio.windows import Window, from_bounds
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_random_exponential
 
-from precompute.acquire.archives import Opener
-from precompute.acquire.files import read_xml
-from precompute.acquire.search import RemoteFile
 from terrazzo.errors import ArchiveError, UnreadableAsset
 from terrazzo.grid import Bounds
+from terrazzo.precompute.acquire.archives import Opener
+from terrazzo.precompute.acquire.search import RemoteFile
+from terrazzo.precompute.products.files import read_xml
 
 ATTEMPTS = 5
 """Of a file, each with the retries of its requests within."""

@@ -19,10 +19,10 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from precompute.acquire.fetch import Plan, Wanted, gigabytes
-from precompute.acquire.products import Product
 from terrazzo.bands import CLEAR
 from terrazzo.config import ALL, Period, read_config
+from terrazzo.precompute.acquire.fetch import Plan, Wanted, gigabytes
+from terrazzo.precompute.products.product import Product
 from terrazzo.scene import MASK, Scene, list_scenes
 from terrazzo.store import Store
 

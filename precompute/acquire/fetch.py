@@ -8,16 +8,16 @@ from itertools import islice
 from pathlib import Path
 from threading import Event
 
-from precompute.acquire.archives import Opener
-from precompute.acquire.area import TILE_SIDE
-from precompute.acquire.download import Missing, Pace, Report, Stopped, download, measure
-from precompute.acquire.held import Held
-from precompute.acquire.products import LeftOut, Product
-from precompute.acquire.search import Candidate, RemoteFile, Search
-from precompute.acquire.shelf import Shelf
 from terrazzo.bands import BANDS
 from terrazzo.errors import ArchiveError, StoreError, UnreadableAsset
 from terrazzo.grid import Bounds
+from terrazzo.precompute.acquire.archives import Opener
+from terrazzo.precompute.acquire.area import TILE_SIDE
+from terrazzo.precompute.acquire.download import Missing, Pace, Report, Stopped, download, measure
+from terrazzo.precompute.acquire.held import Held
+from terrazzo.precompute.acquire.search import Candidate, RemoteFile, Search
+from terrazzo.precompute.acquire.shelf import Shelf
+from terrazzo.precompute.products.product import LeftOut, Product
 
 SPARE = 500_000_000
 """Bytes of the disk that are left free."""

@@ -11,15 +11,15 @@ from datetime import date
 import numpy as np
 import shapely
 
-from precompute.acquire.archives import Archive, Level
-from precompute.acquire.area import from_box, from_tile
-from precompute.acquire.enough import choose, expected, places
-from precompute.acquire.fetch import typical
-from precompute.acquire.run import needed_files
-from precompute.acquire.search import Candidate, Query, search
 from terrazzo.bands import DEFAULT_BANDS, stored_factor
 from terrazzo.config import ALL, MosaicConfig
 from terrazzo.errors import InvalidRequest
+from terrazzo.precompute.acquire.archives import Archive, Level
+from terrazzo.precompute.acquire.area import from_box, from_tile
+from terrazzo.precompute.acquire.enough import choose, expected, places
+from terrazzo.precompute.acquire.fetch import typical
+from terrazzo.precompute.acquire.run import needed_files
+from terrazzo.precompute.acquire.search import Candidate, Query, search
 
 STORED = 1.3e9
 """Bytes of a scene of a whole tile and ten bands."""

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from precompute.acquire.area import tile_square
-from precompute.acquire.search import Candidate
 from terrazzo.errors import NotFound
 from terrazzo.grid import Bounds
+from terrazzo.precompute.acquire.area import tile_square
+from terrazzo.precompute.acquire.search import Candidate
 from terrazzo.scene import Scene, list_scenes, read_item
 from terrazzo.store import Store
 from terrazzo.version import open_version

@@ -16,10 +16,11 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from precompute.acquire.archives import Archive, Level
-from precompute.acquire.download import Pace
-from precompute.acquire.enough import Enough, thinned
-from precompute.acquire.fetch import (
+from terrazzo.bands import FOUR
+from terrazzo.precompute.acquire.archives import Archive, Level
+from terrazzo.precompute.acquire.download import Pace
+from terrazzo.precompute.acquire.enough import Enough, thinned
+from terrazzo.precompute.acquire.fetch import (
     Fetched,
     Openers,
     Plan,
@@ -29,11 +30,10 @@ from precompute.acquire.fetch import (
     plan,
     require_space,
 )
-from precompute.acquire.held import Held
-from precompute.acquire.products import EXTRAS, L1C_EXTRAS, SWIR, Product
-from precompute.acquire.search import Candidate, Query, search
-from precompute.acquire.shelf import Shelf
-from precompute.clouds.model import FOUR
+from terrazzo.precompute.acquire.held import Held
+from terrazzo.precompute.acquire.search import Candidate, Query, search
+from terrazzo.precompute.acquire.shelf import Shelf
+from terrazzo.precompute.products.product import EXTRAS, L1C_EXTRAS, SWIR, Product
 from terrazzo.scene import Scene
 
 DONE, NOTHING_NEW, SOME_BAD = 0, 3, 4

@@ -21,12 +21,13 @@ from pystac_client.stac_api_io import StacApiIO
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 from urllib3 import Retry
 
-from precompute.acquire.archives import Archive, Level
-from precompute.acquire.area import outline, part_of
-from precompute.acquire.products import LeftOut, Product, choose_assets, product_from_item
 from terrazzo.bands import BANDS
 from terrazzo.errors import ArchiveError, ProductError
 from terrazzo.grid import Bounds
+from terrazzo.precompute.acquire.archives import Archive, Level
+from terrazzo.precompute.acquire.area import outline, part_of
+from terrazzo.precompute.products.items import choose_assets, product_from_item
+from terrazzo.precompute.products.product import LeftOut, Product
 
 PAGE = 100
 ATTEMPTS = 4

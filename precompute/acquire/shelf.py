@@ -22,10 +22,12 @@ import numpy as np
 import shapely
 from pyproj import Transformer
 
-from precompute.acquire.products import Product, choose_assets, find_products
-from precompute.acquire.search import Candidate, RemoteFile
 from terrazzo.errors import StoreError
 from terrazzo.grid import Bounds
+from terrazzo.precompute.acquire.search import Candidate, RemoteFile
+from terrazzo.precompute.products.find import find_products
+from terrazzo.precompute.products.items import choose_assets
+from terrazzo.precompute.products.product import Product
 from terrazzo.store import beside, sync
 
 KEYS = {"CLDPRB": "cloud", "DETFOO": "detector_footprint"}

@@ -9,12 +9,22 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from precompute.clouds.context import NOTHING, Rows, surroundings
-from precompute.clouds.evidence import classi_likelihood, cloud_probability_likelihood, scl_likelihood
-from precompute.clouds.model import CLASSES, Model, class_probabilities, load_model
-from precompute.clouds.spatial import cloud_shadows, dilated, gaussian, smoothed, without_small_objects
 from terrazzo.bands import MaskClass
 from terrazzo.errors import InvalidRequest
+from terrazzo.precompute.clouds.context import NOTHING, Rows, surroundings
+from terrazzo.precompute.clouds.evidence import (
+    classi_likelihood,
+    cloud_probability_likelihood,
+    scl_likelihood,
+)
+from terrazzo.precompute.clouds.model import CLASSES, Model, class_probabilities, load_model
+from terrazzo.precompute.clouds.spatial import (
+    cloud_shadows,
+    dilated,
+    gaussian,
+    smoothed,
+    without_small_objects,
+)
 
 Choice = Literal["fused", "scl", "model"]
 

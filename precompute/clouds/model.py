@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from precompute.clouds.context import CONTEXT
-from terrazzo.bands import MaskClass
+from terrazzo.bands import FOUR, MaskClass
 from terrazzo.errors import MissingBand
+from terrazzo.precompute.clouds.context import CONTEXT
 
 CLASSES = (
     MaskClass.LAND,
@@ -30,7 +30,6 @@ CLASSES = (
 """Class of each of the model's outputs."""
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 """Bands the model may see."""
-FOUR = ("B02", "B03", "B04", "B08")
 SIX = (*FOUR, "B11", "B12")
 FEWEST = 3
 """Bands below which nothing can be told."""
@@ -145,7 +144,7 @@ class Model:
 @cache
 def load_model(level: str) -> Model:
     """The shipped model of a level, `L1C` or `L2A`."""
-    with files("precompute.clouds").joinpath(f"model_{level.lower()}.npz").open("rb") as file:
+    with files("terrazzo.precompute.clouds").joinpath(f"model_{level.lower()}.npz").open("rb") as file:
         raw = file.read()
     with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
         return Model(*unpacked(dict(arrays)), hashlib.sha256(raw).hexdigest())
@@ -176,7 +175,7 @@ def class_probabilities(
 
     Args:
         bands: which bands, of `BANDS`, in any order; at least `FEWEST`.
-        context: (feature, row, col) of the pixels' surroundings, see `precompute.clouds.context`; they are better told with it.
+        context: (feature, row, col) of the pixels' surroundings, see `terrazzo.precompute.clouds.context`; they are better told with it.
 
     Raises:
         MissingBand: too few bands.

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from precompute.acquire.angles import Angles
-from precompute.correct.atmosphere import OZONE, PRESSURE
-from precompute.correct.factors import AirGrid
-from precompute.correct.retrieve import (
+from terrazzo.precompute.correct.atmosphere import OZONE, PRESSURE
+from terrazzo.precompute.correct.factors import AirGrid
+from terrazzo.precompute.correct.retrieve import (
     Cells,
     dark_vegetation,
     purest,
@@ -18,8 +17,9 @@ from precompute.correct.retrieve import (
     retrieve_water_vapour,
     spread_between_cells,
 )
-from precompute.correct.table import RANGES
-from precompute.numbers import Block, Numbers
+from terrazzo.precompute.correct.table import RANGES
+from terrazzo.precompute.products.angles import Angles
+from terrazzo.precompute.products.numbers import Block, Numbers
 
 Array = NDArray[np.float64]
 

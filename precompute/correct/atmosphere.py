@@ -7,8 +7,8 @@ al. 1997, doi 10.1109/36.581987), with coefficients from the look-up table.
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from precompute.correct.table import RANGES, Air, Coefficients, load_table
 from terrazzo.bands import BANDS
+from terrazzo.precompute.correct.table import RANGES, Air, Coefficients, load_table
 
 OZONE = 0.3
 PRESSURE = 1013.25

@@ -5,8 +5,12 @@ Roy et al. 2016 (doi 10.1016/j.rse.2016.01.023), table 5; red edge: Roy et al. 2
 (doi 10.1016/j.rse.2017.06.019), table 2.
 """
 
+from typing import Literal
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+Brdf = Literal["off", "nadir", "nadir+sun"]
 
 COEFFICIENTS = {
     "B02": (0.0774, 0.0079, 0.0372),

@@ -1,4 +1,4 @@
-"""Makes the look-up table from 6S runs: `python -m precompute.correct.build_table --runs FOLDER --srf FOLDER`.
+"""Makes the look-up table from 6S runs: `python -m terrazzo.precompute.correct.build_table --runs FOLDER --srf FOLDER`.
 
 Resumable: every run is kept under the hash of its input, so a second start goes on where the first ended. The
 table is written when all runs are there. Spectral responses: ESA COPE-GSEG-EOPG-TN-15-0007 v4.0, one CSV a
@@ -18,10 +18,10 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from precompute.correct import sixs
-from precompute.correct.sixs import Case, Spectrum
-from precompute.correct.table import FILE, content_hash, view_terms
 from terrazzo.bands import BANDS
+from terrazzo.precompute.correct import sixs
+from terrazzo.precompute.correct.sixs import Case, Spectrum
+from terrazzo.precompute.correct.table import FILE, content_hash, view_terms
 
 Array = NDArray[np.float64]
 

@@ -6,12 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from precompute.acquire.angles import Angles
-from precompute.correct.atmosphere import coefficients
-from precompute.correct.brdf import COEFFICIENTS, SUN, nbar_factor
-from precompute.correct.table import RANGES
-from precompute.recipe import Brdf
 from terrazzo.correction import PLANES, Coefficients
+from terrazzo.precompute.correct.atmosphere import coefficients
+from terrazzo.precompute.correct.brdf import COEFFICIENTS, SUN, Brdf, nbar_factor
+from terrazzo.precompute.correct.table import RANGES
+from terrazzo.precompute.products.angles import Angles
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from precompute.correct.atmosphere import surface_reflectance, toa_reflectance
-from precompute.correct.table import RANGES
+from terrazzo.precompute.correct.atmosphere import surface_reflectance, toa_reflectance
+from terrazzo.precompute.correct.table import RANGES
 
 Array = NDArray[np.float64]
 

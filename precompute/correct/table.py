@@ -205,7 +205,7 @@ def view_terms(sun_zenith: ArrayLike, view_zenith: ArrayLike, relative_azimuth: 
 @cache
 def load_table() -> Table:
     """The table that comes with the package."""
-    data = (files("precompute.correct") / FILE).read_bytes()
+    data = (files("terrazzo.precompute.correct") / FILE).read_bytes()
     with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
         return Table({n: arrays[n] for n in arrays.files})
 

@@ -9,17 +9,17 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from precompute.film.drawing import CLASSES, Frame, masked, natural, with_strips
 from terrazzo.bands import STYLES, MaskClass
+from terrazzo.bulk.area import area_of_box
+from terrazzo.bulk.windows import export_target, touching
 from terrazzo.edges import Strips, strips_from_table
 from terrazzo.errors import OutsideCoverage
-from terrazzo.export.area import area_of_box
-from terrazzo.export.target import export_target, touching
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import Measure, choose
 from terrazzo.mosaic.request import PixelRequest, Stage
 from terrazzo.mosaic.warp import Target
+from terrazzo.precompute.film.drawing import CLASSES, Frame, masked, natural, with_strips
 from terrazzo.scene import STRIPS
 from terrazzo.version import Entry
 

@@ -7,10 +7,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from precompute.clouds.model import BANDS, CLASSES, class_probabilities, load_model
-from precompute.inspect.scene import draw_classes, picture, read_small
 from terrazzo.bands import CLOUDED, NODATA, SCALE
 from terrazzo.errors import NotFound
+from terrazzo.precompute.clouds.model import BANDS, CLASSES, class_probabilities, load_model
+from terrazzo.precompute.inspect.scene import draw_classes, picture, read_small
 from terrazzo.scene import MASK, Scene
 from terrazzo.store import Store, beside
 from terrazzo.version import open_version

@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from precompute.normalize.rasters import Rasters
-from precompute.normalize.reference import chunk_prefixes, read_reference, read_verdict
 from terrazzo.bands import NODATA, SCALE, stored_factor
 from terrazzo.edges import DEPTH, Strips, strip_medians, strip_table
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.mosaic import kernels
 from terrazzo.mosaic.warp import Target, box_around, gather, places, transformer
+from terrazzo.precompute.normalize.rasters import Rasters
+from terrazzo.precompute.normalize.reference import chunk_prefixes, read_reference, read_verdict
 from terrazzo.scene import Scene
 from terrazzo.store import Store
 

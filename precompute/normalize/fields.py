@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from scipy import ndimage
 
-from precompute import executor
-from precompute.executor import Workers
-from precompute.normalize import solve
-from precompute.normalize.across import AcrossTask
 from terrazzo import gains
 from terrazzo.bands import stored_factor
 from terrazzo.edges import DEPTH, EDGES, LEAST_SHARE, SEGMENTS, strips_from_table
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.warp import places
+from terrazzo.precompute.normalize import solve
+from terrazzo.precompute.normalize.across import AcrossTask
+from terrazzo.precompute.work import executor
+from terrazzo.precompute.work.executor import Workers
 from terrazzo.scene import Scene
 from terrazzo.store import Store
 

@@ -23,17 +23,17 @@ from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 from rasterio.vrt import WarpedVRT
 
-from precompute.normalize import composite
-from precompute.normalize.distance import RAMP, distance_weight
-from precompute.normalize.rasters import Rasters
-from precompute.thinning import thinned
 from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
+from terrazzo.bulk.windowed import windowed
 from terrazzo.errors import StoreError
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.mosaic.kernels import weighted_median
-from terrazzo.mosaic.windowed import windowed
+from terrazzo.precompute.normalize import composite
+from terrazzo.precompute.normalize.distance import RAMP, distance_weight
+from terrazzo.precompute.normalize.rasters import Rasters
 from terrazzo.scene import Scene
 from terrazzo.store import Store
+from terrazzo.thinning import thinned
 
 CHUNK = 1024
 """Side in pixels of a chunk; bounds the memory."""

@@ -4,11 +4,11 @@ On squares of clear, textured ground the shift is fitted together with a gain an
 (Lucas and Kanade 1981), iterated from a start by phase correlation; the scene's shift is the median of its squares.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from terrazzo.precompute.scene.shift import Shift
 
 SIDE = 128
 """Side in pixels of the squares that are compared."""
@@ -23,32 +23,6 @@ FARTHEST = 4.0
 """Pixels beyond which a square has found something else than a shift."""
 LEAST_LIKENESS = 0.6
 """Correlation with the reference after the shift, below which the ground itself has changed."""
-
-
-@dataclass(frozen=True)
-class Shift:
-    """Where a scene lies, against the reference.
-
-    Attributes:
-        east, north: pixels that the scene's ground lies too far east and north.
-        spread: standard error of both, pixels.
-        squares: number of squares that told.
-    """
-
-    east: float
-    north: float
-    spread: float
-    squares: int
-
-    @property
-    def length(self) -> float:
-        """Pixels."""
-        return float(np.hypot(self.east, self.north))
-
-    def rounded(self) -> "Shift":
-        """To a twentieth of a pixel, finer than it is known."""
-        east, north = (round(v * 20) / 20 for v in (self.east, self.north))
-        return Shift(east, north, round(self.spread, 2), self.squares)
 
 
 def far_off(shift: Shift) -> bool:

@@ -10,15 +10,15 @@ from typing import Literal
 
 from rich.console import Console
 
-from precompute import executor
-from precompute.executor import WHOLE, Shard, Workers
-from precompute.normalize.across import AcrossTask, across_tasks, measure_across
-from precompute.normalize.fields import TileGains, solve_zone
-from precompute.normalize.reference import CHUNK, chunks, is_done, make_chunk
-from precompute.normalize.registration import Shift
-from precompute.normalize.weigh import SceneTask, difference_key, weigh_scene
 from terrazzo import PIXELS
 from terrazzo.errors import StoreError
+from terrazzo.precompute.normalize.across import AcrossTask, across_tasks, measure_across
+from terrazzo.precompute.normalize.fields import TileGains, solve_zone
+from terrazzo.precompute.normalize.reference import CHUNK, chunks, is_done, make_chunk
+from terrazzo.precompute.normalize.weigh import SceneTask, difference_key, weigh_scene
+from terrazzo.precompute.scene.shift import Shift
+from terrazzo.precompute.work import executor
+from terrazzo.precompute.work.executor import WHOLE, Shard, Workers
 from terrazzo.scene import Scene
 from terrazzo.store import Store
 

@@ -12,23 +12,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from precompute.normalize import composite
-from precompute.normalize.distance import distance_weight
-from precompute.normalize.rasters import Rasters
-from precompute.normalize.reference import (
-    chunk_prefixes,
-    read_reference,
-    read_verdict,
-)
-from precompute.normalize.registration import Shift, far_off, scene_shift, square_shifts
-from precompute.thinning import thinned
 from terrazzo.bands import NODATA, SCALE, stored_factor
 from terrazzo.cells import digest
 from terrazzo.cog import write_cog
 from terrazzo.edges import DEPTH, LEAST_SHARE, Strips, strip_medians, strip_table
 from terrazzo.grid import PixelBox
+from terrazzo.precompute.normalize import composite
+from terrazzo.precompute.normalize.distance import distance_weight
+from terrazzo.precompute.normalize.rasters import Rasters
+from terrazzo.precompute.normalize.reference import chunk_prefixes, read_reference, read_verdict
+from terrazzo.precompute.normalize.registration import far_off, scene_shift, square_shifts
+from terrazzo.precompute.scene.shift import Shift
 from terrazzo.scene import Scene
 from terrazzo.store import Store
+from terrazzo.thinning import thinned
 
 SQUARES = 120
 """Of which a scene's shift is told, about."""

@@ -9,8 +9,8 @@ from typing import Any
 
 import shapely
 
-from precompute.acquire.area import from_file
 from terrazzo.errors import InvalidRequest, NotFound
+from terrazzo.precompute.acquire.area import from_file
 from terrazzo.store import Store
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from precompute.normalize.stage import Solve
+from terrazzo.precompute.normalize.stage import Solve
 
 
 def write_solves(solves: Sequence[Solve]) -> list[dict[str, Any]]:

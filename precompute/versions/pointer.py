@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from precompute.collection import collection
+from terrazzo.precompute.versions.collection import collection
 from terrazzo.store import Store
 from terrazzo.version import (
     COLLECTION,

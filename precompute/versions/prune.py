@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from precompute.normalize.weigh import difference_key
-from precompute.versions.pointer import forget
+from terrazzo.precompute.normalize.weigh import difference_key
+from terrazzo.precompute.versions.pointer import forget
 from terrazzo.scene import ITEM
 from terrazzo.store import Store
 from terrazzo.version import (

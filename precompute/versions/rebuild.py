@@ -9,21 +9,22 @@ from typing import Any
 
 from rich.console import Console
 
-from precompute.acquire.products import Product, find_products
-from precompute.executor import Workers, results
-from precompute.ingest import identity
-from precompute.item import moved_by
-from precompute.lease import writer
-from precompute.normalize.stage import Normalized, file_hash, level_of, normalize_period
-from precompute.publish import PeriodContent, write_version
-from precompute.recipe import Recipe
-from precompute.scenes import Task, make_scenes
-from precompute.versions.exclusions import Exclusion, write_exclusions
-from precompute.versions.lineage import read_solves
-from precompute.versions.pointer import point_to
 from terrazzo import PIXELS
 from terrazzo.config import Period, config_key, parse_config
 from terrazzo.errors import ProductError, StoreError
+from terrazzo.precompute.normalize.stage import Normalized, file_hash, level_of, normalize_period
+from terrazzo.precompute.products.find import find_products
+from terrazzo.precompute.products.product import Product
+from terrazzo.precompute.scene.item import moved_by
+from terrazzo.precompute.scene.make import identity
+from terrazzo.precompute.scene.many import Task, make_scenes
+from terrazzo.precompute.scene.recipe import Recipe
+from terrazzo.precompute.versions.exclusions import Exclusion, write_exclusions
+from terrazzo.precompute.versions.lineage import read_solves
+from terrazzo.precompute.versions.pointer import point_to
+from terrazzo.precompute.versions.write import PeriodContent, write_version
+from terrazzo.precompute.work.executor import Workers, results
+from terrazzo.precompute.work.lease import writer
 from terrazzo.scene import Scene, list_scenes
 from terrazzo.store import Store, StoreConfig
 from terrazzo.version import Version

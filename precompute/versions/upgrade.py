@@ -11,10 +11,10 @@ from typing import Any
 
 from rich.console import Console
 
-from precompute.executor import Workers
-from precompute.pyramid import write_pyramid
 from terrazzo.errors import NotFound, StoreError
 from terrazzo.mosaic.pyramid import INDEX
+from terrazzo.precompute.versions.pyramid import write_pyramid
+from terrazzo.precompute.work.executor import Workers
 from terrazzo.store import CONFIG_KEY, FORMAT, Store
 from terrazzo.version import list_mosaics, list_versions, open_version, version_key
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import rasterio
 
-from precompute.normalize.weigh import difference_key
-from precompute.scenes import INCOMING
-from precompute.versions.upgrade import ASIDE
 from terrazzo.cells import digest
 from terrazzo.errors import StoreError, TerrazzoError
+from terrazzo.precompute.normalize.weigh import difference_key
+from terrazzo.precompute.scene.many import INCOMING
+from terrazzo.precompute.versions.upgrade import ASIDE
 from terrazzo.scene import ITEM, Scene, list_scenes, read_item
 from terrazzo.store import Store
 from terrazzo.version import (

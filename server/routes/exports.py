@@ -10,19 +10,19 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import FileResponse, JSONResponse
 
-from server.answer import Desk
-from server.factory import opened
-from server.jobs import UPLOAD, Job, Jobs
-from server.keys import Key
-from server.statistics import described
-from server.urls import public_base
+from terrazzo.bulk.windows import export_target, touching
 from terrazzo.errors import InvalidRequest, NotFound, TooMany
 from terrazzo.export.estimate import estimate
 from terrazzo.export.files import PICTURE_TYPES
 from terrazzo.export.order import PARAMETERS, parse_order
-from terrazzo.export.target import export_target, touching
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import Measure, choose
+from terrazzo.server.answer import Desk
+from terrazzo.server.factory import opened
+from terrazzo.server.jobs import UPLOAD, Job, Jobs
+from terrazzo.server.keys import Key
+from terrazzo.server.statistics import described
+from terrazzo.server.urls import public_base
 from terrazzo.statistics.areas import read_areas
 from terrazzo.statistics.question import PARAMETERS as QUESTION
 from terrazzo.statistics.question import TABLE_PARAMETERS, Question, parse_table

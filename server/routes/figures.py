@@ -3,10 +3,10 @@
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import JSONResponse
 
-from server.factory import asked, desk_of, opened
-from server.figures import day_shares, seam_scores
-from server.request import only
 from terrazzo.grid import Bounds
+from terrazzo.server.factory import asked, desk_of, opened
+from terrazzo.server.figures import day_shares, seam_scores
+from terrazzo.server.request import only
 
 router = APIRouter()
 BRIEF = {"Cache-Control": "public, max-age=60"}

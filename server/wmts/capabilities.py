@@ -8,10 +8,10 @@ from typing import Any
 from jinja2 import Environment
 from morecantile import TileMatrixSet
 
-from server import grids
-from server.settings import Settings
-from server.wmts import offers
 from terrazzo.mosaic.selection import newest_period
+from terrazzo.server import grids
+from terrazzo.server.settings import Settings
+from terrazzo.server.wmts import offers
 from terrazzo.version import Version
 
 INFO_FORMATS = {"html": "text/html", "json": "application/json", "txt": "text/plain"}
@@ -26,7 +26,7 @@ METRES_A_DEGREE = 111_319.49079327358
 @lru_cache(maxsize=1)
 def _template() -> Any:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(files("server.wmts").joinpath("capabilities.xml.j2").read_text())
+    return environment.from_string(files("terrazzo.server.wmts").joinpath("capabilities.xml.j2").read_text())
 
 
 def capabilities(

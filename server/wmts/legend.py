@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 from rio_tiler.colormap import apply_cmap, cmap
 
-from server.render import PALETTE
 from terrazzo.bands import BANDS, Style
+from terrazzo.server.render import PALETTE
 
 SIZE = (200, 40)
 CLASSES_SIZE = (200, 4 + 14 * len(PALETTE))

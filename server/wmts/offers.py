@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from server.layers import LAYERS
-from server.layers import SIZE as LAYER_SIZE
-from server.wmts.legend import CLASSES_SIZE, SIZE
 from terrazzo.bands import STYLES
 from terrazzo.config import Period
+from terrazzo.server.layers import LAYERS
+from terrazzo.server.layers import SIZE as LAYER_SIZE
+from terrazzo.server.wmts.legend import CLASSES_SIZE, SIZE
 from terrazzo.version import Version
 
 FORMATS = {"png": "image/png", "jpg": "image/jpeg"}

@@ -9,19 +9,6 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 
-from server.answer import Desk, Job, document
-from server.explain import Account, account, as_document, as_page, as_text, rows
-from server.factory import desk_of
-from server.keys import key_query
-from server.layers import LAYERS
-from server.layers import legend as layer_legend
-from server.request import PARAMETERS, only, parse_ask
-from server.urls import public_base
-from server.wmts import offers
-from server.wmts.capabilities import INFO_FORMATS, capabilities
-from server.wmts.errors import OwsException, report
-from server.wmts.legend import classes_legend, legend
-from server.wmts.offers import CLASSES, FORMATS
 from terrazzo.bands import STYLES
 from terrazzo.config import Period, day_interval
 from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage
@@ -30,6 +17,19 @@ from terrazzo.mosaic.measure import choose
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.selection import newest_period
 from terrazzo.mosaic.warp import transformer
+from terrazzo.server.answer import Desk, Job, document
+from terrazzo.server.explain import Account, account, as_document, as_page, as_text, rows
+from terrazzo.server.factory import desk_of
+from terrazzo.server.keys import key_query
+from terrazzo.server.layers import LAYERS
+from terrazzo.server.layers import legend as layer_legend
+from terrazzo.server.request import PARAMETERS, only, parse_ask
+from terrazzo.server.urls import public_base
+from terrazzo.server.wmts import offers
+from terrazzo.server.wmts.capabilities import INFO_FORMATS, capabilities
+from terrazzo.server.wmts.errors import OwsException, report
+from terrazzo.server.wmts.legend import classes_legend, legend
+from terrazzo.server.wmts.offers import CLASSES, FORMATS
 from terrazzo.version import Version
 
 router = APIRouter(tags=["WMTS"])

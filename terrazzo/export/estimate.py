@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from terrazzo.bulk.windows import export_target, part_of, sheet_count, touching
 from terrazzo.export.files import rasters
 from terrazzo.export.order import Order
 from terrazzo.export.packing import BLOCK, Packing, level_count
 from terrazzo.export.pieces import stored_values
 from terrazzo.export.run import OVERVIEWS
-from terrazzo.export.target import export_target, part_of, sheet_count, touching
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import choose, draw
 from terrazzo.mosaic.origin import ORIGINS, Rendering, needs_count

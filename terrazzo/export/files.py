@@ -16,8 +16,8 @@ from rasterio.windows import Window as RasterWindow
 
 from terrazzo import __version__
 from terrazzo.bands import NODATA
+from terrazzo.bulk.area import DEGREES
 from terrazzo.cog import escaped
-from terrazzo.export.area import DEGREES
 from terrazzo.export.layout import Joining
 from terrazzo.export.order import Order
 from terrazzo.export.packing import BLOCK, Packing, level_count

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from terrazzo.bands import NODATA, SCALE, STYLES
+from terrazzo.bulk.area import Area, area_of_box, area_of_geometry
 from terrazzo.errors import InvalidRequest
-from terrazzo.export.area import Area, area_of_box, area_of_geometry
 from terrazzo.expression import bands_of
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.measure import Measure, measure_of

@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from rasterio.windows import Window as RasterWindow
 
 from terrazzo.bands import NODATA, SCALE
+from terrazzo.bulk.windowed import windowed
+from terrazzo.bulk.windows import windows
 from terrazzo.export.order import Encoding, Order
 from terrazzo.export.packing import BLOCK, Packing, level_count, nodata_neighbour, write_window
-from terrazzo.export.target import windows
 from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.measure import Chosen, Drawn, draw, known
 from terrazzo.mosaic.origin import ORIGINS, Rendering, needs_count
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target
-from terrazzo.mosaic.windowed import windowed
 from terrazzo.picture import stretched
 
 BLOCKS, PICTURE = ".blocks", ".tif"

@@ -1,24 +1,23 @@
 """Runs an export: windows first, then files; stopped anywhere, it goes on where it was."""
 
-import fcntl
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import rasterio
 
-from terrazzo.errors import OutsideCoverage, StoreError
+from terrazzo.bulk.lock import alone
+from terrazzo.bulk.windows import Sheet, export_target, sheets, window_side
+from terrazzo.errors import OutsideCoverage
 from terrazzo.export.files import Raster, item_of, rasters, tags_of, vrt, write_cog
 from terrazzo.export.order import Order
 from terrazzo.export.packing import BLOCK
 from terrazzo.export.pieces import Piece, Spread, joined, piece_name, rendered
-from terrazzo.export.target import Sheet, export_target, sheets, window_side
 from terrazzo.export.tiles import write_tiles
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import Chosen, choose
@@ -115,17 +114,6 @@ def _name(engine: Engine, chosen: Chosen, order: Order, target: Target) -> str:
     )
     what = (engine.version.name, chosen.text(), target, area, encoding)
     return hashlib.blake2b(repr(what).encode(), digest_size=6).hexdigest()
-
-
-@contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Holds a folder against other processes; the system lets go of it however this one ends."""
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise StoreError("this very export is at work in another process; wait for it") from None
-        yield
 
 
 class _Reserve:

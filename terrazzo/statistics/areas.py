@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from pyproj import CRS
 from pyproj.exceptions import CRSError
 
+from terrazzo.bulk.area import DEGREES
+from terrazzo.bulk.windows import native_crs
 from terrazzo.errors import InvalidRequest
-from terrazzo.export.area import DEGREES
-from terrazzo.export.target import native_crs
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.warp import Target, transformer
 from terrazzo.version import Version

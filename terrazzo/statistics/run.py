@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from terrazzo.bands import NODATA, SCALE
+from terrazzo.bulk.lock import alone
+from terrazzo.bulk.windows import window_side, windows
 from terrazzo.config import day_interval
 from terrazzo.errors import InvalidRequest
-from terrazzo.export.run import alone
-from terrazzo.export.target import window_side, windows
 from terrazzo.mosaic.engine import FILLED, Engine
 from terrazzo.mosaic.measure import Chosen, choose, draw
 from terrazzo.mosaic.origin import days

@@ -338,7 +338,7 @@ def test_the_servers_own_keys_pass_and_their_answers_are_not_kept(folder, sample
     with serving(
         sample_store, tmp_path / "cache", TERRAZZO_PROTECT="tiles", TERRAZZO_STATE=str(tmp_path / "state")
     ) as address:
-        from server.keys import Keys
+        from terrazzo.server.keys import Keys
 
         key = Keys(tmp_path / "state").add("GIS", ["tiles"])
         with nginx(conf(), folder, {"server": address.split("//")[1]}) as front:

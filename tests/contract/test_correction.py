@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from precompute.correct import nbar_factor, surface_reflectance, toa_reflectance
+from terrazzo.precompute.correct import nbar_factor, surface_reflectance, toa_reflectance
 
 # 6SV 1.1 with the satellite's own filter: satellite, band, aot, sun, view, relative azimuth, water, ozone,
 # pressure, surface reflectance, top-of-atmosphere reflectance.

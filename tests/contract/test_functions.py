@@ -5,8 +5,8 @@ import csv
 import numpy as np
 import pytest
 
-from precompute.correct import nbar_factor
 from terrazzo.mosaic.merge import merge
+from terrazzo.precompute.correct import nbar_factor
 
 NODATA = -32768
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from precompute import sample
+from terrazzo.precompute import sample
 from terrazzo.store import Store
 from tests.chain import Chain
 from tests.world.sky import View

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import rasterio
 
-from precompute.acquire.products import find_products
-from precompute.acquire.raster import read_on_grid
 from terrazzo.bands import CLEAR, CLOUDED, NODATA, MaskClass
 from terrazzo.correction import counts, read_correction
 from terrazzo.mosaic.engine import LAST_RESORT
+from terrazzo.precompute.products.find import find_products
+from terrazzo.precompute.products.raster import read_on_grid
 from terrazzo.scene import CORRECTION, read_item
 from tests.chain import native, on_box, stored, weight_of
 

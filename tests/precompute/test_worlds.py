@@ -5,14 +5,14 @@ import shutil
 import numpy as np
 import pytest
 
-from precompute.correct import brdf
-from precompute.recipe import Recipe
 from terrazzo import gains
 from terrazzo.bands import NODATA
 from terrazzo.grid import PixelBox, Window
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.request import PixelRequest
+from terrazzo.precompute.correct import brdf
+from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.store import Store
 from terrazzo.version import open_version
 from tests.chain import native, precompute, stored

@@ -3,8 +3,8 @@
 import pytest
 from fastapi.testclient import TestClient
 
-from server.app import create_app
-from server.settings import Settings
+from terrazzo.server.app import create_app
+from terrazzo.server.settings import Settings
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from server.cache import FOLDER, TileCache
+from terrazzo.server.cache import FOLDER, TileCache
 
 
 def run(work):
@@ -172,7 +172,7 @@ def test_the_cache_stays_within_its_size(tmp_path):
 MAKER = """
 import asyncio, sys
 from pathlib import Path
-from server.cache import TileCache
+from terrazzo.server.cache import TileCache
 
 async def work(folder, log):
     async def make():

@@ -6,9 +6,9 @@ import pytest
 from fastapi.testclient import TestClient
 from lxml import etree
 
-from server.app import create_app
-from server.settings import Settings
-from server.wmts.offers import DOCUMENTS
+from terrazzo.server.app import create_app
+from terrazzo.server.settings import Settings
+from terrazzo.server.wmts.offers import DOCUMENTS
 
 WMTS = "/mosaics/mosaic/wmts"
 N = {

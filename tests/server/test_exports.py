@@ -18,13 +18,13 @@ from huey.registry import Message
 from pydantic import ValidationError
 from rio_cogeo import cog_validate
 
-from server.app import create_app
-from server.jobs import Jobs, PlainSerializer
-from server.mosaics import Mosaics
-from server.settings import Settings
 from terrazzo.errors import StoreError
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import export
+from terrazzo.server.app import create_app
+from terrazzo.server.jobs import Jobs, PlainSerializer
+from terrazzo.server.mosaics import Mosaics
+from terrazzo.server.settings import Settings
 from terrazzo.store import Store
 
 EXPORTS = "/mosaics/mosaic/exports"

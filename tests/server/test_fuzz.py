@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 from hypothesis import HealthCheck, given, settings
 from lxml import etree
 
-from server.app import create_app
-from server.settings import Settings
+from terrazzo.server.app import create_app
+from terrazzo.server.settings import Settings
 
 CASES = 2000
 TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728.png"

@@ -8,9 +8,9 @@ import pytest
 from fastapi.testclient import TestClient
 from lxml import etree
 
-from server.app import create_app
-from server.settings import Settings
 from terrazzo.errors import StoreError
+from terrazzo.server.app import create_app
+from terrazzo.server.settings import Settings
 from tests.conftest import ROOT
 
 N = {"w": "http://www.opengis.net/wmts/1.0", "o": "http://www.opengis.net/ows/1.1"}

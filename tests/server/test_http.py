@@ -6,8 +6,8 @@ import shutil
 import pytest
 from fastapi.testclient import TestClient
 
-from server.app import create_app
-from server.settings import Settings
+from terrazzo.server.app import create_app
+from terrazzo.server.settings import Settings
 
 TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728.png"
 TILEJSON = "/mosaics/mosaic/WebMercatorQuad/tilejson.json"

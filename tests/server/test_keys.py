@@ -11,12 +11,12 @@ import pytest
 from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
-from server.app import create_app
-from server.keys import Keys, guarded_by_default
-from server.logs import access
-from server.settings import Settings
 from terrazzo.cli import cli
 from terrazzo.errors import StoreError
+from terrazzo.server.app import create_app
+from terrazzo.server.keys import Keys, guarded_by_default
+from terrazzo.server.logs import access
+from terrazzo.server.settings import Settings
 
 TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728.png"
 TILEJSON = "/mosaics/mosaic/WebMercatorQuad/tilejson.json"

@@ -9,9 +9,9 @@ import pytest
 import yaml
 from fastapi.testclient import TestClient
 
-from server.app import create_app
-from server.logs import JsonLines
-from server.settings import Settings
+from terrazzo.server.app import create_app
+from terrazzo.server.logs import JsonLines
+from terrazzo.server.settings import Settings
 from tests.conftest import ROOT
 from tests.server.test_serve import serving
 
@@ -112,7 +112,7 @@ def names_in(text):
 def test_dashboard_and_alerts_speak_of_what_is_counted_and_every_alert_has_its_paragraph(fresh):
     fresh.get(TILE)
     known = names_in(fresh.get("/metrics").text)
-    from precompute.prometheus import NAMES
+    from terrazzo.precompute.work.prometheus import NAMES
 
     known |= set(NAMES)
     dashboard = json.loads((MONITORING / "dashboard.json").read_text())

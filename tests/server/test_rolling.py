@@ -10,8 +10,8 @@ from typing import NamedTuple
 import morecantile
 import pytest
 
-from precompute.versions.exclusions import exclude, include
-from precompute.versions.pointer import point_to
+from terrazzo.precompute.versions.exclusions import exclude, include
+from terrazzo.precompute.versions.pointer import point_to
 from terrazzo.version import open_version
 from tests.chain import precompute
 from tests.server.test_load import fetched, until

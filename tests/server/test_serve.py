@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 TERRAZZO = Path(sys.executable).parent / "terrazzo"
+TILEJSON = "/mosaics/mosaic/WebMercatorQuad/tilejson.json"
 
 
 @contextmanager
@@ -60,6 +62,43 @@ def test_several_workers_answer_and_stop_together(sample_store):
         assert process.returncode == 0, rest
         assert "Traceback" not in rest
     assert gone(address)
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_body_of_an_answer_follows_its_head_without_waiting_for_the_client(sample_store, workers):
+    """Without TCP_NODELAY each body waits for the client's delayed acknowledgement: Linux sends it after 40 ms."""
+    with serving(sample_store, "--workers", workers, "--no-worker") as (_, address):
+        # A busy machine slows some answers; half of a whole series are late only if each waits.
+        for _ in range(5):
+            if (late := statistics.median(gaps(address, 25))) < 0.02:
+                return
+    pytest.fail(f"the body comes {late * 1000:.0f} ms after the head")
+
+
+def gaps(address, count):
+    """Seconds between head and body of answers on one kept connection."""
+    host, port = address.removeprefix("http://").split(":")
+    found = []
+    with socket.create_connection((host, int(port)), timeout=90) as connection:
+        for _ in range(count):
+            connection.sendall(f"GET {TILEJSON} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+            received = b""
+            while b"\r\n\r\n" not in received:
+                # A new connection acknowledges at once for a while, and Linux goes back to that now and then.
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 0)
+                part = connection.recv(65536)
+                assert part, received
+                received += part
+            start = time.perf_counter()
+            head, _, body = received.partition(b"\r\n\r\n")
+            assert head.startswith(b"HTTP/1.1 200"), head
+            length = int(re.search(rb"content-length: (\d+)", head, re.IGNORECASE)[1])
+            while len(body) < length:
+                part = connection.recv(65536)
+                assert part, "the server closed the connection"
+                body += part
+            found.append(time.perf_counter() - start)
+    return found
 
 
 def gone(address):

@@ -10,8 +10,8 @@ import uvicorn
 from fastapi.testclient import TestClient
 from titiler.core.models.OGC import TileSet, TileSetList
 
-from server.app import create_app
-from server.settings import Settings
+from terrazzo.server.app import create_app
+from terrazzo.server.settings import Settings
 
 
 @pytest.fixture(scope="module")

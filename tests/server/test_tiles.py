@@ -8,8 +8,8 @@ import rasterio
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from server.app import create_app
-from server.settings import Settings
+from terrazzo.server.app import create_app
+from terrazzo.server.settings import Settings
 
 TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728"
 
@@ -113,7 +113,7 @@ def test_raw_is_the_products_own_number(client, sample_store):
     answer = client.get(f"/mosaics/mosaic/bbox/530400,5100000,534240,5103840.tif?{query}")
     with rasterio.open(io.BytesIO(answer.content)) as dataset:
         counts = dataset.read(1)
-    from precompute import sample
+    from terrazzo.precompute import sample
 
     with (
         rasterio.open(sample.path() / "S2B_33TWM_20230813_0_L2A" / "B04.tif") as source,

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import rasterio
 
-from precompute.recipe import Recipe
 from terrazzo.errors import OutsideCoverage
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import export
@@ -15,6 +14,7 @@ from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.explain import explain
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target, transformer
+from terrazzo.precompute.scene.recipe import Recipe
 from tests.chain import precompute
 from tests.world.sky import View
 from tests.world.worlds import FOUR, Weather, make_world

@@ -22,15 +22,15 @@ from rasterio.transform import rowcol
 from rio_cogeo import cog_validate
 
 from terrazzo.bands import NODATA
+from terrazzo.bulk.area import area_of_box, area_of_geometry
+from terrazzo.bulk.windows import export_target, sheet_count, sheets, window_side, windows
 from terrazzo.cli import cli
 from terrazzo.errors import InvalidRequest, OutsideCoverage, StoreError
 from terrazzo.export import tiles
-from terrazzo.export.area import area_of_box, area_of_geometry
 from terrazzo.export.estimate import estimate
 from terrazzo.export.order import PARAMETERS, parse_order
 from terrazzo.export.pieces import encode, stored_values
 from terrazzo.export.run import Exported, export
-from terrazzo.export.target import export_target, sheet_count, sheets, window_side, windows
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import rasterio
 
-from precompute.recipe import Recipe
 from terrazzo.bands import NODATA
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
@@ -13,6 +12,7 @@ from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.spread import spread
 from terrazzo.mosaic.warp import Target
 from terrazzo.mosaic.weight import weight
+from terrazzo.precompute.scene.recipe import Recipe
 from tests.chain import precompute
 from tests.world.worlds import FOUR, Weather, make_world
 

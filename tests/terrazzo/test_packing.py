@@ -6,12 +6,14 @@ import rasterio
 from rasterio.windows import Window
 from rio_cogeo import cog_validate
 
+from terrazzo.bulk.windows import windows
 from terrazzo.export.files import Band, Raster, write_cog
 from terrazzo.export.packing import Packing, level_count, whole_levels, write_window
 from terrazzo.export.pieces import BLOCKS, layer_file, piece_name
-from terrazzo.export.target import windows
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.warp import Target
+
+pytestmark = pytest.mark.pythons
 
 HEIGHT, WIDTH = 1333, 2605
 NODATA = {"int16": -32768, "uint16": 0, "uint8": 255, "float32": float("nan")}

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import obstore
 from obstore.store import S3Store
 
-from precompute import sample
+from terrazzo.precompute import sample
 
 BUCKET = "sentinel"
 KEYS = {"AWS_ACCESS_KEY_ID": "kit", "AWS_SECRET_ACCESS_KEY": "kitsecret", "AWS_REGION": "us-east-1"}

@@ -12,9 +12,9 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
 
-from precompute.acquire.angles import BAND_IDS
 from terrazzo.bands import BANDS
 from terrazzo.grid import PixelBox
+from terrazzo.precompute.products.angles import BAND_IDS
 from tests.world.land import Place
 from tests.world.sky import STEP, Seen, View, tangents
 

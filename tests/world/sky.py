@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from precompute.correct.brdf import COEFFICIENTS, nbar_factor
 from terrazzo.bands import BANDS
+from terrazzo.precompute.correct.brdf import COEFFICIENTS, nbar_factor
 from tests.world.land import Land, Place, smooth_noise
 
 HAZE = {b: min(1.0, (492.7 / v.centre_nm[0]) ** 1.9) for b, v in BANDS.items()}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import rasterio
 
-from precompute.acquire.products import find_products
+from terrazzo.precompute.products.find import find_products
 from tests.world.land import KINDS, landscape
 from tests.world.products import Pass
 from tests.world.sky import Sky, View, observe, tangents

@@ -1,1 +1,1 @@
-"""Trains the cloud classifier: `python -m precompute.clouds.train --data FOLDER`."""
+"""Trains the cloud classifiers: `terrazzo train --data FOLDER`."""

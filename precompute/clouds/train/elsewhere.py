@@ -14,10 +14,10 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 
-from precompute.clouds.context import context_features
-from precompute.clouds.model import BANDS
-from precompute.clouds.train.scenes import PIXEL, Array, Picked, ground_class
-from precompute.clouds.train.simulate import CLOUD, LAND, SHADOW, SNOW, THIN, WATER
+from terrazzo.precompute.clouds.context import context_features
+from terrazzo.precompute.clouds.model import BANDS
+from terrazzo.precompute.clouds.train.scenes import PIXEL, Array, Picked, ground_class
+from terrazzo.precompute.clouds.train.simulate import CLOUD, LAND, SHADOW, SNOW, THIN, WATER
 
 CROPS = {
     "282D_485L_3_3": (0.0, (LAND, WATER)),

@@ -13,12 +13,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
-from precompute.clouds.context import LOOKED_AT
-from precompute.clouds.model import BANDS, CONTEXT, FEATURES, FOUR, SIX, Model, spectral_features
-from precompute.clouds.train.elsewhere import clear_elsewhere, elsewhere
-from precompute.clouds.train.samples import hollstein, labelled
-from precompute.clouds.train.scenes import Picked, under_clouds
-from precompute.clouds.train.simulate import SNOW, simulate
+from terrazzo.bands import FOUR
+from terrazzo.precompute.clouds.context import LOOKED_AT
+from terrazzo.precompute.clouds.model import BANDS, CONTEXT, FEATURES, SIX, Model, spectral_features
+from terrazzo.precompute.clouds.train.elsewhere import clear_elsewhere, elsewhere
+from terrazzo.precompute.clouds.train.samples import hollstein, labelled
+from terrazzo.precompute.clouds.train.scenes import Picked, under_clouds
+from terrazzo.precompute.clouds.train.simulate import SNOW, simulate
 
 SEED = 20231
 HIDDEN = (64, 32)

@@ -7,11 +7,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.metrics import balanced_accuracy_score, f1_score
 
-from precompute.clouds.model import BANDS, FOUR, SIX, Model, load_model
-from precompute.clouds.train.fit import NO_CIRRUS, Trainer, features_of
-from precompute.clouds.train.samples import points
-from precompute.clouds.train.scenes import Picked
-from precompute.clouds.train.simulate import CLOUD, SHADOW, THIN
+from terrazzo.bands import FOUR
+from terrazzo.precompute.clouds.model import BANDS, SIX, Model, load_model
+from terrazzo.precompute.clouds.train.fit import NO_CIRRUS, Trainer, features_of
+from terrazzo.precompute.clouds.train.samples import points
+from terrazzo.precompute.clouds.train.scenes import Picked
+from terrazzo.precompute.clouds.train.simulate import CLOUD, SHADOW, THIN
 
 BAND_SETS = {"13": BANDS, "12, no B10": NO_CIRRUS, "6": SIX, "4": FOUR}
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from precompute.clouds.model import BANDS, CLASSES, CONTEXT, FEATURES, FEWEST
-from precompute.clouds.train.scenes import CIRRUS, Picked, ground_class, surroundings
-from precompute.clouds.train.simulate import CLOUD, LAND, SHADOW, SNOW, THIN, WATER
 from terrazzo.errors import InvalidRequest
+from terrazzo.precompute.clouds.model import BANDS, CLASSES, CONTEXT, FEATURES, FEWEST
+from terrazzo.precompute.clouds.train.scenes import CIRRUS, Picked, ground_class, surroundings
+from terrazzo.precompute.clouds.train.simulate import CLOUD, LAND, SHADOW, SNOW, THIN, WATER
 
 DARK = dict(zip(BANDS, (0.01, 0.01, 0.012, 0.008, 0.006, 0.003, *[0.0] * 7), strict=True))
 """Surface reflectance of the darkest pixels of a place."""

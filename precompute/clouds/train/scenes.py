@@ -12,9 +12,9 @@ import rasterio
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from precompute.clouds.context import context_features
-from precompute.clouds.model import BANDS
-from precompute.clouds.train.simulate import (
+from terrazzo.precompute.clouds.context import context_features
+from terrazzo.precompute.clouds.model import BANDS
+from terrazzo.precompute.clouds.train.simulate import (
     B10,
     CLOUD,
     LAND,

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from precompute.clouds.model import BANDS
-from precompute.correct.atmosphere import coefficients
+from terrazzo.precompute.clouds.model import BANDS
+from terrazzo.precompute.correct.atmosphere import coefficients
 
 Array = NDArray[np.float64]
 WAVELENGTH = np.array(

@@ -13,16 +13,16 @@ from subprocess import CompletedProcess
 import pytest
 from rich.console import Console
 
-from precompute import sample
-from precompute.acquire.archives import find_archive
-from precompute.acquire.area import from_tile
-from precompute.acquire.fetch import Openers
-from precompute.acquire.products import find_products
-from precompute.acquire.run import Order, carry_out, prepare
-from precompute.acquire.search import Query
-from precompute.acquire.shelf import Shelf
-from precompute.ingest import ingest, ready_scene
 from terrazzo.errors import StoreError
+from terrazzo.precompute import sample
+from terrazzo.precompute.acquire.archives import find_archive
+from terrazzo.precompute.acquire.area import from_tile
+from terrazzo.precompute.acquire.fetch import Openers
+from terrazzo.precompute.acquire.run import Order, carry_out, prepare
+from terrazzo.precompute.acquire.search import Query
+from terrazzo.precompute.acquire.shelf import Shelf
+from terrazzo.precompute.products.find import find_products
+from terrazzo.precompute.scene.make import ingest, ready_scene
 from terrazzo.scene import Scene, list_scenes, read_item, read_scene
 from terrazzo.store import Store, create_store
 from tests.world import archive as world

@@ -9,9 +9,9 @@ import pytest
 import shapely
 from pyproj import Transformer
 
-from precompute import sample
-from precompute.acquire.area import from_box, from_file, from_tile, outline, tile_name
 from terrazzo.errors import InvalidRequest
+from terrazzo.precompute import sample
+from terrazzo.precompute.acquire.area import from_box, from_file, from_tile, outline, tile_name
 
 FIELD = shapely.Polygon([(15.9, 45.7), (16.1, 45.72), (16.08, 45.9), (15.92, 45.88)])
 

@@ -11,13 +11,13 @@ import pytest
 import rasterio
 import shapely
 
-from precompute import sample
-from precompute.acquire.archives import find_archive
-from precompute.acquire.enough import choose, expected, measured, needed, places, thinned
-from precompute.acquire.fetch import Plan, Wanted
-from precompute.acquire.products import Product
-from precompute.acquire.search import Candidate, Query, candidate_of
 from terrazzo.bands import CLEAR
+from terrazzo.precompute import sample
+from terrazzo.precompute.acquire.archives import find_archive
+from terrazzo.precompute.acquire.enough import choose, expected, measured, needed, places, thinned
+from terrazzo.precompute.acquire.fetch import Plan, Wanted
+from terrazzo.precompute.acquire.search import Candidate, Query, candidate_of
+from terrazzo.precompute.products.product import Product
 from terrazzo.scene import MASK, list_scenes
 from terrazzo.store import Store
 from tests.world import archive as world

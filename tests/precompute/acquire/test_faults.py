@@ -11,9 +11,9 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from precompute import sample
-from precompute.acquire.files import checksum
-from precompute.acquire.products import find_products
+from terrazzo.precompute import sample
+from terrazzo.precompute.products.files import checksum
+from terrazzo.precompute.products.find import find_products
 from tests.world import archive as world
 from tests.world.archive import Archive, free_port
 from tests.world.faults import Fault, always, once, proxy, share

@@ -10,7 +10,7 @@ import pytest
 import rasterio
 from pyproj import Transformer
 
-from precompute import sample
+from terrazzo.precompute import sample
 from terrazzo.store import StoreConfig, create_store
 from tests.world.archive import Archive
 from tests.world.faults import proxy

@@ -11,9 +11,9 @@ import rasterio
 import shapely
 from rasterio.windows import from_bounds
 
-from precompute import sample
-from precompute.acquire.area import MARGIN, TILE_SIDE, WINDOW, from_tile, part_of, tile_square
-from precompute.acquire.products import find_products
+from terrazzo.precompute import sample
+from terrazzo.precompute.acquire.area import MARGIN, TILE_SIDE, WINDOW, from_tile, part_of, tile_square
+from terrazzo.precompute.products.find import find_products
 from tests.world import archive as world
 from tests.world.archive import Archive
 from tests.world.faults import once, proxy, share

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from precompute.acquire.archives import ARCHIVES, Opener
-from precompute.acquire.download import Unreachable, download
-from precompute.acquire.search import RemoteFile
 from terrazzo.errors import ArchiveError
+from terrazzo.precompute.acquire.archives import ARCHIVES, Opener
+from terrazzo.precompute.acquire.download import Unreachable, download
+from terrazzo.precompute.acquire.search import RemoteFile
 
 CONTENT = b"a band" * 5000
 HREF = "https://sentinel2l2a01.blob.core.windows.net/sentinel2-l2/06/V/VN/B02.bin"
@@ -81,7 +81,7 @@ def test_a_file_that_is_refused_with_every_token_is_told_and_leaves_nothing(
     azure: Azure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     azure.good = 0
-    monkeypatch.setattr("precompute.acquire.download.ATTEMPTS", 2)
+    monkeypatch.setattr("terrazzo.precompute.acquire.download.ATTEMPTS", 2)
     with pytest.raises(Unreachable, match="planetary-computer refuses"):
         fetch(tmp_path)
     assert not list(tmp_path.iterdir())

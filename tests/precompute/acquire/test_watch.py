@@ -14,16 +14,16 @@ from subprocess import CompletedProcess
 import pytest
 from rich.console import Console
 
-from precompute import sample
-from precompute.acquire.archives import find_archive
-from precompute.acquire.area import from_tile
-from precompute.acquire.fetch import Openers
-from precompute.acquire.run import Order, carry_out, prepare
-from precompute.acquire.search import Query
-from precompute.acquire.shelf import Shelf
-from precompute.acquire.watch import bandwidth, interval, left_of
 from terrazzo.errors import InvalidRequest, NotFound
 from terrazzo.grid import PixelBox
+from terrazzo.precompute import sample
+from terrazzo.precompute.acquire.archives import find_archive
+from terrazzo.precompute.acquire.area import from_tile
+from terrazzo.precompute.acquire.fetch import Openers
+from terrazzo.precompute.acquire.run import Order, carry_out, prepare
+from terrazzo.precompute.acquire.search import Query
+from terrazzo.precompute.acquire.shelf import Shelf
+from terrazzo.precompute.commands.watch import bandwidth, interval, left_of
 from terrazzo.store import Store, StoreConfig, create_store
 from terrazzo.version import open_version
 from tests.world import archive as world

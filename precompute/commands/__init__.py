@@ -1,0 +1,1 @@
+"""The commands of this room; they import what they run when they run."""

@@ -1,0 +1,222 @@
+"""`terrazzo acquire`: an area, dates and an archive in, a folder of products out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from terrazzo.errors import InvalidRequest
+
+if TYPE_CHECKING:
+    from terrazzo.precompute.acquire.run import Order
+    from terrazzo.store import Store
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def area_options(function: F) -> F:
+    """The options that say what is asked for, whence and whither; `order_of` reads them."""
+    for option in reversed(
+        (
+            click.option(
+                "--bbox", nargs=4, type=float, metavar="W S E N", help="the area as a box in degrees"
+            ),
+            click.option(
+                "--geom",
+                type=click.Path(exists=True, path_type=Path),
+                help="the area as a file: GeoPackage, GeoJSON, Shapefile, whatever OGR reads, in any CRS",
+            ),
+            click.option("--tile", metavar="35VLG", help="the area as one tile of Sentinel-2"),
+            click.option(
+                "--datetime",
+                "when",
+                required=True,
+                help="day, month, year or interval A/B, .. for an open end",
+            ),
+            click.option(
+                "--max-cloud",
+                type=click.FloatRange(0, 100),
+                help="per cent of a product, as its metadata tell",
+            ),
+            click.option(
+                "--archive",
+                default="earth-search",
+                show_default=True,
+                help="earth-search, planetary-computer, cdse or a STAC API's address; several, comma-separated:"
+                " what one cannot give is taken from the next",
+            ),
+            click.option("--collection", help="collection of the archive [default: its Sentinel-2]"),
+            click.option("--level", type=click.Choice(["l1c", "l2a"]), default="l2a", show_default=True),
+            click.option("--bands", help="comma-separated [default: the store's, or B02…B08,B8A,B11,B12]"),
+            click.option(
+                "--products",
+                type=click.Path(file_okay=False, path_type=Path),
+                help="folder for the products [default: STORE-products]",
+            ),
+            click.option(
+                "--until-clear",
+                type=click.IntRange(0),
+                default=3,
+                show_default=True,
+                metavar="K",
+                help="fetch no more than it takes for K clear observations of every place in every period; 0: all",
+            ),
+            click.option(
+                "--whole-tiles",
+                is_flag=True,
+                help="fetch whole tiles, not the part around a small area that COGs let one read",
+            ),
+            click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic"),
+            click.option(
+                "--connections",
+                type=click.IntRange(1, 64),
+                default=16,
+                show_default=True,
+                help="files on their way at once",
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def order_of(
+    store: str,
+    bbox: tuple[float, float, float, float] | None,
+    geom: Path | None,
+    tile: str | None,
+    when: str,
+    max_cloud: float | None,
+    archive: str,
+    collection: str | None,
+    level: str,
+    bands: str | None,
+    products: Path | None,
+    until_clear: int,
+    whole_tiles: bool,
+    mosaic: str,
+    connections: int,
+    follow: bool = False,
+) -> "Order":
+    """The order that the options of `area_options` make.
+
+    Args:
+        follow: products newer than those that are here come in any case, and what the store shows counts as here.
+
+    Raises:
+        InvalidRequest: they contradict each other, or a value is not understood.
+    """
+    from terrazzo.config import day_interval
+    from terrazzo.precompute.acquire import area
+    from terrazzo.precompute.acquire.archives import find_archive
+    from terrazzo.precompute.acquire.enough import needed
+    from terrazzo.precompute.acquire.held import Held
+    from terrazzo.precompute.acquire.run import Order
+    from terrazzo.precompute.acquire.search import Query
+    from terrazzo.precompute.acquire.shelf import Shelf
+
+    if sum(v is not None for v in (bbox, geom, tile)) != 1:
+        raise InvalidRequest("name the area once: --bbox W S E N, --geom FILE or --tile 35VLG")
+    name = area.tile_name(tile) if tile else None
+    shape = area.from_box(*bbox) if bbox else area.from_file(geom) if geom else area.from_tile(name or "")
+    first, last = day_interval(when)
+    archives = tuple(find_archive(a.strip(), collection) for a in archive.split(",") if a.strip())
+    if not archives:
+        raise InvalidRequest("--archive names none")
+    there = opened(store)
+    return Order(
+        Query(shape, level, name, first, last, max_cloud, whole_tiles or name is not None),  # type: ignore[arg-type]
+        archives,
+        _bands(bands, store),
+        Shelf(products or _beside(store)),
+        connections,
+        needed(until_clear, there, mosaic, follow=follow) if until_clear else None,
+        Held(there, mosaic),
+        follow,
+    )
+
+
+def opened(store: str) -> "Store | None":
+    """The store, or None where there is none yet."""
+    from terrazzo.errors import StoreError
+    from terrazzo.store import CONFIG_KEY, Store, local_root
+
+    root = local_root(store)
+    if root is not None:
+        return Store(store) if (root / CONFIG_KEY).exists() else None
+    try:
+        return Store(store)
+    except StoreError:
+        return None
+
+
+def _bands(text: str | None, store: str) -> tuple[str, ...]:
+    """The bands that were asked for, else the store's where there is one, else the default ones."""
+    from terrazzo.bands import DEFAULT_BANDS
+    from terrazzo.precompute.work.options import band_names
+
+    if text is not None:
+        return band_names(text)
+    there = opened(store)
+    return DEFAULT_BANDS if there is None else there.config.bands
+
+
+def _beside(store: str) -> Path:
+    from terrazzo.store import local_root
+
+    root = local_root(store)
+    if root is None:
+        raise InvalidRequest(f"{store} is no folder: name one for the products with --products")
+    return root.with_name(f"{root.name}-products")
+
+
+@click.command()
+@click.option(
+    "--store", required=True, metavar="STORE", help="folder or address of the store; need not be there"
+)
+@area_options
+@click.option("--dry-run", is_flag=True, help="tell what would be fetched, and how much that is")
+@click.pass_context
+def acquire(ctx: click.Context, store: str, dry_run: bool, **options: Any) -> None:
+    """Fetches Sentinel-2 products of an area from a public archive, ready for `terrazzo precompute`.
+
+    Each pass of the satellite over a tile is fetched once, in its newest processing. A run that was stopped
+    goes on where it was; run again later it fetches what is new. Products that cannot be had are noted in the
+    folder's .quarantine, and the others go on.
+
+    Exit codes: 0 done, 1 failed, 3 nothing new, 4 some products could not be had.
+
+    \b
+    terrazzo acquire --store finland --tile 35VLG --datetime 2025-06/2025-08 --max-cloud 40 --dry-run
+    terrazzo acquire --store finland --geom forest.gpkg --datetime 2025-07 --archive planetary-computer,earth-search
+    terrazzo precompute finland-products --store finland
+    """
+    from rich.console import Console
+
+    from terrazzo.precompute.acquire.fetch import Openers
+    from terrazzo.precompute.acquire.run import (
+        NOTHING_NEW,
+        carry_out,
+        exit_code,
+        prepare,
+        tell_fetched,
+        tell_plan,
+    )
+
+    console, openers = Console(stderr=True), Openers()
+    order = order_of(store, **options)
+    made = prepare(order, openers)
+    tell_plan(made, console)
+    if dry_run:
+        for wanted in made.wanted:
+            candidate = wanted.candidates[0]
+            click.echo(f"{candidate.id} {candidate.archive.name} {wanted.size}")
+        return
+    if not made.wanted:
+        ctx.exit(NOTHING_NEW)
+    fetched = carry_out(order, made, openers, console)
+    tell_fetched(fetched, order.shelf.root, console)
+    if fetched.done:
+        click.echo(f"now: terrazzo precompute {order.shelf.root} --store {store}", err=True)
+    ctx.exit(exit_code(made, fetched))

@@ -1,0 +1,87 @@
+"""`terrazzo inspect`: what a store holds, in figures and pictures."""
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from terrazzo.errors import NotFound
+from terrazzo.scene import Scene, list_scenes, read_item
+from terrazzo.store import Store
+
+picture = click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="PNG to draw the pictures into"
+)
+where = click.option("--store", "url", required=True, metavar="STORE", help="folder or address of the store")
+
+
+@click.group()
+def inspect() -> None:
+    """Shows what a store holds: figures in the terminal, pictures with -o."""
+
+
+@inspect.command()
+@click.argument("name", metavar="SCENE")
+@where
+@click.option("--mosaic", default="mosaic", show_default=True, help="whose version tells the scene's shift")
+@picture
+def scene(name: str, url: str, mosaic: str, output: Path | None) -> None:
+    """What was done to a scene: offset, air, angles, shift, each with where it came from.
+
+    SCENE is its name or the beginning of it. The pictures: the scene, its classes, aerosol and water vapour, the sun's and
+    the view's angles, and histograms before and after the correction.
+
+    \b
+    terrazzo inspect scene S2A_33TWL_20230813 --store demo -o scene.png
+    """
+    from terrazzo.precompute.inspect.scene import draw, facts
+
+    store = Store(url)
+    found = find_scene(store, name)
+    console = Console()
+    for label, text in facts(store, found, mosaic):
+        console.print(f"[bold]{label:>14}[/]  {escape(text)}", highlight=False, soft_wrap=True)
+    if output:
+        draw(store, found, output)
+        console.print(f"{output} drawn", highlight=False, soft_wrap=True)
+
+
+@inspect.command()
+@click.argument("name", metavar="SCENE")
+@where
+@click.option("--mosaic", default="mosaic", show_default=True, help="whose weight is drawn")
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="PNG to draw into"
+)
+def mask(name: str, url: str, mosaic: str, output: Path) -> None:
+    """A scene, its classes, the probability of cloud or shadow, and its weight, side by side.
+
+    SCENE is its name or the beginning of it.
+
+    \b
+    terrazzo inspect mask S2A_33TWL_20230818 --store demo -o mask.png
+    """
+    from terrazzo.precompute.inspect.mask import draw
+
+    store = Store(url)
+    draw(store, find_scene(store, name), mosaic, output)
+    Console().print(f"{output} drawn", highlight=False, soft_wrap=True)
+
+
+def find_scene(store: Store, name: str) -> Scene:
+    """The scene of a name or of the beginning of one; of several revisions the one that was made last.
+
+    Raises:
+        NotFound: there is none, or several.
+    """
+    scenes = [s for s in list_scenes(store) if s.id.startswith(name)]
+    names = sorted({s.id for s in scenes})
+    exact = [s for s in scenes if s.id == name] or scenes
+    if not exact or (len(names) > 1 and name not in names):
+        known = names or sorted({s.id for s in list_scenes(store)})
+        raise NotFound(
+            f"{'several scenes begin with' if names else 'no scene'} {name}; the store has {', '.join(known[:10])}"
+            f"{f' and {len(known) - 10} more' if known[10:] else ''}"
+        )
+    return max(exact, key=lambda s: str(read_item(store, s)["properties"]["created"]))

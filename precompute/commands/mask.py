@@ -1,0 +1,215 @@
+"""`terrazzo mask`: clouds, shadows, snow and water of any raster, without a store."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+from terrazzo.bands import BANDS
+from terrazzo.errors import InvalidRequest, UnreadableAsset
+from terrazzo.store import beside
+
+if TYPE_CHECKING:
+    import numpy as np
+    import rasterio
+    from numpy.typing import NDArray
+
+TILE = 3072
+"""Pixels across that are classified at a time."""
+RIM = 10_000.0
+"""Metres around them in which clouds and shadows are looked for: as far as the highest clouds throw their shadow under a sun 39° high."""
+FINE = 15.0
+"""Metres below which pixels of a raster larger than a tile are classified two by two."""
+CACHE = 256
+"""Megabytes of decoded blocks that GDAL keeps."""
+BY_COUNT = {
+    13: tuple(BANDS),
+    12: tuple(b for b in BANDS if b != "B10"),
+    6: ("B02", "B03", "B04", "B08", "B11", "B12"),
+    4: ("B02", "B03", "B04", "B08"),
+}
+
+
+@click.command()
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="GeoTIFF to write"
+)
+@click.option(
+    "--level",
+    type=click.Choice(["l1c", "l2a"], case_sensitive=False),
+    help="top of the atmosphere or surface [default: l1c if there is a B10, else l2a]",
+)
+@click.option(
+    "--bands",
+    help="which Sentinel-2 band each band of the image is, comma-separated; - skips one"
+    " [default: the bands' names, or by their number: 13, 12 (no B10), 6 (B02 B03 B04 B08 B11 B12), 4]",
+)
+@click.option(
+    "--scale", type=float, default=1e-4, show_default=True, help="reflectance = number · scale + offset"
+)
+@click.option(
+    "--offset", type=float, default=0.0, show_default=True, help="in reflectance: -0.1 since baseline 04.00"
+)
+@click.option("--sun", metavar="ZENITH,AZIMUTH", help="degrees; tells where clouds throw their shadows")
+def mask(
+    image: Path,
+    output: Path,
+    level: str | None,
+    bands: str | None,
+    scale: float,
+    offset: float,
+    sun: str | None,
+) -> None:
+    """Classifies the pixels of IMAGE: a uint8 GeoTIFF on the same grid.
+
+    Band 1 holds classes: 0 no data, 1 land, 2 water, 3 snow or ice, 4 cloud, 5 thin cloud, 6 cloud shadow, 7 saturated.
+    The others are the probabilities p_land, p_water, p_snow, p_cloud, p_thin_cloud and p_shadow, 0 to 250 for 0 to 1,
+    255 where there is no data.
+
+    Rasters of more than 3072 pixels across, finer than 15 m, are classified two by two pixels.
+
+    \b
+    terrazzo mask l1c.tif -o mask.tif --sun 38.5,152
+    terrazzo mask boa.tif -o mask.tif --level l2a --bands B02,B03,B04,B08,B11,B12 --offset -0.1
+    """
+    import rasterio
+    from rasterio.errors import RasterioError
+
+    angles = _sun(sun)
+    try:
+        with rasterio.open(image) as source:
+            names = _bands(source, bands)
+            chosen = (level or ("l1c" if "B10" in names else "l2a")).upper()
+            _classify(source, names, output, chosen, scale, offset, angles)
+    except RasterioError as error:
+        raise UnreadableAsset(f"{image} cannot be read ({error}); is it a raster?") from None
+
+
+def _sun(text: str | None) -> tuple[float, float] | None:
+    if text is None:
+        return None
+    try:
+        zenith, azimuth = (float(v) for v in text.split(","))
+    except ValueError:
+        raise InvalidRequest(
+            f"--sun {text}: give zenith and azimuth in degrees, as in --sun 38.5,152"
+        ) from None
+    if not 0 <= zenith < 90:
+        raise InvalidRequest(f"--sun {text}: the zenith angle lies from 0 to 90 degrees, 0 is overhead")
+    return zenith, azimuth
+
+
+def _bands(source: "rasterio.DatasetReader", text: str | None) -> dict[str, int]:
+    """Number in the file, from 1, of each Sentinel-2 band it holds."""
+    if text:
+        given = [b.strip().upper() for b in text.split(",")]
+        if len(given) != source.count:
+            raise InvalidRequest(
+                f"--bands names {len(given)} bands, {source.name} has {source.count}; - skips one"
+            )
+    else:
+        described = [(d or "").strip().upper() for d in source.descriptions]
+        given = described if any(d in BANDS for d in described) else list(BY_COUNT.get(source.count, ()))
+    wrong = [b for b in given if text and b != "-" and b not in BANDS]
+    if wrong or not given:
+        raise InvalidRequest(
+            f"{'--bands ' + ', '.join(wrong) + ': unknown' if wrong else f'{source.name} has {source.count} unnamed bands'};"
+            f" name each with --bands, of {', '.join(BANDS)}, - for another"
+        )
+    return {b: i for i, b in enumerate(given, 1) if b in BANDS}
+
+
+def _classify(
+    source: "rasterio.DatasetReader",
+    names: dict[str, int],
+    output: Path,
+    level: str,
+    scale: float,
+    offset: float,
+    sun: tuple[float, float] | None,
+) -> None:
+    import numpy as np
+    import rasterio
+    from rasterio.enums import Resampling
+    from rasterio.windows import Window
+
+    from terrazzo.precompute.clouds.mask import mask_scene
+    from terrazzo.precompute.clouds.model import CLASSES
+
+    console = Console(stderr=True)
+    pixel = _pixel(source, console)
+    layers = ["class", *(f"p_{c.name.lower()}" for c in CLASSES)]
+    profile = {
+        "driver": "GTiff", "dtype": "uint8", "count": len(layers), "height": source.height,
+        "width": source.width, "crs": source.crs, "transform": source.transform, "tiled": True,
+        "blockxsize": 256, "blockysize": 256, "compress": "deflate", "bigtiff": "if_safer",
+    }  # fmt: skip
+    f = 2 if pixel < FINE and max(source.shape) > TILE else 1
+    side, rim = f * TILE, f * min(round(RIM / (f * pixel)), TILE // 3)
+    tiles = [(r, c) for r in range(0, source.height, side) for c in range(0, source.width, side)]
+    with (
+        rasterio.Env(GDAL_CACHEMAX=CACHE),
+        beside(output) as temporary,
+        rasterio.open(temporary, "w", **profile) as target,
+    ):
+        target.descriptions = tuple(layers)
+        target.update_tags(level=level, bands=",".join(names), probability="0-250 is 0-1, 255 no data")
+        for done, (row, col) in enumerate(tiles, 1):
+            top, left = max(row - rim, 0), max(col - rim, 0)
+            bottom, right = min(row + side + rim, source.height), min(col + side + rim, source.width)
+            numbers = source.read(
+                list(names.values()),
+                window=Window(left, top, right - left, bottom - top),
+                out_shape=(len(names), -(-(bottom - top) // f), -(-(right - left) // f)),
+                resampling=Resampling.average,
+            )
+            made = mask_scene(
+                lambda start, stop: _reflectance(numbers[:, start:stop], source.nodata, scale, offset),  # noqa: B023
+                numbers.shape[1:],
+                tuple(names),
+                level=level,
+                pixel=f * pixel,
+                sun=sun,
+                choice="model",
+            )
+            both = np.concatenate([made.classes[None], made.probabilities])
+            height, width = min(side, source.height - row), min(side, source.width - col)
+            at = (
+                slice((row - top) // f, (row - top + height - 1) // f + 1),
+                slice((col - left) // f, (col - left + width - 1) // f + 1),
+            )
+            inner = both[:, *at].repeat(f, axis=1).repeat(f, axis=2)[:, :height, :width]
+            target.write(inner, window=Window(col, row, width, height))
+            if len(tiles) > 1:
+                console.print(f"mask {done}/{len(tiles)}", highlight=False)
+    console.print(f"{output}: {level}, from {', '.join(names)}", highlight=False, soft_wrap=True)
+
+
+def _reflectance(
+    numbers: "NDArray[Any]", nodata: float | None, scale: float, offset: float
+) -> "NDArray[np.float32]":
+    """(band, row, col) reflectance, NaN without data: the file's nodata value, else 0 in every band."""
+    import numpy as np
+
+    if nodata is not None:
+        empty = numbers == nodata
+    else:
+        empty = np.broadcast_to((numbers == 0).all(axis=0), numbers.shape)
+    rho = numbers.astype(np.float32) * np.float32(scale) + np.float32(offset)
+    rho[empty] = np.nan
+    return np.asarray(rho)
+
+
+def _pixel(source: "rasterio.DatasetReader", console: Console) -> float:
+    """Pixel size in metres."""
+    size = (abs(source.transform.a) + abs(source.transform.e)) / 2
+    if source.crs is None:
+        console.print(
+            f"{source.name} has no coordinate system: its pixels are taken to be 10 m", style="yellow"
+        )
+        return 10.0
+    if source.crs.is_geographic:
+        return float(size * 111_320)
+    return float(size * source.crs.linear_units_factor[1])

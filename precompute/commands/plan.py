@@ -1,0 +1,90 @@
+"""`terrazzo plan`: what a mosaic would take, before anything is fetched."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from terrazzo.precompute.work.executor import default_workers
+from terrazzo.precompute.work.options import band_names
+
+
+@click.command()
+@click.argument("config", metavar="MOSAIC.TOML", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--archive",
+    "name",
+    default="earth-search",
+    show_default=True,
+    help="earth-search, planetary-computer, cdse or a STAC API's address",
+)
+@click.option("--collection", help="collection of the archive [default: its Sentinel-2]")
+@click.option("--datetime", "when", help="dates of a mosaic that names no periods, as for `acquire`")
+@click.option("--level", type=click.Choice(["l1c", "l2a"]), default="l2a", show_default=True)
+@click.option("--bands", help="comma-separated [default: B02…B08,B8A,B11,B12]")
+@click.option(
+    "--max-cloud", type=click.FloatRange(0, 100), help="per cent of a product, as its metadata tell"
+)
+@click.option(
+    "--until-clear",
+    type=click.IntRange(0),
+    default=3,
+    show_default=True,
+    metavar="K",
+    help="no more products than it takes for K clear observations of every place in every period; 0: all",
+)
+@click.option(
+    "--cores", type=click.IntRange(1), default=default_workers, help="that work [default: all processors]"
+)
+@click.option("--json", "as_json", is_flag=True, help="the same as JSON")
+def plan(
+    config: Path,
+    name: str,
+    collection: str | None,
+    when: str | None,
+    level: str,
+    bands: str | None,
+    max_cloud: float | None,
+    until_clear: int,
+    cores: int,
+    as_json: bool,
+) -> None:
+    """Tells what the mosaic of a MOSAIC.TOML would take: scenes, bytes, hours. Nothing but metadata is read.
+
+    Area and periods come from the file (`bounds`, `[[periods]]`). Whole tiles are reckoned with, by measured rates
+    (docs/scale.md).
+
+    \b
+    terrazzo plan finland.toml --archive cdse --max-cloud 60 --cores 64
+    """
+    from terrazzo.bands import DEFAULT_BANDS
+    from terrazzo.config import day_interval, parse_config
+    from terrazzo.precompute.acquire.archives import find_archive
+    from terrazzo.precompute.acquire.fetch import gigabytes
+    from terrazzo.precompute.acquire.forecast import forecast
+
+    made = forecast(
+        parse_config(config.stem, config.read_text()),
+        find_archive(name, collection),
+        days=day_interval(when) if when else None,
+        level=level,  # type: ignore[arg-type]
+        bands=band_names(bands) if bands else DEFAULT_BANDS,
+        max_cloud=max_cloud,
+        clear=until_clear,
+    )
+    if as_json:
+        click.echo(json.dumps({**asdict(made), "cores": cores, "days": made.days(cores)}))
+        return
+    for period, count in made.scenes.items():
+        click.echo(f"period {period}: {count} scenes")
+    click.echo(f"{sum(made.tiles.values())} scenes of {len(made.tiles)} tiles")
+    click.echo(
+        f"fetched  {gigabytes(round(made.fetched))}, {made.told:.0%} of it as the archive tells, the rest by rate"
+    )
+    click.echo(f"stored   {gigabytes(round(made.stored))}")
+    click.echo(
+        f"work     at most {made.cpu_hours:.1f} CPU-hours: {made.days(cores):.1f} days on {cores} cores"
+    )
+    if made.left_out:
+        click.echo(f"{made.left_out} products of the archive lack files that a scene needs")

@@ -1,0 +1,236 @@
+"""`terrazzo precompute`: products in, a published version out."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from terrazzo.bands import BANDS, DEFAULT_BANDS
+from terrazzo.errors import HeldBack
+from terrazzo.precompute import sample
+from terrazzo.precompute.commands.acquire import opened
+from terrazzo.precompute.work import executor
+from terrazzo.precompute.work.options import worker_options
+from terrazzo.precompute.work.prometheus import recorded
+from terrazzo.precompute.work.steps import SCENE_STEPS, SOLVE_STEPS
+from terrazzo.store import Store, StoreConfig
+
+if TYPE_CHECKING:
+    from terrazzo.precompute.pipeline import Run
+
+
+def mask_source(_context: click.Context, _option: click.Parameter, value: str) -> str:
+    """A `--mask` that `Recipe` knows.
+
+    Raises:
+        BadParameter: it is another.
+    """
+    if value in ("fused", "scl", "model") or (value.startswith("asset:") and value != "asset:"):
+        return value
+    raise click.BadParameter(f"{value!r} is not fused, scl, model or asset: and the name of an asset")
+
+
+def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> executor.Shard:
+    """A `--shard`.
+
+    Raises:
+        BadParameter: it is none.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", value)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise click.BadParameter(f"{value!r} is not a part such as 2/5")
+    return executor.Shard(int(found[1]), int(found[2]))
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option(
+    "--store",
+    "url",
+    required=True,
+    metavar="STORE",
+    help="folder, s3://, gs:// or az:// address; made when it is not there",
+)
+@click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic")
+@click.option(
+    "--only",
+    type=click.Choice([*SCENE_STEPS, *SOLVE_STEPS, "publish"]),
+    help="stop after this step and those it runs with",
+)
+@worker_options
+@click.option(
+    "--mask",
+    default="fused",
+    show_default=True,
+    metavar="fused|scl|model|asset:NAME",
+    callback=mask_source,
+    help="where masks come from; asset:NAME is the Item's asset of that name, with the classes of mask.tif",
+)
+@click.option(
+    "--brdf",
+    type=click.Choice(["nadir", "nadir+sun", "off"]),
+    default="nadir",
+    show_default=True,
+    help="take view angles out over land; nadir+sun: also take the sun to 45° from the zenith",
+)
+@click.option(
+    "--dem",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="elevation model, one raster or a VRT of many: tells the shadows of hills, and the pressure over L1C products"
+    " [default: shadows of hills not tested, sea level]",
+)
+@click.option(
+    "--normalize/--no-normalize", default=True, show_default=True, help="solve gains between scenes"
+)
+@click.option(
+    "--register",
+    type=click.Choice(["flag", "shift", "off"]),
+    default="flag",
+    show_default=True,
+    help="measure how far scenes lie off the others; those half a pixel off weigh a quarter (flag), or are moved,"
+    " which resamples them once (shift)",
+)
+@click.option(
+    "--mix-levels",
+    is_flag=True,
+    help="let L1C products, corrected here, and L2A products, by Sen2Cor, into one mosaic",
+)
+@click.option(
+    "--shard",
+    metavar="I/N",
+    callback=shard_of,
+    default="1/1",
+    help="do part I of N of the step named by --only (strips, reference, weigh); machines need share nothing but the store",
+)
+@click.option("--full", is_flag=True, help="solve all tiles anew, not only those whose scenes changed")
+@click.option("--force", is_flag=True, help="publish a version that is worse than the current one too")
+@click.option("--pixel", type=float, help="new store: pixel size in metres [default: 10]")
+@click.option(
+    "--mask-pixel", type=float, help="new store: pixel size of masks, --pixel or twice that [default: twice]"
+)
+@click.option("--window", type=int, help="new store: window side in pixels, a power of two [default: 512]")
+@click.option("--bands", help="new store: bands, comma-separated, or all [default: B02…B08,B8A,B11,B12]")
+@click.option(
+    "--metrics",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="write numbers for Prometheus to this file, *.prom, when done, or when it failed",
+)
+def precompute(
+    sources: tuple[str, ...],
+    url: str,
+    mosaic: str,
+    only: str | None,
+    workers: int,
+    dask: str | None,
+    mask: str,
+    brdf: str,
+    dem: Path | None,
+    normalize: bool,
+    register: str,
+    mix_levels: bool,
+    shard: executor.Shard,
+    full: bool,
+    force: bool,
+    pixel: float | None,
+    mask_pixel: float | None,
+    window: int | None,
+    bands: str | None,
+    metrics: Path | None,
+) -> "Run":
+    """Makes scenes, masks, weights and gains of products, and publishes a version of a mosaic.
+
+    SOURCE is a folder of STAC Items (*.json) whose COG or JP2 assets lie beside them, a SAFE folder, a zip
+    of one, a folder of these, or `sample`: the
+    sample area that comes with Terrazzo. Run it again after new products came: only what changed is made
+    anew. A run that was stopped goes on where it was.
+
+    \b
+    terrazzo precompute sample --store demo
+    terrazzo precompute products/ --store /data/store --mosaic summer
+    """
+    # The pipeline draws in pandas and scipy: `terrazzo --help` need not wait for them.
+    from terrazzo.precompute.pipeline import Options, run
+    from terrazzo.precompute.scene.recipe import Recipe
+
+    console = Console(stderr=True)
+    is_sample = "sample" in sources and not Path("sample").exists()
+    folders = [sample.path() if s == "sample" and is_sample else Path(s) for s in sources]
+    options = Options(
+        recipe=Recipe(mask, brdf, dem),  # type: ignore[arg-type]
+        normalize=normalize,
+        mix_levels=mix_levels,
+        register=register,  # type: ignore[arg-type]
+        full=full,
+        force=force,
+        shard=shard,
+    )
+    with recorded(metrics, url), executor.hired(workers, dask) as hands:
+        store = _store(url, is_sample, pixel, mask_pixel, window, bands)
+        options = replace(options, workers=hands)
+        result = run(folders, store, mosaic, options, only=only, console=console)  # type: ignore[arg-type]
+        tell(result, url, mosaic, console)
+        refuse_worse(result, url, mosaic)
+    return result
+
+
+def _store(
+    url: str,
+    is_sample: bool,
+    pixel: float | None,
+    mask_pixel: float | None,
+    window: int | None,
+    bands: str | None,
+) -> Store:
+    """Opens a store, or plans one with what the options and the source say."""
+    asked = {"pixel": pixel, "mask_pixel": mask_pixel, "window": window, "bands": bands}
+    there = None if any(asked.values()) else opened(url)
+    if there is not None:
+        return there
+    size = pixel or (sample.PIXEL if is_sample else 10.0)
+    config = StoreConfig(
+        pixel=size,
+        # The sample has nothing finer than twice its grid: a mask of twice that would lose half of it.
+        mask_pixel=mask_pixel or (sample.MASK_PIXEL if is_sample and size == sample.PIXEL else 2 * size),
+        window=window or (sample.WINDOW if is_sample else 512),
+        bands=_bands(bands, is_sample),
+    )
+    return Store(url, config)
+
+
+def _bands(text: str | None, is_sample: bool) -> tuple[str, ...]:
+    if text == "all":
+        return tuple(b for b in BANDS if b != "B10")
+    if text:
+        return tuple(b.strip().upper() for b in text.split(","))
+    return sample.BANDS if is_sample else DEFAULT_BANDS
+
+
+def refuse_worse(result: "Run", url: str, mosaic: str) -> None:
+    """Ends a command whose version was kept back.
+
+    Raises:
+        HeldBack: it was.
+    """
+    if result.worse and result.version is not None:
+        raise HeldBack(
+            f"version {result.version.name} is complete but kept back, the current version stays: {'; '.join(result.worse)}."
+            f" Publish it all the same: terrazzo publish --store {url} --mosaic {mosaic} --version {result.version.name}"
+        )
+
+
+def tell(result: "Run", url: str, mosaic: str, console: Console) -> None:
+    """What a run did, for the terminal."""
+    for out in result.left_out:
+        console.print(f"left out {out.name}: {out.reason}", style="yellow", highlight=False, soft_wrap=True)
+    for note in result.notes:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True)
+    console.print(f"{len(result.scenes)} scenes", highlight=False)
+    if result.version is not None and not result.worse:
+        console.print(
+            f"mosaic {mosaic}, version {result.version.name}; serve it: terrazzo serve --store {url}",
+            highlight=False,
+            soft_wrap=True,
+        )

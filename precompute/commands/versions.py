@@ -1,0 +1,290 @@
+"""Commands on versions: publish, pin, unpin, prune, exclude, include, rebuild."""
+
+import json
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+from terrazzo.errors import InvalidRequest, StoreError
+from terrazzo.precompute.work.executor import hired
+from terrazzo.precompute.work.options import worker_options
+from terrazzo.store import Store
+from terrazzo.version import current_version, known_version, open_version
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _of_mosaic(function: F) -> F:
+    function = click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic")(
+        function
+    )
+    return click.option(
+        "--store", "url", required=True, metavar="STORE", help="folder or address of the store"
+    )(function)
+
+
+@click.command()
+@_of_mosaic
+@click.option("--version", "name", help="roll back or forward to this version, or the first digits of it")
+@click.option("--full", is_flag=True, help="solve all tiles anew, not only those whose scenes changed")
+@click.option("--force", is_flag=True, help="publish a version that is worse than the current one too")
+@worker_options
+def publish(
+    url: str, mosaic: str, name: str | None, full: bool, force: bool, workers: int, dask: str | None
+) -> None:
+    """Points a mosaic to one of its versions; without --version, to a new one of the scenes in the store.
+
+    Servers follow within seconds. A new one is made as the current one was (normalization, registration, levels) of all that
+    `precompute`, `exclude` and mosaic.toml say by now; `--full` makes the gains of the whole area consistent again after
+    many single scenes.
+
+    \b
+    terrazzo publish --store demo --version 3f2a
+    terrazzo publish --store demo --full
+    """
+    from terrazzo.precompute.commands.precompute import refuse_worse, tell
+    from terrazzo.precompute.pipeline import Options, run
+    from terrazzo.precompute.versions.pointer import point_to
+    from terrazzo.precompute.work.lease import writer
+
+    store, console = Store(url), Console(stderr=True)
+    if name is not None:
+        if full:
+            raise InvalidRequest("--full makes a new version; leave out --version")
+        with writer(store, f"publish of mosaic {mosaic}"):
+            version = known_version(store, mosaic, name)
+            point_to(store, version)
+        console.print(f"mosaic {mosaic} shows version {version.name}", highlight=False)
+        return
+    known = open_version(store, mosaic).lock["parameters"]
+    with hired(workers, dask) as hands:
+        options = Options(**{**known, "workers": hands, "full": full, "force": force})
+        result = run((), store, mosaic, options, console=console)
+    tell(result, url, mosaic, console)
+    refuse_worse(result, url, mosaic)
+
+
+@click.command()
+@click.argument("version")
+@_of_mosaic
+def pin(version: str, url: str, mosaic: str) -> None:
+    """Keeps a version from being pruned."""
+    _pin(version, url, mosaic, True)
+
+
+@click.command()
+@click.argument("version")
+@_of_mosaic
+def unpin(version: str, url: str, mosaic: str) -> None:
+    """Lets a version be pruned again."""
+    _pin(version, url, mosaic, False)
+
+
+def _pin(name: str, url: str, mosaic: str, pinned: bool) -> None:
+    from terrazzo.precompute.versions.pointer import set_pin
+    from terrazzo.precompute.work.lease import writer
+
+    store = Store(url)
+    with writer(store, f"pins of mosaic {mosaic}"):
+        set_pin(store, mosaic, known_version(store, mosaic, name).name, pinned)
+
+
+@click.command()
+@_of_mosaic
+@click.option(
+    "--keep-versions", type=click.IntRange(1), default=10, show_default=True, help="newest that stay"
+)
+@click.option(
+    "--grace",
+    type=click.FloatRange(0),
+    default=24.0,
+    show_default=True,
+    help="hours that a replaced version stays, for exports and servers that still read it",
+)
+@click.option("--dry-run", is_flag=True, help="only tell what would go")
+def prune(url: str, mosaic: str, keep_versions: int, grace: float, dry_run: bool) -> None:
+    """Removes old versions, and the scenes, weights and references that no version refers to any more.
+
+    The current version and pinned ones always stay, and so do scenes that were made and not published yet. A run that is
+    stopped at any moment leaves a store that can be served; the next one completes it.
+    """
+    from terrazzo.precompute.versions import prune as pruning
+    from terrazzo.precompute.work.lease import writer
+
+    store = Store(url)
+    with writer(store, f"prune of mosaic {mosaic}"):
+        current_version(store, mosaic)
+        planned = pruning.plan(store, mosaic, keep_versions, grace=timedelta(hours=grace))
+        if not dry_run:
+            pruning.prune(store, mosaic, planned)
+    for name, why in planned.kept.items():
+        click.echo(f"stays  {name}: {why}")
+    for name in planned.versions:
+        click.echo(f"goes   {name}")
+    for prefix in planned.scenes:
+        click.echo(f"goes   {prefix}")
+    click.echo(
+        f"{'would free' if dry_run else 'freed'} {planned.bytes / 1e6:.1f} MB:"
+        f" {len(planned.versions)} versions, {len(planned.scenes)} scenes,"
+        f" {len(planned.solved)} files of references, weights and differences"
+    )
+
+
+@click.command()
+@click.argument("scene")
+@_of_mosaic
+@click.option(
+    "--polygon",
+    type=click.Path(exists=True, path_type=Path),
+    help="only what lies in the polygons of this file: GeoJSON, GeoPackage, whatever OGR reads",
+)
+@click.option("--reason", required=True, help="why, for those who come after you; it stands in the lock")
+def exclude(scene: str, url: str, mosaic: str, polygon: Path | None, reason: str) -> None:
+    """Takes a scene, or a part of it, out of a mosaic's next versions.
+
+    Where another scene is clear it shows instead. The scene's files stay; versions that exist stay as they are.
+
+    \b
+    terrazzo exclude S2A_33TWL_20230815_0_L2A --store demo --reason "smoke"
+    terrazzo exclude S2A_33TWL_20230815_0_L2A --store demo --polygon smoke.geojson --reason "smoke"
+    """
+    from terrazzo.precompute.versions import exclusions
+    from terrazzo.precompute.work.lease import writer
+    from terrazzo.scene import list_scenes
+
+    store = Store(url)
+    known = {s.id for s in list_scenes(store)}
+    if scene not in known:
+        near = sorted(s for s in known if scene.lower() in s.lower())[:5] or sorted(known)[:5]
+        raise InvalidRequest(f"the store has no scene {scene}; it has {', '.join(near)} …")
+    with writer(store, f"exclude from mosaic {mosaic}"):
+        exclusions.exclude(store, mosaic, scene, reason, polygon)
+    click.echo(
+        f"takes effect with the next version: terrazzo publish --store {url} --mosaic {mosaic}", err=True
+    )
+
+
+@click.command()
+@click.argument("scene")
+@_of_mosaic
+def include(scene: str, url: str, mosaic: str) -> None:
+    """Takes an excluded scene back into a mosaic's next versions, whole."""
+    from terrazzo.precompute.versions import exclusions
+    from terrazzo.precompute.work.lease import writer
+
+    store = Store(url)
+    with writer(store, f"include into mosaic {mosaic}"):
+        exclusions.include(store, mosaic, scene)
+    click.echo(
+        f"takes effect with the next version: terrazzo publish --store {url} --mosaic {mosaic}", err=True
+    )
+
+
+@click.command()
+@click.argument("lock", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.option("--store", "url", required=True, metavar="STORE", help="folder or address of a new store")
+@click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic in it")
+@click.option(
+    "--dem",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="the elevation model used, if one was",
+)
+@worker_options
+def rebuild(
+    lock: Path,
+    sources: tuple[str, ...],
+    url: str,
+    mosaic: str,
+    dem: Path | None,
+    workers: int,
+    dask: str | None,
+) -> None:
+    """Makes a version anew, in a new store, from its LOCK (a version's lock.json) and the same products.
+
+    SOURCE is what `precompute` takes. Inputs that are no longer there are all named before anything is made. With the same
+    release of Terrazzo the new version has the same name, and so the same pixels; another release says what differs.
+    """
+    from terrazzo.precompute import sample
+    from terrazzo.precompute.versions.rebuild import rebuild as make
+
+    console = Console(stderr=True)
+    folders = [sample.path() if s == "sample" and not Path(s).exists() else Path(s) for s in sources]
+    with hired(workers, dask) as hands:
+        rebuilt = make(lock, folders, url, mosaic, dem=dem, workers=hands, console=console)
+    console.print(f"mosaic {mosaic}, version {rebuilt.version.name}", highlight=False)
+    if rebuilt.differs:
+        raise StoreError("the version is not the same: " + "; ".join(rebuilt.differs))
+
+
+@click.group()
+def store() -> None:
+    """Looks after a store."""
+
+
+@store.command()
+@click.argument("url", metavar="STORE")
+@click.option("--quick", is_flag=True, help="presence and sizes only; checksums read every file")
+@click.option("--json", "as_json", is_flag=True, help="as JSON, one finding a line")
+def verify(url: str, quick: bool, as_json: bool) -> None:
+    """Checks that all that versions refer to is there and as it was written, and tells what nothing refers to.
+
+    Ends with an error if something is missing or damaged; orphans only take room.
+    """
+    from terrazzo.precompute.versions import verify as checking
+
+    found = []
+    for f in checking.verify(Store(url), contents=not quick):
+        found.append(f)
+        told = {"kind": f.kind, "where": f.where, "what": f.what}
+        click.echo(json.dumps(told) if as_json else f"{f.kind:<10} {f.where}  ({f.what})")
+    checking.require_sound(found)
+    if not as_json:
+        click.echo(f"sound; {len(found)} orphans")
+
+
+@store.command()
+@click.argument("url", metavar="STORE")
+@click.option("--dry-run", is_flag=True, help="only tell what would be done")
+@click.option("--undo", is_flag=True, help="take it back; restart servers then")
+@click.option(
+    "--finish",
+    is_flag=True,
+    help="remove what was kept to take it back, and files that nothing reads any more",
+)
+@worker_options
+def upgrade(url: str, dry_run: bool, undo: bool, finish: bool, workers: int, dask: str | None) -> None:
+    """Brings a store of the format before to this release's.
+
+    Servers go on: they read both formats. A run that is stopped is completed by the next one.
+
+    \b
+    terrazzo store upgrade demo --dry-run
+    terrazzo store upgrade demo
+    terrazzo store upgrade demo --finish
+    """
+    from terrazzo.precompute.versions import upgrade as upgrading
+    from terrazzo.precompute.work.lease import writer
+    from terrazzo.store import FORMAT
+
+    there, console = Store(url), Console(stderr=True)
+    if undo + finish + dry_run > 1:
+        raise InvalidRequest("--dry-run, --undo and --finish are different things: name one")
+    if dry_run:
+        for change in upgrading.changes(there):
+            click.echo(f"{change.kind:<7} {change.where}")
+        return
+    with writer(there, "upgrade"), hired(workers, dask) as hands:
+        if undo:
+            upgrading.undo(there)
+        elif finish:
+            click.echo(f"{len(upgrading.finish(there))} files removed")
+        else:
+            done = upgrading.upgrade(there, workers=hands, console=console)
+            click.echo(
+                f"format {FORMAT}: {len(done)} changes; --undo takes them back, --finish makes them final"
+            )

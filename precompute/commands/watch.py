@@ -1,0 +1,285 @@
+"""`terrazzo watch`: keeps a store filled, one pass at a time."""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from terrazzo.errors import InvalidRequest, NothingUsable, TerrazzoError
+from terrazzo.precompute.commands.acquire import area_options, opened, order_of
+from terrazzo.precompute.commands.get import run_command
+from terrazzo.precompute.work.options import worker_options
+from terrazzo.precompute.work.prometheus import recorded
+
+if TYPE_CHECKING:
+    from terrazzo.precompute.acquire.run import Order
+    from terrazzo.precompute.acquire.shelf import Shelf
+    from terrazzo.precompute.pipeline import Run
+
+MARK = ".precomputed"
+LEAST_BACKFILL = 60.0
+"""Seconds of a pass that are left to the past, however long what is new took."""
+SIZES = {"k": 1e3, "M": 1e6, "G": 1e9}
+UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def interval(text: str) -> timedelta:
+    """`90s`, `15m`, `6h` or `1d`.
+
+    Raises:
+        InvalidRequest: it is none of these.
+    """
+    found = re.fullmatch(r"(\d+)([smhd])", text.strip())
+    if not found or int(found[1]) == 0:
+        raise InvalidRequest(f"--every {text}: a number and s, m, h or d, such as 15m")
+    return timedelta(**{UNITS[found[2]]: int(found[1])})
+
+
+def bandwidth(text: str) -> float:
+    """Bytes a second of `500kB`, `20MB` or `1GB`, `/s` behind it or not.
+
+    Raises:
+        InvalidRequest: it is none of these.
+    """
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMG])B(?:/s)?", text.strip())
+    if not found or float(found[1]) == 0:
+        raise InvalidRequest(f"--bandwidth {text}: a number and kB, MB or GB a second, such as 5MB")
+    return float(found[1]) * SIZES[found[2]]
+
+
+def left_of(hours: str, now: datetime) -> float:
+    """Seconds until hours such as `22-6` end; 0 outside them.
+
+    Raises:
+        InvalidRequest: they are none.
+    """
+    found = re.fullmatch(r"(\d{1,2})-(\d{1,2})", hours.strip())
+    first, last = (int(found[1]), int(found[2])) if found else (0, 0)
+    if first == last or first > 23 or last > 24:
+        raise InvalidRequest(f"--hours {hours}: two hours of the day such as 22-6")
+    hour = now.hour + now.minute / 60 + now.second / 3600
+    since, whole = (hour - first) % 24, (last - first) % 24 or 24
+    return max(0.0, whole - since) * 3600
+
+
+@click.command()
+@click.option(
+    "--store",
+    required=True,
+    metavar="STORE",
+    help="folder or address of the store; made when it is not there",
+)
+@area_options
+@click.option("--every", metavar="15m", help="go on for ever, a pass every so often [default: one pass]")
+@click.option(
+    "--backfill",
+    type=click.Choice(["newest-first", "off"]),
+    default="newest-first",
+    show_default=True,
+    help="what is missing of the past: after what is new, or not at all",
+)
+@click.option(
+    "--bandwidth", "speed", metavar="5MB", help="most bytes a second of the backfill [default: all]"
+)
+@click.option("--hours", metavar="22-6", help="hours of the day, local time, of the backfill [default: all]")
+@worker_options
+@click.option(
+    "--metrics",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="write numbers for Prometheus to this file, *.prom, after each pass, however it ended",
+)
+@click.pass_context
+def watch(
+    ctx: click.Context,
+    store: str,
+    mosaic: str,
+    every: str | None,
+    backfill: str,
+    speed: str | None,
+    hours: str | None,
+    workers: int,
+    dask: str | None,
+    metrics: Path | None,
+    **options: Any,
+) -> None:
+    """Keeps a store filled: fetches what is new in an archive and precomputes what changed.
+
+    A pass asks for all of --datetime, so it finds new products, late reprocessings and gaps that earlier passes left.
+    What is newer than all that is here comes first and is shown; then the past, as far as --until-clear needs it.
+    Run it from cron, one pass each, or as a service with --every. Options are those of `terrazzo acquire`.
+
+    What the store shows is not fetched again, and never replaced by a smaller part.
+
+    Exit codes of a pass: 0 done, 1 failed, 3 nothing new, 4 some products could not be had or used.
+
+    \b
+    terrazzo watch --store finland --tile 35VLG --datetime 2025-06/.. --max-cloud 60
+    terrazzo watch --store finland --tile 35VLG --datetime 2025/.. --every 15m --bandwidth 5MB --hours 20-6
+    """
+    pause = interval(every) if every else None
+    rate = bandwidth(speed) if speed else None
+    if hours:
+        left_of(hours, datetime.now())
+
+    def once() -> int:
+        with recorded(metrics, store) as ended:
+            order = order_of(store, mosaic=mosaic, follow=True, **options)
+            ended.products = order.shelf.root
+            ended.code = followed(order)
+        return ended.code
+
+    def followed(order: "Order") -> int:
+        new = [] if opened(store) else ["--bands", ",".join(order.bands)]
+        cluster = ["--dask", dask] if dask else []
+        how = ["--store", store, "--mosaic", mosaic, "--workers", workers, *cluster, *new]
+        command = ["precompute", order.shelf.root, *how]
+        begun = datetime.now()
+
+        def left() -> float | None:
+            """Seconds that the backfill may still take, None without an end."""
+            now = datetime.now()
+            ends = [left_of(hours, now)] if hours else []
+            if pause:
+                ends.append(max(LEAST_BACKFILL, (begun + pause - now).total_seconds()))
+            return min(ends, default=None)
+
+        past = Backfill(backfill != "off", rate, left)
+        return one_pass(order, f"{store} {mosaic}", lambda: run_command(ctx, command), past)
+
+    if pause is None:
+        ctx.exit(once())
+    _for_ever(once, pause)
+
+
+@dataclass(frozen=True)
+class Backfill:
+    """Whether and how the past is fetched.
+
+    Attributes:
+        speed: most bytes a second; None is as fast as it goes.
+        left: seconds that it may still take; None without an end.
+    """
+
+    wanted: bool = True
+    speed: float | None = None
+    left: Callable[[], float | None] = lambda: None
+
+
+def one_pass(
+    order: "Order", target: str, precompute: Callable[[], "Run"], backfill: Backfill | None = None
+) -> int:
+    """Fetches what is new and precomputes, then the past and precomputes again, where there is something; the exit code.
+
+    What an earlier pass fetched and left undone is precomputed too.
+
+    Raises:
+        TerrazzoError: nothing could be done.
+        ClickException: precompute failed, or kept its version back.
+    """
+    from rich.console import Console
+
+    from terrazzo.precompute.acquire.enough import newer
+    from terrazzo.precompute.acquire.fetch import Openers
+    from terrazzo.precompute.acquire.run import (
+        DONE,
+        NOTHING_NEW,
+        SOME_BAD,
+        carry_out,
+        prepare,
+        tell_fetched,
+        tell_plan,
+    )
+
+    backfill = backfill or Backfill()
+    console, openers = Console(stderr=True), Openers()
+    made = prepare(order, openers)
+    tell_plan(made, console)
+    latest = newer(made.wanted, order.here())
+    fresh = tuple(w for i, w in enumerate(made.wanted) if i in latest)
+    past = tuple(w for i, w in enumerate(made.wanted) if i not in latest)
+    bad = changed = False
+    for part, old in ((fresh, False), (past, True)):
+        seconds = backfill.left() if old else None
+        if part and old and (not backfill.wanted or seconds == 0):
+            _say(f"{len(part)} products of the past are left for later")
+        elif part:
+            fetched = carry_out(
+                order,
+                replace(made, wanted=part),
+                openers,
+                console,
+                keep=made,
+                bandwidth=backfill.speed if old else None,
+                seconds=seconds,
+            )
+            tell_fetched(fetched, order.shelf.root, console)
+            bad, changed = bad or bool(fetched.bad), changed or bool(fetched.done)
+        now = content(order.shelf)
+        if now and marked(order.shelf, target) != now:
+            try:
+                left_out = precompute().left_out
+            except click.ClickException as error:
+                if not isinstance(error.__cause__, NothingUsable):
+                    raise
+                # Not marked: the next pass looks again, perhaps with other options.
+                _say(error.message)
+                bad = True
+                continue
+            for out in left_out:
+                bad = bad or not out.replaced
+            mark(order.shelf, target, now)
+            changed = True
+    return SOME_BAD if bad else DONE if changed else NOTHING_NEW
+
+
+def content(shelf: "Shelf") -> list[str]:
+    """What a folder holds: each product with what it was made of."""
+    return sorted(f"{p.id} {shelf.mark(p.id)} {','.join(sorted(p.assets))}" for p in shelf.products())
+
+
+def marked(shelf: "Shelf", target: str) -> list[str] | None:
+    """What a folder held when it was last precomputed into a store's mosaic."""
+    try:
+        found: list[str] | None = json.loads((shelf.root / MARK).read_text()).get(target)
+    except (OSError, ValueError):
+        return None
+    return found
+
+
+def mark(shelf: "Shelf", target: str, now: list[str]) -> None:
+    """Notes what a folder held, once that is in a store's mosaic."""
+    from terrazzo.precompute.acquire.shelf import write_json
+
+    try:
+        before = json.loads((shelf.root / MARK).read_text())
+    except (OSError, ValueError):
+        before = {}
+    write_json(shelf.root / MARK, {**before, target: now})
+
+
+def _for_ever(once: Callable[[], int], pause: timedelta) -> None:
+    """Passes until Ctrl-C or SIGTERM; one that fails is told, and the next one tries again."""
+    rest = threading.Event()
+    try:
+        while True:
+            _say("pass begins")
+            begun = time.monotonic()
+            try:
+                code = once()
+                _say(f"pass done, code {code}")
+            except (TerrazzoError, click.ClickException, OSError) as error:
+                _say(f"pass failed: {error}")
+            rest.wait(max(0.0, pause.total_seconds() - (time.monotonic() - begun)))
+    except KeyboardInterrupt:
+        _say("stopped")
+
+
+def _say(text: str) -> None:
+    click.echo(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}", err=True)

@@ -1,0 +1,1 @@
+"""Measures how good a mosaic is: seams, figures, the report of a version."""

@@ -1,0 +1,1 @@
+"""Reads what a product holds: Items, SAFE folders, metadata, angles, pixels."""

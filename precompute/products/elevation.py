@@ -1,0 +1,60 @@
+"""Elevation of a scene from a model the user names, such as a VRT of Copernicus DEM tiles."""
+
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.errors import RasterioError
+from rasterio.transform import from_origin
+from rasterio.vrt import WarpedVRT
+from rasterio.warp import Resampling
+
+from terrazzo.errors import UnreadableAsset
+from terrazzo.grid import Grid, PixelBox
+from terrazzo.precompute.products.angles import Angles
+
+
+def node_elevation(dem: Path, angles: Angles, epsg: int) -> NDArray[np.float64]:
+    """(row, col) mean elevation in metres around each node of the angle grids; 0 (the sea) where the model has none.
+
+    Raises:
+        UnreadableAsset: the model cannot be read.
+    """
+    transform = from_origin(
+        angles.left - angles.step / 2, angles.top + angles.step / 2, angles.step, angles.step
+    )
+    return _warped(dem, epsg, transform, angles.sun_zenith.shape, Resampling.average).astype(np.float64)
+
+
+def elevation_on(dem: Path, grid: Grid, box: PixelBox) -> NDArray[np.float32]:
+    """(row, col) elevation in metres of a box of a grid; 0 (the sea) where the model has none.
+
+    Raises:
+        UnreadableAsset: the model cannot be read.
+    """
+    return _warped(dem, grid.epsg, grid.transform(box), box.shape, Resampling.bilinear)
+
+
+def _warped(
+    dem: Path, epsg: int, transform: Affine, shape: tuple[int, int], resampling: Resampling
+) -> NDArray[np.float32]:
+    try:
+        with (
+            rasterio.open(dem) as source,
+            WarpedVRT(
+                source,
+                crs=f"EPSG:{epsg}",
+                transform=transform,
+                height=shape[0],
+                width=shape[1],
+                resampling=resampling,
+            ) as warped,
+        ):
+            values = warped.read(1, masked=True)
+    except RasterioError as error:
+        raise UnreadableAsset(
+            f"elevation model {dem}: {error}; name one raster (a VRT of many) in any grid, or leave --dem out"
+        ) from None
+    return np.asarray(values.astype(np.float32).filled(0))

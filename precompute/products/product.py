@@ -1,0 +1,104 @@
+"""A Sentinel-2 product as an archive delivers it: tile, pass, level, and the paths of its files."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from terrazzo.bands import BANDS
+from terrazzo.errors import MissingBand
+
+EXTRAS = ("SCL", "CLDPRB", "DETFOO", "granule_metadata", "product_metadata")
+"""Assets that a scene is made of besides its bands, where the product has them."""
+
+
+SWIR = ("B11", "B12")
+"""They tell clouds from snow and roofs, and over these only they are dark enough to tell the offset."""
+
+
+L1C_EXTRAS = ("B8A", "B09", "B10", "CLASSI", "cams", "ecmwf")
+"""The same of an L1C product, which tell of the air and of clouds."""
+
+
+OWN = "asset:"
+"""Before the key of an asset that is named by the user."""
+
+
+PRODUCT_NAME = re.compile(
+    r"(?P<platform>S2[A-D])_MSI(?P<level>L1C|L2A)_(?P<start>\d{8}T\d{6})_N(?P<baseline>\d{4})_R(?P<orbit>\d{3})"
+    r"_T(?P<tile>\d{2}[A-Z]{3})_(?P<generated>\d{8}T\d{6})"
+)
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product as an archive delivers it.
+
+    Attributes:
+        level: `L1C` or `L2A`.
+        platform: `S2A`, `S2B` or `S2C`.
+        datatake: the same for all tiles of one pass, without the processing baseline.
+        generated: when the archive processed it.
+        assets: path by band or role (`B02`, `SCL`, `CLDPRB`, `DETFOO`, `granule_metadata`, …).
+        item: path of the STAC Item or the SAFE.
+        claims: what the Item says of the offset (`boa_offset_applied`, `raster_offset`).
+        href: where the product comes from.
+        sun: mean zenith and azimuth in degrees, if the metadata tell.
+        named: path by the Item's own key, of all assets that lie on this machine.
+    """
+
+    id: str
+    level: str
+    platform: str
+    mgrs: str
+    epsg: int
+    datetime: datetime
+    datatake: str
+    baseline: str
+    relative_orbit: int
+    generated: datetime
+    assets: Mapping[str, str]
+    item: str
+    claims: Mapping[str, Any]
+    href: str
+    sun: tuple[float, float] | None
+    named: Mapping[str, str] = field(default_factory=dict)
+
+    def asset(self, name: str) -> str:
+        """Path of an asset, by band or role, or as `asset:KEY` by the Item's own key.
+
+        Raises:
+            MissingBand: the Item does not have it.
+        """
+        if name.startswith(OWN):
+            return self._own(name.removeprefix(OWN))
+        try:
+            return self.assets[name]
+        except KeyError:
+            have = ", ".join(sorted(a for a in self.assets if a in BANDS))
+            raise MissingBand(
+                f"{self.id} has no {name} (it has {have}); fetch the band, or make a store without it:"
+                f" --bands {','.join(sorted(a for a in self.assets if a in BANDS))}"
+            ) from None
+
+    def _own(self, key: str) -> str:
+        if key in self.named:
+            return self.named[key]
+        have = ", ".join(sorted(self.named)) or "none: only STAC Items have named assets"
+        raise MissingBand(
+            f"{self.id} has no asset {key} on this machine (it has {have}); add it to the Item, or choose another --mask"
+        )
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A product that is not used, and why.
+
+    Attributes:
+        replaced: by another processing of the same pass and tile; nothing is missing then.
+    """
+
+    name: str
+    reason: str
+    replaced: bool = False

@@ -1,0 +1,1 @@
+"""Makes a scene of a product: corrected bands, mask, tables and Item."""

@@ -1,0 +1,267 @@
+"""What all bands of a scene share while it is made: offset, mask, angles, detectors, the air."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pyproj import Transformer
+
+from terrazzo.bands import FOUR, MaskClass
+from terrazzo.errors import Uncorrectable, UnreadableAsset
+from terrazzo.grid import Grid, PixelBox
+from terrazzo.precompute.clouds.mask import mask_scene
+from terrazzo.precompute.clouds.terrain import terrain_shadow
+from terrazzo.precompute.correct.air import SeenAir, see_air
+from terrazzo.precompute.correct.factors import nearest_detectors
+from terrazzo.precompute.correct.table import RANGES
+from terrazzo.precompute.products.angles import Angles, constant_angles, read_angles
+from terrazzo.precompute.products.auxiliary import read_auxiliary
+from terrazzo.precompute.products.elevation import elevation_on, node_elevation
+from terrazzo.precompute.products.numbers import Numbers
+from terrazzo.precompute.products.offset import Offset, decide_offset, read_xml_offset
+from terrazzo.precompute.products.product import OWN, SWIR, Product
+from terrazzo.precompute.products.quality import read_classification, read_defects, read_detectors
+from terrazzo.precompute.products.raster import Images, Placed, asset_grid
+from terrazzo.precompute.scene.recipe import Recipe
+from terrazzo.store import Store
+from terrazzo.thinning import thinned
+
+L1C_BANDS = ("B8A", "B09", "B10")
+"""What tells the water vapour over an L1C product, and its cirrus the offset."""
+STRIP = 512
+"""Rows that are averaged at a time."""
+TERRAIN_PIXEL, TERRAIN_RIM = 30.0, 10_000.0
+"""Metres of the pixels on which terrain shadow is told, and around a scene from where hills throw it."""
+DARKENED = (MaskClass.LAND, MaskClass.SNOW, MaskClass.SHADOW)
+"""Classes that become terrain shadow where a hill stands before the sun."""
+NO_TERRAIN = "terrain shadow not tested: no elevation model given"
+AIR_LINE = "atmosphere taken out by the table of 6SV runs, continental aerosol"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What all bands of a scene share while it is made.
+
+    Attributes:
+        box: the scene's pixels, whole windows.
+        detector, classes: (row, col) uint8 on the mask grid.
+        haze: mean of B02 − B04 / 2 over land, reflectance; NaN without land.
+        lineage: what was done, a line each.
+        air: None for products that are corrected for the atmosphere already.
+    """
+
+    box: PixelBox
+    offset: Offset
+    angles: Angles
+    detector: NDArray[np.uint8]
+    classes: NDArray[np.uint8]
+    haze: float
+    lineage: tuple[str, ...]
+    air: SeenAir | None
+
+
+def prepare(product: Product, store: Store, recipe: Recipe, images: Images) -> Prepared:
+    """Reads what tells the offset, the mask and the air of a product.
+
+    Args:
+        images: keeps those of the store's bands, which are needed again.
+
+    Raises:
+        ProductError: the product cannot become a scene.
+    """
+    grid, mask_grid = store.grid(product.epsg), store.mask_grid(product.epsg)
+    bounds, _ = asset_grid(product.asset("B02"), product.epsg)
+    box = grid.pad(grid.box_from_bounds(*bounds))
+    mask_box = box.coarser(store.mask_factor)
+    numbers, offset, delivered = _numbers(product, store, grid, box, images)
+    angles, lines = scene_angles(product, grid, box), [f"B02 {delivered}"]
+    if "granule_metadata" not in product.assets:
+        lines.append("no angle grids in the product: view angles not corrected, sun from the Item or 45°")
+    if recipe.mask.startswith(OWN):
+        classes = _own_mask(product, recipe.mask, numbers, mask_grid, mask_box, images)
+    else:
+        classes = _mask(product, recipe.mask, numbers, mask_grid, mask_box, images, angles.mean_sun)
+        if recipe.dem is None:
+            lines.append(NO_TERRAIN)
+        else:
+            dark = _terrain(recipe.dem, mask_grid, mask_box, angles.mean_sun)
+            classes[dark & np.isin(classes, DARKENED)] = MaskClass.TERRAIN_SHADOW
+    lost = read_defects(product.assets, mask_grid, mask_box, images.off)
+    classes[lost & (classes != MaskClass.NODATA)] = MaskClass.DEFECTIVE
+    land = classes == MaskClass.LAND
+    air = None
+    if product.level == "L1C":
+        air = _air(product, numbers, land, mask_grid, mask_box, angles, recipe.dem)
+        lines += [AIR_LINE, *air.warnings]
+    detector = _detectors(product, angles, images, mask_grid, mask_box)
+    return Prepared(box, offset, angles, detector, classes, _haze(numbers, land), tuple(lines), air)
+
+
+def _mask(
+    product: Product,
+    choice: str,
+    numbers: Numbers,
+    mask_grid: Grid,
+    mask_box: PixelBox,
+    images: Images,
+    sun: tuple[float, float],
+) -> NDArray[np.uint8]:
+    """Classes that the numbers and the archive's masks tell."""
+    extra: dict[str, Any] = {}
+    for name, argument in (("SCL", "scl"), ("CLDPRB", "cloud_probability")):
+        if name in product.assets:
+            extra[argument] = images.read(product.asset(name), mask_grid, mask_box, "classes").array
+    if "CLASSI" in product.assets:
+        extra["classi"] = read_classification(product.asset("CLASSI"), mask_grid, mask_box, images.off)
+    return mask_scene(
+        numbers.rows,
+        mask_box.shape,
+        numbers.bands,
+        level=product.level,
+        pixel=mask_grid.pixel,
+        sun=sun,
+        choice=choice,  # type: ignore[arg-type]
+        **extra,
+    ).classes
+
+
+def _terrain(dem: Path, grid: Grid, box: PixelBox, sun: tuple[float, float]) -> NDArray[np.bool_]:
+    """Pixels in the shadow of hills, told on about `TERRAIN_PIXEL`, also of those around the scene."""
+    f = max(1, round(TERRAIN_PIXEL / grid.pixel))
+    coarse = replace(grid, pixel=grid.pixel * f)
+    inner = box.coarser(f)
+    wide = inner.grown(round(TERRAIN_RIM / coarse.pixel))
+    dark = terrain_shadow(elevation_on(dem, coarse, wide), coarse.pixel, *sun)[inner.within(wide)]
+    return dark.repeat(f, axis=0).repeat(f, axis=1)[box.within(PixelBox(*(v * f for v in inner)))]
+
+
+def _own_mask(
+    product: Product, name: str, numbers: Numbers, mask_grid: Grid, mask_box: PixelBox, images: Images
+) -> NDArray[np.uint8]:
+    """The user's own classes, no data where the bands have none.
+
+    Raises:
+        UnreadableAsset: it holds numbers that are no classes.
+    """
+    classes = images.read(product.asset(name), mask_grid, mask_box, "classes").array.astype(np.uint8)
+    wrong = sorted(set(np.unique(classes)) - {int(c) for c in MaskClass})
+    if wrong:
+        known = ", ".join(f"{c.value} {c.name.lower()}" for c in MaskClass)
+        raise UnreadableAsset(
+            f"{product.asset(name)} holds {', '.join(map(str, wrong[:5]))}; a mask's classes are {known}"
+        )
+    for row in range(0, len(classes), STRIP):
+        known_pixels = np.isfinite(numbers.rows(row, min(row + STRIP, len(classes)))[: len(FOUR)]).all(axis=0)
+        classes[row : row + STRIP][~known_pixels] = MaskClass.NODATA
+    return classes
+
+
+def scene_angles(product: Product, grid: Grid, box: PixelBox) -> Angles:
+    """The angles of a product; without grids one sun, the Item's or 45° high, and a sensor at nadir."""
+    if "granule_metadata" in product.assets:
+        return read_angles(product.asset("granule_metadata"))
+    left, bottom, right, top = grid.bounds(box)
+    return constant_angles(left, top, max(right - left, top - bottom), product.sun or (45.0, 180.0))
+
+
+def _numbers(
+    product: Product, store: Store, grid: Grid, box: PixelBox, images: Images
+) -> tuple[Numbers, Offset, str]:
+    """What the mask and the air are told by, the offset, and how B02 came onto the grid."""
+    mask_grid, factor = store.mask_grid(product.epsg), store.mask_factor
+    mask_box = box.coarser(factor)
+    more = [b for b in SWIR + (L1C_BANDS if product.level == "L1C" else ()) if b in product.assets]
+    means = np.empty((len(FOUR) + len(more), *mask_box.shape), np.uint16)
+    darkest, delivered = None, ""
+
+    def read(band: str, on: Grid, where: PixelBox) -> Placed:
+        if band in store.config.bands and on == store.band_grid(product.epsg, band):
+            return images.first(product.asset(band), on, where)
+        return images.read(product.asset(band), on, where, "reflectance")
+
+    for layer, band in enumerate(FOUR):
+        placed = read(band, grid, box)
+        counts = _whole(placed.array)
+        delivered = delivered or placed.lineage
+        for rows in range(0, len(means[layer]), STRIP):
+            fine = counts[rows * factor : (rows + STRIP) * factor]
+            means[layer, rows : rows + STRIP] = _whole(np.nan_to_num(thinned(fine, factor, 0)))
+        darkest = counts if darkest is None else np.minimum(darkest, counts, out=darkest)
+        del placed, counts
+    assert darkest is not None
+    for layer, band in enumerate(more, len(FOUR)):
+        means[layer] = _whole(read(band, mask_grid, mask_box).array)
+        if band in SWIR:
+            squares = darkest.reshape(mask_box.height, factor, mask_box.width, factor)
+            np.minimum(squares, means[layer][:, None, :, None], out=squares)
+    xml = product.assets.get("product_metadata")
+    offset = decide_offset(
+        darkest,
+        xml_offset=read_xml_offset(xml) if xml else None,
+        claims=product.claims,
+        baseline=product.baseline,
+        cirrus=means[len(FOUR) + more.index("B10")] if "B10" in more else None,
+    )
+    return Numbers((*FOUR, *more), means, offset.value), offset, delivered
+
+
+def _whole(counts: NDArray[np.generic]) -> NDArray[np.uint16]:
+    """Counts as whole numbers: those of a resampled band are not."""
+    if counts.dtype == np.uint16:
+        return counts  # type: ignore[return-value]
+    return np.clip(np.rint(counts), 0, 65535).astype(np.uint16)  # type: ignore[call-overload, no-any-return]
+
+
+def _detectors(
+    product: Product, angles: Angles, images: Images, mask_grid: Grid, mask_box: PixelBox
+) -> NDArray[np.uint8]:
+    if not angles.view:
+        return np.zeros(mask_box.shape, np.uint8)
+    footprint = None
+    if "DETFOO" in product.assets:
+        footprint = read_detectors(product.asset("DETFOO"), mask_grid, mask_box, images.off)
+    return nearest_detectors(footprint, angles, mask_box.shape)
+
+
+def _haze(numbers: Numbers, land: NDArray[np.bool_]) -> float:
+    if not land.any():
+        return float("nan")
+    blue, red = (float(numbers.block(b, (slice(None), slice(None)))[land].mean()) for b in ("B02", "B04"))
+    return blue - 0.5 * red
+
+
+def _air(
+    product: Product,
+    numbers: Numbers,
+    land: NDArray[np.bool_],
+    mask_grid: Grid,
+    mask_box: PixelBox,
+    angles: Angles,
+    dem: Path | None,
+) -> SeenAir:
+    """The air over an L1C product, from its bands, its auxiliary data and the elevation."""
+    lowest = float(angles.sun_zenith.max())
+    if lowest > RANGES["sun_zenith"][1]:
+        raise Uncorrectable(
+            f"{product.id}: the sun stands at {lowest:.1f}° from the zenith, past {RANGES['sun_zenith'][1]:g}°;"
+            " there is no correction for so low a sun, leave the product out"
+        )
+    left, bottom, right, top = mask_grid.bounds(mask_box)
+    lon, lat = Transformer.from_crs(product.epsg, 4326, always_xy=True).transform(
+        (left + right) / 2, (bottom + top) / 2
+    )
+    models: dict[str, float] = {}
+    for name in ("ecmwf", "cams"):
+        if name in product.assets:
+            models |= read_auxiliary(product.assets[name], lon, lat)
+    return see_air(
+        numbers,
+        land,
+        (left, top, mask_grid.pixel),
+        angles,
+        satellite=product.platform,
+        models=models,
+        elevation=node_elevation(dem, angles, product.epsg) if dem else None,
+    )

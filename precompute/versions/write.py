@@ -1,0 +1,310 @@
+"""Writes a version of a mosaic, immutable and named by its content, and moves the pointer to it."""
+
+import hashlib
+import io
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from cogeo_mosaic.mosaic import MosaicJSON
+from rich.console import Console
+
+from terrazzo import PIXELS, __version__
+from terrazzo.cells import digest, to_table
+from terrazzo.config import MosaicConfig, Period, config_key
+from terrazzo.errors import NotFound, StoreError
+from terrazzo.grid import Bounds, Window
+from terrazzo.precompute.judge.report import write_report
+from terrazzo.precompute.normalize.stage import Normalized, cut_hash
+from terrazzo.precompute.versions.collection import scenes_table
+from terrazzo.precompute.versions.exclusions import Exclusion, cuts
+from terrazzo.precompute.versions.lineage import inputs_of, write_solves
+from terrazzo.precompute.versions.pointer import point_to
+from terrazzo.precompute.versions.pyramid import write_pyramid
+from terrazzo.precompute.work.executor import Workers
+from terrazzo.scene import Scene, read_item
+from terrazzo.store import Store
+from terrazzo.version import (
+    Version,
+    gains_key,
+    list_versions,
+    open_version,
+    total_order,
+    version_key,
+)
+
+MOST_SCENES = 32_767
+"""Scenes of a period: provenance numbers them in int16."""
+
+
+@dataclass(frozen=True)
+class PeriodContent:
+    """A period of a version: its scenes and their normalization.
+
+    Attributes:
+        middle: day that scenes are ordered by; None for the middle of the period.
+    """
+
+    period: Period
+    scenes: tuple[Scene, ...]
+    normalized: Normalized
+    middle: date | None = None
+
+
+def publish(
+    store: Store,
+    config: MosaicConfig,
+    contents: Sequence[PeriodContent],
+    parameters: Mapping[str, Any],
+    *,
+    workers: Workers = 1,
+    console: Console | None = None,
+) -> Version:
+    """Writes a version from solved periods and points the mosaic to it.
+
+    Raises:
+        StoreError: there is no scene to publish, or a period has more than `MOST_SCENES`.
+    """
+    version = write_version(store, config, contents, parameters, workers=workers, console=console)
+    point_to(store, version)
+    return version
+
+
+def write_version(
+    store: Store,
+    config: MosaicConfig,
+    contents: Sequence[PeriodContent],
+    parameters: Mapping[str, Any],
+    *,
+    exclusions: Sequence[Exclusion] = (),
+    previous: Version | None = None,
+    workers: Workers = 1,
+    console: Console | None = None,
+) -> Version:
+    """Writes a version from solved periods, complete with pyramid and report.
+
+    Args:
+        exclusions: what the operator took out, for the lock.
+        previous: the current version; the report tells what changed since.
+
+    Raises:
+        StoreError: there is no scene to publish, or a period has more than `MOST_SCENES`.
+    """
+    if not any(c.scenes for c in contents):
+        raise StoreError(f"mosaic {config.id}: no scene to publish")
+    for c in contents:
+        if len(c.scenes) > MOST_SCENES:
+            raise StoreError(
+                f"mosaic {config.id}, period {c.period.name}: {len(c.scenes)} scenes, a period holds at most"
+                f" {MOST_SCENES}: divide it into shorter periods, or the area into several mosaics"
+            )
+    normalized = all(c.normalized.gains for c in contents if c.scenes)
+    middles = {c.period.name: c.middle or c.period.middle for c in contents}
+    ordered = {
+        c.period.name: total_order(c.scenes, middles[c.period.name], c.normalized.haze) for c in contents
+    }
+    cells = {
+        (c.period.name, epsg): _cells(store, c, [s for s in ordered[c.period.name] if s.epsg == epsg])
+        for c in contents
+        for epsg in {s.epsg for s in c.scenes}
+    }
+    items = {s.prefix: read_item(store, s) for c in contents for s in c.scenes}
+    lock = {
+        **{k: v for k, v in asdict(store.config).items() if k != "bands"},
+        "pixels": PIXELS,
+        "software": __version__,
+        "mosaic_toml": _config_text(store, config.id),
+        "parameters": dict(parameters),
+        "exclusions": [{k: v for k, v in asdict(e).items() if k != "since"} for e in exclusions],
+        "cuts": _cuts(contents, exclusions, previous),
+        "bands": list(store.config.bands),
+        "normalized": normalized,
+        "bounds": _bounds([i["bbox"] for i in items.values()], config.bounds),
+        "periods": [
+            {
+                "name": c.period.name,
+                "start": c.period.start.isoformat(),
+                "end": c.period.end.isoformat(),
+                "members": list(c.period.members),
+                "middle": middles[c.period.name].isoformat(),
+                "reference": c.normalized.ref_id,
+                "solves": write_solves(c.normalized.solves),
+                "scenes": [
+                    {"id": s.id, "rev": s.rev, "weight": c.normalized.weights[s.id][1]}
+                    for s in ordered[c.period.name]
+                ],
+            }
+            for c in contents
+        ],
+        "inputs": _inputs(items.values(), contents, previous),
+    }
+    name = _name(
+        lock, [digest(k[0].encode(), *map(_cell_bytes, sorted(v.items()))) for k, v in sorted(cells.items())]
+    )
+    if name not in list_versions(store, config.id):
+        _write(store, config, contents, ordered, items, cells, lock, name)
+    version = open_version(store, config.id, name)
+    write_pyramid(store, version, workers=workers, console=console)
+    write_report(store, version, previous)
+    return version
+
+
+def _cuts(
+    contents: Sequence[PeriodContent], exclusions: Sequence[Exclusion], previous: Version | None
+) -> dict[str, str]:
+    """What is cut out of scenes in one of the steps, by its hash."""
+    known = (previous.lock.get("cuts", {}) if previous else {}) | {
+        cut_hash(c): c for c in cuts(exclusions).values()
+    }
+    states = (i.split("/") for c in contents for s in c.normalized.solves for i in s.scenes)
+    return {h: known[h] for h in sorted({s[2] for s in states if s[2:]})}
+
+
+def _inputs(
+    items: Iterable[Mapping[str, Any]], contents: Sequence[PeriodContent], previous: Version | None
+) -> dict[str, Any]:
+    """What the scenes were made of, and those that were there only while earlier steps were solved."""
+    known = (previous.lock.get("inputs", {}) if previous else {}) | inputs_of(items)
+    wanted = {"/".join(i.split("/")[:2]) for c in contents for s in c.normalized.solves for i in s.scenes}
+    return {i: known[i] for i in sorted(wanted & set(known))}
+
+
+def _write(
+    store: Store,
+    config: MosaicConfig,
+    contents: Sequence[PeriodContent],
+    ordered: Mapping[str, list[Scene]],
+    items: Mapping[str, dict[str, Any]],
+    cells: Mapping[tuple[str, int], Mapping[Window, bytes]],
+    lock: Mapping[str, Any],
+    name: str,
+) -> None:
+    rows: list[dict[str, Any]] = []
+    columns: dict[str, list[Any]] = defaultdict(list)
+    for c in contents:
+        ordinal = _ordinals(c, ordered[c.period.name])
+        for mgrs, tile in c.normalized.gains.items():
+            key = gains_key(config.id, name, c.period.name, mgrs)
+            buffer = io.BytesIO()
+            np.save(buffer, tile.corners, allow_pickle=False)
+            store.write_bytes(key, buffer.getvalue())
+            store.write_json(
+                key.removesuffix(".npy") + ".json",
+                {
+                    "windows": list(tile.windows),
+                    "scenes": list(tile.scene_ids),
+                    "reference": c.normalized.ref_id,
+                    **tile.about,
+                },
+            )
+        for rank, scene in enumerate(ordered[c.period.name]):
+            rows.append(items[scene.prefix])
+            columns["terrazzo:prefix"].append(scene.prefix)
+            columns["terrazzo:period"].append(c.period.name)
+            columns["terrazzo:rank"].append(rank)
+            columns["terrazzo:ordinal"].append(ordinal[scene.id])
+            columns["terrazzo:weight"].append(c.normalized.weights[scene.id][0])
+            columns["terrazzo:haze_weight"].append(float(c.normalized.haze.get(scene.id, 0.0)))
+            for axis, value in _shift(store, c.normalized.weights[scene.id][0]).items():
+                columns[f"terrazzo:shift_{axis}"].append(value)
+    store.write_bytes(version_key(config.id, name, "scenes.parquet"), scenes_table(rows, columns))
+    buffer = io.BytesIO()
+    pq.write_table(to_table(cells), buffer, compression="zstd")
+    store.write_bytes(version_key(config.id, name, "cells.parquet"), buffer.getvalue())
+    mosaic = mosaic_json(
+        store, config.id, [items[s.prefix] | {"prefix": s.prefix} for s in ordered[contents[0].period.name]]
+    )
+    store.write_bytes(version_key(config.id, name, "mosaicjson.json"), mosaic.encode())
+    store.write_json(version_key(config.id, name, "lock.json"), lock)
+
+
+def mosaic_json(store: Store, mosaic_id: str, items: Sequence[Mapping[str, Any]]) -> str:
+    """A MosaicJSON of the scenes' Items in their order, for other software to read the scenes with.
+
+    It knows neither masks nor gains: `first` over it is the un-normalized first scene.
+    """
+    maxzoom = max(0, round(np.log2(40_075_016.7 / 256 / store.config.pixel)))
+    features = [
+        {
+            "type": "Feature",
+            "geometry": i["geometry"],
+            "properties": {"path": f"{i['prefix']}/item.json"},
+        }
+        for i in items
+    ]
+    document = MosaicJSON.from_features(features, max(0, maxzoom - 6), maxzoom, quiet=True)
+    document.name = mosaic_id
+    document.asset_prefix = (str(store.root) if store.root else store.url.rstrip("/")) + "/"
+    return document.model_dump_json(exclude_none=True)
+
+
+def _shift(store: Store, weight_key: str) -> dict[str, float]:
+    """How far a scene's ground lies east and north of the reference, and the standard error, metres; NaN if unknown."""
+    note = weight_key.removesuffix(".tif") + ".json"
+    known = store.read_json(note).get("shift") if store.exists(note) else None
+    names = ("east", "north", "spread")
+    return {n: round(known[n] * store.config.pixel, 3) if known else float("nan") for n in names}
+
+
+def _ordinals(content: PeriodContent, scenes: Sequence[Scene]) -> dict[str, int]:
+    if not content.normalized.gains:
+        return {s.id: -1 for s in scenes}
+    rows = {i: n for tile in content.normalized.gains.values() for n, i in enumerate(tile.scene_ids)}
+    return {s.id: rows[s.id] for s in scenes}
+
+
+def _cells(store: Store, content: PeriodContent, scenes: Sequence[Scene]) -> dict[Window, bytes]:
+    """Hash of every window a zone's scenes cover: scenes in order, weights, the four gain corners, PIXELS."""
+    parts: dict[Window, list[bytes]] = defaultdict(list)
+    for scene in scenes:
+        tile = content.normalized.gains.get(scene.mgrs)
+        corners = tile.corners[tile.scene_ids.index(scene.id)] if tile else None
+        identity = f"{scene.id}/{scene.rev}/{content.normalized.weights[scene.id][1]}".encode()
+        for w in store.grid(scene.epsg).windows(scene.box):
+            gains = b""
+            if tile is not None and corners is not None:
+                y, x = w.wy - tile.windows.row0, w.wx - tile.windows.col0
+                gains = np.ascontiguousarray(corners[..., y : y + 2, x : x + 2], "<i2").tobytes()
+            parts[w].append(digest(identity, gains))
+    pixels = PIXELS.to_bytes(4, "little")
+    return {w: digest(pixels, *p) for w, p in parts.items()}
+
+
+def _cell_bytes(cell: tuple[Window, bytes]) -> bytes:
+    return np.array(cell[0], "<i8").tobytes() + cell[1]
+
+
+def _name(lock: Mapping[str, Any], cells: Sequence[bytes]) -> str:
+    """12 hexadecimal digits over all that determines the pixels.
+
+    The software's version does not, and of the inputs, whose addresses differ from place to place, the revisions tell.
+    """
+    # A store's format changes no pixel; names were made with the first one's number.
+    named = {k: v for k, v in lock.items() if k not in ("software", "inputs")} | {"format": 1}
+    text = json.dumps(named, sort_keys=True)
+    return hashlib.blake2b(digest(text.encode(), *cells), digest_size=6).hexdigest()
+
+
+def _config_text(store: Store, mosaic_id: str) -> str:
+    try:
+        return store.read_bytes(config_key(mosaic_id)).decode()
+    except NotFound:
+        return ""
+
+
+def _bounds(boxes: Sequence[Sequence[float]], area: Bounds | None) -> Bounds:
+    """What the scenes cover of the mosaic's area."""
+    west, south, east, north = zip(*boxes, strict=True)
+    if area is None:
+        return Bounds(min(west), min(south), max(east), max(north))
+    return Bounds(
+        max(min(west), area.left),
+        max(min(south), area.bottom),
+        min(max(east), area.right),
+        min(max(north), area.top),
+    )

@@ -1,0 +1,1 @@
+"""Runs the steps: executors, the writer's lease, progress, metrics."""

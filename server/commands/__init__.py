@@ -1,0 +1,1 @@
+"""The commands of the server; they import what they run when they run."""

@@ -1,0 +1,85 @@
+"""`terrazzo keys`: adds, lists and revokes API keys."""
+
+import os
+from pathlib import Path
+
+import click
+
+from terrazzo.server.keys import SCOPES, Keys
+from terrazzo.server.settings import Settings
+
+
+@click.group()
+@click.option("--store", envvar="TERRAZZO_STORE", required=True, metavar="STORE", help="store of the server")
+@click.option(
+    "--state",
+    envvar="TERRAZZO_STATE",
+    type=click.Path(path_type=Path),
+    help="folder of the keys [default: STORE-state]",
+)
+@click.pass_context
+def keys(ctx: click.Context, store: str, state: Path | None) -> None:
+    """API keys of a server: what needs one is told by TERRAZZO_PROTECT.
+
+    \b
+    terrazzo keys --store demo add "Anna's GIS" --scope tiles --scope export
+    terrazzo keys --store demo list
+    terrazzo keys --store demo revoke 1a2b3c4d
+    """
+    os.environ["TERRAZZO_STORE"] = store
+    settings = Settings()  # type: ignore[call-arg]
+    ctx.obj = Keys(state or settings.state_folder())
+
+
+@keys.command()
+@click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(SCOPES),
+    required=True,
+    help="what it opens; repeat it for more",
+)
+@click.option("--mosaic", "mosaics", multiple=True, help="mosaic it opens; repeat it for more [default: all]")
+@click.option("--rate", type=click.IntRange(1), help="requests a minute, in each process of the server")
+@click.option("--samples", type=click.IntRange(1), help="pixels times bands it may export in a day")
+@click.pass_obj
+def add(
+    known: Keys,
+    name: str,
+    scopes: tuple[str, ...],
+    mosaics: tuple[str, ...],
+    rate: int | None,
+    samples: int | None,
+) -> None:
+    """Makes a key for NAME and prints it, once: only its hash is kept.
+
+    Where that was written it says beside: a server reads it whose TERRAZZO_STATE is that folder.
+    """
+    text = known.add(name, scopes, mosaics, rate, samples)
+    click.echo(
+        f"written to {known.path}; a server reads it that runs with TERRAZZO_STATE={known.path.parent}",
+        err=True,
+    )
+    click.echo(text)
+
+
+@keys.command("list")
+@click.pass_obj
+def list_(known: Keys) -> None:
+    """Lists the keys, without their secrets."""
+    click.echo(f"keys in {known.path}:", err=True)
+    for key in known.all():
+        limits = [f"{key.rate} requests/min"] if key.rate else []
+        limits += [f"{key.samples} samples/day"] if key.samples else []
+        opens = f"{','.join(key.scopes)} of {','.join(key.mosaics) or 'all mosaics'}"
+        click.echo("  ".join([key.id, key.created, opens, *limits, key.name]))
+
+
+@keys.command()
+@click.argument("id")
+@click.pass_obj
+def revoke(known: Keys, id: str) -> None:
+    """Revokes a key; running servers refuse it from the next request on."""
+    click.echo(f"revoked {id} ({known.revoke(id).name})")

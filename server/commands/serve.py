@@ -1,0 +1,133 @@
+"""`terrazzo serve`: a store in, a map in the browser out."""
+
+import os
+import signal
+import socket
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+import uvicorn
+
+from terrazzo.errors import StoreError
+from terrazzo.server.app import create_app
+from terrazzo.server.jobs import Jobs
+from terrazzo.server.logs import configure
+from terrazzo.server.metrics import SHARED
+from terrazzo.server.settings import Settings
+from terrazzo.server.worker import Kept
+
+
+def from_environment() -> object:
+    """The application of a worker process, from `TERRAZZO_*` variables."""
+    settings = Settings()  # type: ignore[call-arg]
+    configure(settings.log)
+    return create_app(settings)
+
+
+@click.command()
+@click.option(
+    "--store", envvar="TERRAZZO_STORE", required=True, metavar="STORE", help="folder or address of the store"
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="address to listen on; 0.0.0.0 for all")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="port; 0 for any free one"
+)
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="processes")
+@click.option("--cache-dir", type=click.Path(path_type=Path), help="folder of the tile cache [default: none]")
+@click.option("--worker/--no-worker", default=True, help="keep a process beside for exports [default: yes]")
+def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None, worker: bool) -> None:
+    """Serves the mosaics of a store: XYZ tiles, WMTS, values, GeoTIFF, and a map at /.
+
+    Ctrl-C or SIGTERM stops it. More settings are environment variables, see `docs/serving.md`.
+
+    \b
+    terrazzo serve --store demo
+    terrazzo serve --store s3://bucket/store --host 0.0.0.0 --workers 4 --cache-dir /var/cache/terrazzo
+    """
+    os.environ["TERRAZZO_STORE"], os.environ["TERRAZZO_HOST"] = store, host
+    if cache_dir is not None:
+        os.environ["TERRAZZO_CACHE_DIR"] = str(cache_dir)
+    settings = Settings()  # type: ignore[call-arg]
+    configure(settings.log)
+    app = create_app(settings)
+    names = app.state.desk.mosaics.names()
+    if not names:
+        raise StoreError(
+            f"{store} holds no mosaic yet; `terrazzo precompute SOURCE --store {store}` makes one"
+        )
+    listener = _listen(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    click.echo(
+        f"map: http://{shown}:{listener.getsockname()[1]}/  (mosaics: {', '.join(names)}; Ctrl-C stops)"
+    )
+    sys.stdout.flush()
+    if settings.guarded():
+        click.echo(
+            f"{' and '.join(settings.guarded())} need a key: {_keys_command(settings)} add NAME --scope …",
+            err=True,
+        )
+    kept = _worker(settings) if worker else None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    config = uvicorn.Config(
+        "terrazzo.server.commands.serve:from_environment" if workers > 1 else app,
+        factory=workers > 1,
+        workers=workers,
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_graceful_shutdown=5,
+        # A worker imports for seconds on a busy machine before it can answer.
+        timeout_worker_healthcheck=60,
+    )
+    try:
+        if workers > 1:
+            from uvicorn.supervisors import Multiprocess
+
+            with tempfile.TemporaryDirectory(prefix="terrazzo-metrics-") as counts:
+                os.environ[SHARED] = counts
+                Multiprocess(config, sockets=[listener]).run()
+        else:
+            uvicorn.Server(config).run(sockets=[listener])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        if kept is not None:
+            kept.stop()
+
+
+def _keys_command(settings: Settings) -> str:
+    """The command that writes keys where this server reads them."""
+    state = f" --state {settings.state.absolute()}" if settings.state else ""
+    return f"terrazzo keys --store {settings.store}{state}"
+
+
+def _worker(settings: Settings) -> Kept | None:
+    """The process for exports; none where it has no folder to write to."""
+    try:
+        Jobs(settings.state_folder(), settings.jobs_url)
+    except StoreError as error:
+        click.echo(f"without exports: {error}", err=True)
+        return None
+    return Kept(settings.store)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        # asyncio sets TCP_NODELAY only where the protocol is named; without it the body of an answer waits some
+        # 40 ms for the client to acknowledge the head.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        # From here on a client that reads the printed address is kept waiting, not refused.
+        listener.listen(2048)
+        listener.set_inheritable(True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port"
+        ) from None
+    return listener

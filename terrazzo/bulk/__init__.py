@@ -1,0 +1,1 @@
+"""What exports and statistics share: areas, windows, windowed reading, the lock of a folder of work."""

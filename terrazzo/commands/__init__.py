@@ -1,0 +1,1 @@
+"""Commands that need no stage: they read a published mosaic."""

@@ -1,0 +1,28 @@
+"""`terrazzo demo`: the whole way over the sample area."""
+
+import click
+
+from terrazzo.errors import TerrazzoError
+
+
+@click.command()
+@click.option(
+    "--store", default="terrazzo-demo", show_default=True, metavar="STORE", help="folder of the demo's store"
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0: any free one"
+)
+@click.pass_context
+def demo(ctx: click.Context, store: str, port: int) -> None:
+    """Precomputes the sample area that comes with Terrazzo, and serves it: the whole way in one go.
+
+    Ten real Sentinel-2 scenes around Zagreb become a mosaic; open the address that is printed.
+    """
+    group = ctx.find_root().command
+    if not isinstance(group, click.Group):
+        raise TerrazzoError("start the demo as `terrazzo demo`")
+    for arguments in (
+        ["precompute", "sample", "--store", store],
+        ["serve", "--store", store, "--port", str(port)],
+    ):
+        group.main(arguments, prog_name="terrazzo", standalone_mode=False)

@@ -1,0 +1,125 @@
+"""A store as an earlier release wrote it (the golden store) is served as it is, upgraded, taken back, and finished."""
+
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from terrazzo.cli import cli
+from terrazzo.mosaic.pyramid import INDEX, read_pyramid
+from terrazzo.precompute.versions import upgrade as upgrading
+from terrazzo.precompute.versions.verify import verify
+from terrazzo.store import FORMAT, Store
+from terrazzo.version import open_version, version_key
+from tests.chain import native
+from tests.golden.make import STORE
+
+
+@pytest.fixture
+def store(tmp_path):
+    shutil.copytree(STORE, tmp_path / "s")
+    return Store(tmp_path / "s")
+
+
+def upgrade(store, *options, fails=False):
+    """What the command prints; the store as it is then."""
+    done = CliRunner().invoke(cli, ["store", "upgrade", store.url, "--workers", "1", *options])
+    assert (done.exit_code != 0) == fails, done.output
+    return done.output, Store(store.url)
+
+
+def contents(store):
+    return {k: hashlib.sha256(store.read_bytes(k)).hexdigest() for k in store.list() if k != "store.json"}
+
+
+def pixels(store):
+    version = open_version(store, "mosaic")
+    return native(version, version.entries("all")[0].scene.box, 32633).values
+
+
+def test_what_would_be_done_is_told_and_nothing_is_done(store):
+    before = contents(store)
+    told, store = upgrade(store, "--dry-run")
+    version = open_version(store, "mosaic").name
+    assert f"bake    mosaic/{version}" in told
+    assert sum(line.startswith("note") for line in told.splitlines()) == 2
+    assert sum(line.startswith("remove") for line in told.splitlines()) == 4
+    assert contents(store) == before
+    assert store.config.format == FORMAT - 1
+
+
+def test_an_upgraded_store_has_what_this_release_writes_and_the_same_pixels(store):
+    shown = pixels(store)
+    _, store = upgrade(store)
+    assert store.config.format == FORMAT
+    assert [c.kind for c in upgrading.changes(store)] == ["remove"] * 4
+    assert read_pyramid(store, "mosaic", open_version(store, "mosaic").name)
+    assert (pixels(store) == shown).all()
+    told, store = upgrade(store, "--finish")
+    assert told.startswith("4 files removed")
+    assert not list(upgrading.changes(store))
+    assert not [f for f in verify(store) if f.bad or "upgrade" in f.where]
+    assert (pixels(store) == shown).all()
+    assert "finished" in upgrade(store, "--undo", fails=True)[0]
+    assert f"format {FORMAT} already" in upgrade(store, fails=True)[0]
+
+
+def test_an_upgrade_is_taken_back_byte_by_byte(store):
+    before = contents(store)
+    _, store = upgrade(store)
+    _, store = upgrade(store, "--undo")
+    assert contents(store) == before
+    assert store.config.format == FORMAT - 1
+
+
+def test_what_was_pruned_since_does_not_come_back(store):
+    _, store = upgrade(store)
+    note = next(k for k in store.list("mosaics/mosaic/weights") if k.endswith(".json"))
+    for key in (note, note.removesuffix(".json") + ".tif"):
+        store.delete(key)
+    _, store = upgrade(store, "--undo")
+    assert not store.exists(note)
+
+
+def test_an_upgrade_that_is_stopped_anywhere_is_completed_or_taken_back(store, tmp_path, monkeypatch):
+    before = contents(store)
+    _, whole = upgrade(Store(shutil.copytree(store.url, tmp_path / "whole")))
+    named = ("write_bytes", "create", "publish_file")
+    for stop in (0, 1, 2, 4, 7):
+        for options in ((), ("--undo",)):
+            begun, left = Store(shutil.copytree(store.url, tmp_path / f"s{stop}{len(options)}")), [stop]
+            with monkeypatch.context() as patch:
+                for name in named:
+                    real = getattr(Store, name)
+
+                    def stopping(self, *args, real=real, left=left):
+                        if not left[0]:
+                            raise KeyboardInterrupt
+                        left[0] -= 1
+                        return real(self, *args)
+
+                    patch.setattr(Store, name, stopping)
+                with pytest.raises(KeyboardInterrupt):
+                    upgrading.upgrade(begun)
+            assert pixels(Store(begun.url)).shape == pixels(whole).shape
+            if options and not begun.exists(upgrading.STATE):
+                continue
+            _, done = upgrade(begun, *options)
+            if options:
+                assert contents(done) == before
+            else:
+                index = version_key("mosaic", open_version(done, "mosaic").name, INDEX)
+                assert done.read_json(index) == whole.read_json(index)
+                assert set(contents(done)) == set(contents(whole))
+                assert np.array_equal(pixels(done), pixels(whole))
+
+
+def test_a_store_of_a_later_format_is_refused(store):
+    raw = json.loads(store.read_bytes("store.json")) | {"format": FORMAT + 1}
+    store.write_json("store.json", raw)
+    told = CliRunner().invoke(cli, ["store", "upgrade", store.url])
+    assert told.exit_code != 0
+    assert "upgrade terrazzo" in told.output
