@@ -205,6 +205,7 @@ def one_pass(
     fresh = tuple(w for i, w in enumerate(made.wanted) if i in latest)
     past = tuple(w for i, w in enumerate(made.wanted) if i not in latest)
     bad = changed = False
+    tried: list[str] = []
     for part, old in ((fresh, False), (past, True)):
         seconds = backfill.left() if old else None
         if part and old and (not backfill.wanted or seconds == 0):
@@ -222,7 +223,8 @@ def one_pass(
             tell_fetched(fetched, order.shelf.root, console)
             bad, changed = bad or bool(fetched.bad), changed or bool(fetched.done)
         now = content(order.shelf)
-        if now and marked(order.shelf, target) != now:
+        if now not in ([], tried) and marked(order.shelf, target) != now:
+            tried = now
             try:
                 left_out = precompute().left_out
             except click.ClickException as error:
