@@ -167,7 +167,7 @@ try {
   await busy.goto(address, { waitUntil: "commit", ...LONG });
   const delayed = () => [...refused.keys()].filter((url) => url.includes("/tiles/"));
   await until(() => delayed().length > 0 && delayed().every((url) => came.has(url)));
-  seen.patient = [delayed().length > 0, delayed().every((url) => came.has(url)), await busy.isHidden("#trouble")];
+  seen.patient = [delayed().length > 0, delayed().every((url) => came.has(url)), !(await busy.textContent("#trouble")).includes("429")];
 
   // A quota that is used up does not say when to ask again: it is told at once.
   const used = await browser.newPage();
