@@ -60,7 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The application for a store.
 
     Raises:
-        StoreError: the store is missing or of another format.
+        StoreError: the store is missing or of another format, or its keys cannot be read.
     """
     mosaics = Mosaics(Store(settings.store), settings.follow)
     cache = TileCache(settings.cache_dir, settings.cache_size)
@@ -117,9 +117,12 @@ def create_app(settings: Settings) -> FastAPI:
 def _keys(settings: Settings) -> Keys | None:
     """The keys; None where the server has no folder for any."""
     try:
-        return Keys(settings.state_folder())
+        keys = Keys(settings.state_folder())
     except StoreError:
         return None
+    # Read once now: a file that this user may not read ends the start, not each request.
+    keys.all()
+    return keys
 
 
 def _small(request: Request) -> None:

@@ -38,7 +38,11 @@ PROGRAMS = {
         "apt-get install chromium fonts-dejavu-core nodejs npm && make browser",
     ),
     "Leaflet": Program(("/usr/share/javascript/leaflet/leaflet.js",), "apt-get install libjs-leaflet"),
-    "nginx": Program(("nginx",), "apt-get install nginx"),
+    "nginx": Program(("nginx", "openssl"), "apt-get install nginx openssl"),
+    "systemd": Program(
+        ("systemd-analyze", "/lib/systemd/systemd", "ip", "nsenter", "su"),
+        "apt-get install systemd iproute2 util-linux",
+    ),
 }
 
 

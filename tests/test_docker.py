@@ -72,18 +72,3 @@ def test_settings_that_the_files_name_exist():
     for path in (ROOT / "docker").glob("*"):
         if path.is_file():
             assert set(re.findall(r"TERRAZZO_[A-Z0-9_]+", path.read_text())) <= known, path
-
-
-@pytest.mark.parametrize("unit", ["terrazzo.service", "terrazzo-watch.service"])
-def test_the_units_start_commands_that_exist(unit, tmp_path):
-    """Their options are those of the command, and systemd understands them, where it is installed."""
-    text = (ROOT / "docker" / unit).read_text()
-    start = re.search(r"^ExecStart=/opt/terrazzo/bin/terrazzo (\w+) (.*)$", text, re.MULTILINE)
-    terrazzo = Path(sys.executable).parent / "terrazzo"
-    told = subprocess.run([terrazzo, start[1], "--help"], capture_output=True, text=True).stdout
-    assert all(option in told for option in re.findall(r"--[a-z-]+", start[2]))
-    if shutil.which("systemd-analyze"):
-        copy = tmp_path / unit
-        copy.write_text(text.replace("/opt/terrazzo/bin/terrazzo", str(terrazzo)))
-        done = subprocess.run(["systemd-analyze", "verify", copy], capture_output=True, text=True)
-        assert unit not in done.stderr, done.stderr

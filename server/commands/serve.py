@@ -65,7 +65,7 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
     sys.stdout.flush()
     if settings.guarded():
         click.echo(
-            f"{' and '.join(settings.guarded())} need a key: terrazzo keys --store {store} add NAME --scope …",
+            f"{' and '.join(settings.guarded())} need a key: {_keys_command(settings)} add NAME --scope …",
             err=True,
         )
     kept = _worker(settings) if worker else None
@@ -97,6 +97,12 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
     finally:
         if kept is not None:
             kept.stop()
+
+
+def _keys_command(settings: Settings) -> str:
+    """The command that writes keys where this server reads them."""
+    state = f" --state {settings.state.absolute()}" if settings.state else ""
+    return f"terrazzo keys --store {settings.store}{state}"
 
 
 def _worker(settings: Settings) -> Kept | None:

@@ -1,5 +1,5 @@
 import * as maplibre from "./vendor/maplibre-gl.mjs";
-import { ask } from "./ask.js";
+import { ask, isBusy, pause, rest } from "./ask.js";
 import { explained } from "./explained.js";
 import { orders } from "./order.js";
 
@@ -252,10 +252,22 @@ const bare = { style: { version: 8, sources: {}, layers: [] } };
 const bounds = () => { const [w, s, e, n] = mosaic.extent.spatial.bbox[0]; return [w, s, e, n]; };
 const maps = [new maplibre.Map({ container: "map", ...bare, bounds: bounds(), fitBoundsOptions: { padding: 20 },
   attributionControl: { compact: false } })];
-const report = ({ error }) => warn(error.status ? `A tile is missing: the server answered ${error.status}.` : error.message);
+const complain = (error) => warn(error.status ? `A tile is missing: the server answered ${error.status}.` : error.message);
+
+const tries = new Map();
+
+// A tile that a busy server refused is asked for again, later each time.
+async function refused(map, { error, sourceId, tile }) {
+  const name = tile && `${sourceId}/${tile.tileID.key}`;
+  const tried = tries.get(name) ?? 0;
+  if (!tile || !isBusy(error.status, tried)) return complain(error);
+  tries.set(name, tried + 1);
+  await pause(rest(tried));
+  if (map.getSource(sourceId)) map.refreshTiles(sourceId, [tile.tileID.canonical]);
+}
 
 function settled(map) {
-  map.on("error", report);
+  map.on("error", (event) => refused(map, event));
   map.on("load", () => {
     ready.add(map);
     refresh();

@@ -30,7 +30,7 @@ ROWS = (
     ("OpenLayers", "XYZ, WMTS; no failed request, no console error", "test_snippets.py::*"),
     ("MapLibre", "XYZ, and the server's own map", "test_snippets.py::*|test_viewer.py::*"),
     ("Leaflet", "XYZ", "test_snippets.py::*"),
-    ("nginx", "cache, lock, stale answers, limits, sub-path, keys before hits", "test_nginx.py::*|test_nginx_cache.py::*"),
+    ("nginx", "cache, lock, stale answers, limits, sub-path, keys before hits, TLS, /vsicurl, uploads, the map's exports; Debian's variant", "test_nginx.py::*|test_nginx_cache.py::*"),
     ("pystac, pystac-client", "catalogue to Items", "test_stac.py::test_pystac*"),
     ("OGC schemas", "every document valid, no rule broken", "test_owslib.py::test_the_document*|test_grids.py::test_the_document*"),
     ("ArcGIS Pro", "the ten steps above", ""),

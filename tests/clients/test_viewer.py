@@ -38,3 +38,5 @@ def test_every_control_of_the_map_works_with_keys_on_a_phone_and_from_a_link(bro
     assert seen["incomparable"]
     assert not seen["mask"]
     assert "too many requests wait" in seen["trouble"]
+    assert seen["patient"] == [True, True, True]
+    assert seen["quota"] == 1

@@ -1,5 +1,7 @@
 """A watched area follows its archive: new products, late reprocessings, gaps; and what an earlier pass left undone."""
 
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from terrazzo.errors import InvalidRequest, NotFound
+from terrazzo.grid import PixelBox
 from terrazzo.precompute import sample
 from terrazzo.precompute.acquire.archives import find_archive
 from terrazzo.precompute.acquire.area import from_tile
@@ -96,6 +99,78 @@ def test_a_service_goes_on_until_it_is_told_to_stop(
         code = service.wait(PATIENCE)
     assert code == 0, log.read_text()
     assert log.read_text().endswith("stopped\n")
+
+
+def boxes(store: Path) -> dict[str, PixelBox]:
+    """What the scenes of the current version cover."""
+    version = open_version(Store(store), "mosaic")
+    return {e.scene.id: e.scene.box for p in version.periods for e in version.entries(p)}
+
+
+def product(folder: Path, name: str) -> Path:
+    """A product of the sample in a folder of the user's; the folder of its files."""
+    folder.mkdir(exist_ok=True)
+    shutil.copy(sample.path() / f"{name}.json", folder)
+    return Path(shutil.copytree(sample.path() / name, folder / name))
+
+
+@pytest.mark.slow
+def test_a_part_never_takes_the_place_of_a_whole(
+    terrazzo: Terrazzo, growing: world.Growing, store: Path, tmp_path: Path
+) -> None:
+    product(tmp_path / "mine", FIRST)
+    made = terrazzo("precompute", tmp_path / "mine", "--store", store)
+    assert made.returncode == 0, made.stderr
+    whole = boxes(store)[FIRST]
+    field = ("--bbox", 15.9, 45.95, 16.0, 46.0)
+    command = ("watch", "--store", store, *field, "--datetime", "2023-08", "--archive", growing.stac)
+    same = terrazzo(*command)
+    assert same.returncode == 3, same.stderr
+    growing.publish(world.sample_items([FIRST, SECOND]))
+    later = terrazzo(*command)
+    assert later.returncode == 0, later.stderr
+    assert boxes(store)[FIRST] == whole
+    assert SECOND in boxes(store)
+    assert boxes(store)[SECOND] != whole
+    items = world.sample_items([FIRST, SECOND])
+    for item in items:
+        if item["id"] == FIRST:
+            item["id"] = "S2B_33TWL_20230813_1_L2A"
+            item["properties"]["s2:processing_baseline"] = "05.10"
+    growing.publish(items)
+    reprocessed = terrazzo(*command)
+    assert reprocessed.returncode == 0, reprocessed.stderr
+    assert boxes(store).get("S2B_33TWL_20230813_1_L2A") == whole, reprocessed.stderr
+    assert FIRST not in boxes(store)
+
+
+@pytest.mark.slow
+def test_exit_codes_tell_failed_nothing_new_and_unusable_apart_and_metrics_have_them(
+    terrazzo: Terrazzo, growing: world.Growing, tmp_path: Path
+) -> None:
+    store, prom = tmp_path / "store", tmp_path / "terrazzo.prom"
+    where = ("--tile", "33TWL", "--bands", ",".join(sample.BANDS), "--metrics", prom)
+    command = ("watch", "--store", store, *where, "--archive", growing.stac)
+    broken = product(tmp_path / "store-products", SECOND) / "B04.tif"
+    broken.write_bytes(b"no raster")
+    only = terrazzo(*command, "--datetime", "2023-08-15")
+    assert only.returncode == 4, only.stderr
+    assert "none of the products" in only.stderr
+    assert "terrazzo_pass_exit_code 4" in prom.read_text()
+    assert not (store / "store.json").exists()
+    some = terrazzo(*command, "--datetime", "2023-08")
+    assert some.returncode == 4, some.stderr
+    assert f"left out {SECOND}" in some.stderr
+    assert scenes(store) == {FIRST}
+    again = terrazzo(*command, "--datetime", "2023-08")
+    assert again.returncode == 3, again.stderr
+    (succeeded,) = re.findall("^terrazzo_pass_last_success.*$", prom.read_text(), re.MULTILINE)
+    failed = terrazzo(
+        "watch", "--store", store, *where, "--datetime", "2023-08", "--archive", "http://127.0.0.1:9"
+    )
+    assert failed.returncode == 1, failed.stderr
+    assert "terrazzo_pass_exit_code 1" in prom.read_text()
+    assert succeeded in prom.read_text()
 
 
 def shown(store: Path) -> set[str]:
