@@ -14,6 +14,7 @@ from server.app import create_app
 from server.jobs import Jobs
 from server.logs import configure
 from server.metrics import SHARED
+from server.mosaics import NONE_YET
 from server.seed import FORMS, seeded
 from server.settings import Settings
 from server.worker import Kept
@@ -41,6 +42,8 @@ def from_environment() -> object:
 def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None, worker: bool) -> None:
     """Serves the mosaics of a store: XYZ tiles, WMTS, values, GeoTIFF, and a map at /.
 
+    Over an empty store it waits for the first mosaic.
+
     Ctrl-C or SIGTERM stops it. More settings are environment variables, see `docs/serving.md`.
 
     \b
@@ -54,16 +57,14 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
     configure(settings.log)
     app = create_app(settings)
     names = app.state.desk.mosaics.names()
-    if not names:
-        raise StoreError(
-            f"{store} holds no mosaic yet; `terrazzo precompute SOURCE --store {store}` makes one"
-        )
     listener = _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     click.echo(
-        f"map: http://{shown}:{listener.getsockname()[1]}/  (mosaics: {', '.join(names)}; Ctrl-C stops)"
+        f"map: http://{shown}:{listener.getsockname()[1]}/  (mosaics: {', '.join(names) or 'none yet'}; Ctrl-C stops)"
     )
     sys.stdout.flush()
+    if not names:
+        click.echo(NONE_YET.replace("STORE", store), err=True)
     if settings.guarded():
         click.echo(
             f"{' and '.join(settings.guarded())} need a key: terrazzo keys --store {store} add NAME --scope …",

@@ -17,7 +17,6 @@ from server.logs import configure
 from server.mosaics import Mosaics
 from server.settings import Settings
 from terrazzo.errors import StoreError
-from terrazzo.store import Store
 
 log = logging.getLogger(__name__)
 LOOK = 0.5
@@ -50,8 +49,8 @@ def work(store: str, until_parent_ends: bool) -> None:
 
 
 def _work(jobs: Jobs, settings: Settings) -> None:
-    mosaics = Mosaics(Store(settings.store), settings.follow)
-    threads = settings.rendering_threads(local=mosaics.store.root is not None)
+    mosaics = Mosaics(settings.store, settings.follow)
+    threads = settings.rendering_threads()
     last = -ROUND
     while True:
         if time.monotonic() - last >= ROUND:

@@ -37,6 +37,10 @@ class StoreError(TerrazzoError):
     """The store is missing, of another format, or in use by another writer."""
 
 
+class EmptyStore(StoreError):
+    """Nothing has been written yet where the store shall be; a server waits for it."""
+
+
 class HeldBack(TerrazzoError):
     """A version is complete and worse than the current one, which stays; the message tells how to publish it."""
 

@@ -20,7 +20,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, Pre
 from obstore.store import LocalStore, from_url
 
 from terrazzo.bands import BANDS, DEFAULT_BANDS, stored_factor
-from terrazzo.errors import NotFound, StoreError
+from terrazzo.errors import EmptyStore, NotFound, StoreError
 from terrazzo.grid import Grid
 
 FORMAT = 2
@@ -70,6 +70,7 @@ class Store:
     """A store opened for reading and writing.
 
     Raises:
+        EmptyStore: the folder or prefix at `url` is empty.
         StoreError: there is no store at `url`, or its format is unknown to this release.
     """
 
@@ -90,10 +91,10 @@ class Store:
         try:
             raw = json.loads(self.read_bytes(CONFIG_KEY))
         except NotFound:
-            raise StoreError(
-                f"{self.url} is not a store: it has no {CONFIG_KEY};"
-                f" `terrazzo precompute SOURCE --store {self.url}` makes one"
-            ) from None
+            remedy = f"`terrazzo precompute SOURCE --store {self.url}` makes one"
+            if not any(obstore.list(self._objects)):
+                raise EmptyStore(f"{self.url} is empty: {remedy}") from None
+            raise StoreError(f"{self.url} is not a store: it has no {CONFIG_KEY}; {remedy}") from None
         except json.JSONDecodeError as error:
             raise StoreError(f"{CONFIG_KEY} of {self.url} is not JSON: {error}") from None
         found = raw.get("format")

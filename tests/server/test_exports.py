@@ -25,7 +25,6 @@ from server.settings import Settings
 from terrazzo.errors import StoreError
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import export
-from terrazzo.store import Store
 
 EXPORTS = "/mosaics/mosaic/exports"
 BOX = [15.95, 45.8, 15.98, 45.82]
@@ -38,7 +37,7 @@ class Server:
     def __init__(self, store, folder, **settings):
         self.settings = Settings(store=str(store), state=folder, **settings)
         self.client = TestClient(create_app(self.settings))
-        self.engine = Mosaics(Store(store), 5).engine
+        self.engine = Mosaics(str(store), 5).engine
 
     @property
     def jobs(self):
