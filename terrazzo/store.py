@@ -92,7 +92,9 @@ class Store:
             raw = json.loads(self.read_bytes(CONFIG_KEY))
         except NotFound:
             remedy = f"`terrazzo precompute SOURCE --store {self.url}` makes one"
-            if not any(obstore.list(self._objects)):
+            # A first run may be at work, whose unfinished files have names with a dot.
+            pages = obstore.list(self._objects)
+            if not any("/." not in f"/{meta['path']}" for page in pages for meta in page):
                 raise EmptyStore(f"{self.url} is empty: {remedy}") from None
             raise StoreError(f"{self.url} is not a store: it has no {CONFIG_KEY}; {remedy}") from None
         except json.JSONDecodeError as error:

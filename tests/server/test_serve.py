@@ -117,7 +117,8 @@ def test_an_empty_store_waits_for_its_first_mosaic_and_serves_it_without_a_resta
     sample_store, tmp_path, workers
 ):
     store = tmp_path / "store"
-    store.mkdir()
+    (store / ".scratch").mkdir(parents=True)
+    (store / ".scratch" / "scene.part").touch()
     with serving(store, "--workers", workers, TERRAZZO_FOLLOW="0.1") as (_, address):
         assert answered(f"{address}/healthz")[0] == 200
         status, told = answered(f"{address}/readyz")
