@@ -91,6 +91,12 @@ class Stack:
         except urllib.error.HTTPError as error:
             return error.code, error.headers, error.read()
 
+    def patiently(self, path):
+        """The same, asked again where a busy machine took longer than the server's deadline."""
+        while (answer := self.get(path))[0] == 503:
+            time.sleep(1)
+        return answer
+
 
 @pytest.fixture(scope="module")
 def stack(engine, tmp_path_factory):
@@ -139,7 +145,7 @@ def test_a_service_runs_with_the_rights_that_compose_gives_it(stack, service):
 
 
 def test_the_first_mosaic_is_served_through_nginx_and_kept_by_it(filled, sample_store):
-    first, again = filled.get(TILE), filled.get(TILE)
+    first, again = filled.patiently(TILE), filled.get(TILE)
     assert first[0] == 200
     assert first[2][:4] == b"\x89PNG"
     assert (first[1]["X-Cache-Status"], again[1]["X-Cache-Status"]) == ("MISS", "HIT")
@@ -211,7 +217,7 @@ def test_a_store_in_an_object_store_is_served_with_keys_from_files(engine, sampl
                 (stack.folder / "secrets" / name).write_text(world.KEYS[key])
             with stack:
                 assert json.loads(stack.get("/readyz")[2])["mosaics"] == ["mosaic"]
-                assert stack.get(TILE)[2][:4] == b"\x89PNG"
+                assert stack.patiently(TILE)[2][:4] == b"\x89PNG"
                 told = engine.podman("inspect", stack.container("server"))
                 assert world.KEYS["AWS_SECRET_ACCESS_KEY"] not in told
                 assert "mosaic" in stack.tool("terrazzo", "versions", "--store", variables["TERRAZZO_S3"])
