@@ -24,7 +24,7 @@ FOLDER = ROOT / "build" / "images"
 BASE = f"localhost/base:{SUITE}"
 IMAGES = {"terrazzo": "docker/Dockerfile", "terrazzo-nginx": "docker/nginx.Dockerfile"}
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
-NOISE = re.compile("sandbox cgroup|connect to syslog|get systemd connection")
+NOISE = re.compile("sandbox cgroup|connect to syslog|get systemd connection|not a TTY")
 """What Podman writes where there is no systemd."""
 # Sockets lie here, whose paths must be short.
 RUN = Path(tempfile.gettempdir()) / f"images-{hashlib.sha256(str(ROOT).encode()).hexdigest()[:8]}"

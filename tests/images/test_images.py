@@ -74,8 +74,8 @@ class Stack:
         return f"{self.name}_{service}_1"
 
     def tool(self, *arguments):
-        """What a command of the tools' service wrote."""
-        return self("run", "--rm", *arguments)
+        """What a command of the tools' service wrote. (Docker's compose turns a named service's profile on by itself.)"""
+        return self("--profile", "tools", "run", "--rm", *arguments)
 
     def inside(self, service, script):
         """What a shell in a running service wrote."""
