@@ -47,7 +47,7 @@ def engine():
 class Stack:
     """The services of compose files, copied to a folder, under a name and on a port of their own."""
 
-    def __init__(self, engine, folder, *files, **variables):
+    def __init__(self, engine, folder, *files):
         self.engine, self.folder = engine, folder / "docker"
         self.folder.mkdir()
         for file in (COMPOSE, *files):
@@ -55,16 +55,20 @@ class Stack:
         self.files = [self.folder / file.name for file in (COMPOSE, *files)]
         shutil.copy(ROOT / "nginx.conf", folder)
         self.name, self.port = f"t{uuid4().hex[:8]}", world.free_port()
-        self._variables = {"PORT": str(self.port), **variables}
+        self.variables = {"PORT": str(self.port)}
 
     def __call__(self, *arguments):
-        return self.engine.compose(self.name, self.files, *arguments, **self._variables)
+        return self.engine.compose(self.name, self.files, *arguments, **self.variables)
 
     def __enter__(self):
         # Each waits for the one before to be healthy, as `depends_on` says; that takes systemd or a test.
-        for service in ("server", "nginx"):
-            self("up", "-d", "--no-build", "--no-deps", service)
-            self.engine.until_healthy(self.container(service))
+        try:
+            for service in ("server", "nginx"):
+                self("up", "-d", "--no-build", "--no-deps", service)
+                self.engine.until_healthy(self.container(service))
+        except AssertionError:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_):
@@ -201,17 +205,21 @@ def test_a_store_in_an_object_store_is_served_with_keys_from_files(engine, sampl
         objects = world.bucket(address)
         for path in sorted(p for p in sample_store.rglob("*") if p.is_file()):
             obstore.put(objects, f"store/{path.relative_to(sample_store)}", path.read_bytes())
-        # Containers see this machine by a name, and not its 127.0.0.1.
         with Line(address, "0.0.0.0") as line:
-            endpoint = f"host.containers.internal:{line.port}"
-            variables = {
+            stack = Stack(engine, tmp_path, COMPOSE.with_name("compose.s3.yaml"))
+            # Containers see this machine under their network's gateway, and not its 127.0.0.1.
+            network = f"{stack.name}_default"
+            engine.podman("network", "create", network)
+            gateway = "{{(index .Subnets 0).Gateway}}"
+            host = engine.podman("network", "inspect", "--format", gateway, network).strip()
+            endpoint = f"{host}:{line.port}"
+            stack.variables |= {
                 "TERRAZZO_S3": f"s3://{world.BUCKET}/store",
                 "AWS_ENDPOINT_URL": f"http://{endpoint}",
                 "AWS_S3_ENDPOINT": endpoint,
                 "AWS_ALLOW_HTTP": "true",
                 "AWS_HTTPS": "NO",
             }
-            stack = Stack(engine, tmp_path, COMPOSE.with_name("compose.s3.yaml"), **variables)
             (stack.folder / "secrets").mkdir()
             for name, key in (("s3_key", "AWS_ACCESS_KEY_ID"), ("s3_secret", "AWS_SECRET_ACCESS_KEY")):
                 (stack.folder / "secrets" / name).write_text(world.KEYS[key])
@@ -220,4 +228,6 @@ def test_a_store_in_an_object_store_is_served_with_keys_from_files(engine, sampl
                 assert stack.patiently(TILE)[2][:4] == b"\x89PNG"
                 told = engine.podman("inspect", stack.container("server"))
                 assert world.KEYS["AWS_SECRET_ACCESS_KEY"] not in told
-                assert "mosaic" in stack.tool("terrazzo", "versions", "--store", variables["TERRAZZO_S3"])
+                assert "mosaic" in stack.tool(
+                    "terrazzo", "versions", "--store", stack.variables["TERRAZZO_S3"]
+                )
