@@ -185,7 +185,7 @@ def test_the_commands_that_look_after_a_store_run_as_tools(filled, tmp_path):
     filled.tool("-v", f"{tmp_path}:/out", "terrazzo", "export", "--store", "/store", *box, "-o", "/out/a.tif")
     with rasterio.open(tmp_path / "a.tif") as raster:
         assert raster.count == 1
-    for command in (["store", "verify"], ["store", "upgrade"], ["prune", "--store"], ["versions", "--store"]):
+    for command in (["store", "verify"], ["prune", "--store"], ["versions", "--store"]):
         filled.tool("terrazzo", *command, "/store")
 
 
