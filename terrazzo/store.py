@@ -20,7 +20,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, Pre
 from obstore.store import LocalStore, from_url
 
 from terrazzo.bands import BANDS, DEFAULT_BANDS, stored_factor
-from terrazzo.errors import NotFound, StoreError
+from terrazzo.errors import EmptyStore, NotFound, StoreError
 from terrazzo.grid import Grid
 
 FORMAT = 2
@@ -76,6 +76,7 @@ class Store:
         planned: what a store that is not there yet will share; `write_config` makes it one.
 
     Raises:
+        EmptyStore: the folder or prefix at `url` is empty, and no store is planned.
         StoreError: there is no store at `url` and none is planned, its format is unknown to this release, it has another
             configuration than the planned one, or the folder holds something else.
     """
@@ -103,10 +104,12 @@ class Store:
         except NotFound:
             if self._planned is not None:
                 return self._planned
-            raise StoreError(
-                f"{self.url} is not a store: it has no {CONFIG_KEY};"
-                f" `terrazzo precompute SOURCE --store {self.url}` makes one"
-            ) from None
+            remedy = f"`terrazzo precompute SOURCE --store {self.url}` makes one"
+            # A first run may be at work, whose unfinished files have names with a dot.
+            pages = obstore.list(self._objects)
+            if not any("/." not in f"/{meta['path']}" for page in pages for meta in page):
+                raise EmptyStore(f"{self.url} is empty: {remedy}") from None
+            raise StoreError(f"{self.url} is not a store: it has no {CONFIG_KEY}; {remedy}") from None
         except json.JSONDecodeError as error:
             raise StoreError(f"{CONFIG_KEY} of {self.url} is not JSON: {error}") from None
         found = raw.get("format")

@@ -32,7 +32,7 @@ def missing(reason: str) -> None:
     """Skips a test on a machine that lacks what the reason names with the command that brings it; on CI that is a failure."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
-    pytest.skip(reason)
+    pytest.skip(reason, allow_module_level=True)
 
 
 def program(name: str, package: str) -> str:

@@ -15,6 +15,7 @@ from terrazzo.server.app import create_app
 from terrazzo.server.jobs import Jobs
 from terrazzo.server.logs import configure
 from terrazzo.server.metrics import SHARED
+from terrazzo.server.mosaics import NONE_YET
 from terrazzo.server.settings import Settings
 from terrazzo.server.worker import Kept
 
@@ -40,6 +41,8 @@ def from_environment() -> object:
 def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None, worker: bool) -> None:
     """Serves the mosaics of a store: XYZ tiles, WMTS, values, GeoTIFF, and a map at /.
 
+    Over an empty store it waits for the first mosaic.
+
     Ctrl-C or SIGTERM stops it. More settings are environment variables, see `docs/serving.md`.
 
     \b
@@ -53,16 +56,14 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
     configure(settings.log)
     app = create_app(settings)
     names = app.state.desk.mosaics.names()
-    if not names:
-        raise StoreError(
-            f"{store} holds no mosaic yet; `terrazzo precompute SOURCE --store {store}` makes one"
-        )
     listener = _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     click.echo(
-        f"map: http://{shown}:{listener.getsockname()[1]}/  (mosaics: {', '.join(names)}; Ctrl-C stops)"
+        f"map: http://{shown}:{listener.getsockname()[1]}/  (mosaics: {', '.join(names) or 'none yet'}; Ctrl-C stops)"
     )
     sys.stdout.flush()
+    if not names:
+        click.echo(NONE_YET.replace("STORE", store), err=True)
     if settings.guarded():
         click.echo(
             f"{' and '.join(settings.guarded())} need a key: {_keys_command(settings)} add NAME --scope …",

@@ -29,7 +29,13 @@ addEventListener("error", ({ message }) => warn(message));
 const fill = (select, options) => select.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
 
 const saved = new URLSearchParams(location.hash.slice(1));
-const { collections } = await ask("mosaics");
+let { collections } = await ask("mosaics");
+while (!collections.length) {
+  await ask("readyz").catch(({ message }) => warn(message));
+  await new Promise((go) => setTimeout(go, 3000));
+  ({ collections } = await ask("mosaics"));
+}
+warn();
 fill(field.mosaic, collections.map((c) => [c.id, c.title || c.id]));
 if (saved.get("mosaic")) field.mosaic.value = saved.get("mosaic");
 
@@ -56,6 +62,7 @@ function describe() {
   field.time.max = moments.length - 1;
   fill(field.style, [...Object.entries(mosaic.renders).map(([name, r]) => [name, r.title]),
     ["bands", "Bands …"], ["expression", "Expression …"]]);
+  field.export.hidden = !mosaic.links.some(({ rel }) => rel.endsWith("/execute"));
   seams = [];
   ask(`mosaics/${mosaic.id}/seams`).then((found) => {
     if (field.mosaic.value !== mosaic.id) return;

@@ -26,7 +26,6 @@ from terrazzo.server.app import create_app
 from terrazzo.server.jobs import Jobs, PlainSerializer
 from terrazzo.server.mosaics import Mosaics
 from terrazzo.server.settings import Settings
-from terrazzo.store import Store
 from tests.waiting import PATIENCE, until
 
 EXPORTS = "/mosaics/mosaic/exports"
@@ -40,7 +39,7 @@ class Server:
     def __init__(self, store, folder, **settings):
         self.settings = Settings(store=str(store), state=folder, **settings)
         self.client = TestClient(create_app(self.settings))
-        self.engine = Mosaics(Store(store), 5).engine
+        self.engine = Mosaics(str(store), 5).engine
 
     @property
     def jobs(self):

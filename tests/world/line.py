@@ -28,9 +28,13 @@ class Rounds:
 
 
 class Line:
-    """A proxy on this machine in front of `target`, an address without a path."""
+    """A proxy on this machine in front of `target`, an address without a path.
 
-    def __init__(self, target: str) -> None:
+    Args:
+        host: address to listen on.
+    """
+
+    def __init__(self, target: str, host: str = "127.0.0.1") -> None:
         self._there = urlsplit(target).netloc
         self._free = threading.Event()
         self._free.set()
@@ -54,11 +58,16 @@ class Line:
             daemon_threads = True
             request_queue_size = 256
 
-        self._server = Server(("127.0.0.1", 0), Handler)
+        self._server = Server((host, 0), Handler)
 
     @property
     def address(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._server.server_address[1])
 
     def __enter__(self) -> "Line":
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
