@@ -28,7 +28,7 @@ from terrazzo.server.jobs import Jobs
 from terrazzo.server.keys import Guarded, Keys, TakeKey
 from terrazzo.server.metrics import exposition
 from terrazzo.server.middleware import CommonHeaders, HeadAsGet, PublicAddress, Unforeseen, Watched
-from terrazzo.server.mosaics import Mosaics
+from terrazzo.server.mosaics import NONE_YET, Mosaics
 from terrazzo.server.routes.exports import router as exports
 from terrazzo.server.routes.figures import router as figures
 from terrazzo.server.settings import Settings
@@ -36,7 +36,6 @@ from terrazzo.server.stac import catalog
 from terrazzo.server.tilesets import CONFORMS_TO
 from terrazzo.server.urls import public_base
 from terrazzo.server.wmts.routes import router as wmts
-from terrazzo.store import Store
 
 log = logging.getLogger(__name__)
 STATUS: tuple[tuple[type[TerrazzoError], int], ...] = (
@@ -60,9 +59,9 @@ def create_app(settings: Settings) -> FastAPI:
     """The application for a store.
 
     Raises:
-        StoreError: the store is missing or of another format.
+        StoreError: the store is missing or of another format, or its keys cannot be read.
     """
-    mosaics = Mosaics(Store(settings.store), settings.follow)
+    mosaics = Mosaics(settings.store, settings.follow)
     cache = TileCache(settings.cache_dir, settings.cache_size)
     grids = Grids(settings.tms)
 
@@ -117,9 +116,12 @@ def create_app(settings: Settings) -> FastAPI:
 def _keys(settings: Settings) -> Keys | None:
     """The keys; None where the server has no folder for any."""
     try:
-        return Keys(settings.state_folder())
+        keys = Keys(settings.state_folder())
     except StoreError:
         return None
+    # Read once now: a file that this user may not read ends the start, not each request.
+    keys.all()
+    return keys
 
 
 def _small(request: Request) -> None:
@@ -172,10 +174,11 @@ def _pages(app: FastAPI) -> None:
         """The store can be read and holds a mosaic."""
         desk: Desk = request.app.state.desk
         names = await desk.look(desk.mosaics.names)
-        ready = bool(names)
-        return JSONResponse(
-            {"status": "ready" if ready else "no mosaic yet", "mosaics": names}, 200 if ready else 503
-        )
+        headers = {"Cache-Control": "no-store"}
+        if names:
+            return JSONResponse({"status": "ready", "mosaics": names}, headers=headers)
+        told = {"status": "no mosaic yet", "detail": NONE_YET, "mosaics": []}
+        return JSONResponse(told, 503, headers)
 
     @app.get("/metrics", tags=["Health"])
     async def metrics() -> Response:

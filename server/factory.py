@@ -71,7 +71,10 @@ class MosaicFactory(BaseFactory):
             desk = desk_of(request)
             base = public_base(request)
             found = await desk.look(
-                lambda: [collection(base, desk.mosaics.engine(n).version) for n in desk.mosaics.names()]
+                lambda: [
+                    collection(base, desk.mosaics.engine(n).version, exports=desk.exports)
+                    for n in desk.mosaics.names()
+                ]
             )
             return {"collections": found, "links": [{"rel": "self", "href": f"{base}/mosaics"}]}
 
@@ -81,7 +84,9 @@ class MosaicFactory(BaseFactory):
             only(request.query_params, ())
             desk = desk_of(request)
             base = public_base(request)
-            return await desk.look(lambda: collection(base, desk.mosaics.engine(mosaic).version))
+            return await desk.look(
+                lambda: collection(base, desk.mosaics.engine(mosaic).version, exports=desk.exports)
+            )
 
         @self.router.get("/mosaics/{mosaic}/versions/{version}", tags=["Mosaics"])
         async def one_version(request: Request, mosaic: str, version: str) -> Any:

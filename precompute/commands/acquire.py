@@ -101,7 +101,7 @@ def order_of(
     """The order that the options of `area_options` make.
 
     Args:
-        follow: products newer than those that are here come in any case.
+        follow: products newer than those that are here come in any case, and what the store shows counts as here.
 
     Raises:
         InvalidRequest: they contradict each other, or a value is not understood.
@@ -110,6 +110,7 @@ def order_of(
     from terrazzo.precompute.acquire import area
     from terrazzo.precompute.acquire.archives import find_archive
     from terrazzo.precompute.acquire.enough import needed
+    from terrazzo.precompute.acquire.held import Held
     from terrazzo.precompute.acquire.run import Order
     from terrazzo.precompute.acquire.search import Query
     from terrazzo.precompute.acquire.shelf import Shelf
@@ -122,13 +123,16 @@ def order_of(
     archives = tuple(find_archive(a.strip(), collection) for a in archive.split(",") if a.strip())
     if not archives:
         raise InvalidRequest("--archive names none")
+    there = opened(store)
     return Order(
         Query(shape, level, name, first, last, max_cloud, whole_tiles or name is not None),  # type: ignore[arg-type]
         archives,
         _bands(bands, store),
         Shelf(products or _beside(store)),
         connections,
-        needed(until_clear, opened(store), mosaic, follow=follow) if until_clear else None,
+        needed(until_clear, there, mosaic, follow=follow) if until_clear else None,
+        Held(there, mosaic),
+        follow,
     )
 
 
@@ -180,7 +184,7 @@ def acquire(ctx: click.Context, store: str, dry_run: bool, **options: Any) -> No
     goes on where it was; run again later it fetches what is new. Products that cannot be had are noted in the
     folder's .quarantine, and the others go on.
 
-    Exit codes: 0 done, 3 nothing new, 4 some products could not be had.
+    Exit codes: 0 done, 1 failed, 3 nothing new, 4 some products could not be had.
 
     \b
     terrazzo acquire --store finland --tile 35VLG --datetime 2025-06/2025-08 --max-cloud 40 --dry-run

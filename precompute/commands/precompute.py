@@ -11,11 +11,12 @@ from rich.console import Console
 from terrazzo.bands import BANDS, DEFAULT_BANDS
 from terrazzo.errors import HeldBack
 from terrazzo.precompute import sample
+from terrazzo.precompute.commands.acquire import opened
 from terrazzo.precompute.work import executor
 from terrazzo.precompute.work.options import worker_options
-from terrazzo.precompute.work.prometheus import write_metrics
+from terrazzo.precompute.work.prometheus import recorded
 from terrazzo.precompute.work.steps import SCENE_STEPS, SOLVE_STEPS
-from terrazzo.store import CONFIG_KEY, Store, StoreConfig, create_store, local_root
+from terrazzo.store import Store, StoreConfig
 
 if TYPE_CHECKING:
     from terrazzo.precompute.pipeline import Run
@@ -115,7 +116,7 @@ def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> e
 @click.option(
     "--metrics",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="write numbers for Prometheus to this file, *.prom, when done",
+    help="write numbers for Prometheus to this file, *.prom, when done, or when it failed",
 )
 def precompute(
     sources: tuple[str, ...],
@@ -138,7 +139,7 @@ def precompute(
     window: int | None,
     bands: str | None,
     metrics: Path | None,
-) -> None:
+) -> "Run":
     """Makes scenes, masks, weights and gains of products, and publishes a version of a mosaic.
 
     SOURCE is a folder of STAC Items (*.json) whose COG or JP2 assets lie beside them, a SAFE folder, a zip
@@ -157,7 +158,6 @@ def precompute(
     console = Console(stderr=True)
     is_sample = "sample" in sources and not Path("sample").exists()
     folders = [sample.path() if s == "sample" and is_sample else Path(s) for s in sources]
-    store = _store(url, is_sample, pixel, mask_pixel, window, bands)
     options = Options(
         recipe=Recipe(mask, brdf, dem),  # type: ignore[arg-type]
         normalize=normalize,
@@ -167,13 +167,13 @@ def precompute(
         force=force,
         shard=shard,
     )
-    with executor.hired(workers, dask) as hands:
+    with recorded(metrics, url), executor.hired(workers, dask) as hands:
+        store = _store(url, is_sample, pixel, mask_pixel, window, bands)
         options = replace(options, workers=hands)
         result = run(folders, store, mosaic, options, only=only, console=console)  # type: ignore[arg-type]
-    tell(result, url, mosaic, console)
-    if metrics is not None:
-        write_metrics(metrics, store)
-    refuse_worse(result, url, mosaic)
+        tell(result, url, mosaic, console)
+        refuse_worse(result, url, mosaic)
+    return result
 
 
 def _store(
@@ -184,11 +184,11 @@ def _store(
     window: int | None,
     bands: str | None,
 ) -> Store:
-    """Opens a store, or makes it with what the options and the source say."""
-    root = local_root(url)
+    """Opens a store, or plans one with what the options and the source say."""
     asked = {"pixel": pixel, "mask_pixel": mask_pixel, "window": window, "bands": bands}
-    if root is not None and (root / CONFIG_KEY).exists() and not any(asked.values()):
-        return Store(url)
+    there = None if any(asked.values()) else opened(url)
+    if there is not None:
+        return there
     size = pixel or (sample.PIXEL if is_sample else 10.0)
     config = StoreConfig(
         pixel=size,
@@ -197,7 +197,7 @@ def _store(
         window=window or (sample.WINDOW if is_sample else 512),
         bands=_bands(bands, is_sample),
     )
-    return create_store(url, config)
+    return Store(url, config)
 
 
 def _bands(text: str | None, is_sample: bool) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from terrazzo.statistics.areas import read_areas
 from terrazzo.statistics.question import Question, parse_table
 from terrazzo.statistics.run import chosen_of
 
-MOST_BODY = 4 << 20
+MOST_BODY = 16 << 20
 """Bytes of a request's body that is JSON."""
 MOST_AREAS = 512 << 20
 """Bytes of a file of areas."""
@@ -383,7 +383,7 @@ def _mine(request: Request, mosaic: str, name: str) -> Job:
 
 async def _body(request: Request) -> dict[str, Any]:
     """The order in a request's body, plain or as the `inputs` of OGC API – Processes."""
-    body = b""
+    body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MOST_BODY:
