@@ -75,17 +75,16 @@ def asked_names(parameters: Table) -> tuple[str, ...]:
     return tuple(name for p in parameters.values() for name in (p.name, *p.aliases))
 
 
-def help_of(parameters: Table) -> dict[str, str]:
-    """What each parameter means, with its choices and default."""
-    return {name: p.help for name, p in parameters.items()}
-
-
 def schema_of(parameters: Table) -> dict[str, dict[str, object]]:
     """JSON schemas of the parameters, as OpenAPI takes them for a body."""
     kinds: dict[str, dict[str, object]] = {
-        "names": {"type": "array", "items": {"type": "string"}},
-        "numbers": {"type": "array", "items": {"type": "number"}},
-        "box": {"type": "array", "items": {"type": "number"}, "minItems": 4, "maxItems": 4},
+        "names": {"type": ["array", "string"], "items": {"type": "string"}},
+        "numbers": {"type": ["array", "string"], "items": {"type": "number"}},
+        "pairs": {"type": ["array", "string"]},
+        "expression": {"type": ["string", "array"], "items": {"type": "string"}},
+        "box": {"type": ["array", "string"], "items": {"type": "number"}, "minItems": 4, "maxItems": 4},
+        "crs": {"type": ["string", "integer"]},
+        "switch": {"type": ["boolean", "string"]},
         "number": {"type": "number"},
         "whole": {"type": "integer"},
         "area": {"type": "object"},

@@ -1,13 +1,25 @@
 """A client of the application over the sample store, shared by all tests of the server."""
 
+import shutil
+
 import pytest
 from fastapi.testclient import TestClient
 
 from terrazzo.server.app import create_app
 from terrazzo.server.settings import Settings
+from tests.golden.make import STORE
+from tests.server.doors import Doors
 
 
 @pytest.fixture(scope="session")
 def client(sample_store):
     with TestClient(create_app(Settings(store=str(sample_store)))) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def doors(tmp_path_factory):
+    store = tmp_path_factory.mktemp("language") / "store"
+    shutil.copytree(STORE, store)
+    with TestClient(create_app(Settings(store=str(store), export_jobs=1000))) as http:
+        yield Doors(http, str(store))

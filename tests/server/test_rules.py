@@ -1,0 +1,304 @@
+"""The rules of the request language, at each door that they touch."""
+
+import json
+import re
+from importlib.resources import files
+
+import pytest
+import rasterio
+from click.testing import CliRunner
+from pyproj import Transformer
+
+from terrazzo.cli import cli
+from terrazzo.request.parameters import MEASURED
+from tests.server.doors import BOX, FEATURE, LAT, LON, MOSAIC, PAIRS, SQUARE
+
+
+def test_what_is_given_in_parts_is_joined_as_titiler_does(doors):
+    whole = doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04,B03,B02").json()
+    parts = doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04&bands=B03&bands=B02").json()
+    assert parts == whole
+    assert parts["band_names"] == ["B04", "B03", "B02"]
+    tiles = doors.http.get(f"{MOSAIC}/WebMercatorQuad/tilejson.json?bands=B04&bands=B03&bands=B02").json()[
+        "tiles"
+    ][0]
+    assert "bands=B04%2CB03%2CB02" in tiles
+
+
+@pytest.mark.parametrize("path", [f"point/{LON},{LAT}", "gdal.xml", "WebMercatorQuad/tilejson.json"])
+def test_what_is_no_list_and_named_twice_is_refused(doors, path):
+    answer = doors.http.get(f"{MOSAIC}/{path}?bands=B04&method=first&method=median")
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == "method is named twice: name it once"
+
+
+def test_wmts_refuses_what_is_named_twice_in_its_own_form(doors):
+    answer = doors.http.get(
+        f"{MOSAIC}/wmts", params=[*PAIRS.items(), ("method", "first"), ("METHOD", "mean")]
+    )
+    assert answer.status_code == 400
+    assert b"method is named twice" in answer.content
+    assert answer.headers["content-type"].startswith("application/xml")
+
+
+def test_a_plus_that_an_address_lost_is_read_as_the_plus_it_was(doors):
+    lost = doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?expression=(B08+B04)*2").json()
+    kept = doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?expression=(B08%2BB04)*2").json()
+    assert lost == kept
+    assert kept["band_names"] == ["(B08+B04)*2"]
+
+
+@pytest.mark.parametrize("path", ["WebMercatorQuad/tilejson.json", "tiles", "scenes", "wmts"])
+@pytest.mark.parametrize("formula", ["B04^2", "where(B04)", "B8"])
+def test_a_document_accepts_no_formula_that_cannot_be_computed(doors, path, formula):
+    answer = doors.http.get(
+        f"{MOSAIC}/{path}",
+        params={"expression": formula}
+        | ({"service": "WMTS", "request": "GetCapabilities"} if path == "wmts" else {}),
+    )
+    assert answer.status_code == 400
+
+
+def test_a_job_accepts_no_formula_that_cannot_be_computed(doors):
+    for body in ({"bbox": BOX}, {"bbox": BOX, "format": "gpkg"}):
+        answer = doors.http.post(f"{MOSAIC}/exports", json={**body, "expression": "B04^2"})
+        assert (answer.status_code, "use **" in answer.json()["detail"]) == (400, True)
+
+
+@pytest.mark.parametrize(
+    ("layer", "asked", "told"),
+    [
+        ("mosaic", {"time": "all"}, "period=all"),
+        ("mosaic_time", {"time": "all"}, "period=all"),
+        ("mosaic_time", {"datetime": "all"}, "period=all"),
+        ("mosaic_time", {"time": "2023-08-05T10:11:12.000Z"}, "period=all"),
+        ("mosaic_time", {"time": "2023-08-05T10:11:12+02:00"}, "period=all"),
+        ("mosaic_time", {"time": "1999"}, "lies in no period"),
+        ("mosaic_time", {"time": "soon"}, "not understood"),
+    ],
+)
+def test_time_and_datetime_are_one_question_in_wmts(doors, layer, asked, told):
+    assert told in doors._header(f"{MOSAIC}/wmts", {**PAIRS, "layer": layer, **asked})
+
+
+def test_swapped_latitude_and_longitude_are_noticed_at_every_door(doors):
+    south, west, north, east = 46.048, 15.004, 46.052, 15.008
+    swapped = f"{south},{west},{north},{east}"
+    feature = {**FEATURE, "geometry": {"type": "Polygon", "coordinates": [[[y, x] for x, y in SQUARE]]}}
+    found = [
+        doors.http.get(f"{MOSAIC}/point/{LAT},{LON}"),
+        doors.http.get(f"{MOSAIC}/explain/{LAT},{LON}", params={"f": "json"}),
+        doors.http.get(f"{MOSAIC}/bbox/{swapped}.tif"),
+        doors.http.get(f"{MOSAIC}/dates/{swapped}"),
+        doors.http.post(f"{MOSAIC}/exports", json={"bbox": swapped, "dry_run": True}),
+        doors.http.post(f"{MOSAIC}/exports", json={"geometry": feature["geometry"], "dry_run": True}),
+        doors.http.post(f"{MOSAIC}/statistics", json=feature),
+    ]
+    for answer in found:
+        assert answer.status_code in (400, 404), answer.request.url
+        assert "did you swap latitude and longitude?" in answer.json()["detail"]
+    command = ["export", "--store", doors.store, "--bbox", *swapped.split(","), "--dry-run"]
+    assert "did you swap latitude and longitude?" in CliRunner().invoke(cli, command).output
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["15.004,46.048,15.008,46.052"],
+        ["15.004 46.048 15.008 46.052"],
+        ["15.004", "46.048", "15.008", "46.052"],
+        ["15.004,", "46.048,", "15.008,", "46.052"],
+    ],
+)
+def test_a_box_has_commas_or_blanks_between_its_numbers(doors, words):
+    command = ["export", "--store", doors.store, "--bbox", *words, "--dry-run"]
+    told = CliRunner().invoke(cli, command).output
+    assert told == CliRunner().invoke(cli, [*command[:3], f"--bbox={' '.join(words)}", "--dry-run"]).output
+    size = re.match(r"(\d+) × (\d+) px", told)
+    cost = doors.http.post(f"{MOSAIC}/exports", json={"bbox": " ".join(words), "dry_run": True}).json()
+    assert (cost["width"], cost["height"]) == (int(size[1]), int(size[2]))
+
+
+def test_a_box_from_east_to_west_crosses_the_antimeridian_at_every_door(doors):
+    across = "179.9,46,-179.9,46.1"
+    shown = doors.http.get(f"{MOSAIC}/bbox/{across}/8x8.tif?bands=B04")
+    assert shown.status_code == 200
+    assert doors.http.get(f"{MOSAIC}/dates/{across}").status_code == 404
+    cost = doors.http.post(
+        f"{MOSAIC}/exports", json={"bbox": across, "dry_run": True, "crs": 4326, "resolution": 0.01}
+    ).json()
+    assert cost["width"] == 20
+    zone = doors.http.get(f"{MOSAIC}/bbox/{across}/8x8.tif?bands=B04&crs=EPSG:32660")
+    assert zone.status_code == 200
+    ends = [
+        doors.http.get(f"{MOSAIC}/bbox/{across}/8x8.tif?bands=B04&crs=3857"),
+        doors.http.post(f"{MOSAIC}/exports", json={"bbox": across, "dry_run": True, "crs": 3857}),
+        doors.http.post(f"{MOSAIC}/exports", json={"bbox": across, "dry_run": True, "format": "gpkg"}),
+    ]
+    for answer in ends:
+        assert (answer.status_code, "where EPSG:3857 ends" in answer.json()["detail"]) == (400, True)
+
+
+@pytest.mark.parametrize("code", ["3035", "EPSG:3035", "epsg:3035", "urn:ogc:def:crs:EPSG::3035"])
+def test_a_coordinate_system_has_one_name_at_every_door(doors, code, tmp_path):
+    cost = doors.http.post(f"{MOSAIC}/exports", json={"bbox": BOX, "crs": code, "dry_run": True}).json()
+    assert cost["crs"] == "EPSG:3035"
+    for name in ("crs", "dst_crs"):
+        shown = doors.http.get(
+            f"{MOSAIC}/bbox/{','.join(map(str, BOX))}.tif", params={name: code, "bands": "B04"}
+        )
+        (tmp_path / "box.tif").write_bytes(shown.content)
+        with rasterio.open(tmp_path / "box.tif") as file:
+            assert file.crs.to_epsg() == 3035
+    out = tmp_path / "file.tif"
+    command = [
+        "export",
+        "--store",
+        doors.store,
+        "--bbox",
+        *map(str, BOX),
+        "--bands",
+        "B04",
+        "--crs",
+        code,
+        "-o",
+        str(out),
+    ]
+    assert CliRunner().invoke(cli, command).exit_code == 0
+    with rasterio.open(out) as file:
+        assert file.crs.to_epsg() == 3035
+
+
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("EPSG:99999", "crs: there is no coordinate system 'EPSG:99999'; use a code such as EPSG:3857"),
+        ("EPSG:5703", "crs: coordinate system 'EPSG:5703' has no plane"),
+        (
+            "EPSG:31275",
+            "crs: coordinate system 'EPSG:31275' is deprecated, and programs place it differently; use EPSG:8677",
+        ),
+    ],
+)
+def test_a_coordinate_system_that_is_none_is_named_as_it_was_given(doors, code, told):
+    box = ",".join(map(str, BOX))
+    details = [
+        doors.http.post(f"{MOSAIC}/exports", json={"bbox": BOX, "crs": code, "dry_run": True}).json()[
+            "detail"
+        ],
+        doors.http.get(f"{MOSAIC}/bbox/{box}.tif", params={"crs": code}).json()["detail"],
+        CliRunner()
+        .invoke(cli, ["export", "--store", doors.store, "--bbox", *map(str, BOX), "--crs", code, "--dry-run"])
+        .output.removeprefix("Error: ")
+        .strip(),
+    ]
+    assert told in details[0]
+    assert set(details) == {details[0]}
+
+
+def test_a_box_has_the_same_names_for_its_coordinate_systems_as_an_export(doors):
+    metres = "500400,5099400,500700,5099700"
+    answers = [
+        doors.http.get(
+            f"{MOSAIC}/bbox/{metres}.tif", params={"bands": "B04", a: "EPSG:32633", b: "EPSG:3857"}
+        )
+        for a, b in (("bbox_crs", "crs"), ("coord_crs", "dst_crs"))
+    ]
+    assert [a.status_code for a in answers] == [200, 200]
+    assert answers[0].headers["etag"] == answers[1].headers["etag"]
+    both = doors.http.get(f"{MOSAIC}/bbox/{metres}.tif", params={"crs": "EPSG:3857", "dst_crs": "EPSG:3035"})
+    assert "the same: name it once" in both.json()["detail"]
+
+
+def test_lengths_know_their_unit(doors):
+    own = doors.client.array(BOX, bands="B04")
+    degrees = doors.client.array(BOX, bands="B04", crs="EPSG:4326")
+    assert degrees.rio.resolution()[0] == pytest.approx(10 / 111_319.49)
+    assert degrees.sizes["x"] == pytest.approx((BOX[2] - BOX[0]) * 111_319.49 / 10, abs=2)
+    feet = doors.client.array(BOX, bands="B04", crs="+proj=utm +zone=33 +datum=WGS84 +units=us-ft")
+    assert feet.sizes["x"] == pytest.approx(own.sizes["x"], abs=2)
+    order = {"bbox": BOX, "crs": "+proj=utm +zone=33 +datum=WGS84 +units=us-ft", "dry_run": True}
+    assert doors.http.post(f"{MOSAIC}/exports", json=order).json()["width"] == pytest.approx(
+        own.sizes["x"], abs=2
+    )
+
+
+def test_the_crs_member_of_geojson_is_read_by_every_reader(doors, tmp_path):
+    to_metres = Transformer.from_crs(4326, 32633, always_xy=True)
+    ring = [list(to_metres.transform(*p)) for p in SQUARE]
+    feature = {**FEATURE, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+    named = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
+    metres = {"type": "FeatureCollection", "crs": named, "features": [feature]}
+    degrees = {"type": "FeatureCollection", "features": [FEATURE]}
+
+    def told(collection):
+        path = tmp_path / "areas.geojson"
+        path.write_text(json.dumps(collection))
+        cost = doors.http.post(f"{MOSAIC}/exports", json={"geometry": collection, "dry_run": True}).json()
+        command = ["export", "--store", doors.store, "--geometry", str(path), "--dry-run"]
+        said = CliRunner().invoke(cli, command).output.splitlines()[0]
+        shares = doors.http.post(f"{MOSAIC}/statistics", json=collection, params={"bands": "B04"}).json()
+        counts = [f["properties"]["statistics"]["B04"]["count"] for f in shares["features"]]
+        table = tmp_path / "table.csv"
+        done = CliRunner().invoke(
+            cli, ["statistics", str(path), "--store", doors.store, "--bands", "B04", "-o", str(table)]
+        )
+        assert done.exit_code == 0, done.output
+        row = dict(
+            zip(
+                *(line.replace('"', "").split(",") for line in table.read_text().splitlines()[:2]),
+                strict=True,
+            )
+        )
+        return (cost["width"], cost["height"]), said, counts, float(row["count"])
+
+    first, second = told(metres), told(degrees)
+    assert first[:2] == second[:2]
+    assert first[2] == pytest.approx(second[2], rel=1e-3)
+    assert first[3] == pytest.approx(second[3], rel=1e-3)
+    assert first[2][0] == pytest.approx(first[3], rel=1e-6)
+
+
+@pytest.mark.parametrize("member", [{"type": "link"}, {"type": "name", "properties": {"name": "EPSG:99999"}}])
+def test_a_crs_member_that_names_none_is_refused_by_every_reader(doors, member):
+    collection = {"type": "FeatureCollection", "crs": member, "features": [FEATURE]}
+    found = [
+        doors.http.post(f"{MOSAIC}/exports", json={"geometry": collection, "dry_run": True}),
+        doors.http.post(f"{MOSAIC}/statistics", json=collection),
+        doors.http.post(f"{MOSAIC}/exports/statistics", json={"features": collection}),
+    ]
+    assert [a.status_code for a in found] == [400, 400, 400]
+    assert len({a.json()["detail"] for a in found}) == 1
+
+
+def test_every_name_of_the_table_stands_in_openapi_and_on_the_command_line(doors):
+    openapi = doors.http.get("/openapi.json").json()
+    tile = openapi["paths"]["/mosaics/{mosaic}/tiles/{tms}/{z}/{x}/{tile}"]["get"]["parameters"]
+    body = openapi["paths"]["/mosaics/{mosaic}/exports"]["post"]["requestBody"]["content"]["application/json"]
+    told = CliRunner().invoke(cli, ["export", "--help"]).output
+    for name, parameter in MEASURED.items():
+        described = next(p for p in tile if p["name"] == name)
+        assert described["description"] == parameter.help
+        assert body["schema"]["properties"][name]["description"] == parameter.help
+        assert f"--{name.replace('_', '-')}" in told
+    words = " ".join(told.split())
+    assert "scene, date, age, count, quality, weight, spread, gain" in words
+
+
+def test_the_menus_of_the_map_have_the_choices_of_the_table():
+    page = (files("terrazzo.server.viewer") / "index.html").read_text()
+    menu = re.search(r'<select name="method">(.*?)</select>', page, re.DOTALL)[1]
+    assert set(re.findall(r"<option>(\w+)", menu)) == set(MEASURED["method"].choices)
+
+
+def test_raw_says_what_lies_between_it_and_the_products_number(doors):
+    exact = doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04&stage=raw&resampling=nearest").json()
+    between = doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04&stage=raw").json()
+    assert "interpolated" not in doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04").json()
+    assert between["interpolated"][-1].startswith("interpolated between the store's pixels")
+    assert between["interpolated"][:-1] == exact["interpolated"]
+    account = doors.http.get(f"{MOSAIC}/explain/{LON},{LAT}?bands=B04&f=json").json()
+    assert [account["count_interpolated"]] == (exact["interpolated"] or [""])
+    lines = doors.http.get(f"{MOSAIC}/explain/{LON},{LAT}?bands=B04&f=txt").text
+    first = account["candidates"][0]["order"]
+    assert re.search(rf"scenes\n *{first}  2023", lines)
