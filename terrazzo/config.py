@@ -5,11 +5,14 @@ import tomllib
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from terrazzo.errors import InvalidRequest, NotFound, StoreError
 from terrazzo.grid import Bounds
-from terrazzo.store import Store
+
+if TYPE_CHECKING:
+    # The table of parameters reads this module, and no help of a command need wait for object stores.
+    from terrazzo.store import Store
 
 Method = Literal["feather", "first", "median", "mean", "robust"]
 Fill = Literal["adjacent", "none", "best"]
@@ -109,7 +112,7 @@ def config_key(mosaic_id: str) -> str:
     return f"mosaics/{mosaic_id}/mosaic.toml"
 
 
-def read_config(store: Store, mosaic_id: str) -> MosaicConfig:
+def read_config(store: "Store", mosaic_id: str) -> MosaicConfig:
     """The configuration of a mosaic; the defaults where the operator wrote none.
 
     Raises:
