@@ -126,7 +126,7 @@ def parse_ask(query: Mapping[str, Any], version: Version) -> Ask:
     given = values(query, PICTURE)
     layer = given["style"] if given.get("style") in LAYERS else None
     if layer:
-        strange = [k for k in ("rescale", "colormap_name", "baseline") if k in given]
+        strange: list[str] = [k for k in ("rescale", "colormap_name", "baseline") if k in given]
         strange += ["stage=mask"] if given.get("stage") == "mask" else []
         if strange:
             raise contradict(f"style={layer}", *strange)
