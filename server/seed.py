@@ -16,11 +16,10 @@ from terrazzo.server.answer import Job, Plan, planned, rendered
 from terrazzo.server.cache import TileCache
 from terrazzo.server.grids import Grids
 from terrazzo.server.mosaics import Mosaics
-from terrazzo.server.request import MEDIA, Format, parse_ask, parse_format
+from terrazzo.server.request import Format, parse_ask, parse_format
 from terrazzo.server.settings import Settings
 from terrazzo.store import Store
 
-FORMS = tuple(MEDIA)
 AHEAD = 64
 """Tiles planned before they are waited for."""
 

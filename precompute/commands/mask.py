@@ -4,16 +4,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from terrazzo.bands import BANDS
 from terrazzo.errors import InvalidRequest, UnreadableAsset
-from terrazzo.store import beside
 
 if TYPE_CHECKING:
     import numpy as np
     import rasterio
     from numpy.typing import NDArray
+    from rich.console import Console
 
 TILE = 3072
 """Pixels across that are classified at a time."""
@@ -134,9 +133,11 @@ def _classify(
     import rasterio
     from rasterio.enums import Resampling
     from rasterio.windows import Window
+    from rich.console import Console
 
     from terrazzo.precompute.clouds.mask import mask_scene
     from terrazzo.precompute.clouds.model import CLASSES
+    from terrazzo.store import beside
 
     console = Console(stderr=True)
     pixel = _pixel(source, console)
@@ -202,7 +203,7 @@ def _reflectance(
     return np.asarray(rho)
 
 
-def _pixel(source: "rasterio.DatasetReader", console: Console) -> float:
+def _pixel(source: "rasterio.DatasetReader", console: "Console") -> float:
     """Pixel size in metres."""
     size = (abs(source.transform.a) + abs(source.transform.e)) / 2
     if source.crs is None:

@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
 from terrazzo.bands import BANDS, DEFAULT_BANDS
 from terrazzo.errors import HeldBack
 from terrazzo.precompute import sample
 from terrazzo.precompute.work import executor
 from terrazzo.precompute.work.options import worker_options
-from terrazzo.precompute.work.prometheus import write_metrics
 from terrazzo.precompute.work.steps import SCENE_STEPS, SOLVE_STEPS
-from terrazzo.store import CONFIG_KEY, Store, StoreConfig, create_store, local_root
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from terrazzo.precompute.pipeline import Run
+    from terrazzo.store import Store
 
 
 def mask_source(_context: click.Context, _option: click.Parameter, value: str) -> str:
@@ -151,8 +151,11 @@ def precompute(
     terrazzo precompute products/ --store /data/store --mosaic summer
     """
     # The pipeline draws in pandas and scipy: `terrazzo --help` need not wait for them.
+    from rich.console import Console
+
     from terrazzo.precompute.pipeline import Options, run
     from terrazzo.precompute.scene.recipe import Recipe
+    from terrazzo.precompute.work.prometheus import write_metrics
 
     console = Console(stderr=True)
     is_sample = "sample" in sources and not Path("sample").exists()
@@ -183,8 +186,10 @@ def _store(
     mask_pixel: float | None,
     window: int | None,
     bands: str | None,
-) -> Store:
+) -> "Store":
     """Opens a store, or makes it with what the options and the source say."""
+    from terrazzo.store import CONFIG_KEY, Store, StoreConfig, create_store, local_root
+
     root = local_root(url)
     asked = {"pixel": pixel, "mask_pixel": mask_pixel, "window": window, "bands": bands}
     if root is not None and (root / CONFIG_KEY).exists() and not any(asked.values()):
@@ -221,7 +226,7 @@ def refuse_worse(result: "Run", url: str, mosaic: str) -> None:
         )
 
 
-def tell(result: "Run", url: str, mosaic: str, console: Console) -> None:
+def tell(result: "Run", url: str, mosaic: str, console: "Console") -> None:
     """What a run did, for the terminal."""
     for out in result.left_out:
         console.print(f"left out {out.name}: {out.reason}", style="yellow", highlight=False, soft_wrap=True)

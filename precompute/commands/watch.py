@@ -16,7 +16,6 @@ from terrazzo.errors import InvalidRequest, TerrazzoError
 from terrazzo.precompute.commands.acquire import area_options, opened, order_of
 from terrazzo.precompute.commands.get import run_command
 from terrazzo.precompute.work.options import worker_options
-from terrazzo.precompute.work.prometheus import write_metrics
 
 if TYPE_CHECKING:
     from terrazzo.precompute.acquire.run import Order
@@ -145,6 +144,8 @@ def watch(
         code = one_pass(order, f"{store} {mosaic}", lambda: run_command(ctx, command), past)
         there = opened(store)
         if metrics is not None and there is not None:
+            from terrazzo.precompute.work.prometheus import write_metrics
+
             write_metrics(metrics, there, products=order.shelf.root)
         return code
 
