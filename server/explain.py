@@ -208,10 +208,10 @@ def chart(candidates: tuple[Candidate, ...], bands: tuple[str, ...], factor: flo
         ' aria-label="Reflectance by date of every scene at this pixel" font-size="11" font-family="sans-serif">'
     ]
     for i in range(5):
-        v = low + (high - low) * i / 4
+        tick = low + (high - low) * i / 4
         parts.append(
-            f'<line x1="{left}" x2="{width - 6}" y1="{y(v)}" y2="{y(v)}" stroke="#d8ded6"/>'
-            f'<text x="{left - 6}" y="{y(v) + 4}" text-anchor="end">{v:.3f}</text>'
+            f'<line x1="{left}" x2="{width - 6}" y1="{y(tick)}" y2="{y(tick)}" stroke="#d8ded6"/>'
+            f'<text x="{left - 6}" y="{y(tick) + 4}" text-anchor="end">{tick:.3f}</text>'
         )
     for day, label in {days[0]: seen[0].datetime[:10], days[-1]: seen[-1].datetime[:10]}.items():
         anchor = "start" if day == days[0] else "end"

@@ -89,7 +89,7 @@ class Job:
         return self.status in UNFINISHED
 
 
-class PlainSerializer(Serializer):
+class PlainSerializer(Serializer):  # type: ignore[misc]  # the library has no types
     """Messages as JSON: the library's own are pickled, and who may write to the queue could run code here."""
 
     def _serialize(self, data: Message) -> bytes:

@@ -12,7 +12,7 @@ from morecantile import Tile, TileMatrixSet
 
 from terrazzo.errors import InvalidRequest, StoreError, TerrazzoError
 from terrazzo.mosaic.engine import tile_target
-from terrazzo.server.answer import Job, Plan, planned, rendered
+from terrazzo.server.answer import PicturePlan, PictureRequest, planned, rendered
 from terrazzo.server.cache import TileCache
 from terrazzo.server.grids import Grids
 from terrazzo.server.mosaics import Mosaics
@@ -69,8 +69,8 @@ def seeded(
     problem: str | None = None
 
     def made(tile: Tile) -> str:
-        job = Job(engine, ask, tile_target(matrix, *tile, matrix.tileMatrices[0].tileWidth))
-        plan = planned(job, chosen)
+        request = PictureRequest(engine, ask, tile_target(matrix, *tile, matrix.tileMatrices[0].tileWidth))
+        plan = planned(request, chosen)
         return _kept(cache, plan, chosen)
 
     with (
@@ -90,11 +90,11 @@ def seeded(
                 problem = problem or str(error)
             bar.update(1)
     mosaics.close()
-    names = ("made", "there", "empty", "refused")
-    return Seeded(engine.version.name, *(counts[n] for n in names), problem)
+    done = {name: counts[name] for name in ("made", "there", "empty", "refused")}
+    return Seeded(engine.version.name, **done, problem=problem)
 
 
-def _kept(cache: TileCache, plan: Plan, form: Format) -> str:
+def _kept(cache: TileCache, plan: PicturePlan, form: Format) -> str:
     if plan.is_empty:
         return "empty"
     if cache.kept(plan.key) is not None:

@@ -17,7 +17,7 @@ PERCENTILES = "2,98"
 """Those that TiTiler tells where none are asked for."""
 
 
-def described(
+def with_statistics(
     engine: Engine, measure: Measure, features: Sequence[Mapping[str, Any]], p: str | None, rule: str | None
 ) -> list[dict[str, Any]]:
     """Features with their statistics.
