@@ -65,18 +65,15 @@ class MosaicFactory(BaseFactory):
             self.router.add_api_route(
                 route.path,
                 route.endpoint,
-                methods=list(route.methods),
+                methods=list(route.methods or ()),
                 tags=route.tags,
                 status_code=route.status_code,
                 openapi_extra=route.openapi_extra,
                 dependencies=[bound, *route.dependencies],
             )
-        others = self.router.lifespan_context
+        self.router.include_router(APIRouter(lifespan=self._open))
 
-        @asynccontextmanager
-        async def lifespan(app: object) -> AsyncIterator[object]:
-            async with others(app) as state:
-                yield state
-            await self.desk.close()
-
-        self.router.lifespan_context = lifespan
+    @asynccontextmanager
+    async def _open(self, app: object) -> AsyncIterator[None]:
+        yield
+        await self.desk.close()

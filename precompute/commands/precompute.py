@@ -3,7 +3,7 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -124,20 +124,8 @@ def precompute(
     only: str | None,
     workers: int,
     dask: str | None,
-    mask: str,
-    brdf: str,
-    dem: Path | None,
-    normalize: bool,
-    register: str,
-    mix_levels: bool,
-    shard: executor.Shard,
-    full: bool,
-    force: bool,
-    pixel: float | None,
-    mask_pixel: float | None,
-    window: int | None,
-    bands: str | None,
     metrics: Path | None,
+    **given: Any,
 ) -> None:
     """Makes scenes, masks, weights and gains of products, and publishes a version of a mosaic.
 
@@ -160,16 +148,11 @@ def precompute(
     console = Console(stderr=True)
     is_sample = "sample" in sources and not Path("sample").exists()
     folders = [sample.path() if s == "sample" and is_sample else Path(s) for s in sources]
-    store = _store(url, is_sample, pixel, mask_pixel, window, bands)
-    options = Options(
-        recipe=Recipe(mask, brdf, dem),  # type: ignore[arg-type]
-        normalize=normalize,
-        mix_levels=mix_levels,
-        register=register,  # type: ignore[arg-type]
-        full=full,
-        force=force,
-        shard=shard,
-    )
+    new = {name: given.pop(name) for name in ("pixel", "mask_pixel", "window", "bands")}
+    store = _store(url, is_sample, **new)
+    recipe = Recipe(*(given.pop(name) for name in ("mask", "brdf", "dem")))
+    # What is left are normalize, register, mix_levels, shard, full and force.
+    options = Options(recipe=recipe, **given)
     with executor.hired(workers, dask) as hands:
         options = replace(options, workers=hands)
         result = run(folders, store, mosaic, options, only=only, console=console)  # type: ignore[arg-type]

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from terrazzo.errors import InvalidRequest, TerrazzoError
-from terrazzo.precompute.commands.acquire import area_options, opened, order_of
-from terrazzo.precompute.commands.get import run_command
+from terrazzo.precompute.commands.acquire import AreaOptions, area_options, opened, order_of
+from terrazzo.precompute.commands.get import precompute_arguments, run_command
 from terrazzo.precompute.work.options import worker_options
 
 if TYPE_CHECKING:
@@ -99,9 +99,6 @@ def watch(
     store: str,
     mosaic: str,
     every: str | None,
-    backfill: str,
-    speed: str | None,
-    hours: str | None,
     workers: int,
     dask: str | None,
     metrics: Path | None,
@@ -119,17 +116,15 @@ def watch(
     terrazzo watch --store finland --tile 35VLG --datetime 2025-06/.. --max-cloud 60
     terrazzo watch --store finland --tile 35VLG --datetime 2025/.. --every 15m --bandwidth 5MB --hours 20-6
     """
+    backfill, speed, hours = (options.pop(name) for name in ("backfill", "speed", "hours"))
     pause = interval(every) if every else None
     rate = bandwidth(speed) if speed else None
     if hours:
         left_of(hours, datetime.now())
 
     def once() -> int:
-        order = order_of(store, mosaic=mosaic, follow=True, **options)
-        new = [] if opened(store) else ["--bands", ",".join(order.bands)]
-        cluster = ["--dask", dask] if dask else []
-        how = ["--store", store, "--mosaic", mosaic, "--workers", workers, *cluster, *new]
-        command = ["precompute", order.shelf.root, *how]
+        order = order_of(store, AreaOptions(mosaic=mosaic, **options), follow=True)
+        command = precompute_arguments(order, store, mosaic, workers, dask)
         begun = datetime.now()
 
         def left() -> float | None:

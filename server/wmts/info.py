@@ -45,14 +45,8 @@ def _written(
     properties: dict[str, Any] = {"detail": detail}
     if found is not None:
         document = as_document(engine, found, lon, lat)
-        properties = rows(found) | {
-            "version": document["version"],
-            "attribution": document["attribution"],
-            "candidates": document["candidates"],
-            "path": document["path"],
-            "source": document["source"],
-            **{k: document[k] for k in ("change", "baseline") if k in document},
-        }
+        shown = ("version", "attribution", "candidates", "path", "source", "change", "baseline")
+        properties = rows(found) | {k: document[k] for k in shown if k in document}
     geometry = {"type": "Point", "coordinates": [lon, lat]}
     feature = {"type": "Feature", "geometry": geometry, "properties": properties}
     return json.dumps({"type": "FeatureCollection", "features": [feature]})
