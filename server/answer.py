@@ -191,8 +191,8 @@ class Desk:
             metrics.TILES.labels("failed", "none").inc()
             raise
         lacking = "lacking" if "X-Terrazzo-Problems" in answer.headers else "ok"
-        told = "not_modified" if answer.status_code == 304 else lacking
-        metrics.TILES.labels(told, answer.headers.get("X-Cache", "none")).inc()
+        outcome = "not_modified" if answer.status_code == 304 else lacking
+        metrics.TILES.labels(outcome, answer.headers.get("X-Cache", "none")).inc()
         return answer
 
     async def _picture(

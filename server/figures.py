@@ -1,4 +1,4 @@
-"""What can be told of a mosaic in a few numbers: the days that an area shows, and how visible its seams are."""
+"""A mosaic in a few numbers: the days that an area shows, and how visible its seams are."""
 
 import json
 from collections import Counter

@@ -134,8 +134,8 @@ def _web_512() -> TileMatrixSet:
         )
         for m in web.tileMatrices
     ]
-    told = {"id": WEB_512, "title": "Web mercator in tiles of 512 px", "uri": None, "tileMatrices": halved}
-    return web.model_copy(update=told)
+    changed = {"id": WEB_512, "title": "Web mercator in tiles of 512 px", "uri": None, "tileMatrices": halved}
+    return web.model_copy(update=changed)
 
 
 def _ending(tms: TileMatrixSet, pixel: float, lon: int, lat: int) -> TileMatrixSet:

@@ -1,4 +1,4 @@
-"""Statistics of features as TiTiler tells them: in each feature's properties."""
+"""Statistics of features as TiTiler writes them: in each feature's properties."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from terrazzo.statistics.run import answers, chosen_of, statistic_names
 
 MOST_FEATURES = 1000
 PERCENTILES = "2,98"
-"""Those that TiTiler tells where none are asked for."""
+"""Those that TiTiler computes where none are asked for."""
 
 
 def with_statistics(
@@ -41,7 +41,7 @@ def with_statistics(
         "attribution": engine.version.attribution,
     }
     names = ["percentile_" + n[1:] if n[0] == "p" else n for n in statistic_names(question)]
-    told = [dict(f) for f in features]
+    described = [dict(f) for f in features]
     for numbers in groups(areas, engine.version):
         found = answers(engine, question, chosen, areas, numbers)
         for i, number in enumerate(numbers):
@@ -51,8 +51,8 @@ def with_statistics(
             }
             shares = {k: _plain(v[i, 0]) for k, v in found.shares.items()}
             own = features[number].get("properties") or {}
-            told[number]["properties"] = {**own, "statistics": bands, **shares, **about}
-    return told
+            described[number]["properties"] = {**own, "statistics": bands, **shares, **about}
+    return described
 
 
 def _plain(value: float) -> float | None:

@@ -53,8 +53,8 @@ def tilesets(base: str, version: Version, sets: list[TileMatrixSet], query: str)
 
 def tileset(base: str, version: Version, tms: TileMatrixSet, query: str) -> dict[str, Any]:
     """A tile set with the limits of its matrices."""
-    told = _described(base, version, tms, query)
-    told["tileMatrixSetLimits"] = [
+    document = _described(base, version, tms, query)
+    document["tileMatrixSetLimits"] = [
         {
             "tileMatrix": str(zoom),
             "minTileRow": row0,
@@ -64,8 +64,8 @@ def tileset(base: str, version: Version, tms: TileMatrixSet, query: str) -> dict
         }
         for zoom, (row0, row1, col0, col1) in grids.limits(tms, version).items()
     ]
-    TileSet.model_validate(told)
-    return told
+    TileSet.model_validate(document)
+    return document
 
 
 def _described(base: str, version: Version, tms: TileMatrixSet, query: str) -> dict[str, Any]:

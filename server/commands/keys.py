@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 )
 @click.pass_context
 def keys(ctx: click.Context, store: str, state: Path | None) -> None:
-    """API keys of a server: what needs one is told by TERRAZZO_PROTECT.
+    """API keys of a server: TERRAZZO_PROTECT says what needs one.
 
     \b
     terrazzo keys --store demo add "Anna's GIS" --scope tiles --scope export

@@ -20,7 +20,7 @@ def work(store: str, until_parent_ends: bool) -> None:
     from terrazzo.server.jobs import Jobs
     from terrazzo.server.logs import configure
     from terrazzo.server.settings import Settings
-    from terrazzo.server.worker import end_with, only, work_on
+    from terrazzo.server.worker import end_with, single_worker, work_on
 
     os.environ["TERRAZZO_STORE"] = store
     settings = Settings()  # type: ignore[call-arg]
@@ -28,5 +28,5 @@ def work(store: str, until_parent_ends: bool) -> None:
     jobs = Jobs(settings.state_folder(), settings.jobs_url)
     if until_parent_ends:
         threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
-    with only(jobs, wait=until_parent_ends):
+    with single_worker(jobs, wait=until_parent_ends):
         work_on(jobs, settings)

@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 from terrazzo.errors import InvalidRequest
 from terrazzo.grid import Bounds
 from terrazzo.server.bodies import collection_of, read_order
-from terrazzo.server.explain import POLICY, account, as_document, as_page, as_text
+from terrazzo.server.explain import POLICY, account_of, as_document, as_page, as_text
 from terrazzo.server.figures import day_shares
 from terrazzo.server.points import point_values
 from terrazzo.server.routes.inputs import asked, desk_of, opened
@@ -52,12 +52,12 @@ async def explain(
 
     def write() -> str:
         engine, ask = opened(desk, mosaic, request, ("f",))
-        found = account(engine, ask, lon, lat)
+        account = account_of(engine, ask, lon, lat)
         if form == "html":
-            return as_page(engine, found, lon, lat)
+            return as_page(engine, account, lon, lat)
         if form == "txt":
-            return as_text(engine, found)
-        return json.dumps(as_document(engine, found, lon, lat))
+            return as_text(engine, account)
+        return json.dumps(as_document(engine, account, lon, lat))
 
     headers = {"Cache-Control": "no-cache", "Vary": "Accept", "Content-Security-Policy": POLICY}
     return Response(await desk.work(request, write), media_type=ACCOUNTS[form], headers=headers)

@@ -82,10 +82,12 @@ def layers(version: Version) -> dict[str, OfferedLayer]:
         OfferedLayer(f"{mosaic}_time", f"{title} by period", named, PNG, periods=periods(version)),
         OfferedLayer(f"{mosaic}_quality", f"{title}: where pixels come from", origin_styles(), PNG),
     ]
-    for stage, told in STAGES.items():
+    for stage, meaning in STAGES.items():
         shown = (OfferedStyle(CLASSES, "Mask classes", CLASSES_SIZE),) if stage == "mask" else named
         if stage != "normalized" or version.normalized:
-            found.append(OfferedLayer(f"{mosaic}_{stage}", f"{title}: {told}", shown, PNG, {"stage": stage}))
+            found.append(
+                OfferedLayer(f"{mosaic}_{stage}", f"{title}: {meaning}", shown, PNG, {"stage": stage})
+            )
     return {layer.id: layer for layer in found}
 
 

@@ -7,7 +7,7 @@ of the group `terrazzo.commands`.
 from typing import NamedTuple
 
 
-class Row(NamedTuple):
+class CommandRow(NamedTuple):
     """A command.
 
     Attributes:
@@ -26,96 +26,104 @@ class Row(NamedTuple):
 _PRECOMPUTE, _SERVER = "terrazzo.precompute.commands", "terrazzo.server.commands"
 _VERSIONS = f"{_PRECOMPUTE}.versions"
 
-COMMANDS: dict[str, Row] = {
-    "demo": Row(
+COMMANDS: dict[str, CommandRow] = {
+    "demo": CommandRow(
         "Get",
         "Precompute the sample area and serve it on a map.",
         "terrazzo.commands.demo:demo",
         "precompute,server",
     ),
-    "get": Row(
+    "get": CommandRow(
         "Get", "Fetch, precompute and export an area in one go.", f"{_PRECOMPUTE}.get:get", "precompute"
     ),
-    "plan": Row(
+    "plan": CommandRow(
         "Get", "Estimate a mosaic's scenes, bytes and hours.", f"{_PRECOMPUTE}.plan:plan", "precompute"
     ),
-    "acquire": Row(
+    "acquire": CommandRow(
         "Get",
         "Fetch the products of an area from a public archive.",
         f"{_PRECOMPUTE}.acquire:acquire",
         "precompute",
     ),
-    "watch": Row(
+    "watch": CommandRow(
         "Get",
         "Keep a store filled: fetch and precompute what is new.",
         f"{_PRECOMPUTE}.watch:watch",
         "precompute",
     ),
-    "precompute": Row(
+    "precompute": CommandRow(
         "Build",
         "Turn products into scenes and a published version.",
         f"{_PRECOMPUTE}.precompute:precompute",
         "precompute",
     ),
-    "publish": Row(
+    "publish": CommandRow(
         "Build",
         "Publish a new version, or go back to an earlier one.",
         f"{_VERSIONS}:publish",
         "precompute",
     ),
-    "rebuild": Row(
+    "rebuild": CommandRow(
         "Build",
         "Compute a version again from its lock and its products.",
         f"{_VERSIONS}:rebuild",
         "precompute",
     ),
-    "mask": Row(
+    "mask": CommandRow(
         "Build", "Classify the clouds and shadows of any image.", f"{_PRECOMPUTE}.mask:mask", "precompute"
     ),
-    "train": Row(
+    "train": CommandRow(
         "Build",
         "Train the cloud classifier on labelled pixels.",
         f"{_PRECOMPUTE}.train:train",
         "precompute",
     ),
-    "serve": Row(
+    "serve": CommandRow(
         "Serve", "Serve tiles, WMTS, values, GeoTIFF and a map.", f"{_SERVER}.serve:serve", "server"
     ),
-    "work": Row(
+    "work": CommandRow(
         "Serve", "Carry out the exports that a server was asked for.", f"{_SERVER}.work:work", "server"
     ),
-    "seed": Row("Serve", "Fill a server's tile cache ahead of requests.", f"{_SERVER}.seed:seed", "server"),
-    "keys": Row("Serve", "Add, list and revoke API keys of a server.", f"{_SERVER}.keys:keys", "server"),
-    "export": Row(
+    "seed": CommandRow(
+        "Serve", "Fill a server's tile cache ahead of requests.", f"{_SERVER}.seed:seed", "server"
+    ),
+    "keys": CommandRow(
+        "Serve", "Add, list and revoke API keys of a server.", f"{_SERVER}.keys:keys", "server"
+    ),
+    "export": CommandRow(
         "Use", "Write a part of a mosaic as GeoTIFF or map tiles.", "terrazzo.commands.export:export", ""
     ),
-    "statistics": Row(
+    "statistics": CommandRow(
         "Use",
         "Write a table of statistics of polygons.",
         "terrazzo.commands.statistics:statistics",
         "statistics",
     ),
-    "inspect": Row(
+    "inspect": CommandRow(
         "Use", "Show a scene's corrections and its mask.", f"{_PRECOMPUTE}.inspect:inspect", "precompute"
     ),
-    "film": Row(
+    "film": CommandRow(
         "Use", "Draw the algorithm's steps as an animated WebP.", f"{_PRECOMPUTE}.film:film", "precompute"
     ),
-    "versions": Row("Care", "List the versions of a mosaic.", "terrazzo.commands.versions:versions", ""),
-    "diff": Row("Care", "List what changed between two versions.", "terrazzo.commands.versions:diff", ""),
-    "exclude": Row(
+    "versions": CommandRow(
+        "Care", "List the versions of a mosaic.", "terrazzo.commands.versions:versions", ""
+    ),
+    "diff": CommandRow(
+        "Care", "List what changed between two versions.", "terrazzo.commands.versions:diff", ""
+    ),
+    "exclude": CommandRow(
         "Care",
         "Leave a scene, or a part of it, out of the next versions.",
         f"{_VERSIONS}:exclude",
         "precompute",
     ),
-    "include": Row(
+    "include": CommandRow(
         "Care", "Take an excluded scene back into the next versions.", f"{_VERSIONS}:include", "precompute"
     ),
-    "pin": Row("Care", "Keep a version from being pruned.", f"{_VERSIONS}:pin", "precompute"),
-    "unpin": Row("Care", "Let a version be pruned again.", f"{_VERSIONS}:unpin", "precompute"),
-    "prune": Row(
+    "pin": CommandRow("Care", "Keep a version from being pruned.", f"{_VERSIONS}:pin", "precompute"),
+    "unpin": CommandRow("Care", "Let a version be pruned again.", f"{_VERSIONS}:unpin", "precompute"),
+    "prune": CommandRow(
         "Care", "Remove old versions and files that none refers to.", f"{_VERSIONS}:prune", "precompute"
     ),
-    "store": Row("Care", "Verify a store, or upgrade its format.", f"{_VERSIONS}:store", "precompute"),
+    "store": CommandRow("Care", "Verify a store, or upgrade its format.", f"{_VERSIONS}:store", "precompute"),
 }
