@@ -14,14 +14,15 @@ from terrazzo.server.gdal import description, zone_of
 from terrazzo.server.keys import key_query
 from terrazzo.server.request import only, parse_ask
 from terrazzo.server.routes.inputs import asked, desk_of, opened
-from terrazzo.server.tilesets import tilejson, tileset, tilesets
+from terrazzo.server.tilesets import tilejson as tilejson_of
+from terrazzo.server.tilesets import tileset, tilesets
 from terrazzo.server.urls import public_base
 
 router = APIRouter(tags=["Tiles"])
 
 
 @router.get("/mosaics/{mosaic}/{tms}/tilejson.json", dependencies=[Depends(asked)])
-async def tile_json(request: Request, mosaic: str, tms: str) -> Any:
+async def tilejson(request: Request, mosaic: str, tms: str) -> Any:
     """TileJSON 3 of a mosaic with the parameters given."""
     desk = desk_of(request)
 
@@ -33,7 +34,7 @@ async def tile_json(request: Request, mosaic: str, tms: str) -> Any:
         if key := key_query(request):
             query += f"&{key}"
         matrix_set = desk.grids.find(engine.version, tms)
-        return json.dumps(tilejson(public_base(request), engine.version, matrix_set, query))
+        return json.dumps(tilejson_of(public_base(request), engine.version, matrix_set, query))
 
     return document(request, await desk.look(write), "application/json", desk.settings)
 
