@@ -2,6 +2,7 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
+NEWEST := build/newest
 PORT ?= 8000
 STORE ?= build/demo
 export UV_PYTHON_DOWNLOADS := never
@@ -10,7 +11,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_NATIVE_TLS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick lint train constraints clean
+.PHONY: help setup demo test quick newest lint browser train constraints clean
 
 help: ## list the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,11 +34,27 @@ test: lint ## lint and run every test
 quick: lint ## lint and the tests that need no whole chain and no other program
 	$(BIN)/python -m pytest -n 2 -m "not slow and not clients"
 
+newest: setup ## the tests marked `pythons` on the newest Python of this machine, and that its pixels are those of .venv
+	@python=$$($(BIN)/python .ci/newest.py); \
+	if [ -z "$$python" ]; then \
+		echo "newest: skipped, no Python newer than $$($(BIN)/python -V) is installed"; exit 0; fi; \
+	set -e; \
+	$(BIN)/uv venv --quiet --allow-existing --python "$$python" $(NEWEST); \
+	$(BIN)/uv pip install --quiet --python $(NEWEST)/bin/python --require-hashes -r constraints.txt; \
+	$(BIN)/uv pip install --quiet --python $(NEWEST)/bin/python --no-deps --no-build-isolation -e .; \
+	$(NEWEST)/bin/python -V; \
+	TERRAZZO_OTHER_PYTHON=$(BIN)/python $(NEWEST)/bin/python -m pytest -n 2 --dist worksteal -m pythons
+
 lint: setup ## ruff, mypy, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+browser: ## the map libraries and the driver that the tests in Chromium need, into build/browser (needs npm)
+	mkdir -p build/browser
+	cp tests/clients/package.json build/browser/
+	cd build/browser && npm install --no-audit --no-fund --silent
 
 train: setup ## train the cloud classifier anew from DATA=FOLDER, which holds labelled/ and imagery/
 	$(BIN)/terrazzo train --data $(DATA)

@@ -77,8 +77,7 @@ def write_product(folder: Path, item: dict[str, Any], seed: int) -> dict[str, An
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--before", default=2, show_default=True, help="scenes that the tile has already")
-@click.option("--kit", default=Path("../shared/kit"), show_default=True, type=click.Path(path_type=Path))
-def main(folder: Path, before: int, kit: Path) -> None:
+def main(folder: Path, before: int) -> None:
     """Prints seconds from the Item's appearance to the new version, and what was written."""
     folder.mkdir(parents=True, exist_ok=True)
     chosen = [i for i in sample_items() if i["properties"]["grid:code"] == "MGRS-33TWL"]
@@ -92,7 +91,7 @@ def main(folder: Path, before: int, kit: Path) -> None:
     servers, store = folder / f"servers{os.getpid()}", folder / "store"
     servers.mkdir()
     where = ["--tile", "33TWL", "--datetime", "2023-08/..", "--until-clear", "0", "--workers", "2"]
-    with s3_server(servers, files, "seaweedfs") as s3, stac_server(kit, servers, items[:-1]) as stac:
+    with s3_server(servers, files, "seaweedfs") as s3, stac_server(servers, items[:-1]) as stac:
         files.clear()
         environment = os.environ | KEYS | {"AWS_ENDPOINT_URL": s3}
         command = [Path(sys.executable).parent / "terrazzo", "watch", "--store", store, "--archive", stac]

@@ -172,7 +172,7 @@ def main() -> None:
                 start = time.process_time()
                 selection = engine.select(request)
                 engine.content_hash(selection, target)
-                found = engine.shown(selection, target)
+                found = engine.planner.shown(selection, target)
                 took.append(1e3 * (time.process_time() - start))
                 shown.append(len(found))
             print(

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from terrazzo import PIXELS
 from terrazzo.config import ALL, MosaicConfig, Period, read_config
-from terrazzo.errors import InvalidRequest, NotFound, ProductError, StoreError
+from terrazzo.errors import InvalidRequest, NotFound, NothingUsable, ProductError
 from terrazzo.grid import Bounds
 from terrazzo.precompute.normalize.fields import TileGains
 from terrazzo.precompute.normalize.registration import far_off
@@ -91,7 +91,8 @@ def run(
         only: stop after the steps this one runs with; what went before runs too when it must.
 
     Raises:
-        StoreError: nothing usable was found, the store cannot be used, or another run is writing it.
+        NothingUsable: no product can become a scene, and the store has none.
+        StoreError: the store cannot be used, or another run is writing it.
     """
     if options.shard != WHOLE and only not in (*SCENE_STEPS, "reference", "weigh"):
         raise InvalidRequest("--shard goes with --only strips, --only reference or --only weigh")
@@ -128,7 +129,7 @@ def _run(
     if not result.scenes and only in SCENE_STEPS and options.shard != WHOLE and not result.left_out:
         return result
     if not result.scenes:
-        raise StoreError(_nothing_usable(sources, result.left_out, config))
+        raise NothingUsable(_nothing_usable(sources, result.left_out, config))
     if only in SCENE_STEPS:
         return result
     cut = cuts(exclusions)

@@ -109,7 +109,8 @@ class Desk:
     def __init__(self, settings: Settings, mosaics: Mosaics, cache: TileCache, grids: Grids) -> None:
         self.settings, self.mosaics, self.cache, self.grids = settings, mosaics, cache, grids
         self._looks = Gate(4, PLANS)
-        self.threads = settings.rendering_threads(local=mosaics.store.root is not None)
+        self.threads = settings.rendering_threads()
+        self.exports = settings.can_export()
         self._renders = Gate(self.threads, settings.queue)
         metrics.MOST_INSIDE.set(self.threads + settings.queue)
 

@@ -34,7 +34,7 @@ def create_app(settings: Settings) -> FastAPI:
     """The application for a store.
 
     Raises:
-        StoreError: the store is missing or of another format.
+        StoreError: the store is missing or of another format, or its keys cannot be read.
     """
     mosaics = MosaicFactory(
         settings=settings,
@@ -83,9 +83,12 @@ def _middleware(settings: Settings) -> list[Middleware]:
 def _keys(settings: Settings) -> Keys | None:
     """The keys; None where the server has no folder for any."""
     try:
-        return Keys(settings.state_folder())
+        keys = Keys(settings.state_folder())
     except StoreError:
         return None
+    # Read once now: a file that this user may not read ends the start, not each request.
+    keys.all()
+    return keys
 
 
 def _small(request: Request) -> None:

@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from terrazzo.errors import InvalidRequest
 
-MOST_BODY = 4 << 20
+MOST_BODY = 16 << 20
 """Bytes of a request's body that is JSON."""
 MOST_AREAS = 512 << 20
 """Bytes of a file of areas."""
@@ -20,7 +20,7 @@ async def read_order(request: Request) -> dict[str, Any]:
     Raises:
         InvalidRequest: it is no JSON object, or too large.
     """
-    body = b""
+    body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MOST_BODY:

@@ -12,11 +12,10 @@ from terrazzo.server.answer import Desk
 from terrazzo.server.cache import TileCache
 from terrazzo.server.grids import Grids
 from terrazzo.server.mosaics import Mosaics
-from terrazzo.server.routes import mosaics, pictures, tilesets, values, wmts
+from terrazzo.server.routes import exports, mosaics, pictures, tilesets, values, wmts
 from terrazzo.server.routes.inputs import Mount
 from terrazzo.server.settings import Settings
 from terrazzo.server.tilesets import CONFORMS_TO
-from terrazzo.store import Store
 
 READING = (mosaics.router, tilesets.router, pictures.router, values.router, wmts.router)
 """What needs nothing but a store: routes that answer at once."""
@@ -29,9 +28,9 @@ def open_desk(settings: Settings) -> Desk:
     Raises:
         StoreError: the store is missing or of another format.
     """
-    store = Store(settings.store)
+    mosaics = Mosaics(settings.store, settings.follow)
     cache = TileCache(settings.cache_dir, settings.cache_size)
-    return Desk(settings, Mosaics(store, settings.follow), cache, Grids(settings.tms))
+    return Desk(settings, mosaics, cache, Grids(settings.tms))
 
 
 @define(kw_only=True)
@@ -55,7 +54,13 @@ class MosaicFactory(BaseFactory):
     @property
     def mount(self) -> Mount:
         """The dependency that binds routes to this factory's store and prefix."""
-        return Mount(self.desk, self.router_prefix, tuple(sorted(self.conforms_to)), self.links)
+        return Mount(
+            self.desk,
+            self.router_prefix,
+            tuple(sorted(self.conforms_to)),
+            self.links,
+            exports=self.desk.exports and exports.router in self.routers,
+        )
 
     def register_routes(self) -> None:
         """Adds the routes, each bound to this factory's store and prefix."""

@@ -21,7 +21,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from terrazzo.errors import InvalidRequest, NotFound
+from terrazzo.errors import InvalidRequest, NotFound, StoreError
 
 SCOPES = ("tiles", "export", "admin")
 KEY = re.compile(r"tz_([0-9a-f]{8})_[A-Za-z0-9_\-]{43}")
@@ -60,10 +60,14 @@ class Key:
 
 
 class Keys:
-    """The keys in a folder's file; a change of the file counts at once, in every process."""
+    """The keys in a folder's file; a change of the file counts at once, in every process.
+
+    Attributes:
+        path: of the file; every method that reads it raises StoreError where this user may not.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE
+        self.path = folder / FILE
         self._seen: tuple[int, int] | None = None
         self._known: dict[str, Key] = {}
         self._lock = threading.Lock()
@@ -117,13 +121,18 @@ class Keys:
 
     def _read(self) -> dict[str, Key]:
         try:
-            about = self._path.stat()
+            about = self.path.stat()
         except FileNotFoundError:
             return {}
+        except PermissionError:
+            raise _closed(self.path.parent) from None
         state = (about.st_mtime_ns, about.st_ino)
         with self._lock:
             if state != self._seen:
-                raw = json.loads(self._path.read_text())
+                try:
+                    raw = json.loads(self.path.read_text())
+                except PermissionError:
+                    raise _closed(self.path) from None
                 keys = [
                     Key(**{**k, "scopes": tuple(k["scopes"]), "mosaics": tuple(k["mosaics"])}) for k in raw
                 ]
@@ -131,11 +140,21 @@ class Keys:
             return self._known
 
     def _write(self, keys: list[Key]) -> None:
-        self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self._path.with_name(f".{FILE}.{os.getpid()}")
+        folder = self.path.parent
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{FILE}.{os.getpid()}")
         with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             json.dump([asdict(k) for k in keys], file, indent=1)
-        os.replace(temporary, self._path)
+            if os.geteuid() == 0:
+                # The server, which reads it, owns the folder.
+                os.fchown(file.fileno(), folder.stat().st_uid, folder.stat().st_gid)
+        os.replace(temporary, self.path)
+
+
+def _closed(path: Path) -> StoreError:
+    return StoreError(
+        f"{path} cannot be read by this user: give it to the one that the server runs as (chown), or set TERRAZZO_STATE"
+    )
 
 
 def _hash(text: str) -> str:

@@ -5,8 +5,9 @@ import re
 import threading
 import time
 from collections import OrderedDict
+from contextlib import suppress
 
-from terrazzo.errors import NotFound
+from terrazzo.errors import EmptyStore, NotFound
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.server.metrics import BYTES
@@ -16,25 +17,45 @@ from terrazzo.version import current_version, list_mosaics, open_version
 log = logging.getLogger(__name__)
 KEPT_VERSIONS = 8
 NAME = re.compile(r"[\w-]{1,100}")
+NONE_YET = (
+    "no mosaic yet: `terrazzo precompute SOURCE --store STORE` makes one (SOURCE may be `sample`),"
+    " which is served without a restart"
+)
 
 
 class Mosaics:
-    """Engines by mosaic and version; a new pointer is followed within `follow` seconds."""
+    """Engines by mosaic and version; a new pointer is followed within `follow` seconds.
 
-    def __init__(self, store: Store, follow: float) -> None:
-        self.store = store
-        self._follow = follow
+    Where nothing has been written yet there are no mosaics; the store is opened once it is there.
+
+    Raises:
+        StoreError: the store is missing, or its format is unknown to this release.
+    """
+
+    def __init__(self, url: str, follow: float) -> None:
+        self._url, self._follow = url, follow
+        self._store: Store | None = None
         self._blocks = Blocks(on_read=lambda where, size: BYTES.labels(where).inc(size))
         self._engines: OrderedDict[tuple[str, str], Engine] = OrderedDict()
         self._pointers: dict[str, tuple[float, str]] = {}
         self._names: tuple[float, list[str]] | None = None
         self._lock, self._looking, self._opening = threading.Lock(), threading.Lock(), threading.Lock()
+        with suppress(EmptyStore):
+            self._opened()
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            self._store = Store(self._url)
+        return self._store
 
     def names(self) -> list[str]:
         """The mosaics that have a version."""
         now = time.monotonic()
         if self._names is None or now - self._names[0] >= self._follow:
-            self._names = (now, list_mosaics(self.store))
+            try:
+                self._names = (now, list_mosaics(self._opened()))
+            except EmptyStore:
+                self._names = (now, [])
         return list(self._names[1])
 
     def engine(self, mosaic_id: str, version: str | None = None) -> Engine:
@@ -42,6 +63,7 @@ class Mosaics:
 
         Raises:
             NotFound: there is no such mosaic or version.
+            EmptyStore: there is none at all yet.
         """
         if not NAME.fullmatch(mosaic_id):
             raise NotFound("a mosaic's name has letters, digits, - and _")
@@ -55,7 +77,7 @@ class Mosaics:
         with self._opening:
             found = self._kept(key)
             if found is None:
-                found = Engine(open_version(self.store, mosaic_id, name), self._blocks)
+                found = Engine(open_version(self._opened(), mosaic_id, name), self._blocks)
                 with self._lock:
                     self._engines[key] = found
                     while len(self._engines) > KEPT_VERSIONS:
@@ -84,7 +106,7 @@ class Mosaics:
     def _look(self, mosaic_id: str, known: tuple[float, str] | None) -> str:
         now = time.monotonic()
         try:
-            name = current_version(self.store, mosaic_id)
+            name = current_version(self._opened(), mosaic_id)
         except NotFound:
             self._pointers.pop(mosaic_id, None)
             raise

@@ -18,7 +18,6 @@ from terrazzo.server.grids import Grids
 from terrazzo.server.mosaics import Mosaics
 from terrazzo.server.request import Format, parse_ask, parse_format
 from terrazzo.server.settings import Settings
-from terrazzo.store import Store
 
 AHEAD = 64
 """Tiles planned before they are waited for."""
@@ -57,7 +56,7 @@ def seeded(
     cache = TileCache(settings.cache_dir, settings.cache_size)
     if not cache.works:
         raise StoreError(f"no tile cache in {settings.cache_dir}: name a folder that can be written")
-    mosaics = Mosaics(Store(settings.store), settings.follow)
+    mosaics = Mosaics(settings.store, settings.follow)
     engine = mosaics.engine(mosaic)
     matrix = Grids(settings.tms).find(engine.version, tms)
     if not matrix.minzoom <= zooms[0] <= zooms[-1] <= matrix.maxzoom:

@@ -1,6 +1,7 @@
 """Settings of a server, read once from `TERRAZZO_*` variables and the command line."""
 
 import ipaddress
+import os
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -11,6 +12,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from terrazzo.errors import StoreError
 from terrazzo.server.keys import guarded_by_default
 from terrazzo.server.logs import Form
+from terrazzo.store import local_root
 
 Texts = Annotated[tuple[str, ...], NoDecode]
 """Several values, separated by commas in a variable."""
@@ -84,9 +86,9 @@ class Settings(BaseSettings):
             return guarded_by_default(self.host, self.public_url)
         return tuple(p for p in self.protect if p != "none")
 
-    def rendering_threads(self, *, local: bool) -> int:
-        """Threads that render, over a local store or an object store, which are more: they mostly wait."""
-        return self.threads or (4 if local else 16)
+    def rendering_threads(self) -> int:
+        """Threads that render; over an object store, where they mostly wait, more than over a local one."""
+        return self.threads or (16 if local_root(self.store) is None else 4)
 
     def state_folder(self) -> Path:
         """The folder for keys, jobs and exports.
@@ -96,10 +98,20 @@ class Settings(BaseSettings):
         """
         if self.state is not None:
             return self.state
-        if "://" in self.store and not self.store.startswith("file://"):
+        root = local_root(self.store)
+        if root is None:
             raise StoreError("exports and keys need a local folder: set TERRAZZO_STATE")
-        store = Path(self.store.removeprefix("file://")).resolve()
+        store = root.resolve()
         return store.with_name(f"{store.name}-state")
+
+    def can_export(self) -> bool:
+        """Whether there is a folder for jobs that can be written to, or made."""
+        try:
+            folder = self.state_folder()
+        except StoreError:
+            return False
+        near = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+        return near.is_dir() and os.access(near, os.W_OK | os.X_OK)
 
     @field_validator("cors_origins", "trusted_proxies", "tms", "protect", mode="before")
     @classmethod

@@ -11,6 +11,7 @@ from terrazzo.version import Version, list_versions
 
 JSON, GEOJSON = "application/json", "application/geo+json"
 VERSION_EXTENSION = "https://stac-extensions.github.io/version/v1.2.0/schema.json"
+EXECUTE = "http://www.opengis.net/def/rel/ogc/1.0/execute"
 TILESETS = "http://www.opengis.net/def/rel/ogc/1.0/tilesets-map"
 
 
@@ -44,8 +45,12 @@ def catalog(
     }
 
 
-def collection(base: str, version: Version) -> dict[str, Any]:
-    """A mosaic as a Collection, with a child for each version."""
+def collection(base: str, version: Version, *, exports: bool) -> dict[str, Any]:
+    """A mosaic as a Collection, with a child for each version.
+
+    Args:
+        exports: whether the server can carry out exports; it links them then.
+    """
     mosaic = version.mosaic_id
     document: dict[str, Any] = version.store.read_json(f"mosaics/{mosaic}/mosaic.json")
     if document.get("id") != mosaic:
@@ -73,6 +78,7 @@ def collection(base: str, version: Version) -> dict[str, Any]:
         _link("tilejson", f"{here}/{grids.WEB}/tilejson.json", JSON),
         _link(TILESETS, f"{here}/tiles", JSON),
         _link("wmts", f"{here}/wmts/1.0.0/WMTSCapabilities.xml", "application/xml"),
+        *([_link(EXECUTE, f"{here}/exports", JSON, "Exports")] if exports else []),
     ]
     return document
 
@@ -81,7 +87,7 @@ def version_collection(base: str, version: Version, current: str) -> dict[str, A
     """A version as a Collection, with a link to the Item of each scene."""
     mosaic = version.mosaic_id
     here = f"{base}/mosaics/{mosaic}/versions/{version.name}"
-    document = collection(base, version)
+    document = collection(base, version, exports=False)
     scenes = {e.scene.id: e.scene for p in version.periods for e in version.entries(p)}
     times = sorted(s.datetime.isoformat().replace("+00:00", "Z") for s in scenes.values())
     kept = [k for k in document["links"] if k["rel"] == "license"]

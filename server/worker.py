@@ -14,7 +14,6 @@ from terrazzo.errors import StoreError
 from terrazzo.server.jobs import Jobs
 from terrazzo.server.mosaics import Mosaics
 from terrazzo.server.settings import Settings
-from terrazzo.store import Store
 
 log = logging.getLogger(__name__)
 LOOK = 0.5
@@ -26,8 +25,8 @@ PAUSE = 2.0
 
 
 def work_on(jobs: Jobs, settings: Settings) -> None:
-    mosaics = Mosaics(Store(settings.store), settings.follow)
-    threads = settings.rendering_threads(local=mosaics.store.root is not None)
+    mosaics = Mosaics(settings.store, settings.follow)
+    threads = settings.rendering_threads()
     last = -ROUND
     while True:
         if time.monotonic() - last >= ROUND:

@@ -2,6 +2,8 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+from terrazzo.kernel_cache import keep_kernels
+
 try:
     __version__ = version("terrazzo")
 except PackageNotFoundError:
@@ -9,3 +11,5 @@ except PackageNotFoundError:
 
 PIXELS = 10
 """Raised by hand when a change of the code changes pixel values; part of every content hash."""
+
+keep_kernels()

@@ -4,14 +4,13 @@ A strip is `DEPTH` pixels deep along a window's northern, eastern, southern or w
 segments, from west to east or from north to south.
 """
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from terrazzo.grid import PixelBox, Window
+from terrazzo.grid import PixelBox
 
 EDGES = ("N", "E", "S", "W")
 SEGMENTS = 2
@@ -115,29 +114,3 @@ def _codes(column: pa.ChunkedArray, order: tuple[str, ...]) -> NDArray[np.int64]
     for number, name in enumerate(order):
         codes[values == name] = number
     return codes
-
-
-class EdgeDict(Mapping[str, Mapping[Window, Mapping[str, Mapping[str, float]]]]):
-    """`edges[scene][window]["N"|"E"|"S"|"W"][band]`: the median of a window's edge, over both segments."""
-
-    def __init__(self, strips: Mapping[str, Strips], bands: tuple[str, ...]) -> None:
-        self._strips, self._bands = strips, bands
-
-    def __getitem__(self, scene: str) -> Mapping[Window, Mapping[str, Mapping[str, float]]]:
-        strips = self._strips[scene]
-        total = strips.count.sum(axis=3)
-        mean = np.where(strips.count > 0, strips.median, 0) * strips.count
-        edges = mean.sum(axis=3) / np.maximum(total, 1)
-        return {
-            Window(int(y) + strips.windows.row0, int(x) + strips.windows.col0): {
-                e: {b: float(edges[y, x, i, k]) for k, b in enumerate(self._bands) if total[y, x, i, k]}
-                for i, e in enumerate(EDGES)
-            }
-            for y, x in zip(*np.nonzero(total.any(axis=(2, 3))), strict=True)
-        }
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._strips)
-
-    def __len__(self) -> int:
-        return len(self._strips)

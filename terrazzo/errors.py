@@ -37,6 +37,14 @@ class StoreError(TerrazzoError):
     """The store is missing, of another format, or in use by another writer."""
 
 
+class NothingUsable(StoreError):
+    """None of the products can become a scene, and the store has none either."""
+
+
+class EmptyStore(StoreError):
+    """Nothing has been written yet where the store shall be; a server waits for it."""
+
+
 class HeldBack(TerrazzoError):
     """A version is complete and worse than the current one, which stays; the message tells how to publish it."""
 

@@ -20,13 +20,16 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, Pre
 from obstore.store import LocalStore, from_url
 
 from terrazzo.bands import BANDS, DEFAULT_BANDS, stored_factor
-from terrazzo.errors import NotFound, StoreError
+from terrazzo.errors import EmptyStore, NotFound, StoreError
 from terrazzo.grid import Grid
 
 FORMAT = 2
 """Of new stores. A store of the format before is read and written as it is; `terrazzo store upgrade` brings it to this one."""
 READ = (FORMAT - 1, FORMAT)
 CONFIG_KEY = "store.json"
+SCRATCH = ".scratch"
+LOCK = ".writer"
+"""What a run may leave in a folder before it is a store."""
 Mark = dict[str, str]
 """What an object store names the state of an object by."""
 _VSI = {
@@ -69,14 +72,23 @@ class StoreConfig:
 class Store:
     """A store opened for reading and writing.
 
+    Args:
+        planned: what a store that is not there yet will share; `write_config` makes it one.
+
     Raises:
-        StoreError: there is no store at `url`, or its format is unknown to this release.
+        EmptyStore: the folder or prefix at `url` is empty, and no store is planned.
+        StoreError: there is no store at `url` and none is planned, its format is unknown to this release, it has another
+            configuration than the planned one, or the folder holds something else.
     """
 
-    def __init__(self, url: str | Path) -> None:
+    def __init__(self, url: str | Path, planned: StoreConfig | None = None) -> None:
         self.url = str(url)
         self.root = local_root(self.url)
+        self._planned = planned
         if self.root is not None:
+            if planned is not None:
+                _require_free(self.root)
+                self.root.mkdir(parents=True, exist_ok=True)
             if not self.root.is_dir():
                 raise StoreError(
                     f"there is no store at {self.url}; `terrazzo precompute SOURCE --store {self.url}` makes one"
@@ -90,10 +102,14 @@ class Store:
         try:
             raw = json.loads(self.read_bytes(CONFIG_KEY))
         except NotFound:
-            raise StoreError(
-                f"{self.url} is not a store: it has no {CONFIG_KEY};"
-                f" `terrazzo precompute SOURCE --store {self.url}` makes one"
-            ) from None
+            if self._planned is not None:
+                return self._planned
+            remedy = f"`terrazzo precompute SOURCE --store {self.url}` makes one"
+            # A first run may be at work, whose unfinished files have names with a dot.
+            pages = obstore.list(self._objects)
+            if not any("/." not in f"/{meta['path']}" for page in pages for meta in page):
+                raise EmptyStore(f"{self.url} is empty: {remedy}") from None
+            raise StoreError(f"{self.url} is not a store: it has no {CONFIG_KEY}; {remedy}") from None
         except json.JSONDecodeError as error:
             raise StoreError(f"{CONFIG_KEY} of {self.url} is not JSON: {error}") from None
         found = raw.get("format")
@@ -107,10 +123,30 @@ class Store:
             raise StoreError(
                 f"store {self.url} has format {found}, this release reads {READ[0]} and {READ[1]}: {remedy}"
             )
-        return StoreConfig(**{**raw, "bands": tuple(raw["bands"])})
+        config = StoreConfig(**{**raw, "bands": tuple(raw["bands"])})
+        if self._planned is not None and config != replace(self._planned, format=config.format):
+            raise StoreError(
+                f"the store {self.url} has {asdict(config)}, asked was {asdict(self._planned)};"
+                " a store keeps what it was made with"
+            )
+        return config
 
-    def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
-        return Store, (self.url,)
+    def __reduce__(self) -> tuple[type["Store"], tuple[str, StoreConfig | None]]:
+        return Store, (self.url, self._planned)
+
+    def write_config(self) -> None:
+        """Makes a planned store one, before anything of it is written; of several runs the first one does.
+
+        Raises:
+            StoreError: another run has made it with another configuration.
+        """
+        if self._planned is None:
+            return
+        if self.create(CONFIG_KEY, json.dumps(asdict(self._planned), indent=1).encode()) and self.root:
+            sync(self.root / CONFIG_KEY)
+            sync(self.root)
+        self.config = self._read_config()
+        self._planned = None
 
     def grid(self, epsg: int) -> Grid:
         """The zone grid at the store's pixel size."""
@@ -269,7 +305,7 @@ class Store:
         """A folder for unfinished files, on the store's own disk where it has one."""
         if self.root is None:
             return Path(tempfile.gettempdir())
-        folder = self.root / ".scratch"
+        folder = self.root / SCRATCH
         folder.mkdir(exist_ok=True)
         return folder
 
@@ -289,26 +325,24 @@ def create_store(url: str | Path, config: StoreConfig) -> Store:
     Raises:
         StoreError: another store is there, or the folder holds something else.
     """
-    root = local_root(str(url))
-    if root is None:
-        objects: Any = from_url(str(url))
-        with contextlib.suppress(AlreadyExistsError):
-            obstore.put(objects, CONFIG_KEY, _config_json(config), mode="create")
-    else:
-        if root.exists() and not root.is_dir():
-            raise StoreError(f"{root} is a file; name a folder for the store")
-        if root.is_dir() and any(root.iterdir()) and not (root / CONFIG_KEY).exists():
-            raise StoreError(f"{root} is not empty and not a store; name a new or an empty folder")
-        root.mkdir(parents=True, exist_ok=True)
-        if not (root / CONFIG_KEY).exists():
-            with beside(root / CONFIG_KEY) as temporary:
-                temporary.write_bytes(_config_json(config))
-    store = Store(url)
-    if store.config != replace(config, format=store.config.format):
-        raise StoreError(
-            f"the store {url} has {asdict(store.config)}, asked was {asdict(config)}; a store keeps what it was made with"
-        )
+    store = Store(url, config)
+    store.write_config()
     return store
+
+
+def _require_free(root: Path) -> None:
+    """Refuses a folder that holds something else than a store.
+
+    Raises:
+        StoreError: it does.
+    """
+    if root.exists() and not root.is_dir():
+        raise StoreError(f"{root} is a file; name a folder for the store")
+    names = {p.name for p in root.iterdir()} if root.is_dir() else set()
+    others = {n for n in names - {SCRATCH, LOCK} if not n.startswith(CONFIG_KEY)}
+    # Looked for last: a run beside this one may be making it a store.
+    if others and not (root / CONFIG_KEY).exists():
+        raise StoreError(f"{root} is not empty and not a store; name a new or an empty folder")
 
 
 def local_root(url: str) -> Path | None:
@@ -316,10 +350,6 @@ def local_root(url: str) -> Path | None:
     if url.startswith("file://"):
         return Path(url[7:]).absolute()
     return None if "://" in url else Path(url).absolute()
-
-
-def _config_json(config: StoreConfig) -> bytes:
-    return json.dumps(asdict(config), indent=1).encode()
 
 
 class beside:

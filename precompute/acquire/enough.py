@@ -137,17 +137,18 @@ def choose(
     return chosen
 
 
-def thinned(made: Plan, here: Sequence[Product], area: shapely.Geometry, enough: Enough) -> Plan:
+def thinned(made: Plan, here: Sequence[Product | Scene], area: shapely.Geometry, enough: Enough) -> Plan:
     """The plan with what is needed, and a note on what that saves; what is here already is still followed.
 
     Of a tile with no more passes than are asked for clear, none is left: who asks for a day gets that day.
 
     Args:
-        here: products of the folder.
+        here: products of the folder, and scenes that count as such.
     """
     where = places(area)
     there = [(p.datetime.date(), _seen(p, where, enough)) for p in here]
-    keep = {i for i, w in enumerate(made.wanted) if w.others}
+    known = {(p.datatake, p.mgrs) for p in here}
+    keep = {i for i, w in enumerate(made.wanted) if w.candidates[0].key in known}
     if enough.follow:
         keep |= newer(made.wanted, here)
     for period in enough.periods:
@@ -163,7 +164,7 @@ def thinned(made: Plan, here: Sequence[Product], area: shapely.Geometry, enough:
     return replace(made, wanted=kept, notes=(*made.notes, *_saved(made.wanted, kept, enough.clear)))
 
 
-def newer(wanted: Sequence[Wanted], here: Sequence[Product]) -> set[int]:
+def newer(wanted: Sequence[Wanted], here: Sequence[Product | Scene]) -> set[int]:
     """Which products are newer than all of their tile that are here; where none is, the newest of the tile."""
     latest: dict[str, datetime] = {}
     for product in here:
@@ -180,7 +181,11 @@ def newer(wanted: Sequence[Wanted], here: Sequence[Product]) -> set[int]:
 
 
 def _few(
-    wanted: Sequence[Wanted], members: Sequence[int], here: Sequence[Product], period: Period, clear: int
+    wanted: Sequence[Wanted],
+    members: Sequence[int],
+    here: Sequence[Product | Scene],
+    period: Period,
+    clear: int,
 ) -> set[int]:
     """Members of tiles that have no more passes in a period, with those that are here, than shall be clear."""
     tiles = {i: wanted[i].candidates[0].product.mgrs for i in members}
@@ -204,11 +209,11 @@ def _in(period: Period, day: date) -> bool:
     return period.holds(day, day)
 
 
-def _seen(product: Product, where: NDArray[np.float64], enough: Enough) -> NDArray[np.float64]:
+def _seen(product: Product | Scene, where: NDArray[np.float64], enough: Enough) -> NDArray[np.float64]:
     scene = enough.scenes.get((product.datatake, product.mgrs))
     if scene is not None and enough.store is not None:
         return measured(enough.store, scene, where)
-    if product.item.endswith(".json"):
+    if isinstance(product, Product) and product.item.endswith(".json"):
         with open(product.item) as file:
             return expected(json.load(file), where)
     return np.zeros(len(where))

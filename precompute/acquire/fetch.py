@@ -14,6 +14,7 @@ from terrazzo.grid import Bounds
 from terrazzo.precompute.acquire.archives import Opener
 from terrazzo.precompute.acquire.area import TILE_SIDE
 from terrazzo.precompute.acquire.download import Missing, Pace, Report, Stopped, download, measure
+from terrazzo.precompute.acquire.held import Held
 from terrazzo.precompute.acquire.search import Candidate, RemoteFile, Search
 from terrazzo.precompute.acquire.shelf import Shelf
 from terrazzo.precompute.products.product import LeftOut, Product
@@ -83,16 +84,33 @@ class Openers:
         return self._openers.setdefault(candidate.archive.name, Opener(candidate.archive))
 
 
-def plan(found: Search, shelf: Shelf, openers: Openers, connections: int) -> Plan:
-    """Compares what archives have with what is here, and asks for sizes where Items do not tell them."""
+def plan(
+    found: Search,
+    shelf: Shelf,
+    openers: Openers,
+    connections: int,
+    held: Held | None = None,
+    *,
+    follow: bool = False,
+) -> Plan:
+    """Compares what archives have with what is here, and asks for sizes where Items do not tell them.
+
+    Args:
+        held: scenes of the store; no smaller a part of their passes and tiles is fetched.
+        follow: what the store shows need not be here as a product.
+    """
+    held = held or Held()
     here: dict[tuple[str, str], list[Product]] = {}
     for product in shelf.products():
         here.setdefault((product.datatake, product.mgrs), []).append(product)
     groups, left_out, there = [], list(found.left_out), 0
     for found_group in found.groups:
-        parts = [shelf.part(p.id) for p in here.get(found_group[0].key, ())]
+        key = found_group[0].key
+        parts = [shelf.part(p.id) for p in here.get(key, ())]
         group = tuple(c.widened(parts) for c in found_group)
-        if any(shelf.has(group[0], product) for product in here.get(group[0].key, ())):
+        group = tuple(c.widened(held.beyond(group[0])) for c in group)
+        shown = follow and key not in here and held.shows(group[0])
+        if shown or any(shelf.has(group[0], product) for product in here.get(group[0].key, ())):
             there += 1
             continue
         good = []

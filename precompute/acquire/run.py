@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Timer
 
@@ -30,9 +30,11 @@ from terrazzo.precompute.acquire.fetch import (
     plan,
     require_space,
 )
+from terrazzo.precompute.acquire.held import Held
 from terrazzo.precompute.acquire.search import Candidate, Query, search
 from terrazzo.precompute.acquire.shelf import Shelf
-from terrazzo.precompute.products.product import EXTRAS, L1C_EXTRAS, SWIR
+from terrazzo.precompute.products.product import EXTRAS, L1C_EXTRAS, SWIR, Product
+from terrazzo.scene import Scene
 
 DONE, NOTHING_NEW, SOME_BAD = 0, 3, 4
 """Exit codes of `acquire` and `watch`."""
@@ -48,6 +50,8 @@ class Order:
         bands: bands that scenes will have.
         connections: files that are on their way at once.
         enough: when to stop; None fetches all.
+        held: what the store holds.
+        follow: what the store shows counts as here.
     """
 
     query: Query
@@ -56,6 +60,15 @@ class Order:
     shelf: Shelf
     connections: int = 16
     enough: Enough | None = None
+    held: Held = field(default_factory=Held)
+    follow: bool = False
+
+    def here(self) -> list[Product | Scene]:
+        """Products of the folder, and scenes that the store shows of other passes and tiles."""
+        products = self.shelf.products()
+        keys = {(p.datatake, p.mgrs) for p in products}
+        shown = self.held.shown if self.follow else ()
+        return [*products, *(s for s in shown if (s.datatake, s.mgrs) not in keys)]
 
 
 def needed_files(level: Level, bands: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -75,10 +88,10 @@ def prepare(order: Order, openers: Openers) -> Plan:
     order.shelf.require_level(order.query.level)
     required, optional = needed_files(order.query.level, order.bands)
     found = search(order.archives, order.query, required, optional)
-    made = plan(found, order.shelf, openers, order.connections)
+    made = plan(found, order.shelf, openers, order.connections, order.held, follow=order.follow)
     if order.enough is None:
         return made
-    return thinned(made, order.shelf.products(), order.query.area, order.enough)
+    return thinned(made, order.here(), order.query.area, order.enough)
 
 
 def carry_out(

@@ -105,7 +105,7 @@ def order_of(store: str, asked: AreaOptions, *, follow: bool = False) -> "Order"
     """The order that options make.
 
     Args:
-        follow: products newer than those that are here come in any case.
+        follow: products newer than those that are here come in any case, and what the store shows counts as here.
 
     Raises:
         InvalidRequest: they contradict each other, or a value is not understood.
@@ -114,6 +114,7 @@ def order_of(store: str, asked: AreaOptions, *, follow: bool = False) -> "Order"
     from terrazzo.precompute.acquire import area
     from terrazzo.precompute.acquire.archives import find_archive
     from terrazzo.precompute.acquire.enough import needed
+    from terrazzo.precompute.acquire.held import Held
     from terrazzo.precompute.acquire.run import Order
     from terrazzo.precompute.acquire.search import Query
     from terrazzo.precompute.acquire.shelf import Shelf
@@ -133,14 +134,16 @@ def order_of(store: str, asked: AreaOptions, *, follow: bool = False) -> "Order"
     if not archives:
         raise InvalidRequest("--archive names none")
     whole = asked.whole_tiles or name is not None
-    until = asked.until_clear
+    until, there = asked.until_clear, opened(store)
     return Order(
         Query(shape, asked.level, name, first, last, asked.max_cloud, whole),  # type: ignore[arg-type]
         archives,
         _bands(asked.bands, store),
         Shelf(asked.products or _beside(store)),
         asked.connections,
-        needed(until, opened(store), asked.mosaic, follow=follow) if until else None,
+        needed(until, there, asked.mosaic, follow=follow) if until else None,
+        Held(there, asked.mosaic),
+        follow,
     )
 
 
@@ -192,7 +195,7 @@ def acquire(ctx: click.Context, store: str, dry_run: bool, **options: Any) -> No
     goes on where it was; run again later it fetches what is new. Products that cannot be had are noted in the
     folder's .quarantine, and the others go on.
 
-    Exit codes: 0 done, 3 nothing new, 4 some products could not be had.
+    Exit codes: 0 done, 1 failed, 3 nothing new, 4 some products could not be had.
 
     \b
     terrazzo acquire --store finland --tile 35VLG --datetime 2025-06/2025-08 --max-cloud 40 --dry-run

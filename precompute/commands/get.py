@@ -139,9 +139,9 @@ def _require_any(made: "Plan", order: "Order") -> None:
         )
 
 
-def run_command(ctx: click.Context, arguments: Sequence[object]) -> None:
-    """Runs another command of the group, as `terrazzo` would."""
+def run_command(ctx: click.Context, arguments: Sequence[object]) -> Any:
+    """What another command of the group returns, run as `terrazzo` would."""
     group = ctx.find_root().command
     if not isinstance(group, click.Group):
         raise TerrazzoError("start it as `terrazzo get`")
-    group.main([str(a) for a in arguments], prog_name="terrazzo", standalone_mode=False)
+    return group.main([str(a) for a in arguments], prog_name="terrazzo", standalone_mode=False)

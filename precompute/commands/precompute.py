@@ -10,6 +10,7 @@ import click
 from terrazzo.bands import BANDS, DEFAULT_BANDS
 from terrazzo.errors import HeldBack
 from terrazzo.precompute import sample
+from terrazzo.precompute.commands.acquire import opened
 from terrazzo.precompute.work import executor
 from terrazzo.precompute.work.options import worker_options
 from terrazzo.precompute.work.steps import SCENE_STEPS, SOLVE_STEPS
@@ -115,7 +116,7 @@ def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> e
 @click.option(
     "--metrics",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="write numbers for Prometheus to this file, *.prom, when done",
+    help="write numbers for Prometheus to this file, *.prom, when done, or when it failed",
 )
 def precompute(
     sources: tuple[str, ...],
@@ -126,7 +127,7 @@ def precompute(
     dask: str | None,
     metrics: Path | None,
     **given: Any,
-) -> None:
+) -> "Run":
     """Makes scenes, masks, weights and gains of products, and publishes a version of a mosaic.
 
     SOURCE is a folder of STAC Items (*.json) whose COG or JP2 assets lie beside them, a SAFE folder, a zip
@@ -143,23 +144,22 @@ def precompute(
 
     from terrazzo.precompute.pipeline import Options, run
     from terrazzo.precompute.scene.recipe import Recipe
-    from terrazzo.precompute.work.prometheus import write_metrics
+    from terrazzo.precompute.work.prometheus import recorded
 
     console = Console(stderr=True)
     is_sample = "sample" in sources and not Path("sample").exists()
     folders = [sample.path() if s == "sample" and is_sample else Path(s) for s in sources]
     new = {name: given.pop(name) for name in ("pixel", "mask_pixel", "window", "bands")}
-    store = _store(url, is_sample, **new)
     recipe = Recipe(*(given.pop(name) for name in ("mask", "brdf", "dem")))
     # What is left are normalize, register, mix_levels, shard, full and force.
     options = Options(recipe=recipe, **given)
-    with executor.hired(workers, dask) as hands:
+    with recorded(metrics, url), executor.hired(workers, dask) as hands:
+        store = _store(url, is_sample, **new)
         options = replace(options, workers=hands)
         result = run(folders, store, mosaic, options, only=only, console=console)  # type: ignore[arg-type]
-    tell(result, url, mosaic, console)
-    if metrics is not None:
-        write_metrics(metrics, store)
-    refuse_worse(result, url, mosaic)
+        tell(result, url, mosaic, console)
+        refuse_worse(result, url, mosaic)
+    return result
 
 
 def _store(
@@ -170,13 +170,13 @@ def _store(
     window: int | None,
     bands: str | None,
 ) -> "Store":
-    """Opens a store, or makes it with what the options and the source say."""
-    from terrazzo.store import CONFIG_KEY, Store, StoreConfig, create_store, local_root
+    """Opens a store, or plans one with what the options and the source say."""
+    from terrazzo.store import Store, StoreConfig
 
-    root = local_root(url)
     asked = {"pixel": pixel, "mask_pixel": mask_pixel, "window": window, "bands": bands}
-    if root is not None and (root / CONFIG_KEY).exists() and not any(asked.values()):
-        return Store(url)
+    there = None if any(asked.values()) else opened(url)
+    if there is not None:
+        return there
     size = pixel or (sample.PIXEL if is_sample else 10.0)
     config = StoreConfig(
         pixel=size,
@@ -185,7 +185,7 @@ def _store(
         window=window or (sample.WINDOW if is_sample else 512),
         bands=_bands(bands, is_sample),
     )
-    return create_store(url, config)
+    return Store(url, config)
 
 
 def _bands(text: str | None, is_sample: bool) -> tuple[str, ...]:

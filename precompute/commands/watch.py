@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from terrazzo.errors import InvalidRequest, TerrazzoError
-from terrazzo.precompute.commands.acquire import AreaOptions, area_options, opened, order_of
+from terrazzo.errors import InvalidRequest, NothingUsable, TerrazzoError
+from terrazzo.precompute.commands.acquire import AreaOptions, area_options, order_of
 from terrazzo.precompute.commands.get import precompute_arguments, run_command
 from terrazzo.precompute.work.options import worker_options
 
 if TYPE_CHECKING:
     from terrazzo.precompute.acquire.run import Order
     from terrazzo.precompute.acquire.shelf import Shelf
+    from terrazzo.precompute.pipeline import Run
 
 MARK = ".precomputed"
 LEAST_BACKFILL = 60.0
@@ -91,7 +92,7 @@ def left_of(hours: str, now: datetime) -> float:
 @click.option(
     "--metrics",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="write numbers for Prometheus to this file, *.prom, after each pass that ended well",
+    help="write numbers for Prometheus to this file, *.prom, after each pass, however it ended",
 )
 @click.pass_context
 def watch(
@@ -110,7 +111,9 @@ def watch(
     What is newer than all that is here comes first and is shown; then the past, as far as --until-clear needs it.
     Run it from cron, one pass each, or as a service with --every. Options are those of `terrazzo acquire`.
 
-    Exit codes of a pass: 0 done, 3 nothing new, 4 some products could not be had.
+    What the store shows is not fetched again, and never replaced by a smaller part.
+
+    Exit codes of a pass: 0 done, 1 failed, 3 nothing new, 4 some products could not be had or used.
 
     \b
     terrazzo watch --store finland --tile 35VLG --datetime 2025-06/.. --max-cloud 60
@@ -123,7 +126,15 @@ def watch(
         left_of(hours, datetime.now())
 
     def once() -> int:
-        order = order_of(store, AreaOptions(mosaic=mosaic, **options), follow=True)
+        from terrazzo.precompute.work.prometheus import recorded
+
+        with recorded(metrics, store) as ended:
+            order = order_of(store, AreaOptions(mosaic=mosaic, **options), follow=True)
+            ended.products = order.shelf.root
+            ended.code = followed(order)
+        return ended.code
+
+    def followed(order: "Order") -> int:
         command = precompute_arguments(order, store, mosaic, workers, dask)
         begun = datetime.now()
 
@@ -136,13 +147,7 @@ def watch(
             return min(ends, default=None)
 
         past = Backfill(backfill != "off", rate, left)
-        code = one_pass(order, f"{store} {mosaic}", lambda: run_command(ctx, command), past)
-        there = opened(store)
-        if metrics is not None and there is not None:
-            from terrazzo.precompute.work.prometheus import write_metrics
-
-            write_metrics(metrics, there, products=order.shelf.root)
-        return code
+        return one_pass(order, f"{store} {mosaic}", lambda: run_command(ctx, command), past)
 
     if pause is None:
         ctx.exit(once())
@@ -164,7 +169,7 @@ class Backfill:
 
 
 def one_pass(
-    order: "Order", target: str, precompute: Callable[[], None], backfill: Backfill | None = None
+    order: "Order", target: str, precompute: Callable[[], "Run"], backfill: Backfill | None = None
 ) -> int:
     """Fetches what is new and precomputes, then the past and precomputes again, where there is something; the exit code.
 
@@ -172,6 +177,7 @@ def one_pass(
 
     Raises:
         TerrazzoError: nothing could be done.
+        ClickException: precompute failed, or kept its version back.
     """
     from rich.console import Console
 
@@ -191,10 +197,11 @@ def one_pass(
     console, openers = Console(stderr=True), Openers()
     made = prepare(order, openers)
     tell_plan(made, console)
-    latest = newer(made.wanted, order.shelf.products())
+    latest = newer(made.wanted, order.here())
     fresh = tuple(w for i, w in enumerate(made.wanted) if i in latest)
     past = tuple(w for i, w in enumerate(made.wanted) if i not in latest)
     bad = changed = False
+    tried: list[str] = []
     for part, old in ((fresh, False), (past, True)):
         seconds = backfill.left() if old else None
         if part and old and (not backfill.wanted or seconds == 0):
@@ -212,8 +219,19 @@ def one_pass(
             tell_fetched(fetched, order.shelf.root, console)
             bad, changed = bad or bool(fetched.bad), changed or bool(fetched.done)
         now = content(order.shelf)
-        if now and marked(order.shelf, target) != now:
-            precompute()
+        if now not in ([], tried) and marked(order.shelf, target) != now:
+            tried = now
+            try:
+                left_out = precompute().left_out
+            except click.ClickException as error:
+                if not isinstance(error.__cause__, NothingUsable):
+                    raise
+                # Not marked: the next pass looks again, perhaps with other options.
+                _say(error.message)
+                bad = True
+                continue
+            for out in left_out:
+                bad = bad or not out.replaced
             mark(order.shelf, target, now)
             changed = True
     return SOME_BAD if bad else DONE if changed else NOTHING_NEW

@@ -84,7 +84,9 @@ def newest_processing(products: Sequence[Product]) -> tuple[list[Product], list[
             older = best[key]
             left_out.append(
                 LeftOut(
-                    older.id, f"an older processing (N{older.baseline}) of {product.id} (N{product.baseline})"
+                    older.id,
+                    f"an older processing (N{older.baseline}) of {product.id} (N{product.baseline})",
+                    replaced=True,
                 )
             )
         best[key] = product

@@ -93,7 +93,12 @@ class Product:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A product that is not used, and why."""
+    """A product that is not used, and why.
+
+    Attributes:
+        replaced: by another processing of the same pass and tile; nothing is missing then.
+    """
 
     name: str
     reason: str
+    replaced: bool = False

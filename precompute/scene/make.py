@@ -195,6 +195,7 @@ def _make(
         folder=folder,
         sources=checksums,
     )
+    store.write_config()
     for path in sorted(folder.iterdir()):
         store.publish_file(path, f"{prefix}/{path.name}")
     store.write_json(f"{prefix}/{ITEM}", item)

@@ -174,7 +174,7 @@ def bake(row: Row) -> list[tuple[PixelBox, dict[str, NDArray[Any]]]]:
         engine.fetch_zone(selection, row.epsg, row.part.level, box)
 
     def merge(box: PixelBox, _: None) -> dict[str, NDArray[Any]]:
-        made = engine.zone(selection, row.epsg, row.part.level, box, [])
+        made = engine.zone(selection, row.epsg, row.part.level, box).pixels
         if made is None:
             return {}
         return dict(zip(version.bands, made.values, strict=True)) | {

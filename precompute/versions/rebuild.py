@@ -26,7 +26,7 @@ from terrazzo.precompute.versions.write import PeriodContent, write_version
 from terrazzo.precompute.work.executor import Workers, results
 from terrazzo.precompute.work.lease import writer
 from terrazzo.scene import Scene, list_scenes
-from terrazzo.store import Store, StoreConfig, create_store
+from terrazzo.store import Store, StoreConfig
 from terrazzo.version import Version
 
 
@@ -68,11 +68,12 @@ def rebuild(
     _require_reference(lock, external)
     config = StoreConfig(lock["pixel"], lock["mask_pixel"], lock["window"], tuple(lock["bands"]))
     products = [p for s in sources for p in find_products(s).products]
-    store = create_store(url, config)
+    store = Store(url, config)
     tasks = _tasks(lock["inputs"], products, store, dem)
     if list(list_scenes(store)):
         raise StoreError(f"{url} has scenes already; name a new store")
     with writer(store, f"rebuild of mosaic {mosaic_id}") as lease:
+        store.write_config()
         store.write_bytes(config_key(mosaic_id), lock["mosaic_toml"].encode())
         exclusions = [Exclusion(**e, since="") for e in lock["exclusions"]]
         write_exclusions(store, mosaic_id, exclusions)

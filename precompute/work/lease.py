@@ -13,12 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from terrazzo.errors import NotFound, StoreError
-from terrazzo.store import Mark, Store
+from terrazzo.store import LOCK, Mark, Store
 
 KEY = "writer.json"
 """The lease in an object store."""
-LOCK = ".writer"
-"""The file in a folder whose lock is the lease; the system frees it when the process ends, however it went."""
 LASTS = 120.0
 """Seconds after which a lease in an object store that its writer has not renewed is over."""
 
@@ -59,6 +57,7 @@ def writer(store: Store, work: str) -> Iterator[Lease]:
 @contextmanager
 def _folder(store: Store, work: str) -> Iterator[Lease]:
     assert store.root is not None
+    # The system frees the lock of a file when the process ends, however it went.
     handle = os.open(store.root / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:

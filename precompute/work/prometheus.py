@@ -1,18 +1,23 @@
 """Numbers of a store for Prometheus, as a text file that node_exporter's textfile collector reads."""
 
 import os
+import re
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
-from terrazzo.errors import NotFound
+from terrazzo.errors import NotFound, StoreError
 from terrazzo.store import Store, beside
 from terrazzo.version import list_mosaics, open_version
 
 NAMES: Mapping[str, str] = {
     "terrazzo_mosaic_newest_scene_timestamp_seconds": "when the newest scene of a mosaic was taken",
     "terrazzo_mosaic_scenes": "scenes of a mosaic's current version",
-    "terrazzo_pass_last_success_timestamp_seconds": "when a pass last ended well",
+    "terrazzo_pass_last_success_timestamp_seconds": "when a pass last ended well; 0 for never",
+    "terrazzo_pass_last_timestamp_seconds": "when a pass last ended, well or not",
+    "terrazzo_pass_exit_code": "how it ended: 0 done, 1 failed, 3 nothing new, 4 some products could not be had or used",
     "terrazzo_pass_queue": "products on their way into the products folder",
     "terrazzo_quarantined": "products that could not be had",
     "terrazzo_store_bytes": "bytes on disk by kind: scenes, versions, weights, references, differences, products",
@@ -22,23 +27,75 @@ NAMES: Mapping[str, str] = {
 Sample = tuple[str, Mapping[str, str], float]
 
 
-def write_metrics(
-    path: Path, store: Store, *, products: Path | None = None, now: float | None = None
-) -> None:
+FAILED = 1
+SUCCESS = "terrazzo_pass_last_success_timestamp_seconds"
+
+
+@dataclass
+class Ended:
+    """How a pass ended, for its numbers.
+
+    Attributes:
+        products: the folder that acquisition fills.
+    """
+
+    code: int = 0
+    products: Path | None = None
+
+
+@contextmanager
+def recorded(path: Path | None, url: str) -> Iterator[Ended]:
+    """Writes the numbers of a store when the block ends, well or not; nothing without a path."""
+    ended = Ended()
+    try:
+        yield ended
+    except Exception:
+        ended.code = FAILED
+        if path is not None:
+            # What failed is the error to tell, not what hinders its record too.
+            with suppress(Exception):
+                write_metrics(path, url, ended)
+        raise
+    if path is not None:
+        write_metrics(path, url, ended)
+
+
+def write_metrics(path: Path, url: str, ended: Ended, *, now: float | None = None) -> None:
     """Writes the file whole: a reader never sees half of it.
 
     Args:
-        products: the folder that acquisition fills, with its notes of what is on its way or was bad.
-        now: seconds since 1970 that count as the last success.
+        url: of the store; of one that cannot be read only the pass itself is told.
+        now: seconds since 1970.
     """
-    found = [*_mosaics(store), *_bytes(store, products)]
-    found.append(("terrazzo_pass_last_success_timestamp_seconds", {}, time.time() if now is None else now))
-    if products is not None:
-        found.append(("terrazzo_pass_queue", {}, _count(products / ".partial")))
-        found.append(("terrazzo_quarantined", {}, _count(products / ".quarantine")))
+    now = time.time() if now is None else now
+    found: list[Sample] = []
+    try:
+        store = Store(url)
+        found = [*_mosaics(store), *_bytes(store, ended.products)]
+    except StoreError:
+        # Not there yet, or damaged: the pass is told all the same.
+        found = []
+    success = _success(path) if ended.code == FAILED else now
+    found += [
+        (SUCCESS, {}, success),
+        ("terrazzo_pass_last_timestamp_seconds", {}, now),
+        ("terrazzo_pass_exit_code", {}, ended.code),
+    ]
+    if ended.products is not None:
+        found.append(("terrazzo_pass_queue", {}, _count(ended.products / ".partial")))
+        found.append(("terrazzo_quarantined", {}, _count(ended.products / ".quarantine")))
     path.parent.mkdir(parents=True, exist_ok=True)
     with beside(path) as partial:
         partial.write_text(_text(found))
+
+
+def _success(path: Path) -> float:
+    """When a pass last ended well, as the file has it; 0 where none did."""
+    try:
+        found = re.search(rf"^{SUCCESS} (\S+)$", path.read_text(), re.MULTILINE)
+    except FileNotFoundError:
+        return 0.0
+    return float(found[1]) if found else 0.0
 
 
 def _mosaics(store: Store) -> Iterable[Sample]:

@@ -57,14 +57,23 @@ def add(
     rate: int | None,
     samples: int | None,
 ) -> None:
-    """Makes a key for NAME and prints it, once: only its hash is kept."""
-    click.echo(known.add(name, scopes, mosaics, rate, samples))
+    """Makes a key for NAME and prints it, once: only its hash is kept.
+
+    Where that was written it says beside: a server reads it whose TERRAZZO_STATE is that folder.
+    """
+    text = known.add(name, scopes, mosaics, rate, samples)
+    click.echo(
+        f"written to {known.path}; a server reads it that runs with TERRAZZO_STATE={known.path.parent}",
+        err=True,
+    )
+    click.echo(text)
 
 
 @keys.command("list")
 @click.pass_obj
 def list_(known: "Keys") -> None:
     """Lists the keys, without their secrets."""
+    click.echo(f"keys in {known.path}:", err=True)
     for key in known.all():
         limits = [f"{key.rate} requests/min"] if key.rate else []
         limits += [f"{key.samples} samples/day"] if key.samples else []

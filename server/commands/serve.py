@@ -42,6 +42,8 @@ def from_environment() -> object:
 def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None, worker: bool) -> None:
     """Serves the mosaics of a store: XYZ tiles, WMTS, values, GeoTIFF, and a map at /.
 
+    Over an empty store it waits for the first mosaic.
+
     Ctrl-C or SIGTERM stops it. More settings are environment variables, see `docs/serving.md`.
 
     \b
@@ -54,6 +56,7 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
     from terrazzo.server.app import create_app
     from terrazzo.server.logs import configure
     from terrazzo.server.metrics import SHARED
+    from terrazzo.server.mosaics import NONE_YET
     from terrazzo.server.settings import Settings
 
     os.environ["TERRAZZO_STORE"], os.environ["TERRAZZO_HOST"] = store, host
@@ -63,19 +66,17 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
     configure(settings.log)
     app = create_app(settings)
     names = app.state.desk.mosaics.names()
-    if not names:
-        raise StoreError(
-            f"{store} holds no mosaic yet; `terrazzo precompute SOURCE --store {store}` makes one"
-        )
     listener = _listen(host, port)
     shown = f"[{host}]" if ":" in host else host
     click.echo(
-        f"map: http://{shown}:{listener.getsockname()[1]}/  (mosaics: {', '.join(names)}; Ctrl-C stops)"
+        f"map: http://{shown}:{listener.getsockname()[1]}/  (mosaics: {', '.join(names) or 'none yet'}; Ctrl-C stops)"
     )
     sys.stdout.flush()
+    if not names:
+        click.echo(NONE_YET.replace("STORE", store), err=True)
     if settings.guarded():
         click.echo(
-            f"{' and '.join(settings.guarded())} need a key: terrazzo keys --store {store} add NAME --scope …",
+            f"{' and '.join(settings.guarded())} need a key: {_keys_command(settings)} add NAME --scope …",
             err=True,
         )
     kept = _worker(settings) if worker else None
@@ -109,6 +110,12 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
             kept.stop()
 
 
+def _keys_command(settings: "Settings") -> str:
+    """The command that writes keys where this server reads them."""
+    state = f" --state {settings.state.absolute()}" if settings.state else ""
+    return f"terrazzo keys --store {settings.store}{state}"
+
+
 def _worker(settings: "Settings") -> "Kept | None":
     """The process for exports; none where it has no folder to write to."""
     from terrazzo.server.jobs import Jobs
@@ -125,7 +132,9 @@ def _worker(settings: "Settings") -> "Kept | None":
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio sets TCP_NODELAY only where the protocol is named; without it the body of an answer waits some
+        # 40 ms for the client to acknowledge the head.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         # From here on a client that reads the printed address is kept waiting, not refused.

@@ -22,12 +22,14 @@ class Mount:
         prefix: path that the router lies under, such as `/sentinel`; empty for the application's root.
         conforms_to: the standards that the routes follow.
         links: (rel, path, media type, title) of documents that the application has besides the routes.
+        exports: whether exports can be ordered here.
     """
 
     desk: Desk
     prefix: str
     conforms_to: tuple[str, ...]
     links: tuple[tuple[str, str, str, str | None], ...]
+    exports: bool
 
     def __call__(self, request: Request) -> None:
         """Notes it in the request; a parameter in the prefix takes its value from the request's path."""

@@ -25,10 +25,13 @@ CITATIONS = {"json": "application/json", "text": "text/plain", "bibtex": "applic
 async def mosaics(request: Request) -> Any:
     """The mosaics, as STAC Collections."""
     only(request.query_params, ())
-    desk, base = desk_of(request), public_base(request)
-    collections = await desk.look(
-        lambda: [collection(base, desk.mosaics.engine(n).version) for n in desk.mosaics.names()]
-    )
+    desk, base, exports = desk_of(request), public_base(request), mount_of(request).exports
+
+    def read() -> list[dict[str, Any]]:
+        versions = [desk.mosaics.engine(name).version for name in desk.mosaics.names()]
+        return [collection(base, version, exports=exports) for version in versions]
+
+    collections = await desk.look(read)
     return {"collections": collections, "links": [{"rel": "self", "href": f"{base}/mosaics"}]}
 
 
@@ -36,8 +39,8 @@ async def mosaics(request: Request) -> Any:
 async def one_mosaic(request: Request, mosaic: str) -> Any:
     """A mosaic, as a STAC Collection."""
     only(request.query_params, ())
-    desk, base = desk_of(request), public_base(request)
-    return await desk.look(lambda: collection(base, desk.mosaics.engine(mosaic).version))
+    desk, base, exports = desk_of(request), public_base(request), mount_of(request).exports
+    return await desk.look(lambda: collection(base, desk.mosaics.engine(mosaic).version, exports=exports))
 
 
 @router.get("/mosaics/{mosaic}/versions/{version}")

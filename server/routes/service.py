@@ -10,6 +10,7 @@ from starlette.staticfiles import StaticFiles
 from terrazzo import __version__
 from terrazzo.server import pages
 from terrazzo.server.metrics import exposition
+from terrazzo.server.mosaics import NONE_YET
 from terrazzo.server.routes.inputs import desk_of, mount_of
 from terrazzo.server.routes.mosaics import stac
 
@@ -54,10 +55,10 @@ async def readyz(request: Request) -> Response:
     """The store can be read and holds a mosaic."""
     desk = desk_of(request)
     names = await desk.look(desk.mosaics.names)
-    ready = bool(names)
-    return JSONResponse(
-        {"status": "ready" if ready else "no mosaic yet", "mosaics": names}, 200 if ready else 503
-    )
+    headers = {"Cache-Control": "no-store"}
+    if names:
+        return JSONResponse({"status": "ready", "mosaics": names}, headers=headers)
+    return JSONResponse({"status": "no mosaic yet", "detail": NONE_YET, "mosaics": []}, 503, headers)
 
 
 @router.get("/metrics", tags=["Health"])

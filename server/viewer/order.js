@@ -1,5 +1,5 @@
 // A box of the map as GeoTIFF: drawn or written, its cost and its days told beforehand, its progress while it is made.
-import { ask } from "./ask.js";
+import { ask, pause } from "./ask.js";
 
 const SIDES = ["west", "south", "east", "north"];
 const form = document.getElementById("order");
@@ -10,7 +10,6 @@ const days = document.getElementById("days");
 const bar = form.querySelector("progress");
 const files = document.getElementById("files");
 
-const pause = (milliseconds) => new Promise((go) => setTimeout(go, milliseconds));
 const bounds = () => SIDES.map((side) => Number(field[side].value));
 const list = (found) => found.map((d) => `${d.date} ${d.per_cent < 1 ? "< 1" : Math.round(d.per_cent)} %`).join(", ");
 
@@ -21,6 +20,7 @@ function size(bytes) {
 // `wanted` tells what is asked for beside the box: {mosaic, query, inputs}.
 export function orders(map, wanted) {
   let looks = 0;
+  let latest = new AbortController();
   let job = "";
   let from;
 
@@ -41,6 +41,10 @@ export function orders(map, wanted) {
 
   async function look() {
     const mine = ++looks;
+    // What is not wanted any more is not asked for again either.
+    latest.abort();
+    latest = new AbortController();
+    const { signal } = latest;
     outline();
     if (form.hidden || job) return;
     cost.textContent = "…";
@@ -48,8 +52,8 @@ export function orders(map, wanted) {
     const { mosaic, query, inputs } = wanted();
     const order = { ...inputs, bbox: bounds(), bands: field.bands.value, dry_run: true };
     const [told, shown] = await Promise.allSettled([
-      ask(exports(), { method: "POST", body: order, key: key() }),
-      ask(`mosaics/${mosaic}/dates/${bounds()}?${query}`),
+      ask(exports(), { method: "POST", body: order, key: key(), signal }),
+      ask(`mosaics/${mosaic}/dates/${bounds()}?${query}`, { signal }),
     ]);
     if (mine !== looks) return;
     if (shown.value) days.textContent = `Days shown: ${list(shown.value.dates)}`;
@@ -90,7 +94,7 @@ export function orders(map, wanted) {
       cost.textContent = `${told.status}, ${told.progress} %`;
       if (told.status === "successful") break;
       if (told.status === "failed" || told.status === "dismissed") throw new Error(told.message || `The export is ${told.status}.`);
-      await pause(500);
+      await pause(0.5);
     }
     const found = await ask(`${mine}/results`, { key: key() });
     files.replaceChildren(...Object.entries(found).map(([name, { length }]) => {

@@ -1,5 +1,5 @@
 import * as maplibre from "./vendor/maplibre-gl.mjs";
-import { ask } from "./ask.js";
+import { ask, isBusy, pause, rest } from "./ask.js";
 import { explained } from "./explained.js";
 import { orders } from "./order.js";
 
@@ -29,7 +29,13 @@ addEventListener("error", ({ message }) => warn(message));
 const fill = (select, options) => select.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
 
 const saved = new URLSearchParams(location.hash.slice(1));
-const { collections } = await ask("mosaics");
+let { collections } = await ask("mosaics");
+while (!collections.length) {
+  await ask("readyz").catch(({ message }) => warn(message));
+  await new Promise((go) => setTimeout(go, 3000));
+  ({ collections } = await ask("mosaics"));
+}
+warn();
 fill(field.mosaic, collections.map((c) => [c.id, c.title || c.id]));
 if (saved.get("mosaic")) field.mosaic.value = saved.get("mosaic");
 
@@ -56,6 +62,7 @@ function describe() {
   field.time.max = moments.length - 1;
   fill(field.style, [...Object.entries(mosaic.renders).map(([name, r]) => [name, r.title]),
     ["bands", "Bands …"], ["expression", "Expression …"]]);
+  field.export.hidden = !mosaic.links.some(({ rel }) => rel.endsWith("/execute"));
   seams = [];
   ask(`mosaics/${mosaic.id}/seams`).then((found) => {
     if (field.mosaic.value !== mosaic.id) return;
@@ -252,10 +259,22 @@ const bare = { style: { version: 8, sources: {}, layers: [] } };
 const bounds = () => { const [w, s, e, n] = mosaic.extent.spatial.bbox[0]; return [w, s, e, n]; };
 const maps = [new maplibre.Map({ container: "map", ...bare, bounds: bounds(), fitBoundsOptions: { padding: 20 },
   attributionControl: { compact: false } })];
-const report = ({ error }) => warn(error.status ? `A tile is missing: the server answered ${error.status}.` : error.message);
+const complain = (error) => warn(error.status ? `A tile is missing: the server answered ${error.status}.` : error.message);
+
+const tries = new Map();
+
+// A tile that a busy server refused is asked for again, later each time.
+async function refused(map, { error, sourceId, tile }) {
+  const name = tile && `${sourceId}/${tile.tileID.key}`;
+  const tried = tries.get(name) ?? 0;
+  if (!tile || !isBusy(error.status, tried)) return complain(error);
+  tries.set(name, tried + 1);
+  await pause(rest(tried));
+  if (map.getSource(sourceId)) map.refreshTiles(sourceId, [tile.tileID.canonical]);
+}
 
 function settled(map) {
-  map.on("error", report);
+  map.on("error", (event) => refused(map, event));
   map.on("load", () => {
     ready.add(map);
     refresh();

@@ -1,16 +1,13 @@
 """Merges overlapping scenes into one value a pixel."""
 
-from typing import Any, NamedTuple, get_args
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo.bands import NODATA, SCALE
 from terrazzo.config import Method
-from terrazzo.mosaic import kernels
-
-OUTLIER = 2.0
-"""k of `robust`: the distance, in expected spreads, at which a scene counts half."""
+from terrazzo.mosaic.methods import METHODS
 
 
 class Merged(NamedTuple):
@@ -47,8 +44,8 @@ def merge(reflectance: NDArray[Any], weight: NDArray[np.uint8], method: Method =
     Raises:
         ValueError: shapes do not fit, or the dtype or method is unknown.
     """
-    if method not in get_args(Method):
-        raise ValueError(f"method {method!r}: use one of {', '.join(get_args(Method))}")
+    if method not in METHODS:
+        raise ValueError(f"method {method!r}: use one of {', '.join(METHODS)}")
     if reflectance.dtype not in (np.int16, np.float32):
         raise ValueError(f"reflectance is {reflectance.dtype}: int16 or float32 wanted")
     if reflectance.ndim != 4 or weight.shape != (reflectance.shape[0], *reflectance.shape[2:]):
@@ -58,11 +55,7 @@ def merge(reflectance: NDArray[Any], weight: NDArray[np.uint8], method: Method =
     out = np.full(shape, np.nan if is_float else NODATA, np.float64)
     provenance = np.full(shape[1:], -1, np.int16)
     count = np.zeros(shape[1:], np.int64)
-    common = (reflectance, weight, NODATA, is_float)
-    results = (out, provenance, count)
-    if method == "robust":
-        kernels.robust(*common, 1.0 if is_float else SCALE, OUTLIER, *results)
-    else:
-        getattr(kernels, method)(*common, *results)
+    unit = 1.0 if is_float else SCALE
+    METHODS[method].kernel(reflectance, weight, NODATA, is_float, unit, out, provenance, count)
     values = out.astype(np.float32) if is_float else np.rint(out).astype(np.int16)
     return Merged(values, provenance, np.minimum(count, 255).astype(np.uint8))

@@ -51,7 +51,11 @@ def days(image: Image) -> NDArray[np.int64]:
 
 
 def _seen(image: Image, values: NDArray[np.generic]) -> NDArray[np.int16]:
-    return np.where(image.provenance >= 0, values, NODATA).astype(np.int16)
+    """(row, col) int16 of values of any type where a scene shows, `NODATA` elsewhere."""
+    # Not np.where: NODATA is beyond what unsigned values hold, and became 0 among them, or an OverflowError.
+    out = np.full(image.provenance.shape, NODATA, np.int16)
+    np.copyto(out, values, where=image.provenance >= 0, casting="unsafe")
+    return out
 
 
 def _day(made: Rendering) -> NDArray[np.int16]:
@@ -74,7 +78,7 @@ def _mean_gain(made: Rendering) -> NDArray[np.int16]:
         corners, windows = found
         gain, _ = gains.decode(corners[:, [version.bands.index(b) for b in request.bands]])
         grid = version.store.grid(entry.scene.epsg)
-        rows, cols = locate(made.target, grid, 0, made.engine.area)
+        rows, cols = locate(made.target, grid, 0, made.engine.planner.area)
         field = gains.at(gain.mean(axis=0), windows, rows[here], cols[here], grid.window)
         out[here] = np.rint(GAIN_ONE * field)
     return _seen(image, out)

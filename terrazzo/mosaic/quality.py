@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from terrazzo import gains
 from terrazzo.bands import MaskClass
 from terrazzo.errors import NotFound, TooLarge
-from terrazzo.mosaic.engine import FILLED, LAST_RESORT, MOST_SCENES, Engine, Image
+from terrazzo.mosaic.engine import FILLED, LAST_RESORT, Engine, Image
+from terrazzo.mosaic.plan import MOST_SCENES
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Points, Target, locate
 from terrazzo.version import Entry, gains_key, places_of
@@ -108,7 +109,7 @@ def _gain_bits(
     """(row, col) EXTRAPOLATED and CLAMPED of one scene's gains."""
     version = engine.version
     grid = version.store.grid(entry.scene.epsg)
-    rows, cols = locate(where, grid, 0, engine.area)
+    rows, cols = locate(where, grid, 0, engine.planner.area)
     found = version.corners(entry)
     if found is None:
         return np.zeros(rows.shape, np.uint16)

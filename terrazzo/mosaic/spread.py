@@ -26,7 +26,7 @@ def spread(engine: Engine, selection: Selection, target: Target) -> NDArray[np.i
     clear = replace(selection.request, method="first", fill="none")
     shape = (len(clear.bands), target.height, target.width)
     seen: list[NDArray[np.int16]] = []
-    for entry in engine.shown(selection, target):
+    for entry in engine.planner.shown(selection, target):
         values = engine.render(Selection(clear, (entry,), places_of((entry,))), target).values
         if (values != NODATA).any():
             seen.append(values)

@@ -5,7 +5,8 @@ from numpy.typing import NDArray
 
 from terrazzo.bands import NODATA
 from terrazzo.errors import TooLarge
-from terrazzo.mosaic.engine import MOST_SCENES, Engine, Image
+from terrazzo.mosaic.engine import Engine, Image
+from terrazzo.mosaic.plan import MOST_SCENES
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target, box_around, gather, locate
 from terrazzo.version import places_of
@@ -27,12 +28,12 @@ def weight(engine: Engine, selection: Selection, target: Target, image: Image) -
     for number in numbers:
         entry, here = image.entries[int(number)], image.provenance == number
         epsg = entry.scene.epsg
-        level = engine.level(target, epsg)
-        rows, cols = locate(target, engine.version.store.grid(epsg), level, engine.area)
+        level = engine.planner.level(target, epsg)
+        rows, cols = locate(target, engine.version.store.grid(epsg), level, engine.planner.area)
         rows, cols = np.where(here, rows, np.nan), np.where(here, cols, np.nan)
         box = box_around(rows, cols)
         one = Selection(selection.request, (entry,), places_of((entry,)))
-        pixels = None if box is None else engine.zone(one, epsg, level, box, [])
+        pixels = None if box is None else engine.zone(one, epsg, level, box).pixels
         if box is not None and pixels is not None:
             own = gather(pixels.trust[None].astype(np.int16), box, rows, cols, NODATA, "nearest")[0]
             out[here] = own[here]

@@ -17,6 +17,7 @@ from terrazzo.mosaic import kernels
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.layers import Layers
 from terrazzo.mosaic.merge import Merged, merge
+from terrazzo.mosaic.methods import METHODS
 from terrazzo.mosaic.pyramid import Part
 from terrazzo.mosaic.request import Resolved
 from terrazzo.scene import CORRECTION, MASK
@@ -41,6 +42,22 @@ class ZonePixels(NamedTuple):
     trust: NDArray[np.uint8]
 
 
+class Outcome(NamedTuple):
+    """What merging a box gave.
+
+    Attributes:
+        pixels: None without any data.
+        problems: scenes that were left out, and why.
+    """
+
+    pixels: ZonePixels | None
+    problems: tuple[str, ...]
+
+
+_Parts = tuple[Merged | None, NDArray[np.uint8], tuple[str, ...]]
+"""The merged picture, None without any data; the highest weight; problems."""
+
+
 @dataclass(frozen=True)
 class Merging:
     """How the scenes of a zone are read and merged at one overview level."""
@@ -57,34 +74,25 @@ class Merging:
         return self.version.store.grid(self.epsg)
 
     def pixels(
-        self,
-        entries: list[tuple[int, Entry]],
-        box: PixelBox,
-        problems: list[str],
-        *,
-        counted: bool,
-        trusted: bool,
-    ) -> ZonePixels | None:
-        """Merges numbered entries that lie in a box of the level's grid, first wins; None without any data.
+        self, entries: list[tuple[int, Entry]], box: PixelBox, *, counted: bool, trusted: bool
+    ) -> Outcome:
+        """Merges numbered entries that lie in a box of the level's grid, first wins.
 
         Args:
             counted, trusted: whether the count, the trust must be that of all scenes; `first` and `feather`
                 stop else when no further scene can show. Values and provenance are the same.
         """
         self.fetch([e for _, e in entries], box, counted=counted)
-        if self.request.method in ("first", "feather"):
-            found = self._layered(entries, box, problems, counted, trusted)
+        if METHODS[self.request.method].layered:
+            merged, trust, problems = self._layered(entries, box, counted, trusted)
         else:
-            found = self._together(entries, box, problems)
-        if found is None:
-            return None
-        merged, trust = found
+            merged, trust, problems = self._together(entries, box)
+        if merged is None:
+            return Outcome(None, problems)
         quality = np.where((trust == LAST) & (merged.count > 0), 2, 0).astype(np.uint8)
-        return ZonePixels(*merged, quality, trust)
+        return Outcome(ZonePixels(*merged, quality, trust), problems)
 
-    def baked(
-        self, part: Part, entries: list[tuple[int, Entry]], box: PixelBox, problems: list[str]
-    ) -> ZonePixels | None:
+    def baked(self, part: Part, entries: list[tuple[int, Entry]], box: PixelBox) -> Outcome:
         """What `pixels` gives, from the pyramid.
 
         Args:
@@ -93,18 +101,18 @@ class Merging:
         try:
             values, layers = part.read(self.version.store, self.blocks, self.request.bands, self.level, box)
         except (ReadFailure, NotFound) as error:
-            problems.append(f"pyramid: {error}")
-            return None
+            return Outcome(None, (f"pyramid: {error}",))
         # Baked scenes are numbered by their rank in the period.
         table = np.full(max(e.rank for _, e in entries) + 2, -1, np.int16)
         table[[e.rank for _, e in entries]] = [number for number, _ in entries]
-        return ZonePixels(
+        pixels = ZonePixels(
             values,
             table[layers["provenance"]],
             layers["count"].astype(np.uint8, copy=False),
             layers["quality"].astype(np.uint8, copy=False),
             layers["trust"].astype(np.uint8, copy=False),
         )
+        return Outcome(pixels, ())
 
     def fetch(self, entries: list[Entry], box: PixelBox, *, counted: bool) -> None:
         """Brings what the merge will read from an object store: all weights at once, then all bands that show.
@@ -135,7 +143,7 @@ class Merging:
         if self.request.normalized:
             reads += [partial(self.version.corners, e) for e in {e.scene.mgrs: e for e, _ in found}.values()]
         trust = np.maximum.reduce([w for _, w in found])
-        stops = self.request.method in ("first", "feather") and not counted
+        stops = METHODS[self.request.method].layered and not counted
         layers = Layers("first" if self.request.method == "first" else "feather", 0, box.shape)
         for least in (LAST + 1, LAST):
             for entry, weight in found:
@@ -151,34 +159,32 @@ class Merging:
         self.blocks.fetch(reads)
 
     def _layered(
-        self,
-        entries: list[tuple[int, Entry]],
-        box: PixelBox,
-        problems: list[str],
-        counted: bool,
-        trusted: bool,
-    ) -> tuple[Merged, NDArray[np.uint8]] | None:
+        self, entries: list[tuple[int, Entry]], box: PixelBox, counted: bool, trusted: bool
+    ) -> _Parts:
         """Scene by scene, in order, reading of each only what shows; last resorts when all else is laid."""
         layers = Layers(self.request.method, self._bands, box.shape)  # type: ignore[arg-type]
         trust = np.zeros(box.shape, np.uint8)
         last: list[tuple[int, Entry, NDArray[np.uint8]]] = []
+        problems = list[str]()
         for number, entry in entries:
             if layers.full and not (counted or trusted):
                 break
             try:
                 weight = self.weight(entry, box)
+                np.maximum(trust, weight, out=trust)
+                if (weight == LAST).any():
+                    last.append((number, entry, weight))
+                self._lay(layers, number, entry, weight, LAST + 1, box, counted)
             except (ReadFailure, NotFound) as error:
-                problems.append(f"{entry.scene.id}: {error}")
-                continue
-            np.maximum(trust, weight, out=trust)
-            if (weight == LAST).any():
-                last.append((number, entry, weight))
-            self._lay(layers, number, entry, weight, LAST + 1, box, problems, counted)
+                problems.append(_problem(entry, error))
         for number, entry, weight in last:
             # Counts only where no scene has more.
             weight = np.where(trust == LAST, weight, 0).astype(np.uint8)
-            self._lay(layers, number, entry, weight, LAST, box, problems, counted)
-        return (layers.merged(), trust) if trust.any() else None
+            try:
+                self._lay(layers, number, entry, weight, LAST, box, counted)
+            except (ReadFailure, NotFound) as error:
+                problems.append(_problem(entry, error))
+        return (layers.merged() if trust.any() else None), trust, tuple(problems)
 
     def _lay(
         self,
@@ -188,34 +194,27 @@ class Merging:
         weight: NDArray[np.uint8],
         least: int,
         box: PixelBox,
-        problems: list[str],
         counted: bool,
     ) -> None:
         part = layers.wanted(weight, least, counted=counted)
-        if part is None:
-            return
-        try:
+        if part is not None:
             layers.add(self.values(entry, _inner(box, part)), weight, part, least, number)
-        except (ReadFailure, NotFound) as error:
-            problems.append(f"{entry.scene.id}: {error}")
 
-    def _together(
-        self, entries: list[tuple[int, Entry]], box: PixelBox, problems: list[str]
-    ) -> tuple[Merged, NDArray[np.uint8]] | None:
+    def _together(self, entries: list[tuple[int, Entry]], box: PixelBox) -> _Parts:
         """All scenes at once, for methods that weigh each against all others."""
-        numbers, weights, kept = [], [], []
+        numbers, weights, kept, problems = [], [], [], list[str]()
         for number, entry in entries:
             try:
                 weight = self.weight(entry, box)
             except (ReadFailure, NotFound) as error:
-                problems.append(f"{entry.scene.id}: {error}")
+                problems.append(_problem(entry, error))
                 continue
             if weight.any():
                 numbers.append(number)
                 weights.append(weight)
                 kept.append(entry)
         if not kept:
-            return None
+            return None, np.zeros(box.shape, np.uint8), tuple(problems)
         weight = np.stack(weights)
         trust = weight.max(axis=0)
         weight[(weight == LAST) & (trust > LAST)] = 0
@@ -224,11 +223,11 @@ class Merging:
             try:
                 values[i] = self.values(entry, box)
             except (ReadFailure, NotFound) as error:
-                problems.append(f"{entry.scene.id}: {error}")
+                problems.append(_problem(entry, error))
                 weight[i] = 0
         merged = merge(values, weight, self.request.method)
         table = np.array([*numbers, -1], np.int16)
-        return merged._replace(provenance=table[merged.provenance]), trust
+        return merged._replace(provenance=table[merged.provenance]), trust, tuple(problems)
 
     @property
     def _bands(self) -> int:
@@ -341,3 +340,7 @@ def _inner(box: PixelBox, part: tuple[slice, slice]) -> PixelBox:
     """Rows and columns of a box as a box."""
     rows, cols = part
     return PixelBox(box.row0 + rows.start, box.col0 + cols.start, box.row0 + rows.stop, box.col0 + cols.stop)
+
+
+def _problem(entry: Entry, error: Exception) -> str:
+    return f"{entry.scene.id}: {error}"

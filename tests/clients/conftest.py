@@ -1,5 +1,6 @@
 """A running server, and the programs of others that are let loose on it."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,13 +8,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT, missing, program
-
-CLEAN = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL", "GDAL", "PROJ"))}
-"""Debian's Python must not see our virtual environment."""
+from tests.conftest import CLEAN, missing
+from tests.programs import DEBIAN, MODULES, lacking
+from tests.waiting import PATIENCE
 
 
 @contextmanager
@@ -33,7 +34,7 @@ def serving(store: Path, cache: Path, **variables: str) -> Iterator[str]:
         yield found[1]
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -50,45 +51,33 @@ def capabilities(address: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def kit(shared: Path) -> Path:
-    """The folder of client scripts that nobody of this project wrote."""
-    return shared / "kit"
-
-
-@pytest.fixture(scope="session")
-def debian() -> str:
-    """Debian's Python with QGIS and GDAL."""
-    program("gdalinfo", "gdal-bin")
-    python = "/usr/bin/python3"
-    for module, package in (("osgeo.gdal", "python3-gdal"), ("qgis.core", "python3-qgis qgis-providers")):
-        done = subprocess.run([python, "-c", f"import {module}"], env=CLEAN, capture_output=True)
-        if done.returncode:
-            missing(f"{module} is not installed: apt-get install {package}")
-    return python
-
-
-@pytest.fixture(scope="session")
-def browser(kit: Path) -> list[str]:
-    """The command that drives Chromium."""
-    program("chromium", "chromium")
-    node = program("node", "nodejs npm")
-    modules = Path(os.environ.get("KIT_NODE_MODULES", ROOT / "build" / "browser" / "node_modules"))
-    if not all((modules / name).is_dir() for name in ("playwright-core", "axe-core")):
-        missing(
-            f"{modules} is not complete: copy {kit}/browser/package.json to build/browser, run `npm install axe-core@4` there"
-        )
-    os.environ["KIT_NODE_MODULES"] = str(modules)
-    return [node, str(kit / "browser" / "browser_map.mjs")]
+def browser() -> list[str]:
+    """The command that runs a script which drives Chromium."""
+    if command := lacking("Chromium"):
+        missing(f"Chromium or what drives it is not installed: {command}")
+    return ["node"]
 
 
 def green(command: list[object]) -> str:
-    """Runs a client's script; its output, when it found nothing wrong."""
-    done = subprocess.run(
-        [str(c) for c in command], capture_output=True, text=True, timeout=300, env=CLEAN | _modules()
-    )
+    """Runs a script that drives a client; what it printed, when it ended well."""
+    environment = CLEAN | {"NODE_MODULES": str(MODULES)}
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1500:]
     return done.stdout
 
 
-def _modules() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if k == "KIT_NODE_MODULES"}
+def by_gdal(capabilities: str, layer: str, tms: str, truth: Path, *how: str) -> dict[str, Any]:
+    """What GDAL saw of a layer, beside the truth; `how`: resampling, and rest or kvp."""
+    script = Path(__file__).with_name("gdal_wmts.py")
+    return dict(json.loads(green([DEBIAN, script, capabilities, layer, tms, truth, *how])))
+
+
+def by_qgis(folder: Path, **question: Any) -> dict[str, Any]:
+    """What QGIS saw; no request failed, and every picture has twenty colours."""
+    told = green([DEBIAN, Path(__file__).with_name("qgis_wmts.py"), folder, json.dumps(question)])
+    seen = dict(json.loads(told.splitlines()[-1]))
+    assert not seen["failed"]
+    for picture in seen["renders"]:
+        assert picture["colours"] >= 20, picture
+        assert not picture["errors"], picture
+    return seen

@@ -7,6 +7,7 @@ import nbformat
 from nbclient import NotebookClient
 
 from tests.conftest import ROOT
+from tests.waiting import PATIENCE
 
 NOTEBOOK = ROOT / "docs" / "notebooks" / "sample.ipynb"
 
@@ -14,7 +15,7 @@ NOTEBOOK = ROOT / "docs" / "notebooks" / "sample.ipynb"
 def executed(address: str) -> nbformat.NotebookNode:
     """The notebook with the outputs of its cells; a cell that raises raises here."""
     notebook = nbformat.read(NOTEBOOK, 4)
-    runner = NotebookClient(notebook, timeout=300, record_timing=False, kernel_name="python3")
+    runner = NotebookClient(notebook, timeout=PATIENCE, record_timing=False, kernel_name="python3")
     os.environ["TERRAZZO_URL"] = address
     return runner.execute()
 

@@ -1,10 +1,10 @@
 // Exports a box from the map page in Chromium, drawn and written; shows the steps; asks axe-core. Prints what it saw as JSON.
-// usage: node order.mjs ADDRESS FOLDER, with KIT_NODE_MODULES
+// usage: node order.mjs ADDRESS FOLDER, with NODE_MODULES
 import { createRequire } from "node:module";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-const require = createRequire(join(process.env.KIT_NODE_MODULES, "x.js"));
+const require = createRequire(join(process.env.NODE_MODULES, "x.js"));
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const [address, folder] = process.argv.slice(2);
@@ -12,7 +12,7 @@ const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
   args: ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"],
 });
-const LONG = { timeout: 90000 };
+const LONG = { timeout: 900000 };
 const seen = { problems: [], findings: {} };
 const watched = (page) => {
   page.on("console", (m) => m.type() === "error" && seen.problems.push(m.text()));

@@ -1,11 +1,11 @@
 // Opens pages in Chromium, with the map libraries beside them. Prints what each loaded as JSON.
-// usage: node snippets.mjs PAGES.json FOLDER, with KIT_NODE_MODULES; PAGES: {name: html}
+// usage: node snippets.mjs PAGES.json FOLDER, with NODE_MODULES; PAGES: {name: html}
 import { createServer } from "node:http";
 import { existsSync, readFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { extname, join, normalize } from "node:path";
 
-const modules = process.env.KIT_NODE_MODULES;
+const modules = process.env.NODE_MODULES;
 const { chromium } = createRequire(join(modules, "x.js"))("playwright-core");
 const [list, folder] = process.argv.slice(2);
 const pages = JSON.parse(readFileSync(list, "utf8"));
@@ -41,9 +41,15 @@ try {
       if (r.status() >= 400) one.problems.push(`${r.status()} ${r.url()}`);
       else if (r.headers()["content-type"]?.startsWith("image/") && r.url().includes("/mosaics/")) one.tiles += 1;
     });
-    await page.goto(`http://127.0.0.1:${server.address().port}/${encodeURIComponent(name)}`, { waitUntil: "load", timeout: 90000 });
-    for (let i = 0; i < 600 && one.tiles < 4 && !one.problems.length; i++) await new Promise((go) => setTimeout(go, 100));
-    await page.waitForLoadState("networkidle", { timeout: 90000 });
+    await page.goto(`http://127.0.0.1:${server.address().port}/${encodeURIComponent(name)}`, { waitUntil: "load", timeout: 900000 });
+    for (let i = 0; i < 9000 && one.tiles < 4 && !one.problems.length; i++) await new Promise((go) => setTimeout(go, 100));
+    // A drag, a step in and a step out, as people look around.
+    await page.mouse.move(320, 240);
+    await page.mouse.down();
+    await page.mouse.move(250, 200, { steps: 5 });
+    await page.mouse.up();
+    for (const turn of [-120, 120]) await page.mouse.wheel(0, turn);
+    await page.waitForLoadState("networkidle", { timeout: 900000 });
     await page.waitForTimeout(1000);
     await page.screenshot({ path: join(folder, `${name.replace(/\W+/g, "-")}.png`) });
     await page.close();

@@ -12,26 +12,27 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tests.conftest import ROOT
+from tests.programs import MODULES
 
 OUTCOMES = ROOT / "build" / "clients.json"
 DOCUMENT = ROOT / "docs" / "clients.md"
 BEGIN, END = "<!-- made by tests/clients/table.py -->\n", "<!-- end -->\n"
 ROWS = (
-    ("QGIS", "lists at most 24 lines; renders WMTS in two sets and XYZ in three coordinate systems; identifies", "test_kit.py::test_qgis_lists*"),
-    ("QGIS", "time layer", "test_kit.py::test_qgis_shows_a_time*"),
+    ("QGIS", "lists at most 24 lines; renders WMTS in two sets and XYZ in three coordinate systems; identifies", "test_gis.py::test_qgis_lists*"),
+    ("QGIS", "time layer", "test_gis.py::test_qgis_shows_a_time*"),
     ("QGIS", "512 px, WGS 84 (both axis orders), ETRS89-LAEA, UTM", "test_grids.py::test_qgis_renders*"),
     ("QGIS", "a national grid (ETRS-TM35FIN)", "test_grids.py::test_qgis_shows_finlands*"),
     ("QGIS", "further documents, below 200 lines each", "test_grids.py::test_qgis_lists_each*"),
     ("QGIS", "`gdal.xml` as multiband reflectance", "test_gdal_xml.py::test_qgis*"),
     ("GDAL", "WMTS by KVP and REST, every pixel within 0.05 px in every set", "*::test_gdal_finds*"),
     ("GDAL", "`gdal.xml` equal to an export, number by number", "test_gdal_xml.py::test_gdal_translate*"),
-    ("OWSLib", "KVP and REST, tiles, values, time", "test_kit.py::test_owslib*"),
-    ("OpenLayers", "XYZ, WMTS; no failed request, no console error", "test_kit.py::test_*[[]ol[]]|test_kit.py::test_openlayers*|test_snippets.py::*"),
-    ("MapLibre", "XYZ, and the server's own map", "test_kit.py::test_*[[]maplibre[]]|test_kit.py::test_the_servers*|test_snippets.py::*"),
+    ("OWSLib", "KVP and REST, tiles, values, time", "test_owslib.py::test_owslib*|test_owslib.py::test_what_is_at*"),
+    ("OpenLayers", "XYZ, WMTS; no failed request, no console error", "test_snippets.py::*"),
+    ("MapLibre", "XYZ, and the server's own map", "test_snippets.py::*|test_viewer.py::*"),
     ("Leaflet", "XYZ", "test_snippets.py::*"),
-    ("nginx", "cache, lock, stale answers, limits, sub-path, keys before hits", "test_nginx.py::*|test_kit.py::test_our_nginx*"),
+    ("nginx", "cache, lock, stale answers, limits, sub-path, keys before hits, TLS, /vsicurl, uploads, the map's exports; Debian's variant", "test_nginx.py::*|test_nginx_cache.py::*"),
     ("pystac, pystac-client", "catalogue to Items", "test_stac.py::test_pystac*"),
-    ("OGC schemas", "every document valid, no rule broken", "test_kit.py::test_the_document*|test_grids.py::test_the_document*"),
+    ("OGC schemas", "every document valid, no rule broken", "test_owslib.py::test_the_document*|test_grids.py::test_the_document*"),
     ("ArcGIS Pro", "the ten steps above", ""),
 )  # fmt: skip
 """Client, what is tried, and the tests that try it."""
@@ -54,7 +55,7 @@ def told(outcomes: dict[str, str], patterns: str) -> str:
 
 def versions() -> dict[str, str]:
     """Versions of the clients that are here."""
-    modules = ROOT / "build" / "browser" / "node_modules"
+    modules = MODULES
     found = {}
     for client, package in (("OpenLayers", "ol"), ("MapLibre", "maplibre-gl")):
         about = modules / package / "package.json"

@@ -12,7 +12,7 @@ from rio_cogeo import cog_validate
 
 from tests.clients.conftest import green
 
-pytestmark = pytest.mark.clients
+pytestmark = [pytest.mark.clients, pytest.mark.needs("Chromium")]
 
 
 @pytest.fixture(scope="module")

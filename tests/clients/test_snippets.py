@@ -9,14 +9,12 @@ import pytest
 from PIL import Image
 
 from tests.clients.conftest import green
-from tests.conftest import ROOT, missing
+from tests.conftest import ROOT
 
-pytestmark = pytest.mark.clients
+pytestmark = [pytest.mark.clients, pytest.mark.needs("Chromium", "Leaflet")]
 
 
 def test_every_page_of_the_docs_shows_the_mosaic_without_an_error(browser, address, tmp_path):
-    if not Path("/usr/share/javascript/leaflet/leaflet.js").exists():
-        missing("Leaflet is not installed: apt-get install libjs-leaflet")
     text = (ROOT / "docs" / "web-maps.md").read_text()
     pages = dict(re.findall(r"^## ([^\n]+)\n```html\n(.+?)```", text, re.MULTILINE | re.DOTALL))
     assert set(pages) == {"OpenLayers, WMTS", "OpenLayers, XYZ", "MapLibre", "Leaflet"}

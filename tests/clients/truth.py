@@ -8,13 +8,14 @@ import numpy as np
 import rasterio
 
 from terrazzo.bands import STYLES
+from tests.waiting import PATIENCE
 
 
 def natural(address: str, box: str, epsg: int, path: Path) -> Path:
     """Writes the natural style of a box of a mosaic on its zone's grid, 0 without data."""
     url = f"{address}/mosaics/mosaic/bbox/{box}.tif?coord_crs=EPSG:{epsg}&bands=B04,B03,B02"
     style = STYLES["natural"]
-    with rasterio.open(io.BytesIO(urllib.request.urlopen(url, timeout=300).read())) as dataset:
+    with rasterio.open(io.BytesIO(urllib.request.urlopen(url, timeout=PATIENCE).read())) as dataset:
         values = dataset.read()
         grid = {k: dataset.profile[k] for k in ("driver", "width", "height", "crs", "transform")}
     low, high = style.rescale

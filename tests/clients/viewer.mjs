@@ -1,19 +1,19 @@
 // Drives the map page in Chromium: switches, account of a pixel, play, formula, swipe, link, keyboard, phone, visible errors.
 // Prints what it saw as JSON.
-// usage: node viewer.mjs ADDRESS FOLDER, with KIT_NODE_MODULES
+// usage: node viewer.mjs ADDRESS FOLDER, with NODE_MODULES
 import { createRequire } from "node:module";
 import { join } from "node:path";
 
-const { chromium } = createRequire(join(process.env.KIT_NODE_MODULES, "x.js"))("playwright-core");
+const { chromium } = createRequire(join(process.env.NODE_MODULES, "x.js"))("playwright-core");
 const [address, folder] = process.argv.slice(2);
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
   args: ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"],
 });
-const LONG = { timeout: 90000 };
+const LONG = { timeout: 900000 };
 const seen = { problems: [] };
 const until = async (holds) => {
-  for (let i = 0; i < 900 && !holds(); i++) await new Promise((go) => setTimeout(go, 100));
+  for (let i = 0; i < 9000 && !holds(); i++) await new Promise((go) => setTimeout(go, 100));
 };
 const watched = (page) => {
   page.on("console", (m) => m.type() === "error" && seen.problems.push(m.text()));
@@ -153,6 +153,32 @@ try {
   await broken.goto(address, { waitUntil: "networkidle", ...LONG });
   await broken.waitForFunction(() => document.getElementById("trouble").textContent, null, LONG);
   seen.trouble = await broken.textContent("#trouble");
+
+  // A server that is busy for a moment: every second tile, and the document about them, twice.
+  const busy = await browser.newPage({ viewport: { width: 800, height: 600 } });
+  const refused = new Map();
+  const often = (url) => (refused.set(url, (refused.get(url) ?? 0) + 1), refused.get(url));
+  await busy.route(/tilejson\.json/, (route) => (often(route.request().url()) > 2 ? route.continue() :
+    route.fulfill({ status: 429, headers: { "Retry-After": "1" }, contentType: "application/json", body: '{"detail": "slow down"}' })));
+  const came = new Set();
+  busy.on("response", (r) => r.url().includes("/tiles/") && r.ok() && came.add(r.url()));
+  await busy.route(/\/tiles\/.*\d\.png/, (route) => (Number(route.request().url().match(/(\d)\.png/)[1]) % 2 && often(route.request().url()) < 3
+    ? route.fulfill({ status: 429, body: "" }) : route.continue()));
+  await busy.goto(address, { waitUntil: "commit", ...LONG });
+  const delayed = () => [...refused.keys()].filter((url) => url.includes("/tiles/"));
+  await until(() => delayed().length > 0 && delayed().every((url) => came.has(url)));
+  seen.patient = [delayed().length > 0, delayed().every((url) => came.has(url)), !(await busy.textContent("#trouble")).includes("429")];
+
+  // A quota that is used up does not say when to ask again: it is told at once.
+  const used = await browser.newPage();
+  let posts = 0;
+  await used.route("**/exports", (route) => (posts++,
+    route.fulfill({ status: 429, contentType: "application/json", body: '{"detail": "at most 10 a key"}' })));
+  await opened(used, address);
+  await used.focus("button[name=export]");
+  await used.keyboard.press("Enter");
+  await used.waitForFunction(() => document.querySelector("#order output").textContent.includes("at most"), null, LONG);
+  seen.quota = posts;
 } finally {
   await browser.close();
 }

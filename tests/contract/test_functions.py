@@ -11,8 +11,8 @@ from terrazzo.precompute.correct import nbar_factor
 NODATA = -32768
 
 
-def test_nbar_factors_equal_the_published_models(shared):
-    with (shared / "data/radiative_transfer/nbar_cfactor.csv").open() as file:
+def test_nbar_factors_equal_the_published_models(data):
+    with (data / "radiative_transfer/nbar_cfactor.csv").open() as file:
         rows = list(csv.DictReader(file))
     sun, view, azimuth = (np.array([float(r[k]) for r in rows]) for k in ("sza", "vza", "raa"))
     bands = [k[2:] for k in rows[0] if k.startswith("c_")]

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from terrazzo.server.cache import FOLDER, TileCache
+from tests.waiting import PATIENCE
 
 
 def run(work):
@@ -213,6 +214,6 @@ def test_equal_requests_of_several_processes_are_rendered_once_and_a_killed_one_
     killed.wait()
     assert lines(2) == 2
     (tmp_path / "go").touch()
-    told = sorted(p.communicate(timeout=60)[0].strip() for p in others)
+    told = sorted(p.communicate(timeout=PATIENCE)[0].strip() for p in others)
     assert told in (["tile miss", "tile shared", "tile shared"], ["tile hit", "tile miss", "tile shared"])
     assert lines(2) == 2

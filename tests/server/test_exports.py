@@ -1,5 +1,6 @@
 """Exports over HTTP: jobs that are asked for, watched, fetched in parts, ended, and that outlive their processes."""
 
+import fcntl
 import json
 import os
 import re
@@ -7,8 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from terrazzo.server.app import create_app
 from terrazzo.server.jobs import Jobs, PlainSerializer
 from terrazzo.server.mosaics import Mosaics
 from terrazzo.server.settings import Settings
-from terrazzo.store import Store
+from tests.waiting import PATIENCE, until
 
 EXPORTS = "/mosaics/mosaic/exports"
 BOX = [15.95, 45.8, 15.98, 45.82]
@@ -38,7 +39,7 @@ class Server:
     def __init__(self, store, folder, **settings):
         self.settings = Settings(store=str(store), state=folder, **settings)
         self.client = TestClient(create_app(self.settings))
-        self.engine = Mosaics(Store(store), 5).engine
+        self.engine = Mosaics(str(store), 5).engine
 
     @property
     def jobs(self):
@@ -256,20 +257,30 @@ def test_a_remote_store_needs_a_folder_for_exports():
 COMMAND = [Path(sys.executable).parent / "terrazzo"]
 
 
+def locked(path):
+    """Whether another process holds the lock of a file."""
+    if not path.exists():
+        return False
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def test_a_second_worker_is_refused_at_the_start(sample_store, tmp_path):
     environment = {**os.environ, "TERRAZZO_STATE": str(tmp_path / "state")}
     command = [*COMMAND, "work", "--store", sample_store]
     first = subprocess.Popen(command, env=environment)
     try:
-        while not (tmp_path / "state/worker.lock").exists():
-            time.sleep(0.1)
-        time.sleep(0.2)
+        until(lambda: locked(tmp_path / "state/worker.lock"), first)
         second = subprocess.run(command, env=environment, capture_output=True, text=True)
         assert second.returncode == 1
         assert "TERRAZZO_JOBS_URL" in second.stderr
     finally:
         first.terminate()
-        first.wait(30)
+        first.wait(PATIENCE)
 
 
 @pytest.mark.slow
@@ -288,21 +299,19 @@ def test_an_export_outlives_ten_kills_of_server_and_worker(sample_store, tmp_pat
         assert "map:" in process.stdout.readline()
         return process
 
-    def until(true):
-        for _ in range(10_000):
-            if found := true():
-                return found
-            time.sleep(0.02)
-        raise AssertionError("nothing happens")
-
     def windows():
         return {p.name: p.stat().st_mtime_ns for p in state.rglob("0_0-*/*.told")}
 
     def worker():
-        found = subprocess.run(
-            ["pgrep", "-f", f"work --store {sample_store} --until"], capture_output=True, text=True
-        )
-        return [int(n) for n in found.stdout.split()]
+        """Processes whose command line is a worker's on this store."""
+        wanted = f"work --store {sample_store} --until"
+        found = []
+        for about in Path("/proc").glob("[0-9]*/cmdline"):
+            # A process may end meanwhile.
+            with suppress(OSError):
+                if wanted in about.read_bytes().replace(b"\0", b" ").decode(errors="replace"):
+                    found.append(int(about.parent.name))
+        return found
 
     process = started()
     request.addfinalizer(lambda: process.kill())
@@ -315,7 +324,9 @@ def test_an_export_outlives_ten_kills_of_server_and_worker(sample_store, tmp_pat
         until(lambda n=before: len(windows()) > n or list(state.glob("exports/*/files/*.tif")))
         victims = worker() if round_ % 2 else [*worker(), process.pid]
         for pid in victims:
-            os.kill(pid, signal.SIGKILL)
+            # A worker that is done goes by itself.
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         if round_ % 2 == 0:
             process.wait()
             process = started()
@@ -330,7 +341,7 @@ def test_an_export_outlives_ten_kills_of_server_and_worker(sample_store, tmp_pat
 
     until(finished)
     process.terminate()
-    process.wait(30)
+    process.wait(PATIENCE)
     (path,) = state.glob("exports/*/files/*.tif")
     assert cog_validate(path, strict=True)[0]
 

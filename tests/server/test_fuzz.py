@@ -42,6 +42,7 @@ def likely(name):
     return known.get(name)
 
 
+@pytest.mark.slow
 def test_no_request_of_the_openapi_document_is_the_servers_fault(api):
     """The share of cases that each operation gets is equal; half of the parameters' values are drawn blindly."""
     schema = schemathesis.openapi.from_dict(api.get("/openapi.json").json())

@@ -4,6 +4,7 @@ import base64
 import hmac
 import json
 import logging
+import os
 import stat
 
 import pytest
@@ -11,6 +12,7 @@ from click.testing import CliRunner
 from fastapi.testclient import TestClient
 
 from terrazzo.cli import cli
+from terrazzo.errors import StoreError
 from terrazzo.server.app import create_app
 from terrazzo.server.keys import Keys, guarded_by_default
 from terrazzo.server.logs import access
@@ -223,7 +225,8 @@ def test_the_command_adds_lists_and_revokes(tmp_path):
     def run(*arguments):
         result = CliRunner().invoke(cli, ["keys", "--store", "x", "--state", str(tmp_path), *arguments])
         assert result.exit_code == 0, result.output
-        return result.output
+        assert str(tmp_path / "keys.json") in result.stderr or arguments[0] == "revoke"
+        return result.stdout
 
     key = run("add", "Anna", "--scope", "tiles", "--mosaic", "m", "--rate", "5").strip()
     listed = run("list")
@@ -232,6 +235,22 @@ def test_the_command_adds_lists_and_revokes(tmp_path):
     assert key not in listed
     run("revoke", key.split("_")[1])
     assert run("list") == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root writes for others")
+def test_keys_that_root_makes_belong_to_the_folders_owner_and_others_are_told(tmp_path):
+    state = tmp_path / "state"
+    state.mkdir()
+    os.chown(state, 12345, 54321)
+    Keys(state).add("Anna", ["tiles"])
+    made = (state / "keys.json").stat()
+    assert (made.st_uid, made.st_gid, made.st_mode & 0o777) == (12345, 54321, 0o600)
+    os.seteuid(23456)
+    try:
+        with pytest.raises(StoreError, match="chown"):
+            Keys(state).all()
+    finally:
+        os.seteuid(0)
 
 
 def test_preflights_name_what_scripts_need_for_exports(client):

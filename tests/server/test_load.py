@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 from tests.server.test_serve import serving
+from tests.waiting import PATIENCE, until
 
 TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728.png"
 HEAVY = "/mosaics/mosaic/bbox/15.9,45.75,16.05,45.85/2048x2048.npy?bands=B02,B03,B04,B08&method=robust&max_cloud={}"
@@ -21,7 +22,7 @@ HEAVY = "/mosaics/mosaic/bbox/15.9,45.75,16.05,45.85/2048x2048.npy?bands=B02,B03
 def fetched(address, path, **headers):
     asked = urllib.request.Request(address + path, headers=headers)
     try:
-        with urllib.request.urlopen(asked, timeout=120) as answer:
+        with urllib.request.urlopen(asked, timeout=PATIENCE) as answer:
             return answer.status, dict(answer.headers), answer.read()
     except urllib.error.HTTPError as error:
         return error.code, dict(error.headers), error.read()
@@ -32,19 +33,10 @@ def count(address, pattern):
     return sum(map(float, found))
 
 
-def until(condition):
-    """Waits for a state of the server; half a minute is for ever."""
-    for _ in range(600):
-        if condition():
-            return True
-        time.sleep(0.05)
-    return False
-
-
 @contextmanager
 def leaving(address, path):
     """A client that asks and goes away when the block ends, without reading the answer."""
-    client = http.client.HTTPConnection(urlsplit(address).netloc, timeout=60)
+    client = http.client.HTTPConnection(urlsplit(address).netloc, timeout=PATIENCE)
     client.request("GET", path)
     try:
         yield

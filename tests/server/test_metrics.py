@@ -14,6 +14,7 @@ from terrazzo.server.logs import JsonLines
 from terrazzo.server.settings import Settings
 from tests.conftest import ROOT
 from tests.server.test_serve import serving
+from tests.waiting import PATIENCE
 
 TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728.png"
 MONITORING = ROOT / "docker" / "monitoring"
@@ -91,14 +92,14 @@ def test_several_processes_count_together_and_write_json_lines(sample_store):
     with serving(sample_store, "--workers", "2", TERRAZZO_LOG="json") as (process, address):
         for i in range(12):
             urllib.request.urlopen(
-                f"{address}{TILE}?resampling={'nearest' if i % 2 else 'bilinear'}", timeout=90
+                f"{address}{TILE}?resampling={'nearest' if i % 2 else 'bilinear'}", timeout=PATIENCE
             ).read()
-        text = urllib.request.urlopen(f"{address}/metrics", timeout=60).read().decode()
+        text = urllib.request.urlopen(f"{address}/metrics", timeout=PATIENCE).read().decode()
         assert (
             sum(float(v) for v in re.findall(r"^terrazzo_tiles_total\{.*\} (\S+)", text, re.MULTILINE)) == 12
         )
         process.terminate()
-        rest, _ = process.communicate(timeout=60)
+        rest, _ = process.communicate(timeout=PATIENCE)
     lines = [json.loads(x) for x in rest.splitlines() if x.startswith("{")]
     tiles = [x for x in lines if x.get("path") == TILE]
     assert len(tiles) == 12

@@ -14,8 +14,9 @@ from terrazzo.mosaic.request import PixelRequest
 from terrazzo.store import Store
 from terrazzo.version import open_version
 from tests.conftest import missing
-from tests.server.test_load import count, fetched, until
+from tests.server.test_load import count, fetched
 from tests.server.test_serve import serving
+from tests.waiting import until
 from tests.world import archive as world
 from tests.world.line import Line
 

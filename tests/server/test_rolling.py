@@ -14,8 +14,9 @@ from terrazzo.precompute.versions.exclusions import exclude, include
 from terrazzo.precompute.versions.pointer import point_to
 from terrazzo.version import open_version
 from tests.chain import precompute
-from tests.server.test_load import fetched, until
+from tests.server.test_load import fetched
 from tests.server.test_serve import serving
+from tests.waiting import until
 from tests.world.worlds import TYPICAL, make_world
 
 pytestmark = pytest.mark.slow

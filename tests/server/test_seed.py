@@ -8,13 +8,14 @@ import pytest
 
 from tests.server.test_load import fetched
 from tests.server.test_serve import TERRAZZO, serving
+from tests.waiting import PATIENCE
 
 BOX = ["--bbox", "15.5", "45.75", "16.0", "46.0"]
 
 
 def seed(store, cache, *options):
     command = [TERRAZZO, "seed", "--store", store, "--cache-dir", cache, *options]
-    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+    return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=PATIENCE)
 
 
 def made(run):

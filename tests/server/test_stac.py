@@ -12,6 +12,7 @@ from titiler.core.models.OGC import TileSet, TileSetList
 
 from terrazzo.server.app import create_app
 from terrazzo.server.settings import Settings
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +43,7 @@ def test_pystac_walks_from_the_catalogue_to_every_scene(address):
     assert asset.href.endswith("/B04.tif")
 
 
-def test_what_pystac_reads_is_valid(address, shared):
+def test_what_pystac_reads_is_valid(address):
     """Core documents against the schemas that pystac brings along."""
     for path in ("/stac", "/mosaics/mosaic"):
         found = pystac.read_file(address + path)
@@ -134,5 +135,5 @@ def test_a_version_tells_whether_it_is_the_current_one(client):
 
 
 def test_the_address_is_open_to_scripts(address):
-    with urllib.request.urlopen(f"{address}/stac", timeout=60) as answer:
+    with urllib.request.urlopen(f"{address}/stac", timeout=PATIENCE) as answer:
         assert answer.headers["Access-Control-Allow-Origin"] == "*"

@@ -13,6 +13,8 @@ from rio_cogeo import cog_validate
 
 from terrazzo.cog import reduce_average, reduce_mode, reduce_weight, write_cog
 
+pytestmark = pytest.mark.pythons
+
 HERE = Affine(60, 0, 499980, 0, -60, 5100000)
 SMALL = arrays(np.uint8, (4, 6), elements=st.sampled_from([0, 1, 2, 255]))
 

@@ -20,6 +20,8 @@ from terrazzo.correction import (
 )
 from terrazzo.grid import Grid, PixelBox
 
+pytestmark = pytest.mark.pythons
+
 GRID = Grid(32633, 10.0, 512)
 BOX = PixelBox(-500_000, 50_000, -500_000 + 60, 50_000 + 80)
 LEFT, _, _, TOP = GRID.bounds(BOX)

@@ -101,7 +101,7 @@ def test_pixels_of_the_zones_own_grid_are_the_merged_ones_and_beyond_all_scenes_
     beyond = PixelBox(covered.row0 - 7, covered.col0 - 11, covered.row0 + 100, covered.col0 + 120)
     for box in (inside, beyond):
         target = Target(f"EPSG:{epsg}", grid.bounds(PixelBox(*(v << level for v in box))), *box.shape)
-        merged = engine.zone(selection, epsg, level, box, [])
+        merged = engine.zone(selection, epsg, level, box).pixels
         image = engine.render(selection, target)
         assert merged is not None
         assert (image.values == merged.values).all()

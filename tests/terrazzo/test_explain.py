@@ -10,8 +10,8 @@ from terrazzo.errors import OutsideCoverage
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.explain import explain
-from terrazzo.mosaic.explain.shares import shares
 from terrazzo.mosaic.merge import merge
+from terrazzo.mosaic.methods import shares
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.store import Store
 from terrazzo.version import open_version

@@ -14,6 +14,8 @@ from terrazzo.version import open_version
 from tests.chain import ROOT_DOCS, native
 from tests.golden.make import HERE, PLACE, STORE
 
+pytestmark = pytest.mark.pythons
+
 KNOWN = json.loads((HERE / "values.json").read_text())
 
 

@@ -8,6 +8,8 @@ from hypothesis.extra.numpy import arrays
 
 from terrazzo.mosaic.merge import merge
 
+pytestmark = pytest.mark.pythons
+
 NODATA = -32768
 METHODS = ("feather", "first", "mean", "median", "robust")
 

@@ -13,6 +13,8 @@ from terrazzo.export.pieces import BLOCKS, layer_file, piece_name
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.warp import Target
 
+pytestmark = pytest.mark.pythons
+
 HEIGHT, WIDTH = 1333, 2605
 NODATA = {"int16": -32768, "uint16": 0, "uint8": 255, "float32": float("nan")}
 FAR = 1024

@@ -9,7 +9,7 @@ import pytest
 
 from terrazzo.bands import NODATA
 from terrazzo.errors import TooLarge
-from terrazzo.mosaic import engine as engine_module
+from terrazzo.mosaic import plan as plan_module
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine, tile_target
 from terrazzo.mosaic.pyramid import INDEX, read_pyramid
@@ -48,7 +48,7 @@ def test_where_the_pyramid_takes_over_nothing_changes(baked, merged):
     for zoom in range(5, 14):
         tile = middle(baked, zoom)
         target = tile_target(TMS, *tile)
-        level, used = baked._level(target, 32633, part)
+        level, used = baked.planner._level(target, 32633, part)
         a, b = (e.tile(REQUEST, TMS, *tile) for e in (baked, merged))
         if used is None or level == part.level:
             for name in ("values", "provenance", "quality"):
@@ -60,7 +60,7 @@ def test_where_the_pyramid_takes_over_nothing_changes(baked, merged):
         assert np.median(off) <= 10, zoom
         assert (a.values == NODATA).mean() == pytest.approx((b.values == NODATA).mean(), abs=0.01)
     assert used is None
-    assert baked._level(tile_target(TMS, *middle(baked, 8)), 32633, part)[1] is not None
+    assert baked.planner._level(tile_target(TMS, *middle(baked, 8)), 32633, part)[1] is not None
 
 
 def test_low_zooms_read_no_scene(sample_store, tmp_path):
@@ -87,7 +87,7 @@ def test_low_zooms_count_all_scenes(baked, merged):
         assert not image.problems
         assert seen.any()
         assert image.count[seen].min() >= 1, zoom
-        if baked._level(target, 32633, part) == (part.level, part):
+        if baked.planner._level(target, 32633, part) == (part.level, part):
             whole = merged.render(merged.select(REQUEST), target, counted=True)
             alike.append((image.count == whole.count).all())
     assert alike
@@ -106,7 +106,7 @@ def test_what_is_asked_otherwise_is_merged_from_scenes(baked, merged, other):
 
 
 def test_too_many_scenes_for_one_picture_are_refused_with_what_to_do(baked, monkeypatch):
-    monkeypatch.setattr(engine_module, "MOST_SCENES", 3)
+    monkeypatch.setattr(plan_module, "MOST_SCENES", 3)
     with pytest.raises(TooLarge, match=r"10 scenes .* zoom in"):
         baked.tile(replace(REQUEST, method="median"), TMS, *middle(baked, 8))
     assert (baked.tile(REQUEST, TMS, *middle(baked, 8)).values != NODATA).any()

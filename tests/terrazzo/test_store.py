@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -33,6 +34,38 @@ def test_no_store_is_made_among_other_files(tmp_path):
     (tmp_path / "holiday.jpg").write_bytes(b"x")
     with pytest.raises(StoreError, match="not empty"):
         create_store(tmp_path, SAMPLE)
+
+
+def test_a_planned_store_is_none_until_something_of_it_is_written(tmp_path):
+    planned = Store(tmp_path / "store", SAMPLE)
+    planned.clear_scratch()
+    assert pickle.loads(pickle.dumps(planned)).config == SAMPLE
+    with pytest.raises(StoreError, match=r"no store\.json"):
+        Store(planned.url)
+    other = Store(planned.url, StoreConfig())
+    other.write_config()
+    assert Store(planned.url).config == StoreConfig()
+    with pytest.raises(StoreError, match="keeps what it was made with"):
+        planned.write_config()
+
+
+def test_of_runs_that_begin_a_store_together_one_decides_and_the_others_agree_or_end(tmp_path):
+    plans = [SAMPLE, StoreConfig()] * 8
+    stores = [Store(tmp_path / "store", plan) for plan in plans]
+    together = threading.Barrier(len(plans))
+
+    def begin(store):
+        together.wait()
+        try:
+            store.write_config()
+        except StoreError:
+            return None
+        return store.config
+
+    with ThreadPoolExecutor(len(plans)) as pool:
+        made = list(pool.map(begin, stores))
+    decided = Store(tmp_path / "store").config
+    assert made == [plan if plan == decided else None for plan in plans]
 
 
 def test_a_missing_store_names_the_command_that_makes_one(tmp_path):

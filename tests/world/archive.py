@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,6 +18,7 @@ import obstore
 from obstore.store import S3Store
 
 from terrazzo.precompute import sample
+from tests.waiting import PATIENCE, until
 
 BUCKET = "sentinel"
 KEYS = {"AWS_ACCESS_KEY_ID": "kit", "AWS_SECRET_ACCESS_KEY": "kitsecret", "AWS_REGION": "us-east-1"}
@@ -110,20 +110,24 @@ def _seaweed(folder: Path, port: int) -> Iterator[None]:
     # Its other listeners have ports of their own, which a second server would find taken.
     command += [f"-s3.port.grpc={free_port()}", "-s3.port.iceberg=0", "-s3.port.lance=0"]
     # A bucket is a folder of its filer, which comes up before the volumes do.
-    with _server(command, folder / "s3.log", port):
-        for _ in range(300):
-            try:
-                _ask(f"http://127.0.0.1:{ports['filer']}/buckets/{BUCKET}/", "POST", {})
-                obstore.put(bucket(f"http://127.0.0.1:{port}"), "ready", b"yes")
-                break
-            except (OSError, obstore.exceptions.BaseError):
-                time.sleep(0.1)
+    with _server(command, folder / "s3.log", port) as weed:
+        until(lambda: _has_bucket(port, ports["filer"]), weed)
         yield
+
+
+def _has_bucket(port: int, filer: int) -> bool:
+    """Makes SeaweedFS's bucket, once it can."""
+    try:
+        _ask(f"http://127.0.0.1:{filer}/buckets/{BUCKET}/", "POST", {})
+        obstore.put(bucket(f"http://127.0.0.1:{port}"), "ready", b"yes")
+    except (OSError, obstore.exceptions.BaseError):
+        return False
+    return True
 
 
 def _ask(address: str, method: str, headers: Mapping[str, str]) -> None:
     asked = urllib.request.Request(address, method=method, headers=dict(headers))
-    urllib.request.urlopen(asked, timeout=10).close()
+    urllib.request.urlopen(asked, timeout=PATIENCE).close()
 
 
 def bucket(address: str) -> S3Store:
@@ -140,15 +144,20 @@ def bucket(address: str) -> S3Store:
 
 
 @contextmanager
-def stac_server(app: Path, folder: Path, items: list[dict[str, Any]]) -> Iterator[str]:
-    """A STAC API over Items; yields its address.
-
-    Args:
-        app: folder with stac_app.py.
-    """
+def stac_server(folder: Path, items: list[dict[str, Any]]) -> Iterator[str]:
+    """A STAC API over Items; yields its address."""
     python, port = programs(), free_port()
     table = write_table(folder, items)
-    command = [python, "-m", "uvicorn", "stac_app:app", "--app-dir", app, "--host", "127.0.0.1"]
+    command = [
+        python,
+        "-m",
+        "uvicorn",
+        "stac_app:app",
+        "--app-dir",
+        Path(__file__).parent,
+        "--host",
+        "127.0.0.1",
+    ]
     environment = {**os.environ, "STAC_FASTAPI_GEOPARQUET_HREF": str(table), "PYTHONDONTWRITEBYTECODE": "1"}
     log = folder / "stac.log"
     with _server([*command, "--port", str(port), "--proxy-headers"], log, port, environment):
@@ -204,23 +213,13 @@ def free_port() -> int:
 @contextmanager
 def _server(
     command: list[Any], log: Path, port: int, environment: Mapping[str, str] | None = None
-) -> Iterator[None]:
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server's process, once it answers; what it says is in `log`."""
     with log.open("w") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
     try:
-        for _ in range(3000):
-            if process.poll() is not None:
-                raise RuntimeError(f"{command[0]} ended: {log.read_text()[-500:]}")
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5)
-                break
-            except urllib.error.HTTPError:
-                break
-            except OSError:
-                time.sleep(0.1)
-        else:
-            raise RuntimeError(f"{command[0]} does not answer")
-        yield
+        until(lambda: _answers(port), process)
+        yield process
     finally:
         process.terminate()
         try:
@@ -228,7 +227,17 @@ def _server(
         except subprocess.TimeoutExpired:
             # SeaweedFS takes its time to say good-bye to itself.
             process.kill()
-            process.wait(10)
+            process.wait(PATIENCE)
+
+
+def _answers(port: int) -> bool:
+    try:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=PATIENCE)
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 _SIGNED = {"Authorization": "AWS4-HMAC-SHA256 Credential=kit/20260101/us-east-1/s3/aws4_request"}

@@ -11,6 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import urlparse
 
+from tests.waiting import PATIENCE
+
 Kind = Literal["busy", "down", "refused", "dropped", "truncated", "slow"]
 HOP = ("connection", "transfer-encoding", "keep-alive", "server", "date")
 SLOW = 0.05
@@ -86,7 +88,7 @@ def proxy(upstream: str, fault: Fault = lambda seen: None) -> Iterator[Proxy]:
                 code = {"busy": 429, "down": 503, "refused": 403}[kind]
                 self._answer(code, [("Retry-After", "1")] if kind == "busy" else [], b"not now")
                 return
-            connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=30)
+            connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=PATIENCE)
             connection.request(self.command, self.path, sent, dict(self.headers))
             got = connection.getresponse()
             headers = [h for h in got.getheaders() if h[0].lower() not in (*HOP, "content-length")]

@@ -67,7 +67,7 @@ def explain(engine: Engine, selection: Selection, lon: float, lat: float) -> Exp
     shown = _shown(engine, selection, chosen, int(image.quality[0, 0]))
     epsg = chosen.scene.epsg
     grid = engine.version.store.grid(epsg)
-    rows, cols = locate(Points("EPSG:4326", *xy), grid, 0, engine.area)
+    rows, cols = locate(Points("EPSG:4326", *xy), grid, 0, engine.planner.area)
     at = At(engine, shown.request, chosen, epsg, float(rows[0, 0]), float(cols[0, 0]))
     return Explanation(
         selection.request,

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from terrazzo.bands import CLOUDED, NODATA, MaskClass
 from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.mosaic.explain.place import At, plain, properties
-from terrazzo.mosaic.explain.shares import shares
+from terrazzo.mosaic.methods import METHODS, shares
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.zone import LAST
 from terrazzo.version import Entry
@@ -108,17 +108,12 @@ def _verdict(
     percent = f"{100 * float(share.mean()):.1f} %"
     last = "; no scene is clear here, this is the least bad" if best == LAST else ""
     if is_chosen:
-        why = {"first": "first usable in order", "median": "nearest to the median"}.get(
-            at.request.method, f"gives the largest part, {percent}"
-        )
+        why = METHODS[at.request.method].chosen or f"gives the largest part, {percent}"
         return f"chosen: {why}{last}"
     if read.values is None or (read.values == NODATA).any():
         return "left out: a band has no data here"
     if not share.any():
-        return {
-            "median": "usable, but not in the middle in any band",
-            "first": "usable, but another one comes first in the order",
-        }.get(at.request.method, "usable, but the scenes before it hide it")
+        return METHODS[at.request.method].unused
     return f"contributes {percent}"
 
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import missing
+from tests.waiting import PATIENCE
 from tests.world import archive as world
 from tests.world.archive import Archive
 
 
 @pytest.fixture(scope="session")
-def archive(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     """The sample area in an archive on this machine."""
     try:
         world.programs()
@@ -22,7 +23,7 @@ def archive(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder = tmp_path_factory.mktemp("archive")
     with (
         world.s3_server(folder, world.sample_files()) as s3,
-        world.stac_server(shared / "kit", folder, world.sample_items()) as stac,
+        world.stac_server(folder, world.sample_items()) as stac,
     ):
         yield Archive(stac, s3)
 
@@ -34,7 +35,7 @@ def terrazzo(archive: Archive) -> Callable[..., subprocess.CompletedProcess[str]
     def run(*arguments: object, s3: str | None = None) -> subprocess.CompletedProcess[str]:
         command = [Path(sys.executable).parent / "terrazzo", *map(str, arguments)]
         return subprocess.run(
-            command, capture_output=True, text=True, env=archive.environment(s3), timeout=300
+            command, capture_output=True, text=True, env=archive.environment(s3), timeout=PATIENCE
         )
 
     return run

@@ -107,7 +107,7 @@ def test_a_second_run_finds_nothing_new(archive: Archive, terrazzo: Terrazzo, tm
 
 
 def test_a_reprocessed_product_replaces_the_older_one(
-    archive: Archive, terrazzo: Terrazzo, tmp_path: Path, shared: Path
+    archive: Archive, terrazzo: Terrazzo, tmp_path: Path
 ) -> None:
     where = ("--tile", "33TWL", "--datetime", "2023-08-13", "--bands", "B02,B03,B04,B08")
     first = terrazzo("acquire", "--store", tmp_path / "s", "--archive", archive.stac, *where)
@@ -118,7 +118,7 @@ def test_a_reprocessed_product_replaces_the_older_one(
         "s2:processing_baseline": "05.10",
         "s2:product_uri": both[1]["properties"]["s2:product_uri"].replace("N0509", "N0510"),
     }
-    with world.stac_server(shared / "kit", tmp_path, both) as later:
+    with world.stac_server(tmp_path, both) as later:
         second = terrazzo("acquire", "--store", tmp_path / "s", "--archive", later, *where)
         third = terrazzo("acquire", "--store", tmp_path / "s", "--archive", later, *where)
     assert (first.returncode, second.returncode, third.returncode) == (0, 0, 3), second.stderr
@@ -186,7 +186,7 @@ def test_levels_are_not_mixed_in_one_folder(acquired: Path, archive: Archive, te
 
 
 def test_an_archive_that_moves_its_files_is_not_fetched_again(
-    archive: Archive, terrazzo: Terrazzo, tmp_path: Path, shared: Path
+    archive: Archive, terrazzo: Terrazzo, tmp_path: Path
 ) -> None:
     one = "S2B_33TWL_20230813_0_L2A"
     where = ("--tile", "33TWL", "--datetime", "2023-08-13", "--bands", "B02,B03,B04,B08")
@@ -194,6 +194,6 @@ def test_an_archive_that_moves_its_files_is_not_fetched_again(
     moved = world.sample_items([one])
     for asset in moved[0]["assets"].values():
         asset["href"] = asset["href"].replace("s3://", "s3://elsewhere-")
-    with world.stac_server(shared / "kit", tmp_path, moved) as later:
+    with world.stac_server(tmp_path, moved) as later:
         told = terrazzo("acquire", "--store", tmp_path / "s", "--archive", later, *where)
     assert told.returncode == 3, told.stderr

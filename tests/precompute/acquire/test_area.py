@@ -84,18 +84,16 @@ def test_a_tile_lies_where_its_products_do(tile: str) -> None:
 
 
 def test_tiles_on_both_sides_of_the_equator_and_near_the_pole_lie_where_the_archives_have_them(
-    shared: Path,
+    data: Path,
 ) -> None:
     for tile, file in (
         ("06VVN", "stac_planetarycomputer_sentinel-2-l2a_item.json"),
         ("36NYH", "stac_cdse_sentinel-2-l2a_item_N0500.json"),
         ("55WFR", "stac_cdse_sentinel-2-l2a_item_S2C_N0512.json"),
     ):
-        item = json.loads((shared / "data/imagery/metadata" / file).read_text())
+        item = json.loads((data / "imagery/metadata" / file).read_text())
         assert np.abs(np.array(from_tile(tile).bounds) - item["bbox"]).max() < 0.01
-    pass_ = json.loads(
-        (shared / "data/imagery/metadata/stac_planetarycomputer_9items_one_pass.geojson").read_text()
-    )
+    pass_ = json.loads((data / "imagery/metadata/stac_planetarycomputer_9items_one_pass.geojson").read_text())
     for item in pass_["features"]:
         found = from_tile(item["properties"]["s2:mgrs_tile"]).bounds
         assert np.abs(np.array(found) - item["bbox"]).max() < 0.01

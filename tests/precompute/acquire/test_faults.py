@@ -14,9 +14,10 @@ import pytest
 from terrazzo.precompute import sample
 from terrazzo.precompute.products.files import checksum
 from terrazzo.precompute.products.find import find_products
+from tests.waiting import until
 from tests.world import archive as world
 from tests.world.archive import Archive, free_port
-from tests.world.faults import Fault, always, once, proxy, share
+from tests.world.faults import Fault, Kind, Seen, always, once, proxy, share
 
 pytestmark = pytest.mark.clients
 Terrazzo = Callable[..., CompletedProcess[str]]
@@ -111,8 +112,13 @@ def test_an_archive_whose_files_are_away_is_given_up_with_a_line_a_product(
 def test_an_archive_that_asks_for_a_rest_gets_it_from_all_connections(
     archive: Archive, terrazzo: Terrazzo, tmp_path: Path
 ) -> None:
-    begun = time.monotonic()
-    busy: Fault = lambda seen: "busy" if time.monotonic() - begun < 20 else None  # noqa: E731
+    first: list[float] = []
+
+    def busy(seen: Seen) -> Kind | None:
+        """For 20 s from the first request on."""
+        first.append(time.monotonic())
+        return "busy" if first[-1] - first[0] < 20 else None
+
     with proxy(archive.s3, busy) as s3:
         done = terrazzo("acquire", "--store", tmp_path / "s", "--archive", archive.stac, *ONE, s3=s3.address)
         asked = len(s3.seen)
@@ -122,13 +128,13 @@ def test_an_archive_that_asks_for_a_rest_gets_it_from_all_connections(
 
 
 def test_a_file_that_one_archive_refuses_is_taken_from_the_next(
-    archive: Archive, terrazzo: Terrazzo, tmp_path: Path, shared: Path
+    archive: Archive, terrazzo: Terrazzo, tmp_path: Path
 ) -> None:
     # The first archive's Item leads to a host that has no such files.
     items = world.sample_items([ONE_ID])
     for asset in items[0]["assets"].values():
         asset["href"] = f"{archive.s3}/nothing/{asset['href'].removeprefix('s3://')}"
-    with world.stac_server(shared / "kit", tmp_path, items) as poor:
+    with world.stac_server(tmp_path, items) as poor:
         done = terrazzo("acquire", "--store", tmp_path / "s", "--archive", f"{poor},{archive.stac}", *ONE)
     assert done.returncode == 0, done.stderr
     assert f"taken from the next archive, {ONE_ID}: {poor} has no {archive.s3}" in done.stderr
@@ -163,7 +169,9 @@ def test_killed_at_any_moment_the_next_run_finishes_and_nothing_partial_is_seen(
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
-            time.sleep(chance.uniform(0.8, 2.6))
+            before, more = len(s3.seen), chance.randint(0, 6)
+            asked, ended = lambda n=before + more: len(s3.seen) >= n, process.poll
+            until(lambda asked=asked, ended=ended: asked() or ended() is not None, pause=0.01)
             killed += process.poll() is None
             process.send_signal(signal.SIGKILL)
             process.wait()

@@ -12,6 +12,7 @@ from pyproj import Transformer
 
 from terrazzo.precompute import sample
 from terrazzo.store import StoreConfig, create_store
+from tests.chain import FOUR
 from tests.world.archive import Archive
 from tests.world.faults import proxy
 
@@ -38,10 +39,22 @@ def test_a_field_becomes_a_file_and_other_bands_come_from_the_store(
     archive: Archive, terrazzo: Terrazzo, field: Path, tmp_path: Path
 ) -> None:
     store, other = tmp_path / "store", tmp_path / "other"
-    config = StoreConfig(120.0, 120.0, 64, sample.BANDS)
+    config = StoreConfig(120.0, 120.0, 64, FOUR)
     create_store(store, config)
     create_store(other, config)
-    command = ("get", "--store", store, "--archive", archive.stac, "--geom", field, *DAY, "--yes")
+    command = (
+        "get",
+        "--store",
+        store,
+        "--archive",
+        archive.stac,
+        "--geom",
+        field,
+        *DAY,
+        "--yes",
+        "--workers",
+        1,
+    )
     first = terrazzo(*command, "--bands", "B04,B03", "-o", tmp_path / "red.tif")
     assert first.returncode == 0, first.stderr
     assert "1 products, 0.6 MB" in first.stderr
@@ -59,7 +72,7 @@ def test_a_field_becomes_a_file_and_other_bands_come_from_the_store(
         assert east >= 16.05
         assert north >= 45.85
         values, bounds = np.concatenate([red.read(), nir.read()]), red.bounds
-    made = terrazzo("precompute", item, "--store", other)
+    made = terrazzo("precompute", item, "--store", other, "--workers", 1)
     assert made.returncode == 0, made.stderr
     box = ("--bbox", *bounds, "--bbox-crs", "EPSG:32633", "--bands", "B04,B03,B08")
     terrazzo("export", "--store", other, *box, "-o", tmp_path / "same.tif")

@@ -108,12 +108,12 @@ def test_parts_arrive_though_a_fifth_of_the_requests_fail(
 
 @pytest.mark.clients
 def test_a_file_that_the_archive_does_not_have_is_told_for_a_part_too(
-    archive: Archive, terrazzo: Terrazzo, tmp_path: Path, shared: Path
+    archive: Archive, terrazzo: Terrazzo, tmp_path: Path
 ) -> None:
     items = world.sample_items([ONE])
     items[0]["assets"]["red"]["href"] = f"s3://{world.BUCKET}/nothing/B04.tif"
     command = ("acquire", "--store", tmp_path / "s", "--datetime", "2023-08-13", "--bbox", *FIELD, *BANDS)
-    with world.stac_server(shared / "kit", tmp_path, items) as poor:
+    with world.stac_server(tmp_path, items) as poor:
         told = terrazzo(*command, "--archive", poor)
     assert told.returncode == 4
     assert f"{poor} has no s3://{world.BUCKET}/nothing/B04.tif" in told.stderr

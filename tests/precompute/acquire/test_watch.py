@@ -1,9 +1,10 @@
 """A watched area follows its archive: new products, late reprocessings, gaps; and what an earlier pass left undone."""
 
+import re
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import date, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from rich.console import Console
 
 from terrazzo.errors import InvalidRequest, NotFound
+from terrazzo.grid import PixelBox
 from terrazzo.precompute import sample
 from terrazzo.precompute.acquire.archives import find_archive
 from terrazzo.precompute.acquire.area import from_tile
@@ -23,6 +25,8 @@ from terrazzo.precompute.acquire.shelf import Shelf
 from terrazzo.precompute.commands.watch import bandwidth, interval, left_of
 from terrazzo.store import Store, StoreConfig, create_store
 from terrazzo.version import open_version
+from tests.chain import FOUR
+from tests.waiting import PATIENCE, until
 from tests.world import archive as world
 from tests.world.archive import Archive
 from tests.world.faults import Fault, proxy
@@ -33,16 +37,16 @@ FIRST, SECOND = "S2B_33TWL_20230813_0_L2A", "S2A_33TWL_20230815_0_L2A"
 
 
 @pytest.fixture
-def growing(shared: Path, archive: Archive, tmp_path: Path) -> Iterator[world.Growing]:
+def growing(archive: Archive, tmp_path: Path) -> Iterator[world.Growing]:
     """An archive that has one product so far."""
-    with world.stac_server(shared / "kit", tmp_path, world.sample_items([FIRST])) as stac:
+    with world.stac_server(tmp_path, world.sample_items([FIRST])) as stac:
         yield world.Growing(stac, tmp_path)
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """A coarse store."""
-    create_store(tmp_path / "store", StoreConfig(120.0, 120.0, 64, sample.BANDS))
+    """A coarse store of four bands."""
+    create_store(tmp_path / "store", StoreConfig(120.0, 120.0, 64, FOUR))
     return tmp_path / "store"
 
 
@@ -55,7 +59,7 @@ def scenes(store: Path) -> set[str]:
 @pytest.mark.slow
 def test_passes_follow_what_the_archive_gets(terrazzo: Terrazzo, growing: world.Growing, store: Path) -> None:
     where = ("--tile", "33TWL", "--datetime", "2023-08/..", "--archive", growing.stac)
-    command = ("watch", "--store", store, *where)
+    command = ("watch", "--store", store, "--workers", 1, *where)
     assert terrazzo(*command).returncode == 0
     assert scenes(store) == {FIRST}
     before = (store / "mosaics/mosaic/mosaic.json").stat().st_mtime_ns
@@ -81,20 +85,92 @@ def test_a_service_goes_on_until_it_is_told_to_stop(
     archive: Archive, growing: world.Growing, store: Path, tmp_path: Path
 ) -> None:
     where = ["--tile", "33TWL", "--datetime", "2023-08", "--archive", growing.stac, "--every", "1s"]
-    command = [Path(sys.executable).parent / "terrazzo", "watch", "--store", store, *where]
+    command = [Path(sys.executable).parent / "terrazzo", "watch", "--store", store, "--workers", "1", *where]
     log = tmp_path / "watch.log"
     with log.open("w") as out:
         service = subprocess.Popen(command, stdout=out, stderr=out, env=archive.environment())
     try:
-        wait(lambda: FIRST in shown(store), service)
+        until(lambda: FIRST in shown(store), service)
         growing.publish(world.sample_items([FIRST, SECOND]))
-        wait(lambda: SECOND in shown(store), service)
-        wait(lambda: "pass done, code 3" in log.read_text(), service)
+        until(lambda: SECOND in shown(store), service)
+        until(lambda: "pass done, code 3" in log.read_text(), service)
     finally:
         service.send_signal(signal.SIGTERM)
-        code = service.wait(60)
+        code = service.wait(PATIENCE)
     assert code == 0, log.read_text()
     assert log.read_text().endswith("stopped\n")
+
+
+def boxes(store: Path) -> dict[str, PixelBox]:
+    """What the scenes of the current version cover."""
+    version = open_version(Store(store), "mosaic")
+    return {e.scene.id: e.scene.box for p in version.periods for e in version.entries(p)}
+
+
+def product(folder: Path, name: str) -> Path:
+    """A product of the sample in a folder of the user's; the folder of its files."""
+    folder.mkdir(exist_ok=True)
+    shutil.copy(sample.path() / f"{name}.json", folder)
+    return Path(shutil.copytree(sample.path() / name, folder / name))
+
+
+@pytest.mark.slow
+def test_a_part_never_takes_the_place_of_a_whole(
+    terrazzo: Terrazzo, growing: world.Growing, store: Path, tmp_path: Path
+) -> None:
+    product(tmp_path / "mine", FIRST)
+    made = terrazzo("precompute", tmp_path / "mine", "--store", store)
+    assert made.returncode == 0, made.stderr
+    whole = boxes(store)[FIRST]
+    field = ("--bbox", 15.9, 45.95, 16.0, 46.0)
+    command = ("watch", "--store", store, *field, "--datetime", "2023-08", "--archive", growing.stac)
+    same = terrazzo(*command)
+    assert same.returncode == 3, same.stderr
+    growing.publish(world.sample_items([FIRST, SECOND]))
+    later = terrazzo(*command)
+    assert later.returncode == 0, later.stderr
+    assert boxes(store)[FIRST] == whole
+    assert SECOND in boxes(store)
+    assert boxes(store)[SECOND] != whole
+    items = world.sample_items([FIRST, SECOND])
+    for item in items:
+        if item["id"] == FIRST:
+            item["id"] = "S2B_33TWL_20230813_1_L2A"
+            item["properties"]["s2:processing_baseline"] = "05.10"
+    growing.publish(items)
+    reprocessed = terrazzo(*command)
+    assert reprocessed.returncode == 0, reprocessed.stderr
+    assert boxes(store).get("S2B_33TWL_20230813_1_L2A") == whole, reprocessed.stderr
+    assert FIRST not in boxes(store)
+
+
+@pytest.mark.slow
+def test_exit_codes_tell_failed_nothing_new_and_unusable_apart_and_metrics_have_them(
+    terrazzo: Terrazzo, growing: world.Growing, tmp_path: Path
+) -> None:
+    store, prom = tmp_path / "store", tmp_path / "terrazzo.prom"
+    where = ("--tile", "33TWL", "--bands", ",".join(sample.BANDS), "--metrics", prom)
+    command = ("watch", "--store", store, *where, "--archive", growing.stac)
+    broken = product(tmp_path / "store-products", SECOND) / "B04.tif"
+    broken.write_bytes(b"no raster")
+    only = terrazzo(*command, "--datetime", "2023-08-15")
+    assert only.returncode == 4, only.stderr
+    assert "none of the products" in only.stderr
+    assert "terrazzo_pass_exit_code 4" in prom.read_text()
+    assert not (store / "store.json").exists()
+    some = terrazzo(*command, "--datetime", "2023-08")
+    assert some.returncode == 4, some.stderr
+    assert f"left out {SECOND}" in some.stderr
+    assert scenes(store) == {FIRST}
+    again = terrazzo(*command, "--datetime", "2023-08")
+    assert again.returncode == 3, again.stderr
+    (succeeded,) = re.findall("^terrazzo_pass_last_success.*$", prom.read_text(), re.MULTILINE)
+    failed = terrazzo(
+        "watch", "--store", store, *where, "--datetime", "2023-08", "--archive", "http://127.0.0.1:9"
+    )
+    assert failed.returncode == 1, failed.stderr
+    assert "terrazzo_pass_exit_code 1" in prom.read_text()
+    assert succeeded in prom.read_text()
 
 
 def shown(store: Path) -> set[str]:
@@ -105,23 +181,13 @@ def shown(store: Path) -> set[str]:
         return set()
 
 
-def wait(happened: Callable[[], bool], service: subprocess.Popen[bytes]) -> None:
-    """Waits until something happened while a service runs."""
-    for _ in range(1200):
-        if happened():
-            return
-        assert service.poll() is None
-        time.sleep(0.1)
-    pytest.fail("nothing happened for two minutes")
-
-
 @pytest.mark.slow
 def test_the_past_is_left_when_it_is_not_wanted_or_not_its_hour_and_comes_newest_first(
     terrazzo: Terrazzo, growing: world.Growing, store: Path
 ) -> None:
     growing.publish([i for i in world.sample_items() if i["properties"]["grid:code"] == "MGRS-33TWL"])
     where = ("--tile", "33TWL", "--datetime", "2023-08", "--archive", growing.stac, "--until-clear", 0)
-    command = ("watch", "--store", store, *where)
+    command = ("watch", "--store", store, "--workers", 1, *where)
     off = terrazzo(*command, "--backfill", "off")
     assert off.returncode == 0, off.stderr
     (newest,) = scenes(store)

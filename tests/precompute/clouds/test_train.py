@@ -9,17 +9,12 @@ import pandas as pd
 import pytest
 
 from terrazzo.precompute.clouds.model import BANDS, FEATURES
-from terrazzo.precompute.clouds.train.elsewhere import CROPS, elsewhere, fields
+from terrazzo.precompute.clouds.train.elsewhere import CROPS, clear_elsewhere, elsewhere, fields
 from terrazzo.precompute.clouds.train.fit import fit
-from terrazzo.precompute.clouds.train.scenes import clear_images, read, simulated
+from terrazzo.precompute.clouds.train.scenes import simulated
 from terrazzo.precompute.clouds.train.simulate import B10, B11, CLOUD, SHADOW, SNOW, THIN
 
 B03, B08 = BANDS.index("B03"), BANDS.index("B08")
-
-
-@pytest.fixture(scope="module")
-def data(shared: Path) -> Path:
-    return shared / "data"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +41,7 @@ def test_the_belgian_series_has_its_days(data: Path) -> None:
 
 
 def test_a_clear_image_stays_as_it_is_where_the_sky_is_clear_and_the_air_its_own(data: Path) -> None:
-    toa = read(clear_images(data)[6]).astype(float) / 10_000
+    toa = next(clear_elsewhere(data)).reflectance
     same = []
     for seed in range(8):
         sky = simulated(toa, 10.0, "L1C", np.random.default_rng(seed))
@@ -58,7 +53,7 @@ def test_a_clear_image_stays_as_it_is_where_the_sky_is_clear_and_the_air_its_own
 
 
 def test_snow_covers_the_ground_between_clouds_and_their_shadows(data: Path, snow: np.ndarray) -> None:
-    toa = read(clear_images(data)[12]).astype(float) / 10_000
+    toa = next(clear_elsewhere(data)).reflectance
     seen = [simulated(toa, 10.0, "L1C", np.random.default_rng(seed), snow) for seed in range(6)]
     labels = np.concatenate([s.label.ravel() for s in seen])
     rho = np.concatenate([s.reflectance.reshape(len(BANDS), -1) for s in seen], axis=1)

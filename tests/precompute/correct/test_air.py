@@ -76,8 +76,8 @@ def seen_scenes(spectra: pd.DataFrame, count: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["aot", "aot_found", "water", "water_found"])
 
 
-def test_aerosol_and_water_vapour_are_found_over_real_vegetation_and_soil(shared: Path) -> None:
-    path = shared / "data/imagery/reference_spectra/earthlib_surface_reflectance_S2A.csv"
+def test_aerosol_and_water_vapour_are_found_over_real_vegetation_and_soil(data: Path) -> None:
+    path = data / "imagery/reference_spectra/earthlib_surface_reflectance_S2A.csv.gz"
     scenes = seen_scenes(pd.read_csv(path), 60)
     error = scenes.aot_found - scenes.aot
     assert np.sqrt((error**2).mean()) <= 0.06

@@ -44,8 +44,8 @@ def meets_the_goal(error: pd.Series) -> bool:
 
 
 @pytest.fixture(scope="module")
-def vectors(shared: Path) -> pd.DataFrame:
-    cases = pd.read_csv(shared / "data/radiative_transfer/sixs_v11_s2.csv")
+def vectors(data: Path) -> pd.DataFrame:
+    cases = pd.read_csv(data / "radiative_transfer/sixs_v11_s2.csv")
     cases = cases[cases.aer.isin(["none", "continental"])]
     cases = cases.rename(columns={"rho_toa_for_rho_s": "toa", "rho_s": "rho"})
     return cases[(cases.alt_km == 0) | cases.band.isin(UNAFFECTED)]

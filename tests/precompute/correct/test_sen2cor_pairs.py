@@ -22,11 +22,11 @@ FLAT = slice(112, None)
     ],
 )
 def test_all_bands_agree_with_sen2cor_for_fitted_air(
-    shared: Path, crop: str, added: tuple[int, int], where: slice, aot: float, water: float, sun: float
+    data: Path, crop: str, added: tuple[int, int], where: slice, aot: float, water: float, sun: float
 ) -> None:
     toa, rho = {}, {}
     for level, bands, out, offset in (("L1C", L1C, toa, added[0]), ("L2A", L2A, rho, added[1])):
-        with rasterio.open(shared / f"data/labelled/terramind/S2{level}_{crop}.tif") as dataset:
+        with rasterio.open(data / f"labelled/terramind/S2{level}_{crop}.tif") as dataset:
             counts = dataset.read().astype(float) - offset
         out |= {b: c[where, where] / 10_000 for b, c in zip(bands, counts, strict=True)}
     squares = []

@@ -91,6 +91,24 @@ def test_a_broken_product_is_left_out_with_its_reason_and_the_other_goes_on(prod
 
 
 @pytest.mark.slow
+def test_a_first_run_that_makes_nothing_leaves_no_store_so_that_its_advice_can_be_followed(
+    products, tmp_path
+):
+    store = tmp_path / "store"
+    first = subprocess.run(
+        [TERRAZZO, "precompute", products, "--store", store], capture_output=True, text=True
+    )
+    assert first.returncode == 1
+    assert not (store / "store.json").exists()
+    advice = re.search(r"--bands ([A-Z0-9,]+)", first.stderr)
+    assert advice, first.stderr
+    second = [TERRAZZO, "precompute", products, "--store", store, "--window", "64", "--bands", advice[1]]
+    done = subprocess.run(second, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert Store(store).config.bands == tuple(advice[1].split(","))
+
+
+@pytest.mark.slow
 def test_products_of_two_levels_are_mixed_only_when_asked(products, tmp_path):
     DAMAGES["L1C"][0](products)
     asked, _ = precompute(products, tmp_path / "asked", mix_levels=True)
@@ -192,9 +210,9 @@ def test_a_store_of_another_format_is_refused_by_the_command(products, tmp_path)
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("name", ["server.py", "precompute.py", "terrazzo.py"])
-def test_a_file_of_our_name_in_the_users_folder_does_not_matter(tmp_path, name):
-    (tmp_path / name).write_text("raise SystemExit('the wrong module')")
+def test_files_of_our_names_in_the_users_folder_do_not_matter(tmp_path):
+    for name in ("server.py", "precompute.py", "terrazzo.py"):
+        (tmp_path / name).write_text("raise SystemExit('the wrong module')")
     for arguments in (["--version"], ["precompute", "--help"], ["serve", "--help"]):
         done = subprocess.run(
             [TERRAZZO, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False

@@ -30,8 +30,8 @@ EXTENSION = "stac_sentinel2_extension_item_N0509.json"
 
 
 @pytest.fixture(scope="session")
-def metadata(shared: Path) -> Path:
-    return shared / "data/imagery/metadata"
+def metadata(data: Path) -> Path:
+    return data / "imagery/metadata"
 
 
 def load(metadata: Path, name: str) -> dict[str, Any]:

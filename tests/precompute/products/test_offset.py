@@ -124,8 +124,8 @@ def test_the_samples_contradictory_metadata_are_settled_by_its_pixels():
         ("L1C_N0301_S2A_46RER_20210908_MTD_MSIL1C.xml", 0),
     ],
 )
-def test_real_product_metadata_are_read(shared, name, value):
-    assert read_xml_offset(shared / "data/imagery/metadata" / name) == value
+def test_real_product_metadata_are_read(data, name, value):
+    assert read_xml_offset(data / "imagery/metadata" / name) == value
 
 
 @pytest.mark.parametrize("text", ["", "<a>", "<a><BOA_ADD_OFFSET>-1000</BOA_ADD_OFFSET><BOA_ADD_OFFSET>0</BOA_ADD_OFFSET></a>"])  # fmt: skip
@@ -135,8 +135,8 @@ def test_product_metadata_that_cannot_be_understood_are_named(tmp_path: Path, te
         read_xml_offset(tmp_path / "MTD_MSIL2A.xml")
 
 
-def test_claims_are_found_wherever_archives_write_them(shared):
-    folder = shared / "data/imagery/metadata"
+def test_claims_are_found_wherever_archives_write_them(data):
+    folder = data / "imagery/metadata"
     for name, claims in (
         ("stac_cdse_sentinel-2-l2a_item_S2C_N0512.json", {"raster_offset": -0.1}),
         ("stac_earthsearch_v1_sentinel-2-l2a_item_13TDE_20231008.json", CONTRADICTORY),

@@ -128,13 +128,13 @@ def test_polygons_that_are_none_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def safe(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def safe(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A SAFE of baseline 02.04 of real parts: bands of one product, metadata of another, moved to its place."""
     folder = tmp_path_factory.mktemp("safe") / f"{NAME}.SAFE"
     granule = folder / "GRANULE/L1C_T31TDH_A000463_20150726T105855"
     for name in ("IMG_DATA", "QI_DATA"):
         (granule / name).mkdir(parents=True)
-    imagery = shared / "data/imagery"
+    imagery = data / "imagery"
     for band in (imagery / "scene_l1c_31TDH_native").glob("*_B*.jp2"):
         (granule / "IMG_DATA" / band.name).write_bytes(band.read_bytes())
     known = imagery / "metadata/L1C_N0301_S2A_46RER_20210908"

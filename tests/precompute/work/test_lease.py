@@ -8,6 +8,7 @@ from terrazzo.errors import StoreError
 from terrazzo.precompute.work import lease
 from terrazzo.precompute.work.lease import KEY, writer
 from terrazzo.store import StoreConfig, create_store
+from tests.waiting import PATIENCE
 from tests.world.archive import BUCKET, KEYS, s3_server
 
 pytestmark = pytest.mark.clients
@@ -65,7 +66,7 @@ def test_a_writer_that_was_taken_over_publishes_nothing(store, monkeypatch):
     monkeypatch.setattr(lease, "LASTS", 0.6)
     with writer(store, "slow") as mine:
         left_behind(store, until=1e12)
-        mine._lost.wait(30)
+        mine._lost.wait(PATIENCE)
         with pytest.raises(StoreError, match="taken over"):
             mine.check()
     assert store.read_json(KEY)["work"] == "a solve"

@@ -1,9 +1,18 @@
 """The text file of a store's numbers: what Prometheus' own reader reads of it."""
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from terrazzo.precompute.work.prometheus import NAMES, write_metrics
-from terrazzo.store import Store
+from terrazzo.precompute.work.prometheus import NAMES, Ended, recorded, write_metrics
+
+
+def read(path):
+    """The file's numbers by name and labels, as Prometheus' own reader has them."""
+    return {
+        (s.name, *s.labels.values()): s.value
+        for family in text_string_to_metric_families(path.read_text())
+        for s in family.samples
+    }
 
 
 def test_the_numbers_are_those_of_the_store_and_the_products_folder(sample_store, tmp_path):
@@ -12,17 +21,15 @@ def test_the_numbers_are_those_of_the_store_and_the_products_folder(sample_store
     (tmp_path / "products/.quarantine/bad.json").write_text("{}")
     (tmp_path / "products/one.tif").write_bytes(b"x" * 1000)
     path = tmp_path / "out" / "terrazzo.prom"
-    write_metrics(path, Store(sample_store), products=tmp_path / "products", now=1234567890.0)
-    found = {
-        (s.name, *s.labels.values()): s.value
-        for family in text_string_to_metric_families(path.read_text())
-        for s in family.samples
-    }
+    write_metrics(path, str(sample_store), Ended(4, tmp_path / "products"), now=1234567890.0)
+    found = read(path)
     assert (
         found["terrazzo_mosaic_newest_scene_timestamp_seconds", "mosaic"] == 1692525491.072
     )  # 20 August 2023
     assert found["terrazzo_mosaic_scenes", "mosaic"] == 10
     assert found["terrazzo_pass_last_success_timestamp_seconds",] == 1234567890
+    assert found["terrazzo_pass_last_timestamp_seconds",] == 1234567890
+    assert found["terrazzo_pass_exit_code",] == 4
     assert found["terrazzo_pass_queue",] == 2
     assert found["terrazzo_quarantined",] == 1
     assert found["terrazzo_store_bytes", "products"] == 1002
@@ -30,3 +37,20 @@ def test_the_numbers_are_those_of_the_store_and_the_products_folder(sample_store
     assert found["terrazzo_store_bytes", "scenes"] == bands
     assert {name for name, *_ in found} == set(NAMES)
     assert [f.name for f in path.parent.iterdir()] == ["terrazzo.prom"]
+
+
+def test_a_pass_that_fails_is_told_and_the_last_success_stays(sample_store, tmp_path):
+    path = tmp_path / "terrazzo.prom"
+    with pytest.raises(OSError, match="archive is away"), recorded(path, str(tmp_path / "nothing")):
+        raise OSError("archive is away")
+    never = read(path)
+    assert never["terrazzo_pass_exit_code",] == 1
+    assert never["terrazzo_pass_last_success_timestamp_seconds",] == 0
+    write_metrics(path, str(sample_store), Ended(3), now=1234567890.0)
+    with pytest.raises(OSError, match="archive is away"), recorded(path, str(sample_store)):
+        raise OSError("archive is away")
+    failed = read(path)
+    assert failed["terrazzo_pass_exit_code",] == 1
+    assert failed["terrazzo_pass_last_success_timestamp_seconds",] == 1234567890
+    assert failed["terrazzo_pass_last_timestamp_seconds",] > 1234567890
+    assert failed["terrazzo_mosaic_scenes", "mosaic"] == 10

@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from terrazzo.bulk.windowed import windowed
+from tests.waiting import PATIENCE
 
 
 def test_windows_come_in_order_with_what_writing_returned():
@@ -20,7 +21,7 @@ def test_reads_wait_together_and_no_more_than_are_allowed():
 
     def read(window):
         # Passes only when four reads are under way at once.
-        all_wait.wait(30)
+        all_wait.wait(PATIENCE)
 
     def begun():
         nonlocal now, most
