@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import unquote, urlparse
 
 from obstore.exceptions import BaseError
@@ -20,16 +20,19 @@ from obstore.store import AzureStore, HTTPStore, S3Store
 from terrazzo import __version__
 from terrazzo.errors import ArchiveError, InvalidRequest
 
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
 Level = Literal["l1c", "l2a"]
 
-CLIENT: dict[str, Any] = {
+CLIENT: "ClientConfig" = {
     # A band is 130 MB, and the whole of it counts: what ends a stalled download is the pause between two reads.
     "timeout": "2h",
     "read_timeout": "60s",
     "connect_timeout": "20s",
     "user_agent": f"terrazzo/{__version__}",
 }
-RETRY: dict[str, Any] = {
+RETRY: "RetryConfig" = {
     "max_retries": 2,
     "retry_timeout": timedelta(minutes=3),
     "backoff": {"init_backoff": timedelta(milliseconds=250), "max_backoff": timedelta(seconds=20), "base": 2},
@@ -228,11 +231,11 @@ class Opener:
                 plain = os.environ.get("AZURE_STORAGE_ENDPOINT", "").startswith("http://")
                 return AzureStore(
                     credential_provider=PlanetaryComputerCredentialProvider(root),
-                    client_options=CLIENT | {"allow_http": plain},
+                    client_options={**CLIENT, "allow_http": plain},
                     retry_config=RETRY,
                 )
             return HTTPStore(
-                root, client_options=CLIENT | {"allow_http": root.startswith("http://")}, retry_config=RETRY
+                root, client_options={**CLIENT, "allow_http": root.startswith("http://")}, retry_config=RETRY
             )
         except (BaseError, ValueError) as error:
             raise ArchiveError(f"{href} cannot be opened: {error}") from None

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event, Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import obstore
 import rasterio
@@ -31,6 +31,9 @@ from terrazzo.grid import Bounds
 from terrazzo.precompute.acquire.archives import Opener
 from terrazzo.precompute.acquire.search import RemoteFile
 from terrazzo.precompute.products.files import read_xml
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
 
 ATTEMPTS = 5
 """Of a file, each with the retries of its requests within."""
@@ -305,7 +308,7 @@ def _told(opener: Opener, key: str) -> Iterator[None]:
         raise
 
 
-def _get(opener: Opener, store: Any, key: str, options: dict[str, Any]) -> Any:
+def _get(opener: Opener, store: Any, key: str, options: "GetOptions") -> Any:
     with _told(opener, key):
         got = obstore.get(store, key, options=options)
     opener.answered()

@@ -75,7 +75,7 @@ def places(area: shapely.Geometry) -> NDArray[np.float64]:
     grid = np.stack(np.meshgrid(lon, lat), axis=-1).reshape(-1, 2)
     inside = grid[shapely.intersects_xy(area, grid[:, 0], grid[:, 1])]
     if len(inside):
-        return inside
+        return np.asarray(inside)
     point = shapely.point_on_surface(area)
     return np.array([[point.x, point.y]])
 
@@ -84,7 +84,7 @@ def expected(item: Any, where: NDArray[np.float64]) -> NDArray[np.float64]:
     """(place,) chance that a product shows a place clear, by its metadata; 0 where it does not reach."""
     geometry = shapely.make_valid(shapely.geometry.shape(item["geometry"]))
     clear = 1 - min(100.0, float(item["properties"].get("eo:cloud_cover") or 0)) / 100
-    return clear * shapely.intersects_xy(geometry, where[:, 0], where[:, 1])
+    return np.asarray(clear * shapely.intersects_xy(geometry, where[:, 0], where[:, 1]))
 
 
 def measured(store: Store, scene: Scene, where: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -169,7 +169,7 @@ def newer(wanted: Sequence[Wanted], here: Sequence[Product | Scene]) -> set[int]
     latest: dict[str, datetime] = {}
     for product in here:
         latest[product.mgrs] = max(product.datetime, latest.get(product.mgrs, product.datetime))
-    found, newest = set(), {}
+    found, newest = set[int](), dict[str, int]()
     for i, product in enumerate(w.candidates[0].product for w in wanted):
         if product.mgrs not in latest:
             first = newest.setdefault(product.mgrs, i)

@@ -237,7 +237,7 @@ def fetch(
         todo = iter(plan.wanted)
 
         def one(wanted: Wanted) -> Candidate | None:
-            failed = []
+            failed = list[LeftOut]()
             for candidate in wanted.candidates:
                 reason = _product(candidate, shelf, openers.of(candidate), files, report, stop, pace)
                 finished(candidate, reason)

@@ -75,7 +75,10 @@ def forecast(
     """
     if config.bounds is None:
         raise InvalidRequest("mosaic.toml names no area: bounds = [west, south, east, north]")
-    spans = {p.name: (p.start, p.end) for p in config.periods if not p.members} or {ALL: days}
+    spans: dict[str, tuple[date | None, date | None] | None] = {
+        p.name: (p.start, p.end) for p in config.periods if not p.members
+    }
+    spans = spans or {ALL: days}
     area, where = from_box(*config.bounds), places(from_box(*config.bounds))
     scenes, chosen, left_out = {}, dict[tuple[str, str], Candidate](), 0
     for name, span in spans.items():

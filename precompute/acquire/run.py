@@ -1,6 +1,6 @@
 """One run of acquisition: search, compare with what is here, fetch; and what to tell of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -175,7 +175,9 @@ def tell_fetched(fetched: Fetched, root: Path, console: Console) -> None:
 
 
 @contextmanager
-def _progress(made: Plan, console: Console) -> Iterator[tuple[object, object]]:
+def _progress(
+    made: Plan, console: Console
+) -> Iterator[tuple[Callable[[int], None], Callable[[Candidate, str | None], None]]]:
     if not console.is_terminal:
         done = 0
 

@@ -4,6 +4,7 @@ A shadow is dark for its surroundings, not dark as such; a roof is smaller than 
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -89,13 +90,13 @@ def surroundings(
     for prefix, cells in parts.items():
         mean, deviation = (np.concatenate(column) for column in zip(*cells, strict=True))
         wide, known = _mean(mean, far), np.isfinite(mean)
-        looked = {
-            "near": lambda m=mean: _mean(m, near),
-            "far": lambda w=wide: w,
-            "darkest": lambda m=mean, k=known: ndimage.minimum_filter(np.where(k, m, np.inf), far),
-            "brightest": lambda m=mean, k=known: ndimage.maximum_filter(np.where(k, m, -np.inf), far),
-            "level": lambda m=mean, k=known, w=wide: ndimage.grey_closing(np.where(k, m, w), (far, far)),
-            "rough": lambda d=deviation: np.log(_mean(d, 3) + np.float32(0.01)),
+        looked: dict[str, Callable[[], NDArray[np.float32]]] = {
+            "near": partial(_mean, mean, near),
+            "far": partial(np.asarray, wide),
+            "darkest": partial(ndimage.minimum_filter, np.where(known, mean, np.inf), far),
+            "brightest": partial(ndimage.maximum_filter, np.where(known, mean, -np.inf), far),
+            "level": partial(ndimage.grey_closing, np.where(known, mean, wide), (far, far)),
+            "rough": partial(_rough, deviation),
         }
         for what, look in looked.items():
             if f"{prefix}-{what}" in CONTEXT:
@@ -108,12 +109,16 @@ def context_features(
 ) -> NDArray[np.float32]:
     """(feature, row, col) of a whole (band, row, col) scene."""
     whole = np.asarray(reflectance, np.float32)
-    around = surroundings(lambda start, stop: whole[:, start:stop], whole.shape[1:], bands, pixel)  # type: ignore[arg-type]
+    around = surroundings(lambda start, stop: whole[:, start:stop], whole.shape[1:], bands, pixel)
     return around.features(0, whole)
 
 
+def _rough(deviation: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(np.log(_mean(deviation, 3) + np.float32(0.01)), np.float32)
+
+
 def _log(rho: NDArray[np.floating]) -> NDArray[np.float32]:
-    return np.log(np.clip(rho, np.float32(-0.04), np.float32(1.3)) + np.float32(0.05)).astype(np.float32)
+    return np.asarray(np.log(np.clip(rho, np.float32(-0.04), np.float32(1.3)) + np.float32(0.05)), np.float32)
 
 
 def _cells(log: NDArray[np.float32], cell: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

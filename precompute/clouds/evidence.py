@@ -59,4 +59,4 @@ def cloud_probability_likelihood(percent: NDArray[np.uint8]) -> NDArray[np.float
     out[2] = 0.4
     out[3] = 0.08 + 0.92 * p
     out[4] = 0.08 + 0.6 * p
-    return out**TRUST
+    return np.asarray(out**TRUST, np.float32)

@@ -138,7 +138,7 @@ class Model:
         x -= x.max(axis=0)
         np.exp(x, out=x)
         x /= x.sum(axis=0)
-        return x
+        return np.asarray(x, np.float32)
 
 
 @cache
@@ -147,7 +147,8 @@ def load_model(level: str) -> Model:
     with files("terrazzo.precompute.clouds").joinpath(f"model_{level.lower()}.npz").open("rb") as file:
         raw = file.read()
     with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
-        return Model(*unpacked(dict(arrays)), hashlib.sha256(raw).hexdigest())
+        mean, scale, weights, biases, temperature = unpacked(dict(arrays))
+    return Model(mean, scale, weights, biases, temperature, hashlib.sha256(raw).hexdigest())
 
 
 def unpacked(arrays: dict[str, NDArray[np.float32]]) -> tuple[Any, ...]:

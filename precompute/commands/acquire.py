@@ -188,7 +188,7 @@ def _beside(store: str) -> Path:
 @area_options
 @click.option("--dry-run", is_flag=True, help="tell what would be fetched, and how much that is")
 @click.pass_context
-def acquire(ctx: click.Context, store: str, dry_run: bool, **options: Any) -> None:
+def acquire(ctx: click.Context, /, store: str, dry_run: bool, **options: Any) -> None:
     """Fetches Sentinel-2 products of an area from a public archive, ready for `terrazzo precompute`.
 
     Each pass of the satellite over a tile is fetched once, in its newest processing. A run that was stopped

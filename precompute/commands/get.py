@@ -38,6 +38,7 @@ for one product of a whole tile, ten bands, 547 MB."""
 @click.pass_context
 def get(
     ctx: click.Context,
+    /,
     store: str,
     bands: str | None,
     mosaic: str,

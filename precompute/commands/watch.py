@@ -97,6 +97,7 @@ def left_of(hours: str, now: datetime) -> float:
 @click.pass_context
 def watch(
     ctx: click.Context,
+    /,
     store: str,
     mosaic: str,
     every: str | None,

@@ -103,8 +103,8 @@ def see_air(
     blocks = _blocks(angles, place, land.shape)
     prior, prior_origin, prior_spread = known["aot"]
     prior = _within("aot", prior)
-    water, water_origin, water_spread = known["water_vapour"]
-    water = np.full(shape, _within("water_vapour", water))
+    vapour, water_origin, water_spread = known["water_vapour"]
+    water = np.full(shape, _within("water_vapour", vapour))
     if {"B8A", "B09"} <= set(toa.bands):
         bright = _medians(toa, ("B8A", "B09"), [land[b] for b in blocks], blocks)
         seen = retrieve_water_vapour(

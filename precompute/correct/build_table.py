@@ -285,7 +285,7 @@ def at_nodes(values: Array) -> Array:
     hats = np.stack([np.interp(position, np.log(NODES_UM), e) for e in np.eye(len(NODES_UM))], axis=1)
     weight = np.maximum(values, 1e-5)
     fit, *_ = np.linalg.lstsq(hats * weight[:, None], np.log(weight) * weight, rcond=None)
-    return np.exp(fit)
+    return np.asarray(np.exp(fit))
 
 
 def _in_sin2(values: Array, views: tuple[tuple[float, float], ...]) -> Array:
@@ -347,7 +347,7 @@ def main(runs: Path, srf: Path, workers: int) -> None:
         "hash": content_hash(arrays),
     }
     target = Path(__file__).with_name(FILE)
-    np.savez_compressed(target, **arrays, provenance=np.array(json.dumps(provenance)))
+    np.savez_compressed(target, **arrays, provenance=np.array(json.dumps(provenance)))  # type: ignore[arg-type]
     click.echo(f"{target}: {target.stat().st_size / 1000:.0f} kB, hash {provenance['hash']}")
 
 

@@ -60,7 +60,7 @@ def purest(b04: NDArray[np.floating], dark: NDArray[np.bool_]) -> NDArray[np.boo
     if not dark.any():
         return dark
     low, high = np.quantile(b04[dark], KEPT)
-    return dark & (b04 >= low) & (b04 <= high)
+    return np.asarray(dark & (b04 >= low) & (b04 <= high))
 
 
 def retrieve_aot(

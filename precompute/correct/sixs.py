@@ -110,7 +110,8 @@ def parse_spectrum(output: str) -> Spectrum:
     table = np.array(rows)
     if table.shape != (len(WAVELENGTHS_UM), 11) or not np.allclose(table[:, 0], WAVELENGTHS_UM, atol=1e-4):
         raise RuntimeError(f"6S printed an unexpected table of shape {table.shape}")
-    return Spectrum(*(table[:, i] for i in range(1, 7)), pressure=pressure)
+    gas, down, up, albedo, path, irradiance = table[:, 1:7].T
+    return Spectrum(gas, down, up, albedo, path, irradiance, pressure)
 
 
 def band_case(case: Case, response: NDArray[np.float64], reflectance: float) -> float:

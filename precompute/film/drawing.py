@@ -114,7 +114,7 @@ def masked(raw: Picture, classes: NDArray[np.int16]) -> Picture:
     for value, colour in CLASSES.items():
         here = classes == value
         out[here] = 0.3 * raw[here] + 0.7 * np.array(colour)
-    return np.rint(out).astype(np.uint8)
+    return np.asarray(np.rint(out), np.uint8)
 
 
 def with_strips(
@@ -159,7 +159,7 @@ def _colours(reflectance: NDArray[np.float32]) -> Picture:
     """uint8 of reflectance, in the natural style."""
     low, high = NATURAL.rescale
     share = np.clip((reflectance - low) / (high - low), 0, 1) ** (1 / NATURAL.gamma)
-    return np.rint(255 * share).astype(np.uint8)
+    return np.asarray(np.rint(255 * share), np.uint8)
 
 
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:

@@ -108,8 +108,9 @@ class _View:
 
     def pixels(self, stage: Stage, ids: tuple[str, ...] = ()) -> NDArray[np.int16]:
         """(band, row, col) of some scenes at a stage, of all for no ids."""
-        fill = "none" if ids else None
-        request = PixelRequest(BANDS, datetime=self.datetime, ids=ids, stage=stage, fill=fill)
+        request = PixelRequest(
+            BANDS, datetime=self.datetime, ids=ids, stage=stage, fill="none" if ids else None
+        )
         return self.engine.part(request, self.target).values
 
 

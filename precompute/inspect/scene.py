@@ -107,8 +107,9 @@ def draw(store: Store, scene: Scene, output: Path) -> None:
 
 def picture(store: Store, scene: Scene) -> tuple[NDArray[np.float32], str]:
     """(row, col, 3) picture 0–1 in natural colours, or in grey where a band of these is missing, and what it shows."""
-    names = [b for b in ("B04", "B03", "B02") if b in scene.bands]
-    names = names if len(names) == 3 else [scene.bands[0]] * 3
+    names = ("B04", "B03", "B02")
+    if not set(names) <= set(scene.bands):
+        names = (scene.bands[0],) * 3
     layers = [read_small(store, scene.band_key(b)) for b in names]
     shape = min(a.shape for a in layers)
     rho = np.stack([a[: shape[0], : shape[1]] for a in layers], axis=-1).astype(np.float32)
@@ -130,7 +131,7 @@ def draw_classes(axes: Axes, classes: NDArray[np.uint8]) -> None:
     axes.imshow(classes, cmap=ListedColormap(COLOURS), vmin=-0.5, vmax=8.5, interpolation="nearest")
     shares = np.bincount(classes.ravel(), minlength=9) / classes.size
     for k in np.flatnonzero(shares):
-        name = MaskClass(k).name.lower().replace("_", " ")
+        name = MaskClass(int(k)).name.lower().replace("_", " ")
         axes.plot([], [], "s", color=COLOURS[k], markeredgecolor="grey", label=f"{name} {shares[k]:.0%}")
     axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.02), ncol=4, frameon=False)
     axes.set_title("mask", fontsize=10)

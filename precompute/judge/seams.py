@@ -72,7 +72,7 @@ class View:
     @property
     def pixel(self) -> float:
         """Pixel size in metres."""
-        return self.version.store.config.pixel * 2**self.level
+        return float(self.version.store.config.pixel * 2**self.level)
 
     @cached_property
     def target(self) -> Target:

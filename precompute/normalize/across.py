@@ -101,7 +101,7 @@ def measure_across(task: AcrossTask) -> None:
     near, n = reduce(PixelBox.union, reached), store.config.window
     boxes = (PixelBox(*(v * n for v in windows)) for windows in reached)
     prefixes = {p for box in boxes for p in chunk_prefixes(store, task.epsg, box, task.references)}
-    tables = []
+    tables = list[pa.Table]()
     with Rasters(store) as rasters:
         for prefix in sorted(prefixes):
             whole = read_verdict(store, prefix).windows
@@ -124,8 +124,8 @@ def _measured(
     weight = rasters.weight(scene, task.weight, around[f])[None].astype(np.int16)
     for band in bands:
         k = stored_factor(band)
-        on_mask = (v * (k / f) for v in at[k])
-        shown = gather(weight, around[f], *on_mask, 0, "nearest")[0] >= 2
+        rows, cols = (v * (k / f) for v in at[k])
+        shown = gather(weight, around[f], rows, cols, 0, "nearest")[0] >= 2
         rho = gather(rasters.band(scene, band, around[k])[None], around[k], *at[k], NODATA, "bilinear")[0]
         side, depth = store.config.window // k, DEPTH // k
         cut = PixelBox(*(v * side for v in windows)).within(PixelBox(*(v * side for v in whole)))

@@ -190,8 +190,9 @@ def lasting(
     usable = np.where(stack.clear, np.maximum(stack.weight, 1e-3), 0).astype(np.float32)
     blue, nir = (by_date(v, usable, stack.date) for v in (stack.blue, stack.nir))
     stays = np.zeros(nir.shape, bool)
-    before = np.full(nir.shape[1:], -1)
-    rows, cols = np.indices(before.shape, sparse=True)
+    height, width = nir.shape[1:]
+    before = np.full((height, width), -1)
+    rows, cols = np.ogrid[:height, :width]
     with np.errstate(invalid="ignore"):
         new = np.abs(nir - reference[2]) > np.maximum(NEW_SHARE * reference[2], NEW_LEAST)
         for d in chronological:

@@ -1,7 +1,9 @@
 """How far a pixel lies from what cannot be used, as a weight: scenes fade out towards clouds and their own edge."""
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -24,12 +26,13 @@ def distance_weight(usable: NDArray[np.bool_], pixel: float) -> NDArray[np.float
     out = np.empty(usable.shape, np.float32)
     threads = os.cpu_count() or 1
     with ThreadPoolExecutor(threads) as pool:
-        for run, length, args in (
-            (_down, cols, (usable, far, down)),
-            (_along, rows, (down, far, pixel / RAMP, out)),
-        ):
+        passes: tuple[tuple[Callable[..., None], int], ...] = (
+            (partial(_down, usable, far, down), cols),
+            (partial(_along, down, far, pixel / RAMP, out), rows),
+        )
+        for run, length in passes:
             edges = np.linspace(0, length, threads + 1).astype(int)
-            for done in [pool.submit(run, *args, a, b) for a, b in pairwise(edges)]:
+            for done in [pool.submit(run, a, b) for a, b in pairwise(edges)]:
                 done.result()
     return out
 

@@ -387,7 +387,7 @@ def _with_gains(
         four = np.stack(
             [corners[:, y, x], corners[:, y, x + 1], corners[:, y + 1, x], corners[:, y + 1, x + 1]], -1
         )
-        return np.einsum("byxk,esk->yxesb", four, hats)
+        return np.asarray(np.einsum("byxk,esk->yxesb", four, hats))
 
     new = (m * at_strips(gain) + at_strips(offset)).astype(np.float32)
     return new, new - (m - d)

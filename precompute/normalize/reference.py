@@ -236,7 +236,9 @@ def _make(store: Store, rasters: Rasters, chunk: Chunk) -> None:
     first_seen = [
         min(s.datetime for s, n in zip(chunk.scenes, date, strict=True) if n == d) for d in np.unique(date)
     ]
-    keep = stack.clear & (~out | composite.lasting(stack, reference, np.argsort(first_seen)))
+    keep = stack.clear & (
+        ~out | composite.lasting(stack, reference, np.argsort(np.array([t.timestamp() for t in first_seen])))
+    )
     hazy = np.stack(
         [composite.hazy(b, r, x, reference) for b, r, x in zip(stack.blue, stack.red, stack.nir, strict=True)]
     )
@@ -245,7 +247,7 @@ def _make(store: Store, rasters: Rasters, chunk: Chunk) -> None:
     inner = (slice(HALO, -HALO), slice(HALO, -HALO))
     inner_fine = (slice(HALO * f, -HALO * f), slice(HALO * f, -HALO * f))
 
-    def values(band: str) -> NDArray[np.int16] | None:
+    def observed(band: str) -> NDArray[np.int16] | None:
         if chunk.external is not None:
             return None
         if band in read:
@@ -259,7 +261,7 @@ def _make(store: Store, rasters: Rasters, chunk: Chunk) -> None:
         return date_median(values, usable[:, *inner], weights[:, *inner], date)
 
     # The next band is read while one is merged: two are in memory.
-    references = dict(windowed(store.config.bands, values, level, lambda _, made: made, ahead=1))
+    references = dict(windowed(store.config.bands, observed, level, lambda _, made: made, ahead=1))
     _write(store, f"{chunk.prefix}/reference.npz.zst", references)
     # All that the mask calls clear counts: what the outlier rules leave of a hazy scene looks as clear as the best.
     seen = stack.clear[:, *inner]
@@ -340,7 +342,8 @@ def _burnt(cut: str, grid: Grid, box: PixelBox) -> NDArray[np.bool_]:
     there = shapely.transform(
         shapely.from_geojson(cut), lambda xy: np.stack(to_grid.transform(xy[:, 0], xy[:, 1]), -1)
     )
-    return rasterize([there], box.shape, transform=grid.transform(box), all_touched=True).astype(bool)
+    burnt = rasterize([there], box.shape, transform=grid.transform(box), all_touched=True)
+    return np.asarray(burnt, bool)
 
 
 def read_composite(path: str, band: str, store: Store, epsg: int, box: PixelBox) -> NDArray[np.int16]:

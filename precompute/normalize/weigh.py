@@ -191,8 +191,8 @@ def _compared(
     for band, rho, box, whole in zip(store.config.bands, values, boxes, wholes, strict=True):
         ref = reference[band][box.within(whole)]
         usable = on_grid(kept | veiled, rho.shape) & (rho != NODATA) & (ref != NODATA)
-        both = (np.where(usable, v * np.float32(SCALE), np.float32(np.nan)) for v in (rho, ref))
-        out.append(_Compared(common, band, *both, on_grid(veiled, rho.shape)))
+        own, other = (np.where(usable, v * np.float32(SCALE), np.float32(np.nan)) for v in (rho, ref))
+        out.append(_Compared(common, band, own, other, on_grid(veiled, rho.shape)))
     return out
 
 

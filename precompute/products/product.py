@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime as Instant
 from typing import Any
 
 from terrazzo.bands import BANDS
@@ -53,11 +53,11 @@ class Product:
     platform: str
     mgrs: str
     epsg: int
-    datetime: datetime
+    datetime: Instant
     datatake: str
     baseline: str
     relative_orbit: int
-    generated: datetime
+    generated: Instant
     assets: Mapping[str, str]
     item: str
     claims: Mapping[str, Any]

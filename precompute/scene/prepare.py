@@ -211,7 +211,7 @@ def _whole(counts: NDArray[np.generic]) -> NDArray[np.uint16]:
     """Counts as whole numbers: those of a resampled band are not."""
     if counts.dtype == np.uint16:
         return counts  # type: ignore[return-value]
-    return np.clip(np.rint(counts), 0, 65535).astype(np.uint16)  # type: ignore[call-overload, no-any-return]
+    return np.asarray(np.clip(np.rint(counts), 0, 65535), np.uint16)
 
 
 def _detectors(

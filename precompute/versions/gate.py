@@ -24,9 +24,9 @@ def worse(store: Store, before: Version | None, after: Version) -> list[str]:
     reasons = []
     for name in sorted(set(old) & set(new)):
         where = f"{name[0]} (EPSG:{name[1]})"
-        a, b = (_shown(parts[name]) for parts in (old, new))
-        if asked and b < a * (1 - after.config.most_coverage_loss):
-            reasons.append(f"{where} shows {b:.1f} km², the current version {a:.1f}")
+        was, shows = (_shown(parts[name]) for parts in (old, new))
+        if asked and shows < was * (1 - after.config.most_coverage_loss):
+            reasons.append(f"{where} shows {shows:.1f} km², the current version {was:.1f}")
         a, b = (_step(parts[name]) for parts in (old, new))
         if a is not None and b is not None and b > max(a * after.config.most_seam_growth, a + LEAST_STEP):
             reasons.append(

@@ -32,7 +32,7 @@ def inputs_of(items: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     found = {}
     for item in items:
         p = item["properties"]
-        link = next((x for x in item["links"] if x["rel"] == "derived_from"), {})
+        link: Mapping[str, Any] = next((x for x in item["links"] if x["rel"] == "derived_from"), {})
         if "terrazzo:checksums" not in link or "terrazzo:parameters" not in p:
             continue
         found[f"{item['id']}/{p['terrazzo:rev']}"] = {

@@ -240,7 +240,7 @@ def mosaic_json(store: Store, mosaic_id: str, items: Sequence[Mapping[str, Any]]
     document = MosaicJSON.from_features(features, max(0, maxzoom - 6), maxzoom, quiet=True)
     document.name = mosaic_id
     document.asset_prefix = (str(store.root) if store.root else store.url.rstrip("/")) + "/"
-    return document.model_dump_json(exclude_none=True)
+    return str(document.model_dump_json(exclude_none=True))
 
 
 def _shift(store: Store, weight_key: str) -> dict[str, float]:

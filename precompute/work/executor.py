@@ -185,7 +185,7 @@ def _on_cluster(
     from distributed import as_completed as completed
 
     with Client(dask.address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
-        waiting, running, done = iter(todo), dict[str, T](), completed(loop=client.loop)
+        waiting, running, done = iter(todo), dict[str, T](), completed(loop=client.loop)  # type: ignore[no-untyped-call]
 
         def hand_out() -> Iterator[Outcome[T, R]]:
             """Keeps the cluster busy; yields the outcomes of tasks that could not be sent."""
@@ -197,7 +197,7 @@ def _on_cluster(
                     continue
                 future = client.submit(function, sent.result, pure=False)
                 running[future.key] = task
-                done.add(future)
+                done.add(future)  # type: ignore[no-untyped-call]
 
         yield from hand_out()
         for future in done:

@@ -1,10 +1,11 @@
-"""The table of clients in docs/clients.md, made of what the last run of the client tests found.
+"""The tables of clients (docs/clients.md) and of places (docs/platforms.md), made of what the last runs of the tests found.
 
-`pytest tests/clients tests/server/test_stac.py` notes outcomes in build/clients.json; `python -m tests.clients.table` writes the table.
+Each run of pytest notes its outcomes in build/outcomes.json; `python -m tests.clients.table` writes the tables.
 """
 
 import fnmatch
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -14,10 +15,10 @@ from pathlib import Path
 from tests.conftest import ROOT
 from tests.programs import MODULES
 
-OUTCOMES = ROOT / "build" / "clients.json"
-DOCUMENT = ROOT / "docs" / "clients.md"
+OUTCOMES = ROOT / "build" / "outcomes.json"
+Rows = tuple[tuple[str, str, str], ...]
 BEGIN, END = "<!-- made by tests/clients/table.py -->\n", "<!-- end -->\n"
-ROWS = (
+CLIENTS: Rows = (
     ("QGIS", "lists at most 24 lines; renders WMTS in two sets and XYZ in three coordinate systems; identifies", "test_gis.py::test_qgis_lists*"),
     ("QGIS", "time layer", "test_gis.py::test_qgis_shows_a_time*"),
     ("QGIS", "512 px, WGS 84 (both axis orders), ETRS89-LAEA, UTM", "test_grids.py::test_qgis_renders*"),
@@ -36,6 +37,23 @@ ROWS = (
     ("ArcGIS Pro", "the ten steps above", ""),
 )  # fmt: skip
 """Client, what is tried, and the tests that try it."""
+PLACES: Rows = (
+    ("Python 3.11", "all tests", "test_export.py::*|test_tiles.py::*|test_chain.py::*|test_golden.py::*"),
+    ("newest Python installed", "kernels, the golden store, exports of each format, styles; version's name and pixels as on the oldest", "newest/*"),
+    ("wheel in an empty environment", "the demo to its first tile, an export", "test_wheel.py::test_the_demo*"),
+    ("image: Debian trixie, Python 3.13, read-only root, user without rights", "built from docker/Dockerfile; every command; services as compose.yaml says, behind nginx", "test_images.py::*"),
+    ("systemd", "docs/operating.md from installation to removal: server, watch, keys, nginx, backup, restore", "test_units.py::*"),
+    ("nginx of Debian", "nginx.conf and docker/nginx-debian.conf, TLS, exports of the map, uploads", "test_nginx.py::*"),
+    ("S3: moto and SeaweedFS", "archives and stores", "test_acquire.py::*|test_remote.py::*"),
+    ("Dask, three workers", "precompute with a worker that is killed", "test_dask.py::*"),
+    ("Kubernetes", "docker/kubernetes.yaml follows its schema; it is not run", ""),
+    ("Docker, macOS, Windows", "", ""),
+)  # fmt: skip
+"""Where something runs, what is run there, and the tests that do it."""
+TABLES = (
+    (ROOT / "docs" / "clients.md", "client", CLIENTS),
+    (ROOT / "docs" / "platforms.md", "where", PLACES),
+)
 
 
 def note(outcomes: dict[str, str]) -> None:
@@ -64,12 +82,14 @@ def versions() -> dict[str, str]:
     for client, command in (
         ("GDAL", "gdalinfo --version"),
         ("nginx", "nginx -v"),
+        ("nginx of Debian", "nginx -v"),
+        ("systemd", "systemctl --version"),
         ("QGIS", "dpkg-query -W -f ${Version} qgis"),
         ("Leaflet", "dpkg-query -W -f ${Version} libjs-leaflet"),
     ):
         if shutil.which(command.split()[0]):
             done = subprocess.run(command.split(), capture_output=True, text=True)
-            if number := re.search(r"\d+\.\d+(\.\d+)?", done.stdout + done.stderr):
+            if number := re.search(r"\d+(\.\d+)*", done.stdout + done.stderr):
                 found[client] = number[0]
     for client, package in (("OWSLib", "owslib"), ("pystac, pystac-client", "pystac-client")):
         try:
@@ -79,10 +99,10 @@ def versions() -> dict[str, str]:
     return found
 
 
-def table(outcomes: dict[str, str], known: dict[str, str]) -> str:
-    """The table in Markdown."""
-    lines = ["| client | what | |", "|---|---|---|"]
-    for client, what, patterns in ROWS:
+def table(outcomes: dict[str, str], known: dict[str, str], head: str, rows: Rows) -> str:
+    """A table in Markdown."""
+    lines = [f"| {head} | what | |", "|---|---|---|"]
+    for client, what, patterns in rows:
         result = told(outcomes, patterns)
         shown = f"{client} {known[client]}" if client in known and result != "not run" else client
         lines.append(f"| {shown} | {what} | {result} |")
@@ -90,18 +110,19 @@ def table(outcomes: dict[str, str], known: dict[str, str]) -> str:
 
 
 def name_of(nodeid: str) -> str:
-    """File and test of a node, without its folders."""
+    """File and test of a node, without its folders; in a run of `make newest` below `newest/`."""
     path, _, test = nodeid.partition("::")
-    return f"{Path(path).name}::{test}"
+    where = "newest/" if "TERRAZZO_OTHER_PYTHON" in os.environ else ""
+    return f"{where}{Path(path).name}::{test}"
 
 
 def main() -> None:
-    """Writes the table into the document."""
-    text = DOCUMENT.read_text()
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    found = table(json.loads(OUTCOMES.read_text()), versions())
-    DOCUMENT.write_text(f"{before}{BEGIN}{found}{END}{after}")
+    """Writes the tables into their documents."""
+    outcomes, known = json.loads(OUTCOMES.read_text()), versions()
+    for document, head, rows in TABLES:
+        before, rest = document.read_text().split(BEGIN)
+        _, after = rest.split(END)
+        document.write_text(f"{before}{BEGIN}{table(outcomes, known, head, rows)}{END}{after}")
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from sklearn.neural_network import MLPClassifier
 from threadpoolctl import threadpool_limits
 
 from terrazzo.bands import FOUR
-from terrazzo.precompute.clouds.context import LOOKED_AT
-from terrazzo.precompute.clouds.model import BANDS, CONTEXT, FEATURES, SIX, Model, spectral_features
+from terrazzo.precompute.clouds.context import CONTEXT, LOOKED_AT
+from terrazzo.precompute.clouds.model import BANDS, FEATURES, SIX, Model, spectral_features
 from terrazzo.precompute.clouds.train.elsewhere import clear_elsewhere, elsewhere
 from terrazzo.precompute.clouds.train.samples import hollstein, labelled
 from terrazzo.precompute.clouds.train.scenes import Picked, under_clouds
@@ -57,10 +57,9 @@ class Trainer:
             surfaces.to_numpy(float), snow, level, SIMULATED, np.random.default_rng(SEED)
         )
         rng = np.random.default_rng(SEED)
-        both = labelled(data, level), elsewhere(data, level, rng)
-        self.real = Picked(*(np.concatenate(pair) for pair in zip(*both, strict=True)))
+        self.real = labelled(data, level).and_also(elsewhere(data, level, rng))
         if added is not None:
-            self.real = Picked(*(np.concatenate(pair) for pair in zip(self.real, added, strict=True)))
+            self.real = self.real.and_also(added)
         self.sky = under_clouds(data, level, SEED, snow, list(clear_elsewhere(data)))
 
     def fit(self, without: Sequence[str] = ()) -> Model:
@@ -92,7 +91,7 @@ class Trainer:
     def _fitted(self, without: Sequence[str]) -> Model:
         rng = np.random.default_rng(SEED)
         real = balanced(self.real, without, rng)
-        sky = Picked(*(column[~np.isin(self.sky.place, without)] for column in self.sky))
+        sky = self.sky.of(~np.isin(self.sky.place, without))
         none = np.full((len(self.simulated.label), len(CONTEXT)), np.nan, np.float32)
         rho = np.concatenate([self.simulated.reflectance, real.reflectance, sky.reflectance])
         context = np.concatenate([none, real.context, sky.context])
@@ -137,7 +136,7 @@ def with_fewer_bands(
     for i, (bands, _) in enumerate(SETS):
         here = np.flatnonzero(which == i)
         if bands:
-            some[np.ix_(here, [k for k, b in enumerate(BANDS) if b not in bands])] = np.nan
+            some[np.ix_(here, np.array([k for k, b in enumerate(BANDS) if b not in bands], int))] = np.nan
         else:
             part = some[here]
             part[rng.random(part.shape) < 0.3] = np.nan
@@ -156,7 +155,7 @@ def features_of(
     some[:, [k for k, b in enumerate(BANDS) if b not in bands]] = np.nan
     around = context.copy()
     for prefix, needs in LOOKED_AT.items():
-        columns = [k for k, name in enumerate(CONTEXT) if name.startswith(prefix)]
+        columns = np.array([k for k, name in enumerate(CONTEXT) if name.startswith(prefix)], int)
         lost = np.isnan(some[:, [BANDS.index(b) for b in needs]]).all(axis=1)
         around[np.ix_(lost, columns)] = np.nan
     out = np.concatenate([spectral_features(some.T).T, around], axis=1)
@@ -195,5 +194,6 @@ def fit_all(trainer: Trainer, path: Path) -> Model:
     layers = {f"w{i}": w for i, w in enumerate(model.weights)} | {
         f"b{i}": b for i, b in enumerate(model.biases)
     }
-    np.savez(path, mean=model.mean, scale=model.scale, temperature=np.float32(model.temperature), **layers)
+    scaling = {"mean": model.mean, "scale": model.scale, "temperature": np.float32(model.temperature)}
+    np.savez(path, **scaling, **layers)  # type: ignore[arg-type]
     return model

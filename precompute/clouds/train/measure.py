@@ -95,4 +95,4 @@ def changes(trainer: Trainer, own: Picked, model: Model) -> pd.DataFrame:
 
 
 def _of(samples: Picked, which: NDArray[np.bool_]) -> Picked:
-    return Picked(*(column[which] for column in samples))
+    return samples.of(which)

@@ -8,7 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from terrazzo.errors import InvalidRequest
-from terrazzo.precompute.clouds.model import BANDS, CLASSES, CONTEXT, FEATURES, FEWEST
+from terrazzo.precompute.clouds.context import CONTEXT
+from terrazzo.precompute.clouds.model import BANDS, CLASSES, FEATURES, FEWEST
 from terrazzo.precompute.clouds.train.scenes import CIRRUS, Picked, ground_class, surroundings
 from terrazzo.precompute.clouds.train.simulate import CLOUD, LAND, SHADOW, SNOW, THIN, WATER
 

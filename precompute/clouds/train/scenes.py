@@ -5,7 +5,7 @@ from outside the picture. So what is cloud, thin cloud and shadow is known for e
 """
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import rasterio
@@ -63,6 +63,19 @@ class Picked(NamedTuple):
     context: NDArray[np.float32]
     label: NDArray[np.int64]
     place: NDArray[np.str_]
+
+    def of(self, which: NDArray[np.bool_]) -> "Picked":
+        """Some of the samples."""
+        return Picked(self.reflectance[which], self.context[which], self.label[which], self.place[which])
+
+    def and_also(self, more: "Picked") -> "Picked":
+        """These samples and others."""
+        return Picked(
+            np.concatenate([self.reflectance, more.reflectance]),
+            np.concatenate([self.context, more.context]),
+            np.concatenate([self.label, more.label]),
+            np.concatenate([self.place, more.place]),
+        )
 
 
 def ground_class(rho: Array) -> NDArray[np.int64]:
@@ -264,7 +277,8 @@ def _another(rng: np.random.Generator) -> Airs:
 
 def _one(drawn: Airs, number: int) -> Airs:
     at = slice(number, number + 1)
-    return Airs(*(type(v)(*(layer[at] for layer in v)) if isinstance(v, Layer) else v[at] for v in drawn))
+    parts: Any = (type(v)(*(layer[at] for layer in v)) if isinstance(v, Layer) else v[at] for v in drawn)
+    return Airs(*parts)
 
 
 def _depth(shape: tuple[int, int], pixel: float, ice: bool, rng: np.random.Generator) -> Array:
