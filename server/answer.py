@@ -9,7 +9,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from contextvars import copy_context
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import cached_property
+from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -23,6 +24,7 @@ from terrazzo.mosaic.warp import Target
 from terrazzo.server import layers, metrics
 from terrazzo.server.cache import TileCache
 from terrazzo.server.grids import Grids
+from terrazzo.server.jobs import Jobs
 from terrazzo.server.mosaics import Mosaics
 from terrazzo.server.render import render
 from terrazzo.server.request import MEDIA, Ask, Format
@@ -68,7 +70,7 @@ class Gate:
             stop.set()
             raise
 
-    def _left(self, _: "Future[object]") -> None:
+    def _left(self, _: "Future[Any]") -> None:
         with self._lock:
             self._inside -= 1
 
@@ -78,7 +80,7 @@ class Gate:
 
 
 @dataclass(frozen=True)
-class Job:
+class PictureRequest:
     """What is to be rendered: an engine, what it is asked, and the pixels."""
 
     engine: Engine
@@ -87,10 +89,10 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A job with its scenes and its key, which names everything that determines the answer's bytes."""
+class PicturePlan:
+    """A picture's request with its scenes and its key, which names everything that determines the answer's bytes."""
 
-    job: Job
+    request: PictureRequest
     chosen: Chosen
     key: str
     is_empty: bool
@@ -130,10 +132,21 @@ class Desk:
         async with self._patience():
             return await _while_there(request, self._pixels(function))
 
-    def close(self) -> None:
-        """Takes no more work."""
+    @cached_property
+    def jobs(self) -> Jobs:
+        """The jobs of exports. Their folder is made when the first is asked for: a server of tiles needs none.
+
+        Raises:
+            StoreError: there is no folder to write to.
+        """
+        return Jobs(self.settings.state_folder(), self.settings.jobs_url)
+
+    async def close(self) -> None:
+        """Takes no more work and closes all files."""
+        await self.cache.close()
         self._looks.close()
         self._renders.close()
+        self.mosaics.close()
 
     @asynccontextmanager
     async def _patience(self) -> AsyncIterator[None]:
@@ -160,9 +173,9 @@ class Desk:
             metrics.INSIDE.dec()
 
     async def picture(
-        self, request: Request, find: Callable[[], Job], form: Format, *, name: str | None = None
+        self, request: Request, find: Callable[[], PictureRequest], form: Format, *, name: str | None = None
     ) -> Response:
-        """The answer for a job: 304 without rendering, from the cache, or rendered."""
+        """The answer to a request: 304 without rendering, from the cache, or rendered."""
         try:
             async with self._patience():
                 answer = await self._picture(request, find, form, name)
@@ -179,18 +192,18 @@ class Desk:
             metrics.TILES.labels("failed", "none").inc()
             raise
         lacking = "lacking" if "X-Terrazzo-Problems" in answer.headers else "ok"
-        told = "not_modified" if answer.status_code == 304 else lacking
-        metrics.TILES.labels(told, answer.headers.get("X-Cache", "none")).inc()
+        outcome = "not_modified" if answer.status_code == 304 else lacking
+        metrics.TILES.labels(outcome, answer.headers.get("X-Cache", "none")).inc()
         return answer
 
     async def _picture(
-        self, request: Request, find: Callable[[], Job], form: Format, name: str | None
+        self, request: Request, find: Callable[[], PictureRequest], form: Format, name: str | None
     ) -> Response:
         start = time.perf_counter()
         with metrics.timed("look"):
             plan = await self._looks.run(lambda: planned(find(), form))
         looked = time.perf_counter()
-        engine, ask = plan.job.engine, plan.job.ask
+        engine, ask = plan.request.engine, plan.request.ask
         headers = {
             "ETag": f'"{plan.key}"',
             "Cache-Control": cache_control(ask, self.settings),
@@ -240,40 +253,40 @@ async def _departure(request: Request) -> None:
         pass
 
 
-def planned(job: Job, form: Format) -> Plan:
-    """Resolves a job without reading a pixel.
+def planned(request: PictureRequest, form: Format) -> PicturePlan:
+    """Resolves a request without reading a pixel.
 
     Raises:
         InvalidRequest: the request makes no sense, or its answer would be too large.
     """
-    measure, target = job.ask.measure, job.target
-    chosen = choose(job.engine, measure)
+    measure, target = request.ask.measure, request.target
+    chosen = choose(request.engine, measure)
     bands = max(len(measure.names), len(measure.pixels.bands))
     if target.height * target.width * bands > MOST_SAMPLES:
         raise TooLarge(
             f"{target.width} × {target.height} px in {bands} bands: at most {MOST_SAMPLES} values"
             " in one answer; ask for fewer bands or a smaller box, or use `terrazzo export`"
         )
-    content = content_hash(job.engine, chosen, target)
+    content = content_hash(request.engine, chosen, target)
     key = digest(
         content.encode(),
         chosen.text().encode(),
-        job.ask.presentation().encode(),
+        request.ask.presentation().encode(),
         form.encode(),
         repr(target).encode(),
         # GeoTIFF names mosaic and version in its tags; a layer numbers and colours all scenes of the version.
-        repr((job.engine.version.mosaic_id, job.engine.version.name)).encode()
-        if form == "tif" or job.ask.layer
+        repr((request.engine.version.mosaic_id, request.engine.version.name)).encode()
+        if form == "tif" or request.ask.layer
         else b"",
     ).hex()
-    return Plan(job, chosen, key, not content)
+    return PicturePlan(request, chosen, key, not content)
 
 
-def rendered(plan: Plan, form: Format) -> tuple[bytes, bool]:
+def rendered(plan: PicturePlan, form: Format) -> tuple[bytes, bool]:
     """The encoded image behind a JSON list of its problems, and whether it is whole."""
-    engine, target = plan.job.engine, plan.job.target
+    engine, target = plan.request.engine, plan.request.target
     with metrics.timed("pixels"):
-        if layer := plan.job.ask.layer:
+        if layer := plan.request.ask.layer:
             image = layers.image_of(layer, engine, plan.chosen.selection, target)
             drawn = draw(plan.chosen, lambda _: image)
         else:
@@ -288,7 +301,7 @@ def rendered(plan: Plan, form: Format) -> tuple[bytes, bool]:
         "ATTRIBUTION": version.attribution_of(drawn.shown),
     }
     with metrics.timed("encode"):
-        body = render(drawn, plan.job.ask, target, form, tags)
+        body = render(drawn, plan.request.ask, target, form, tags)
     head = json.dumps(list(drawn.problems)).encode()
     return len(head).to_bytes(4, "little") + head + body, not drawn.problems
 

@@ -28,7 +28,7 @@ POLL = 0.01
 FAULTS = (OSError, sqlite3.Error, diskcache.Timeout, ValueError, TypeError)
 
 
-class BytesDisk(diskcache.Disk):
+class BytesDisk(diskcache.Disk):  # type: ignore[misc]  # the library has no types
     """Stores text keys and bytes values as they are; diskcache's own Disk unpickles what it reads."""
 
     def put(self, key: str) -> tuple[str, bool]:

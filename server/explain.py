@@ -59,7 +59,7 @@ class Account(NamedTuple):
         return dict(zip(self.own.bands, apart, strict=True))
 
 
-def account(engine: Engine, ask: Ask, lon: float, lat: float) -> Account:
+def account_of(engine: Engine, ask: Ask, lon: float, lat: float) -> Account:
     """The account of a place.
 
     Raises:
@@ -75,19 +75,19 @@ def account(engine: Engine, ask: Ask, lon: float, lat: float) -> Account:
         raise OutsideCoverage(f"{error}{swap_of(lon, lat, engine.version.bounds)}") from None
 
 
-def as_document(engine: Engine, told: Account, lon: float, lat: float) -> dict[str, Any]:
+def as_document(engine: Engine, account: Account, lon: float, lat: float) -> dict[str, Any]:
     """The account for machines; values in reflectance, 1e-4 counts inside the steps."""
-    document = _document(engine, told.own, lon, lat)
-    if told.baseline is not None:
-        document["change"] = list(told.changes.values())
-        document["baseline"] = _document(engine, told.baseline, lon, lat)
+    document = _document(engine, account.own, lon, lat)
+    if account.baseline is not None:
+        document["change"] = list(account.changes.values())
+        document["baseline"] = _document(engine, account.baseline, lon, lat)
     return document
 
 
-def _document(engine: Engine, told: Explanation, lon: float, lat: float) -> dict[str, Any]:
-    factor = _factor(told)
-    scene = told.chosen.scene
-    document = asdict(told)
+def _document(engine: Engine, side: Explanation, lon: float, lat: float) -> dict[str, Any]:
+    factor = _factor(side)
+    scene = side.chosen.scene
+    document = asdict(side)
     for name in ("chosen", "request", "bands", "values"):
         del document[name]
     for candidate in document["candidates"]:
@@ -96,13 +96,13 @@ def _document(engine: Engine, told: Explanation, lon: float, lat: float) -> dict
         neighbour["values"] = [_value(v, factor) for v in neighbour["values"]]
     return {
         "coordinates": [lon, lat],
-        "band_names": list(told.bands),
-        "values": [_value(v, factor) for v in told.values],
+        "band_names": list(side.bands),
+        "values": [_value(v, factor) for v in side.values],
         "scene": scene.id,
         "datetime": scene.datetime.isoformat(),
-        "scenes_usable": told.count,
-        "quality_names": quality_names(told.quality),
-        "request": told.request.text(),
+        "scenes_usable": side.count,
+        "quality_names": quality_names(side.quality),
+        "request": side.request.text(),
         "mosaic": engine.version.mosaic_id,
         "version": engine.version.name,
         "attribution": engine.version.attribution,
@@ -115,51 +115,51 @@ def quality_names(bits: int) -> list[str]:
     return [FLAGS[bit].text for bit in sorted(FLAGS) if bits & bit]
 
 
-def rows(told: Account) -> dict[str, Any]:
+def rows(account: Account) -> dict[str, Any]:
     """The account in short: values by band, then where they come from, and how they have changed."""
-    found = _rows(told.own)
-    if told.baseline is not None:
-        found |= {f"change of {band}": value for band, value in told.changes.items()}
-        found |= {f"baseline: {name}": value for name, value in _rows(told.baseline).items()}
+    found = _rows(account.own)
+    if account.baseline is not None:
+        found |= {f"change of {band}": value for band, value in account.changes.items()}
+        found |= {f"baseline: {name}": value for name, value in _rows(account.baseline).items()}
     return found
 
 
-def _rows(told: Explanation) -> dict[str, Any]:
-    factor, scene = _factor(told), told.chosen.scene
+def _rows(side: Explanation) -> dict[str, Any]:
+    factor, scene = _factor(side), side.chosen.scene
     return {
-        **{b: _value(v, factor) for b, v in zip(told.bands, told.values, strict=True)},
+        **{b: _value(v, factor) for b, v in zip(side.bands, side.values, strict=True)},
         "scene": scene.id,
         "datetime": scene.datetime.isoformat(),
-        "scenes_with_data" if told.request.stage in UNMERGED else "scenes_usable": told.count,
-        "quality": ", ".join(quality_names(told.quality)) or "clear",
-        "request": told.request.text(),
+        "scenes_with_data" if side.request.stage in UNMERGED else "scenes_usable": side.count,
+        "quality": ", ".join(quality_names(side.quality)) or "clear",
+        "request": side.request.text(),
     }
 
 
-def as_text(engine: Engine, told: Account) -> str:
+def as_text(engine: Engine, account: Account) -> str:
     """The account in lines: values, scenes, steps."""
-    lines = [f"{k}: {v}" for k, v in rows(told).items()]
+    lines = [f"{k}: {v}" for k, v in rows(account).items()]
     lines += [f"version: {engine.version.name}", f"attribution: {engine.version.attribution}"]
-    lines += _lines(told.own)
-    if told.baseline is not None:
-        lines += ["", "baseline", *_lines(told.baseline)]
+    lines += _lines(account.own)
+    if account.baseline is not None:
+        lines += ["", "baseline", *_lines(account.baseline)]
     return "\n".join(lines) + "\n"
 
 
-def _lines(told: Explanation) -> list[str]:
+def _lines(side: Explanation) -> list[str]:
     lines = ["", "scenes"]
-    for c in told.candidates:
+    for c in side.candidates:
         share = 100 * sum(c.share) / len(c.share)
         lines.append(
             f"{c.order:3d}  {c.datetime[:10]}  orbit {c.relative_orbit:3d}  {c.mask or 'no data':14s}"
             f"  weight {c.weight:3d}  {share:5.1f} %  {c.verdict}"
         )
-    if told.path:
-        if told.count_interpolated:
-            lines += ["", f"the product's number is interpolated: {told.count_interpolated}"]
-        lines += ["", "steps".ljust(28) + "".join(f"{s.band:>10s}" for s in told.path)]
+    if side.path:
+        if side.count_interpolated:
+            lines += ["", f"the product's number is interpolated: {side.count_interpolated}"]
+        lines += ["", "steps".ljust(28) + "".join(f"{s.band:>10s}" for s in side.path)]
         lines += [
-            label.ljust(28) + "".join(f"{form % getattr(s, name):>10s}" for s in told.path)
+            label.ljust(28) + "".join(f"{form % getattr(s, name):>10s}" for s in side.path)
             for label, name, form in STEPS
         ]
     return lines
@@ -171,15 +171,15 @@ def _template() -> Any:
     return environment.from_string(files("terrazzo.server.pages").joinpath("explain.xhtml.j2").read_text())
 
 
-def as_page(engine: Engine, told: Account | None, lon: float, lat: float, detail: str = "") -> str:
+def as_page(engine: Engine, account: Account | None, lon: float, lat: float, detail: str = "") -> str:
     """The account as a page without scripts, well-formed XML; without one, `detail` says why."""
-    sides = [s for s in told or () if s is not None]
+    sides = [s for s in account or () if s is not None]
     text: str = _template().render(
         place=(round(lon, 6), round(lat, 6)),
         mosaic=engine.version.config.title or engine.version.mosaic_id,
         version=engine.version.name,
         attribution=engine.version.attribution,
-        summary=rows(told) if told else {"No data": detail},
+        summary=rows(account) if account else {"No data": detail},
         sides=sides,
         steps=STEPS,
         chart=lambda side: Markup(chart(side.candidates, side.bands, _factor(side))),
@@ -213,10 +213,10 @@ def chart(candidates: tuple[Candidate, ...], bands: tuple[str, ...], factor: flo
         ' aria-label="Reflectance by date of every scene at this pixel" font-size="11" font-family="sans-serif">'
     ]
     for i in range(5):
-        v = low + (high - low) * i / 4
+        tick = low + (high - low) * i / 4
         parts.append(
-            f'<line x1="{left}" x2="{width - 6}" y1="{y(v)}" y2="{y(v)}" stroke="#d8ded6"/>'
-            f'<text x="{left - 6}" y="{y(v) + 4}" text-anchor="end">{v:.3f}</text>'
+            f'<line x1="{left}" x2="{width - 6}" y1="{y(tick)}" y2="{y(tick)}" stroke="#d8ded6"/>'
+            f'<text x="{left - 6}" y="{y(tick) + 4}" text-anchor="end">{tick:.3f}</text>'
         )
     for day, label in {days[0]: seen[0].datetime[:10], days[-1]: seen[-1].datetime[:10]}.items():
         anchor = "start" if day == days[0] else "end"
@@ -239,8 +239,8 @@ def chart(candidates: tuple[Candidate, ...], bands: tuple[str, ...], factor: flo
     return "".join(parts) + "</svg>"
 
 
-def _factor(told: Explanation) -> float:
-    return 1.0 if told.request.stage in ("raw", "mask") else SCALE
+def _factor(side: Explanation) -> float:
+    return 1.0 if side.request.stage in ("raw", "mask") else SCALE
 
 
 def _value(value: int | None, factor: float) -> float | int | None:

@@ -1,4 +1,4 @@
-"""What can be told of a mosaic in a few numbers: the days that an area shows, and how visible its seams are."""
+"""A mosaic in a few numbers: the days that an area shows, and how visible its seams are."""
 
 import json
 from collections import Counter
@@ -69,9 +69,10 @@ def seam_scores(version: Version) -> dict[str, Any]:
     found: dict[tuple[str, str], list[tuple[float, float, int]]] = {}
     for part in report["parts"]:
         for row in part["error_steps"]:
-            ratios = [_ratio(row[name], row["single_day"]) for name in ("step", "elsewhere")]
-            if all(r is not None for r in ratios):
-                found.setdefault((row["method"], row["normalize"]), []).append((*ratios, row["count"]))  # type: ignore[arg-type]
+            step, elsewhere = (_ratio(row[name], row["single_day"]) for name in ("step", "elsewhere"))
+            if step is not None and elsewhere is not None:
+                places = found.setdefault((row["method"], row["normalize"]), [])
+                places.append((step, elsewhere, row["count"]))
     return {
         "version": version.name,
         "seams": [

@@ -134,8 +134,8 @@ def _web_512() -> TileMatrixSet:
         )
         for m in web.tileMatrices
     ]
-    told = {"id": WEB_512, "title": "Web mercator in tiles of 512 px", "uri": None, "tileMatrices": halved}
-    return web.model_copy(update=told)
+    changed = {"id": WEB_512, "title": "Web mercator in tiles of 512 px", "uri": None, "tileMatrices": halved}
+    return web.model_copy(update=changed)
 
 
 def _ending(tms: TileMatrixSet, pixel: float, lon: int, lat: int) -> TileMatrixSet:
@@ -159,13 +159,8 @@ def _metres_a_unit(tms: TileMatrixSet, lon: float, lat: float) -> float:
     if not all(math.isfinite(v) for values in places for v in values):
         raise NotFound(f"the mosaic's area has no place in {tms.id}")
     (lon0, lon1, lon2), (lat0, lat1, lat2) = places
-    return (
-        max(
-            GEOD.inv(lon0, lat0, lon1, lat1)[2],
-            GEOD.inv(lon0, lat0, lon2, lat2)[2],
-        )
-        / step
-    )
+    across, up = GEOD.inv(lon0, lat0, lon1, lat1)[2], GEOD.inv(lon0, lat0, lon2, lat2)[2]
+    return float(max(across, up) / step)
 
 
 @lru_cache(maxsize=64)
@@ -179,7 +174,7 @@ def zone_grid(epsg: int, pixel: float) -> TileMatrixSet:
     south = epsg >= 32700
     rows = math.ceil(10_000_000 / side)
     top = 10_000_000.0 if south else rows * side
-    return TileMatrixSet.custom(
+    own: TileMatrixSet = TileMatrixSet.custom(
         extent=[0.0, top - rows * side, side, top],
         crs=CRS.from_epsg(epsg),
         matrix_scale=[1, rows],
@@ -188,6 +183,7 @@ def zone_grid(epsg: int, pixel: float) -> TileMatrixSet:
         id=own_name(epsg),
         title=f"Pixel grid of UTM zone {zone_name(epsg)}",
     )
+    return own
 
 
 def code(tms: TileMatrixSet) -> str:
@@ -287,8 +283,7 @@ def limits(tms: TileMatrixSet, version: Version) -> dict[int, tuple[int, int, in
         last_row, last_column = matrix.matrixHeight - 1, matrix.matrixWidth - 1
         if rows[1] < 0 or columns[1] < 0 or rows[0] > last_row or columns[0] > last_column:
             raise NotFound(f"the mosaic's area has no place in {tms.id}")
-        out[zoom] = (
-            *(min(max(r, 0), last_row) for r in rows),
-            *(min(max(c, 0), last_column) for c in columns),
-        )
+        row0, row1 = (min(max(r, 0), last_row) for r in rows)
+        column0, column1 = (min(max(c, 0), last_column) for c in columns)
+        out[zoom] = (row0, row1, column0, column1)
     return out

@@ -89,7 +89,7 @@ class Job:
         return self.status in UNFINISHED
 
 
-class PlainSerializer(Serializer):
+class PlainSerializer(Serializer):  # type: ignore[misc]  # the library has no types
     """Messages as JSON: the library's own are pickled, and who may write to the queue could run code here."""
 
     def _serialize(self, data: Message) -> bytes:
@@ -249,14 +249,14 @@ class Jobs:
         for step in steps:
             worked = before + time.monotonic() - since
             if not isinstance(step, float):
-                paths, told = (
+                paths, summary = (
                     (step.files, f"{100 * step.share:.1f} % of the pixels hold data")
                     if isinstance(step, Exported)
                     else ((step.path,), f"{step.rows} rows of {step.areas} areas")
                 )
                 files = tuple(p.name for p in paths)
                 job = replace(job, files=files, problems=step.problems, worked=worked, progress=100.0)
-                self._end(job, "successful", told)
+                self._end(job, "successful", summary)
                 return
             if self._is_dismissed(job):
                 steps.close()

@@ -227,8 +227,10 @@ class Guarded:
         needed, mosaic = needs(scope["path"].removeprefix(scope.get("root_path", "")))
         if needed in self._guarded:
             if key is None:
-                told = "this key is not known" if scope.get("terrazzo.key_given") else "a key is needed"
-                detail = f"{told}: as X-API-Key, as Bearer, as {PARAMETER}= or as the password of HTTP Basic"
+                problem = "this key is not known" if scope.get("terrazzo.key_given") else "a key is needed"
+                detail = (
+                    f"{problem}: as X-API-Key, as Bearer, as {PARAMETER}= or as the password of HTTP Basic"
+                )
                 await _answer(
                     send, 401, detail, {"WWW-Authenticate": 'Basic realm="terrazzo", charset="UTF-8"'}
                 )
@@ -284,8 +286,8 @@ def _private(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]
 
 async def _answer(send: Send, status: int, detail: str, headers: Mapping[str, str]) -> None:
     body = json.dumps({"detail": detail}).encode()
-    told = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
-    raw = [(k.lower().encode(), v.encode()) for k, v in told.items()]
+    fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
+    raw = [(k.lower().encode(), v.encode()) for k, v in fields.items()]
     await send({"type": "http.response.start", "status": status, "headers": raw})
     await send({"type": "http.response.body", "body": body})
 

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,11 +49,16 @@ def _ramp(name: str) -> NDArray[np.uint8]:
     return np.array([table[i][:3] for i in range(256)], np.uint8)
 
 
+def _ramped(name: str, numbers: NDArray[Any]) -> NDArray[np.uint8]:
+    """(row, col, 3) colours of numbers from 0 to 255."""
+    return np.asarray(_ramp(name)[numbers.astype(np.uint8)])
+
+
 def scene_colours(numbers: NDArray[np.integer]) -> NDArray[np.uint8]:
     """Colours that neighbours in the order do not share: hues a golden section apart."""
     hue = (np.asarray(numbers) * 0.61803398875) % 1.0
     channels = [np.abs((hue + shift) % 1.0 * 6 - 3) - 1 for shift in (0.0, 2 / 3, 1 / 3)]
-    return np.rint(70 + 170 * np.clip(np.stack(channels, -1), 0, 1)).astype(np.uint8)
+    return np.asarray(np.rint(70 + 170 * np.clip(np.stack(channels, -1), 0, 1)), np.uint8)
 
 
 def _day_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
@@ -65,20 +70,20 @@ def _day_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
     )
     first, last = int(known.min()), int(known.max())
     share = (values.astype(np.int64) - first) / max(1, last - first)
-    return _ramp("viridis")[np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)]
+    return _ramped("viridis", np.rint(255 * np.clip(share, 0, 1)))
 
 
 def _age_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
-    return _ramp("cividis_r")[np.clip(values.astype(int) * 255 // MOST_AGE, 0, 255)]
+    return _ramped("cividis_r", np.clip(values.astype(int) * 255 // MOST_AGE, 0, 255))
 
 
 def _gain_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
     share = (values.astype(int) - GAIN_ONE + GAIN_REACH) / (2 * GAIN_REACH)
-    return _ramp("rdbu_r")[np.rint(255 * np.clip(share, 0, 1)).astype(np.uint8)]
+    return _ramped("rdbu_r", np.rint(255 * np.clip(share, 0, 1)))
 
 
 def _count_colours(counts: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
-    return _ramp("magma")[np.clip(counts.astype(int) * 255 // MOST_COUNT, 0, 255)]
+    return _ramped("magma", np.clip(counts.astype(int) * 255 // MOST_COUNT, 0, 255))
 
 
 def _quality_colours(bits: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
@@ -89,7 +94,7 @@ def _quality_colours(bits: NDArray[np.int16], image: Image) -> NDArray[np.uint8]
 
 
 def _spread_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
-    return _ramp("inferno")[np.clip(values.astype(int) * 255 // MOST_SPREAD, 0, 255)]
+    return _ramped("inferno", np.clip(values.astype(int) * 255 // MOST_SPREAD, 0, 255))
 
 
 LAYERS: dict[str, Layer] = {

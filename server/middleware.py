@@ -214,7 +214,7 @@ class CommonHeaders:
 
 
 class Unforeseen:
-    """Turns an error that nothing else knows into a plain 500 and a log entry; nothing of it is told outside."""
+    """Turns an error that nothing else knows into a plain 500 and a log entry; clients learn nothing of it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app

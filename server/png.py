@@ -51,11 +51,13 @@ def table(low: float, high: float, gamma: float) -> NDArray[np.uint8]:
     scaled = np.clip((counts - np.float32(low)) / (np.float32(high) - np.float32(low)), 0, 1)
     if gamma != 1:
         scaled **= np.float32(1 / gamma)
-    return np.rint(scaled * 255).astype(np.uint8)
+    return np.asarray(np.rint(scaled * 255), np.uint8)
 
 
 @njit(cache=True, nogil=True)
-def filtered(values, tables, opaque, nodata, out):  # pragma: no cover
+def filtered(
+    values: NDArray[np.int16], tables: NDArray[np.uint8], opaque: bool, nodata: int, out: NDArray[np.uint8]
+) -> None:  # pragma: no cover
     """Rows of a PNG, each behind its filter type 1: the difference to the pixel before."""
     bands, height, width = values.shape
     channels = bands if opaque else bands + 1

@@ -1,6 +1,7 @@
 """From the engine's pixels to bytes: expression, stretch, colormap, encoding."""
 
 import io
+from typing import cast
 
 import numpy as np
 import rasterio
@@ -50,19 +51,21 @@ def render(drawn: Drawn, ask: Ask, target: Target, form: Format, tags: dict[str,
         return geotiff(drawn, ask, target, tags)
     if form == "npy":
         return _npy(drawn)
-    if form == "png" and ask.colormap is None and _is_plain(drawn, ask):
-        return png(drawn.values, ask.rescale or ((0.0, 1.0),), ask.gamma)
+    counts = _plain_counts(drawn, ask)
+    if form == "png" and ask.colormap is None and counts is not None:
+        return png(counts, ask.rescale or ((0.0, 1.0),), ask.gamma)
     # Lossy colours would be those of other classes.
     quality = LOSSLESS if drawn.image.bands == ("mask",) else ask.quality
     return _encode(_rgba(drawn, ask), form, quality)
 
 
-def _is_plain(drawn: Drawn, ask: Ask) -> bool:
-    """Whether it is one or three bands of reflectance, each with its stretch."""
+def _plain_counts(drawn: Drawn, ask: Ask) -> NDArray[np.int16] | None:
+    """(band, row, col) int16 where one or three bands of reflectance are shown, each with its stretch; else None."""
     count = len(drawn.values)
-    if drawn.values.dtype != np.int16:
-        return False
-    return drawn.image.bands != ("mask",) and count in (1, 3) and len(ask.rescale or (0,)) in (1, count)
+    if drawn.values.dtype != np.int16 or drawn.image.bands == ("mask",):
+        return None
+    fits = count in (1, 3) and len(ask.rescale or (0,)) in (1, count)
+    return cast(NDArray[np.int16], drawn.values) if fits else None
 
 
 def _shown(drawn: Drawn) -> np.ma.MaskedArray:

@@ -16,14 +16,13 @@ from terrazzo.mosaic.engine import tile_target
 from terrazzo.request.boxes import box_of
 from terrazzo.request.parameters import PICTURE
 from terrazzo.request.parse import joined
-from terrazzo.server.answer import Job, Plan, planned, rendered
+from terrazzo.server.answer import PicturePlan, PictureRequest, planned, rendered
 from terrazzo.server.cache import TileCache
 from terrazzo.server.grids import Grids
 from terrazzo.server.mosaics import Mosaics
-from terrazzo.server.request import MEDIA, Format, parse_ask, parse_format
+from terrazzo.server.request import Format, parse_ask, parse_format
 from terrazzo.server.settings import Settings
 
-FORMS = tuple(MEDIA)
 AHEAD = 64
 """Tiles planned before they are waited for."""
 
@@ -75,8 +74,8 @@ def seeded(
     problem: str | None = None
 
     def made(tile: Tile) -> str:
-        job = Job(engine, ask, tile_target(matrix, *tile, matrix.tileMatrices[0].tileWidth))
-        plan = planned(job, chosen)
+        request = PictureRequest(engine, ask, tile_target(matrix, *tile, matrix.tileMatrices[0].tileWidth))
+        plan = planned(request, chosen)
         return _kept(cache, plan, chosen)
 
     with (
@@ -96,11 +95,11 @@ def seeded(
                 problem = problem or str(error)
             bar.update(1)
     mosaics.close()
-    names = ("made", "there", "empty", "refused")
-    return Seeded(engine.version.name, *(counts[n] for n in names), problem)
+    done = {name: counts[name] for name in ("made", "there", "empty", "refused")}
+    return Seeded(engine.version.name, **done, problem=problem)
 
 
-def _kept(cache: TileCache, plan: Plan, form: Format) -> str:
+def _kept(cache: TileCache, plan: PicturePlan, form: Format) -> str:
     if plan.is_empty:
         return "empty"
     if cache.kept(plan.key) is not None:

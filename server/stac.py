@@ -1,5 +1,6 @@
 """Static STAC over HTTP: a catalogue of mosaics, each with its versions, each with the Items of its scenes."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from terrazzo.errors import NotFound
@@ -14,36 +15,33 @@ EXECUTE = "http://www.opengis.net/def/rel/ogc/1.0/execute"
 TILESETS = "http://www.opengis.net/def/rel/ogc/1.0/tilesets-map"
 
 
-def catalog(base: str, title: str, mosaics: list[str], conforms_to: list[str]) -> dict[str, Any]:
+def catalog(
+    base: str,
+    title: str,
+    mosaics: Sequence[str],
+    *,
+    conforms_to: Sequence[str],
+    links: Sequence[tuple[str, str, str, str | None]],
+) -> dict[str, Any]:
     """The landing page: a STAC Catalog that is OGC API's too.
 
     Args:
         base: address of the server as clients see it.
+        links: (rel, path, media type, title) of what the application has besides the mosaics.
     """
-    links = [
-        _link("self", f"{base}/stac", JSON, "This document"),
-        _link("root", f"{base}/stac", JSON),
-        _link("conformance", f"{base}/conformance", JSON, "Standards"),
-        _link(
-            "service-desc",
-            f"{base}/openapi.json",
-            "application/vnd.oai.openapi+json;version=3.0",
-            "Endpoints",
-        ),
-        _link("service-doc", f"{base}/docs", "text/html", "Endpoints, to read"),
-        _link("alternate", f"{base}/", "text/html", "The map"),
-        _link("data", f"{base}/mosaics", JSON, "Mosaics"),
-        _link("http://www.opengis.net/def/rel/ogc/1.0/tiling-schemes", f"{base}/tileMatrixSets", JSON),
-        *(_link("child", f"{base}/mosaics/{name}", JSON, name) for name in mosaics),
-    ]
     return {
         "type": "Catalog",
         "stac_version": "1.1.0",
         "id": "terrazzo",
         "title": title,
         "description": "Cloud-free, seam-free Sentinel-2 mosaics.",
-        "conformsTo": conforms_to,
-        "links": links,
+        "conformsTo": list(conforms_to),
+        "links": [
+            _link("self", f"{base}/stac", JSON, "This document"),
+            _link("root", f"{base}/stac", JSON),
+            *(_link(rel, f"{base}{path}", media, title) for rel, path, media, title in links),
+            *(_link("child", f"{base}/mosaics/{name}", JSON, name) for name in mosaics),
+        ],
     }
 
 

@@ -1,4 +1,4 @@
-"""Statistics of features as TiTiler tells them: in each feature's properties."""
+"""Statistics of features as TiTiler writes them: in each feature's properties."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,10 +14,10 @@ from terrazzo.statistics.run import answers, chosen_of, statistic_names
 
 MOST_FEATURES = 1000
 PERCENTILES = (2.0, 98.0)
-"""Those that TiTiler tells where none are asked for."""
+"""Those that TiTiler computes where none are asked for."""
 
 
-def described(
+def with_statistics(
     engine: Engine,
     measure: Measure,
     features: Sequence[Mapping[str, Any]],
@@ -47,7 +47,7 @@ def described(
         "attribution": engine.version.attribution,
     }
     names = ["percentile_" + n[1:] if n[0] == "p" else n for n in statistic_names(question)]
-    told = [dict(f) for f in features]
+    described = [dict(f) for f in features]
     for numbers in groups(areas, engine.version):
         found = answers(engine, question, chosen, areas, numbers)
         for i, number in enumerate(numbers):
@@ -57,8 +57,8 @@ def described(
             }
             shares = {k: _plain(v[i, 0]) for k, v in found.shares.items()}
             own = features[number].get("properties") or {}
-            told[number]["properties"] = {**own, "statistics": bands, **shares, **about}
-    return told
+            described[number]["properties"] = {**own, "statistics": bands, **shares, **about}
+    return described
 
 
 def _plain(value: float) -> float | None:

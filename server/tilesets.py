@@ -1,4 +1,4 @@
-"""OGC API – Tiles: the tile sets of a mosaic, as titiler.core models them."""
+"""The tile sets of a mosaic: TileJSON, and OGC API – Tiles as titiler.core models them."""
 
 from typing import Any
 
@@ -21,6 +21,29 @@ ENDINGS = {
 }
 
 
+def tilejson(base: str, version: Version, matrix_set: TileMatrixSet, query: str) -> dict[str, Any]:
+    """TileJSON 3 of a mosaic.
+
+    Args:
+        base: address of the server as clients see it.
+        query: parameters of every tile, with the question mark.
+    """
+    mosaic, b = version.mosaic_id, version.bounds
+    return {
+        "tilejson": "3.0.0",
+        "name": version.config.title or mosaic,
+        "version": "1.0.0",
+        "scheme": "xyz",
+        "tiles": [f"{base}/mosaics/{mosaic}/tiles/{matrix_set.id}/{{z}}/{{x}}/{{y}}.png{query}"],
+        "attribution": version.attribution,
+        "bounds": list(b),
+        "center": [(b.left + b.right) / 2, (b.bottom + b.top) / 2, max(0, matrix_set.maxzoom - 3)],
+        "minzoom": matrix_set.minzoom,
+        "maxzoom": matrix_set.maxzoom,
+        "terrazzo:version": version.name,
+    }
+
+
 def tilesets(base: str, version: Version, sets: list[TileMatrixSet], query: str) -> dict[str, Any]:
     """The list of a mosaic's tile sets, each with its links."""
     found = {"tilesets": [_described(base, version, tms, query) for tms in sets]}
@@ -30,8 +53,8 @@ def tilesets(base: str, version: Version, sets: list[TileMatrixSet], query: str)
 
 def tileset(base: str, version: Version, tms: TileMatrixSet, query: str) -> dict[str, Any]:
     """A tile set with the limits of its matrices."""
-    told = _described(base, version, tms, query)
-    told["tileMatrixSetLimits"] = [
+    document = _described(base, version, tms, query)
+    document["tileMatrixSetLimits"] = [
         {
             "tileMatrix": str(zoom),
             "minTileRow": row0,
@@ -41,8 +64,8 @@ def tileset(base: str, version: Version, tms: TileMatrixSet, query: str) -> dict
         }
         for zoom, (row0, row1, col0, col1) in grids.limits(tms, version).items()
     ]
-    TileSet.model_validate(told)
-    return told
+    TileSet.model_validate(document)
+    return document
 
 
 def _described(base: str, version: Version, tms: TileMatrixSet, query: str) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def work_on(jobs: Jobs, settings: Settings) -> None:
 
 
 @contextmanager
-def only(jobs: Jobs, *, wait: bool) -> Iterator[None]:
+def single_worker(jobs: Jobs, *, wait: bool) -> Iterator[None]:
     """Keeps a second worker away from a queue that is a file."""
     if jobs.url is not None:
         yield

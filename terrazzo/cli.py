@@ -1,32 +1,53 @@
-"""The `terrazzo` command: loads its subcommands from entry points, so it imports no stage itself."""
+"""The `terrazzo` command: it imports a subcommand's code when that command runs, and none for its help."""
 
 import errno
 import signal
 import sys
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import click
 
 from terrazzo import __version__
+from terrazzo.commands import COMMANDS
 from terrazzo.errors import TerrazzoError
 
 GROUP = "terrazzo.commands"
+"""Entry points of other packages that are commands too."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a disk, a quota or a file that can take no more."""
 
 
-class EntryPointGroup(click.Group):
-    """A command group whose commands are the installed entry points of `terrazzo.commands`."""
+class TableGroup(click.Group):
+    """A command group whose commands are those of the table, and the entry points of other packages."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of all installed commands."""
-        return sorted(e.name for e in entry_points(group=GROUP))
+        """Names of all commands, in the table's order, then those of other packages."""
+        return [*COMMANDS, *sorted(_others())]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Loads one command; a missing extra becomes a message that names it."""
-        found = [e for e in entry_points(group=GROUP) if e.name == cmd_name]
-        return _load(found[0]) if found else None
+        """Imports one command."""
+        if cmd_name in COMMANDS:
+            module, _, name = COMMANDS[cmd_name].entry.partition(":")
+            command: click.Command = getattr(import_module(module), name)
+            return command
+        other = _others().get(cmd_name)
+        return _load(other) if other else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Writes a line for each command, by group; only commands of other packages are imported for theirs."""
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for name, row in COMMANDS.items():
+            groups.setdefault(row.group, []).append((name, row.line))
+        if others := _others():
+            groups["Others"] = [
+                (name, _load(other).get_short_help_str(66)) for name, other in sorted(others.items())
+            ]
+        width = max(len(name) for lines in groups.values() for name, _ in lines)
+        for group, lines in groups.items():
+            with formatter.section(group):
+                formatter.write_dl([(name.ljust(width), line) for name, line in lines])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; an error written for the user is shown without a traceback."""
@@ -34,6 +55,13 @@ class EntryPointGroup(click.Group):
             return super().invoke(ctx)
         except TerrazzoError as error:
             raise click.ClickException(str(error)) from error
+        except ModuleNotFoundError as error:
+            row = COMMANDS.get(ctx.invoked_subcommand or "")
+            if row is None or not row.extra or (error.name or "").split(".")[0] == "terrazzo":
+                raise
+            raise click.ClickException(
+                f"`terrazzo {ctx.invoked_subcommand}` needs {error.name}: pip install 'terrazzo[{row.extra}]'"
+            ) from error
         except OSError as error:
             if error.errno not in FULL and "disk full" not in str(error):
                 raise
@@ -42,28 +70,32 @@ class EntryPointGroup(click.Group):
             ) from error
 
 
+def _others() -> dict[str, EntryPoint]:
+    """Commands of other packages; no name of ours is replaced."""
+    return {e.name: e for e in entry_points(group=GROUP) if e.name not in COMMANDS}
+
+
 def _load(entry: EntryPoint) -> click.Command:
+    """A command of another package; where that cannot be imported, one that says so."""
     try:
         command: click.Command = entry.load()
-    except ModuleNotFoundError as error:
-        room = entry.value.split(".")[1]
-        extra = room if room in ("precompute", "server") else "statistics"
-        reason = f"needs {error.name}: pip install 'terrazzo[{extra}]'"
+    except ImportError as error:
+        reason = f"{entry.value} cannot be imported: {error}"
 
         @click.command(
             entry.name,
-            help=f"(not installed: {reason})",
+            short_help=f"({reason})",
             context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
         )
         def missing() -> None:
-            raise click.ClickException(f"`terrazzo {entry.name}` {reason}")
+            raise click.ClickException(f"`terrazzo {entry.name}`: {reason}; install or remove its package")
 
         return missing
     return command
 
 
 @click.command(
-    cls=EntryPointGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+    cls=TableGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.version_option(__version__, prog_name="terrazzo")
 def cli() -> None:

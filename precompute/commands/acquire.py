@@ -1,6 +1,7 @@
 """`terrazzo acquire`: an area, dates and an archive in, a folder of products out."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,89 +17,93 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+AREA_OPTIONS = (
+    click.option("--bbox", callback=box, metavar="W S E N", help="the area as a box in degrees"),
+    click.option(
+        "--geom",
+        type=click.Path(exists=True, path_type=Path),
+        help="the area as a file: GeoPackage, GeoJSON, Shapefile, whatever OGR reads, in any CRS",
+    ),
+    click.option("--tile", metavar="35VLG", help="the area as one tile of Sentinel-2"),
+    click.option(
+        "--datetime",
+        "when",
+        required=True,
+        help="day, month, year or interval A/B, .. for an open end",
+    ),
+    click.option(
+        "--max-cloud",
+        type=click.FloatRange(0, 100),
+        help="per cent of a product, as its metadata tell",
+    ),
+    click.option(
+        "--archive",
+        default="earth-search",
+        show_default=True,
+        help="earth-search, planetary-computer, cdse or a STAC API's address; several, comma-separated:"
+        " what one cannot give is taken from the next",
+    ),
+    click.option("--collection", help="collection of the archive [default: its Sentinel-2]"),
+    click.option("--level", type=click.Choice(["l1c", "l2a"]), default="l2a", show_default=True),
+    click.option("--bands", help="comma-separated [default: the store's, or B02…B08,B8A,B11,B12]"),
+    click.option(
+        "--products",
+        type=click.Path(file_okay=False, path_type=Path),
+        help="folder for the products [default: STORE-products]",
+    ),
+    click.option(
+        "--until-clear",
+        type=click.IntRange(0),
+        default=3,
+        show_default=True,
+        metavar="K",
+        help="fetch no more than it takes for K clear observations of every place in every period; 0: all",
+    ),
+    click.option(
+        "--whole-tiles",
+        is_flag=True,
+        help="fetch whole tiles, not the part around a small area that COGs let one read",
+    ),
+    click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic"),
+    click.option(
+        "--connections",
+        type=click.IntRange(1, 64),
+        default=16,
+        show_default=True,
+        help="files on their way at once",
+    ),
+)
+
+
 def area_options(function: F) -> F:
-    """The options that say what is asked for, whence and whither; `order_of` reads them."""
-    for option in reversed(
-        (
-            click.option("--bbox", callback=box, metavar="W S E N", help="the area as a box in degrees"),
-            click.option(
-                "--geom",
-                type=click.Path(exists=True, path_type=Path),
-                help="the area as a file: GeoPackage, GeoJSON, Shapefile, whatever OGR reads, in any CRS",
-            ),
-            click.option("--tile", metavar="35VLG", help="the area as one tile of Sentinel-2"),
-            click.option(
-                "--datetime",
-                "when",
-                required=True,
-                help="day, month, year or interval A/B, .. for an open end",
-            ),
-            click.option(
-                "--max-cloud",
-                type=click.FloatRange(0, 100),
-                help="per cent of a product, as its metadata tell",
-            ),
-            click.option(
-                "--archive",
-                default="earth-search",
-                show_default=True,
-                help="earth-search, planetary-computer, cdse or a STAC API's address; several, comma-separated:"
-                " what one cannot give is taken from the next",
-            ),
-            click.option("--collection", help="collection of the archive [default: its Sentinel-2]"),
-            click.option("--level", type=click.Choice(["l1c", "l2a"]), default="l2a", show_default=True),
-            click.option("--bands", help="comma-separated [default: the store's, or B02…B08,B8A,B11,B12]"),
-            click.option(
-                "--products",
-                type=click.Path(file_okay=False, path_type=Path),
-                help="folder for the products [default: STORE-products]",
-            ),
-            click.option(
-                "--until-clear",
-                type=click.IntRange(0),
-                default=3,
-                show_default=True,
-                metavar="K",
-                help="fetch no more than it takes for K clear observations of every place in every period; 0: all",
-            ),
-            click.option(
-                "--whole-tiles",
-                is_flag=True,
-                help="fetch whole tiles, not the part around a small area that COGs let one read",
-            ),
-            click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic"),
-            click.option(
-                "--connections",
-                type=click.IntRange(1, 64),
-                default=16,
-                show_default=True,
-                help="files on their way at once",
-            ),
-        )
-    ):
+    """The options that say what is asked for, whence and whither; `AreaOptions` holds their values."""
+    for option in reversed(AREA_OPTIONS):
         function = option(function)
     return function
 
 
-def order_of(
-    store: str,
-    bbox: tuple[float, float, float, float] | None,
-    geom: Path | None,
-    tile: str | None,
-    when: str,
-    max_cloud: float | None,
-    archive: str,
-    collection: str | None,
-    level: str,
-    bands: str | None,
-    products: Path | None,
-    until_clear: int,
-    whole_tiles: bool,
-    mosaic: str,
-    connections: int,
-    follow: bool = False,
-) -> "Order":
-    """The order that the options of `area_options` make.
+@dataclass(frozen=True)
+class AreaOptions:
+    """The values of `AREA_OPTIONS`."""
+
+    bbox: tuple[float, float, float, float] | None
+    geom: Path | None
+    tile: str | None
+    when: str
+    max_cloud: float | None
+    archive: str
+    collection: str | None
+    level: str
+    bands: str | None
+    products: Path | None
+    until_clear: int
+    whole_tiles: bool
+    mosaic: str
+    connections: int
+
+
+def order_of(store: str, asked: AreaOptions, *, follow: bool = False) -> "Order":
+    """The order that options make.
 
     Args:
         follow: products newer than those that are here come in any case, and what the store shows counts as here.
@@ -115,23 +120,30 @@ def order_of(
     from terrazzo.precompute.acquire.search import Query
     from terrazzo.precompute.acquire.shelf import Shelf
 
-    if sum(v is not None for v in (bbox, geom, tile)) != 1:
+    if sum(v is not None for v in (asked.bbox, asked.geom, asked.tile)) != 1:
         raise InvalidRequest("name the area once: --bbox W S E N, --geom FILE or --tile 35VLG")
-    name = area.tile_name(tile) if tile else None
-    shape = area.from_box(*bbox) if bbox else area.from_file(geom) if geom else area.from_tile(name or "")
-    first, last = day_interval(when)
-    archives = tuple(find_archive(a.strip(), collection) for a in archive.split(",") if a.strip())
+    name = area.tile_name(asked.tile) if asked.tile else None
+    shape = (
+        area.from_box(*asked.bbox)
+        if asked.bbox
+        else area.from_file(asked.geom)
+        if asked.geom
+        else area.from_tile(name or "")
+    )
+    first, last = day_interval(asked.when)
+    archives = tuple(find_archive(a.strip(), asked.collection) for a in asked.archive.split(",") if a.strip())
     if not archives:
         raise InvalidRequest("--archive names none")
-    there = opened(store)
+    whole = asked.whole_tiles or name is not None
+    until, there = asked.until_clear, opened(store)
     return Order(
-        Query(shape, level, name, first, last, max_cloud, whole_tiles or name is not None),  # type: ignore[arg-type]
+        Query(shape, asked.level, name, first, last, asked.max_cloud, whole),  # type: ignore[arg-type]
         archives,
-        _bands(bands, store),
-        Shelf(products or _beside(store)),
-        connections,
-        needed(until_clear, there, mosaic, follow=follow) if until_clear else None,
-        Held(there, mosaic),
+        _bands(asked.bands, store),
+        Shelf(asked.products or _beside(store)),
+        asked.connections,
+        needed(until, there, asked.mosaic, follow=follow) if until else None,
+        Held(there, asked.mosaic),
         follow,
     )
 
@@ -204,7 +216,7 @@ def acquire(ctx: click.Context, /, store: str, dry_run: bool, **options: Any) ->
     )
 
     console, openers = Console(stderr=True), Openers()
-    order = order_of(store, **options)
+    order = order_of(store, AreaOptions(**options))
     made = prepare(order, openers)
     tell_plan(made, console)
     if dry_run:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
 
 from terrazzo.request.options import WithBox, box
 
@@ -27,6 +26,8 @@ def film(
     \b
     terrazzo film --store build/demo --bbox 15.5 45.85 16.2 46.15 -o film.webp
     """
+    from rich.console import Console
+
     from terrazzo.grid import Bounds
     from terrazzo.mosaic.blocks import Blocks
     from terrazzo.mosaic.engine import Engine

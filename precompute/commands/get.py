@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from terrazzo.errors import InvalidRequest, TerrazzoError
-from terrazzo.precompute.commands.acquire import area_options, opened, order_of
+from terrazzo.precompute.commands.acquire import AreaOptions, area_options, opened, order_of
 from terrazzo.precompute.work.options import band_names, worker_options
 from terrazzo.request.options import WithBox
 
@@ -43,9 +43,6 @@ def get(
     store: str,
     bands: str | None,
     mosaic: str,
-    crs: str | None,
-    resolution: float | None,
-    method: str | None,
     workers: int,
     dask: str | None,
     yes: bool,
@@ -72,7 +69,8 @@ def get(
         raise InvalidRequest(f"the folder {output.parent} does not exist; make it first")
     console, openers = Console(stderr=True), Openers()
     fixed, wanted = _store_bands(store, bands)
-    order = order_of(store, bands=",".join(fixed), mosaic=mosaic, **options)
+    how = {name: options.pop(name) for name in ("crs", "resolution", "method")}
+    order = order_of(store, AreaOptions(bands=",".join(fixed), mosaic=mosaic, **options))
     made = prepare(order, openers)
     tell_plan(made, console)
     _require_any(made, order)
@@ -84,36 +82,23 @@ def get(
         fetched = carry_out(order, made, openers, console)
         tell_fetched(fetched, order.shelf.root, console)
         bad = bool(fetched.bad)
-    new = [] if opened(store) else ["--bands", ",".join(fixed)]
-    cluster = ["--dask", dask] if dask else []
-    run_command(
-        ctx,
-        [
-            "precompute",
-            order.shelf.root,
-            "--store",
-            store,
-            "--mosaic",
-            mosaic,
-            "--workers",
-            workers,
-            *cluster,
-            *new,
-        ],
-    )
-    how = [("--crs", crs), ("--resolution", resolution), ("--method", method)]
-    given = [part for name, value in how if value is not None for part in (name, value)]
-    asked = [
-        "--bands",
-        ",".join(wanted),
-        "--datetime",
-        options["when"],
-        "--bbox",
-        *degrees_box(order.query.area),
-    ]
+    run_command(ctx, precompute_arguments(order, store, mosaic, workers, dask))
+    given = [part for name, value in how.items() if value is not None for part in (f"--{name}", value)]
+    box = degrees_box(order.query.area)
+    asked = ["--bands", ",".join(wanted), "--datetime", options["when"], "--bbox", *box]
     run_command(ctx, ["export", "--store", store, "--mosaic", mosaic, *asked, *given, "-o", output])
     if bad:
         ctx.exit(SOME_BAD)
+
+
+def precompute_arguments(
+    order: "Order", store: str, mosaic: str, workers: int, dask: str | None
+) -> list[object]:
+    """The `terrazzo precompute` of what an order fetched; a new store gets the order's bands."""
+    new = [] if opened(store) else ["--bands", ",".join(order.bands)]
+    cluster = ["--dask", dask] if dask else []
+    where = ["--store", store, "--mosaic", mosaic]
+    return ["precompute", order.shelf.root, *where, "--workers", workers, *cluster, *new]
 
 
 def question(made: "Plan", workers: int) -> str:

@@ -1,14 +1,15 @@
 """`terrazzo inspect`: what a store holds, in figures and pictures."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.markup import escape
 
 from terrazzo.errors import NotFound
-from terrazzo.scene import Scene, list_scenes, read_item
-from terrazzo.store import Store
+
+if TYPE_CHECKING:
+    from terrazzo.scene import Scene
+    from terrazzo.store import Store
 
 picture = click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="PNG to draw the pictures into"
@@ -35,7 +36,11 @@ def scene(name: str, url: str, mosaic: str, output: Path | None) -> None:
     \b
     terrazzo inspect scene S2A_33TWL_20230813 --store demo -o scene.png
     """
+    from rich.console import Console
+    from rich.markup import escape
+
     from terrazzo.precompute.inspect.scene import draw, facts
+    from terrazzo.store import Store
 
     store = Store(url)
     found = find_scene(store, name)
@@ -62,19 +67,24 @@ def mask(name: str, url: str, mosaic: str, output: Path) -> None:
     \b
     terrazzo inspect mask S2A_33TWL_20230818 --store demo -o mask.png
     """
+    from rich.console import Console
+
     from terrazzo.precompute.inspect.mask import draw
+    from terrazzo.store import Store
 
     store = Store(url)
     draw(store, find_scene(store, name), mosaic, output)
     Console().print(f"{output} drawn", highlight=False, soft_wrap=True)
 
 
-def find_scene(store: Store, name: str) -> Scene:
+def find_scene(store: "Store", name: str) -> "Scene":
     """The scene of a name or of the beginning of one; of several revisions the one that was made last.
 
     Raises:
         NotFound: there is none, or several.
     """
+    from terrazzo.scene import list_scenes, read_item
+
     scenes = [s for s in list_scenes(store) if s.id.startswith(name)]
     names = sorted({s.id for s in scenes})
     exact = [s for s in scenes if s.id == name] or scenes

@@ -1,19 +1,21 @@
 """`terrazzo mask`: clouds, shadows, snow and water of any raster, without a store."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from terrazzo.bands import BANDS
 from terrazzo.errors import InvalidRequest, UnreadableAsset
-from terrazzo.store import beside
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     import rasterio
     from numpy.typing import NDArray
+    from rich.console import Console
 
 TILE = 3072
 """Pixels across that are classified at a time."""
@@ -130,13 +132,13 @@ def _classify(
     offset: float,
     sun: tuple[float, float] | None,
 ) -> None:
-    import numpy as np
     import rasterio
     from rasterio.enums import Resampling
     from rasterio.windows import Window
+    from rich.console import Console
 
-    from terrazzo.precompute.clouds.mask import mask_scene
     from terrazzo.precompute.clouds.model import CLASSES
+    from terrazzo.store import beside
 
     console = Console(stderr=True)
     pixel = _pixel(source, console)
@@ -165,16 +167,8 @@ def _classify(
                 out_shape=(len(names), -(-(bottom - top) // f), -(-(right - left) // f)),
                 resampling=Resampling.average,
             )
-            made = mask_scene(
-                lambda start, stop: _reflectance(numbers[:, start:stop], source.nodata, scale, offset),  # noqa: B023
-                numbers.shape[1:],
-                tuple(names),
-                level=level,
-                pixel=f * pixel,
-                sun=sun,
-                choice="model",
-            )
-            both = np.concatenate([made.classes[None], made.probabilities])
+            rho = partial(_reflectance, nodata=source.nodata, scale=scale, offset=offset)
+            both = _layers(numbers, rho, names, level, f * pixel, sun)
             height, width = min(side, source.height - row), min(side, source.width - col)
             at = (
                 slice((row - top) // f, (row - top + height - 1) // f + 1),
@@ -185,6 +179,37 @@ def _classify(
             if len(tiles) > 1:
                 console.print(f"mask {done}/{len(tiles)}", highlight=False)
     console.print(f"{output}: {level}, from {', '.join(names)}", highlight=False, soft_wrap=True)
+
+
+def _layers(
+    numbers: "NDArray[Any]",
+    rho: "Callable[[NDArray[Any]], NDArray[np.float32]]",
+    names: dict[str, int],
+    level: str,
+    pixel: float,
+    sun: tuple[float, float] | None,
+) -> "NDArray[np.uint8]":
+    """(layer, row, col) uint8: classes, then probabilities, of the numbers of a tile.
+
+    Args:
+        numbers: (band, row, col) as the file holds them.
+        rho: reflectance of numbers.
+        pixel: size in metres.
+    """
+    import numpy as np
+
+    from terrazzo.precompute.clouds.mask import mask_scene
+
+    classified = mask_scene(
+        lambda start, stop: rho(numbers[:, start:stop]),
+        numbers.shape[1:],
+        tuple(names),
+        level=level,
+        pixel=pixel,
+        sun=sun,
+        choice="model",
+    )
+    return np.concatenate([classified.classes[None], classified.probabilities])
 
 
 def _reflectance(
@@ -202,7 +227,7 @@ def _reflectance(
     return np.asarray(rho)
 
 
-def _pixel(source: "rasterio.DatasetReader", console: Console) -> float:
+def _pixel(source: "rasterio.DatasetReader", console: "Console") -> float:
     """Pixel size in metres."""
     size = (abs(source.transform.a) + abs(source.transform.e)) / 2
     if source.crs is None:

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -43,12 +44,9 @@ def plan(
     name: str,
     collection: str | None,
     when: str | None,
-    level: str,
-    bands: str | None,
-    max_cloud: float | None,
-    until_clear: int,
     cores: int,
     as_json: bool,
+    **asked: Any,
 ) -> None:
     """Tells what the mosaic of a MOSAIC.TOML would take: scenes, bytes, hours. Nothing but metadata is read.
 
@@ -68,10 +66,10 @@ def plan(
         parse_config(config.stem, config.read_text()),
         find_archive(name, collection),
         days=day_interval(when) if when else None,
-        level=level,  # type: ignore[arg-type]
-        bands=band_names(bands) if bands else DEFAULT_BANDS,
-        max_cloud=max_cloud,
-        clear=until_clear,
+        level=asked["level"],
+        bands=band_names(asked["bands"]) if asked["bands"] else DEFAULT_BANDS,
+        max_cloud=asked["max_cloud"],
+        clear=asked["until_clear"],
     )
     if as_json:
         click.echo(json.dumps({**asdict(made), "cores": cores, "days": made.days(cores)}))

@@ -3,10 +3,9 @@
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from terrazzo.bands import BANDS, DEFAULT_BANDS
 from terrazzo.errors import HeldBack
@@ -14,12 +13,13 @@ from terrazzo.precompute import sample
 from terrazzo.precompute.commands.acquire import opened
 from terrazzo.precompute.work import executor
 from terrazzo.precompute.work.options import worker_options
-from terrazzo.precompute.work.prometheus import recorded
 from terrazzo.precompute.work.steps import SCENE_STEPS, SOLVE_STEPS
-from terrazzo.store import Store, StoreConfig
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from terrazzo.precompute.pipeline import Run
+    from terrazzo.store import Store
 
 
 def mask_source(_context: click.Context, _option: click.Parameter, value: str) -> str:
@@ -125,20 +125,8 @@ def precompute(
     only: str | None,
     workers: int,
     dask: str | None,
-    mask: str,
-    brdf: str,
-    dem: Path | None,
-    normalize: bool,
-    register: str,
-    mix_levels: bool,
-    shard: executor.Shard,
-    full: bool,
-    force: bool,
-    pixel: float | None,
-    mask_pixel: float | None,
-    window: int | None,
-    bands: str | None,
     metrics: Path | None,
+    **given: Any,
 ) -> "Run":
     """Makes scenes, masks, weights and gains of products, and publishes a version of a mosaic.
 
@@ -152,23 +140,21 @@ def precompute(
     terrazzo precompute products/ --store /data/store --mosaic summer
     """
     # The pipeline draws in pandas and scipy: `terrazzo --help` need not wait for them.
+    from rich.console import Console
+
     from terrazzo.precompute.pipeline import Options, run
     from terrazzo.precompute.scene.recipe import Recipe
+    from terrazzo.precompute.work.prometheus import recorded
 
     console = Console(stderr=True)
     is_sample = "sample" in sources and not Path("sample").exists()
     folders = [sample.path() if s == "sample" and is_sample else Path(s) for s in sources]
-    options = Options(
-        recipe=Recipe(mask, brdf, dem),  # type: ignore[arg-type]
-        normalize=normalize,
-        mix_levels=mix_levels,
-        register=register,  # type: ignore[arg-type]
-        full=full,
-        force=force,
-        shard=shard,
-    )
+    new = {name: given.pop(name) for name in ("pixel", "mask_pixel", "window", "bands")}
+    recipe = Recipe(*(given.pop(name) for name in ("mask", "brdf", "dem")))
+    # What is left are normalize, register, mix_levels, shard, full and force.
+    options = Options(recipe=recipe, **given)
     with recorded(metrics, url), executor.hired(workers, dask) as hands:
-        store = _store(url, is_sample, pixel, mask_pixel, window, bands)
+        store = _store(url, is_sample, **new)
         options = replace(options, workers=hands)
         result = run(folders, store, mosaic, options, only=only, console=console)  # type: ignore[arg-type]
         tell(result, url, mosaic, console)
@@ -183,8 +169,10 @@ def _store(
     mask_pixel: float | None,
     window: int | None,
     bands: str | None,
-) -> Store:
+) -> "Store":
     """Opens a store, or plans one with what the options and the source say."""
+    from terrazzo.store import Store, StoreConfig
+
     asked = {"pixel": pixel, "mask_pixel": mask_pixel, "window": window, "bands": bands}
     there = None if any(asked.values()) else opened(url)
     if there is not None:
@@ -221,7 +209,7 @@ def refuse_worse(result: "Run", url: str, mosaic: str) -> None:
         )
 
 
-def tell(result: "Run", url: str, mosaic: str, console: Console) -> None:
+def tell(result: "Run", url: str, mosaic: str, console: "Console") -> None:
     """What a run did, for the terminal."""
     for out in result.left_out:
         console.print(f"left out {out.name}: {out.reason}", style="yellow", highlight=False, soft_wrap=True)

@@ -7,13 +7,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
 
 from terrazzo.errors import InvalidRequest, StoreError
-from terrazzo.precompute.work.executor import hired
 from terrazzo.precompute.work.options import worker_options
-from terrazzo.store import Store
-from terrazzo.version import current_version, known_version, open_version
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,10 +42,15 @@ def publish(
     terrazzo publish --store demo --version 3f2a
     terrazzo publish --store demo --full
     """
+    from rich.console import Console
+
     from terrazzo.precompute.commands.precompute import refuse_worse, tell
     from terrazzo.precompute.pipeline import Options, run
     from terrazzo.precompute.versions.pointer import point_to
+    from terrazzo.precompute.work.executor import hired
     from terrazzo.precompute.work.lease import writer
+    from terrazzo.store import Store
+    from terrazzo.version import known_version, open_version
 
     store, console = Store(url), Console(stderr=True)
     if name is not None:
@@ -87,6 +88,8 @@ def unpin(version: str, url: str, mosaic: str) -> None:
 def _pin(name: str, url: str, mosaic: str, pinned: bool) -> None:
     from terrazzo.precompute.versions.pointer import set_pin
     from terrazzo.precompute.work.lease import writer
+    from terrazzo.store import Store
+    from terrazzo.version import known_version
 
     store = Store(url)
     with writer(store, f"pins of mosaic {mosaic}"):
@@ -114,6 +117,8 @@ def prune(url: str, mosaic: str, keep_versions: int, grace: float, dry_run: bool
     """
     from terrazzo.precompute.versions import prune as pruning
     from terrazzo.precompute.work.lease import writer
+    from terrazzo.store import Store
+    from terrazzo.version import current_version
 
     store = Store(url)
     with writer(store, f"prune of mosaic {mosaic}"):
@@ -155,6 +160,7 @@ def exclude(scene: str, url: str, mosaic: str, polygon: Path | None, reason: str
     from terrazzo.precompute.versions import exclusions
     from terrazzo.precompute.work.lease import writer
     from terrazzo.scene import list_scenes
+    from terrazzo.store import Store
 
     store = Store(url)
     known = {s.id for s in list_scenes(store)}
@@ -175,6 +181,7 @@ def include(scene: str, url: str, mosaic: str) -> None:
     """Takes an excluded scene back into a mosaic's next versions, whole."""
     from terrazzo.precompute.versions import exclusions
     from terrazzo.precompute.work.lease import writer
+    from terrazzo.store import Store
 
     store = Store(url)
     with writer(store, f"include into mosaic {mosaic}"):
@@ -209,8 +216,11 @@ def rebuild(
     SOURCE is what `precompute` takes. Inputs that are no longer there are all named before anything is made. With the same
     release of Terrazzo the new version has the same name, and so the same pixels; another release says what differs.
     """
+    from rich.console import Console
+
     from terrazzo.precompute import sample
     from terrazzo.precompute.versions.rebuild import rebuild as make
+    from terrazzo.precompute.work.executor import hired
 
     console = Console(stderr=True)
     folders = [sample.path() if s == "sample" and not Path(s).exists() else Path(s) for s in sources]
@@ -236,6 +246,7 @@ def verify(url: str, quick: bool, as_json: bool) -> None:
     Ends with an error if something is missing or damaged; orphans only take room.
     """
     from terrazzo.precompute.versions import verify as checking
+    from terrazzo.store import Store
 
     found = []
     for f in checking.verify(Store(url), contents=not quick):
@@ -267,9 +278,12 @@ def upgrade(url: str, dry_run: bool, undo: bool, finish: bool, workers: int, das
     terrazzo store upgrade demo
     terrazzo store upgrade demo --finish
     """
+    from rich.console import Console
+
     from terrazzo.precompute.versions import upgrade as upgrading
+    from terrazzo.precompute.work.executor import hired
     from terrazzo.precompute.work.lease import writer
-    from terrazzo.store import FORMAT
+    from terrazzo.store import FORMAT, Store
 
     there, console = Store(url), Console(stderr=True)
     if undo + finish + dry_run > 1:

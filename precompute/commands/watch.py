@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from terrazzo.errors import InvalidRequest, NothingUsable, TerrazzoError
-from terrazzo.precompute.commands.acquire import area_options, opened, order_of
-from terrazzo.precompute.commands.get import run_command
+from terrazzo.precompute.commands.acquire import AreaOptions, area_options, order_of
+from terrazzo.precompute.commands.get import precompute_arguments, run_command
 from terrazzo.precompute.work.options import worker_options
-from terrazzo.precompute.work.prometheus import recorded
 from terrazzo.request.options import WithBox
 
 if TYPE_CHECKING:
@@ -103,9 +102,6 @@ def watch(
     store: str,
     mosaic: str,
     every: str | None,
-    backfill: str,
-    speed: str | None,
-    hours: str | None,
     workers: int,
     dask: str | None,
     metrics: Path | None,
@@ -125,23 +121,23 @@ def watch(
     terrazzo watch --store finland --tile 35VLG --datetime 2025-06/.. --max-cloud 60
     terrazzo watch --store finland --tile 35VLG --datetime 2025/.. --every 15m --bandwidth 5MB --hours 20-6
     """
+    backfill, speed, hours = (options.pop(name) for name in ("backfill", "speed", "hours"))
     pause = interval(every) if every else None
     rate = bandwidth(speed) if speed else None
     if hours:
         left_of(hours, datetime.now())
 
     def once() -> int:
+        from terrazzo.precompute.work.prometheus import recorded
+
         with recorded(metrics, store) as ended:
-            order = order_of(store, mosaic=mosaic, follow=True, **options)
+            order = order_of(store, AreaOptions(mosaic=mosaic, **options), follow=True)
             ended.products = order.shelf.root
             ended.code = followed(order)
         return ended.code
 
     def followed(order: "Order") -> int:
-        new = [] if opened(store) else ["--bands", ",".join(order.bands)]
-        cluster = ["--dask", dask] if dask else []
-        how = ["--store", store, "--mosaic", mosaic, "--workers", workers, *cluster, *new]
-        command = ["precompute", order.shelf.root, *how]
+        command = precompute_arguments(order, store, mosaic, workers, dask)
         begun = datetime.now()
 
         def left() -> float | None:

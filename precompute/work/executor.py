@@ -10,14 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
 from terrazzo import PIXELS, __version__
 from terrazzo.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from distributed import Client
+    from rich.console import Console
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -132,7 +130,7 @@ def run(
     label: str,
     name: Callable[[T], str] = str,
     send: Callable[[T], Any] | None = None,
-    console: Console | None = None,
+    console: "Console | None" = None,
 ) -> Iterator[Outcome[T, R]]:
     """Applies a picklable function to every task and yields outcomes as they come.
 
@@ -143,6 +141,9 @@ def run(
     Args:
         send: what `function` is given for a task, made just before it is handed to a cluster; the task itself otherwise.
     """
+    # rich draws: the help of a command need not wait for it.
+    from rich.console import Console
+
     todo = list(tasks)
     if not todo:
         return
@@ -239,7 +240,7 @@ def _attempt(function: Callable[[T], R], task: T) -> Outcome[T, R]:
 
 
 @contextmanager
-def _reporter(label: str, total: int, console: Console) -> Iterator[Callable[[str, object], None]]:
+def _reporter(label: str, total: int, console: "Console") -> Iterator[Callable[[str, object], None]]:
     if not console.is_terminal:
         done = 0
 
@@ -254,6 +255,8 @@ def _reporter(label: str, total: int, console: Console) -> Iterator[Callable[[st
 
         yield line
         return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("{task.description:<12}"),
         BarColumn(),

@@ -2,11 +2,12 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from terrazzo.server.keys import SCOPES, Keys
-from terrazzo.server.settings import Settings
+if TYPE_CHECKING:
+    from terrazzo.server.keys import Keys
 
 
 @click.group()
@@ -19,13 +20,16 @@ from terrazzo.server.settings import Settings
 )
 @click.pass_context
 def keys(ctx: click.Context, store: str, state: Path | None) -> None:
-    """API keys of a server: what needs one is told by TERRAZZO_PROTECT.
+    """API keys of a server: TERRAZZO_PROTECT says what needs one.
 
     \b
     terrazzo keys --store demo add "Anna's GIS" --scope tiles --scope export
     terrazzo keys --store demo list
     terrazzo keys --store demo revoke 1a2b3c4d
     """
+    from terrazzo.server.keys import Keys
+    from terrazzo.server.settings import Settings
+
     os.environ["TERRAZZO_STORE"] = store
     settings = Settings()  # type: ignore[call-arg]
     ctx.obj = Keys(state or settings.state_folder())
@@ -37,7 +41,7 @@ def keys(ctx: click.Context, store: str, state: Path | None) -> None:
     "--scope",
     "scopes",
     multiple=True,
-    type=click.Choice(SCOPES),
+    metavar="tiles|export|admin",
     required=True,
     help="what it opens; repeat it for more",
 )
@@ -46,7 +50,7 @@ def keys(ctx: click.Context, store: str, state: Path | None) -> None:
 @click.option("--samples", type=click.IntRange(1), help="pixels times bands it may export in a day")
 @click.pass_obj
 def add(
-    known: Keys,
+    known: "Keys",
     name: str,
     scopes: tuple[str, ...],
     mosaics: tuple[str, ...],
@@ -67,7 +71,7 @@ def add(
 
 @keys.command("list")
 @click.pass_obj
-def list_(known: Keys) -> None:
+def list_(known: "Keys") -> None:
     """Lists the keys, without their secrets."""
     click.echo(f"keys in {known.path}:", err=True)
     for key in known.all():
@@ -80,6 +84,6 @@ def list_(known: Keys) -> None:
 @keys.command()
 @click.argument("id")
 @click.pass_obj
-def revoke(known: Keys, id: str) -> None:
+def revoke(known: "Keys", id: str) -> None:
     """Revokes a key; running servers refuse it from the next request on."""
     click.echo(f"revoked {id} ({known.revoke(id).name})")

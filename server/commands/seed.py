@@ -6,8 +6,6 @@ from pathlib import Path
 import click
 
 from terrazzo.request.options import WithBox, box
-from terrazzo.server.seed import FORMS, seeded
-from terrazzo.server.settings import Settings
 
 
 def _zooms(context: click.Context, parameter: click.Parameter, text: str) -> range:
@@ -30,7 +28,7 @@ def _zooms(context: click.Context, parameter: click.Parameter, text: str) -> ran
 @click.option("--bbox", callback=box, metavar="W S E N", help="degrees [default: the whole mosaic]")
 @click.option("--zooms", callback=_zooms, required=True, metavar="FIRST-LAST", help="such as 8-12")
 @click.option("--tms", default="WebMercatorQuad", show_default=True, help="tile matrix set")
-@click.option("--format", "form", type=click.Choice(FORMS), default="png", show_default=True)
+@click.option("--format", "form", default="png", show_default=True, help="png, jpg, webp, tif or npy")
 @click.option("--query", default="", help="parameters as in a tile's address: style=ndvi&datetime=2025-07")
 def seed(
     store: str,
@@ -50,6 +48,9 @@ def seed(
     \b
     terrazzo seed --store demo --cache-dir /var/cache/terrazzo --bbox 15.9 45.7 16.1 45.9 --zooms 8-13
     """
+    from terrazzo.server.seed import seeded
+    from terrazzo.server.settings import Settings
+
     os.environ["TERRAZZO_STORE"] = store
     os.environ["TERRAZZO_CACHE_DIR"] = str(cache_dir)
     found = seeded(Settings(), mosaic, tms, bbox, zooms, form, query)  # type: ignore[call-arg]

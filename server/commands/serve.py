@@ -6,22 +6,23 @@ import socket
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import uvicorn
 
 from terrazzo.errors import StoreError
-from terrazzo.server.app import create_app
-from terrazzo.server.jobs import Jobs
-from terrazzo.server.logs import configure
-from terrazzo.server.metrics import SHARED
-from terrazzo.server.mosaics import NONE_YET
-from terrazzo.server.settings import Settings
-from terrazzo.server.worker import Kept
+
+if TYPE_CHECKING:
+    from terrazzo.server.settings import Settings
+    from terrazzo.server.worker import Kept
 
 
 def from_environment() -> object:
     """The application of a worker process, from `TERRAZZO_*` variables."""
+    from terrazzo.server.app import create_app
+    from terrazzo.server.logs import configure
+    from terrazzo.server.settings import Settings
+
     settings = Settings()  # type: ignore[call-arg]
     configure(settings.log)
     return create_app(settings)
@@ -49,6 +50,15 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
     terrazzo serve --store demo
     terrazzo serve --store s3://bucket/store --host 0.0.0.0 --workers 4 --cache-dir /var/cache/terrazzo
     """
+    # The web framework and GDAL take seconds to import: `terrazzo serve --help` need not wait for them.
+    import uvicorn
+
+    from terrazzo.server.app import create_app
+    from terrazzo.server.logs import configure
+    from terrazzo.server.metrics import SHARED
+    from terrazzo.server.mosaics import NONE_YET
+    from terrazzo.server.settings import Settings
+
     os.environ["TERRAZZO_STORE"], os.environ["TERRAZZO_HOST"] = store, host
     if cache_dir is not None:
         os.environ["TERRAZZO_CACHE_DIR"] = str(cache_dir)
@@ -100,14 +110,17 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
             kept.stop()
 
 
-def _keys_command(settings: Settings) -> str:
+def _keys_command(settings: "Settings") -> str:
     """The command that writes keys where this server reads them."""
     state = f" --state {settings.state.absolute()}" if settings.state else ""
     return f"terrazzo keys --store {settings.store}{state}"
 
 
-def _worker(settings: Settings) -> Kept | None:
+def _worker(settings: "Settings") -> "Kept | None":
     """The process for exports; none where it has no folder to write to."""
+    from terrazzo.server.jobs import Jobs
+    from terrazzo.server.worker import Kept
+
     try:
         Jobs(settings.state_folder(), settings.jobs_url)
     except StoreError as error:

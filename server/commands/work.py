@@ -5,11 +5,6 @@ import threading
 
 import click
 
-from terrazzo.server.jobs import Jobs
-from terrazzo.server.logs import configure
-from terrazzo.server.settings import Settings
-from terrazzo.server.worker import end_with, only, work_on
-
 
 @click.command()
 @click.option(
@@ -22,11 +17,16 @@ def work(store: str, until_parent_ends: bool) -> None:
     `terrazzo serve` starts one by itself; give it --no-worker to run this elsewhere. There is one worker, unless
     TERRAZZO_JOBS_URL names a queue that several can share, such as redis://HOST:6379/0.
     """
+    from terrazzo.server.jobs import Jobs
+    from terrazzo.server.logs import configure
+    from terrazzo.server.settings import Settings
+    from terrazzo.server.worker import end_with, single_worker, work_on
+
     os.environ["TERRAZZO_STORE"] = store
     settings = Settings()  # type: ignore[call-arg]
     configure(settings.log)
     jobs = Jobs(settings.state_folder(), settings.jobs_url)
     if until_parent_ends:
         threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
-    with only(jobs, wait=until_parent_ends):
+    with single_worker(jobs, wait=until_parent_ends):
         work_on(jobs, settings)

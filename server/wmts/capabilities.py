@@ -72,7 +72,7 @@ def capabilities(
     return text
 
 
-def _layer(layer: offers.Layer, version: Version) -> dict[str, Any]:
+def _layer(layer: offers.OfferedLayer, version: Version) -> dict[str, Any]:
     return {
         "id": layer.id,
         "title": layer.title,

@@ -30,7 +30,7 @@ CLASSES = "classes"
 """The one style of the mask."""
 
 
-class Style(NamedTuple):
+class OfferedStyle(NamedTuple):
     """A style as a document lists it."""
 
     name: str
@@ -39,7 +39,7 @@ class Style(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layer:
+class OfferedLayer:
     """A layer.
 
     Attributes:
@@ -50,21 +50,21 @@ class Layer:
 
     id: str
     title: str
-    styles: tuple[Style, ...]
+    styles: tuple[OfferedStyle, ...]
     formats: Mapping[str, str] = field(default_factory=lambda: FORMATS)
     asked: Mapping[str, str] = field(default_factory=dict)
     periods: tuple[Period, ...] = ()
 
 
-def styles(version: Version) -> tuple[Style, ...]:
+def styles(version: Version) -> tuple[OfferedStyle, ...]:
     """The named styles that a mosaic has the bands for, the default first."""
     have = set(version.bands)
-    return tuple(Style(s.name, s.title, SIZE) for s in STYLES.values() if set(s.bands) <= have)
+    return tuple(OfferedStyle(s.name, s.title, SIZE) for s in STYLES.values() if set(s.bands) <= have)
 
 
-def origin_styles() -> tuple[Style, ...]:
+def origin_styles() -> tuple[OfferedStyle, ...]:
     """The styles that show where pixels come from."""
-    return tuple(Style(v.name, v.title, LAYER_SIZE) for v in LAYERS.values())
+    return tuple(OfferedStyle(v.name, v.title, LAYER_SIZE) for v in LAYERS.values())
 
 
 def periods(version: Version) -> tuple[Period, ...]:
@@ -73,23 +73,25 @@ def periods(version: Version) -> tuple[Period, ...]:
     return tuple(sorted(plain, key=lambda p: p.end, reverse=True))
 
 
-def layers(version: Version) -> dict[str, Layer]:
+def layers(version: Version) -> dict[str, OfferedLayer]:
     """Every layer of a mosaic, by identifier, with all styles and times."""
     mosaic, title = version.mosaic_id, version.config.title or version.mosaic_id
     named = styles(version)
     found = [
-        Layer(mosaic, title, named),
-        Layer(f"{mosaic}_time", f"{title} by period", named, PNG, periods=periods(version)),
-        Layer(f"{mosaic}_quality", f"{title}: where pixels come from", origin_styles(), PNG),
+        OfferedLayer(mosaic, title, named),
+        OfferedLayer(f"{mosaic}_time", f"{title} by period", named, PNG, periods=periods(version)),
+        OfferedLayer(f"{mosaic}_quality", f"{title}: where pixels come from", origin_styles(), PNG),
     ]
-    for stage, told in STAGES.items():
-        shown = (Style(CLASSES, "Mask classes", CLASSES_SIZE),) if stage == "mask" else named
+    for stage, meaning in STAGES.items():
+        shown = (OfferedStyle(CLASSES, "Mask classes", CLASSES_SIZE),) if stage == "mask" else named
         if stage != "normalized" or version.normalized:
-            found.append(Layer(f"{mosaic}_{stage}", f"{title}: {told}", shown, PNG, {"stage": stage}))
+            found.append(
+                OfferedLayer(f"{mosaic}_{stage}", f"{title}: {meaning}", shown, PNG, {"stage": stage})
+            )
     return {layer.id: layer for layer in found}
 
 
-def listed(version: Version, document: str, sets: int) -> list[Layer]:
+def listed(version: Version, document: str, sets: int) -> list[OfferedLayer]:
     """The layers that a document lists, with as many styles and times as a dialog can bear.
 
     Args:
@@ -114,5 +116,5 @@ def listed(version: Version, document: str, sets: int) -> list[Layer]:
     ]
 
 
-def _with(layer: Layer, styles: tuple[Style, ...], periods: tuple[Period, ...]) -> Layer:
-    return Layer(layer.id, layer.title, styles, layer.formats, layer.asked, periods)
+def _with(layer: OfferedLayer, styles: tuple[OfferedStyle, ...], periods: tuple[Period, ...]) -> OfferedLayer:
+    return OfferedLayer(layer.id, layer.title, styles, layer.formats, layer.asked, periods)

@@ -13,6 +13,8 @@ from terrazzo.request.parameters import EXPORT
 
 if TYPE_CHECKING:
     from terrazzo.export.order import Order
+    from terrazzo.export.run import Exported
+    from terrazzo.mosaic.engine import Engine
 
 
 @click.command(cls=WithBox)
@@ -45,10 +47,7 @@ def export(
     # Reading rasters draws in GDAL and numba: `terrazzo --help` need not wait for them.
     from terrazzo.bulk.windows import export_target
     from terrazzo.errors import OutsideCoverage
-    from terrazzo.export.estimate import estimate
     from terrazzo.export.order import parse_order
-    from terrazzo.export.run import Exported
-    from terrazzo.export.run import export as write
     from terrazzo.mosaic.blocks import Blocks
     from terrazzo.mosaic.engine import Engine
     from terrazzo.store import Store
@@ -65,28 +64,46 @@ def export(
     order = parse_order(given, engine.version)
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if dry_run or output is None:
-        cost = estimate(engine, order, workers)
-        click.echo(
-            f"{cost.width} × {cost.height} px, {cost.bands} bands, {cost.crs}\n"
-            f"{cost.files} files, about {cost.bytes / 1e6:.1f} MB\n"
-            f"{len(cost.scenes)} scenes\nabout {cost.seconds:.0f} s with {workers} threads\n{cost.request}"
-        )
+        _print_cost(engine, order, workers)
         return
     target = export_target(engine.version, order.area, order.crs, order.resolution)
     click.echo(
         f"{target.width} × {target.height} px, {len(order.measure.names)} bands, {target.crs}", err=True
     )
     try:
-        with click.progressbar(
-            length=1000, label="export", file=sys.stderr, hidden=not sys.stderr.isatty()
-        ) as bar:
-            for step in write(engine, order, output, workers=workers):
-                if isinstance(step, Exported):
-                    exported = step
-                else:
-                    bar.update(round(1000 * step) - bar.pos)
+        exported = _write(engine, order, output, workers)
     except OutsideCoverage as error:
         raise OutsideCoverage(f"{error}; {_how_to_fill(url, mosaic, order, output)}") from None
+    _print_files(exported)
+
+
+def _print_cost(engine: "Engine", order: "Order", workers: int) -> None:
+    from terrazzo.export.estimate import estimate
+
+    cost = estimate(engine, order, workers)
+    click.echo(
+        f"{cost.width} × {cost.height} px, {cost.bands} bands, {cost.crs}\n"
+        f"{cost.files} files, about {cost.bytes / 1e6:.1f} MB\n"
+        f"{len(cost.scenes)} scenes\nabout {cost.seconds:.0f} s with {workers} threads\n{cost.request}"
+    )
+
+
+def _write(engine: "Engine", order: "Order", output: Path, workers: int) -> "Exported":
+    """Writes the files and shows how far it is."""
+    from terrazzo.export.run import Exported, export
+
+    with click.progressbar(
+        length=1000, label="export", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
+        for step in export(engine, order, output, workers=workers):
+            if isinstance(step, Exported):
+                exported = step
+            else:
+                bar.update(round(1000 * step) - bar.pos)
+    return exported
+
+
+def _print_files(exported: "Exported") -> None:
     for problem in exported.problems:
         click.echo(f"left out {problem}", err=True)
     click.echo(f"{exported.path}: {100 * exported.share:.1f} % of the pixels hold data", err=True)

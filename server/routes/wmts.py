@@ -1,37 +1,32 @@
 """The endpoints of WMTS; KVP and REST end in the same functions."""
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from terrazzo.bands import STYLES
-from terrazzo.config import Period, day_interval
 from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage
-from terrazzo.mosaic.engine import Engine, tile_target
 from terrazzo.mosaic.measure import choose
 from terrazzo.mosaic.request import PixelRequest
-from terrazzo.mosaic.selection import newest_period
-from terrazzo.mosaic.warp import transformer
-from terrazzo.request.parameters import PICTURE
 from terrazzo.request.parse import joined
-from terrazzo.server.answer import Desk, Job, document
-from terrazzo.server.explain import Account, account, as_document, as_page, as_text, rows
-from terrazzo.server.factory import desk_of
+from terrazzo.server.answer import document
 from terrazzo.server.keys import key_query
 from terrazzo.server.layers import LAYERS
 from terrazzo.server.layers import legend as layer_legend
-from terrazzo.server.request import only, parse_ask
+from terrazzo.server.request import only, parse_ask, parse_format
+from terrazzo.server.routes.inputs import desk_of
 from terrazzo.server.urls import public_base
 from terrazzo.server.wmts import offers
 from terrazzo.server.wmts.capabilities import INFO_FORMATS, capabilities
 from terrazzo.server.wmts.errors import OwsException, report
+from terrazzo.server.wmts.info import feature_info
 from terrazzo.server.wmts.legend import classes_legend, legend
 from terrazzo.server.wmts.offers import CLASSES, FORMATS
-from terrazzo.version import Version
+from terrazzo.server.wmts.tiles import FURTHER, WmtsTile, picture_of, whole
 
 router = APIRouter(tags=["WMTS"])
 REST = "/mosaics/{mosaic}/wmts/1.0.0"
@@ -41,22 +36,22 @@ KNOWN = {
     "service", "request", "version", "layer", "style", "format", "tilematrixset", "tilematrix", "tilerow",
     "tilecol", "time", "i", "j", "infoformat", "acceptversions", "sections", "acceptformats", "updatesequence",
 }  # fmt: skip
-FURTHER = {n: p for n, p in PICTURE.items() if n not in ("style", "version")}
-"""Parameters of tiles that WMTS takes besides its own; it has a style and a version itself."""
 
 
 @dataclass(frozen=True)
-class Place:
-    """A tile as WMTS names it, and what is asked of it beside."""
+class RestTile:
+    """A tile in an address of the resource-oriented style."""
 
     layer: str
     style: str
-    time: str | None
     matrix_set: str
     matrix: str
     row: str
     col: str
-    asked: tuple[tuple[str, str], ...]
+
+    def tile(self, request: Request, time: str | None = None) -> WmtsTile:
+        """The tile with what is asked of it beside."""
+        return WmtsTile(**asdict(self), time=time, asked=_further(request))
 
 
 def _kvp(request: Request) -> dict[str, str]:
@@ -121,20 +116,20 @@ async def _by_pairs(request: Request, mosaic: str, document: str) -> Response:
             raise OwsException("InvalidParameterValue", "Version", f"version {query['version']!r}: 1.0.0")
         if "style" not in query:
             raise OwsException("MissingParameterValue", "Style", "the parameter Style is missing")
-        place = Place(
-            _need(query, "Layer"),
-            query["style"],
-            query.get("time"),
-            _need(query, "TileMatrixSet"),
-            _need(query, "TileMatrix"),
-            _need(query, "TileRow"),
-            _need(query, "TileCol"),
-            _further(request),
+        tile = WmtsTile(
+            layer=_need(query, "Layer"),
+            style=query["style"],
+            matrix_set=_need(query, "TileMatrixSet"),
+            matrix=_need(query, "TileMatrix"),
+            row=_need(query, "TileRow"),
+            col=_need(query, "TileCol"),
+            time=query.get("time"),
+            asked=_further(request),
         )
         if name == "gettile":
-            return await _tile(request, mosaic, place, _ending(FORMATS, _need(query, "Format"), "Format"))
+            return await _tile(request, mosaic, tile, _ending(FORMATS, _need(query, "Format"), "Format"))
         ending = _ending(INFO_FORMATS, query.get("infoformat") or "text/html", "InfoFormat")
-        return await _info(request, mosaic, place, _need(query, "I"), _need(query, "J"), ending)
+        return await _info(request, mosaic, tile, _need(query, "I"), _need(query, "J"), ending)
 
     return await _answer(work, rest=False)
 
@@ -156,58 +151,43 @@ async def further_rest_capabilities(request: Request, mosaic: str, document: str
 async def rest_tile(
     request: Request,
     mosaic: str,
-    layer: str,
-    style: str,
-    matrix_set: str,
-    matrix: str,
-    row: str,
-    col: str,
+    rest: Annotated[RestTile, Depends()],
     ending: str,
 ) -> Response:
     """A tile of the layer without time."""
-    place = Place(layer, style, None, matrix_set, matrix, row, col, _further(request))
-    return await _answer(lambda: _tile(request, mosaic, place, _known(FORMATS, ending, "Format")), rest=True)
+    tile = rest.tile(request)
+    return await _answer(lambda: _tile(request, mosaic, tile, _known(FORMATS, ending, "Format")), rest=True)
 
 
 @router.get(REST + "/{layer}/{style}/{time}/{matrix_set}/{matrix}/{row}/{col}.{ending}")
 async def rest_tile_of_time(
     request: Request,
     mosaic: str,
-    layer: str,
-    style: str,
+    rest: Annotated[RestTile, Depends()],
     time: str,
-    matrix_set: str,
-    matrix: str,
-    row: str,
-    col: str,
     ending: str,
 ) -> Response:
     """A tile of the time layer."""
-    if layer != f"{mosaic}_time":
+    if rest.layer != f"{mosaic}_time":
         # The same number of segments: {row}/{col}/{j}/{i} of the layer without time is one more.
-        return await _answer(lambda: _refuse_layer(layer), rest=True)
-    place = Place(layer, style, time, matrix_set, matrix, row, col, _further(request))
-    return await _answer(lambda: _tile(request, mosaic, place, _known(FORMATS, ending, "Format")), rest=True)
+        return await _answer(lambda: _refuse_layer(rest.layer), rest=True)
+    tile = rest.tile(request, time)
+    return await _answer(lambda: _tile(request, mosaic, tile, _known(FORMATS, ending, "Format")), rest=True)
 
 
 @router.get(REST + "/{layer}/{style}/{matrix_set}/{matrix}/{row}/{col}/{j}/{i}.{ending}")
 async def rest_info(
     request: Request,
     mosaic: str,
-    layer: str,
-    style: str,
-    matrix_set: str,
-    matrix: str,
-    row: str,
-    col: str,
+    rest: Annotated[RestTile, Depends()],
     j: str,
     i: str,
     ending: str,
 ) -> Response:
     """What lies under a pixel of the layer without time."""
-    place = Place(layer, style, None, matrix_set, matrix, row, col, _further(request))
+    tile = rest.tile(request)
     return await _answer(
-        lambda: _info(request, mosaic, place, i, j, _known(INFO_FORMATS, ending, "InfoFormat")), rest=True
+        lambda: _info(request, mosaic, tile, i, j, _known(INFO_FORMATS, ending, "InfoFormat")), rest=True
     )
 
 
@@ -215,21 +195,16 @@ async def rest_info(
 async def rest_info_of_time(
     request: Request,
     mosaic: str,
-    layer: str,
-    style: str,
+    rest: Annotated[RestTile, Depends()],
     time: str,
-    matrix_set: str,
-    matrix: str,
-    row: str,
-    col: str,
     j: str,
     i: str,
     ending: str,
 ) -> Response:
     """What lies under a pixel of the time layer."""
-    place = Place(layer, style, time, matrix_set, matrix, row, col, _further(request))
+    tile = rest.tile(request, time)
     return await _answer(
-        lambda: _info(request, mosaic, place, i, j, _known(INFO_FORMATS, ending, "InfoFormat")), rest=True
+        lambda: _info(request, mosaic, tile, i, j, _known(INFO_FORMATS, ending, "InfoFormat")), rest=True
     )
 
 
@@ -253,8 +228,8 @@ async def style_legend(
         return (shown[0], shown[-1]) if shown else ("no scene", "")
 
     known: dict[str, Callable[[], bytes]] = {
-        **{name: lambda s=s: legend(s) for name, s in STYLES.items()},  # type: ignore[misc]
-        **{name: lambda v=v: layer_legend(v) for name, v in LAYERS.items()},  # type: ignore[misc]
+        **{name: partial(legend, style) for name, style in STYLES.items()},
+        **{name: partial(layer_legend, layer) for name, layer in LAYERS.items()},
         "date": lambda: layer_legend(LAYERS["date"], days()),
         CLASSES: classes_legend,
     }
@@ -332,128 +307,13 @@ async def _capabilities(
     return document(request, await desk.look(written), media, desk.settings)
 
 
-def _found(desk: Desk, mosaic: str, place: Place) -> Job:
-    """The engine, what it is asked, and the pixels, of a tile that WMTS names."""
-    engine = desk.mosaics.engine(mosaic)
-    version = engine.version
-    known, asked = offers.layers(version), joined(place.asked, FURTHER)
-    if place.layer not in known:
-        raise OwsException("InvalidParameterValue", "Layer", f"layer {place.layer!r}: {', '.join(known)}")
-    layer = known[place.layer]
-    names = [s.name for s in layer.styles]
-    # The documents list few, for dialogs; every style of the mosaic can be had by its name.
-    others = [] if CLASSES in names else [s.name for s in offers.origin_styles() if s.name not in names]
-    style = names[0] if place.style in ("", "default") else place.style
-    if style not in (*names, *others):
-        raise OwsException(
-            "InvalidParameterValue", "Style", f"style {style!r}: {', '.join((*names, *others))}"
-        )
-    query = dict(layer.asked)
-    if style != CLASSES and not (place.style in ("", "default") and {"bands", "expression"} & set(asked)):
-        query["style"] = style
-    has_time = place.time not in (None, "", "default")
-    if has_time or (layer.periods and "datetime" not in asked):
-        query["datetime"] = period_of(version, place.time).name
-    for name, value in asked.items():
-        if query.setdefault(name, value) != value:
-            raise OwsException(
-                "InvalidParameterValue",
-                name,
-                f"{name}={value}: layer {layer.id} has {name}={query[name]}; take {mosaic}",
-            )
-    try:
-        matrix_set = desk.grids.find(version, place.matrix_set)
-    except NotFound as error:
-        raise OwsException("InvalidParameterValue", "TileMatrixSet", str(error)) from None
-    if place.matrix not in {m.id for m in matrix_set.tileMatrices}:
-        last = matrix_set.tileMatrices[-1].id
-        raise OwsException("InvalidParameterValue", "TileMatrix", f"matrix {place.matrix!r}: 0 to {last}")
-    row, col = (_number(v, n) for v, n in ((place.row, "TileRow"), (place.col, "TileCol")))
-    matrix = matrix_set.matrix(int(place.matrix))
-    for value, most, name in ((row, matrix.matrixHeight, "TileRow"), (col, matrix.matrixWidth, "TileCol")):
-        if not 0 <= value < most:
-            raise OwsException("TileOutOfRange", name, f"{name} {value}: 0 to {most - 1}")
-    return Job(engine, parse_ask(query, version), tile_target(matrix_set, col, row, int(place.matrix)))
-
-
-def period_of(version: Version, value: str | None) -> Period:
-    """The period a Time value means: the newest without one, the one of its name, else that in which a day, month, year or
-    moment lies.
-
-    Raises:
-        OwsException: no date, or none in exactly one period.
-    """
-    if value in (None, "", "default"):
-        return newest_period(version)
-    periods = offers.periods(version)
-    if value in version.periods:
-        return version.periods[value]
-    known = ", ".join(p.start.isoformat() for p in sorted(periods, key=lambda p: p.start))
-    if "/" in str(value):
-        raise OwsException("InvalidParameterValue", "Time", f"time {value!r}: a date such as {known}")
-    try:
-        first, last = day_interval(str(value), moments=True)
-    except InvalidRequest as error:
-        raise OwsException("InvalidParameterValue", "Time", str(error)) from None
-    touched = [p for p in periods if first and last and p.start <= last and first <= p.end]
-    if len(touched) != 1:
-        told = "spans several periods" if touched else "lies in no period"
-        raise OwsException("InvalidParameterValue", "Time", f"time {value} {told}; there are {known}")
-    return touched[0]
-
-
-def _number(text: str, locator: str) -> int:
-    if not text.lstrip("-").isdecimal() or len(text) > 9:
-        raise OwsException("InvalidParameterValue", locator, f"{locator} {text!r}: a whole number")
-    return int(text)
-
-
-async def _tile(request: Request, mosaic: str, place: Place, ending: str) -> Response:
+async def _tile(request: Request, mosaic: str, tile: WmtsTile, ending: str) -> Response:
     desk = desk_of(request)
-    return await desk.picture(request, lambda: _found(desk, mosaic, place), ending)  # type: ignore[arg-type]
+    return await desk.picture(request, lambda: picture_of(desk, mosaic, tile), parse_format(ending))
 
 
-async def _info(request: Request, mosaic: str, place: Place, i: str, j: str, ending: str) -> Response:
+async def _info(request: Request, mosaic: str, tile: WmtsTile, i: str, j: str, ending: str) -> Response:
     desk = desk_of(request)
-    col, row = _number(i, "I"), _number(j, "J")
-
-    def told() -> str:
-        job = _found(desk, mosaic, place)
-        target = job.target
-        for value, most, name in ((col, target.width, "I"), (row, target.height, "J")):
-            if not 0 <= value < most:
-                raise OwsException("PointIJOutOfRange", name, f"{name} {value}: 0 to {most - 1}")
-        dx, dy = target.resolution
-        x, y = target.bounds.left + (col + 0.5) * dx, target.bounds.top - (row + 0.5) * dy
-        lon, lat = transformer(target.crs, "EPSG:4326").transform(x, y)
-        try:
-            found = account(job.engine, job.ask, lon, lat)
-        except OutsideCoverage as error:
-            return _told(job.engine, None, lon, lat, ending, str(error))
-        return _told(job.engine, found, lon, lat, ending)
-
-    return Response(
-        await desk.work(request, told), media_type=INFO_FORMATS[ending], headers={"Cache-Control": "no-cache"}
-    )
-
-
-def _told(engine: Engine, told: Account | None, lon: float, lat: float, ending: str, detail: str = "") -> str:
-    """The answer in a format: JSON as GeoJSON, which QGIS reads as a feature; HTML well-formed, for GDAL."""
-    if ending == "html":
-        return as_page(engine, told, lon, lat, detail)
-    if ending == "txt":
-        return f"detail: {detail}\n" if told is None else as_text(engine, told)
-    properties: dict[str, Any] = {"detail": detail}
-    if told is not None:
-        document = as_document(engine, told, lon, lat)
-        properties = rows(told) | {
-            "version": document["version"],
-            "attribution": document["attribution"],
-            "candidates": document["candidates"],
-            "path": document["path"],
-            "source": document["source"],
-            **{k: document[k] for k in ("change", "baseline") if k in document},
-        }
-    geometry = {"type": "Point", "coordinates": [lon, lat]}
-    feature = {"type": "Feature", "geometry": geometry, "properties": properties}
-    return json.dumps({"type": "FeatureCollection", "features": [feature]})
+    col, row = whole(i, "I"), whole(j, "J")
+    text = await desk.work(request, lambda: feature_info(picture_of(desk, mosaic, tile), col, row, ending))
+    return Response(text, media_type=INFO_FORMATS[ending], headers={"Cache-Control": "no-cache"})

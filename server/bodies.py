@@ -1,0 +1,77 @@
+"""Reads the bodies of requests: orders as JSON, features, files of areas."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+
+from terrazzo.bulk.area import crs_of_geojson
+from terrazzo.errors import InvalidRequest
+
+MOST_BODY = 16 << 20
+"""Bytes of a request's body that is JSON."""
+MOST_AREAS = 512 << 20
+"""Bytes of a file of areas."""
+
+
+async def read_order(request: Request) -> dict[str, Any]:
+    """The order in a request's body, plain or as the `inputs` of OGC API – Processes.
+
+    Raises:
+        InvalidRequest: it is no JSON object, or too large.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_BODY:
+            raise InvalidRequest(f"the body is past {MOST_BODY >> 20} MB: simplify the geometry")
+    try:
+        raw = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        raise InvalidRequest('the body must be JSON, such as {"bbox": [15.9, 45.7, 16.1, 45.9]}') from None
+    if isinstance(raw, dict) and isinstance(raw.get("inputs"), dict):
+        raw = raw["inputs"]
+    if not isinstance(raw, dict):
+        raise InvalidRequest("the body must be a JSON object")
+    return dict(raw)
+
+
+async def save_areas(request: Request, place: Path) -> Path:
+    """The file in a request's body, under a name that tells its kind.
+
+    Raises:
+        InvalidRequest: it is neither a GeoPackage nor a Parquet file, or too large.
+    """
+    size, first = 0, b""
+    with place.open("wb") as file:
+        async for chunk in request.stream():
+            first = (first + chunk)[:16] if len(first) < 16 else first
+            size += len(chunk)
+            if size > MOST_AREAS:
+                raise InvalidRequest(f"the file is past {MOST_AREAS >> 20} MB: divide it")
+            file.write(chunk)
+    ending = ".parquet" if first[:4] == b"PAR1" else ".gpkg" if first == b"SQLite format 3\0" else None
+    if ending is None:
+        raise InvalidRequest("the body: GeoJSON as application/json, or a GeoPackage or GeoParquet file")
+    return place.rename(place.with_suffix(ending))
+
+
+def collection_of(raw: Any) -> dict[str, Any]:
+    """GeoJSON features as a collection.
+
+    Raises:
+        InvalidRequest: there is none.
+    """
+    features = raw
+    if isinstance(raw, dict):
+        features = raw.get("features") if raw.get("type") == "FeatureCollection" else [raw]
+    if not isinstance(features, list) or not features:
+        raise InvalidRequest("features: a GeoJSON Feature or FeatureCollection of polygons, in degrees")
+    if not all(isinstance(f, dict) and f.get("type") == "Feature" for f in features):
+        raise InvalidRequest("features: each one a GeoJSON Feature")
+    if not all(isinstance(f.get("properties"), dict | None) for f in features):
+        raise InvalidRequest("features: the properties of each one an object, or null")
+    crs_of_geojson(raw)
+    crs = {"crs": raw["crs"]} if isinstance(raw, dict) and raw.get("crs") else {}
+    return {"type": "FeatureCollection", **crs, "features": features}

@@ -1,0 +1,45 @@
+"""The pixels of boxes that are answered at once."""
+
+import numpy as np
+
+from terrazzo.errors import InvalidRequest
+from terrazzo.grid import Bounds
+from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.warp import Target, transformer
+from terrazzo.request.boxes import in_one_piece
+
+MOST_SIDE = 4096
+"""Pixels of a side of a box that is answered at once."""
+
+
+def box_target(
+    engine: Engine, box: Bounds, crs: str, out: str | None, width: int | None, height: int | None
+) -> Target:
+    """The pixels of a box: of a given size, or at full resolution of the answer's coordinate system.
+
+    Raises:
+        InvalidRequest: the box is too large to be answered at once.
+    """
+    zone = f"EPSG:{engine.version.zones[0]}"
+    pixel = engine.version.store.config.pixel
+    answer = out or crs
+    in_one_piece(box, crs, answer)
+    if answer != crs:
+        box = Bounds(*transformer(crs, answer).transform_bounds(*box, densify_pts=21))
+        if box.left > box.right:
+            # PROJ's sign that a box in degrees crosses the antimeridian.
+            box = box._replace(right=box.right + 360)
+    if width is None or height is None:
+        x, y = (box.left + box.right) / 2, (box.bottom + box.top) / 2
+        to_zone = transformer(answer, zone)
+        dx, dy = (box.right - box.left) / 2000, (box.top - box.bottom) / 2000
+        (x0, x1, x2, x3), (y0, y1, y2, y3) = to_zone.transform([x - dx, x + dx, x, x], [y, y, y - dy, y + dy])
+        across, up = np.hypot(x1 - x0, y1 - y0) * 1000, np.hypot(x3 - x2, y3 - y2) * 1000
+        if not (np.isfinite(across) and np.isfinite(up)):
+            raise InvalidRequest("bbox: the box lies outside the mosaic's zone")
+        width, height = max(1, round(across / pixel)), max(1, round(up / pixel))
+    if not (0 < width <= MOST_SIDE and 0 < height <= MOST_SIDE):
+        raise InvalidRequest(
+            f"bbox: {width} × {height} px; at most {MOST_SIDE} a side, or use `terrazzo export`"
+        )
+    return Target(answer, box, height, width)

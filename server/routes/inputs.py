@@ -1,0 +1,54 @@
+"""What the routes read of a request: where the mosaics are, and what is asked of one."""
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from terrazzo.mosaic.engine import Engine
+from terrazzo.server.answer import Desk
+from terrazzo.server.request import Ask, parse_ask, query_of
+from terrazzo.server.urls import PREFIX
+
+MOUNT = "terrazzo.mount"
+"""Name in a request's scope."""
+
+
+@dataclass(frozen=True)
+class Mount:
+    """A FastAPI dependency that tells the routes of a router which mosaics they serve, and where.
+
+    Attributes:
+        prefix: path that the router lies under, such as `/sentinel`; empty for the application's root.
+        conforms_to: the standards that the routes follow.
+        links: (rel, path, media type, title) of documents that the application has besides the routes.
+        exports: whether exports can be ordered here.
+    """
+
+    desk: Desk
+    prefix: str
+    conforms_to: tuple[str, ...]
+    links: tuple[tuple[str, str, str, str | None], ...]
+    exports: bool
+
+    def __call__(self, request: Request) -> None:
+        """Notes it in the request; a parameter in the prefix takes its value from the request's path."""
+        request.scope[MOUNT] = self
+        request.scope[PREFIX] = self.prefix.format_map(request.path_params)
+
+
+def mount_of(request: Request) -> Mount:
+    """Where the router lies that a request came to."""
+    mount: Mount = request.scope[MOUNT]
+    return mount
+
+
+def desk_of(request: Request) -> Desk:
+    """The desk of the router that a request came to."""
+    return mount_of(request).desk
+
+
+def opened(desk: Desk, mosaic: str, request: Request, drop: tuple[str, ...] = ()) -> tuple[Engine, Ask]:
+    """The engine a request means, and what it asks; `drop` names parameters an endpoint reads itself."""
+    query = query_of(request, drop)
+    engine = desk.mosaics.engine(mosaic, query.get("version") or None)
+    return engine, parse_ask(query, engine.version)

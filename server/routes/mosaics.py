@@ -1,0 +1,123 @@
+"""Mosaics, their versions and scenes as STAC, how a version is cited, and how visible its seams are."""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.responses import JSONResponse
+
+from terrazzo.errors import InvalidRequest
+from terrazzo.mosaic.measure import choose
+from terrazzo.server.answer import document
+from terrazzo.server.cite import citation
+from terrazzo.server.figures import seam_scores
+from terrazzo.server.request import asked, only
+from terrazzo.server.routes.inputs import desk_of, mount_of, opened
+from terrazzo.server.stac import catalog, collection, item, version_collection
+from terrazzo.server.urls import public_base
+
+router = APIRouter(tags=["Mosaics"])
+BRIEF = {"Cache-Control": "public, max-age=60"}
+CITATIONS = {"json": "application/json", "text": "text/plain", "bibtex": "application/x-bibtex"}
+
+
+@router.get("/mosaics")
+async def mosaics(request: Request) -> Any:
+    """The mosaics, as STAC Collections."""
+    only(request.query_params, ())
+    desk, base, exports = desk_of(request), public_base(request), mount_of(request).exports
+
+    def read() -> list[dict[str, Any]]:
+        versions = [desk.mosaics.engine(name).version for name in desk.mosaics.names()]
+        return [collection(base, version, exports=exports) for version in versions]
+
+    collections = await desk.look(read)
+    return {"collections": collections, "links": [{"rel": "self", "href": f"{base}/mosaics"}]}
+
+
+@router.get("/mosaics/{mosaic}")
+async def one_mosaic(request: Request, mosaic: str) -> Any:
+    """A mosaic, as a STAC Collection."""
+    only(request.query_params, ())
+    desk, base, exports = desk_of(request), public_base(request), mount_of(request).exports
+    return await desk.look(lambda: collection(base, desk.mosaics.engine(mosaic).version, exports=exports))
+
+
+@router.get("/mosaics/{mosaic}/versions/{version}")
+async def one_version(request: Request, mosaic: str, version: str) -> Any:
+    """A version of a mosaic, as a STAC Collection that links the Items of its scenes."""
+    only(request.query_params, ())
+    desk, base = desk_of(request), public_base(request)
+
+    def read() -> dict[str, Any]:
+        current = desk.mosaics.engine(mosaic).version.name
+        return version_collection(base, desk.mosaics.engine(mosaic, version).version, current)
+
+    return await desk.look(read)
+
+
+@router.get("/mosaics/{mosaic}/versions/{version}/cite")
+async def cite(
+    request: Request,
+    mosaic: str,
+    version: str,
+    f: Annotated[str, Query(description="json, text or bibtex")] = "json",
+) -> Response:
+    """How a version is cited: text and BibTeX, with the hash of all that determines its pixels."""
+    only(request.query_params, ("f",))
+    desk, base = desk_of(request), public_base(request)
+    if f not in CITATIONS:
+        raise InvalidRequest(f"f={f}: use json, text or bibtex")
+    texts = await desk.look(
+        lambda: citation(base, desk.mosaics.engine(mosaic, version).version, desk.settings.provider)
+    )
+    return document(request, json.dumps(texts) if f == "json" else texts[f], CITATIONS[f], desk.settings)
+
+
+@router.get("/mosaics/{mosaic}/versions/{version}/scenes/{scene}")
+async def one_scene(request: Request, mosaic: str, version: str, scene: str) -> Any:
+    """The STAC Item of a version's scene."""
+    only(request.query_params, ())
+    desk, base = desk_of(request), public_base(request)
+
+    def read() -> str:
+        named = desk.mosaics.engine(mosaic, version).version
+        return json.dumps(item(base, named, scene, desk.settings.assets_url))
+
+    return document(request, await desk.look(read), "application/geo+json", desk.settings)
+
+
+@router.get("/mosaics/{mosaic}/scenes", dependencies=[Depends(asked)])
+async def scenes(request: Request, mosaic: str) -> Any:
+    """The STAC Items of the scenes that a request selects, in their order; then those of its baseline."""
+    desk, base = desk_of(request), public_base(request)
+
+    def read() -> list[dict[str, Any]]:
+        engine, ask = opened(desk, mosaic, request)
+        chosen = choose(engine, ask.measure)
+        sides = [s for s in (chosen.selection, chosen.baseline) if s is not None]
+        names = dict.fromkeys(e.scene.id for side in sides for e in side.entries)
+        return [item(base, engine.version, name, desk.settings.assets_url) for name in names]
+
+    return {"type": "FeatureCollection", "features": await desk.look(read), "links": []}
+
+
+@router.get("/mosaics/{mosaic}/seams")
+async def seams(request: Request, mosaic: str) -> JSONResponse:
+    """How visible the borders of scenes are, by method and normalization."""
+    only(request.query_params, ())
+    desk = desk_of(request)
+    scores = await desk.look(lambda: seam_scores(desk.mosaics.engine(mosaic).version))
+    return JSONResponse(scores, headers=BRIEF)
+
+
+@router.get("/stac")
+async def stac(request: Request) -> Response:
+    """The landing page: a STAC Catalog with links to all there is."""
+    desk = desk_of(request)
+    names = await desk.look(desk.mosaics.names)
+    mount = mount_of(request)
+    page = catalog(
+        public_base(request), desk.settings.title, names, conforms_to=mount.conforms_to, links=mount.links
+    )
+    return JSONResponse(page, headers={"Vary": "Accept", "Cache-Control": "no-cache"})

@@ -1,0 +1,91 @@
+"""Tiles and boxes, as pictures and as numbers."""
+
+from dataclasses import astuple, dataclass
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+
+from terrazzo.crs import DEGREES
+from terrazzo.errors import InvalidRequest, OutsideCoverage
+from terrazzo.grid import Bounds
+from terrazzo.mosaic.engine import tile_target
+from terrazzo.request.boxes import box_of
+from terrazzo.request.parameters import BOXED, asked_names
+from terrazzo.server.answer import PictureRequest
+from terrazzo.server.boxes import box_target
+from terrazzo.server.request import asked, beside, documented, parse_format
+from terrazzo.server.routes.inputs import desk_of, opened
+
+router = APIRouter()
+BOX = "/mosaics/{mosaic}/bbox/{minx},{miny},{maxx},{maxy}"
+BOXES = [Depends(asked), Depends(documented(BOXED))]
+
+
+@router.get("/mosaics/{mosaic}/tiles/{tms}/{z}/{x}/{tile}", tags=["Tiles"], dependencies=[Depends(asked)])
+async def tile(
+    request: Request,
+    mosaic: str,
+    tms: str,
+    z: str,
+    x: str,
+    tile: Annotated[str, Path(description="{y}, {y}@2x, with .png, .jpg, .webp, .tif or .npy")],
+) -> Response:
+    """An XYZ tile."""
+    desk = desk_of(request)
+    name, _, ending = tile.partition(".")
+    form = parse_format(ending or "png")
+    y, _, scale = name.partition("@")
+    if scale not in ("", "1x", "2x"):
+        raise InvalidRequest(f"@{scale}: use @2x or nothing")
+    zoom, column, row = (_whole(v) for v in (z, x, y))
+
+    def find() -> PictureRequest:
+        engine, ask = opened(desk, mosaic, request)
+        matrix_set = desk.grids.find(engine.version, tms)
+        size = matrix_set.tileMatrices[0].tileWidth * (2 if scale == "2x" else 1)
+        try:
+            return PictureRequest(engine, ask, tile_target(matrix_set, column, row, zoom, size))
+        except InvalidRequest as error:
+            raise OutsideCoverage(str(error)) from None
+
+    return await desk.picture(request, find, form)
+
+
+@dataclass(frozen=True)
+class Corners:
+    """The corners of a box, in an address."""
+
+    minx: float
+    miny: float
+    maxx: float
+    maxy: float
+
+
+@router.get(BOX + ".{form}", tags=["Boxes"], dependencies=BOXES)
+@router.get(BOX + "/{width}x{height}.{form}", tags=["Boxes"], dependencies=BOXES)
+async def bbox(
+    request: Request,
+    mosaic: str,
+    corners: Annotated[Corners, Depends()],
+    form: str,
+    width: int | None = None,
+    height: int | None = None,
+) -> Response:
+    """A box as GeoTIFF or picture, at full resolution unless a size is given."""
+    desk = desk_of(request)
+    chosen = parse_format(form)
+    given = beside(request, BOXED)
+    crs, bounds = given.get("bbox_crs", DEGREES), Bounds(*astuple(corners))
+
+    def find() -> PictureRequest:
+        engine, ask = opened(desk, mosaic, request, asked_names(BOXED))
+        box = box_of(bounds, crs, engine.version.bounds)
+        return PictureRequest(engine, ask, box_target(engine, box, crs, given.get("crs"), width, height))
+
+    return await desk.picture(request, find, chosen, name=f"{mosaic}.{chosen}")
+
+
+def _whole(text: str) -> int:
+    if not text.isdecimal() or len(text) > 9:
+        raise InvalidRequest(f"tile number {text!r}: a whole number")
+    return int(text)

@@ -1,0 +1,75 @@
+"""The server itself: its map, its documentation, its health, its standards."""
+
+from importlib.resources import files
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI, Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.staticfiles import StaticFiles
+
+from terrazzo import __version__
+from terrazzo.server import pages
+from terrazzo.server.metrics import exposition
+from terrazzo.server.mosaics import NONE_YET
+from terrazzo.server.routes.inputs import desk_of, mount_of
+from terrazzo.server.routes.mosaics import stac
+
+router = APIRouter()
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:;"
+    " connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
+)
+VIEWER = Path(str(files("terrazzo.server.viewer")))
+
+
+def add_files(app: FastAPI) -> None:
+    """Adds the files of the map."""
+    app.mount("/viewer", StaticFiles(directory=VIEWER), name="viewer")
+
+
+@router.get("/", include_in_schema=False)
+async def page(request: Request) -> Response:
+    """The map; for programs that ask for JSON, the landing page."""
+    accept = request.headers.get("accept", "")
+    if request.query_params.get("f") == "json" or ("json" in accept and "text/html" not in accept):
+        return await stac(request)
+    headers = {"Content-Security-Policy": POLICY, "Vary": "Accept"}
+    return HTMLResponse((VIEWER / "index.html").read_text(), headers=headers)
+
+
+@router.get("/docs", include_in_schema=False)
+async def documentation(request: Request) -> Response:
+    """The endpoints and their parameters."""
+    text = pages.endpoints(request.app.openapi())
+    return HTMLResponse(text, headers={"Content-Security-Policy": POLICY})
+
+
+@router.get("/healthz", tags=["Health"])
+async def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok", "version": __version__}
+
+
+@router.get("/readyz", tags=["Health"])
+async def readyz(request: Request) -> Response:
+    """The store can be read and holds a mosaic."""
+    desk = desk_of(request)
+    names = await desk.look(desk.mosaics.names)
+    headers = {"Cache-Control": "no-store"}
+    if names:
+        return JSONResponse({"status": "ready", "mosaics": names}, headers=headers)
+    return JSONResponse({"status": "no mosaic yet", "detail": NONE_YET, "mosaics": []}, 503, headers)
+
+
+@router.get("/metrics", tags=["Health"])
+async def metrics() -> Response:
+    """Counts for Prometheus."""
+    return Response(
+        exposition(), media_type="text/plain; version=0.0.4", headers={"Cache-Control": "no-store"}
+    )
+
+
+@router.get("/conformance", tags=["Health"])
+async def conformance(request: Request) -> dict[str, list[str]]:
+    """The standards this server follows."""
+    return {"conformsTo": list(mount_of(request).conforms_to)}

@@ -1,0 +1,109 @@
+"""What map programs open a mosaic by: TileJSON, GDAL's description, and tile sets (OGC API – Tiles)."""
+
+import json
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+
+from terrazzo.errors import InvalidRequest
+from terrazzo.mosaic.measure import choose
+from terrazzo.server import grids
+from terrazzo.server.answer import document
+from terrazzo.server.gdal import description, zone_of
+from terrazzo.server.keys import key_query
+from terrazzo.server.request import asked, only, parse_ask, query_of
+from terrazzo.server.routes.inputs import desk_of, opened
+from terrazzo.server.tilesets import tilejson as tilejson_of
+from terrazzo.server.tilesets import tileset, tilesets
+from terrazzo.server.urls import public_base
+
+router = APIRouter(tags=["Tiles"])
+
+
+@router.get("/mosaics/{mosaic}/{tms}/tilejson.json", dependencies=[Depends(asked)])
+async def tilejson(request: Request, mosaic: str, tms: str) -> Any:
+    """TileJSON 3 of a mosaic with the parameters given."""
+    desk = desk_of(request)
+
+    def write() -> str:
+        engine, ask = opened(desk, mosaic, request)
+        choose(engine, ask.measure)
+        # With the version, so that one view never mixes two.
+        query = f"?{urlencode({**query_of(request), 'version': engine.version.name})}"
+        if key := key_query(request):
+            query += f"&{key}"
+        matrix_set = desk.grids.find(engine.version, tms)
+        return json.dumps(tilejson_of(public_base(request), engine.version, matrix_set, query))
+
+    return document(request, await desk.look(write), "application/json", desk.settings)
+
+
+@router.get("/mosaics/{mosaic}/gdal.xml", dependencies=[Depends(asked)])
+async def gdal_xml(
+    request: Request,
+    mosaic: str,
+    tms: Annotated[str | None, Query(description="the mosaic's own grid of a zone, UTM33N")] = None,
+) -> Response:
+    """What GDAL, and so QGIS, opens as a raster of int16 reflectance, band by band."""
+    desk = desk_of(request)
+
+    def write() -> str:
+        query = query_of(request, ("tms",))
+        if {"style", "expression", "baseline"} & set(query):
+            raise InvalidRequest("gdal.xml: bands, not a style, an expression or a change")
+        engine = desk.mosaics.engine(mosaic, query.get("version") or None)
+        kept = {"bands": ",".join(engine.version.bands)} | query
+        ask = parse_ask(kept, engine.version)
+        epsg = zone_of(engine.version, tms)
+        tile = f"{public_base(request)}/mosaics/{mosaic}/tiles/{grids.own_name(epsg)}"
+        address = f"{tile}/${{z}}/${{x}}/${{y}}.tif?{urlencode(kept)}"
+        if key := key_query(request):
+            address += f"&{key}"
+        return description(engine.version, engine.select(ask.pixels).request, epsg, address)
+
+    return document(request, await desk.look(write), "application/xml", desk.settings)
+
+
+@router.get("/mosaics/{mosaic}/tiles", dependencies=[Depends(asked)])
+async def tile_sets(request: Request, mosaic: str) -> Any:
+    """The tile sets of a mosaic (OGC API – Tiles)."""
+    desk, base = desk_of(request), public_base(request)
+
+    def read() -> dict[str, Any]:
+        version = opened(desk, mosaic, request)[0].version
+        sets = [desk.grids.find(version, n) for n in desk.grids.names(version)]
+        return tilesets(base, version, sets, _query(request))
+
+    return await desk.look(read)
+
+
+@router.get("/mosaics/{mosaic}/tiles/{tms}", dependencies=[Depends(asked)])
+async def tile_set(request: Request, mosaic: str, tms: str) -> Any:
+    """A tile set of a mosaic with the limits of its matrices (OGC API – Tiles)."""
+    desk, base = desk_of(request), public_base(request)
+
+    def read() -> dict[str, Any]:
+        version = opened(desk, mosaic, request)[0].version
+        return tileset(base, version, desk.grids.find(version, tms), _query(request))
+
+    return await desk.look(read)
+
+
+@router.get("/mosaics/{mosaic}/tileMatrixSets/{tms}")
+async def matrix_set(request: Request, mosaic: str, tms: str) -> Any:
+    """A tile matrix set as this mosaic has it: it ends where the data do."""
+    only(request.query_params, ())
+    desk = desk_of(request)
+
+    def read() -> Any:
+        own = desk.grids.find(desk.mosaics.engine(mosaic).version, tms)
+        return own.model_dump(mode="json", exclude_none=True) | {"crs": grids.uri(own)}
+
+    return await desk.look(read)
+
+
+def _query(request: Request) -> str:
+    """The request's parameters and key, for the addresses in its answer."""
+    parts = [p for p in (request.url.query, key_query(request)) if p]
+    return f"?{'&'.join(parts)}" if parts else ""

@@ -1,0 +1,90 @@
+"""Orders of statistics of many areas, whose polygons come with the request."""
+
+import json
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from terrazzo.mosaic.engine import Engine
+from terrazzo.request.parameters import TABULATED, schema_of
+from terrazzo.server.answer import Desk
+from terrazzo.server.bodies import collection_of, read_order, save_areas
+from terrazzo.server.jobs import UPLOAD, Job
+from terrazzo.server.processes import accepted, owner_of, require_quota, samples_of, version_of
+from terrazzo.server.request import query_of
+from terrazzo.server.routes.inputs import desk_of
+from terrazzo.statistics.areas import read_areas
+from terrazzo.statistics.question import Question, parse_table
+from terrazzo.statistics.run import chosen_of
+
+AREA_PIXELS = 10_000
+"""Pixels that each area counts towards a quota."""
+AREAS_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "properties": {
+                        "features": {"description": "a GeoJSON FeatureCollection of polygons, in degrees"},
+                        **schema_of(TABULATED),
+                    },
+                }
+            },
+            "application/geopackage+sqlite3": {"schema": {"type": "string", "format": "binary"}},
+            "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+}
+router = APIRouter(tags=["Exports"])
+
+
+@router.post("/mosaics/{mosaic}/exports/statistics", status_code=201, openapi_extra=AREAS_BODY)
+async def tabulate(request: Request, mosaic: str) -> Response:
+    """Asks for statistics of many areas: a job at `Location`. The body is GeoJSON features with what is asked of them, or
+    a GeoPackage or GeoParquet file with that in the query."""
+    desk = desk_of(request)
+    jobs = desk.jobs
+    # What would be refused whatever the areas are is not read at all.
+    await desk.look(lambda: require_quota(request, desk.settings, jobs, 1))
+    place = jobs.folder / f"{UPLOAD}{uuid.uuid4().hex}"
+    try:
+        if request.headers.get("content-type", "").startswith("application/json"):
+            raw = await read_order(request)
+            features = raw.pop("features", None)
+            path = place.with_suffix(".geojson")
+            path.write_text(json.dumps(collection_of(features)))
+        else:
+            raw = query_of(request, parameters=TABULATED)
+            await desk.look(lambda: _question(desk, mosaic, raw))
+            path = await save_areas(request, place)
+
+        def create() -> Job:
+            engine, question, id_name, layer = _question(desk, mosaic, raw)
+            count = len(read_areas(path, id_name, layer).geometry)
+            samples = count * len(question.periods) * samples_of(question.measure) * AREA_PIXELS
+            require_quota(request, desk.settings, jobs, samples)
+            order = {**raw, "version": engine.version.name}
+            return jobs.create(mosaic, engine.version.name, order, owner_of(request), samples, path)
+
+        return accepted(request, await desk.work(request, create))
+    finally:
+        for rest in jobs.folder.glob(f"{place.name}*"):
+            rest.unlink(missing_ok=True)
+
+
+def _question(
+    desk: Desk, mosaic: str, raw: Mapping[str, Any]
+) -> tuple[Engine, Question, str | None, str | None]:
+    """What is asked of areas, with the names of their column and layer.
+
+    Raises:
+        InvalidRequest: it cannot be answered, whatever the areas are.
+    """
+    engine = desk.mosaics.engine(mosaic, version_of(raw))
+    question, _, id_name, layer = parse_table(raw, engine.version)
+    chosen_of(engine, question)
+    return engine, question, id_name, layer

@@ -1,0 +1,113 @@
+"""Values of places and areas: points, accounts of pixels, days that a box shows, statistics of polygons."""
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.responses import JSONResponse
+
+from terrazzo.bulk.area import crs_of_geojson
+from terrazzo.errors import InvalidRequest
+from terrazzo.grid import Bounds
+from terrazzo.request.parameters import DESCRIBED, asked_names
+from terrazzo.server.bodies import collection_of, read_order
+from terrazzo.server.explain import POLICY, account_of, as_document, as_page, as_text
+from terrazzo.server.figures import day_shares
+from terrazzo.server.points import point_values
+from terrazzo.server.request import asked, beside, documented
+from terrazzo.server.routes.inputs import desk_of, opened
+from terrazzo.server.statistics import with_statistics
+
+router = APIRouter()
+BRIEF = {"Cache-Control": "public, max-age=60"}
+ACCOUNTS = {"json": "application/json", "html": "text/html", "txt": "text/plain"}
+FEATURE_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/geo+json": {"schema": {"type": "object"}}},
+    }
+}
+
+
+@router.get("/mosaics/{mosaic}/point/{lon},{lat}", tags=["Points"], dependencies=[Depends(asked)])
+async def point(request: Request, mosaic: str, lon: float, lat: float) -> Any:
+    """Reflectance, an expression or a change at a place, and the scene it comes from."""
+    desk = desk_of(request)
+    return await desk.work(request, lambda: point_values(*opened(desk, mosaic, request), lon, lat))
+
+
+@router.get("/mosaics/{mosaic}/explain/{lon},{lat}", tags=["Points"], dependencies=[Depends(asked)])
+async def explain(
+    request: Request,
+    mosaic: str,
+    lon: float,
+    lat: float,
+    f: Annotated[
+        str | None, Query(description="json, html or txt; by default what Accept names first")
+    ] = None,
+) -> Response:
+    """Why a pixel is as it is: every scene with its reason, the chosen one's numbers, and the way back."""
+    desk = desk_of(request)
+    form = f or _preferred(request.headers.get("accept", ""))
+    if form not in ACCOUNTS:
+        raise InvalidRequest(f"f={form}: use json, html or txt")
+
+    def write() -> str:
+        engine, ask = opened(desk, mosaic, request, ("f",))
+        account = account_of(engine, ask, lon, lat)
+        if form == "html":
+            return as_page(engine, account, lon, lat)
+        if form == "txt":
+            return as_text(engine, account)
+        return json.dumps(as_document(engine, account, lon, lat))
+
+    headers = {"Cache-Control": "no-cache", "Vary": "Accept", "Content-Security-Policy": POLICY}
+    return Response(await desk.work(request, write), media_type=ACCOUNTS[form], headers=headers)
+
+
+@router.get(
+    "/mosaics/{mosaic}/dates/{minx},{miny},{maxx},{maxy}", tags=["Boxes"], dependencies=[Depends(asked)]
+)
+async def dates(
+    request: Request, mosaic: str, minx: float, miny: float, maxx: float, maxy: float
+) -> JSONResponse:
+    """Which days a box in degrees shows, in per cent of its pixels with data."""
+    desk = desk_of(request)
+    bounds = Bounds(minx, miny, maxx, maxy)
+    shares = await desk.work(request, lambda: day_shares(*opened(desk, mosaic, request), bounds))
+    return JSONResponse(shares, headers=BRIEF)
+
+
+@router.post(
+    "/mosaics/{mosaic}/statistics",
+    tags=["Boxes"],
+    openapi_extra=FEATURE_BODY,
+    dependencies=[Depends(asked), Depends(documented(DESCRIBED))],
+)
+async def statistics(request: Request, mosaic: str) -> Any:
+    """Statistics of GeoJSON features, in their properties; other parameters are those of tiles."""
+    desk, raw = desk_of(request), await read_order(request)
+    several = raw.get("type") == "FeatureCollection"
+    features, crs, how = collection_of(raw)["features"], crs_of_geojson(raw), beside(request, DESCRIBED)
+
+    def compute() -> list[dict[str, Any]]:
+        engine, ask = opened(desk, mosaic, request, asked_names(DESCRIBED))
+        if ask.layer or ask.pixels.stage in ("raw", "mask"):
+            refused = f"style={ask.layer}" if ask.layer else f"stage={ask.pixels.stage}"
+            raise InvalidRequest(f"{refused}: statistics are of reflectance or an expression over it")
+        return with_statistics(engine, ask.measure, features, crs, **how)
+
+    described = await desk.work(request, compute)
+    return {"type": "FeatureCollection", "features": described} if several else described[0]
+
+
+def _preferred(accept: str) -> str:
+    """The first kind of document that a client names and that we have."""
+    kinds = {"text/html": "html", "text/plain": "txt"}
+    for kind in accept.split(","):
+        name = kind.split(";")[0].strip().lower()
+        if name == "application/json":
+            return "json"
+        if name in kinds:
+            return kinds[name]
+    return "json"
