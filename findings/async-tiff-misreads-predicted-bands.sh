@@ -6,16 +6,17 @@
 #   (INTERLEAVE=BAND) and use a predictor: it undoes the predictor as if the bands were mixed pixel by pixel. Under one
 #   percent of the pixels are right. Each of the two alone is read rightly. A tile that was never written (sparse,
 #   all nodata) raises a TypeError about a range, where GDAL returns nodata.
-# Why it matters: band-interleaved, predicted, sparse COGs are common for satellite scenes (GDAL's COG
-#   driver writes them on request), and wrong pixels look like noise in the source.
-# Source: async-tiff pull request 340 (open in September 2026) names both; the documentation lists predictors
-#   and band interleaving as supported.
+# Why it matters: GDAL writes such files on request, for scenes of which one reads single bands, and the wrong pixels
+#   look like noise in the source.
+# Source: async-tiff pull request 340 (opened in September 2026) names both; 86 and 240 brought predictors and
+#   band-interleaved files.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 python3 -m venv "$dir/venv"
 # PACKAGES="async-tiff rasterio numpy" tries the newest releases.
-"$dir/venv/bin/pip" install -qq --disable-pip-version-check ${PACKAGES:-async-tiff==0.7.2 rasterio==1.4.4 numpy==2.4.6}
+"$dir/venv/bin/pip" install -qq --no-compile --disable-pip-version-check \
+  ${PACKAGES:-async-tiff==0.7.2 rasterio==1.4.4 numpy==2.4.6}
 cd "$dir"
 venv/bin/python - <<'PY'
 import asyncio

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# rasterio 1.4.4 (JP2OpenJPEG driver of its wheel, GDAL 3.10.3).
+# rasterio 1.4.4 (JP2OpenJPEG driver of its wheel, GDAL 3.10.3; rasterio 1.5.2 with GDAL 3.12.2 does the same).
 #
 # One would guess: a reduced read of a lossless JPEG 2000 file covers the same ground as the same read of a GeoTIFF; an
 #   "average" of 8 x 8 pixels lies at the middle of those pixels.
@@ -8,14 +8,14 @@
 #   .5, 1.5 and 3.5 pixels off at factors 2, 4 and 8, in both directions, whatever the resampling method.
 # Why it matters: Sentinel-2 is delivered as JPEG 2000. A preview or registration at an eighth of the resolution is
 #   35 m off a 10 m band, and a mosaic from JP2 and COG copies of the same scenes does not fit together.
-# Source: follows from the wavelet of ISO/IEC 15444-1 (the low-pass samples keep the even positions); neither GDAL's
-#   page of the driver nor rasterio's page on overviews and resampling tells of a shift.
+# Source: follows from the wavelet of ISO/IEC 15444-1 (the low-pass samples keep the even positions). We
+#   found neither an issue of GDAL or OpenJPEG nor a page of the driver that tells of it.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 python3 -m venv "$dir/venv"
 # PACKAGES="rasterio numpy" tries the newest releases.
-"$dir/venv/bin/pip" install -qq --disable-pip-version-check ${PACKAGES:-rasterio==1.4.4 numpy==2.4.6}
+"$dir/venv/bin/pip" install -qq --no-compile --disable-pip-version-check ${PACKAGES:-rasterio==1.4.4 numpy==2.4.6}
 cd "$dir"
 venv/bin/python - <<'PY'
 import numpy as np

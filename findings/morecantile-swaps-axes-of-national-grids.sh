@@ -16,7 +16,7 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 python3 -m venv "$dir/venv"
 # PACKAGES="morecantile pyproj" tries the newest releases.
-"$dir/venv/bin/pip" install -qq --disable-pip-version-check ${PACKAGES:-morecantile==7.1.0 pyproj==3.7.2}
+"$dir/venv/bin/pip" install -qq --no-compile --disable-pip-version-check ${PACKAGES:-morecantile==7.1.0 pyproj==3.7.2}
 cd "$dir"
 venv/bin/python - <<'PY'
 import warnings

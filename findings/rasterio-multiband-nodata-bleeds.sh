@@ -9,14 +9,14 @@
 #   UNIFIED_SRC_NODATA="NO" gives the guess.
 # Why it matters: bands of one scene have gaps of their own (dead detectors, saturated pixels, edges of
 #   detectors). Their rims get believable wrong values, and nothing reports it.
-# Source: rasterio issue 3508 (nodata of multi-band sources altered) and GDAL's list of warp options; rasterio's page
-#   on reprojection and the docstrings of reproject() and WarpedVRT do not name the option.
+# Source: rasterio issue 3508 tells of another effect of it (altered nodata of multi-band sources). The docstrings of
+#   reproject() and WarpedVRT do not name the option.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 python3 -m venv "$dir/venv"
 # PACKAGES="rasterio numpy" tries the newest releases.
-"$dir/venv/bin/pip" install -qq --disable-pip-version-check ${PACKAGES:-rasterio==1.4.4 numpy==2.4.6}
+"$dir/venv/bin/pip" install -qq --no-compile --disable-pip-version-check ${PACKAGES:-rasterio==1.4.4 numpy==2.4.6}
 cd "$dir"
 venv/bin/python - <<'PY'
 import numpy as np

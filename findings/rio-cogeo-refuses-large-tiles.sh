@@ -8,14 +8,15 @@
 #   2048 pixels fail, 1100 and 4100 pass. The tags TileWidth and TileLength say that it is tiled.
 # Why it matters: 2048, 4096 and so on are the sizes that tiling schemes produce, and 1024-pixel tiles suit object
 #   stores; a check in CI refuses good files depending on their width.
-# Source: rio-cogeo pull request 278 introduced the test of block shapes to follow GDAL's checker; its
-#   documentation of validate names tiling as a rule, and no such limit.
+# Source: rio-cogeo pull request 278 introduced the test of block shapes to follow GDAL's checker; that one has the same
+#   test, but only for blocks wider than 1024 (quoted in GDAL issue 1403).
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 python3 -m venv "$dir/venv"
 # PACKAGES="rio-cogeo rasterio numpy" tries the newest releases.
-"$dir/venv/bin/pip" install -qq --disable-pip-version-check ${PACKAGES:-rio-cogeo==7.0.4 rasterio==1.4.4 numpy==2.4.6}
+"$dir/venv/bin/pip" install -qq --no-compile --disable-pip-version-check \
+  ${PACKAGES:-rio-cogeo==7.0.4 rasterio==1.4.4 numpy==2.4.6}
 cd "$dir"
 venv/bin/python - <<'PY'
 import struct
@@ -53,8 +54,6 @@ for size, block in ((1024, 512), (1024, 1024), (2048, 1024), (1100, 1024), (4100
     valid, errors, _ = cog_validate("a.tif", quiet=True)
     refused[size, block] = not valid
     print(f"{size} pixels, tiles of {block}, {len(images)} images, all tiled: valid {valid} {errors}")
-assert refused == {(1024, 512): False, (1024, 1024): True, (2048, 1024): True, (1100, 1024): False, (4100, 1024): False}, (
-    "the behaviour changed"
-)
+assert [key for key, value in refused.items() if value] == [(1024, 1024), (2048, 1024)], "the behaviour changed"
 PY
 echo "confirmed: rio-cogeo calls tiled files untiled when a tile is as wide as the image"

@@ -5,17 +5,16 @@
 #   as xarray's page on resample says of intervals without values; and flox, which xarray uses where it is
 #   installed, only makes it faster.
 # What happens: with flox installed, first() and last() of integers keep the integer type and give 0 for the
-#   empty month. Without flox (or with use_flox=False) they give NaN. Floats give NaN either way.
+#   empty month. With use_flox=False they give NaN. Floats give NaN either way.
 # Why it matters: 0 is a valid digital number, and often nodata or the clear class of a mask. Installing an optional
-#   package (openEO's local processing and odc-stac's companions bring it) changes monthly composites of
-#   integer bands without a word.
+#   package changes monthly composites of integer bands without a word.
 # Source: xarray's documentation of DataArray.resample; xarray issue 10169 is the same place for dates, where it raises.
 set -euo pipefail
 dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 python3 -m venv "$dir/venv"
 # PACKAGES="xarray flox numpy pandas" tries the newest releases.
-"$dir/venv/bin/pip" install -qq --disable-pip-version-check \
+"$dir/venv/bin/pip" install -qq --no-compile --disable-pip-version-check \
   ${PACKAGES:-xarray==2026.9.0 flox==0.11.2 numpy==2.4.6 pandas==2.3.3}
 cd "$dir"
 venv/bin/python - <<'PY'
