@@ -257,7 +257,7 @@ def test_contradictory_copies_with_a_lossy_mask_come_out_right(tmp_path):
     for scene in done.scenes:
         told = read_item(store, scene)["properties"]["terrazzo:offset"]
         assert (told["value"], told["decided_by"]) == (0, "pixels")
-        assert "raster offset says -1000" in told["conflicts"]
+        assert "the Item says both 0 and -1000" in told["conflicts"]
         assert scene.clear_share > 0.97
         land = world.seen[scene.id].land
         with rasterio.open(store.raster_path(scene.band_key("B08"))) as dataset:
