@@ -5,7 +5,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from terrazzo.bands import BANDS, FOUR, NODATA, SCALE, MaskClass, stored_factor
 from terrazzo.cog import write_cog
 from terrazzo.correction import Coefficients, Correction, corrected, correction_arrays
 from terrazzo.edges import DEPTH, Strips, strip_medians, strip_table
-from terrazzo.errors import NotFound, ProductError, Uncorrectable
+from terrazzo.errors import MissingBand, NotFound, ProductError, Uncorrectable
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.precompute.clouds.model import model_hash
 from terrazzo.precompute.correct.brdf import COEFFICIENTS, LOWEST_SUN, SUN, Brdf
@@ -56,6 +56,7 @@ def ingest(product: Product, store: Store, recipe: Recipe = DEFAULT) -> Scene:
         ProductError: the product cannot become a scene; the message tells why and what to do.
     """
     with guarded(product.id):
+        product = with_stand_in(product, store)
         checksums, rev, prefix = identity(product, store, recipe)
     try:
         return read_scene(store, prefix)
@@ -81,12 +82,32 @@ def ready_scene(product: Product, store: Store, recipe: Recipe = DEFAULT) -> Sce
         return None
 
 
+def with_stand_in(product: Product, store: Store) -> Product:
+    """The product, with B8A in B08's place where it has images of 20 m and 60 m alone.
+
+    Raises:
+        MissingBand: the store's pixels are finer than that.
+    """
+    if product.level != "L2A" or "B08" in product.assets or "B8A" not in product.assets:
+        return product
+    if store.config.pixel < BANDS["B8A"].resolution:
+        raise MissingBand(
+            f"{product.id} has no B08, as products with images of 20 m and 60 m alone: fetch its images of 10 m, or make a"
+            " store of 20 m (--pixel 20), where B8A takes the place of B08"
+        )
+    note = "no B08 in the product: B8A, a narrower near infrared, is in its place"
+    assets = {**product.assets, "B08": product.assets["B8A"]}
+    told = {**product.told, **({"B08": product.told["B8A"]} if "B8A" in product.told else {})}
+    return replace(product, assets=assets, told=told, notes=(*product.notes, note))
+
+
 def identity(product: Product, store: Store, recipe: Recipe) -> tuple[dict[str, str], str, str]:
     """Checksums of a product's files, the revision they determine, and the scene's folder.
 
     Raises:
         ProductError: a file that is needed is missing.
     """
+    product = with_stand_in(product, store)
     if product.level == "L1C" and "B12" not in product.assets:
         raise Uncorrectable(
             f"{product.id} is L1C without B12, which tells the aerosol: no atmospheric correction;"
