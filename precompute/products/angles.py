@@ -134,7 +134,8 @@ def _grid(parent: Element, name: str) -> NDArray[np.float64]:
     rows = [[float(x) for x in (v.text or "").split()] for v in parent.iterfind(f"{name}/Values_List/VALUES")]
     if not rows or len({len(row) for row in rows}) > 1:
         raise ValueError(f"a {name.lower()} grid without rows, or with rows of several lengths")
-    return np.array(rows)
+    found = np.array(rows)
+    return np.where(np.isfinite(found), found, np.nan)
 
 
 def _corner(root: Element, tag: str) -> float:
