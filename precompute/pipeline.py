@@ -18,7 +18,8 @@ from terrazzo.grid import Bounds
 from terrazzo.precompute.normalize.fields import TileGains
 from terrazzo.precompute.normalize.registration import far_off
 from terrazzo.precompute.normalize.stage import Normalized, normalize_period, require_bands
-from terrazzo.precompute.products.find import find_products, newest_processing, one_level
+from terrazzo.precompute.products.find import find_products, one_level
+from terrazzo.precompute.products.passes import COVERED, covered_share, newest_processing, outline
 from terrazzo.precompute.products.product import LeftOut, Product
 from terrazzo.precompute.scene.item import moved_by
 from terrazzo.precompute.scene.make import ready_scene
@@ -46,6 +47,7 @@ class Options:
         register: `flag` lets scenes that lie far off the others weigh less, `shift` moves them, `off` does not measure.
         full: solve all tiles anew, not only those whose scenes changed.
         force: publish a version that is worse than the current one too.
+        user_made: products that users made (baseline N9999) are newer than ESA's own, else older.
         shard: part of the step `only` that is done here, without the others knowing.
     """
 
@@ -57,6 +59,7 @@ class Options:
     full: bool = False
     force: bool = False
     shard: Shard = WHOLE
+    user_made: bool = False
 
 
 @dataclass
@@ -185,7 +188,7 @@ def _products(
     if not options.mix_levels:
         products, others = one_level(products, _levels(previous))
         result.left_out += others
-    products, replaced = newest_processing(products)
+    products, replaced = newest_processing(products, options.user_made)
     result.left_out += replaced
     return products
 
@@ -311,7 +314,7 @@ def _notes(store: Store, scenes: Sequence[Scene]) -> list[str]:
 def _mosaic_scenes(
     store: Store, made: Sequence[Scene], config: MosaicConfig, levels: set[str] | None
 ) -> list[Scene]:
-    """The scenes of a mosaic's area: one an id, the one this run made before any other, one processing a pass and tile.
+    """The scenes of a mosaic's area: one an id, the one this run made before any other, one processing of each ground.
 
     Args:
         levels: of the products; None and an empty set take both.
@@ -319,10 +322,20 @@ def _mosaic_scenes(
     chosen = {s.id: s for s in list_scenes(store) if not levels or s.level in levels}
     chosen |= {s.id: s for s in made}
     fresh = {s.id for s in made}
-    best: dict[tuple[str, str], Scene] = {}
-    for s in sorted(chosen.values(), key=lambda s: (s.id in fresh, s.id)):
-        best[(s.datatake, s.mgrs)] = s
-    return sorted((s for s in best.values() if _in_area(store, s, config.bounds)), key=lambda s: s.id)
+    passes: dict[tuple[str, str], list[Scene]] = {}
+    for s in sorted(chosen.values(), key=lambda s: (s.id in fresh, s.id), reverse=True):
+        parts = passes.setdefault((s.datatake, s.mgrs), [])
+        if s.id in fresh or not parts or not _replaced(store, s, parts):
+            parts.append(s)
+    found = (s for parts in passes.values() for s in parts)
+    return sorted((s for s in found if _in_area(store, s, config.bounds)), key=lambda s: s.id)
+
+
+def _replaced(store: Store, scene: Scene, parts: Sequence[Scene]) -> bool:
+    """Whether other scenes of a scene's pass and tile hold its ground."""
+    own, *others = (outline(read_item(store, s)["geometry"]) for s in (scene, *parts))
+    known = [o for o in others if o is not None]
+    return own is None or covered_share(own, known) >= COVERED
 
 
 def _in_area(store: Store, scene: Scene, area: Bounds | None) -> bool:

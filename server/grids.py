@@ -223,7 +223,9 @@ def data_boxes(version: Version) -> dict[int, set[Bounds]]:
     found: dict[int, set[Bounds]] = {}
     for epsg in version.zones:
         grid = version.store.grid(epsg)
-        inside = Bounds(*transformer("EPSG:4326", f"EPSG:{epsg}").transform_bounds(*version.bounds))
+        inside = Bounds(-math.inf, -math.inf, math.inf, math.inf)
+        if not _over_180(version):
+            inside = Bounds(*transformer("EPSG:4326", f"EPSG:{epsg}").transform_bounds(*version.bounds))
         for entry in (e for p in version.periods.values() if not p.members for e in version.entries(p.name)):
             if entry.scene.epsg != epsg:
                 continue
@@ -238,6 +240,27 @@ def data_boxes(version: Version) -> dict[int, set[Bounds]]:
                 )
             )
     return found
+
+
+def _over_180(version: Version) -> bool:
+    """Whether a version lies on both sides of the 180° line: its bounds are those of the globe then."""
+    return version.bounds.right - version.bounds.left > 180
+
+
+def _around(tms: TileMatrixSet, found: Bounds) -> Bounds:
+    """A rectangle that holds data on both sides of the 180° line: all columns where the set is cut there."""
+    left, top = left_top(tms, int(tms.tileMatrices[0].id))
+    first = tms.tileMatrices[0]
+    right = left + first.cellSize * first.tileWidth * first.matrixWidth
+    bottom = top - first.cellSize * first.tileHeight * first.matrixHeight
+    inside = Bounds(
+        max(found.left, left), max(found.bottom, bottom), min(found.right, right), min(found.top, top)
+    )
+    if not all(math.isfinite(v) for v in inside):
+        raise NotFound(f"the mosaic's area has no place in {tms.id}")
+    if inside.right - inside.left > (right - left) / 2:
+        return Bounds(left, inside.bottom, right, inside.top)
+    return inside
 
 
 def extent(tms: TileMatrixSet, version: Version) -> Bounds:
@@ -256,6 +279,8 @@ def extent(tms: TileMatrixSet, version: Version) -> Bounds:
     if not boxes:
         raise NotFound("the mosaic has no scenes")
     lefts, bottoms, rights, tops = zip(*boxes, strict=True)
+    if _over_180(version):
+        return _around(tms, Bounds(min(lefts), min(bottoms), max(rights), max(tops)))
     # Either rectangle holds all scenes; where the axes of one lie askew, the other is the tighter one.
     west, south, east, north = transformer("EPSG:4326", crs).transform_bounds(*version.bounds, densify_pts=21)
     found = Bounds(

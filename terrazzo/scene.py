@@ -26,6 +26,7 @@ class Scene:
         level: of the product it was made of, `L1C` (air taken out by us) or `L2A` (by Sen2Cor).
         box: pixels of the zone grid its rasters cover, whole windows.
         clear_share, cloud_share, snow_share: shares of the valid pixels, 0–1.
+        relative_orbit: 0 where nobody tells it.
         haze: mean HOT (B02 − 0.5 B04) over clear land, reflectance; NaN where nothing is clear.
     """
 
@@ -77,7 +78,7 @@ def scene_from_item(item: Mapping[str, Any], prefix: str) -> Scene:
             datetime=datetime.fromisoformat(p["datetime"]),
             platform=p["platform"],
             level=p["terrazzo:source"]["level"],
-            relative_orbit=int(p["sat:relative_orbit"]),
+            relative_orbit=int(p.get("sat:relative_orbit") or 0),
             datatake=p["terrazzo:datatake"],
             box=PixelBox(*p["terrazzo:box"]),
             bands=tuple(p["terrazzo:bands"]),

@@ -265,7 +265,7 @@ def _entry(row: Mapping[str, Any], shared: dict[Any, Any]) -> Entry:
         datetime=when if isinstance(when, datetime) else datetime.fromisoformat(when),
         platform=one(row["platform"]),
         level=one(row["terrazzo:source"]["level"]),
-        relative_orbit=int(row["sat:relative_orbit"]),
+        relative_orbit=int(row.get("sat:relative_orbit") or 0),
         datatake=one(row["terrazzo:datatake"]),
         box=one(PixelBox(*map(int, row["terrazzo:box"]))),
         bands=one(tuple(map(one, row["terrazzo:bands"]))),

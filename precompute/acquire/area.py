@@ -1,6 +1,5 @@
 """The area a user asks for: a box, a file of any format and coordinate system that OGR reads, or a tile's name."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,10 @@ from pyproj.exceptions import ProjError
 
 from terrazzo.errors import InvalidRequest, WrongGrid
 from terrazzo.grid import Bounds, mgrs_epsg
+from terrazzo.precompute.products import tiles
+from terrazzo.precompute.products.globe import cut
 from terrazzo.request.boxes import box_of
 
-TILE = re.compile(r"^T?(\d{1,2}[C-HJ-NP-X][A-HJ-NP-Z]{2})$")
 ROWS = "ABCDEFGHJKLMNPQRSTUV"
 """Letters of the 100 km rows; every second zone starts five letters later."""
 COLUMNS = ("ABCDEFGH", "JKLMNPQR", "STUVWXYZ")
@@ -87,20 +87,7 @@ def _in_degrees(geometry: shapely.Geometry, crs: str, path: Path) -> shapely.Geo
         )
     except ProjError as error:
         raise InvalidRequest(f"--geom {path} has no place in degrees: {error}") from None
-    return _split(shapely.make_valid(found))
-
-
-def _split(geometry: shapely.Geometry) -> shapely.Geometry:
-    """A geometry over the date line, cut there; what is wider than half the globe is taken to be over it."""
-    west, _, east, _ = geometry.bounds
-    if east - west <= 180:
-        return geometry
-    turned = shapely.make_valid(
-        shapely.transform(geometry, lambda xy: np.stack([xy[:, 0] % 360, xy[:, 1]], -1))
-    )
-    left = shapely.intersection(turned, shapely.box(0, -90, 180, 90))
-    right = shapely.intersection(turned, shapely.box(180, -90, 360, 90))
-    return shapely.union(left, shapely.transform(right, lambda xy: xy - [360, 0]))
+    return cut(shapely.make_valid(found))
 
 
 def outline(geometry: shapely.Geometry) -> shapely.Geometry:
@@ -119,15 +106,10 @@ def tile_name(text: str) -> str:
     Raises:
         InvalidRequest: it is no name of a tile.
     """
-    found = TILE.match(text.strip().upper())
-    if not found:
-        raise InvalidRequest(f"--tile {text!r} is no tile's name such as 35VLG")
-    name = found[1].rjust(5, "0")
     try:
-        mgrs_epsg(name)
+        return tiles.tile_name(text)
     except WrongGrid as error:
         raise InvalidRequest(f"--tile: {error}") from None
-    return name
 
 
 def from_tile(name: str) -> shapely.Geometry:
@@ -145,7 +127,7 @@ def from_tile(name: str) -> shapely.Geometry:
         shapely.segmentize(shapely.box(*square), 20_000),
         lambda xy: np.stack(to_degrees.transform(xy[:, 0], xy[:, 1]), -1),
     )
-    return _split(found)
+    return cut(found)
 
 
 def tile_square(name: str) -> tuple[Bounds, int]:

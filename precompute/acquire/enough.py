@@ -22,7 +22,9 @@ from pyproj import Transformer
 from terrazzo.bands import CLEAR
 from terrazzo.config import ALL, Period, read_config
 from terrazzo.precompute.acquire.fetch import Plan, Wanted, gigabytes
+from terrazzo.precompute.products.passes import outline
 from terrazzo.precompute.products.product import Product
+from terrazzo.precompute.products.values import number
 from terrazzo.scene import MASK, Scene, list_scenes
 from terrazzo.store import Store
 
@@ -45,14 +47,14 @@ class Enough:
         clear: observations that every place shall have in every period.
         periods: of the mosaic; one that is open where it names none.
         store: None where there is none yet.
-        scenes: of the store, by pass and tile.
+        scenes: of the store, by the name of their product.
         follow: of each tile the newest product, and all newer than those that are here, come in any case.
     """
 
     clear: int
     periods: tuple[Period, ...]
     store: Store | None
-    scenes: dict[tuple[str, str], Scene]
+    scenes: dict[str, Scene]
     follow: bool = False
 
 
@@ -61,7 +63,7 @@ def needed(clear: int, store: Store | None, mosaic: str, *, follow: bool = False
     if store is None:
         return Enough(clear, (EVER,), None, {}, follow)
     periods = tuple(p for p in read_config(store, mosaic).periods if not p.members)
-    scenes = {(s.datatake, s.mgrs): s for s in list_scenes(store)}
+    scenes = {s.id: s for s in list_scenes(store)}
     return Enough(clear, periods or (EVER,), store, scenes, follow)
 
 
@@ -81,9 +83,11 @@ def places(area: shapely.Geometry) -> NDArray[np.float64]:
 
 
 def expected(item: Any, where: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(place,) chance that a product shows a place clear, by its metadata; 0 where it does not reach."""
-    geometry = shapely.make_valid(shapely.geometry.shape(item["geometry"]))
-    clear = 1 - min(100.0, float(item["properties"].get("eo:cloud_cover") or 0)) / 100
+    """(place,) chance that a product shows a place clear, by its metadata; 0 where its outline, if any, does not reach."""
+    geometry = outline(item.get("geometry"))
+    clear = 1 - min(100.0, number(item["properties"].get("eo:cloud_cover")) or 0) / 100
+    if geometry is None:
+        return np.full(len(where), clear)
     return np.asarray(clear * shapely.intersects_xy(geometry, where[:, 0], where[:, 1]))
 
 
@@ -188,10 +192,10 @@ def _few(
     clear: int,
 ) -> set[int]:
     """Members of tiles that have no more passes in a period, with those that are here, than shall be clear."""
-    tiles = {i: wanted[i].candidates[0].product.mgrs for i in members}
-    count = Counter(tiles.values())
-    there = [p.mgrs for p in here if _in(period, p.datetime.date())]
-    return {i for i, tile in tiles.items() if count[tile] + there.count(tile) <= clear}
+    tiles = {i: wanted[i].candidates[0].key for i in members}
+    passes = {*tiles.values(), *((p.datatake, p.mgrs) for p in here if _in(period, p.datetime.date()))}
+    count = Counter(tile for _, tile in passes)
+    return {i for i, (_, tile) in tiles.items() if count[tile] <= clear}
 
 
 def _saved(wanted: Sequence[Wanted], kept: Sequence[Wanted], clear: int) -> list[str]:
@@ -210,7 +214,7 @@ def _in(period: Period, day: date) -> bool:
 
 
 def _seen(product: Product | Scene, where: NDArray[np.float64], enough: Enough) -> NDArray[np.float64]:
-    scene = enough.scenes.get((product.datatake, product.mgrs))
+    scene = enough.scenes.get(product.id)
     if scene is not None and enough.store is not None:
         return measured(enough.store, scene, where)
     if isinstance(product, Product) and product.item.endswith(".json"):

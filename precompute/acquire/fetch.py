@@ -17,6 +17,7 @@ from terrazzo.precompute.acquire.download import Missing, Pace, Report, Stopped,
 from terrazzo.precompute.acquire.held import Held
 from terrazzo.precompute.acquire.search import Candidate, RemoteFile, Search
 from terrazzo.precompute.acquire.shelf import Shelf
+from terrazzo.precompute.products.passes import other_ground
 from terrazzo.precompute.products.product import LeftOut, Product
 
 SPARE = 500_000_000
@@ -32,7 +33,7 @@ class Wanted:
     Attributes:
         candidates: the best first.
         size: bytes of the best still to come, where the archive tells; else what such files have on average.
-        others: products of the same pass and tile that are here and will be replaced.
+        others: products of the same pass, tile and ground that are here and will be replaced.
     """
 
     candidates: tuple[Candidate, ...]
@@ -103,14 +104,17 @@ def plan(
     here: dict[tuple[str, str], list[Product]] = {}
     for product in shelf.products():
         here.setdefault((product.datatake, product.mgrs), []).append(product)
-    groups, left_out, there = [], list(found.left_out), 0
+    groups: list[tuple[tuple[Candidate, ...], tuple[Product, ...]]] = []
+    left_out, there = list(found.left_out), 0
     for found_group in found.groups:
         key = found_group[0].key
-        parts = [shelf.part(p.id) for p in here.get(key, ())]
+        # Other parts of the pass stay beside what comes.
+        same = [p for p in here.get(key, ()) if not any(other_ground(p, c.product) for c in found_group)]
+        parts = [shelf.part(p.id) for p in same]
         group = tuple(c.widened(parts) for c in found_group)
         group = tuple(c.widened(held.beyond(group[0])) for c in group)
         shown = follow and key not in here and held.shows(group[0])
-        if shown or any(shelf.has(group[0], product) for product in here.get(group[0].key, ())):
+        if shown or any(shelf.has(group[0], product) for product in same):
             there += 1
             continue
         good = []
@@ -121,16 +125,14 @@ def plan(
             else:
                 how = f"{reason}; remove {shelf.note(candidate.id)} to try it again"
                 left_out.append(LeftOut(candidate.id, how))
-        newer = [c for c in good if not any(shelf.has(c, p) for p in here.get(c.key, ()))]
+        newer = [c for c in good if not any(shelf.has(c, p) for p in same)]
         if newer:
-            groups.append(tuple(newer))
+            groups.append((tuple(newer), tuple(same)))
         elif good:
             there += 1
     with ThreadPoolExecutor(connections) as pool:
-        sizes = pool.map(lambda group: _size(group[0], openers.of(group[0]), shelf), groups)
-        wanted = tuple(
-            Wanted(g, s, tuple(here.get(g[0].key, ()))) for g, s in zip(groups, sizes, strict=True)
-        )
+        sizes = pool.map(lambda group: _size(group[0][0], openers.of(group[0][0]), shelf), groups)
+        wanted = tuple(Wanted(g, s, same) for (g, same), s in zip(groups, sizes, strict=True))
     return Plan(wanted, there, tuple(left_out), found.notes)
 
 
@@ -312,7 +314,7 @@ def _product(
 def _supersede(candidate: Candidate, others: Sequence[Product], shelf: Shelf) -> Sequence[LeftOut]:
     """Drops other processings of a pass and tile that has just come."""
     by = f"replaced by {candidate.id} (N{candidate.product.baseline} of {candidate.archive.name})"
-    dropped = [p for p in others if p.id != candidate.id]
+    dropped = [p for p in others if p.id != candidate.id and not other_ground(p, candidate.product)]
     for product in dropped:
         shelf.drop(product)
     return [LeftOut(product.id, by) for product in dropped]

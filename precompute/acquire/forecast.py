@@ -20,6 +20,7 @@ from terrazzo.precompute.acquire.enough import choose, expected, places
 from terrazzo.precompute.acquire.fetch import typical
 from terrazzo.precompute.acquire.run import needed_files
 from terrazzo.precompute.acquire.search import Candidate, Query, search
+from terrazzo.precompute.products.passes import outline
 
 STORED = 1.3e9
 """Bytes of a scene of a whole tile and ten bands."""
@@ -80,7 +81,7 @@ def forecast(
     }
     spans = spans or {ALL: days}
     area, where = from_box(*config.bounds), places(from_box(*config.bounds))
-    scenes, chosen, left_out = {}, dict[tuple[str, str], Candidate](), 0
+    scenes, chosen, left_out = {}, dict[str, Candidate](), 0
     for name, span in spans.items():
         if span is None:
             raise InvalidRequest("mosaic.toml names no periods: tell the dates with --datetime")
@@ -93,7 +94,7 @@ def forecast(
             best = [best[i] for i in choose(chances, cost, np.zeros(len(where)), clear)]
         scenes[name] = len(best)
         left_out += len(found.left_out)
-        chosen |= {c.key: c for c in best}
+        chosen |= {c.id: c for c in best}
     sizes = [_bytes(c) for c in chosen.values()]
     fetched = sum(told + guessed for told, guessed in sizes)
     scenes_of_ten = sum(map(_share, chosen.values())) * _pixels(bands) / _pixels(DEFAULT_BANDS)
@@ -117,7 +118,9 @@ def _bytes(candidate: Candidate) -> tuple[float, float]:
 def _share(candidate: Candidate) -> float:
     """The share of its tile that a product holds."""
     tile = from_tile(candidate.product.mgrs)
-    shape = shapely.make_valid(shapely.geometry.shape(candidate.item["geometry"]))
+    shape = outline(candidate.item.get("geometry"))
+    if shape is None:
+        return 1.0
     return float(shapely.intersection(tile, shape).area / tile.area)
 
 

@@ -62,8 +62,10 @@ class Held:
     def _is_newer(self, scene: Scene, candidate: Candidate) -> bool:
         assert self._store is not None
         source = read_item(self._store, scene)["properties"]["terrazzo:source"]
-        mine = source["baseline"], datetime.fromisoformat(source["generated"])
-        return mine >= (candidate.product.baseline, candidate.product.generated)
+        if source["baseline"] != candidate.product.baseline:
+            return bool(source["baseline"] > candidate.product.baseline)
+        # Of one baseline, what was made at another moment is another part of the pass.
+        return datetime.fromisoformat(source["generated"]) == candidate.product.generated
 
 
 def _holds(outer: Bounds | None, inner: Bounds | None) -> bool:

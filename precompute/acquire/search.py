@@ -26,8 +26,12 @@ from terrazzo.errors import ArchiveError, ProductError
 from terrazzo.grid import Bounds
 from terrazzo.precompute.acquire.archives import Archive, Level
 from terrazzo.precompute.acquire.area import outline, part_of
+from terrazzo.precompute.products.door import guarded, let_in
 from terrazzo.precompute.products.items import choose_assets, product_from_item
+from terrazzo.precompute.products.passes import order_of, other_ground
+from terrazzo.precompute.products.passes import outline as outline_of
 from terrazzo.precompute.products.product import LeftOut, Product
+from terrazzo.precompute.products.values import mapping, number, text
 
 PAGE = 100
 ATTEMPTS = 4
@@ -133,8 +137,8 @@ class Candidate:
             if role in BANDS
         }
         part = [] if self.part is None else [self.part]
-        text = json.dumps([p.id, p.baseline, p.generated.isoformat(), told, *part], sort_keys=True)
-        return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
+        line = json.dumps([p.id, p.baseline, p.generated.isoformat(), told, *part], sort_keys=True)
+        return hashlib.blake2b(line.encode(), digest_size=6).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -174,7 +178,7 @@ def search(
             problems.append(str(error))
     if len(problems) == len(archives):
         raise ArchiveError("; ".join(problems))
-    groups = [_ranked(members) for members in found.values()]
+    groups = [group for members in found.values() for group in _grounds(_ranked(members))]
     groups.sort(key=lambda g: (g[0].product.datetime, g[0].id), reverse=True)
     return Search(tuple(groups), tuple(left_out), tuple(problems))
 
@@ -183,11 +187,24 @@ def _ranked(members: Sequence[tuple[int, Candidate]]) -> tuple[Candidate, ...]:
     """The newest baseline first; of equal ones the archive named first, then the newest generation."""
     order = sorted(members, key=lambda m: m[1].product.generated, reverse=True)
     order.sort(key=lambda m: m[0])
-    order.sort(key=lambda m: m[1].product.baseline, reverse=True)
+    order.sort(key=lambda m: order_of(m[1].product)[0], reverse=True)
     seen: dict[tuple[str, str], Candidate] = {}
     for _, candidate in order:
         seen.setdefault((candidate.archive.name, candidate.id), candidate)
     return tuple(seen.values())
+
+
+def _grounds(ranked: Sequence[Candidate]) -> list[tuple[Candidate, ...]]:
+    """The candidates of one pass and tile, a group for each part of the ground: all groups are wanted."""
+    groups: list[list[Candidate]] = []
+    for candidate in ranked:
+        for group in groups:
+            if not other_ground(candidate.product, group[0].product):
+                group.append(candidate)
+                break
+        else:
+            groups.append([candidate])
+    return [tuple(group) for group in groups]
 
 
 def _items(archive: Archive, query: Query) -> list[dict[str, Any]]:
@@ -264,26 +281,28 @@ def candidate_of(
     optional: Sequence[str],
 ) -> Candidate | LeftOut | None:
     """The candidate of an Item, why it cannot be one, or None when it is not asked for."""
-    p = item.get("properties", {})
-    if query.max_cloud is not None and float(p.get("eo:cloud_cover", 0)) > query.max_cloud:
+    p = mapping(item.get("properties"))
+    if query.max_cloud is not None and (number(p.get("eo:cloud_cover")) or 0) > query.max_cloud:
         return None
-    if item.get("geometry") and not _touches(item["geometry"], query.area):
+    shape = outline_of(item.get("geometry"))
+    if shape is not None and not _touches(shape, query.area):
+        return None
+    product = let_in(str(item.get("id")), lambda: product_from_item(item, Path(f"{archive.name}.json")))
+    if isinstance(product, LeftOut):
+        return product
+    if (query.tile and product.mgrs != query.tile) or product.level.lower() != query.level:
         return None
     try:
-        product = product_from_item(
-            {**item, "assets": item.get("assets") or {}}, Path(f"{archive.name}.json")
-        )
-        if (query.tile and product.mgrs != query.tile) or product.level.lower() != query.level:
-            return None
-        files = _files(item, product, archive, roles, optional)
-        return Candidate(product, item, archive, files if query.whole else _parts(files, query.area, product))
+        with guarded(product.id):
+            files = _files(item, product, archive, roles, optional)
+            wanted = files if query.whole else _parts(files, query.area, product)
     except ProductError as error:
-        return LeftOut(str(item.get("id")), str(error))
+        return LeftOut(product.id, str(error))
+    return Candidate(product, item, archive, wanted)
 
 
-def _touches(geometry: Mapping[str, Any], area: shapely.Geometry) -> bool:
+def _touches(shape: shapely.Geometry, area: shapely.Geometry) -> bool:
     """Whether a product's outline touches an area; one drawn around the globe at the date line may do so anywhere."""
-    shape = shapely.make_valid(shapely.geometry.shape(geometry))
     west, _, east, _ = shape.bounds
     return east - west > 180 or bool(shapely.intersects(shape, area))
 
@@ -303,10 +322,10 @@ def _files(
         if role in chosen:
             asset = assets[chosen[role]]
             href = urljoin(product.href, str(asset["href"]))
-            size = asset.get("file:size")
-            size = int(size) if size else None
+            told = number(asset.get("file:size"))
+            size = int(told) if told else None
             files.append(
-                RemoteFile(role, href, "", size, asset.get("file:checksum"), extra=role not in roles)
+                RemoteFile(role, href, "", size, text(asset.get("file:checksum")), extra=role not in roles)
             )
         elif role in archive.beside and "granule_metadata" in chosen and product.baseline >= "0400":
             granule = str(assets[chosen["granule_metadata"]]["href"]).rpartition("/")[0]

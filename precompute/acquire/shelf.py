@@ -27,7 +27,9 @@ from terrazzo.grid import Bounds
 from terrazzo.precompute.acquire.search import Candidate, RemoteFile
 from terrazzo.precompute.products.find import find_products
 from terrazzo.precompute.products.items import choose_assets
+from terrazzo.precompute.products.passes import order_of, outline
 from terrazzo.precompute.products.product import Product
+from terrazzo.precompute.products.values import mapping
 from terrazzo.store import beside, sync
 
 KEYS = {"CLDPRB": "cloud", "DETFOO": "detector_footprint"}
@@ -93,7 +95,7 @@ class Shelf:
         # Of another archive's copy, or a folder the user filled, what a scene needs counts, not whence it came.
         roles = [f.role for f in candidate.files if f.listed and (same or not f.extra)]
         mine, theirs = candidate.product, product
-        newer = (theirs.baseline, theirs.generated) >= (mine.baseline, mine.generated)
+        newer = order_of(theirs)[:2] >= order_of(mine)[:2]
         if self.part(product.id) not in (None, candidate.part):
             return False
         return newer and all(role in product.assets for role in roles)
@@ -114,7 +116,7 @@ class Shelf:
             item: dict[str, Any] = json.loads((self.root / f"{product_id}.json").read_text())
         except (OSError, ValueError):
             return {}
-        properties: dict[str, Any] = item.get("properties", {})
+        properties: dict[str, Any] = dict(mapping(mapping(item).get("properties")))
         return properties
 
     def holds(self, candidate: Candidate, file: RemoteFile) -> bool:
@@ -239,7 +241,7 @@ def local_item(candidate: Candidate, folder: Path) -> dict[str, Any]:
     properties: Mapping[str, Any] = candidate.item["properties"]
     place: dict[str, Any] = {}
     if candidate.part is not None:
-        shape = shapely.make_valid(shapely.geometry.shape(candidate.item["geometry"]))
+        shape = outline(candidate.item.get("geometry")) or shapely.box(-180, -90, 180, 90)
         to_degrees = Transformer.from_crs(candidate.product.epsg, 4326, always_xy=True)
         part = shapely.transform(
             shapely.segmentize(shapely.box(*candidate.part), 5000),

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from terrazzo.store import Store
 
 
+SOME_LEFT_OUT = 4
+"""Exit code where products were left out that should have been usable."""
+
+
 def mask_source(_context: click.Context, _option: click.Parameter, value: str) -> str:
     """A `--mask` that `Recipe` knows.
 
@@ -114,11 +118,19 @@ def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> e
 @click.option("--window", type=int, help="new store: window side in pixels, a power of two [default: 512]")
 @click.option("--bands", help="new store: bands, comma-separated, or all [default: B02…B08,B8A,B11,B12]")
 @click.option(
+    "--user-made",
+    is_flag=True,
+    help="products that users made (baseline N9999) replace ESA's own of the same pass",
+)
+@click.option(
     "--metrics",
     type=click.Path(dir_okay=False, path_type=Path),
     help="write numbers for Prometheus to this file, *.prom, when done, or when it failed",
 )
+@click.pass_context
 def precompute(
+    ctx: click.Context,
+    /,
     sources: tuple[str, ...],
     url: str,
     mosaic: str,
@@ -127,11 +139,13 @@ def precompute(
     dask: str | None,
     metrics: Path | None,
     **given: Any,
-) -> "Run":
+) -> None:
     """Makes scenes, masks, weights and gains of products, and publishes a version of a mosaic.
 
-    SOURCE is a folder of STAC Items (*.json) whose COG or JP2 assets lie beside them, a SAFE folder, a zip
-    of one, a folder of these, or `sample`: the
+    Exit codes: 0 done, 4 done but some products were left out that should have been usable.
+
+    SOURCE is a folder of STAC Items or ItemCollections (*.json, *.geojson) whose COG or JP2 assets lie beside them, a
+    SAFE folder, a zip of one, a folder of these, or `sample`: the
     sample area that comes with Terrazzo. Run it again after new products came: only what changed is made
     anew. A run that was stopped goes on where it was.
 
@@ -151,15 +165,17 @@ def precompute(
     folders = [sample.path() if s == "sample" and is_sample else Path(s) for s in sources]
     new = {name: given.pop(name) for name in ("pixel", "mask_pixel", "window", "bands")}
     recipe = Recipe(*(given.pop(name) for name in ("mask", "brdf", "dem")))
-    # What is left are normalize, register, mix_levels, shard, full and force.
+    # What is left are normalize, register, mix_levels, shard, full, force and user_made.
     options = Options(recipe=recipe, **given)
-    with recorded(metrics, url), executor.hired(workers, dask) as hands:
+    with recorded(metrics, url) as ended, executor.hired(workers, dask) as hands:
         store = _store(url, is_sample, **new)
         options = replace(options, workers=hands)
         result = run(folders, store, mosaic, options, only=only, console=console)  # type: ignore[arg-type]
         tell(result, url, mosaic, console)
         refuse_worse(result, url, mosaic)
-    return result
+        if any(out.bad for out in result.left_out):
+            ended.code = SOME_LEFT_OUT
+    ctx.exit(ended.code)
 
 
 def _store(
@@ -212,13 +228,16 @@ def refuse_worse(result: "Run", url: str, mosaic: str) -> None:
 def tell(result: "Run", url: str, mosaic: str, console: "Console") -> None:
     """What a run did, for the terminal."""
     for out in result.left_out:
-        console.print(f"left out {out.name}: {out.reason}", style="yellow", highlight=False, soft_wrap=True)
+        _say(console, f"left out {out.name}: {out.reason}", "yellow")
     for note in result.notes:
-        console.print(f"note: {note}", highlight=False, soft_wrap=True)
-    console.print(f"{len(result.scenes)} scenes", highlight=False)
+        _say(console, f"note: {note}")
+    _say(console, f"{len(result.scenes)} scenes")
     if result.version is not None and not result.worse:
-        console.print(
-            f"mosaic {mosaic}, version {result.version.name}; serve it: terrazzo serve --store {url}",
-            highlight=False,
-            soft_wrap=True,
+        _say(
+            console, f"mosaic {mosaic}, version {result.version.name}; serve it: terrazzo serve --store {url}"
         )
+
+
+def _say(console: Console, text: str, style: str | None = None) -> None:
+    """A line as it is: names may have brackets, which are no markup."""
+    console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)

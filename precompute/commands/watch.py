@@ -21,7 +21,6 @@ from terrazzo.request.options import WithBox
 if TYPE_CHECKING:
     from terrazzo.precompute.acquire.run import Order
     from terrazzo.precompute.acquire.shelf import Shelf
-    from terrazzo.precompute.pipeline import Run
 
 MARK = ".precomputed"
 LEAST_BACKFILL = 60.0
@@ -171,7 +170,7 @@ class Backfill:
 
 
 def one_pass(
-    order: "Order", target: str, precompute: Callable[[], "Run"], backfill: Backfill | None = None
+    order: "Order", target: str, precompute: Callable[[], int], backfill: Backfill | None = None
 ) -> int:
     """Fetches what is new and precomputes, then the past and precomputes again, where there is something; the exit code.
 
@@ -224,7 +223,7 @@ def one_pass(
         if now not in ([], tried) and marked(order.shelf, target) != now:
             tried = now
             try:
-                left_out = precompute().left_out
+                bad = precompute() == SOME_BAD or bad
             except click.ClickException as error:
                 if not isinstance(error.__cause__, NothingUsable):
                     raise
@@ -232,8 +231,6 @@ def one_pass(
                 _say(error.message)
                 bad = True
                 continue
-            for out in left_out:
-                bad = bad or not out.replaced
             mark(order.shelf, target, now)
             changed = True
     return SOME_BAD if bad else DONE if changed else NOTHING_NEW

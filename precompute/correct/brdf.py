@@ -54,6 +54,9 @@ def li_sparse(
     return np.asarray(value, np.float64)
 
 
+LOWEST_SUN = 72.0
+"""Degrees of sun zenith from which on the factor is held: the kernels were fitted to higher suns, and towards the horizon
+the factor grows without bound and changes its sign."""
 SUN = 45.0
 """Zenith angle in degrees to which the sun is taken where that is asked for."""
 

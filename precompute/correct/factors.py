@@ -8,9 +8,9 @@ from scipy import ndimage
 
 from terrazzo.correction import PLANES, Coefficients
 from terrazzo.precompute.correct.atmosphere import coefficients
-from terrazzo.precompute.correct.brdf import COEFFICIENTS, SUN, Brdf, nbar_factor
+from terrazzo.precompute.correct.brdf import COEFFICIENTS, LOWEST_SUN, SUN, Brdf, nbar_factor
 from terrazzo.precompute.correct.table import RANGES
-from terrazzo.precompute.products.angles import Angles
+from terrazzo.precompute.products.angles import BAND_IDS, Angles
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,12 @@ def coarse_coefficients(
         brdf: as in `Recipe`, where the band has BRDF coefficients and the product angles.
         air: None for products that are corrected for the atmosphere already.
     """
-    directional = brdf != "off" and band in COEFFICIENTS and bool(angles.view.get(band))
+    seen = view_of(angles, band)
+    directional = brdf != "off" and band in COEFFICIENTS and seen is not None
     if air is None and not directional:
         return None
     zero = np.zeros((2, *angles.sun_zenith.shape))
-    view = angles.view.get(band) or {0: zero}
+    view = angles.view[seen] if seen else {0: zero}
     detectors = sorted(view)
     east, north = (np.stack([view[d][axis] for d in detectors]) for axis in (0, 1))
     zenith = np.degrees(np.arctan(np.hypot(east, north)))
@@ -60,9 +61,22 @@ def coarse_coefficients(
             values[PLANES.index(plane)] = getattr(found, plane)
     if directional:
         to_sun = SUN if brdf == "nadir+sun" else None
-        factor = nbar_factor(band, angles.sun_zenith, np.minimum(zenith, 45.0), relative, to_sun)
+        factor = nbar_factor(
+            band, np.minimum(angles.sun_zenith, LOWEST_SUN), np.minimum(zenith, 45.0), relative, to_sun
+        )
         values[PLANES.index("factor")] = factor
     return Coefficients(angles.left, angles.top, angles.step, np.array(detectors, np.uint8), values)
+
+
+def view_of(angles: Angles, band: str) -> str | None:
+    """The band whose view a band is corrected by: itself, or where the metadata lack it the nearest that is there.
+
+    The bands of a detector look within half a degree of each other.
+    """
+    if angles.view.get(band):
+        return band
+    order = [b for b in BAND_IDS if angles.view.get(b)]
+    return min(order, key=lambda b: abs(BAND_IDS.index(b) - BAND_IDS.index(band)), default=None)
 
 
 def nearest_detectors(

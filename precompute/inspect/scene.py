@@ -41,6 +41,8 @@ def facts(store: Store, scene: Scene, mosaic: str) -> Iterator[tuple[str, str]]:
     yield "path", p["terrazzo:path"]
     evidence = ", ".join(f"{k} {v}" for k, v in offset["evidence"].items() if v is not None)
     yield "offset", f"{offset['value']} by {offset['decided_by']} ({evidence})"
+    if offset.get("verdict"):
+        yield "", offset["verdict"]
     for name, known in p["terrazzo:air"].items():
         spread = f" ± {known['uncertainty']:g}" if known["uncertainty"] is not None else ""
         yield (

@@ -10,6 +10,12 @@ from numpy.typing import NDArray
 from terrazzo.errors import UnreadableAsset
 from terrazzo.precompute.products.files import read_xml
 
+SUN_STEP, VIEW_STEP = 0.02, 0.1
+"""Most that the sun's unit vector and the tangent of a view change over 5 km; real ones change by 0.001 and 0.01."""
+STEEPEST = 40.0
+"""Degrees off nadir that no detector looks; the outermost looks 12."""
+SAME_SUN = 1.0
+"""Degrees between the mean of the sun's grid and the mean that the metadata name."""
 BAND_IDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
 
 
@@ -60,25 +66,57 @@ def read_angles(path: str) -> Angles:
         UnreadableAsset: no such file, not XML, an XML that declares entities, or no angle grids in it.
     """
     root = read_xml(path)
+    try:
+        return _angles(root)
+    except ValueError as error:
+        raise UnreadableAsset(f"granule metadata {path}: {error}; fetch it again") from None
+
+
+def _angles(root: Element) -> Angles:
+    """The angles in a granule's metadata.
+
+    Raises:
+        ValueError: there are none, or none that a sun and a sensor can have.
+    """
     sun, corner = root.find(".//Sun_Angles_Grid"), root.find(".//Geoposition[@resolution='10']")
     if sun is None or corner is None:
-        raise UnreadableAsset(f"granule metadata {path} has no sun angle grid or no corner; fetch it again")
+        raise ValueError("no sun angle grid or no corner")
+    sun_zenith, sun_azimuth = _grid(sun, "Zenith"), _grid(sun, "Azimuth")
+    if sun_zenith.shape != sun_azimuth.shape or min(sun_zenith.shape) < 2:
+        raise ValueError(f"sun grids of {sun_zenith.shape} and {sun_azimuth.shape} nodes")
+    z, a = np.radians(sun_zenith), np.radians(sun_azimuth)
+    height = np.stack([np.cos(z), np.sin(z) * np.sin(a), np.sin(z) * np.cos(a)])
+    above = np.isfinite(height).all() and (sun_zenith >= 0).all() and (sun_zenith < 90).all()
+    if not (above and _steady(height, SUN_STEP)):
+        raise ValueError("a sun that is below the horizon, missing, or jumps from node to node")
+    mean = _mean_direction(height)
+    told = [_mean_angle(root, f"Mean_Sun_Angle/{tag}_ANGLE") for tag in ("ZENITH", "AZIMUTH")]
+    for angle, named, weight in zip(mean, told, (1.0, np.sin(np.radians(mean[0]))), strict=True):
+        if named is not None and not abs((named - angle + 180) % 360 - 180) * weight <= SAME_SUN:
+            raise ValueError(f"a mean sun angle of {named:g}°, and {angle:.1f}° in the grid")
     view: dict[str, dict[int, NDArray[np.float64]]] = {}
     known: list[NDArray[np.float64]] = []
     for grid in root.iterfind(".//Viewing_Incidence_Angles_Grids"):
-        tangents = _tangents(_grid(grid, "Zenith"), _grid(grid, "Azimuth"))
+        zenith, azimuth = _grid(grid, "Zenith"), _grid(grid, "Azimuth")
+        if not zenith.shape == azimuth.shape == sun_zenith.shape:
+            raise ValueError(f"a view grid of {zenith.shape} nodes beside a sun grid of {sun_zenith.shape}")
+        tangents = _tangents(zenith, azimuth)
         filled = _plane(tangents)
         if filled is not None:
-            band = BAND_IDS[int(grid.get("bandId", "0"))]
-            view.setdefault(band, {})[int(grid.get("detectorId", "0"))] = filled
+            number, detector = int(grid.get("bandId", "")), int(grid.get("detectorId", ""))
+            if not (0 <= number < len(BAND_IDS) and 1 <= detector <= 12):
+                raise ValueError(f"a view grid of band {number} and detector {detector}")
+            if not ((zenith[np.isfinite(zenith)] < STEEPEST).all() and _steady(tangents, VIEW_STEP)):
+                raise ValueError(f"a view that is past {STEEPEST:g}° off nadir, or jumps from node to node")
+            view.setdefault(BAND_IDS[number], {})[detector] = filled
             known.append(tangents[:, np.isfinite(tangents).all(axis=0)])
     east, north = np.concatenate(known, axis=1).mean(axis=1) if known else (0.0, 0.0)
     return Angles(
-        left=float(corner.findtext("ULX", "0")),
-        top=float(corner.findtext("ULY", "0")),
-        step=float(sun.findtext("Zenith/COL_STEP", "5000")),
-        sun_zenith=_grid(sun, "Zenith"),
-        sun_azimuth=_grid(sun, "Azimuth"),
+        left=_corner(root, "ULX"),
+        top=_corner(root, "ULY"),
+        step=_step(sun),
+        sun_zenith=sun_zenith,
+        sun_azimuth=sun_azimuth,
         view=view,
         mean_view=(
             float(np.degrees(np.arctan(np.hypot(east, north)))),
@@ -88,8 +126,50 @@ def read_angles(path: str) -> Angles:
 
 
 def _grid(parent: Element, name: str) -> NDArray[np.float64]:
-    rows = [v.text or "" for v in parent.iterfind(f"{name}/Values_List/VALUES")]
-    return np.array([[float(x) for x in row.split()] for row in rows])
+    """(row, col) numbers of a grid, NaN where it has none.
+
+    Raises:
+        ValueError: its rows are not of one length, or hold something else.
+    """
+    rows = [[float(x) for x in (v.text or "").split()] for v in parent.iterfind(f"{name}/Values_List/VALUES")]
+    if not rows or len({len(row) for row in rows}) > 1:
+        raise ValueError(f"a {name.lower()} grid without rows, or with rows of several lengths")
+    found = np.array(rows)
+    return np.where(np.isfinite(found), found, np.nan)
+
+
+def _corner(root: Element, tag: str) -> float:
+    """A coordinate of the tile's upper left corner, the same for all resolutions."""
+    found = {float(e.findtext(tag, "nan")) for e in root.iterfind(".//Geoposition")}
+    if len(found) != 1 or not np.isfinite(min(found)):
+        raise ValueError(f"no single {tag}: {sorted(found)}")
+    return found.pop()
+
+
+def _step(sun: Element) -> float:
+    """Metres between nodes."""
+    found = {float(e.text or "nan") for tag in ("COL_STEP", "ROW_STEP") for e in sun.iter(tag)}
+    if not found <= {5000.0}:
+        raise ValueError(f"grids with a step of {sorted(found)} m")
+    return 5000.0
+
+
+def _mean_angle(root: Element, path: str) -> float | None:
+    text = root.findtext(f".//{path}")
+    return float(text) if text else None
+
+
+def _mean_direction(vectors: NDArray[np.float64]) -> tuple[float, float]:
+    """Zenith and azimuth in degrees of the mean of (up, east, north) unit vectors."""
+    up, east, north = vectors.reshape(3, -1).mean(axis=1)
+    return float(np.degrees(np.arctan2(np.hypot(east, north), up))), float(
+        np.degrees(np.arctan2(east, north)) % 360
+    )
+
+
+def _steady(values: NDArray[np.float64], most: float) -> bool:
+    """Whether (…, row, col) values change by no more than `most` from node to node; NaN says nothing."""
+    return all(not (np.abs(np.diff(values, axis=axis)) > most).any() for axis in (-2, -1))
 
 
 def _tangents(zenith: NDArray[np.float64], azimuth: NDArray[np.float64]) -> NDArray[np.float64]:

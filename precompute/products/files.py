@@ -6,6 +6,7 @@ Zips are read, never unpacked; what is larger than any product is, or leads out 
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -33,7 +34,7 @@ def zip_members(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as container:
             members = container.infolist()
-    except (OSError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
         raise UnreadableAsset(f"{path}: {error}; fetch the product again") from None
     for member in members:
         name = PurePosixPath(member.filename.replace("\\", "/"))
@@ -45,8 +46,9 @@ def zip_members(path: Path) -> list[str]:
 
 
 def zip_member(archive: Path, member: str) -> str:
-    """The name by which GDAL and `opened` know a file inside a zip."""
-    return f"{ZIPPED}{archive.resolve()}/{member}"
+    """The name by which GDAL and `opened` know a file inside a zip; braces where the zip is not called `.zip`."""
+    path = archive.resolve()
+    return f"{ZIPPED}{path if path.suffix == '.zip' else f'{{{path}}}'}/{member}"
 
 
 @contextmanager
@@ -58,15 +60,24 @@ def opened(path: str) -> Iterator[IO[bytes]]:
     """
     try:
         if path.startswith(ZIPPED):
-            archive, member = path.removeprefix(ZIPPED).split(".zip/", 1)
-            with zipfile.ZipFile(f"{archive}.zip") as container, container.open(member) as file:
+            archive, member = _in_zip(path.removeprefix(ZIPPED))
+            with zipfile.ZipFile(archive) as container, container.open(member) as file:
                 yield file
         else:
             with Path(path).open("rb") as file:
                 yield file
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, RuntimeError, NotImplementedError, zlib.error, zipfile.BadZipFile) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UnreadableAsset(f"{path}: {reason}; fetch the product again") from None
+
+
+def _in_zip(path: str) -> tuple[str, str]:
+    """The zip and the member of a name without its prefix."""
+    if path.startswith("{"):
+        archive, member = path.removeprefix("{").split("}/", 1)
+        return archive, member
+    archive, member = path.split(".zip/", 1)
+    return f"{archive}.zip", member
 
 
 def read_xml(path: str) -> Element:
@@ -81,7 +92,7 @@ def read_xml(path: str) -> Element:
         raise UnreadableAsset(f"{path} is larger than any metadata; do not use this product")
     try:
         root: Element = parse(io.BytesIO(content)).getroot()
-    except (SyntaxError, DefusedXmlException) as error:
+    except (SyntaxError, LookupError, ValueError, DefusedXmlException) as error:
         raise UnreadableAsset(f"{path}: {error}; fetch the product again") from None
     return root
 

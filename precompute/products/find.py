@@ -2,14 +2,19 @@
 
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from terrazzo.bands import BANDS
 from terrazzo.errors import ProductError, UnreadableAsset
+from terrazzo.precompute.products.door import let_in
 from terrazzo.precompute.products.items import product_from_item
 from terrazzo.precompute.products.product import LeftOut, Product
-from terrazzo.precompute.products.safe import find_safes, product_from_safe
+from terrazzo.precompute.products.safe import find_safes, holds_product, product_from_safe
+
+ITEMS = (".json", ".geojson")
 
 
 @dataclass(frozen=True)
@@ -21,36 +26,75 @@ class Found:
 
 
 def find_products(source: Path) -> Found:
-    """Reads every STAC Item, SAFE folder and zip at or below a path.
+    """Reads every STAC Item, SAFE folder and zip at or below a path; names that begin with a dot are not looked at.
+
+    Items may lie in ItemCollections; SAFE folders and zips are known by what is in them, whatever they are called.
 
     Raises:
         UnreadableAsset: the path does not exist.
     """
     if not source.exists():
         raise UnreadableAsset(f"{source} does not exist; name a folder of STAC Items, SAFE folders or zips")
-    products, left_out = [], []
-    for safe in find_safes(source):
-        try:
-            products.append(product_from_safe(safe))
-        except ProductError as error:
-            left_out.append(LeftOut(safe.name, str(error)))
-    if source.is_dir():
-        files = sorted(f for f in source.rglob("*.json") if ".SAFE" not in str(f.relative_to(source)))
+    safes = list(find_safes(source))
+    found = [_read_safe(safe) for safe in safes]
+    for file in _documents(source, {s for s in safes if s.is_dir()}):
+        found += _read_document(file)
+    products = tuple(p for p in found if isinstance(p, Product))
+    return Found(products, tuple(p for p in found if isinstance(p, LeftOut)))
+
+
+def _read_safe(path: Path) -> Product | LeftOut:
+    out = let_in(path.name, lambda: product_from_safe(path))
+    if isinstance(out, LeftOut) and not path.is_dir() and not holds_product(path):
+        return LeftOut(path.name, "passed over: no Sentinel-2 product in this zip", bad=False)
+    return out
+
+
+def _documents(source: Path, safes: Collection[Path]) -> Iterator[Path]:
+    """The JSON files at or below a path that lie in no SAFE."""
+    if not source.is_dir():
+        if source.suffix.lower() in ITEMS:
+            yield source
+        return
+    for entry in sorted(source.iterdir()):
+        if entry.name.startswith(".") or entry in safes:
+            continue
+        if entry.is_dir() or entry.suffix.lower() in ITEMS:
+            yield from _documents(entry, safes)
+
+
+def _read_document(file: Path) -> list[Product | LeftOut]:
+    """The products of an Item or an ItemCollection; of anything else why it is passed over."""
+    try:
+        document = json.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        return [LeftOut(file.name, f"not readable as JSON ({error}); fetch the Item again")]
+    if isinstance(document, dict) and document.get("type") == "FeatureCollection":
+        items = document.get("features")
+        items = items if isinstance(items, list) else []
     else:
-        files = [source] if source.suffix == ".json" else []
-    for file in files:
-        try:
-            document = json.loads(file.read_text())
-        except (OSError, ValueError) as error:
-            left_out.append(LeftOut(file.name, f"not readable as JSON ({error}); fetch the Item again"))
-            continue
-        if not isinstance(document, dict) or document.get("type") != "Feature" or "assets" not in document:
-            continue
-        try:
-            products.append(product_from_item(document, file))
-        except ProductError as error:
-            left_out.append(LeftOut(str(document.get("id", file.name)), str(error)))
-    return Found(tuple(products), tuple(left_out))
+        items = [document]
+    if not items or not all(
+        isinstance(i, dict) and i.get("type") == "Feature" and "assets" in i for i in items
+    ):
+        return [LeftOut(file.name, "passed over: neither a STAC Item nor an ItemCollection", bad=False)]
+    return [_read_item(item, file) for item in items]
+
+
+def _read_item(item: Mapping[str, Any], file: Path) -> Product | LeftOut:
+    known = item.get("id")
+
+    def read() -> Product:
+        product = product_from_item(item, file)
+        if not BANDS.keys() & product.assets.keys():
+            raise ProductError(
+                f"{product.id}: none of its images lies on this machine; fetch them with terrazzo acquire"
+                if item["assets"]
+                else f"{product.id} has no assets; fetch the Item again"
+            )
+        return product
+
+    return let_in(known if isinstance(known, str) and known else file.name, read)
 
 
 def one_level(products: Sequence[Product], before: Collection[str]) -> tuple[list[Product], list[LeftOut]]:
@@ -67,27 +111,9 @@ def one_level(products: Sequence[Product], before: Collection[str]) -> tuple[lis
             p.id,
             f"it is {p.level}, the mosaic is made of {' and '.join(sorted(keep))}: another atmospheric correction"
             " (--mix-levels takes both, --mosaic NAME makes another mosaic)",
+            bad=False,
         )
         for p in products
         if p.level not in keep
     ]
     return [p for p in products if p.level in keep], others
-
-
-def newest_processing(products: Sequence[Product]) -> tuple[list[Product], list[LeftOut]]:
-    """One product for each datatake and tile: the newest baseline, then the newest generation."""
-    best: dict[tuple[str, str], Product] = {}
-    left_out = []
-    for product in sorted(products, key=lambda q: (q.baseline, q.generated, q.id)):
-        key = (product.datatake, product.mgrs)
-        if key in best and best[key].id != product.id:
-            older = best[key]
-            left_out.append(
-                LeftOut(
-                    older.id,
-                    f"an older processing (N{older.baseline}) of {product.id} (N{product.baseline})",
-                    replaced=True,
-                )
-            )
-        best[key] = product
-    return sorted(best.values(), key=lambda q: q.id), left_out

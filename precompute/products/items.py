@@ -1,16 +1,18 @@
 """Reads the product that a STAC Item of any of the archives describes."""
 
 import re
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlparse
+from urllib.parse import unquote, urlparse
 
 from terrazzo.bands import BANDS
 from terrazzo.errors import ProductError
 from terrazzo.grid import mgrs_epsg
-from terrazzo.precompute.products.product import PRODUCT_NAME, Product
+from terrazzo.precompute.products.product import PRODUCT_NAME, Product, Told
+from terrazzo.precompute.products.tiles import tile_name
+from terrazzo.precompute.products.values import mapping, missing, moment, number, text
 
 COMMON = {
     "coastal": "B01",
@@ -38,88 +40,187 @@ OTHERS = {
     "cams": "cams",
     "ecmwf": "ecmwf",
 }
+NAME_OF_A_FOLDER = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")
+PLATFORM = re.compile(r"s(?:entinel)?[- _]?2([a-d]?)", re.IGNORECASE)
+FIRST_REVOLUTION = {"S2A": 2, "S2B": -27, "S2C": 29}
+"""What takes a satellite's absolute orbit to its relative one less 1, modulo 143."""
+MOVED = {"S2A": 2025}
+"""Year in which a satellite left its orbit: from then on its count no longer tells the relative orbit."""
 
 
 def product_from_item(item: Mapping[str, Any], path: Path) -> Product:
     """The product a STAC Item of any of the archives describes.
 
+    A null, NaN or value of another type is as if it were not there; the product's name then tells what it can.
+
     Raises:
-        ProductError: the Item does not say which tile, pass or satellite it is.
+        ProductError: the Item does not say which tile, pass, level or satellite it is, or contradicts itself.
     """
-    p = item.get("properties", {})
-    name = PRODUCT_NAME.search(str(p.get("s2:product_uri", ""))) or PRODUCT_NAME.search(
-        str(item.get("id", ""))
+    p, assets = mapping(item.get("properties")), _assets(item)
+    known = _id(item)
+    name = PRODUCT_NAME.search(text(p.get("s2:product_uri")) or "") or PRODUCT_NAME.search(known)
+    local = _local(assets, path.parent)
+    here = choose_assets(local)
+    chosen = here if BANDS.keys() & here.keys() else choose_assets(assets)
+    images = [assets[key] for role, key in chosen.items() if role in BANDS] or list(assets.values())
+    if images and all(_is_zarr(a) for a in images):
+        raise ProductError(_no_zarr(known))
+    when = moment(p.get("datetime"), f"{known}: its datetime") or moment(
+        p.get("start_datetime"), f"{known}: its start_datetime"
     )
-    tile = _tile(p, name)
-    if tile is None or not p.get("datetime"):
-        raise ProductError(f"{item.get('id')}: the Item names no MGRS tile or no datetime; is it Sentinel-2?")
-    platform = "S2" + str(p.get("platform", name["platform"] if name else "")).upper()[-1:]
-    if platform not in ("S2A", "S2B", "S2C"):
-        raise ProductError(f"{item.get('id')}: platform {p.get('platform')!r} is not Sentinel-2A, B or C")
-    when = _time(p["datetime"])
-    level = name["level"] if name else ("L1C" if "l1c" in str(item.get("collection", "")).lower() else "L2A")
-    orbit = p.get("sat:relative_orbit", name["orbit"] if name else None)
-    if orbit is None:
-        raise ProductError(f"{item.get('id')}: neither sat:relative_orbit nor a product name tells the orbit")
-    start = name["start"] if name else when.strftime("%Y%m%dT%H%M%S")
-    baseline = str(
-        p.get("s2:processing_baseline", p.get("processing:version", name["baseline"] if name else ""))
-    )
-    generated = p.get("s2:generation_time") or (
-        name["generated"] if name else p.get("created", p["datetime"])
-    )
-    local = _local(item["assets"], path.parent)
+    tile = _tile(p, name, known)
+    if tile is None or when is None:
+        raise ProductError(f"{known}: the Item names no MGRS tile or no datetime; is it Sentinel-2?")
+    platform = _platform(p, name, known)
+    orbit = _orbit(p, name, platform, when)
+    start = name["start"] if name else _datatake_start(p) or when.strftime("%Y%m%dT%H%M%S")
+    made = moment(p.get("s2:generation_time"), f"{known}: its s2:generation_time")
+    if made is None:
+        made = moment(name["generated"], known) if name else moment(p.get("created"), f"{known}: its created")
     return Product(
-        id=str(item["id"]),
-        level=level,
+        id=known,
+        level=_level(p, name, item, known),
         platform=platform,
         mgrs=tile,
         epsg=mgrs_epsg(tile),
         datetime=when,
-        datatake=f"{platform}_{start}_R{int(orbit):03d}",
-        baseline=baseline.replace(".", "").rjust(4, "0"),
-        relative_orbit=int(orbit),
-        generated=_time(generated),
-        assets={name: local[key] for name, key in choose_assets(local).items()},
+        datatake=f"{platform}_{start}_R{orbit:03d}",
+        baseline=_baseline(p, name),
+        relative_orbit=orbit,
+        generated=made or when,
+        assets={name: local[key] for name, key in here.items()},
         item=str(path),
-        claims=_claims(item),
-        href=_self_link(item),
+        claims=_claims(p, assets, chosen, known),
+        href=_self_link(item, known),
         sun=_sun(p),
         named=local,
+        told=_told(assets, chosen, local, known),
+        outline=mapping(item.get("geometry")) or None,
+        strip=name["generated"] if name else "",
     )
 
 
-def _self_link(item: Mapping[str, Any]) -> str:
-    given = {link.get("rel"): link.get("href") for link in item.get("links", [])}
-    return given.get("self") or f"urn:terrazzo:product:{item['id']}"
+def _id(item: Mapping[str, Any]) -> str:
+    known = text(item.get("id"))
+    if known is None or len(known) > 200 or not NAME_OF_A_FOLDER.fullmatch(known):
+        raise ProductError(f"its id {item.get('id')!r} cannot be the name of a folder; mend the Item")
+    return known
+
+
+def _assets(item: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    """The assets that have an address."""
+    found = {k: mapping(a) for k, a in mapping(item.get("assets")).items()}
+    return {k: a for k, a in found.items() if text(a.get("href"))}
+
+
+def _is_zarr(asset: Mapping[str, Any]) -> bool:
+    return "zarr" in f"{asset.get('type')} {urlparse(str(asset['href'])).path}"
+
+
+def _no_zarr(name: str) -> str:
+    return (
+        f"{name} is an EOPF Zarr product, and Zarr is not read: there is no image of B02 in it. Fetch the same pass as SAFE"
+        " or JP2 (terrazzo acquire --archive cdse) or as COGs (--archive earth-search)"
+    )
+
+
+def _self_link(item: Mapping[str, Any], known: str) -> str:
+    links = item.get("links")
+    for link in links if isinstance(links, list) else ():
+        href = text(mapping(link).get("href"))
+        if mapping(link).get("rel") == "self" and href:
+            return href
+    return f"urn:terrazzo:product:{known}"
+
+
+def _platform(p: Mapping[str, Any], name: re.Match[str] | None, known: str) -> str:
+    """`S2A`, `S2B` or `S2C`; of the product's name where the property is the constellation's or null."""
+    given = text(p.get("platform"))
+    found = PLATFORM.fullmatch(given) if given else None
+    letter = found[1].upper() if found else ""
+    named = name["platform"][-1] if name else ""
+    if (given and not found) or (letter or named) not in ("A", "B", "C"):
+        raise ProductError(f"{known}: platform {p.get('platform')!r} is not Sentinel-2A, B or C")
+    if letter and named and letter != named:
+        raise ProductError(
+            f"{known}: its platform is {given}, its product name says S2{named}; mend the Item"
+        )
+    return f"S2{letter or named}"
+
+
+def _level(p: Mapping[str, Any], name: re.Match[str] | None, item: Mapping[str, Any], known: str) -> str:
+    if name:
+        return name["level"]
+    for told in (p.get("s2:product_type"), p.get("processing:level"), item.get("collection"), known):
+        found = re.search(r"(?:L|Level-?|MSI)(1C|2A)", text(told) or "", re.IGNORECASE)
+        if found:
+            return f"L{found[1].upper()}"
+    raise ProductError(
+        f"{known}: neither name, product type nor collection says whether it is L1C or L2A; mend the Item"
+    )
+
+
+def _baseline(p: Mapping[str, Any], name: re.Match[str] | None) -> str:
+    """Four digits, empty where nobody tells: ESA's own name before what the Item's writer put in."""
+    if name and name["baseline"]:
+        return name["baseline"]
+    for value in (p.get("s2:processing_baseline"), p.get("processing:version")):
+        told = f"{value:05.2f}" if number(value) is not None else text(value) or ""
+        found = re.fullmatch(r"N?(\d{1,2})\.?(\d{2})", told)
+        if found:
+            return found[1].rjust(2, "0") + found[2]
+    return ""
+
+
+def _orbit(p: Mapping[str, Any], name: re.Match[str] | None, platform: str, when: datetime) -> int:
+    """The relative orbit, 1–143; of the count of orbits where nothing else tells it; 0 unknown."""
+    told = number(p.get("sat:relative_orbit"))
+    if told is None and name:
+        told = float(name["orbit"])
+    if told is None and when.year < MOVED.get(platform, 9999):
+        absolute = number(p.get("sat:absolute_orbit"))
+        found = re.fullmatch(r"GS2[A-D]_\d{8}T\d{6}_(\d{6})_N.*", text(_datatake(p)) or "")
+        absolute = absolute or (float(found[1]) if found else None)
+        told = None if absolute is None else (absolute + FIRST_REVOLUTION[platform]) % 143 + 1
+    return int(told) if told is not None and told == int(told) and 1 <= told <= 143 else 0
+
+
+def _datatake(p: Mapping[str, Any]) -> Any:
+    return p.get("s2:datatake_id") or p.get("eopf:datatake_id")
+
+
+def _datatake_start(p: Mapping[str, Any]) -> str | None:
+    found = re.match(r"GS2[A-D]_(\d{8}T\d{6})_", text(_datatake(p)) or "")
+    return found[1] if found else None
 
 
 def _sun(p: Mapping[str, Any]) -> tuple[float, float] | None:
     """Mean sun as the archives write it: the view extension, Copernicus' zenith, Planetary Computer's."""
-    azimuth = p.get("view:sun_azimuth", p.get("s2:mean_solar_azimuth"))
-    zenith = p.get("s2:mean_solar_zenith")
-    if "view:sun_elevation" in p:
-        zenith = 90 - float(p["view:sun_elevation"])
-    return None if zenith is None or azimuth is None else (float(zenith), float(azimuth))
+    azimuth, elevation = number(p.get("view:sun_azimuth")), number(p.get("view:sun_elevation"))
+    azimuth = number(p.get("s2:mean_solar_azimuth")) if azimuth is None else azimuth
+    zenith = number(p.get("s2:mean_solar_zenith")) if elevation is None else 90 - elevation
+    return None if zenith is None or azimuth is None else (zenith, azimuth)
 
 
-def _tile(p: Mapping[str, Any], name: re.Match[str] | None) -> str | None:
-    if "grid:code" in p:
-        return str(p["grid:code"]).removeprefix("MGRS-")
-    if "s2:mgrs_tile" in p:
-        return str(p["s2:mgrs_tile"])
-    return name["tile"] if name else None
+def _tile(p: Mapping[str, Any], name: re.Match[str] | None, known: str) -> str | None:
+    told = next((t for key in ("grid:code", "s2:mgrs_tile") if (t := text(p.get(key)))), None)
+    tile = tile_name(told) if told else None
+    if tile and name and tile != name["tile"]:
+        raise ProductError(
+            f"{known}: its tile is {tile}, its product name says {name['tile']}; mend the Item"
+        )
+    return tile or (name["tile"] if name else None)
 
 
-def _time(text: str) -> datetime:
-    when = datetime.fromisoformat(text)
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
-
-
-def _local(assets: Mapping[str, Any], folder: Path) -> dict[str, str]:
+def _local(assets: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[str, str]:
     """Paths of the assets that lie on this machine, by the Item's own key."""
-    addresses = {k: urlparse(str(a["href"])) for k, a in assets.items()}
-    return {k: str((folder / a.path).resolve()) for k, a in addresses.items() if a.scheme in ("", "file")}
+    found = {}
+    for key, asset in assets.items():
+        address = urlparse(asset["href"])
+        if address.scheme in ("", "file") and address.path and "\x00" not in address.path:
+            plain = folder / address.path
+            found[key] = str((plain if plain.exists() else folder / unquote(address.path)).resolve())
+    return found
 
 
 def choose_assets(assets: Mapping[str, Any]) -> dict[str, str]:
@@ -150,16 +251,102 @@ def asset_name(key: str) -> str | None:
     )
 
 
-def _claims(item: Mapping[str, Any]) -> dict[str, Any]:
+def _layers(asset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The objects of an asset that may describe its numbers, the most special first."""
+    for key in ("raster:bands", "bands"):
+        layers = asset.get(key)
+        yield from (mapping(v) for v in (layers if isinstance(layers, list) else ()))
+    yield asset
+
+
+def _said(asset: Mapping[str, Any], what: str, known: str) -> float | None:
+    """A number that an asset says of its pixels.
+
+    Raises:
+        ProductError: it is said and is no number.
+    """
+    for layer in _layers(asset):
+        for key in (what, f"raster:{what}"):
+            value = layer.get(key)
+            if missing(value):
+                continue
+            told = number(value)
+            if told is None:
+                raise ProductError(f"{known}: {what} {value!r} of an asset is no number; mend the Item")
+            return told
+    return None
+
+
+def _claims(
+    p: Mapping[str, Any], assets: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, str], known: str
+) -> dict[str, Any]:
+    """What the Item says of the offset: it is 0 or −0.1 of reflectance, which some write as −1000 counts.
+
+    Raises:
+        ProductError: it is anything else, or not the same in all bands.
+    """
     claims: dict[str, Any] = {}
-    p = item.get("properties", {})
     for key in ("earthsearch:boa_offset_applied", "s2:boa_offset_applied"):
-        if key in p:
-            claims["boa_offset_applied"] = bool(p[key])
-    for key, asset in item["assets"].items():
-        if asset_name(key) in ("B02", "B03", "B04"):
-            for band in (*asset.get("raster:bands", ()), *asset.get("bands", ()), asset):
-                offset = band.get("offset", band.get("raster:offset"))
-                if offset is not None:
-                    claims["raster_offset"] = float(offset)
+        value = p.get(key)
+        if missing(value):
+            continue
+        value = {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+        if not isinstance(value, bool):
+            raise ProductError(f"{known}: {key} is {value!r}, neither true nor false; mend the Item")
+        claims["boa_offset_applied"] = value
+    told = {_said(assets[key], "offset", known) for name, key in chosen.items() if name in BANDS}
+    offsets = {-0.1 if o in (-0.1, -1000) else o for o in told if o is not None}
+    if len(offsets) > 1 or not offsets <= {0.0, -0.1}:
+        raise ProductError(
+            f"{known}: the Item says an offset of {', '.join(f'{o:g}' for o in sorted(offsets))}; products carry 0 or −0.1,"
+            " the same in all bands. Mend the Item, or fetch it from another archive"
+        )
+    if offsets:
+        claims["raster_offset"] = offsets.pop()
     return claims
+
+
+def _told(
+    assets: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, str], local: Mapping[str, str], known: str
+) -> dict[str, Told]:
+    """What the Item says of the numbers in its images, by band or role.
+
+    Raises:
+        ProductError: bands have different scales.
+    """
+    found = {}
+    for name, key in chosen.items():
+        if key not in local:
+            continue
+        asset = assets[key]
+        is_band = name in BANDS
+        shape, transform = (_numbers(asset.get(f"proj:{k}")) for k in ("shape", "transform"))
+        found[name] = Told(
+            scale=_said(asset, "scale", known) if is_band else None,
+            nodata=_nodata(asset) if is_band else None,
+            shape=(int(shape[0]), int(shape[1])) if shape and len(shape) == 2 else None,
+            transform=transform[:6] if transform and len(transform) in (6, 9) else None,
+        )
+    scales = {t.scale for t in found.values()} - {None}
+    if len(scales) > 1:
+        text_of = ", ".join(f"{s:g}" for s in sorted(s for s in scales if s is not None))
+        raise ProductError(f"{known}: its bands have different scales ({text_of}); mend the Item")
+    return found
+
+
+def _nodata(asset: Mapping[str, Any]) -> float | None:
+    for layer in _layers(asset):
+        for key in ("nodata", "raster:nodata"):
+            value = layer.get(key)
+            if value == "nan":
+                return float("nan")
+            if number(value) is not None:
+                return number(value)
+    return None
+
+
+def _numbers(value: Any) -> tuple[float, ...] | None:
+    if not isinstance(value, list):
+        return None
+    found = [number(v) for v in value]
+    return None if None in found else tuple(v for v in found if v is not None)

@@ -1,8 +1,8 @@
-"""Which offset a product's numbers carry, decided by evidence and never by date.
+"""Which offset a product's numbers carry: a question of what is physically possible, not of dates.
 
-Since baseline 04.00 ESA adds 1000 to the numbers. Copies differ: some took the addition out again, and their
-metadata may say both. So metadata that agree decide; where they contradict each other or say nothing, the
-pixels do. Who disagrees is recorded.
+Since baseline 04.00 ESA adds 1000 to the numbers; before it, never. Copies differ: some took the addition out again,
+and what their writers say of it may be wrong. So what is impossible is ruled out first, and what nothing settles is
+left out. The verdict and the evidence are on the scene's Item.
 """
 
 from collections.abc import Mapping
@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo.errors import UnreadableAsset
+from terrazzo.errors import ProductError, UnreadableAsset
 from terrazzo.precompute.products.files import read_xml
+from terrazzo.precompute.products.product import USER_MADE
 
 ADDED = -1000
 """Offset in counts of a product whose numbers carry ESA's addition."""
@@ -22,6 +23,8 @@ IMPOSSIBLE = 700
 """Count that with 1000 added would mean a reflectance below −0.03: dark water may come out at −0.01, not there."""
 DARK = (900, 1200)
 """Counts between which a scene's darkest pixels lie when 1000 were added: reflectances −0.01 to 0.02."""
+FEWEST = 400
+"""Pixels that are needed to tell anything."""
 
 ADDED_CIRRUS = 600
 """Median count of B10 above which 1000 was added."""
@@ -29,12 +32,17 @@ ADDED_CIRRUS = 600
 
 @dataclass(frozen=True)
 class Offset:
-    """The offset to add to a product's counts, what speaks for it, and what speaks against it."""
+    """The offset to add to a product's counts, what speaks for it, and what speaks against it.
+
+    Attributes:
+        verdict: why it is that, in words.
+    """
 
     value: int
     decided_by: str
     evidence: Mapping[str, Any]
     conflicts: tuple[str, ...]
+    verdict: str = ""
 
 
 def decide_offset(
@@ -44,39 +52,106 @@ def decide_offset(
     claims: Mapping[str, Any],
     baseline: str,
     cirrus: NDArray[np.integer] | None = None,
+    untouched: bool = False,
+    swir: bool = True,
 ) -> Offset:
     """Decides on the offset of a product.
 
-    The product's own metadata, then the Item's, when all of them agree; else the pixels; else what the copy
-    says was done to it, as the product's metadata describe the numbers before that; else the baseline.
+    In this order: a baseline below 04.00 carries none; ESA's own metadata beside ESA's own files stand; pixels that
+    1000 would make darker than anything rule the addition out; then what the Item and the metadata say, where neither
+    each other nor the pixels speak against it. Pixels that look as if 1000 were added prove nothing: thick haze looks so.
 
     Args:
         darkest: (row, col) lowest count over the bands of each pixel, 0 = no data.
-        xml_offset: BOA_ADD_OFFSET or RADIO_ADD_OFFSET of the product's own metadata.
-        claims: `boa_offset_applied`, `raster_offset` (reflectance) of the STAC Item.
-        baseline: processing baseline, four digits.
+        xml_offset: BOA_ADD_OFFSET or RADIO_ADD_OFFSET of ESA's metadata, which describe the product before a copy was
+            made of it; None where they name none.
+        claims: `boa_offset_applied`, `raster_offset` (reflectance) of the STAC Item: one witness, who may contradict
+            himself.
+        baseline: processing baseline, four digits; empty where nobody tells it.
         cirrus: counts of an L1C product's B10, which sees no ground: without high cloud its median is far below
             1000, with ESA's addition above it.
+        untouched: the images are ESA's own files.
+        swir: `darkest` is over B11 or B12 too. Haze lifts all other bands to where ESA's addition would.
+
+    Raises:
+        ProductError: nothing settles it, or somebody names an offset that no product carries.
     """
-    told: dict[str, int] = {}
-    if xml_offset is not None:
-        told["product metadata"] = xml_offset
-    if "boa_offset_applied" in claims:
-        told["boa_offset_applied"] = 0 if claims["boa_offset_applied"] else ADDED
-    if "raster_offset" in claims:
-        told["raster offset"] = round(claims["raster_offset"] * 10_000)
+    item, says_both = _item(claims)
     share, shown = pixel_opinion(darkest)
     high = cirrus[cirrus > 0] if cirrus is not None else np.empty(0)
     if high.size:
         shown = ADDED if np.median(high) > ADDED_CIRRUS else 0
-    opinions = told | ({} if shown is None else {"pixels": shown})
-    opinions["baseline"] = ADDED if baseline >= "0400" else 0
-    agreed = len(set(told.values())) == 1
-    order = [*told] if agreed else ["pixels", "boa_offset_applied", *told, "baseline"]
-    decided_by = next(who for who in order if who in opinions)
-    value = opinions[decided_by]
+    told = {"product metadata": xml_offset, "Item": item, "pixels": shown}
+    opinions = {who: value for who, value in told.items() if value is not None}
+    for who, value in opinions.items():
+        if value not in (0, ADDED):
+            raise ProductError(
+                f"{who} says an offset of {value}; products carry 0 or {ADDED}. Mend it, or fetch the product again"
+            )
+    if baseline and baseline != USER_MADE:
+        opinions["baseline"] = 0 if baseline < "0400" else ADDED
+    evidence: dict[str, Any] = {"share_below_700": share, **opinions}
+    if says_both:
+        evidence["Item"] = "0 and -1000"
+    value, decided_by, verdict = _verdict(
+        opinions, says_both, untouched=untouched, swir=swir, cirrus=bool(high.size), share=share
+    )
     conflicts = tuple(f"{who} says {v}" for who, v in opinions.items() if v != value)
-    return Offset(value, decided_by, {"share_below_700": share, **opinions}, conflicts)
+    if says_both:
+        conflicts = (*conflicts, "the Item says both 0 and -1000")
+    return Offset(value, decided_by, evidence, conflicts, verdict)
+
+
+def _verdict(
+    opinions: Mapping[str, int],
+    says_both: bool,
+    *,
+    untouched: bool,
+    swir: bool,
+    cirrus: bool,
+    share: float | None,
+) -> tuple[int, str, str]:
+    """The offset, who decided it, and why.
+
+    Raises:
+        ProductError: nothing settles it.
+    """
+    xml, item, pixels, baseline = (
+        opinions.get(who) for who in ("product metadata", "Item", "pixels", "baseline")
+    )
+    if baseline == 0:
+        return 0, "baseline", "baselines below 04.00 have nothing added"
+    if untouched and xml is not None:
+        return xml, "product metadata", "ESA's metadata lie beside ESA's own files"
+    if pixels == 0:
+        dark = "B10" if share is None or share < 0.01 else f"{share:.0%} of the pixels"
+        return 0, "pixels", f"with 1000 added {dark} would be darker than anything is"
+    if item == 0 and (pixels is None or not swir):
+        return 0, "Item", "the Item says that nothing is added, and no pixel proves it wrong"
+    if item == ADDED:
+        return ADDED, "Item", "the Item says that 1000 were added, and no pixel speaks against it"
+    if item is None and not says_both:
+        if xml is not None:
+            return xml, "product metadata", "ESA's metadata say so, and nothing speaks against it"
+        if pixels == ADDED and (cirrus or baseline == ADDED):
+            return ADDED, "pixels", "the darkest crowd just above 1000, and nobody says that it was taken out"
+        if untouched and baseline is not None:
+            return baseline, "baseline", "ESA's own files of this baseline have it"
+    said = ", ".join(f"{who} says {v}" for who, v in opinions.items()) or "nobody says anything"
+    raise ProductError(
+        f"nothing settles whether 1000 were added to its numbers ({said}{', the Item says both' if says_both else ''});"
+        " fetch its product metadata, B11 and B12 too, or the product from another archive"
+    )
+
+
+def _item(claims: Mapping[str, Any]) -> tuple[int | None, bool]:
+    """What the Item says, and whether it says both."""
+    told = set()
+    if "boa_offset_applied" in claims:
+        told.add(0 if claims["boa_offset_applied"] else ADDED)
+    if "raster_offset" in claims:
+        told.add(round(claims["raster_offset"] * 10_000))
+    return (told.pop(), False) if len(told) == 1 else (None, len(told) > 1)
 
 
 def pixel_opinion(darkest: NDArray[np.uint16]) -> tuple[float | None, int | None]:
@@ -84,7 +159,7 @@ def pixel_opinion(darkest: NDArray[np.uint16]) -> tuple[float | None, int | None
 
     Without the addition vegetation, water and shadow lie at a few hundred counts; with it hardly a pixel can
     lie below 900, and dark ones crowd just above. A scene that is bright everywhere, all desert, snow or
-    cloud, tells nothing.
+    cloud, tells nothing; nor do a few pixels.
     """
     histogram = np.zeros(1 << 16, np.int64)
     for rows in np.array_split(darkest, max(1, len(darkest) // 512)):
@@ -95,13 +170,15 @@ def pixel_opinion(darkest: NDArray[np.uint16]) -> tuple[float | None, int | None
         return None, None
     share = float(below[IMPOSSIBLE - 1] / below[-1])
     low, dark = np.searchsorted(below, below[-1] * np.array([0.001, 0.01]), side="right")
+    if below[-1] < FEWEST:
+        return round(share, 5), None
     if share >= 0.01:
         return round(share, 5), 0
     return round(share, 5), ADDED if share < 1e-4 and low >= DARK[0] and dark <= DARK[1] else None
 
 
-def read_xml_offset(path: str | Path) -> int:
-    """The offset that a product's own metadata (MTD_MSIL1C.xml, MTD_MSIL2A.xml) name; 0 where they name none.
+def read_xml_offset(path: str | Path) -> int | None:
+    """The offset that a product's own metadata (MTD_MSIL1C.xml, MTD_MSIL2A.xml) name; None where they name none.
 
     Raises:
         UnreadableAsset: no such file, not XML, or bands with different offsets.
@@ -110,8 +187,8 @@ def read_xml_offset(path: str | Path) -> int:
     names = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
     try:
         found = {int(float(e.text or "")) for e in root.iter() if e.tag.split("}")[-1] in names}
-    except ValueError:
+    except (ValueError, OverflowError):
         found = {0, 1}
     if len(found) > 1:
         raise UnreadableAsset(f"product metadata {path}: bands have no offset in common; fetch it again")
-    return found.pop() if found else 0
+    return found.pop() if found else None

@@ -26,9 +26,30 @@ OWN = "asset:"
 
 
 PRODUCT_NAME = re.compile(
-    r"(?P<platform>S2[A-D])_MSI(?P<level>L1C|L2A)_(?P<start>\d{8}T\d{6})_N(?P<baseline>\d{4})_R(?P<orbit>\d{3})"
+    r"(?P<platform>S2[A-D])_MSI(?P<level>L1C|L2A)_(?P<start>\d{8}T\d{6})(?:_N(?P<baseline>\d{4}))?_R(?P<orbit>\d{3})"
     r"_T(?P<tile>\d{2}[A-Z]{3})_(?P<generated>\d{8}T\d{6})"
 )
+"""As ESA names products; Planetary Computer leaves the baseline out."""
+
+
+USER_MADE = "9999"
+"""Baseline of products that users made with ESA's software."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What an Item says of an asset's numbers, None where it says nothing.
+
+    Attributes:
+        scale: reflectance of a count.
+        nodata: number of pixels without data.
+        shape, transform: rows and columns, and the six coefficients of the affine transform, of the whole asset.
+    """
+
+    scale: float | None = None
+    nodata: float | None = None
+    shape: tuple[int, int] | None = None
+    transform: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -42,10 +63,16 @@ class Product:
         generated: when the archive processed it.
         assets: path by band or role (`B02`, `SCL`, `CLDPRB`, `DETFOO`, `granule_metadata`, …).
         item: path of the STAC Item or the SAFE.
+        baseline: four digits; empty where nobody tells it.
+        relative_orbit: 0 where nobody tells it.
         claims: what the Item says of the offset (`boa_offset_applied`, `raster_offset`).
         href: where the product comes from.
         sun: mean zenith and azimuth in degrees, if the metadata tell.
         named: path by the Item's own key, of all assets that lie on this machine.
+        told: what the Item says of the numbers in an image, by band or role.
+        outline: the Item's geometry in degrees.
+        strip: tells products of one pass over one tile apart: when ESA made it, as its name says; empty without one.
+        notes: what the user should know of how it was read.
     """
 
     id: str
@@ -64,6 +91,10 @@ class Product:
     href: str
     sun: tuple[float, float] | None
     named: Mapping[str, str] = field(default_factory=dict)
+    told: Mapping[str, Told] = field(default_factory=dict)
+    outline: Mapping[str, Any] | None = None
+    strip: str = ""
+    notes: tuple[str, ...] = ()
 
     def asset(self, name: str) -> str:
         """Path of an asset, by band or role, or as `asset:KEY` by the Item's own key.
@@ -96,9 +127,9 @@ class LeftOut:
     """A product that is not used, and why.
 
     Attributes:
-        replaced: by another processing of the same pass and tile; nothing is missing then.
+        bad: it should have been usable; what a newer processing replaces, or another level, is not bad.
     """
 
     name: str
     reason: str
-    replaced: bool = False
+    bad: bool = True

@@ -1,8 +1,8 @@
 """Products as ESA packs them: SAFE folders, and zips of them."""
 
 import re
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -11,8 +11,30 @@ from terrazzo.errors import ProductError, UnreadableAsset
 from terrazzo.grid import mgrs_epsg
 from terrazzo.precompute.products.files import read_xml, zip_member, zip_members
 from terrazzo.precompute.products.product import PRODUCT_NAME, Product
+from terrazzo.precompute.products.tiles import tile_name
+from terrazzo.precompute.products.values import moment, number
 
-IMAGE = re.compile(r"IMG_DATA/(?:R\d+m/)?\w+_(?P<name>B\d\w|SCL)(?:_(?P<resolution>\d+)m)?\.jp2$")
+IMAGE = re.compile(r"IMG_DATA/(?:R\d+m/)?\w+_(?P<name>B\d\w|SCL)(?:_(?P<resolution>\d+)m)?\.(?:jp2|tif)$")
+"""Planetary Computer's copies are GeoTIFFs."""
+METADATA = re.compile(r"MTD_MSIL(1C|2A)\.xml")
+NO_ZIP = {
+    ".json",
+    ".geojson",
+    ".tif",
+    ".tiff",
+    ".jp2",
+    ".xml",
+    ".gml",
+    ".png",
+    ".jpg",
+    ".txt",
+    ".md",
+    ".csv",
+    ".nc",
+    ".html",
+}
+SENSED_WITHIN = timedelta(hours=2)
+"""Between the start of a pass, which names have, and a tile."""
 OTHERS = (
     (re.compile(r"GRANULE/[^/]+/MTD_TL\.xml$"), "granule_metadata"),
     (re.compile(r"MTD_MSIL(1C|2A)\.xml$"), "product_metadata"),
@@ -31,53 +53,119 @@ QUALITY = re.compile(
 
 
 def find_safes(source: Path) -> Iterator[Path]:
-    """SAFE folders and zips with a product's name at or below a path, not those inside a SAFE."""
-    if PRODUCT_NAME.match(source.name) and (source.suffix == ".zip" or source.is_dir()):
-        yield source
-    elif source.is_dir():
+    """SAFE folders and zips of them at or below a path, whatever they are called; not those inside a SAFE.
+
+    A folder is one by what is in it, or by `.SAFE` at its end: folders with an Item's assets have products' names too.
+    """
+    if source.is_dir():
+        whole = (source / "GRANULE").is_dir() and any(METADATA.fullmatch(p.name) for p in source.iterdir())
+        if whole or source.suffix.upper() == ".SAFE":
+            yield source
+            return
         for entry in sorted(source.iterdir()):
-            if entry.is_dir() or entry.suffix == ".zip":
+            if not entry.name.startswith("."):
                 yield from find_safes(entry)
+    elif _is_zip(source):
+        yield source
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether a file is a zip or is called like one of a product; other files are told by their ending."""
+    if path.suffix.lower() in NO_ZIP:
+        return False
+    if path.suffix.lower() == ".zip":
+        return True
+    try:
+        with path.open("rb") as file:
+            return file.read(4) == b"PK\x03\x04"
+    except OSError:
+        return False
+
+
+def holds_product(path: Path) -> bool:
+    """Whether a zip is that of a product, damaged or not."""
+    if PRODUCT_NAME.search(path.name):
+        return True
+    try:
+        return any(METADATA.search(member) for member in zip_members(path))
+    except ProductError:
+        return True
 
 
 def product_from_safe(path: Path) -> Product:
     """The product in a SAFE folder or a zip of one.
 
     Raises:
-        ProductError: its name or content is not that of a Sentinel-2 L1C or L2A product.
+        ProductError: it holds no Sentinel-2 L1C or L2A product, or not all of one.
     """
-    name = PRODUCT_NAME.match(path.name)
-    if name is None:
-        raise ProductError(f"{path.name} is not named like a Sentinel-2 product; give it its name back")
-    assets = _assets(path)
+    members = _members(path)
+    assets = _choose(members)
     if "product_metadata" not in assets or "granule_metadata" not in assets:
-        raise UnreadableAsset(f"{path} has no MTD_MSI{name['level']}.xml or no MTD_TL.xml; fetch it again")
+        raise UnreadableAsset(
+            f"{path} has no MTD_MSIL1C.xml or MTD_MSIL2A.xml, or no MTD_TL.xml: it is no whole Sentinel-2 product;"
+            " fetch it again"
+        )
     metadata = read_xml(assets["product_metadata"])
+    name = _name(path, members, metadata)
     _require_ten_thousand(metadata, path)
     granule = read_xml(assets["granule_metadata"])
-    zenith, azimuth = (
-        granule.findtext(".//Mean_Sun_Angle/ZENITH_ANGLE"),
-        granule.findtext(".//Mean_Sun_Angle/AZIMUTH_ANGLE"),
-    )
     sensed = granule.findtext(".//SENSING_TIME")
-    platform = name["platform"]
+    platform, tile = name["platform"], tile_name(name["tile"])
+    zone = granule.findtext(".//HORIZONTAL_CS_CODE")
+    if zone and zone.strip() != f"EPSG:{mgrs_epsg(tile)}":
+        raise ProductError(
+            f"{path.name}: its tile {tile} does not lie in {zone}, which its metadata name; fetch it again"
+        )
+    when = moment(sensed, f"{path.name}: its SENSING_TIME") or _time(name["start"])
+    if abs(when - _time(name["start"])) > SENSED_WITHIN:
+        raise ProductError(f"{path.name}: sensed at {sensed}, its name says {name['start']}; fetch it again")
     return Product(
-        id=path.name.removesuffix(".zip").removesuffix(".SAFE"),
+        id=name[0],
         level=name["level"],
         platform=platform,
-        mgrs=name["tile"],
-        epsg=mgrs_epsg(name["tile"]),
-        datetime=datetime.fromisoformat(sensed) if sensed else _time(name["start"]),
+        mgrs=tile,
+        epsg=mgrs_epsg(tile),
+        datetime=when,
         datatake=f"{platform}_{name['start']}_R{name['orbit']}",
-        baseline=name["baseline"],
+        baseline=name["baseline"] or _baseline(metadata),
         relative_orbit=int(name["orbit"]),
         generated=_time(name["generated"]),
         assets=assets,
         item=str(path),
         claims={},
         href=f"urn:terrazzo:product:{name[0]}",
-        sun=(float(zenith), float(azimuth)) if zenith and azimuth else None,
+        sun=_mean_sun(granule),
+        strip=name["generated"],
     )
+
+
+def _name(path: Path, members: Iterable[str], metadata: Element) -> re.Match[str]:
+    """The product's name: of the file or folder, of the metadata, of the folder in the zip.
+
+    Raises:
+        ProductError: none of these is one.
+    """
+    for text in (path.name, metadata.findtext(".//PRODUCT_URI") or "", *members):
+        name = PRODUCT_NAME.search(text)
+        if name:
+            return name
+    raise ProductError(
+        f"{path.name}: neither its name nor PRODUCT_URI in its metadata is that of a Sentinel-2 L1C or L2A product;"
+        " give it its name back"
+    )
+
+
+def _baseline(metadata: Element) -> str:
+    found = re.fullmatch(r"(\d\d)\.(\d\d)", (metadata.findtext(".//PROCESSING_BASELINE") or "").strip())
+    return found[1] + found[2] if found else ""
+
+
+def _mean_sun(granule: Element) -> tuple[float, float] | None:
+    """Zenith and azimuth in degrees."""
+    zenith, azimuth = (
+        _float(granule.findtext(f".//Mean_Sun_Angle/{tag}")) for tag in ("ZENITH_ANGLE", "AZIMUTH_ANGLE")
+    )
+    return None if zenith is None or azimuth is None else (zenith, azimuth)
 
 
 def mean_air(product: Product) -> dict[str, dict[str, object]]:
@@ -91,19 +179,31 @@ def mean_air(product: Product) -> dict[str, dict[str, object]]:
         ("water_vapour", "GRANULE_MEAN_WV", 1.0, "Sen2Cor"),
         ("ozone", "OZONE_VALUE", 0.001, f"Sen2Cor, {root.findtext('.//OZONE_SOURCE', 'unknown source')}"),
     )
-    texts = [(name, root.findtext(f".//{tag}"), unit, origin) for name, tag, unit, origin in fields]
+    found = [(name, _float(root.findtext(f".//{tag}")), unit, origin) for name, tag, unit, origin in fields]
     return {
-        name: {"mean": round(float(text) * unit, 4), "origin": origin, "uncertainty": None}
-        for name, text, unit, origin in texts
-        if text
+        name: {"mean": round(value * unit, 4), "origin": origin, "uncertainty": None}
+        for name, value, unit, origin in found
+        if value is not None
     }
 
 
-def _assets(path: Path) -> dict[str, str]:
-    if path.suffix == ".zip":
-        members = {m: zip_member(path, m) for m in zip_members(path)}
-    else:
-        members = {p.relative_to(path).as_posix(): str(p.resolve()) for p in path.rglob("*") if p.is_file()}
+def _float(text: str | None) -> float | None:
+    """A finite number of a text that may be none."""
+    try:
+        return number(float(text or "nan"))
+    except ValueError:
+        return None
+
+
+def _members(path: Path) -> dict[str, str]:
+    """Where each file of a SAFE lies, by its name in it."""
+    if path.is_dir():
+        return {p.relative_to(path).as_posix(): str(p.resolve()) for p in path.rglob("*") if p.is_file()}
+    return {m: zip_member(path, m) for m in zip_members(path)}
+
+
+def _choose(members: Mapping[str, str]) -> dict[str, str]:
+    """Path by band or role: of a band's images the one nearest its native resolution."""
     found: dict[str, tuple[int, str]] = {}
     for member, where in members.items():
         image = IMAGE.search(member)
@@ -125,8 +225,10 @@ def _assets(path: Path) -> dict[str, str]:
 def _require_ten_thousand(metadata: Element, path: Path) -> None:
     for tag in ("QUANTIFICATION_VALUE", "BOA_QUANTIFICATION_VALUE"):
         value = metadata.findtext(f".//{tag}")
-        if value and float(value) != 10_000:
-            raise ProductError(f"{path.name}: {value} counts make a reflectance of 1; only 10000 is known")
+        if value and value.strip() not in ("10000", "10000.0"):
+            raise ProductError(
+                f"{path.name}: {value} counts make a reflectance of 1; only 10000 is known. Fetch it again"
+            )
 
 
 def _time(text: str) -> datetime:

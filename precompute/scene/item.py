@@ -18,6 +18,7 @@ from terrazzo.bands import BANDS, NODATA, SCALE, MaskClass
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.precompute.products.angles import Angles
 from terrazzo.precompute.products.files import checksum
+from terrazzo.precompute.products.globe import cut
 from terrazzo.precompute.products.offset import Offset
 from terrazzo.precompute.products.product import Product
 from terrazzo.precompute.scene.shift import Shift
@@ -77,7 +78,7 @@ def scene_item(
         "proj:code": f"EPSG:{product.epsg}",
         "proj:shape": list(box.shape),
         "proj:transform": [*grid.transform(box)[:6]],
-        "sat:relative_orbit": product.relative_orbit,
+        **({"sat:relative_orbit": product.relative_orbit} if product.relative_orbit else {}),
         "processing:level": "L2",
         "processing:software": {"terrazzo": __version__},
         "processing:lineage": "; ".join([_offset_line(offset), *lineage]),
@@ -94,6 +95,7 @@ def scene_item(
             "decided_by": offset.decided_by,
             "evidence": dict(offset.evidence),
             "conflicts": list(offset.conflicts),
+            "verdict": offset.verdict,
         },
         "terrazzo:notes": list(notes),
         "terrazzo:parameters": dict(parameters),
@@ -143,7 +145,7 @@ def moved_by(item: Mapping[str, Any], pixel: float) -> Shift | None:
 
 
 def footprint(classes: NDArray[np.uint8], grid: Grid, box: PixelBox) -> shapely.Geometry:
-    """Outline of the pixels with data in degrees, simplified to within four pixels, specks left out."""
+    """Outline of the pixels with data in degrees, in parts on either side of the 180° line, simplified to within four pixels, specks left out."""
     valid = (classes != MaskClass.NODATA).astype(np.uint8)
     found = [
         shapely.geometry.shape(g)
@@ -156,8 +158,10 @@ def footprint(classes: NDArray[np.uint8], grid: Grid, box: PixelBox) -> shapely.
     outline = shapely.union_all([shapely.Polygon(p.exterior) for p in parts if p.area >= least])
     to_degrees = Transformer.from_crs(grid.epsg, 4326, always_xy=True)
     simple = outline.simplify(4 * grid.pixel)
-    return shapely.transform(
-        simple, lambda xy: np.round(np.stack(to_degrees.transform(xy[:, 0], xy[:, 1]), -1), 7)
+    return cut(
+        shapely.transform(
+            simple, lambda xy: np.round(np.stack(to_degrees.transform(xy[:, 0], xy[:, 1]), -1), 7)
+        )
     )
 
 
@@ -209,7 +213,7 @@ def _asset(path: Path, store: Store) -> dict[str, Any]:
 
 
 def _offset_line(offset: Offset) -> str:
-    line = f"offset {offset.value} by {offset.decided_by}"
+    line = f"offset {offset.value} by {offset.decided_by}: {offset.verdict}"
     return line + (f" against: {', '.join(offset.conflicts)}" if offset.conflicts else "")
 
 

@@ -4,7 +4,8 @@ import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import astuple
+from collections.abc import Sequence
+from dataclasses import astuple, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,20 +17,22 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from terrazzo import PIXELS
-from terrazzo.bands import FOUR, NODATA, SCALE, MaskClass, stored_factor
+from terrazzo.bands import BANDS, FOUR, NODATA, SCALE, MaskClass, stored_factor
 from terrazzo.cog import write_cog
 from terrazzo.correction import Coefficients, Correction, corrected, correction_arrays
 from terrazzo.edges import DEPTH, Strips, strip_medians, strip_table
-from terrazzo.errors import NotFound, ProductError, Uncorrectable
+from terrazzo.errors import MissingBand, NotFound, ProductError, Uncorrectable
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.precompute.clouds.model import model_hash
-from terrazzo.precompute.correct.brdf import SUN, Brdf
-from terrazzo.precompute.correct.factors import coarse_coefficients
+from terrazzo.precompute.correct.brdf import COEFFICIENTS, LOWEST_SUN, SUN, Brdf
+from terrazzo.precompute.correct.factors import coarse_coefficients, view_of
 from terrazzo.precompute.correct.table import load_table
 from terrazzo.precompute.products.angles import Angles
+from terrazzo.precompute.products.door import guarded
 from terrazzo.precompute.products.elevation import node_elevation
 from terrazzo.precompute.products.files import checksum
-from terrazzo.precompute.products.product import EXTRAS, L1C_EXTRAS, OWN, SWIR, Product
+from terrazzo.precompute.products.form import Form, read_forms
+from terrazzo.precompute.products.product import EXTRAS, L1C_EXTRAS, OWN, SWIR, Product, Told
 from terrazzo.precompute.products.quality import quality_roles
 from terrazzo.precompute.products.raster import Images, asset_grid
 from terrazzo.precompute.products.safe import mean_air
@@ -52,7 +55,9 @@ def ingest(product: Product, store: Store, recipe: Recipe = DEFAULT) -> Scene:
     Raises:
         ProductError: the product cannot become a scene; the message tells why and what to do.
     """
-    checksums, rev, prefix = identity(product, store, recipe)
+    with guarded(product.id):
+        product = with_stand_in(product, store)
+        checksums, rev, prefix = identity(product, store, recipe)
     try:
         return read_scene(store, prefix)
     except NotFound:
@@ -70,9 +75,30 @@ def ingest(product: Product, store: Store, recipe: Recipe = DEFAULT) -> Scene:
 def ready_scene(product: Product, store: Store, recipe: Recipe = DEFAULT) -> Scene | None:
     """The scene of a product if it is there and nothing has changed; costs the checksums, no decoding."""
     try:
-        return read_scene(store, identity(product, store, recipe)[2])
+        with guarded(product.id):
+            prefix = identity(product, store, recipe)[2]
+        return read_scene(store, prefix)
     except (NotFound, ProductError):
         return None
+
+
+def with_stand_in(product: Product, store: Store) -> Product:
+    """The product, with B8A in B08's place where it has images of 20 m and 60 m alone.
+
+    Raises:
+        MissingBand: the store's pixels are finer than that.
+    """
+    if product.level != "L2A" or "B08" in product.assets or "B8A" not in product.assets:
+        return product
+    if store.config.pixel < BANDS["B8A"].resolution:
+        raise MissingBand(
+            f"{product.id} has no B08, as products with images of 20 m and 60 m alone: fetch its images of 10 m, or make a"
+            " store of 20 m (--pixel 20), where B8A takes the place of B08"
+        )
+    note = "no B08 in the product: B8A, a narrower near infrared, is in its place"
+    assets = {**product.assets, "B08": product.assets["B8A"]}
+    told = {**product.told, **({"B08": product.told["B8A"]} if "B8A" in product.told else {})}
+    return replace(product, assets=assets, told=told, notes=(*product.notes, note))
 
 
 def identity(product: Product, store: Store, recipe: Recipe) -> tuple[dict[str, str], str, str]:
@@ -81,6 +107,7 @@ def identity(product: Product, store: Store, recipe: Recipe) -> tuple[dict[str, 
     Raises:
         ProductError: a file that is needed is missing.
     """
+    product = with_stand_in(product, store)
     if product.level == "L1C" and "B12" not in product.assets:
         raise Uncorrectable(
             f"{product.id} is L1C without B12, which tells the aerosol: no atmospheric correction;"
@@ -99,6 +126,7 @@ def identity(product: Product, store: Store, recipe: Recipe) -> tuple[dict[str, 
 
 def _revision(product: Product, checksums: dict[str, str], store: Store, recipe: Recipe) -> str:
     """12 hexadecimal digits over what determines the scene's pixels."""
+    forms = {Path(path).name: form for path, form in _forms(product, store).items()}
     air: dict[str, Any] = {}
     if product.level == "L1C":
         air["table"] = load_table().hash
@@ -114,6 +142,7 @@ def _revision(product: Product, checksums: dict[str, str], store: Store, recipe:
             "grid": [store.config.pixel, store.config.mask_pixel, store.config.window, store.config.bands],
             "mask": recipe.mask,
             "brdf": recipe.brdf,
+            **({"forms": {n: repr(f) for n, f in forms.items()}} if forms else {}),
             "shift": astuple(recipe.shift) if recipe.shift else None,
             "model": model_hash(product.level),
             "pixels": PIXELS,
@@ -128,7 +157,9 @@ def _elevation(product: Product, store: Store, recipe: Recipe) -> list[list[floa
     if recipe.dem is None:
         return None
     grid = store.grid(product.epsg)
-    box = grid.pad(grid.box_from_bounds(*asset_grid(product.asset("B02"), product.epsg)[0]))
+    box = grid.pad(
+        grid.box_from_bounds(*asset_grid(product.asset("B02"), product.epsg, product.told.get("B02"))[0])
+    )
     heights: list[list[float]] = np.rint(
         node_elevation(recipe.dem, scene_angles(product, grid, box), product.epsg)
     ).tolist()
@@ -146,8 +177,9 @@ def _make(
     recipe: Recipe,
 ) -> Scene:
     grid = store.grid(product.epsg)
-    images = Images(kept, _off(recipe, grid))
-    prepared = prepare(product, store, recipe, images)
+    with guarded(product.id):
+        images = _images(product, store, kept, _off(recipe, grid))
+        prepared = prepare(product, store, recipe, images)
     clear = np.isin(prepared.classes, (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW))
     medians, counts, coefficients = [], [], {}
     for band in store.config.bands:
@@ -173,7 +205,7 @@ def _make(
     )
     strips = Strips(grid.window_range(prepared.box), np.stack(medians, -1), np.stack(counts, -1))
     pq.write_table(strip_table(strips, store.config.bands), folder / STRIPS, compression="zstd")
-    correction = Correction(prepared.offset.value, prepared.detector, coefficients)
+    correction = Correction(prepared.added, prepared.detector, coefficients)
     arrays = correction_arrays(correction) | _seen_arrays(prepared)
     np.savez_compressed(folder / CORRECTION, **arrays)  # type: ignore[arg-type]
     item = scene_item(
@@ -187,7 +219,7 @@ def _make(
         offset=prepared.offset,
         angles=prepared.angles,
         lineage=(*prepared.lineage, _brdf_line(prepared.angles, recipe.brdf)),
-        notes=_notes(prepared, recipe),
+        notes=_notes(prepared, recipe, store.config.bands),
         air=prepared.air.properties() if prepared.air else mean_air(product),
         parameters={"mask": recipe.mask, "brdf": recipe.brdf, "model": model_hash(product.level)},
         dem=recipe.dem.name if recipe.dem else None,
@@ -200,6 +232,29 @@ def _make(
         store.publish_file(path, f"{prefix}/{path.name}")
     store.write_json(f"{prefix}/{ITEM}", item)
     return scene_from_item(item, prefix)
+
+
+def _images(product: Product, store: Store, folder: Path, off: tuple[float, float]) -> Images:
+    """The product's images, with how each writes reflectance."""
+    return Images(folder, off, _forms(product, store), _told(product))
+
+
+def _told(product: Product) -> dict[str, Told]:
+    """What the Item says of each image, by path."""
+    return {product.assets[role]: t for role, t in product.told.items() if role in product.assets}
+
+
+def _forms(product: Product, store: Store) -> dict[str, Form]:
+    """How each image writes reflectance that does not do it as ESA does, by path.
+
+    Raises:
+        ProductError: one holds no reflectance.
+    """
+    wanted = {*store.config.bands, *FOUR, *SWIR}
+    if product.level == "L1C":
+        wanted |= BANDS.keys() & set(L1C_EXTRAS)
+    paths = {band: product.assets[band] for band in sorted(wanted) if band in product.assets}
+    return read_forms(paths, _told(product))
 
 
 def _seen_arrays(prepared: Prepared) -> dict[str, NDArray[np.generic]]:
@@ -246,10 +301,14 @@ def _corrected(
     grid = store.band_grid(product.epsg, band)
     scale = stored_factor(band)
     box = prepared.box.coarser(scale)
-    counts = images.again(product.asset(band), grid, box).array
+    with guarded(product.id):
+        placed = images.again(product.asset(band), grid, box)
+    counts = placed.array
+    if prepared.missing is not None:
+        counts[(np.rint(counts) == 1) & prepared.missing[::scale, ::scale]] = 0
     air = prepared.air.grid if prepared.air else None
     found = coarse_coefficients(prepared.angles, band, satellite=product.platform, brdf=brdf, air=air)
-    correction = Correction(prepared.offset.value, prepared.detector, {band: found} if found else {})
+    correction = Correction(prepared.added, prepared.detector, {band: found} if found else {})
     ratio = round(store.mask_factor / scale * 2)
     land = _rescaled(prepared.classes == MaskClass.LAND, ratio, box.shape)
     detector = _rescaled(prepared.detector, ratio, box.shape)
@@ -286,16 +345,29 @@ def _off(recipe: Recipe, grid: Grid) -> tuple[float, float]:
     return (recipe.shift.east * grid.pixel, recipe.shift.north * grid.pixel) if recipe.shift else (0.0, 0.0)
 
 
-def _notes(prepared: Prepared, recipe: Recipe) -> list[str]:
+def _notes(prepared: Prepared, recipe: Recipe, bands: Sequence[str]) -> list[str]:
     """What the user should know of a scene that was made all the same."""
-    offset, notes = prepared.offset, []
+    offset, notes = prepared.offset, list(prepared.notes)
     if offset.conflicts:
         notes.append(
-            f"the evidence on the offset is contradictory: took {offset.value} by {offset.decided_by},"
-            f" though {', '.join(offset.conflicts)}"
+            f"the evidence on the offset is contradictory: took {offset.value} by {offset.decided_by}"
+            f" ({offset.verdict}), though {', '.join(offset.conflicts)}"
         )
     if recipe.brdf != "off" and not prepared.angles.view:
         notes.append("no angle grids (granule metadata) in the product: view angles stay as they are")
+    if recipe.brdf != "off" and prepared.angles.view and not prepared.detector.any():
+        notes.append(
+            "no detector footprint in the product: view angles were corrected by the mean of all detectors"
+        )
+    lowest = float(prepared.angles.sun_zenith.max())
+    if recipe.brdf != "off" and prepared.angles.view and lowest > LOWEST_SUN:
+        notes.append(
+            f"the sun is up to {lowest:.0f}° from the zenith: view angles were corrected as at {LOWEST_SUN:g}°"
+        )
+    others = {b: view_of(prepared.angles, b) for b in bands if b in COEFFICIENTS}
+    lacking = [f"{b} by those of {other}" for b, other in others.items() if other and other != b]
+    if recipe.brdf != "off" and lacking:
+        notes.append(f"the granule metadata lack view angles of some bands: corrected {', '.join(lacking)}")
     if recipe.shift is not None:
         s = recipe.shift
         notes.append(

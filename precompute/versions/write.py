@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+import shapely
 from cogeo_mosaic.mosaic import MosaicJSON
 from rich.console import Console
 
@@ -232,12 +233,16 @@ def mosaic_json(store: Store, mosaic_id: str, items: Sequence[Mapping[str, Any]]
     features = [
         {
             "type": "Feature",
-            "geometry": i["geometry"],
+            "geometry": json.loads(shapely.to_geojson(part)),
             "properties": {"path": f"{i['prefix']}/item.json"},
         }
         for i in items
+        # The library knows polygons of one part alone.
+        for part in shapely.get_parts(shapely.geometry.shape(i["geometry"]))
+        if part.geom_type == "Polygon"
     ]
     document = MosaicJSON.from_features(features, max(0, maxzoom - 6), maxzoom, quiet=True)
+    document.tiles = {tile: list(dict.fromkeys(scenes)) for tile, scenes in document.tiles.items()}
     document.name = mosaic_id
     document.asset_prefix = (str(store.root) if store.root else store.url.rstrip("/")) + "/"
     return str(document.model_dump_json(exclude_none=True))

@@ -196,6 +196,79 @@ def command(folder: Path, store: Path, **options) -> subprocess.CompletedProcess
 
 
 @pytest.mark.slow
+def test_the_exit_code_tells_that_something_was_left_out_and_brackets_in_names_are_shown(products, tmp_path):
+    (products / "[bold]x[y].json").write_text("{")
+    edit(products, lambda d: d["properties"].update(datetime="2023-08-15T15:50:57Z UTC"))
+    done = command(products, tmp_path / "store")
+    assert done.returncode == 4, done.stderr
+    assert "left out [bold]x[y].json: not readable as JSON" in done.stderr
+    assert f"left out {BAD}: " in done.stderr
+    assert "Traceback" not in done.stderr
+    (products / "[bold]x[y].json").unlink()
+    (products / f"{BAD}.json").unlink()
+    (products / "catalog.json").write_text('{"type": "Catalog"}')
+    calm = command(products, tmp_path / "store")
+    assert calm.returncode == 0, calm.stderr
+    assert "catalog.json: passed over" in calm.stderr
+
+
+@pytest.mark.slow
+def test_b8a_takes_the_place_of_a_missing_b08_from_20_m_on(tmp_path):
+    folder = tmp_path / "products"
+    make_world(folder, dates=1, size=(96, 96), bands=("B02", "B03", "B04", "B08", "B8A"))
+    edit(folder, lambda d: d["assets"].pop("nir"), GOOD)
+    with pytest.raises(StoreError, match=r"no B08.*20 m.*--pixel 20"):
+        precompute(folder, tmp_path / "fine")
+    done, _ = precompute(folder, tmp_path / "coarse", pixel=20.0)
+    assert [s.id for s in done.scenes] == [GOOD]
+    assert any("B8A" in note for note in done.notes)
+
+
+@pytest.mark.slow
+def test_a_zero_in_one_band_is_missing_in_that_band_alone_before_04_00(tmp_path):
+    folder = tmp_path / "products"
+    make_world(
+        folder, dates=1, size=(256, 256), about=Pass(FIRST, added=0, baseline="02.08", claims="silent")
+    )
+    with rasterio.open(folder / GOOD / "B08.tif", "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
+        values = dataset.read(1)
+        values[120:140, 120:140] = 0
+        dataset.write(values, 1)
+    done, _ = precompute(folder, tmp_path / "store")
+    (scene,) = done.scenes
+    store = Store(tmp_path / "store")
+    seen = {}
+    for band in ("B02", "B08"):
+        with rasterio.open(store.raster_path(scene.band_key(band))) as dataset:
+            seen[band] = dataset.read(1) != -32768
+    with rasterio.open(store.raster_path(scene.key("mask.tif"))) as dataset:
+        classes = dataset.read(1).repeat(2, 0).repeat(2, 1)
+    lake = seen["B02"] & ~seen["B08"]
+    assert lake.sum() == 400
+    assert (classes[lake] != 0).all()
+
+
+@pytest.mark.slow
+def test_a_count_of_1_in_all_bands_is_no_data_where_1000_were_added(tmp_path):
+    folder = tmp_path / "products"
+    make_world(folder, dates=1, size=(96, 96))
+    for path in (folder / GOOD).glob("B0*.tif"):
+        with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
+            values = dataset.read(1)
+            values[:, :21] = 1
+            dataset.write(values, 1)
+    done, _ = precompute(folder, tmp_path / "store")
+    (scene,) = done.scenes
+    store = Store(tmp_path / "store")
+    for band in ("B02", "B03", "B04", "B08"):
+        with rasterio.open(store.raster_path(scene.band_key(band))) as dataset:
+            values = dataset.read(1)
+        known = values != -32768
+        assert known.sum() == 96 * (96 - 21)
+        assert values[known].min() > -300
+
+
+@pytest.mark.slow
 def test_a_full_disk_is_told_in_one_line_and_a_later_run_goes_on(products, tmp_path):
     """A limit on the size of a file stands for the disk: the same error from the same calls, without root."""
     limited = f"ulimit -f 8; trap '' XFSZ; exec {TERRAZZO} precompute {products} --store {tmp_path / 'store'} {' '.join(OPTIONS)}"
@@ -285,7 +358,7 @@ def test_contradictory_copies_with_a_lossy_mask_come_out_right(tmp_path):
     for scene in done.scenes:
         told = read_item(store, scene)["properties"]["terrazzo:offset"]
         assert (told["value"], told["decided_by"]) == (0, "pixels")
-        assert "raster offset says -1000" in told["conflicts"]
+        assert "the Item says both 0 and -1000" in told["conflicts"]
         assert scene.clear_share > 0.97
         land = world.seen[scene.id].land
         with rasterio.open(store.raster_path(scene.band_key("B08"))) as dataset:

@@ -13,7 +13,7 @@ from terrazzo.precompute.products.offset import decide_offset
 def test_the_added_thousand_is_seen_in_the_cirrus_band(data: Path, crop: str) -> None:
     with rasterio.open(data / f"labelled/terramind/S2L1C_{crop}.tif") as dataset:
         red, cirrus = dataset.read(4).astype(np.uint16), dataset.read(11).astype(np.uint16)
-    offset = decide_offset(red, xml_offset=None, claims={}, baseline="0301", cirrus=cirrus)
+    offset = decide_offset(red, xml_offset=None, claims={}, baseline="", cirrus=cirrus)
     assert (offset.value, offset.decided_by) == (-1000, "pixels")
 
 
@@ -25,7 +25,7 @@ def test_the_offset_of_l2a_crops_is_read_from_their_darkest_band_over_snow_too(
 ) -> None:
     with rasterio.open(data / f"labelled/terramind/S2L2A_{crop}.tif") as dataset:
         darkest = dataset.read([2, 3, 4, 8, 11, 12]).min(axis=0).astype(np.int32)
-    offset = decide_offset(darkest, xml_offset=None, claims={}, baseline="0301" if value else "0400")
+    offset = decide_offset(darkest, xml_offset=None, claims={}, baseline="0400")
     assert (offset.value, offset.decided_by) == (value, "pixels")
 
 
@@ -35,5 +35,5 @@ def test_a_cirrus_band_without_the_thousand_says_so(data: Path) -> None:
     for band in ("B04", "B10"):
         with rasterio.open(next(folder.glob(f"*_{band}.jp2"))) as dataset:
             bands.append(dataset.read(1))
-    offset = decide_offset(bands[0], xml_offset=None, claims={}, baseline="0204", cirrus=bands[1])
+    offset = decide_offset(bands[0], xml_offset=None, claims={}, baseline="", cirrus=bands[1])
     assert (offset.value, offset.decided_by) == (0, "pixels")

@@ -42,14 +42,14 @@ def load(metadata: Path, name: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "offset", "quantification", "satellite"),
     [
-        ("L1C_N0301_S2A_46RER_20210908_MTD_MSIL1C.xml", 0, 10_000, "Sentinel-2A"),
+        ("L1C_N0301_S2A_46RER_20210908_MTD_MSIL1C.xml", None, 10_000, "Sentinel-2A"),
         ("L1C_N0400_S2B_32UPC_20220615_MTD_MSIL1C.xml", -1000, 10_000, "Sentinel-2B"),
-        ("L2A_N0212_S2A_07HFE_20190212_MTD_MSIL2A.xml", 0, 10_000, "Sentinel-2A"),
+        ("L2A_N0212_S2A_07HFE_20190212_MTD_MSIL2A.xml", None, 10_000, "Sentinel-2A"),
         ("L2A_N0509_S2A_01KAB_20230821_MTD_MSIL2A.xml", -1000, 10_000, "Sentinel-2A"),
     ],
 )
 def test_product_metadata_of_each_baseline_tell_offset_and_quantification(
-    metadata: Path, name: str, offset: int, quantification: int, satellite: str
+    metadata: Path, name: str, offset: int | None, quantification: int, satellite: str
 ) -> None:
     path = str(metadata / name)
     root = read_xml(path)
@@ -98,6 +98,9 @@ def test_azimuths_on_both_sides_of_north_have_their_mean_in_the_north(metadata: 
     root = read_xml(str(metadata / TILE_LEVEL))
     for grid in root.iterfind(".//Azimuth/Values_List/VALUES"):
         grid.text = " ".join(str((float(v) + turned) % 360) for v in (grid.text or "").split())
+    mean = root.find(".//Mean_Sun_Angle/AZIMUTH_ANGLE")
+    assert mean is not None
+    mean.text = str((float(mean.text or "") + turned) % 360)
     ElementTree(root).write(tmp_path / "MTD_TL.xml")
     plain, found = read_angles(str(metadata / TILE_LEVEL)), read_angles(str(tmp_path / "MTD_TL.xml"))
     assert found.mean_view[0] == pytest.approx(plain.mean_view[0], abs=1e-6)

@@ -1,4 +1,4 @@
-"""The offset of a product: metadata that agree, else the pixels, and who disagrees is recorded."""
+"""The offset of a product: what is impossible is ruled out, what nothing settles is left out, and who disagrees is recorded."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 import rasterio
 
 from terrazzo.bands import FOUR as BANDS
-from terrazzo.errors import UnreadableAsset
+from terrazzo.errors import ProductError, UnreadableAsset
 from terrazzo.precompute import sample
 from terrazzo.precompute.products.find import find_products
 from terrazzo.precompute.products.items import product_from_item
@@ -64,45 +64,114 @@ def test_a_scene_without_pixels_tells_nothing():
     assert pixel_opinion(np.zeros((5, 5), np.int32)) == (None, None)
 
 
+TAKEN_OUT, LEFT_IN = {"boa_offset_applied": True}, {"boa_offset_applied": False, "raster_offset": -0.1}
+BRIGHT = darkest(SNOW, 0)
+
+
+def decide(low: np.ndarray, **given) -> tuple[int, str]:
+    """Value and who decided it, for a copy (not ESA's own files) of a baseline 05.09 unless told."""
+    offset = decide_offset(low, **{"xml_offset": None, "claims": {}, "baseline": "0509", **given})
+    return offset.value, offset.decided_by
+
+
+@pytest.mark.parametrize("baseline", ["0204", "0206", "0301"])
+@pytest.mark.parametrize("given", [{}, {"claims": LEFT_IN}, {"xml_offset": -1000}])
+def test_a_baseline_below_04_00_has_nothing_added_whatever_haze_and_claims_say(shared, baseline, given):
+    with rasterio.open(shared / "cases/masks/hazy_baseline_0206_offset_taken_-1000_20180908.tif") as dataset:
+        hazy = dataset.read().min(axis=0)
+    assert pixel_opinion(hazy)[1] == -1000
+    assert decide(hazy, baseline=baseline, **given) == (0, "baseline")
+
+
+@pytest.mark.parametrize("xml", [0, -1000])
+def test_esas_metadata_beside_esas_own_files_stand_against_everybody(xml):
+    against = ground("forest", 1000 + xml)
+    claims = {"raster_offset": -0.1 - xml / 10_000}
+    assert decide(against, xml_offset=xml, claims=claims, untouched=True) == (xml, "product metadata")
+
+
 @pytest.mark.parametrize(
-    ("xml", "claims", "decided_by", "value"),
+    "given", [{"claims": LEFT_IN}, {"claims": LEFT_IN, "xml_offset": -1000}, {"xml_offset": -1000}, {}]
+)
+def test_pixels_that_the_addition_would_make_impossible_overrule_what_a_copys_writer_says(given):
+    assert decide(ground("forest", 0), **given) == (0, "pixels")
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
     [
-        (-1000, {}, "product metadata", -1000),
-        (0, {}, "product metadata", 0),
-        (-1000, {"boa_offset_applied": False, "raster_offset": -0.1}, "product metadata", -1000),
-        (None, {"raster_offset": -0.1}, "raster offset", -1000),
-        (None, {"boa_offset_applied": False}, "boa_offset_applied", -1000),
-        (None, AGREED, "boa_offset_applied", 0),
+        ({"claims": LEFT_IN}, (-1000, "Item")),
+        ({"claims": TAKEN_OUT}, (0, "Item")),
+        ({"claims": TAKEN_OUT, "xml_offset": -1000}, (0, "Item")),
+        ({"xml_offset": -1000}, (-1000, "product metadata")),
+        ({"untouched": True}, (-1000, "baseline")),
     ],
 )
-def test_metadata_that_agree_decide_and_pixels_that_differ_are_recorded(xml, claims, decided_by, value):
-    against = ground("forest", 1000 + value)
-    offset = decide_offset(against, xml_offset=xml, claims=claims, baseline="0509")
-    assert (offset.decided_by, offset.value) == (decided_by, value)
-    assert f"pixels says {-1000 - value}" in offset.conflicts
-    assert offset.evidence["pixels"] == -1000 - value
+def test_where_pixels_are_silent_who_is_not_contradicted_decides(given, found):
+    assert decide(BRIGHT, **given) == found
 
 
-@pytest.mark.parametrize("added", [0, 1000])
-@pytest.mark.parametrize(("xml", "claims"), [(None, CONTRADICTORY), (-1000, {"boa_offset_applied": True})])
-def test_where_metadata_contradict_each_other_the_pixels_decide(xml, claims, added):
-    offset = decide_offset(ground("forest", added), xml_offset=xml, claims=claims, baseline="0509")
-    assert (offset.decided_by, offset.value) == ("pixels", -added)
-    assert offset.conflicts
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"baseline": ""},
+        {"claims": CONTRADICTORY},
+        {"claims": CONTRADICTORY, "xml_offset": -1000},
+    ],
+)
+def test_where_nothing_settles_it_the_product_is_left_out(given):
+    with pytest.raises(ProductError, match=r"nothing settles.*fetch"):
+        decide(BRIGHT, **given)
 
 
-def test_where_pixels_tell_nothing_the_copy_knows_what_was_done_to_it():
-    offset = decide_offset(darkest(SNOW, 0), xml_offset=-1000, claims=CONTRADICTORY, baseline="0509")
-    assert (offset.decided_by, offset.value) == ("boa_offset_applied", 0)
-    assert len(offset.conflicts) == 3
+def test_an_item_that_denies_the_addition_that_the_pixels_show_settles_nothing():
+    with pytest.raises(ProductError, match="Item says 0"):
+        decide(ground("forest", 1000), claims=AGREED)
+    with pytest.raises(ProductError, match="Item says 0"):
+        decide(ground("forest", 1000), claims=AGREED, xml_offset=-1000)
 
 
-def test_without_any_word_pixels_decide_and_after_them_the_baseline():
-    silent = {"xml_offset": None, "claims": {}}
-    assert decide_offset(ground("forest", 0), **silent, baseline="0509").decided_by == "pixels"
-    for baseline, value in (("0301", 0), ("0400", -1000)):
-        offset = decide_offset(darkest(DESERT, 0), **silent, baseline=baseline)
-        assert (offset.decided_by, offset.value) == ("baseline", value)
+def test_an_item_that_says_both_is_no_witness_and_only_what_is_impossible_decides():
+    assert decide(ground("forest", 0), claims=CONTRADICTORY) == (0, "pixels")
+    with pytest.raises(ProductError, match="nothing settles"):
+        decide(ground("forest", 1000), claims=CONTRADICTORY)
+
+
+def test_thick_haze_looks_as_if_1000_were_added_and_alone_proves_nothing(shared):
+    with rasterio.open(shared / "cases/masks/hazy_baseline_0206_offset_taken_-1000_20180908.tif") as dataset:
+        hazy = dataset.read().min(axis=0)
+    for given in ({"baseline": ""}, {"claims": CONTRADICTORY}, {"claims": TAKEN_OUT}):
+        with pytest.raises(ProductError, match="nothing settles"):
+            decide(hazy, **given)
+    assert decide(hazy, claims=TAKEN_OUT, swir=False) == (0, "Item")
+
+
+def test_who_looks_as_if_1000_were_added_and_says_nothing_else_has_them_since_04_00():
+    assert decide(ground("forest", 1000)) == (-1000, "pixels")
+
+
+def test_few_pixels_say_nothing():
+    few = ground("forest", 0)[:10, :30]
+    assert pixel_opinion(few)[1] is None
+    assert decide(few, claims=LEFT_IN) == (-1000, "Item")
+
+
+@pytest.mark.parametrize("xml", [-999, 1000, -100])
+def test_metadata_with_another_offset_are_refused(xml):
+    with pytest.raises(ProductError, match=f"offset of {xml}"):
+        decide(ground("forest", 0), xml_offset=xml)
+
+
+def test_verdict_and_evidence_are_in_words():
+    offset = decide_offset(ground("forest", 0), xml_offset=-1000, claims=LEFT_IN, baseline="0509")
+    assert "darker than anything is" in offset.verdict
+    assert offset.conflicts == (
+        "product metadata says -1000",
+        "Item says -1000",
+        "baseline says -1000",
+    )
+    assert offset.evidence["pixels"] == 0
 
 
 def test_the_samples_contradictory_metadata_are_settled_by_its_pixels():
@@ -112,16 +181,16 @@ def test_the_samples_contradictory_metadata_are_settled_by_its_pixels():
         assert product.claims == CONTRADICTORY
         offset = decide_offset(low, xml_offset=None, claims=product.claims, baseline=product.baseline)
         assert (offset.decided_by, offset.value) == ("pixels", 0), product.id
-        assert offset.conflicts == ("raster offset says -1000", "baseline says -1000")
+        assert offset.conflicts == ("baseline says -1000", "the Item says both 0 and -1000")
 
 
 @pytest.mark.parametrize(
     ("name", "value"),
     [
         ("L2A_N0509_S2A_01KAB_20230821_MTD_MSIL2A.xml", -1000),
-        ("L2A_N0212_S2A_07HFE_20190212_MTD_MSIL2A.xml", 0),
+        ("L2A_N0212_S2A_07HFE_20190212_MTD_MSIL2A.xml", None),
         ("L1C_N0400_S2B_32UPC_20220615_MTD_MSIL1C.xml", -1000),
-        ("L1C_N0301_S2A_46RER_20210908_MTD_MSIL1C.xml", 0),
+        ("L1C_N0301_S2A_46RER_20210908_MTD_MSIL1C.xml", None),
     ],
 )
 def test_real_product_metadata_are_read(data, name, value):

@@ -140,9 +140,9 @@ def safe(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     known = imagery / "metadata/L1C_N0301_S2A_46RER_20210908"
     tile = Path(f"{known}_MTD_TL.xml").read_text()
     (granule / "MTD_TL.xml").write_text(
-        tile.replace("<ULX>499980</ULX>", "<ULX>399960</ULX>").replace(
-            "<ULY>3100020</ULY>", "<ULY>4700040</ULY>"
-        )
+        tile.replace("<ULX>499980</ULX>", "<ULX>399960</ULX>")
+        .replace("<ULY>3100020</ULY>", "<ULY>4700040</ULY>")
+        .replace("EPSG:32646", "EPSG:32631")
     )
     (folder / "MTD_MSIL1C.xml").write_text(Path(f"{known}_MTD_MSIL1C.xml").read_text())
     (granule / "QI_DATA/MSK_DETFOO_B02.gml").write_text(detectors_gml(500))

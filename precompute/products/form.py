@@ -1,0 +1,169 @@
+"""How a file writes reflectance: data type, scale, no data and mask; and its numbers as ESA's counts of 1e-4."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from rasterio.enums import ColorInterp, MaskFlags
+from rasterio.errors import RasterioError
+
+from terrazzo.bands import SCALE
+from terrazzo.errors import ProductError, UnreadableAsset
+from terrazzo.precompute.products.product import Told
+
+LIFT = 1000
+"""Counts that are added to numbers that may lie below zero, as ESA does since baseline 04.00."""
+BRIGHTEST = (0.01, 3.0)
+"""Reflectance between which the brightest hundredth of any band of any scene begins: dark water at dusk, sunlit cloud."""
+LOOK = 512
+"""Rows and columns of the picture in which the brightest pixels are looked for."""
+FEWEST = 100
+"""Valid pixels of it that tell anything."""
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a file writes reflectance.
+
+    Attributes:
+        gain: counts of 1e-4 that one of the file's steps stands for.
+        lift: counts added so that what lies below zero stays.
+        nodata: number of pixels without data; None where the mask alone tells.
+        told: the form in words; empty for ESA's own.
+    """
+
+    gain: float = 1.0
+    lift: int = 0
+    nodata: float | None = 0.0
+    told: str = ""
+
+    @property
+    def plain(self) -> bool:
+        """Whether the file's numbers are ESA's counts."""
+        return not self.told
+
+
+PLAIN = Form()
+
+
+def in_counts(values: NDArray[np.generic], valid: NDArray[np.bool_] | None, form: Form) -> NDArray[np.uint16]:
+    """(row, col) a file's numbers as counts of 1e-4 plus the form's lift, 0 without data.
+
+    Args:
+        valid: what the file's own mask lets through; None where it has none.
+    """
+    # No product writes a reflectance as an unsigned 0, whatever else the file calls no data.
+    there = np.ones(values.shape, bool) if valid is None else valid.copy()
+    if values.dtype.kind == "f":
+        there &= np.isfinite(values)
+    if form.nodata is not None and not np.isnan(form.nodata):
+        there &= values != form.nodata
+    if values.dtype.kind == "u":
+        there &= values != 0
+    scaled = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0) * np.float32(form.gain)
+    counts = np.clip(np.rint(scaled) + form.lift, 1, 65534)
+    return np.where(there, counts, 0).astype(np.uint16)
+
+
+def read_forms(paths: Mapping[str, str], told: Mapping[str, Told]) -> dict[str, Form]:
+    """The forms of a product's bands, by path, without those that are ESA's own.
+
+    All get the same lift, since one offset is theirs.
+
+    Args:
+        paths: by band.
+        told: what the Item says of each path; what the file says itself comes first.
+
+    Raises:
+        ProductError: a file's numbers cannot be reflectance in any form that it or the Item names.
+        UnreadableAsset: a file cannot be opened.
+    """
+    found = {}
+    for band, path in paths.items():
+        try:
+            with rasterio.open(path) as dataset:
+                found[path] = _form(dataset, band, told.get(path, Told()))
+        except (RasterioError, ValueError) as error:
+            raise UnreadableAsset(f"{path} cannot be opened ({error}); fetch the product again") from None
+    lift = max((f.lift for f in found.values()), default=0)
+    if lift:
+        words = "uint16 beside files with numbers below zero"
+        found = {p: Form(f.gain, lift, f.nodata, f.told or words) for p, f in found.items()}
+    return {p: f for p, f in found.items() if not f.plain}
+
+
+def _form(dataset: rasterio.DatasetReader, band: str, told: Told) -> Form:
+    kind = np.dtype(dataset.dtypes[0])
+    if kind.kind not in "uif" or (dataset.count > 1 and not _only_alpha(dataset)):
+        raise ProductError(
+            f"{dataset.name} holds {dataset.count} bands of {kind}, no image of {band}; fetch it again"
+        )
+    offset = dataset.offsets[0]
+    if offset:
+        raise ProductError(
+            f"{dataset.name}: the file itself says an offset of {offset:g}, which is not read; fetch it as the archive delivers it"
+        )
+    nodata = _nodata(dataset, told, kind)
+    scales = [s for s in (told.scale, None if dataset.scales[0] == 1 else dataset.scales[0]) if s is not None]
+    flags = dataset.mask_flag_enums[0]
+    masked = MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
+    usual = all(np.isclose(s, SCALE) for s in scales)
+    if kind == np.uint16 and usual and nodata == 0 and not masked:
+        return PLAIN
+    lift = LIFT if kind.kind != "u" else 0
+    words = f"{kind}, no data {'by mask' if nodata is None else f'{nodata:g}'}"
+    if kind.kind == "u" and kind != np.uint16 and not scales:
+        raise ProductError(
+            f"{dataset.name} holds {kind} without a scale: a picture, no reflectance; fetch the bands themselves"
+        )
+    if kind.kind == "u" and kind.itemsize > 2 and usual:
+        words = f"{kind}"
+    candidates = (
+        [s for s in scales if s > 0] if kind.kind != "f" else [s for s in (*scales, 1.0, SCALE) if s > 0]
+    )
+    if scales and not candidates:
+        raise ProductError(f"{dataset.name}: a scale of {scales[0]:g} is none; mend the Item")
+    candidates = candidates or [SCALE]
+    if usual and kind.kind != "f":
+        return Form(1.0, lift, nodata, words)
+    for scale in candidates:
+        form = Form(scale / SCALE, lift, nodata, f"{words}, scale {scale:g}")
+        bright = _brightest(dataset, form)
+        if bright is None or BRIGHTEST[0] <= bright <= BRIGHTEST[1]:
+            return form
+    raise ProductError(
+        f"{dataset.name}: with a scale of {' or '.join(f'{s:g}' for s in candidates)} its brightest pixels have a reflectance of"
+        f" {bright:g}; mend raster:scale in the Item, or fetch it again"
+    )
+
+
+def _only_alpha(dataset: rasterio.DatasetReader) -> bool:
+    return bool(dataset.count == 2 and dataset.colorinterp[1] == ColorInterp.alpha)
+
+
+def _nodata(dataset: rasterio.DatasetReader, told: Told, kind: np.dtype[np.generic]) -> float | None:
+    """The number without data: the file's, the Item's, else 0; None where a mask tells it."""
+    if dataset.nodata is not None:
+        return float(dataset.nodata)
+    flags = dataset.mask_flag_enums[0]
+    if MaskFlags.per_dataset in flags or MaskFlags.alpha in flags:
+        return 0.0 if kind.kind == "u" else None
+    if told.nodata is not None:
+        return told.nodata
+    return 0.0
+
+
+def _brightest(dataset: rasterio.DatasetReader, form: Form) -> float | None:
+    """Reflectance above which the brightest hundredth lies; None with too few pixels."""
+    shape = tuple(min(LOOK, n) for n in dataset.shape)
+    values = dataset.read(1, out_shape=shape)
+    flags = dataset.mask_flag_enums[0]
+    masked = MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
+    there = dataset.read_masks(1, out_shape=shape) > 0 if masked else np.ones(shape, bool)
+    there &= np.isfinite(values) if values.dtype.kind == "f" else True
+    if form.nodata is not None:
+        there &= values != form.nodata
+    known = values[there].astype(np.float64)
+    return None if known.size < FEWEST else float(np.percentile(known, 99)) * form.gain * SCALE
