@@ -238,6 +238,6 @@ def tell(result: "Run", url: str, mosaic: str, console: "Console") -> None:
         )
 
 
-def _say(console: Console, text: str, style: str | None = None) -> None:
+def _say(console: "Console", text: str, style: str | None = None) -> None:
     """A line as it is: names may have brackets, which are no markup."""
     console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)
