@@ -255,26 +255,26 @@ if (saved.has("swipe")) {
 }
 dress();
 
-const bare = { style: { version: 8, sources: {}, layers: [] } };
+// A busy server's tiles are asked for again, later each time, until the map needs them no more. MapLibre itself draws a refused tile
+// that is refreshed before its picture is there, and fails.
+maplibre.addProtocol("patient", async ({ url }, { signal }) => {
+  for (let tried = 0; ; tried++) {
+    const answer = await fetch(url.slice("patient://".length), { signal });
+    if (answer.ok) return { data: await answer.arrayBuffer(), cacheControl: answer.headers.get("Cache-Control") };
+    if (!isBusy(answer.status, tried)) throw Object.assign(new Error(answer.statusText), { status: answer.status });
+    await pause(rest(tried));
+    signal.throwIfAborted();
+  }
+});
+const transformRequest = (url, type) => (type === "Tile" ? { url: `patient://${url}` } : undefined);
+const bare = { style: { version: 8, sources: {}, layers: [] }, transformRequest };
 const bounds = () => { const [w, s, e, n] = mosaic.extent.spatial.bbox[0]; return [w, s, e, n]; };
 const maps = [new maplibre.Map({ container: "map", ...bare, bounds: bounds(), fitBoundsOptions: { padding: 20 },
   attributionControl: { compact: false } })];
 const complain = (error) => warn(error.status ? `A tile is missing: the server answered ${error.status}.` : error.message);
 
-const tries = new Map();
-
-// A tile that a busy server refused is asked for again, later each time.
-async function refused(map, { error, sourceId, tile }) {
-  const name = tile && `${sourceId}/${tile.tileID.key}`;
-  const tried = tries.get(name) ?? 0;
-  if (!tile || !isBusy(error.status, tried)) return complain(error);
-  tries.set(name, tried + 1);
-  await pause(rest(tried));
-  if (map.getSource(sourceId)) map.refreshTiles(sourceId, [tile.tileID.canonical]);
-}
-
 function settled(map) {
-  map.on("error", (event) => refused(map, event));
+  map.on("error", ({ error }) => complain(error));
   map.on("load", () => {
     ready.add(map);
     refresh();

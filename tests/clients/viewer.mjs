@@ -165,9 +165,14 @@ try {
   await busy.route(/\/tiles\/.*\d\.png/, (route) => (Number(route.request().url().match(/(\d)\.png/)[1]) % 2 && often(route.request().url()) < 3
     ? route.fulfill({ status: 429, body: "" }) : route.continue()));
   await busy.goto(address, { waitUntil: "commit", ...LONG });
-  const delayed = () => [...refused.keys()].filter((url) => url.includes("/tiles/"));
+  // Coarser tiles, which stand in meanwhile, are given up when those of the view are there.
+  const zoom = (url) => Number(url.match(/(\d+)\/\d+\/\d+\.png/)[1]);
+  const delayed = () => {
+    const urls = [...refused.keys()].filter((url) => url.includes("/tiles/"));
+    return urls.filter((url) => zoom(url) === Math.max(...urls.map(zoom)));
+  };
   await until(() => delayed().length > 0 && delayed().every((url) => came.has(url)));
-  seen.patient = [delayed().length > 0, delayed().every((url) => came.has(url)), !(await busy.textContent("#trouble")).includes("429")];
+  seen.patient = [delayed().length > 0, delayed().every((url) => came.has(url)), await busy.isHidden("#trouble")];
 
   // A quota that is used up does not say when to ask again: it is told at once.
   const used = await browser.newPage();
