@@ -369,6 +369,8 @@ def read_composite(path: str, band: str, store: Store, epsg: int, box: PixelBox)
             with WarpedVRT(
                 file, crs=f"EPSG:{epsg}", transform=grid.transform(box) @ Affine.scale(f), height=own.height,
                 width=own.width, resampling=Resampling.bilinear, dtype="float32", nodata=np.nan,
+                # Else GDAL takes a pixel for valid where any band is, and mixes the gap of one band into its neighbours.
+                UNIFIED_SRC_NODATA="NO",
             ) as warped:  # fmt: skip
                 rho = warped.read(number) * scale + offset
     except RasterioError as error:

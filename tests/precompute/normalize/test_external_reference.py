@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
 
+from terrazzo.bands import NODATA
 from terrazzo.config import parse_config
 from terrazzo.errors import StoreError
 from terrazzo.export.order import parse_order
@@ -111,6 +113,26 @@ def test_a_glint_of_the_composite_stays_bright(tmp_path):
     found = read_composite(str(tmp_path / "c.tif"), "B04", store, 32633, box)
     assert (found[22:28, 22:28] == 32767).all()
     assert found[0, 0] == 1000
+
+
+def test_a_gap_in_one_band_of_the_composite_stays_out_of_that_band(tmp_path):
+    store = create_store(tmp_path / "s", StoreConfig(60.0, 120.0, 64, FOUR))
+    box, grid = PixelBox(0, 0, 64, 64), store.grid(32633)
+    values = np.full((2, 64, 64), 1000, np.int16)
+    values[0, :, 20:30] = 0
+    profile = {
+        "driver": "GTiff", "count": 2, "height": 64, "width": 64, "dtype": "int16", "crs": "EPSG:32633", "nodata": 0,
+        # Half a pixel off the grid, so that neighbours are interpolated.
+        "transform": grid.transform(box) @ Affine.translation(0.5, 0),
+    }  # fmt: skip
+    with rasterio.open(tmp_path / "c.tif", "w", **profile) as file:
+        file.write(values)
+        file.scales = (1e-4, 1e-4)
+        for i, band in enumerate(("B04", "B03"), 1):
+            file.set_band_description(i, band)
+    found = read_composite(str(tmp_path / "c.tif"), "B04", store, 32633, box)
+    assert set(np.unique(found)) == {NODATA, 1000}
+    assert (found[:, 23:28] == NODATA).all()
 
 
 def test_a_version_of_another_level_is_made_anew_with_that_composite_only(world, tmp_path):
