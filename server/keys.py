@@ -122,7 +122,7 @@ class Keys:
     def _read(self) -> dict[str, Key]:
         try:
             about = self.path.stat()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except PermissionError:
             raise _closed(self.path.parent) from None

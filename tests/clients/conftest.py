@@ -58,10 +58,13 @@ def browser() -> list[str]:
     return ["node"]
 
 
+ENVIRONMENT = CLEAN | {"NODE_MODULES": str(MODULES)}
+"""Of the scripts that drive a client."""
+
+
 def green(command: list[object]) -> str:
     """Runs a script that drives a client; what it printed, when it ended well."""
-    environment = CLEAN | {"NODE_MODULES": str(MODULES)}
-    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=environment)
+    done = subprocess.run([str(c) for c in command], capture_output=True, text=True, env=ENVIRONMENT)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1500:]
     return done.stdout
 

@@ -1,16 +1,16 @@
 // Exports the whole mosaic from the map page in Chromium, and prints what was asked and answered as JSON.
-// usage: node export.mjs ADDRESS FOLDER, with KIT_NODE_MODULES
+// usage: node export.mjs ADDRESS FOLDER, with NODE_MODULES
 import { createRequire } from "node:module";
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 
-const { chromium } = createRequire(join(process.env.KIT_NODE_MODULES, "x.js"))("playwright-core");
+const { chromium } = createRequire(join(process.env.NODE_MODULES, "x.js"))("playwright-core");
 const [address, folder] = process.argv.slice(2);
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
   args: ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"],
 });
-const LONG = { timeout: 90000 };
+const LONG = { timeout: 900000 };
 const seen = { refused: [], polls: 0 };
 try {
   const page = await browser.newPage({ viewport: { width: 1100, height: 760 } });

@@ -242,6 +242,7 @@ def test_five_megabytes_of_geojson_and_a_large_file_of_areas_go_through(front):
     assert (order[0], b"past 16 MB" in order[2]) == (400, True), order[2][:300]
 
 
+@pytest.mark.needs("Chromium")
 def test_the_map_exports_the_whole_sample_through_it(browser, front, tmp_path):
     """What the map itself asks for, from the cost to the file, with its status asked twice a second."""
     script = Path(__file__).with_name("export.mjs")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import green, serving
+from tests.clients.conftest import ENVIRONMENT, green, serving
 from tests.server.test_serve import publish
 
 pytestmark = [pytest.mark.clients, pytest.mark.needs("Chromium")]
@@ -54,7 +54,7 @@ def test_the_map_says_how_a_store_is_filled_shows_the_first_mosaic_and_offers_wh
     variables = {"TERRAZZO_STATE": str(state if can_export else tmp_path / "file" / "state")}
     with serving(store, tmp_path / "cache", TERRAZZO_FOLLOW="0.1", **variables) as address:
         command = [browser[0], Path(__file__).with_name("waiting.mjs"), f"{address}/"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
             assert "terrazzo precompute SOURCE" in json.loads(process.stdout.readline())["said"]
             publish(sample_store, store)
             seen = json.loads(process.stdout.readline())

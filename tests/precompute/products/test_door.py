@@ -111,10 +111,10 @@ def test_what_is_no_tile_is_refused(text):
         tile_name(text)
 
 
-def test_the_orbit_comes_of_the_count_of_orbits_where_nothing_else_tells_it(shared):
+def test_the_orbit_comes_of_the_count_of_orbits_where_nothing_else_tells_it(data):
     told = {}
     for name in ("stac_cdse_sentinel-2-l2a_item_S2C_N0512.json", "stac_cdse_sentinel-2-l2a_item_N0500.json"):
-        item = json.loads((shared / "data/imagery/metadata" / name).read_text())
+        item = json.loads((data / "imagery/metadata" / name).read_text())
         full = product_from_item(item, Path("x.json"))
         bare = {**item, "id": "plain_L2A"}
         bare["properties"] = {k: v for k, v in item["properties"].items() if k != "sat:relative_orbit"}
@@ -126,11 +126,8 @@ def test_the_orbit_comes_of_the_count_of_orbits_where_nothing_else_tells_it(shar
     assert product_from_item(bare, Path("x.json")).relative_orbit == 0
 
 
-def test_a_zarr_product_is_named_and_what_to_fetch_instead(shared):
-    for path in (
-        shared / "cases/archives/item_eopf_stac_2025.json",
-        shared / "data/imagery/metadata/stac_eopf_s2c_item.json",
-    ):
+def test_a_zarr_product_is_named_and_what_to_fetch_instead(data):
+    for path in (data / "imagery/metadata/stac_eopf_s2c_item.json",):
         found = read(json.loads(path.read_text()))
         assert isinstance(found, LeftOut)
         assert "EOPF Zarr" in found.reason

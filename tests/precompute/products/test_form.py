@@ -10,6 +10,7 @@ from affine import Affine
 
 from terrazzo.errors import ProductError, UnreadableAsset, WrongGrid
 from terrazzo.grid import Grid
+from terrazzo.precompute import sample
 from terrazzo.precompute.products.form import BRIGHTEST, read_forms
 from terrazzo.precompute.products.product import Told
 from terrazzo.precompute.products.raster import Images, asset_grid
@@ -168,8 +169,8 @@ def test_bounds_of_a_file_with_the_south_first_are_those_of_the_ground(tmp_path)
     assert (tuple(bounds), pixel) == ((LEFT, TOP - 800, LEFT + 800, TOP), PIXEL)
 
 
-def test_real_scenes_lie_within_the_brightness_that_is_believed(shared):
-    for path in (shared / "sample").glob("*/B0[248].tif"):
+def test_real_scenes_lie_within_the_brightness_that_is_believed():
+    for path in sample.path().glob("*/B0[248].tif"):
         with rasterio.open(path) as dataset:
             values = dataset.read(1)
         assert BRIGHTEST[0] * 5 < np.percentile(values[values > 0], 99) * 1e-4 < BRIGHTEST[1] / 2

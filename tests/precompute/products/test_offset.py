@@ -76,8 +76,8 @@ def decide(low: np.ndarray, **given) -> tuple[int, str]:
 
 @pytest.mark.parametrize("baseline", ["0204", "0206", "0301"])
 @pytest.mark.parametrize("given", [{}, {"claims": LEFT_IN}, {"xml_offset": -1000}])
-def test_a_baseline_below_04_00_has_nothing_added_whatever_haze_and_claims_say(shared, baseline, given):
-    with rasterio.open(shared / "cases/masks/hazy_baseline_0206_offset_taken_-1000_20180908.tif") as dataset:
+def test_a_baseline_below_04_00_has_nothing_added_whatever_haze_and_claims_say(data, baseline, given):
+    with rasterio.open(data / "cases/hazy_baseline_0206_20180908.tif") as dataset:
         hazy = dataset.read().min(axis=0)
     assert pixel_opinion(hazy)[1] == -1000
     assert decide(hazy, baseline=baseline, **given) == (0, "baseline")
@@ -138,8 +138,8 @@ def test_an_item_that_says_both_is_no_witness_and_only_what_is_impossible_decide
         decide(ground("forest", 1000), claims=CONTRADICTORY)
 
 
-def test_thick_haze_looks_as_if_1000_were_added_and_alone_proves_nothing(shared):
-    with rasterio.open(shared / "cases/masks/hazy_baseline_0206_offset_taken_-1000_20180908.tif") as dataset:
+def test_thick_haze_looks_as_if_1000_were_added_and_alone_proves_nothing(data):
+    with rasterio.open(data / "cases/hazy_baseline_0206_20180908.tif") as dataset:
         hazy = dataset.read().min(axis=0)
     for given in ({"baseline": ""}, {"claims": CONTRADICTORY}, {"claims": TAKEN_OUT}):
         with pytest.raises(ProductError, match="nothing settles"):

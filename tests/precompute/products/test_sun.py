@@ -23,8 +23,8 @@ ITEMS = (
 )
 
 
-def told(shared: Path, name: str) -> tuple[tuple[float, float], tuple]:
-    item = json.loads((shared / "data/imagery/metadata" / name).read_text())
+def told(data: Path, name: str) -> tuple[tuple[float, float], tuple]:
+    item = json.loads((data / "imagery/metadata" / name).read_text())
     product = product_from_item(item, Path("x.json"))
     assert product.sun is not None
     place = shapely.centroid(shapely.geometry.shape(item["geometry"]))
@@ -41,15 +41,15 @@ def apart(a: tuple[float, float], b: tuple[float, float]) -> float:
 
 
 @pytest.mark.parametrize("name", ITEMS)
-def test_the_sun_stands_where_the_archives_say(shared, name):
-    sun, where = told(shared, name)
+def test_the_sun_stands_where_the_archives_say(data, name):
+    sun, where = told(data, name)
     assert apart(sun, sun_position(*where)) < 7.0
     assert checked_sun(sun, *where) == (sun, None)
 
 
 @pytest.mark.parametrize("name", ITEMS)
-def test_a_zenith_written_as_elevation_and_swapped_angles_are_read_as_they_are_meant(shared, name):
-    sun, where = told(shared, name)
+def test_a_zenith_written_as_elevation_and_swapped_angles_are_read_as_they_are_meant(data, name):
+    sun, where = told(data, name)
     elevation = 90 - sun[0]
     for wrong in ((elevation, sun[1]), (90 - sun[1], elevation), (10.0, (sun[1] + 180) % 360)):
         found, note = checked_sun(wrong, *where)
@@ -80,8 +80,8 @@ def told_time():
 
 
 @pytest.fixture(scope="module")
-def granule(shared) -> Angles:
-    return read_angles(str(shared / "data/imagery/metadata/L1C_N0301_S2A_46RER_20210908_MTD_TL.xml"))
+def granule(data) -> Angles:
+    return read_angles(str(data / "imagery/metadata/L1C_N0301_S2A_46RER_20210908_MTD_TL.xml"))
 
 
 def factors(angles: Angles, zenith: float, band: str = "B04") -> np.ndarray:
