@@ -143,6 +143,7 @@ def safe(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         tile.replace("<ULX>499980</ULX>", "<ULX>399960</ULX>")
         .replace("<ULY>3100020</ULY>", "<ULY>4700040</ULY>")
         .replace("EPSG:32646", "EPSG:32631")
+        .replace("2021-09-08T04:40:48.758475Z", "2015-07-26T10:50:26.027Z")
     )
     (folder / "MTD_MSIL1C.xml").write_text(Path(f"{known}_MTD_MSIL1C.xml").read_text())
     (granule / "QI_DATA/MSK_DETFOO_B02.gml").write_text(detectors_gml(500))
