@@ -121,7 +121,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
     found = {
         name_of(report.nodeid): outcome
-        for outcome in ("passed", "failed", "skipped")
+        for outcome in ("passed", "failed", "error", "skipped")
         for report in terminalreporter.stats.get(outcome, [])
     }
     if found:
