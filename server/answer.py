@@ -19,6 +19,7 @@ from terrazzo.cells import digest
 from terrazzo.errors import Overloaded, TerrazzoError, TooLarge
 from terrazzo.mosaic.blocks import STOP
 from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.interpolated import interpolated
 from terrazzo.mosaic.measure import Chosen, choose, content_hash, draw
 from terrazzo.mosaic.warp import Target
 from terrazzo.server import layers, metrics
@@ -35,6 +36,8 @@ MOST_SAMPLES = 4096 * 4096 * 4
 """Pixels times bands of one answer."""
 PLANS = 512
 """Requests that may wait for a thread that looks at what they ask."""
+HEAD = b"2"
+"""Number of the form of what stands before a picture in the cache; a part of its key."""
 
 
 class Gate:
@@ -221,9 +224,11 @@ class Desk:
         seconds = {"look": looked - start, "tile": time.perf_counter() - looked}
         headers["Server-Timing"] = ", ".join(f"{k};dur={1e3 * v:.1f}" for k, v in seconds.items())
         size = int.from_bytes(packed[:4], "little")
-        problems = json.loads(packed[4 : 4 + size])
-        if problems:
-            headers["X-Terrazzo-Problems"] = _ascii("; ".join(problems))[:1000]
+        head = json.loads(packed[4 : 4 + size])
+        if head["interpolated"]:
+            headers["X-Terrazzo-Interpolated"] = _ascii("; ".join(head["interpolated"]))[:1000]
+        if head["problems"]:
+            headers["X-Terrazzo-Problems"] = _ascii("; ".join(head["problems"]))[:1000]
             headers["Cache-Control"] = "no-store"
             del headers["ETag"]
         if name:
@@ -273,6 +278,7 @@ def planned(request: PictureRequest, form: Format) -> PicturePlan:
         chosen.text().encode(),
         request.ask.presentation().encode(),
         form.encode(),
+        HEAD,
         repr(target).encode(),
         # GeoTIFF names mosaic and version in its tags; a layer numbers and colours all scenes of the version.
         repr((request.engine.version.mosaic_id, request.engine.version.name)).encode()
@@ -283,7 +289,7 @@ def planned(request: PictureRequest, form: Format) -> PicturePlan:
 
 
 def rendered(plan: PicturePlan, form: Format) -> tuple[bytes, bool]:
-    """The encoded image behind a JSON list of its problems, and whether it is whole."""
+    """The encoded image behind a JSON object of its problems and how it is interpolated, and whether it is whole."""
     engine, target = plan.request.engine, plan.request.target
     with metrics.timed("pixels"):
         if layer := plan.request.ask.layer:
@@ -294,15 +300,17 @@ def rendered(plan: PicturePlan, form: Format) -> tuple[bytes, bool]:
     metrics.SCENES.inc(len(drawn.shown))
     metrics.LEFT_OUT.inc(len(drawn.problems))
     version = engine.version
+    lines = interpolated(engine, plan.chosen.selection, (e.scene for e in drawn.shown), target)
     tags = {
         "TERRAZZO_MOSAIC": version.mosaic_id,
         "TERRAZZO_VERSION": version.name,
         "TERRAZZO_REQUEST": plan.chosen.text(),
         "ATTRIBUTION": version.attribution_of(drawn.shown),
+        **({"TERRAZZO_INTERPOLATED": "; ".join(lines)} if lines else {}),
     }
     with metrics.timed("encode"):
         body = render(drawn, plan.request.ask, target, form, tags)
-    head = json.dumps(list(drawn.problems)).encode()
+    head = json.dumps({"problems": drawn.problems, "interpolated": lines}).encode()
     return len(head).to_bytes(4, "little") + head + body, not drawn.problems
 
 

@@ -19,7 +19,7 @@ async def read_order(request: Request) -> dict[str, Any]:
     """The order in a request's body, plain or as the `inputs` of OGC API – Processes.
 
     Raises:
-        InvalidRequest: it is no JSON object, or too large.
+        InvalidRequest: it is no JSON object, names something twice, or is too large.
     """
     body = bytearray()
     async for chunk in request.stream():
@@ -27,7 +27,7 @@ async def read_order(request: Request) -> dict[str, Any]:
         if len(body) > MOST_BODY:
             raise InvalidRequest(f"the body is past {MOST_BODY >> 20} MB: simplify the geometry")
     try:
-        raw = json.loads(body or b"{}")
+        raw = json.loads(body or b"{}", object_pairs_hook=_once)
     except (ValueError, RecursionError):
         raise InvalidRequest('the body must be JSON, such as {"bbox": [15.9, 45.7, 16.1, 45.9]}') from None
     if isinstance(raw, dict) and isinstance(raw.get("inputs"), dict):
@@ -35,6 +35,14 @@ async def read_order(request: Request) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise InvalidRequest("the body must be a JSON object")
     return dict(raw)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise InvalidRequest(f"{next(n for n in names if names.count(n) > 1)} is named twice: name it once")
+    return named
 
 
 async def save_areas(request: Request, place: Path) -> Path:

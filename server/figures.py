@@ -10,6 +10,7 @@ from terrazzo.crs import DEGREES
 from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.measure import choose
 from terrazzo.mosaic.warp import Target
 from terrazzo.request.boxes import box_of
 from terrazzo.server.request import Ask
@@ -36,11 +37,11 @@ def day_shares(engine: Engine, ask: Ask, bounds: Bounds) -> dict[str, Any]:
     width = (bounds.right - bounds.left) * np.cos(np.radians((bounds.top + bounds.bottom) / 2))
     size = LONGEST / max(width, bounds.top - bounds.bottom)
     rows, cols = (max(1, round(size * v)) for v in (bounds.top - bounds.bottom, width))
-    selection = engine.select(ask.pixels)
-    image = engine.render(selection, Target("EPSG:4326", bounds, rows, cols))
+    chosen = choose(engine, ask.measure)
+    image = engine.render(chosen.selection, Target("EPSG:4326", bounds, rows, cols))
     shown = image.provenance[image.provenance >= 0]
     if not shown.size:
-        raise OutsideCoverage(f"the box holds no data for {selection.request.text()}")
+        raise OutsideCoverage(f"the box holds no data for {chosen.text()}")
     days: Counter[str] = Counter()
     for number, pixels in zip(*np.unique(shown, return_counts=True), strict=True):
         days[image.entries[number].scene.datetime.date().isoformat()] += int(pixels)
@@ -48,7 +49,7 @@ def day_shares(engine: Engine, ask: Ask, bounds: Bounds) -> dict[str, Any]:
         "bbox": list(bounds),
         "with_data": round(100 * shown.size / image.provenance.size, 2),
         "dates": [{"date": d, "per_cent": round(100 * n / shown.size, 2)} for d, n in days.most_common()],
-        "request": selection.request.text(),
+        "request": chosen.text(),
         "version": engine.version.name,
         "attribution": engine.version.attribution,
     }

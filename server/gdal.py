@@ -1,5 +1,6 @@
 """A mosaic as a raster that GIS programs open: a VRT with band names, scale and nodata over GDAL's tile client."""
 
+from collections.abc import Sequence
 from functools import lru_cache, reduce
 from importlib.resources import files
 from typing import Any
@@ -20,7 +21,9 @@ def _template() -> Any:
     return environment.from_string(files("terrazzo.server.pages").joinpath("gdal.xml.j2").read_text())
 
 
-def description(version: Version, asked: Resolved, epsg: int, address: str) -> str:
+def description(
+    version: Version, asked: Resolved, epsg: int, address: str, interpolated: Sequence[str]
+) -> str:
     """The description of one zone's pixels, one to one.
 
     GDAL's tile client knows no scale and no band names, so it lies inside a VRT, which cuts out whole windows that
@@ -28,6 +31,7 @@ def description(version: Version, asked: Resolved, epsg: int, address: str) -> s
 
     Args:
         address: of a tile, with GDAL's `${z}`, `${x}`, `${y}`.
+        interpolated: of `stage=raw`, how the products' pixels were resampled to the store's.
     """
     grid = version.store.grid(epsg)
     tms = grids.zone_grid(epsg, grid.pixel)
@@ -46,6 +50,7 @@ def description(version: Version, asked: Resolved, epsg: int, address: str) -> s
         attribution=version.attribution,
         mosaic=version.mosaic_id,
         request=asked.text(),
+        interpolated="; ".join(interpolated),
         pixel=grid.pixel,
         tile=last.tileWidth,
         level=tms.maxzoom,

@@ -17,7 +17,7 @@ from terrazzo.server.logs import REQUEST_ID, access
 log = logging.getLogger(__name__)
 HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 PREFIX = re.compile(r"(/[A-Za-z0-9._~\-]+){1,8}")
-EXPOSED = "ETag, Location, Content-Disposition, Content-Range, Server-Timing, X-Cache, X-Request-Id, X-Terrazzo-Request, X-Terrazzo-Problems"
+EXPOSED = "ETag, Location, Content-Disposition, Content-Range, Server-Timing, X-Cache, X-Request-Id, X-Terrazzo-Request, X-Terrazzo-Problems, X-Terrazzo-Interpolated"
 REQUEST_NAME = re.compile(r"[\w\-]{1,64}")
 KIND = re.compile(
     r"(?:^|/)mosaics/[^/]+/(?:[^/]+/)?(tiles|wmts|bbox|exports|statistics|point|explain|dates|seams|scenes|legend|tilejson\.json|gdal\.xml)\b"

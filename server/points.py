@@ -7,12 +7,11 @@ import numpy as np
 from terrazzo.bands import SCALE
 from terrazzo.errors import OutsideCoverage
 from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.interpolated import interpolated
 from terrazzo.mosaic.measure import choose, draw, known
 from terrazzo.mosaic.quality import quality
-from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Points
 from terrazzo.request.boxes import place_of, swap_of
-from terrazzo.scene import Scene, read_item, resampled
 from terrazzo.server.request import Ask
 
 
@@ -37,6 +36,7 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, 
         for v, here in zip(values, known(values), strict=True)
     ]
     scene = image.entries[int(image.provenance[0, 0])].scene
+    lines = interpolated(engine, chosen.selection, (scene,), place)
     return {
         "coordinates": [lon, lat],
         "band_names": list(ask.measure.names if is_float else image.bands),
@@ -45,18 +45,8 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, 
         "datetime": scene.datetime.isoformat(),
         "scenes_usable": int(image.count[0, 0]),
         "quality": int(quality(engine, chosen.selection, place, image)[0, 0]),
-        **_interpolated(engine, chosen.selection, scene),
+        **({"interpolated": [*lines]} if chosen.selection.request.stage == "raw" else {}),
         "request": chosen.text(),
         "version": engine.version.name,
         "attribution": engine.version.attribution,
     }
-
-
-def _interpolated(engine: Engine, selection: Selection, scene: Scene) -> dict[str, list[str]]:
-    """Of `stage=raw`: what lies between the value and the product's own number; empty where it is that number."""
-    if selection.request.stage != "raw":
-        return {}
-    told = [resampled(read_item(engine.version.store, scene)["properties"])]
-    if selection.request.resampling != "nearest":
-        told.append("interpolated between the store's pixels to the place; resampling=nearest does not")
-    return {"interpolated": [t for t in told if t]}

@@ -13,11 +13,13 @@ import rioxarray
 from rasterio.io import MemoryFile
 from xarray import DataArray
 
-from terrazzo.crs import DEGREES, canonical, in_units
+from terrazzo.crs import DEGREES, in_units
 from terrazzo.errors import InvalidRequest, NotFound, Overloaded, TerrazzoError, TooMany
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.warp import transformer
 from terrazzo.request.boxes import box_of, numbers_of_box
+from terrazzo.request.kinds import read
+from terrazzo.request.parameters import BOXED
 from terrazzo.store import beside
 
 TRIES, PAUSE = 8, 2.0
@@ -131,9 +133,10 @@ class Client:
             resolution: pixel size in units of `crs`; by default the mosaic's own, which is degrees on the equator where
                 `crs` has degrees.
         """
-        bbox_crs = canonical(bbox_crs)
-        box = box_of(numbers_of_box(bbox), bbox_crs)
-        crs = canonical(crs) if crs else self._zone(box, bbox_crs)
+        bbox_crs = read(BOXED["bbox_crs"], bbox_crs)
+        coverage = Bounds(*self.collection()["extent"]["spatial"]["bbox"][0])
+        box = box_of(numbers_of_box(bbox), bbox_crs, coverage)
+        crs = read(BOXED["crs"], crs) if crs else self._zone(box, bbox_crs)
         if bbox_crs != crs:
             box = Bounds(*transformer(bbox_crs, crs).transform_bounds(*box, densify_pts=21))
         own = float(self.collection()["summaries"]["gsd"][0])

@@ -182,7 +182,11 @@ def read_on_grid(
     how = "bilinear over valid pixels" if kind == "reflectance" else "nearest"
     how += "" if plain else f", brought to counts of 1e-4 ({form.told})"
     moved = "" if off == (0.0, 0.0) else f", moved by {-off[0]:.1f} m east and {-off[1]:.1f} m north"
-    return Placed(out, f"resampled once from {pixel:g} m to {grid.pixel:g} m, {how}{moved}", near)
+    east, south = place.bounds.left % grid.pixel, (grid.origin_y - place.bounds.top) % grid.pixel
+    beside = (
+        f", from pixels {east:g} m east and {south:g} m south of the store's" if pixel == grid.pixel else ""
+    )
+    return Placed(out, f"resampled once from {pixel:g} m to {grid.pixel:g} m{beside}, {how}{moved}", near)
 
 
 def _saturated(counts: NDArray[np.generic], kind: Kind) -> NDArray[np.bool_] | None:

@@ -1,10 +1,15 @@
-"""Plain pages without scripts or outside files: the endpoints, and the documents of titiler.core as HTML."""
+"""Pages without outside files: the map, the endpoints, and the documents of titiler.core as HTML."""
 
 import json
+from functools import lru_cache
+from importlib.resources import files
 from typing import Any
 
 from jinja2 import DictLoader, Environment
 from starlette.templating import Jinja2Templates
+
+from terrazzo.mosaic.methods import METHODS
+from terrazzo.request.parameters import MEASURED
 
 HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
@@ -59,3 +64,11 @@ def endpoints(openapi: dict[str, Any]) -> str:
     template = Environment(autoescape=True).from_string(ENDPOINTS)
     about = openapi["info"]
     return template.render(title=about["title"], description=about.get("description", ""), groups=groups)
+
+
+@lru_cache(maxsize=1)
+def viewer() -> str:
+    """The page of the map; its menus have the choices of the table of parameters."""
+    environment = Environment(autoescape=True, trim_blocks=True)
+    template = environment.from_string(files("terrazzo.server.pages").joinpath("map.html.j2").read_text())
+    return template.render(stages=MEASURED["stage"].choices, methods=METHODS)

@@ -1,8 +1,9 @@
 """What the routes read of a request: where the mosaics are, and what is asked of one."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
-from fastapi import Request
+from fastapi import Path, Request
 
 from terrazzo.mosaic.engine import Engine
 from terrazzo.server.answer import Desk
@@ -11,6 +12,10 @@ from terrazzo.server.urls import PREFIX
 
 MOUNT = "terrazzo.mount"
 """Name in a request's scope."""
+Corners = Annotated[
+    str, Path(description="W,S,E,N with commas or blanks; W east of E crosses the antimeridian")
+]
+"""A box in an address."""
 
 
 @dataclass(frozen=True)

@@ -1,23 +1,21 @@
 """Tiles and boxes, as pictures and as numbers."""
 
-from dataclasses import astuple, dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
 from terrazzo.crs import DEGREES
 from terrazzo.errors import InvalidRequest, OutsideCoverage
-from terrazzo.grid import Bounds
 from terrazzo.mosaic.engine import tile_target
-from terrazzo.request.boxes import box_of
+from terrazzo.request.boxes import box_of, numbers_of_box
 from terrazzo.request.parameters import BOXED, asked_names
 from terrazzo.server.answer import PictureRequest
 from terrazzo.server.boxes import box_target
 from terrazzo.server.request import asked, beside, documented, parse_format
-from terrazzo.server.routes.inputs import desk_of, opened
+from terrazzo.server.routes.inputs import Corners, desk_of, opened
 
 router = APIRouter()
-BOX = "/mosaics/{mosaic}/bbox/{minx},{miny},{maxx},{maxy}"
+BOX = "/mosaics/{mosaic}/bbox/{bbox}"
 BOXES = [Depends(asked), Depends(documented(BOXED))]
 
 
@@ -51,22 +49,12 @@ async def tile(
     return await desk.picture(request, find, form)
 
 
-@dataclass(frozen=True)
-class Corners:
-    """The corners of a box, in an address."""
-
-    minx: float
-    miny: float
-    maxx: float
-    maxy: float
-
-
 @router.get(BOX + ".{form}", tags=["Boxes"], dependencies=BOXES)
 @router.get(BOX + "/{width}x{height}.{form}", tags=["Boxes"], dependencies=BOXES)
-async def bbox(
+async def box(
     request: Request,
     mosaic: str,
-    corners: Annotated[Corners, Depends()],
+    bbox: Corners,
     form: str,
     width: int | None = None,
     height: int | None = None,
@@ -75,12 +63,14 @@ async def bbox(
     desk = desk_of(request)
     chosen = parse_format(form)
     given = beside(request, BOXED)
-    crs, bounds = given.get("bbox_crs", DEGREES), Bounds(*astuple(corners))
+    crs, bounds = given.get("bbox_crs", DEGREES), numbers_of_box(bbox)
 
     def find() -> PictureRequest:
         engine, ask = opened(desk, mosaic, request, asked_names(BOXED))
-        box = box_of(bounds, crs, engine.version.bounds)
-        return PictureRequest(engine, ask, box_target(engine, box, crs, given.get("crs"), width, height))
+        target = box_target(
+            engine, box_of(bounds, crs, engine.version.bounds), crs, given.get("crs"), width, height
+        )
+        return PictureRequest(engine, ask, target)
 
     return await desk.picture(request, find, chosen, name=f"{mosaic}.{chosen}")
 

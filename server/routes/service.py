@@ -34,7 +34,7 @@ async def page(request: Request) -> Response:
     if request.query_params.get("f") == "json" or ("json" in accept and "text/html" not in accept):
         return await stac(request)
     headers = {"Content-Security-Policy": POLICY, "Vary": "Accept"}
-    return HTMLResponse((VIEWER / "index.html").read_text(), headers=headers)
+    return HTMLResponse(pages.viewer(), headers=headers)
 
 
 @router.get("/docs", include_in_schema=False)

@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from terrazzo.errors import InvalidRequest
+from terrazzo.mosaic.interpolated import resamplings
 from terrazzo.mosaic.measure import choose
 from terrazzo.server import grids
 from terrazzo.server.answer import document
@@ -60,7 +61,10 @@ async def gdal_xml(
         address = f"{tile}/${{z}}/${{x}}/${{y}}.tif?{urlencode(kept)}"
         if key := key_query(request):
             address += f"&{key}"
-        return description(engine.version, engine.select(ask.pixels).request, epsg, address)
+        selection = engine.select(ask.pixels)
+        scenes = [e.scene for e in selection.entries if selection.request.stage == "raw"]
+        lines = resamplings(engine, scenes)
+        return description(engine.version, selection.request, epsg, address, lines)
 
     return document(request, await desk.look(write), "application/xml", desk.settings)
 

@@ -8,14 +8,14 @@ from starlette.responses import JSONResponse
 
 from terrazzo.bulk.area import crs_of_geojson
 from terrazzo.errors import InvalidRequest
-from terrazzo.grid import Bounds
+from terrazzo.request.boxes import numbers_of_box
 from terrazzo.request.parameters import DESCRIBED, asked_names
 from terrazzo.server.bodies import collection_of, read_order
 from terrazzo.server.explain import POLICY, account_of, as_document, as_page, as_text
 from terrazzo.server.figures import day_shares
 from terrazzo.server.points import point_values
 from terrazzo.server.request import asked, beside, documented
-from terrazzo.server.routes.inputs import desk_of, opened
+from terrazzo.server.routes.inputs import Corners, desk_of, opened
 from terrazzo.server.statistics import with_statistics
 
 router = APIRouter()
@@ -65,15 +65,11 @@ async def explain(
     return Response(await desk.work(request, write), media_type=ACCOUNTS[form], headers=headers)
 
 
-@router.get(
-    "/mosaics/{mosaic}/dates/{minx},{miny},{maxx},{maxy}", tags=["Boxes"], dependencies=[Depends(asked)]
-)
-async def dates(
-    request: Request, mosaic: str, minx: float, miny: float, maxx: float, maxy: float
-) -> JSONResponse:
+@router.get("/mosaics/{mosaic}/dates/{bbox}", tags=["Boxes"], dependencies=[Depends(asked)])
+async def dates(request: Request, mosaic: str, bbox: Corners) -> JSONResponse:
     """Which days a box in degrees shows, in per cent of its pixels with data."""
     desk = desk_of(request)
-    bounds = Bounds(minx, miny, maxx, maxy)
+    bounds = numbers_of_box(bbox, "dates")
     shares = await desk.work(request, lambda: day_shares(*opened(desk, mosaic, request), bounds))
     return JSONResponse(shares, headers=BRIEF)
 

@@ -7,7 +7,6 @@ maplibre.setWorkerUrl(new URL("./vendor/maplibre-gl-worker.mjs", import.meta.url
 
 const FIELDS = ["datetime", "baseline", "style", "formula", "stage", "method"];
 const FORMULAS = { bands: "B04,B03,B02", expression: "(B08-B04)/(B08+B04)" };
-const STAGES = ["raw", "mask", "corrected", "merged", "normalized"];
 const THUMB = 32;
 const form = document.getElementById("controls");
 const field = form.elements;
@@ -315,7 +314,7 @@ border.addEventListener("input", dress);
 border.addEventListener("change", remember);
 field.explain.addEventListener("click", () => explain(maps[0].getCenter(), field.compare.checked ? side : 0));
 field.play.addEventListener("click", () => toggle("play", "datetime", moments));
-field.steps.addEventListener("click", () => toggle("steps", "stage", STAGES));
+field.steps.addEventListener("click", () => toggle("steps", "stage", [...field.stage.options].map(({ value }) => value).reverse()));
 field.export.addEventListener("click", () => {
   const { style, formula } = states[side];
   order.open(style === "bands" ? formula : Object.keys(mosaic.item_assets).join(","));

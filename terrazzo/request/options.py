@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Container, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -49,8 +50,25 @@ def _option(parameter: Parameter) -> Callable[[F], F]:
         parameter.name,
         metavar="FILE" if parameter.kind == "area" else SHOWN.get(parameter.kind, "TEXT"),
         type=FILE if parameter.kind == "area" else str,
+        multiple=True,
+        callback=partial(_joined, parameter),
         help=parameter.help,
     )
+
+
+def _joined(
+    parameter: Parameter, context: click.Context, option: click.Parameter, words: Sequence[Any]
+) -> str | Path | None:
+    """What was given for a parameter: lists in parts are joined, as in an address.
+
+    Raises:
+        InvalidRequest: it is no list and named twice.
+    """
+    # It draws in NumPy, for which a command's help need not wait.
+    from terrazzo.request.parse import joined
+
+    text = joined(((parameter.name, str(w)) for w in words), {parameter.name: parameter}).get(parameter.name)
+    return Path(text) if text and parameter.kind == "area" else text
 
 
 def box(context: click.Context, parameter: click.Parameter, value: str | None) -> "Bounds | None":

@@ -51,6 +51,10 @@ class Doors:
         more += [f"&baseline={asked['baseline']}"] if asked.get("baseline") else []
         return found["request"] + "".join(more)
 
+    def dates(self, asked):
+        near = f"{LON - 2e-4:.4f} {LAT - 2e-4:.4f} {LON + 2e-4:.4f} {LAT + 2e-4:.4f}"
+        return self._json("GET", f"{MOSAIC}/dates/{near}", lambda d: d["request"], params=asked)
+
     def scenes(self, asked):
         return self._json("GET", f"{MOSAIC}/scenes", lambda d: None, params=asked)
 
@@ -107,6 +111,25 @@ class Doors:
             return self.client.point(LON, LAT, **asked)["request"]
         except TerrazzoError as error:
             return f"refused: {error}"
+
+    def picture(self, asked, form="png"):
+        """The bytes of a tile, and the same by door."""
+        path = f"{MOSAIC}/tiles/WebMercatorQuad/{TILE.z}/{TILE.x}/{TILE.y}.{form}"
+        document = self.http.get(f"{MOSAIC}/WebMercatorQuad/tilejson.json", params=asked).json()
+        address = document["tiles"][0].replace("http://testserver", "").replace(".png", f".{form}")
+        for name in "zxy":
+            address = address.replace(f"{{{name}}}", str(getattr(TILE, name)))
+        # WMTS has a style itself, and classes are a layer of it.
+        style = asked.get("style", "default")
+        beside = {k: v for k, v in asked.items() if k != "style"}
+        pairs = {**PAIRS, "style": style, "format": {"png": "image/png", "jpg": "image/jpeg"}[form]}
+        wmts = f"{MOSAIC}/wmts/1.0.0/mosaic/{style}/WebMercatorQuad/{TILE.z}/{TILE.y}/{TILE.x}.{form}"
+        return self.http.get(path, params=asked).content, {
+            "tilejson": self.http.get(address).content,
+            "wmts": self.http.get(f"{MOSAIC}/wmts", params={**pairs, **beside}).content,
+            "wmts_path": self.http.get(wmts, params=beside).content,
+            "python": self.client.tile(TILE.z, TILE.x, TILE.y, form=form, **asked),
+        }
 
     def _json(self, method, path, value, **options):
         answer = self.http.request(method, path, **options)

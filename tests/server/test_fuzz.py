@@ -33,7 +33,7 @@ def likely(name):
         "matrix": ["11", "99"], "row": ["728", "-1"], "col": ["1113", "1e9"], "i": ["7", "256"], "j": ["9", "x"], "ending": ["png", "json", "html", "gif"],
         "layer": ["mosaic", "mosaic_time", "mosaic_mask"], "style": ["natural", "ndvi", "count", "classes"], "time": ["2023-08-10", "2023", "x"],
         "document": ["time", "quality", "stages"], "form": ["tif", "png", "npy"], "lon": ["15.9", "nan", "1e308"], "lat": ["45.9", "-inf"],
-        "minx": ["15.8", "-1e300"], "miny": ["45.8", "nan"], "maxx": ["15.9", "1e300"], "maxy": ["45.9"], "width": ["64", "0", "99999999"],
+        "bbox": ["15.8,45.8,15.9,45.9", "15.8 45.8 15.9 45.9", "-1e300,nan,1e300,45.9", "15.8,45.8"], "width": ["64", "0", "99999999"],
         "height": ["64", "-5"], "bands": ["B04", "B04,B03,B02", "B99"], "expression": ["B04/B08", "(B04", "B04**9"], "datetime": ["2023-08", "../.."],
         "method": ["median", "robust"], "stage": ["raw", "mask"], "normalize": ["on", "off"], "rescale": ["0,0.3", "inf,nan"], "version": ["000000000000"],
         "max_cloud": ["50", "nan", "1e999"], "resampling": ["nearest"], "coord_crs": ["EPSG:32633", "EPSG:0", "+proj=nonsense"],

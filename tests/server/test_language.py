@@ -5,13 +5,13 @@ import pytest
 from terrazzo.request.parameters import MEASURED, PICTURE
 from tests.server.doors import MOSAIC, TILE, Doors
 
-NAMES = tuple(n for n in vars(Doors) if not n.startswith("_"))
+NAMES = tuple(n for n in vars(Doors) if not n.startswith("_") and n != "picture")
 LACKS = {
     "resampling": ("statistics", "table"),
     "expression": ("gdal",),
-    "baseline": ("gdal",),
+    "baseline": ("gdal", "dates"),
 }
-"""What a door cannot have: statistics read pixels as they are; `gdal.xml` is a raster of bands."""
+"""What a door cannot have: statistics read pixels as they are; `gdal.xml` is a raster of bands; days are those of one time."""
 SILENT = ("scenes", "table")
 """Doors that do not repeat what they understood."""
 
@@ -134,6 +134,35 @@ def test_what_cannot_be_shown_is_refused_in_the_same_words_at_every_door(doors, 
         found += [doors.wmts(asked), doors.wmts_upper(asked), doors.wmts_path(asked)]
     assert told in found[0]
     assert set(found) == {found[0]}
+
+
+PICTURES = [
+    {"style": "ndvi"},
+    {"style": "date"},
+    {"rescale": "0,0.3"},
+    {"rescale": "0,0.3;0,0.2;0,0.1"},
+    {"bands": "B08", "colormap_name": "viridis", "rescale": "0,0.5"},
+    {"expression": "(B08-B04)/(B08+B04)", "colormap_name": "rdylgn"},
+    {"stage": "mask"},
+]
+
+
+def test_the_table_of_pictures_names_every_parameter_that_only_shows():
+    assert {n for asked in PICTURES for n in asked} >= set(PICTURE) - set(MEASURED) - {"quality"}
+
+
+@pytest.mark.parametrize("asked", PICTURES, ids=str)
+def test_a_picture_has_the_same_pixels_at_every_door(doors, asked):
+    plain, found = doors.picture(asked)
+    assert plain.startswith(b"\x89PNG")
+    assert {name: body == plain for name, body in found.items()} == dict.fromkeys(found, True)
+
+
+def test_the_quality_of_a_lossy_picture_is_understood_at_every_door(doors):
+    (low, lows), (high, highs) = (doors.picture({"quality": q}, "jpg") for q in ("5", "95"))
+    assert len(low) < len(high)
+    assert set(lows.values()) == {low}
+    assert set(highs.values()) == {high}
 
 
 @pytest.mark.parametrize("name", PICTURE)

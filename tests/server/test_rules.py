@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from pyproj import Transformer
 
 from terrazzo.cli import cli
+from terrazzo.errors import InvalidRequest
 from terrazzo.request.parameters import MEASURED
 from tests.server.doors import BOX, FEATURE, LAT, LON, MOSAIC, PAIRS, SQUARE
 
@@ -30,6 +31,35 @@ def test_what_is_no_list_and_named_twice_is_refused(doors, path):
     answer = doors.http.get(f"{MOSAIC}/{path}?bands=B04&method=first&method=median")
     assert answer.status_code == 400
     assert answer.json()["detail"] == "method is named twice: name it once"
+
+
+def test_the_command_line_joins_lists_and_refuses_what_is_named_twice(doors):
+    command = ["export", "--store", doors.store, "--bbox", *map(str, BOX), "--dry-run"]
+    parts = CliRunner().invoke(cli, [*command, "--bands", "B04", "--bands", "B03,B02"]).output
+    assert parts == CliRunner().invoke(cli, [*command, "--bands", "B04,B03,B02"]).output
+    assert "bands=B04,B03,B02" in parts
+    twice = CliRunner().invoke(cli, [*command, "--method", "first", "--method", "mean"])
+    assert (twice.exit_code, twice.output) == (1, "Error: method is named twice: name it once\n")
+
+
+def test_a_body_refuses_what_is_named_twice(doors):
+    body = '{"bbox": [15.004, 46.048, 15.008, 46.052], "bands": "B04", "bands": "B08", "dry_run": true}'
+    answer = doors.http.post(f"{MOSAIC}/exports", content=body)
+    assert (answer.status_code, answer.json()["detail"]) == (400, "bands is named twice: name it once")
+
+
+def test_the_python_client_refuses_in_the_words_of_the_server(doors):
+    swapped = (BOX[1], BOX[0], BOX[3], BOX[2])
+    box = ",".join(map(str, BOX))
+    for ask, path, options in (
+        (lambda: doors.client.array(swapped, bands="B04"), f"bbox/{','.join(map(str, swapped))}.tif", {}),
+        (lambda: doors.client.array(BOX, crs="EPSG:99999"), f"bbox/{box}.tif", {"crs": "EPSG:99999"}),
+        (lambda: doors.client.array(BOX, bbox_crs="x"), f"bbox/{box}.tif", {"bbox_crs": "x"}),
+    ):
+        detail = doors.http.get(f"{MOSAIC}/{path}", params=options).json()["detail"]
+        with pytest.raises(InvalidRequest) as refused:
+            ask()
+        assert str(refused.value) == detail
 
 
 def test_wmts_refuses_what_is_named_twice_in_its_own_form(doors):
@@ -285,10 +315,13 @@ def test_every_name_of_the_table_stands_in_openapi_and_on_the_command_line(doors
     assert "scene, date, age, count, quality, weight, spread, gain" in words
 
 
-def test_the_menus_of_the_map_have_the_choices_of_the_table():
-    page = (files("terrazzo.server.viewer") / "index.html").read_text()
-    menu = re.search(r'<select name="method">(.*?)</select>', page, re.DOTALL)[1]
-    assert set(re.findall(r"<option>(\w+)", menu)) == set(MEASURED["method"].choices)
+def test_the_menus_of_the_map_are_those_of_the_table(doors):
+    page = doors.http.get("/", headers={"accept": "text/html"}).text
+    for name in ("stage", "method"):
+        menu = re.search(rf'<select name="{name}">(.*?)</select>', page, re.DOTALL)[1]
+        assert sorted(re.findall(r"<option.*?>(\w+)<", menu)) == sorted(MEASURED[name].choices)
+    template = (files("terrazzo.server.pages") / "map.html.j2").read_text()
+    assert not re.search(r"<option[^>]*>\w", template)
 
 
 def test_raw_says_what_lies_between_it_and_the_products_number(doors):
@@ -302,3 +335,44 @@ def test_raw_says_what_lies_between_it_and_the_products_number(doors):
     lines = doors.http.get(f"{MOSAIC}/explain/{LON},{LAT}?bands=B04&f=txt").text
     first = account["candidates"][0]["order"]
     assert re.search(rf"scenes\n *{first}  2023", lines)
+
+
+def test_raw_says_at_every_door_that_it_is_interpolated(client, tmp_path):
+    """The sample's products have pixels of 120 m, its store has 60 m."""
+    raw = {"bands": "B04", "stage": "raw"}
+    tile = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1114/729"
+    resampled = "resampled once from 120 m to 60 m"
+    shown = client.get(f"{tile}.png", params=raw)
+    header = shown.headers["x-terrazzo-interpolated"]
+    assert resampled in header
+    assert "interpolated between the store's pixels" in header
+    assert client.get(f"{tile}.png", params=raw).headers["x-terrazzo-interpolated"] == header
+    (tmp_path / "tile.tif").write_bytes(client.get(f"{tile}.tif", params=raw).content)
+    with rasterio.open(tmp_path / "tile.tif") as file:
+        assert file.tags()["TERRAZZO_INTERPOLATED"] == header
+    far = client.get("/mosaics/mosaic/tiles/WebMercatorQuad/8/139/91.png", params=raw)
+    assert re.search(r"means of (\d+) x \1 of the store's pixels", far.headers["x-terrazzo-interpolated"])
+    description = client.get("/mosaics/mosaic/gdal.xml", params=raw).text
+    said = re.search(r'<MDI key="TERRAZZO_INTERPOLATED">(.*?)</MDI>', description)[1]
+    assert resampled in said
+    assert "between" not in said
+    assert "x-terrazzo-interpolated" not in client.get(f"{tile}.png", params={"bands": "B04"}).headers
+    assert "TERRAZZO_INTERPOLATED" not in client.get("/mosaics/mosaic/gdal.xml", params={"bands": "B04"}).text
+
+
+@pytest.mark.parametrize("words", ["15.004 46.048 15.008 46.052", "15.004, 46.048, 15.008, 46.052"])
+def test_a_box_in_an_address_has_commas_or_blanks_between_its_numbers(doors, words):
+    commas = "15.004,46.048,15.008,46.052"
+    for path in (f"{MOSAIC}/bbox/%s.npy", f"{MOSAIC}/bbox/%s/8x8.tif", f"{MOSAIC}/dates/%s"):
+        one, other = (doors.http.get(path % box, params={"bands": "B04"}) for box in (commas, words))
+        assert (one.status_code, other.status_code) == (200, 200)
+        assert one.content == other.content
+
+
+def test_a_box_in_an_address_that_is_none_is_refused_in_the_words_of_an_order(doors):
+    detail = doors.http.post(f"{MOSAIC}/exports", json={"bbox": "15,46,16", "dry_run": True}).json()["detail"]
+    assert detail == "bbox: four finite numbers, W S E N, with commas or blanks between them"
+    answers = [doors.http.get(f"{MOSAIC}/{path}") for path in ("bbox/15,46,16.tif", "dates/15,46,16")]
+    assert [a.status_code for a in answers] == [400, 400]
+    assert answers[0].json()["detail"] == detail
+    assert answers[1].json()["detail"] == detail.replace("bbox", "dates")

@@ -124,6 +124,7 @@ def test_a_product_half_a_pixel_off_the_grid_is_resampled_and_said_so(products, 
     done, _ = precompute(products, tmp_path / "store")
     (note,) = (n for n in done.notes if "stage=raw shows interpolated numbers" in n)
     assert note.startswith(f"{BAD}: the product's pixels are not the store's: B02 resampled once")
+    assert re.search(r"from pixels ([1-9]\d*) m east and \1 m south of the store's", note)
 
 
 @pytest.mark.slow
