@@ -124,12 +124,12 @@ class Engine:
         for near in self.planner.zones(selection, target):
             if near.part is None:
                 merging = Merging(self.version, self.blocks, selection.request, near.epsg, near.level)
-                shown = [e for _, e in selection.shown(near.epsg, near.level, near.box)]
+                shown = selection.shown(near.epsg, near.level, near.box)
                 merging.fetch(shown, near.box, counted=counted)
 
     def fetch_zone(self, selection: Selection, epsg: int, level: int, box: PixelBox) -> None:
         """The same for `zone`."""
-        entries = [e for e in selection.entries if e.scene.epsg == epsg]
+        entries = [(i, e) for i, e in enumerate(selection.entries) if e.scene.epsg == epsg]
         Merging(self.version, self.blocks, selection.request, epsg, level).fetch(entries, box, counted=True)
 
     def _render(self, selection: Selection, where: Target | Points, *, counted: bool) -> Image:

@@ -1,5 +1,6 @@
 """Lays the scenes of a zone over each other, first on top, and stops when nothing shines through."""
 
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import numpy as np
@@ -11,6 +12,29 @@ from terrazzo.mosaic.merge import Merged
 
 ENOUGH = 1 / 255
 """Share of light below which a pixel is full."""
+_SHARE = np.arange(256) / 255
+OPACITY: dict[Literal["first", "feather"], NDArray[np.float64]] = {
+    "first": np.where(_SHARE > 0, 1.0, 0.0),
+    "feather": _SHARE**2 * (3 - 2 * _SHARE),
+}
+"""(256,) share of the light from below that a scene holds back, by its weight."""
+GLASS = np.zeros(256)
+"""The same of scenes that hide none below them."""
+
+
+def visible(
+    weights: Iterable[NDArray[np.uint8]], opacity: NDArray[np.float64]
+) -> Iterator[tuple[slice, slice] | None]:
+    """The rows and columns in which each scene shows, the first on top, as far as weights alone say; None: nowhere.
+
+    Where a scene has weight but no values, more shows of those below it.
+    """
+    through: NDArray[np.float64] | None = None
+    for weight in weights:
+        through = np.ones(weight.shape) if through is None else through
+        r0, r1, c0, c1 = kernels.shown_box(weight, through, 1, ENOUGH)
+        yield None if r1 <= r0 else (slice(r0, r1), slice(c0, c1))
+        through *= 1 - opacity[weight]
 
 
 class Layers:

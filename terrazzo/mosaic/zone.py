@@ -1,8 +1,9 @@
 """Merges the scenes of one zone on its grid: weights first, then only the scenes that show, then gains."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.mosaic import kernels
 from terrazzo.mosaic.blocks import Blocks
-from terrazzo.mosaic.layers import Layers
+from terrazzo.mosaic.layers import GLASS, OPACITY, Layers, visible
 from terrazzo.mosaic.merge import Merged, merge
 from terrazzo.mosaic.methods import METHODS
 from terrazzo.mosaic.pyramid import Part
@@ -56,6 +57,8 @@ class Outcome(NamedTuple):
 
 _Parts = tuple[Merged | None, NDArray[np.uint8], tuple[str, ...]]
 """The merged picture, None without any data; the highest weight; problems."""
+_Weights = Mapping[int, NDArray[np.uint8]]
+"""(row, col) weights of scenes by their number."""
 
 
 @dataclass(frozen=True)
@@ -82,11 +85,11 @@ class Merging:
             counted, trusted: whether the count, the trust must be that of all scenes; `first` and `feather`
                 stop else when no further scene can show. Values and provenance are the same.
         """
-        self.fetch([e for _, e in entries], box, counted=counted)
+        ready = self.fetch(entries, box, counted=counted)
         if METHODS[self.request.method].layered:
-            merged, trust, problems = self._layered(entries, box, counted, trusted)
+            merged, trust, problems = self._layered(entries, ready, box, counted, trusted)
         else:
-            merged, trust, problems = self._together(entries, box)
+            merged, trust, problems = self._together(entries, ready, box)
         if merged is None:
             return Outcome(None, problems)
         quality = np.where((trust == LAST) & (merged.count > 0), 2, 0).astype(np.uint8)
@@ -114,52 +117,60 @@ class Merging:
         )
         return Outcome(pixels, ())
 
-    def fetch(self, entries: list[Entry], box: PixelBox, *, counted: bool) -> None:
-        """Brings what the merge will read from an object store: all weights at once, then all bands that show.
+    def fetch(self, entries: list[tuple[int, Entry]], box: PixelBox, *, counted: bool) -> _Weights:
+        """Brings what the merge reads from an object store: all weights at once, then the bands of all scenes that show.
 
-        So a place costs as many waits as a weight and a band have: index and blocks of each. What is guessed
-        wrong (a clear pixel without a value lets the next scene through) is read when it is needed. Nothing to do
-        for a folder.
+        So a place costs as many waits as a weight and a band have: index and blocks of each. A clear pixel without a
+        value lets the next scene through; what that one needs beyond is read by the merge.
+
+        Returns:
+            The weights by number, for the merge; of a folder, whose files need no such care, none.
         """
         if self.version.store.root is not None:
-            return
+            return {}
         masked = self.request.fill == "best" or self.request.stage in ("raw", "mask", "corrected")
         snow = self.request.snow != "keep"
         self.blocks.fetch(
             [
-                *(partial(self._coarse, e, e.weight_key, box, 0, smooth=True) for e in entries),
+                *(partial(self._coarse, e, e.weight_key, box, 0, smooth=True) for _, e in entries),
                 *(
                     partial(self._coarse, e, e.scene.key(MASK), box, 0)
-                    for e in entries
+                    for _, e in entries
                     if masked or (snow and e.scene.snow_share > 0)
                 ),
             ]
         )
-        weights = self.blocks.fetch([partial(self.weight, e, box) for e in entries])
-        found = [(e, w) for e, w in zip(entries, weights, strict=True) if w is not None]
-        if not found:
-            return
-        reads: list[Callable[[], object]] = []
+        weights = self.blocks.fetch([partial(self.weight, e, box) for _, e in entries])
+        known = [(n, e, w) for (n, e), w in zip(entries, weights, strict=True) if w is not None and w.any()]
+        if known:
+            self._fetch_bands([e for _, e, _ in known], [w for _, _, w in known], box, counted)
+        return {n: w for (n, _), w in zip(entries, weights, strict=True) if w is not None}
+
+    def _fetch_bands(
+        self, entries: list[Entry], weights: list[NDArray[np.uint8]], box: PixelBox, counted: bool
+    ) -> None:
+        trust = np.maximum.reduce(weights)
+        usable = (np.where((w == LAST) & (trust > LAST), 0, w).astype(np.uint8) for w in weights)
+        parts: Iterable[tuple[slice, slice] | None] = repeat((slice(0, box.height), slice(0, box.width)))
+        if METHODS[self.request.method].layered:
+            opaque = OPACITY["first" if self.request.method == "first" else "feather"]
+            parts = visible(usable, GLASS if counted else opaque)
+        bands = () if self.request.stage == "mask" else self.request.bands
+        shown = [(e, _inner(box, p)) for e, p in zip(entries, parts, strict=False) if p is not None]
+        reads: list[Callable[[], object]] = [
+            partial(self._band, e, band, part) for e, part in shown for band in bands
+        ]
         if self.request.normalized:
-            reads += [partial(self.version.corners, e) for e in {e.scene.mgrs: e for e, _ in found}.values()]
-        trust = np.maximum.reduce([w for _, w in found])
-        stops = METHODS[self.request.method].layered and not counted
-        layers = Layers("first" if self.request.method == "first" else "feather", 0, box.shape)
-        for least in (LAST + 1, LAST):
-            for entry, weight in found:
-                shows = weight if least > LAST else np.where(trust == LAST, weight, 0).astype(np.uint8)
-                part = layers.wanted(shows, least, counted=not stops)
-                if part is None:
-                    continue
-                inner = _inner(box, part)
-                if stops:
-                    layers.add(np.empty((0, *inner.shape), np.int16), shows, part, least, 0)
-                bands = () if self.request.stage == "mask" else self.request.bands
-                reads += [partial(self._band, entry, band, inner) for band in bands]
+            reads += [partial(self.version.corners, e) for e in {e.scene.mgrs: e for e in entries}.values()]
         self.blocks.fetch(reads)
 
     def _layered(
-        self, entries: list[tuple[int, Entry]], box: PixelBox, counted: bool, trusted: bool
+        self,
+        entries: list[tuple[int, Entry]],
+        ready: _Weights,
+        box: PixelBox,
+        counted: bool,
+        trusted: bool,
     ) -> _Parts:
         """Scene by scene, in order, reading of each only what shows; last resorts when all else is laid."""
         layers = Layers(self.request.method, self._bands, box.shape)  # type: ignore[arg-type]
@@ -170,7 +181,7 @@ class Merging:
             if layers.full and not (counted or trusted):
                 break
             try:
-                weight = self.weight(entry, box)
+                weight = ready[number] if number in ready else self.weight(entry, box)
                 np.maximum(trust, weight, out=trust)
                 if (weight == LAST).any():
                     last.append((number, entry, weight))
@@ -200,12 +211,12 @@ class Merging:
         if part is not None:
             layers.add(self.values(entry, _inner(box, part)), weight, part, least, number)
 
-    def _together(self, entries: list[tuple[int, Entry]], box: PixelBox) -> _Parts:
+    def _together(self, entries: list[tuple[int, Entry]], ready: _Weights, box: PixelBox) -> _Parts:
         """All scenes at once, for methods that weigh each against all others."""
         numbers, weights, kept, problems = [], [], [], list[str]()
         for number, entry in entries:
             try:
-                weight = self.weight(entry, box)
+                weight = ready[number] if number in ready else self.weight(entry, box)
             except (ReadFailure, NotFound) as error:
                 problems.append(_problem(entry, error))
                 continue

@@ -1,0 +1,46 @@
+"""Which parts of scenes are read: what lies under full pixels is not."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from terrazzo.mosaic.layers import GLASS, OPACITY, Layers, visible
+
+SHAPE = (4, 5)
+
+
+def halves():
+    """Weights of a scene that is clear in the left half, and of one that is clear everywhere."""
+    left = np.zeros(SHAPE, np.uint8)
+    left[:, :3] = 255
+    return left, np.full(SHAPE, 255, np.uint8)
+
+
+@pytest.mark.parametrize("method", ["first", "feather"])
+def test_a_scene_below_shows_only_where_those_above_are_not_clear(method):
+    left, whole = halves()
+    assert list(visible([left, whole, whole], OPACITY[method])) == [
+        (slice(0, 4), slice(0, 3)),
+        (slice(0, 4), slice(3, 5)),
+        None,
+    ]
+
+
+def test_scenes_of_glass_show_wherever_they_weigh():
+    left, whole = halves()
+    assert list(visible([whole, left], GLASS)) == [
+        (slice(0, 4), slice(0, 5)),
+        (slice(0, 4), slice(0, 3)),
+    ]
+
+
+@given(arrays(np.uint8, (5, *SHAPE)), st.sampled_from(["first", "feather"]))
+def test_what_is_visible_is_what_the_merge_wants_of_scenes_without_gaps(weights, method):
+    layers = Layers(method, 1, SHAPE)
+    for number, (weight, part) in enumerate(zip(weights, visible(weights, OPACITY[method]), strict=True)):
+        assert layers.wanted(weight, 1, counted=False) == part
+        if part is not None:
+            values = np.ones((1, *weight[part].shape), np.int16)
+            layers.add(values, weight, part, 1, number)
