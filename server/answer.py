@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from terrazzo.cells import digest
 from terrazzo.errors import Overloaded, TerrazzoError, TooLarge
+from terrazzo.formats import Format
 from terrazzo.mosaic.blocks import STOP
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.interpolated import interpolated
@@ -28,7 +29,7 @@ from terrazzo.server.grids import Grids
 from terrazzo.server.jobs import Jobs
 from terrazzo.server.mosaics import Mosaics
 from terrazzo.server.render import render
-from terrazzo.server.request import MEDIA, Ask, Format
+from terrazzo.server.request import Ask
 from terrazzo.server.settings import Settings
 
 T = TypeVar("T")
@@ -233,7 +234,7 @@ class Desk:
             del headers["ETag"]
         if name:
             headers["Content-Disposition"] = f'attachment; filename="{name}"'
-        return Response(packed[4 + size :], media_type=MEDIA[form], headers=headers)
+        return Response(packed[4 + size :], media_type=form.media, headers=headers)
 
 
 async def _while_there(request: Request, work: Awaitable[T]) -> T:
@@ -277,12 +278,12 @@ def planned(request: PictureRequest, form: Format) -> PicturePlan:
         content.encode(),
         chosen.text().encode(),
         request.ask.presentation().encode(),
-        form.encode(),
+        form.name.encode(),
         HEAD,
         repr(target).encode(),
         # GeoTIFF names mosaic and version in its tags; a layer numbers and colours all scenes of the version.
         repr((request.engine.version.mosaic_id, request.engine.version.name)).encode()
-        if form == "tif" or request.ask.layer
+        if form.name == "tif" or request.ask.layer
         else b"",
     ).hex()
     return PicturePlan(request, chosen, key, not content)

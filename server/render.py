@@ -1,6 +1,7 @@
 """From the engine's pixels to bytes: expression, stretch, colormap, encoding."""
 
 import io
+from collections.abc import Callable
 from typing import cast
 
 import numpy as np
@@ -12,12 +13,13 @@ from rio_tiler.colormap import apply_cmap, cmap
 
 from terrazzo.bands import NODATA, SCALE, MaskClass
 from terrazzo.errors import InvalidRequest
+from terrazzo.formats import LOSSLESS, Format
 from terrazzo.mosaic.measure import Drawn, known
 from terrazzo.mosaic.warp import Target
 from terrazzo.picture import stretched
 from terrazzo.server.layers import LAYERS, rgba
 from terrazzo.server.png import png
-from terrazzo.server.request import Ask, Format
+from terrazzo.server.request import Ask
 
 PALETTE = {
     MaskClass.LAND: (120, 160, 90),
@@ -30,29 +32,21 @@ PALETTE = {
     MaskClass.TERRAIN_SHADOW: (60, 60, 60),
 }
 BACKGROUND = (255, 255, 255)
-"""What JPEG, which knows no transparency, shows where there are no data."""
-
-
-LOSSLESS = 100
-"""Quality at which WebP keeps every pixel."""
-EFFORT = 20
-"""What lossless WebP takes for its quality: how long it tries."""
+"""What formats without transparency show where there are no data."""
 
 
 def render(drawn: Drawn, ask: Ask, target: Target, form: Format, tags: dict[str, str]) -> bytes:
     """Encodes what was drawn.
 
     Raises:
-        InvalidRequest: the format cannot hold what is asked for.
+        InvalidRequest: what is asked for makes no picture.
     """
-    if ask.layer is not None and form not in ("tif", "npy"):
+    if not form.is_picture:
+        return WRITERS[form.name](drawn, ask, target, tags)
+    if ask.layer is not None:
         return _encode(rgba(drawn.image, LAYERS[ask.layer]), form, LOSSLESS)
-    if form == "tif":
-        return geotiff(drawn, ask, target, tags)
-    if form == "npy":
-        return _npy(drawn)
     counts = _plain_counts(drawn, ask)
-    if form == "png" and ask.colormap is None and counts is not None:
+    if form.name == "png" and ask.colormap is None and counts is not None:
         return png(counts, ask.rescale or ((0.0, 1.0),), ask.gamma)
     # Lossy colours would be those of other classes.
     quality = LOSSLESS if drawn.image.bands == ("mask",) else ask.quality
@@ -102,22 +96,16 @@ def _rgba(drawn: Drawn, ask: Ask) -> NDArray[np.uint8]:
 
 def _encode(rgba: NDArray[np.uint8], form: Format, quality: int) -> bytes:
     picture = Picture.fromarray(np.ascontiguousarray(np.moveaxis(rgba, 0, -1)), "RGBA")
-    out = io.BytesIO()
-    if form == "png":
-        picture.save(out, "PNG", compress_level=1)
-    elif form == "webp":
-        if quality == LOSSLESS:
-            picture.save(out, "WEBP", lossless=True, quality=EFFORT, method=2)
-        else:
-            picture.save(out, "WEBP", quality=quality, method=2)
-    else:
+    if not form.transparent:
         plain = Picture.new("RGB", picture.size, BACKGROUND)
         plain.paste(picture, mask=picture.getchannel("A"))
-        plain.save(out, "JPEG", quality=quality)
+        picture = plain
+    out = io.BytesIO()
+    picture.save(out, form.driver, **form.options(quality))
     return out.getvalue()
 
 
-def _npy(drawn: Drawn) -> bytes:
+def _npy(drawn: Drawn, ask: Ask, target: Target, tags: dict[str, str]) -> bytes:
     """Bands and a mask band (255 valid), as rio-tiler writes NPY."""
     values, mask = _data(drawn)
     out = io.BytesIO()
@@ -164,3 +152,7 @@ def geotiff(drawn: Drawn, ask: Ask, target: Target, tags: dict[str, str]) -> byt
                 dataset.offsets = [0.0] * len(values)
             dataset.update_tags(**tags)
         return bytes(memory.read())
+
+
+WRITERS: dict[str, Callable[[Drawn, Ask, Target, dict[str, str]], bytes]] = {"tif": geotiff, "npy": _npy}
+"""The writers of formats that hold numbers."""

@@ -3,13 +3,14 @@
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any
 
 from fastapi import Query, Request
 from rio_tiler.colormap import cmap
 
 from terrazzo.bands import STYLES, Style
 from terrazzo.errors import InvalidRequest
+from terrazzo.formats import Format, format_of, offered
 from terrazzo.mosaic.measure import Measure
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.request.kinds import near
@@ -18,14 +19,6 @@ from terrazzo.request.parse import contradict, joined, known_only, measured, val
 from terrazzo.server.layers import BANDS, LAYERS
 from terrazzo.version import Version
 
-Format = Literal["png", "jpg", "webp", "tif", "npy"]
-MEDIA: dict[str, str] = {
-    "png": "image/png",
-    "jpg": "image/jpeg",
-    "webp": "image/webp",
-    "tif": "image/tiff; application=geotiff",
-    "npy": "application/x-npy",
-}
 QUALITY = 85
 
 
@@ -161,16 +154,16 @@ def parse_ask(query: Mapping[str, Any], version: Version) -> Ask:
     )
 
 
-def parse_format(name: str) -> Format:
+def parse_format(ending: str) -> Format:
     """A picture's format by its ending.
 
     Raises:
         InvalidRequest: not one of ours.
     """
-    name = {"jpeg": "jpg", "tiff": "tif"}.get(name.lower(), name.lower())
-    if name not in get_args(Format):
-        raise InvalidRequest(f"format {name!r}: use {', '.join(get_args(Format))}")
-    return name  # type: ignore[return-value]
+    form = format_of(ending, "tile")
+    if form is None:
+        raise InvalidRequest(f"format {ending!r}: use {', '.join(offered('tile'))}")
+    return form
 
 
 def _style(given: Mapping[str, Any], version: Version) -> Style | None:

@@ -11,6 +11,7 @@ import click
 from morecantile import Tile, TileMatrixSet
 
 from terrazzo.errors import InvalidRequest, StoreError, TerrazzoError
+from terrazzo.formats import Format
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.engine import tile_target
 from terrazzo.request.boxes import box_of
@@ -20,7 +21,7 @@ from terrazzo.server.answer import PicturePlan, PictureRequest, planned, rendere
 from terrazzo.server.cache import TileCache
 from terrazzo.server.grids import Grids
 from terrazzo.server.mosaics import Mosaics
-from terrazzo.server.request import Format, parse_ask, parse_format
+from terrazzo.server.request import parse_ask, parse_format
 from terrazzo.server.settings import Settings
 
 AHEAD = 64

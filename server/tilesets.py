@@ -5,20 +5,20 @@ from typing import Any
 from morecantile import TileMatrixSet
 from titiler.core.models.OGC import TileSet, TileSetList
 
+from terrazzo.formats import offered
 from terrazzo.server import grids
 from terrazzo.version import Version
 
 CONFORMS_TO = frozenset(
     f"http://www.opengis.net/spec/ogcapi-tiles-1/1.0/conf/{name}"
-    for name in ("core", "tileset", "tilesets-list", "png", "jpeg", "tiff")
+    for name in (
+        "core",
+        "tileset",
+        "tilesets-list",
+        *(f.conformance for f in offered("tile").values() if f.conformance),
+    )
 )
 SCHEME = "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme"
-ENDINGS = {
-    "png": "image/png",
-    "jpg": "image/jpeg",
-    "webp": "image/webp",
-    "tif": "image/tiff; application=geotiff",
-}
 
 
 def tilejson(base: str, version: Version, matrix_set: TileMatrixSet, query: str) -> dict[str, Any]:
@@ -87,12 +87,13 @@ def _described(base: str, version: Version, tms: TileMatrixSet, query: str) -> d
             },
             *(
                 {
-                    "href": f"{here}/{{tileMatrix}}/{{tileCol}}/{{tileRow}}.{ending}{query}",
+                    "href": f"{here}/{{tileMatrix}}/{{tileCol}}/{{tileRow}}.{form.name}{query}",
                     "rel": "item",
-                    "type": media,
+                    "type": form.media,
                     "templated": True,
                 }
-                for ending, media in ENDINGS.items()
+                for form in offered("tile").values()
+                if form.name != "npy"
             ),
         ],
     }

@@ -8,9 +8,6 @@ NODATA = -32768
 SCALE = 1e-4
 """Reflectance of one count."""
 
-FOUR = ("B02", "B03", "B04", "B08")
-"""The bands of 10 m."""
-
 Satellite = Literal["S2A", "S2B", "S2C"]
 
 
@@ -18,7 +15,8 @@ class Band(NamedTuple):
     """One band of the MultiSpectral Instrument.
 
     `centre_nm` are the centroids of S2A, S2B and S2C from ESA's spectral responses v4.0
-    (COPE-GSEG-EOPG-TN-15-0007), `width_nm` the full width at half maximum of S2A.
+    (COPE-GSEG-EOPG-TN-15-0007), `width_nm` the full width at half maximum of S2A. `also` are other common names that
+    archives use.
     """
 
     name: str
@@ -26,6 +24,7 @@ class Band(NamedTuple):
     resolution: int
     centre_nm: tuple[float, float, float]
     width_nm: float
+    also: tuple[str, ...] = ()
 
 
 BANDS: dict[str, Band] = {
@@ -35,9 +34,9 @@ BANDS: dict[str, Band] = {
         Band("B02", "blue", 10, (492.7, 492.3, 489.0), 65),
         Band("B03", "green", 10, (559.8, 558.9, 560.6), 35),
         Band("B04", "red", 10, (664.6, 664.9, 666.5), 30),
-        Band("B05", "rededge071", 20, (704.1, 703.8, 707.1), 14),
-        Band("B06", "rededge075", 20, (740.5, 739.1, 741.1), 14),
-        Band("B07", "rededge078", 20, (782.8, 779.7, 784.7), 19),
+        Band("B05", "rededge071", 20, (704.1, 703.8, 707.1), 14, ("rededge1",)),
+        Band("B06", "rededge075", 20, (740.5, 739.1, 741.1), 14, ("rededge2",)),
+        Band("B07", "rededge078", 20, (782.8, 779.7, 784.7), 19, ("rededge3",)),
         Band("B08", "nir", 10, (832.8, 832.9, 834.6), 105),
         Band("B8A", "nir08", 20, (864.7, 864.0, 865.6), 21),
         Band("B09", "nir09", 60, (945.1, 943.2, 947.2), 19),
@@ -46,7 +45,11 @@ BANDS: dict[str, Band] = {
         Band("B12", "swir22", 20, (2202.4, 2185.7, 2191.3), 174),
     )
 }
-DEFAULT_BANDS = ("B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B11", "B12")
+FOUR = tuple(b.name for b in BANDS.values() if b.resolution == 10)
+"""The bands of 10 m."""
+DEFAULT_BANDS = tuple(b.name for b in BANDS.values() if b.resolution < 60)
+"""What new stores hold."""
+BY_COMMON_NAME = {name: b.name for b in BANDS.values() for name in (b.common, *b.also)}
 
 
 def stored_factor(band: str) -> int:

@@ -9,7 +9,7 @@ import numexpr
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo.bands import BANDS
+from terrazzo.bands import BANDS, BY_COMMON_NAME
 from terrazzo.errors import InvalidRequest
 
 BAND = re.compile(r"\bB(?:\d\d|8A)\b")
@@ -93,7 +93,7 @@ def meant(name: str, bands: Sequence[str]) -> str:
     """
     text = name.strip().upper()
     number = re.fullmatch(r"B?0*(\d{1,2})(A?)", text)
-    common = [b.name for b in BANDS.values() if b.common.upper() == text]
+    common = [band for name, band in BY_COMMON_NAME.items() if name.upper() == text]
     found = [f"B{int(number[1]):02d}", f"B{number[1]}A"] if number else common
     likely = [b for b in dict.fromkeys(found) if b in bands and b != name]
     return f"; did you mean {' or '.join(likely)}?" if likely else ""

@@ -7,6 +7,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
+from terrazzo.bands import BANDS
 from terrazzo.errors import UnreadableAsset
 from terrazzo.precompute.products.files import read_xml
 
@@ -16,7 +17,8 @@ STEEPEST = 40.0
 """Degrees off nadir that no detector looks; the outermost looks 12."""
 SAME_SUN = 1.0
 """Degrees between the mean of the sun's grid and the mean that the metadata name."""
-BAND_IDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
+BAND_IDS = tuple(BANDS)
+"""Bands by their number in the metadata."""
 
 
 @dataclass(frozen=True)

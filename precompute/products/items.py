@@ -7,28 +7,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from terrazzo.bands import BANDS
+from terrazzo.bands import BANDS, BY_COMMON_NAME
 from terrazzo.errors import ProductError
 from terrazzo.grid import mgrs_epsg
 from terrazzo.precompute.products.product import PRODUCT_NAME, Product, Told
 from terrazzo.precompute.products.tiles import tile_name
 from terrazzo.precompute.products.values import mapping, missing, moment, number, text
 
-COMMON = {
-    "coastal": "B01",
-    "blue": "B02",
-    "green": "B03",
-    "red": "B04",
-    "rededge1": "B05",
-    "rededge2": "B06",
-    "rededge3": "B07",
-    "nir": "B08",
-    "nir08": "B8A",
-    "nir09": "B09",
-    "cirrus": "B10",
-    "swir16": "B11",
-    "swir22": "B12",
-}
 OTHERS = {
     "scl": "SCL",
     "cloud": "CLDPRB",
@@ -245,7 +230,7 @@ def asset_name(key: str) -> str | None:
     """The band or role of an asset's key in any of the archives: `red`, `red-jp2`, `B04`, `B04_10m` → `B04`."""
     plain = re.sub(r"(-jp2|_\d+m)$", "", key)
     return (
-        COMMON.get(plain)
+        BY_COMMON_NAME.get(plain)
         or OTHERS.get(plain.lower().replace("-", "_"))
         or (plain if plain in BANDS else None)
     )

@@ -9,10 +9,10 @@ import pyarrow as pa
 import stac_geoparquet.arrow as stac_arrow
 
 from terrazzo.bands import STYLES
+from terrazzo.formats import COG
 from terrazzo.version import POINTER, Version
 
 RENDER = "https://stac-extensions.github.io/render/v2.0.0/schema.json"
-COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 COPERNICUS = "https://sentinel.esa.int/documents/247904/690755/Sentinel_Data_Legal_Notice"
 
 

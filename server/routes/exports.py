@@ -8,8 +8,8 @@ from starlette.responses import FileResponse, JSONResponse
 from terrazzo.bulk.windows import export_target, touching
 from terrazzo.errors import InvalidRequest
 from terrazzo.export.estimate import estimate
-from terrazzo.export.files import PICTURE_TYPES
 from terrazzo.export.order import parse_order
+from terrazzo.formats import media_of_file
 from terrazzo.mosaic.measure import choose
 from terrazzo.request.parameters import EXPORT, schema_of
 from terrazzo.server.bodies import read_order
@@ -29,14 +29,6 @@ from terrazzo.server.processes import (
 from terrazzo.server.routes.inputs import desk_of
 from terrazzo.server.urls import public_base
 
-TYPES = {
-    ".tif": "image/tiff; application=geotiff; profile=cloud-optimized",
-    ".vrt": "application/x-vrt",
-    ".json": "application/geo+json",
-    **PICTURE_TYPES,
-    ".parquet": "application/vnd.apache.parquet",
-    ".csv": "text/csv",
-}
 BODY = {
     "requestBody": {
         "required": True,
@@ -137,7 +129,7 @@ async def results(request: Request, mosaic: str, job: str) -> Response:
     files = {
         name: {
             "href": f"{here}/{name}",
-            "type": _type(name),
+            "type": media_of_file(name),
             "length": desk.jobs.file(found, name).stat().st_size,
         }
         for name in found.files
@@ -151,9 +143,8 @@ async def download(request: Request, mosaic: str, job: str, name: str) -> Respon
     desk = desk_of(request)
     path = await desk.look(lambda: desk.jobs.file(own_job(request, desk.jobs, mosaic, job), name))
     return FileResponse(
-        path, media_type=_type(name), filename=name, headers={"Cache-Control": "private, max-age=3600"}
+        path,
+        media_type=media_of_file(name),
+        filename=name,
+        headers={"Cache-Control": "private, max-age=3600"},
     )
-
-
-def _type(name: str) -> str:
-    return TYPES[name[name.rindex(".") :]]

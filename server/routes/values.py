@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse
 
 from terrazzo.bulk.area import crs_of_geojson
 from terrazzo.errors import InvalidRequest
+from terrazzo.formats import offered
 from terrazzo.request.boxes import numbers_of_box
 from terrazzo.request.parameters import DESCRIBED, asked_names
 from terrazzo.server.bodies import collection_of, read_order
@@ -20,7 +21,7 @@ from terrazzo.server.statistics import with_statistics
 
 router = APIRouter()
 BRIEF = {"Cache-Control": "public, max-age=60"}
-ACCOUNTS = {"json": "application/json", "html": "text/html", "txt": "text/plain"}
+ACCOUNTS = {name: f.media for name, f in offered("account").items()}
 FEATURE_BODY = {
     "requestBody": {
         "required": True,

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from terrazzo.bands import STYLES
 from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage
+from terrazzo.formats import Door, format_of, offered
 from terrazzo.mosaic.measure import choose
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.request.parse import joined
@@ -25,7 +26,7 @@ from terrazzo.server.wmts.capabilities import INFO_FORMATS, capabilities
 from terrazzo.server.wmts.errors import OwsException, report
 from terrazzo.server.wmts.info import feature_info
 from terrazzo.server.wmts.legend import classes_legend, legend
-from terrazzo.server.wmts.offers import CLASSES, FORMATS
+from terrazzo.server.wmts.offers import CLASSES
 from terrazzo.server.wmts.tiles import FURTHER, WmtsTile, picture_of, whole
 
 router = APIRouter(tags=["WMTS"])
@@ -127,8 +128,8 @@ async def _by_pairs(request: Request, mosaic: str, document: str) -> Response:
             asked=_further(request),
         )
         if name == "gettile":
-            return await _tile(request, mosaic, tile, _ending(FORMATS, _need(query, "Format"), "Format"))
-        ending = _ending(INFO_FORMATS, query.get("infoformat") or "text/html", "InfoFormat")
+            return await _tile(request, mosaic, tile, _ending("wmts", _need(query, "Format"), "Format"))
+        ending = _ending("account", query.get("infoformat") or "text/html", "InfoFormat")
         return await _info(request, mosaic, tile, _need(query, "I"), _need(query, "J"), ending)
 
     return await _answer(work, rest=False)
@@ -156,7 +157,7 @@ async def rest_tile(
 ) -> Response:
     """A tile of the layer without time."""
     tile = rest.tile(request)
-    return await _answer(lambda: _tile(request, mosaic, tile, _known(FORMATS, ending, "Format")), rest=True)
+    return await _answer(lambda: _tile(request, mosaic, tile, _ending("wmts", ending, "Format")), rest=True)
 
 
 @router.get(REST + "/{layer}/{style}/{time}/{matrix_set}/{matrix}/{row}/{col}.{ending}")
@@ -172,7 +173,7 @@ async def rest_tile_of_time(
         # The same number of segments: {row}/{col}/{j}/{i} of the layer without time is one more.
         return await _answer(lambda: _refuse_layer(rest.layer), rest=True)
     tile = rest.tile(request, time)
-    return await _answer(lambda: _tile(request, mosaic, tile, _known(FORMATS, ending, "Format")), rest=True)
+    return await _answer(lambda: _tile(request, mosaic, tile, _ending("wmts", ending, "Format")), rest=True)
 
 
 @router.get(REST + "/{layer}/{style}/{matrix_set}/{matrix}/{row}/{col}/{j}/{i}.{ending}")
@@ -187,7 +188,7 @@ async def rest_info(
     """What lies under a pixel of the layer without time."""
     tile = rest.tile(request)
     return await _answer(
-        lambda: _info(request, mosaic, tile, i, j, _known(INFO_FORMATS, ending, "InfoFormat")), rest=True
+        lambda: _info(request, mosaic, tile, i, j, _ending("account", ending, "InfoFormat")), rest=True
     )
 
 
@@ -204,7 +205,7 @@ async def rest_info_of_time(
     """What lies under a pixel of the time layer."""
     tile = rest.tile(request, time)
     return await _answer(
-        lambda: _info(request, mosaic, tile, i, j, _known(INFO_FORMATS, ending, "InfoFormat")), rest=True
+        lambda: _info(request, mosaic, tile, i, j, _ending("account", ending, "InfoFormat")), rest=True
     )
 
 
@@ -247,15 +248,13 @@ async def _refuse_layer(layer: str) -> Response:
     raise OwsException("InvalidParameterValue", "Layer", f"layer {layer!r} has no Time")
 
 
-def _ending(formats: Mapping[str, str], media: str, locator: str) -> str:
-    for ending, name in formats.items():
-        if media.lower() in (name, ending):
-            return ending
-    raise OwsException("InvalidParameterValue", locator, f"{media!r}: {', '.join(formats.values())}")
-
-
-def _known(formats: Mapping[str, str], ending: str, locator: str) -> str:
-    return _ending(formats, ending.lower().replace("jpeg", "jpg"), locator)
+def _ending(door: Door, name: str, locator: str) -> str:
+    """The format of a media type or an ending."""
+    form = format_of(name, door)
+    if form is None:
+        known = ", ".join(f.media for f in offered(door).values())
+        raise OwsException("InvalidParameterValue", locator, f"{name!r}: {known}")
+    return form.name
 
 
 def _known_document(document: str) -> str:

@@ -8,13 +8,14 @@ from typing import Any
 from jinja2 import Environment
 from morecantile import TileMatrixSet
 
+from terrazzo.formats import offered
 from terrazzo.mosaic.selection import newest_period
 from terrazzo.server import grids
 from terrazzo.server.settings import Settings
 from terrazzo.server.wmts import offers
 from terrazzo.version import Version
 
-INFO_FORMATS = {"html": "text/html", "json": "application/json", "txt": "text/plain"}
+INFO_FORMATS = {name: f.media for name, f in offered("account").items()}
 WELL_KNOWN = dict.fromkeys((grids.WEB, grids.WEB_512), "urn:ogc:def:wkss:OGC:1.0:GoogleMapsCompatible") | {
     "WorldCRS84Quad": "urn:ogc:def:wkss:OGC:1.0:GoogleCRS84Quad"
 }

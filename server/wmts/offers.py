@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 from terrazzo.bands import STYLES
 from terrazzo.config import Period
+from terrazzo.formats import offered
 from terrazzo.server.layers import LAYERS
 from terrazzo.server.layers import SIZE as LAYER_SIZE
 from terrazzo.server.wmts.legend import CLASSES_SIZE, SIZE
 from terrazzo.version import Version
 
-FORMATS = {"png": "image/png", "jpg": "image/jpeg"}
+FORMATS = {name: f.media for name, f in offered("wmts").items()}
 PNG = {"png": FORMATS["png"]}
 DOCUMENTS = ("time", "quality", "stages")
 """Documents beside the default one, which is made for the dialogs in which people add a layer."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from terrazzo.errors import InvalidRequest
+from terrazzo.formats import offered
 from terrazzo.request.options import WithBox, options
 from terrazzo.request.parameters import EXPORT
 
@@ -59,7 +60,7 @@ def export(
         raise InvalidRequest(f"the folder {output.parent} does not exist; make it first")
     engine = Engine(open_version(Store(url), mosaic, asked["version"] or None), Blocks())
     given = {**asked, "geometry": geometry.read_text() if geometry else None}
-    if output is not None and output.suffix in (".gpkg", ".mbtiles", ".pmtiles"):
+    if output is not None and output.suffix[1:] in offered("export"):
         given["format"] = given["format"] or output.suffix[1:]
     order = parse_order(given, engine.version)
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -21,18 +21,13 @@ from terrazzo.export.layout import Joining
 from terrazzo.export.order import Order
 from terrazzo.export.packing import BLOCK, Packing, level_count
 from terrazzo.export.pieces import BLOCKS, Spread, layer_file
+from terrazzo.formats import media_of_file
 from terrazzo.mosaic.measure import Chosen
 from terrazzo.mosaic.origin import ORIGINS
 from terrazzo.mosaic.request import CLASSES_BAND
 from terrazzo.mosaic.warp import Target, transformer
 from terrazzo.version import Entry, Version
 
-COG_TYPE = "image/tiff; application=geotiff; profile=cloud-optimized"
-PICTURE_TYPES = {
-    ".gpkg": "application/geopackage+sqlite3",
-    ".mbtiles": "application/vnd.sqlite3",
-    ".pmtiles": "application/vnd.pmtiles",
-}
 KINDS = {"int16": "Int16", "uint16": "UInt16", "uint8": "Byte", "float32": "Float32"}
 
 
@@ -301,7 +296,6 @@ def item_of(
 
 
 def _asset(name: str, raster: Raster) -> dict[str, Any]:
-    types = {".vrt": "application/x-vrt", **PICTURE_TYPES}
     bands = [
         {k: v for k, v in asdict(band).items() if v not in ("", None)}
         | {"data_type": raster.dtype, "nodata": raster.nodata if math.isfinite(raster.nodata) else "nan"}
@@ -309,7 +303,7 @@ def _asset(name: str, raster: Raster) -> dict[str, Any]:
     ]
     return {
         "href": f"./{name}",
-        "type": types.get(Path(name).suffix, COG_TYPE),
+        "type": media_of_file(name),
         "title": ORIGINS[raster.layer].title if raster.layer else "Bands",
         "roles": ["metadata"] if raster.layer else ["data"],
         "bands": bands,

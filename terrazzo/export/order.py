@@ -16,7 +16,6 @@ from terrazzo.request.parameters import DEFAULT_EXTRAS, EXPORT, MOST_ZOOM, NUMBE
 from terrazzo.request.parse import UNMEASURED, contradict, measured, values
 from terrazzo.version import Version
 
-PictureFormat = Literal["gpkg", "mbtiles", "pmtiles"]
 MERCATOR, EARTH = "EPSG:3857", 6378137.0
 Dtype = Literal["int16", "uint16", "uint8", "float32"]
 Compression = Literal["deflate", "zstd", "lzw", "none"]
@@ -46,11 +45,12 @@ class Picture:
     """How an export is shown, where it is a picture in web map tiles.
 
     Attributes:
+        format: name of one of `terrazzo.formats`.
         rescale, gamma: as `stretched` takes them.
         zoom: the deepest.
     """
 
-    format: PictureFormat
+    format: str
     rescale: Pairs
     gamma: float
     zoom: int
@@ -123,7 +123,7 @@ def parse_order(raw: Mapping[str, Any], version: Version) -> Order:
     )
 
 
-def _picture_order(given: Mapping[str, Any], area: Area, form: PictureFormat, version: Version) -> Order:
+def _picture_order(given: Mapping[str, Any], area: Area, form: str, version: Version) -> Order:
     style = None
     if "bands" not in given and "expression" not in given:
         known = {s.name: s for s in STYLES.values() if not s.colormap and set(s.bands) <= set(version.bands)}

@@ -16,6 +16,7 @@ from rasterio.windows import Window as RasterWindow
 from terrazzo.export.files import Raster, vrt
 from terrazzo.export.order import Picture
 from terrazzo.export.pieces import PICTURE, layer_file
+from terrazzo.formats import FORMATS
 from terrazzo.mosaic.warp import Target
 
 TILE = 256
@@ -38,14 +39,16 @@ def write_tiles(
     Raises:
         OSError: the disk is full or the folder cannot be written.
     """
-    kind = "gpkg" if picture.format == "gpkg" else "mbtiles"
+    form = FORMATS[picture.format]
+    kind = form.driver.lower()
     whole, packed = (path.with_name(f".{path.name}.part.{k}") for k in (kind, "pmtiles"))
     sources = [(w, str(layer_file(base, None, PICTURE).absolute())) for w, base in pieces.items()]
     options = {"TILE_FORMAT": picture.tiles.upper(), "RESAMPLING": "NEAREST", "QUALITY": "85"}
-    options |= {"TILING_SCHEME": "GoogleMapsCompatible"} if kind == "gpkg" else {"TYPE": "baselayer"}
     try:
         with rasterio.Env(GDAL_PAM_ENABLED="NO"):
-            copy_raster(vrt(raster, target, sources, tags), whole, driver=kind.upper(), **options)
+            copy_raster(
+                vrt(raster, target, sources, tags), whole, driver=form.driver, **options, **form.settings
+            )
             levels = _levels(target, picture.zoom)
             if levels:
                 with rasterio.open(whole, "r+") as file:

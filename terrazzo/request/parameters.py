@@ -10,6 +10,7 @@ from typing import Literal, get_args
 
 from terrazzo.bands import STYLES
 from terrazzo.config import Fill, Method, Origin, Resampling, Snow, Stage
+from terrazzo.formats import offered
 
 Kind = Literal[
     "text",
@@ -179,7 +180,6 @@ BOXED = table(
 """What boxes take beside."""
 
 DTYPES, COMPRESSIONS = ("int16", "uint16", "uint8", "float32"), ("deflate", "zstd", "lzw", "none")
-FORMATS = ("tif", "gpkg", "mbtiles", "pmtiles")
 DEFAULT_EXTRAS: tuple[str, ...] = ("quality", "date")
 LEAST_SPLIT, MOST_SPLIT, MOST_ZOOM = 512, 65536, 20
 NUMBERS = (
@@ -239,13 +239,13 @@ EXPORT = table(
             "format",
             "choice",
             "tif holds numbers; the others a picture in web map tiles, for tablets without a network",
-            FORMATS,
+            tuple(offered("export")),
             "tif",
         ),
     ),
     TABLETS,
 )
-RULES, TABLE_FORMATS = ("exact", "centre"), ("parquet", "csv")
+RULES = ("exact", "centre")
 PERCENTILES = (5.0, 25.0, 75.0, 95.0)
 AREAS = (
     Parameter(
@@ -292,6 +292,6 @@ TABULATED = table(
     (
         Parameter("id", "text", "column that names the areas", (), "the feature's number"),
         Parameter("layer", "text", "layer of a GeoPackage", (), "the first"),
-        Parameter("format", "choice", "of the table", TABLE_FORMATS, "parquet"),
+        Parameter("format", "choice", "of the table", tuple(offered("table")), "parquet"),
     ),
 )
