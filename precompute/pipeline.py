@@ -17,7 +17,7 @@ from terrazzo.errors import InvalidRequest, NotFound, NothingUsable, ProductErro
 from terrazzo.grid import Bounds
 from terrazzo.precompute.normalize.fields import TileGains
 from terrazzo.precompute.normalize.registration import far_off
-from terrazzo.precompute.normalize.stage import Normalized, normalize_period, require_bands
+from terrazzo.precompute.normalize.stage import Normalized, Rules, normalize_period, require_bands
 from terrazzo.precompute.products.find import find_products, one_level
 from terrazzo.precompute.products.passes import COVERED, covered_share, newest_processing, outline
 from terrazzo.precompute.products.product import LeftOut, Product
@@ -31,7 +31,7 @@ from terrazzo.precompute.versions.gate import worse
 from terrazzo.precompute.versions.lineage import read_solves
 from terrazzo.precompute.versions.pointer import point_to
 from terrazzo.precompute.versions.write import PeriodContent, write_version
-from terrazzo.precompute.work.executor import WHOLE, Shard, Workers, default_workers
+from terrazzo.precompute.work.executor import WHOLE, Crew, Shard, Workers, default_workers
 from terrazzo.precompute.work.lease import Lease, writer
 from terrazzo.precompute.work.steps import SCENE_STEPS, SOLVE_STEPS, Step
 from terrazzo.scene import Scene, list_scenes, read_item, resampled
@@ -144,12 +144,7 @@ def _run(
         result.scenes = [moved.get(s.id, s) for s in result.scenes]
         if moved:
             contents = _normalize(store, config, result.scenes, cut, previous, options, console)
-    result.notes += [
-        f"{name}: its ground lies {shift.length:.1f} pixels off the other dates' (±{shift.spread:.1f}); it"
-        " weighs a quarter (--register shift moves it, --register off lets it weigh in full)"
-        for name, shift in sorted({n: s for c in contents for n, s in c.normalized.shifts.items()}.items())
-        if far_off(shift)
-    ]
+    result.notes += _off_notes(contents)
     if only in SOLVE_STEPS:
         return result
     result.version = write_version(
@@ -167,6 +162,17 @@ def _run(
         lease.check()
         point_to(store, result.version)
     return result
+
+
+def _off_notes(contents: Sequence[PeriodContent]) -> list[str]:
+    """What the user is told of scenes that lie off the others."""
+    shifts = {n: s for c in contents for n, s in c.normalized.shifts.items()}
+    return [
+        f"{name}: its ground lies {shift.length:.1f} pixels off the other dates' (±{shift.spread:.1f}); it"
+        " weighs a quarter (--register shift moves it, --register off lets it weigh in full)"
+        for name, shift in sorted(shifts.items())
+        if far_off(shift)
+    ]
 
 
 def parameters(options: Options) -> dict[str, Any]:
@@ -259,26 +265,21 @@ def _normalize(
 ) -> list[PeriodContent]:
     """The periods that have scenes, normalized."""
     last = None if options.full else previous
+    rules = Rules(
+        solve_gains=options.normalize,
+        register=options.register != "off",
+        external=config.reference_file,
+        until=only if only in ("reference", "weigh") and options.shard != WHOLE else "solve",
+        shard=options.shard,
+    )
+    crew = Crew(options.workers, console)
+
+    def normalized(period: Period, members: Sequence[Scene]) -> Normalized:
+        before = _normalized(last, period.name)
+        return normalize_period(store, config.id, members, rules, previous=before, cuts=cut, crew=crew)
+
     return [
-        PeriodContent(
-            period,
-            tuple(members),
-            normalize_period(
-                store,
-                config.id,
-                members,
-                previous=_normalized(last, period.name),
-                solve_gains=options.normalize,
-                register=options.register != "off",
-                cuts=cut,
-                until=only if only in ("reference", "weigh") and options.shard != WHOLE else "solve",
-                shard=options.shard,
-                external=config.reference_file,
-                workers=options.workers,
-                console=console,
-            ),
-            _middle(last, period),
-        )
+        PeriodContent(period, tuple(members), normalized(period, members), _middle(last, period))
         for period, members in _by_period(config, scenes)
     ]
 

@@ -196,11 +196,11 @@ def one_pass(
 
     backfill = backfill or Backfill()
     console, openers = Console(stderr=True), Openers()
-    made = prepare(order, openers)
-    tell_plan(made, console)
-    latest = newer(made.wanted, order.here())
-    fresh = tuple(w for i, w in enumerate(made.wanted) if i in latest)
-    past = tuple(w for i, w in enumerate(made.wanted) if i not in latest)
+    acquisition = prepare(order, openers)
+    tell_plan(acquisition, console)
+    latest = newer(acquisition.wanted, order.here())
+    fresh = tuple(w for i, w in enumerate(acquisition.wanted) if i in latest)
+    past = tuple(w for i, w in enumerate(acquisition.wanted) if i not in latest)
     bad = changed = False
     tried: list[str] = []
     for part, old in ((fresh, False), (past, True)):
@@ -210,10 +210,10 @@ def one_pass(
         elif part:
             fetched = carry_out(
                 order,
-                replace(made, wanted=part),
+                replace(acquisition, wanted=part),
                 openers,
                 console,
-                keep=made,
+                keep=acquisition,
                 bandwidth=backfill.speed if old else None,
                 seconds=seconds,
             )
@@ -222,18 +222,24 @@ def one_pass(
         now = content(order.shelf)
         if now not in ([], tried) and marked(order.shelf, target) != now:
             tried = now
-            try:
-                bad = precompute() == SOME_BAD or bad
-            except click.ClickException as error:
-                if not isinstance(error.__cause__, NothingUsable):
-                    raise
-                # Not marked: the next pass looks again, perhaps with other options.
-                _say(error.message)
-                bad = True
-                continue
-            mark(order.shelf, target, now)
-            changed = True
+            code = _precomputed(precompute)
+            bad = bad or code in (SOME_BAD, None)
+            # Without a code it is not marked: the next pass looks again, perhaps with other options.
+            if code is not None:
+                mark(order.shelf, target, now)
+                changed = True
     return SOME_BAD if bad else DONE if changed else NOTHING_NEW
+
+
+def _precomputed(precompute: Callable[[], int]) -> int | None:
+    """The exit code of precompute; None where none of the products can be used."""
+    try:
+        return precompute()
+    except click.ClickException as error:
+        if not isinstance(error.__cause__, NothingUsable):
+            raise
+        _say(error.message)
+        return None
 
 
 def content(shelf: "Shelf") -> list[str]:

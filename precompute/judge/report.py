@@ -32,6 +32,10 @@ CHARTED = 200
 """Scenes whose gains are charted: a picture has at most 65,535 rows, and nobody reads thousands."""
 SITES = 150
 """Places along the borders of one kind; the benchmark takes more."""
+STEPS_NOTE = (
+    '<p class="note">Mean over places and days of |step of the mosaic − step of the day|; beside it the same of'
+    " one day against another, of the mosaic where no border is, and the mosaic's whole step over the land's.</p>"
+)
 COLOURS = {"B02": "tab:blue", "B03": "tab:green", "B04": "tab:red", "B08": "tab:purple"}
 METHODS: tuple[Method, ...] = ("feather", "robust")
 STAGES: dict[str, Stage] = {"off": "merged", "on": "normalized"}
@@ -275,93 +279,87 @@ def _change(change: Change | None) -> str:
 
 
 def _section(figures: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
-    bands = figures["bands"]
-    state = list(figures["same_day"])
-    out = [
-        f"<h2>Period {html.escape(figures['period'])}, EPSG:{figures['epsg']}, at {figures['pixel']:g} m</h2>"
+    bands, states = figures["bands"], list(figures["same_day"])
+    title = f"Period {html.escape(figures['period'])}, EPSG:{figures['epsg']}, at {figures['pixel']:g} m"
+    same_day, between = figures["same_day"], figures["between_dates"]
+    parts = [
+        (title, "".join(_figure(*p) for p in pictures.items())),
+        (
+            "Steps at borders that the land does not have",
+            STEPS_NOTE + _steps_table(figures["error_steps"], bands),
+        ),
+        (
+            "Steps on the borders of windows, over those inside (1: no grid shows)",
+            _table(["picture", *bands], [[k, *v] for k, v in figures["window_grid"].items()]),
+        ),
+        (
+            "Tiles of one pass, step in their overlap (%)",
+            _agreement(same_day, states, bands, ("date", "tiles", "blocks"), "step"),
+        ),
+        (
+            "Days, median ratio less 1 (%)",
+            _agreement(between, states, bands, ("dates", "blocks"), "median"),
+        ),
+        (
+            "Days, blocks within 5 % (%)",
+            _agreement(between, states, bands, ("dates", "blocks"), "within5"),
+        ),
+        ("Cloud that is left (% of the pixels with a clear day)", _clouds(figures["residual_cloud"])),
+        ("Scenes, in their order", _scenes_table(figures["scenes"], bands)),
     ]
-    for name, data in pictures.items():
-        inline = base64.b64encode(data).decode()
-        out.append(
-            f'<figure><img alt="{html.escape(name)}" src="data:image/jpeg;base64,{inline}">'
-            f"<figcaption>{html.escape(name)}</figcaption></figure>"
-        )
-    out.append("<h2>Steps at borders that the land does not have</h2>")
-    out.append(
-        '<p class="note">Mean over places and days of |step of the mosaic − step of the day|; beside it the same of'
-        " one day against another, of the mosaic where no border is, and the mosaic's whole step over the land's.</p>"
+    if not figures["window_grid"]:
+        del parts[2]
+    return "\n".join(f"<h2>{head}</h2>\n{body}" for head, body in parts)
+
+
+def _figure(name: str, jpeg: bytes) -> str:
+    inline = base64.b64encode(jpeg).decode()
+    return (
+        f'<figure><img alt="{html.escape(name)}" src="data:image/jpeg;base64,{inline}">'
+        f"<figcaption>{html.escape(name)}</figcaption></figure>"
     )
-    out.append(
-        _table(
-            [
-                "border",
-                "each side",
-                "method",
-                "normalize",
-                *bands,
-                *(f"{b}, one day" for b in bands),
-                *(f"{b}, elsewhere" for b in bands),
-                *(f"{b} ÷ land's" for b in bands),
-                "places",
-            ],
-            [
-                [
-                    r["border"],
-                    f"{r['metres'] / 1000:g} km",
-                    r["method"],
-                    r["normalize"],
-                    *r["step"],
-                    *r["single_day"],
-                    *r["elsewhere"],
-                    *r["ratio"],
-                    r["count"],
-                ]
-                for r in figures["error_steps"]
-            ],
-        )
-    )
-    if figures["window_grid"]:
-        out.append("<h2>Steps on the borders of windows, over those inside (1: no grid shows)</h2>")
-        out.append(_table(["picture", *bands], [[k, *v] for k, v in figures["window_grid"].items()]))
-    out.append("<h2>Tiles of one pass, step in their overlap (%)</h2>")
-    out.append(_agreement(figures["same_day"], state, bands, ("date", "tiles", "blocks"), "step"))
-    out.append("<h2>Days, median ratio less 1 (%)</h2>")
-    out.append(_agreement(figures["between_dates"], state, bands, ("dates", "blocks"), "median"))
-    out.append("<h2>Days, blocks within 5 % (%)</h2>")
-    out.append(_agreement(figures["between_dates"], state, bands, ("dates", "blocks"), "within5"))
-    out.append("<h2>Cloud that is left (% of the pixels with a clear day)</h2>")
-    out.append(
-        _table(
-            ["picture", "cloud", "no clear day", "flagged"],
-            [
-                [k, *(_percent(v[n], 3) for n in ("cloud", "no_clear_date", "flagged"))]
-                for k, v in figures["residual_cloud"].items()
-            ],
-        )
-    )
-    out.append("<h2>Scenes, in their order</h2>")
-    out.append(
-        _table(
-            [
-                "scene",
-                "clear %",
-                "haze weight",
-                *(f"% of {m}" for m in METHODS),
-                *(f"residual {b}" for b in bands),
-            ],
-            [
-                [
-                    s["id"],
-                    _percent(s["clear"], 1),
-                    s["haze_weight"],
-                    *(_percent(s["share"][m], 1) for m in METHODS),
-                    *(_count(s["residual"].get(b)) for b in bands),
-                ]
-                for s in figures["scenes"]
-            ],
-        )
-    )
-    return "\n".join(out)
+
+
+def _steps_table(rows: Sequence[Mapping[str, Any]], bands: Sequence[str]) -> str:
+    kinds = ("", ", one day", ", elsewhere", " ÷ land's")
+    head = [
+        *("border", "each side", "method", "normalize"),
+        *(f"{b}{kind}" for kind in kinds for b in bands),
+        "places",
+    ]
+    figures = ("step", "single_day", "elsewhere", "ratio")
+    body = [
+        [
+            *(r["border"], f"{r['metres'] / 1000:g} km", r["method"], r["normalize"]),
+            *(v for name in figures for v in r[name]),
+            r["count"],
+        ]
+        for r in rows
+    ]
+    return _table(head, body)
+
+
+def _clouds(shares: Mapping[str, Mapping[str, float | None]]) -> str:
+    names = ("cloud", "no_clear_date", "flagged")
+    body = [[k, *(_percent(v[n], 3) for n in names)] for k, v in shares.items()]
+    return _table(["picture", "cloud", "no clear day", "flagged"], body)
+
+
+def _scenes_table(scenes: Sequence[Mapping[str, Any]], bands: Sequence[str]) -> str:
+    head = [
+        *("scene", "clear %", "haze weight"),
+        *(f"% of {m}" for m in METHODS),
+        *(f"residual {b}" for b in bands),
+    ]
+    body = [
+        [
+            *(s["id"], _percent(s["clear"], 1), s["haze_weight"]),
+            *(_percent(s["share"][m], 1) for m in METHODS),
+            *(_count(s["residual"].get(b)) for b in bands),
+        ]
+        for s in scenes
+    ]
+    return _table(head, body)
 
 
 def _agreement(

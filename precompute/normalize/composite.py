@@ -3,9 +3,11 @@
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from terrazzo.bands import NODATA
 from terrazzo.mosaic import kernels
 
 HAZE_SCALE = 0.012
@@ -206,3 +208,50 @@ def lasting(
             before = np.where(np.isfinite(nir[d]), d, before)
     number = np.searchsorted(np.unique(stack.date), stack.date)
     return np.asarray(stays[number] & stack.clear)
+
+
+def date_median(
+    values: NDArray[np.int16],
+    usable: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    date: NDArray[np.int64],
+) -> NDArray[np.int16]:
+    """(row, col) weighted, interpolated median of a band over dates; a date's scenes are averaged by weight before.
+
+    Args:
+        values: (scene, row, col) stored reflectance on the band's grid.
+        usable: (scene, …) weight of each scene within its date, on the mask grid; 0 does not count.
+        weights: (date, …) weight of each date, on the mask grid.
+        date: (scene,) number of each scene's date.
+    """
+    finer, coarser = values.shape[1] // usable.shape[1], usable.shape[1] // values.shape[1]
+    out = np.full(values.shape[1:], NODATA, np.int16)
+    _date_median(values, usable, weights, date, max(finer, 1), max(coarser, 1), out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _date_median(values, usable, weights, date, finer, coarser, out):  # pragma: no cover
+    scenes, rows, cols = values.shape
+    dates = weights.shape[0]
+    total, share = np.empty(dates, np.float64), np.empty(dates, np.float64)
+    v, w = np.empty(dates, np.float64), np.empty(dates, np.float64)
+    ordered = np.empty((2, dates), np.float64)
+    for r in range(rows):
+        y = r * coarser // finer
+        for c in range(cols):
+            x = c * coarser // finer
+            total[:] = 0.0
+            share[:] = 0.0
+            for s in range(scenes):
+                u = usable[s, y, x]
+                if u > 0 and values[s, r, c] != NODATA:
+                    total[date[s]] += u * values[s, r, c]
+                    share[date[s]] += u
+            n = 0
+            for d in range(dates):
+                if share[d] > 0 and weights[d, y, x] > 0:
+                    v[n], w[n] = total[d] / share[d], weights[d, y, x]
+                    n += 1
+            if n:
+                out[r, c] = np.int16(np.rint(kernels.weighted_median(v, w, n, ordered)))

@@ -10,7 +10,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from rich.console import Console
 from scipy import ndimage
 
 from terrazzo import gains
@@ -20,8 +19,7 @@ from terrazzo.grid import PixelBox
 from terrazzo.mosaic.warp import places
 from terrazzo.precompute.normalize import solve
 from terrazzo.precompute.normalize.across import AcrossTask
-from terrazzo.precompute.work import executor
-from terrazzo.precompute.work.executor import Workers
+from terrazzo.precompute.work.executor import ALONE, Crew
 from terrazzo.scene import Scene
 from terrazzo.store import Store
 
@@ -46,18 +44,30 @@ class TileGains:
     about: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What the comparison of a period's scenes with its reference gave.
+
+    Attributes:
+        clarity: mean haze weight of each scene's clear pixels, by scene id.
+        differences: key of each scene's strips, by scene id.
+        across: strips of scenes on tiles of other zones than their own, that are measured.
+    """
+
+    clarity: Mapping[str, float]
+    differences: Mapping[str, str]
+    across: Sequence[AcrossTask] = ()
+
+
 def solve_zone(
     store: Store,
     scenes: Sequence[Scene],
-    clarity: Mapping[str, float],
-    differences: Mapping[str, str],
+    compared: Compared,
     kept: Mapping[str, TileGains],
     *,
     beside: Sequence[Scene] = (),
-    across: Sequence[AcrossTask] = (),
     free_level: bool = True,
-    workers: Workers,
-    console: Console | None,
+    crew: Crew = ALONE,
 ) -> dict[str, TileGains]:
     """Gains of the scenes of a zone, by MGRS tile.
 
@@ -65,66 +75,75 @@ def solve_zone(
     knowing the other's result; only its own gains are kept.
 
     Args:
-        clarity: mean haze weight of each scene's clear pixels, by scene id.
-        differences: key of each scene's strips, by scene id.
         kept: tiles whose gains stay as they are, of all zones; they hold the others in place.
         beside: scenes of other zones.
-        across: strips of scenes on tiles of other zones than their own, that are measured.
         free_level: False fits each scene to the reference itself, not to what the scenes agree on.
     """
-    bands, window = store.config.bands, store.config.window
-    epsg = scenes[0].epsg
+    sources = _sources(store, scenes[0].epsg, (*scenes, *beside), compared, kept)
+    spacing = store.config.pixel * store.config.window
+    tasks = [_BandTask(store.url, tuple(sources), b, free_level, spacing) for b in store.config.bands]
+    solved = {s.band: s for s in crew.do(_solve_band, tasks, "gains", lambda t: t.band)}
+    # Workers end in any order; the bands of corners stand as in the store.
+    by_band = {b: solved[b] for b in store.config.bands}
+    return {
+        mgrs: _tile_gains([(i, s) for i, s in enumerate(sources) if s.scene.mgrs == mgrs], by_band)
+        for mgrs in sorted({s.mgrs for s in scenes} - set(kept))
+    }
+
+
+def _sources(
+    store: Store,
+    epsg: int,
+    scenes: Sequence[Scene],
+    compared: Compared,
+    kept: Mapping[str, TileGains],
+) -> list["_StripSource"]:
+    """The scenes whose strips tell something of a zone: those to be solved, and the kept ones that they touch."""
     measured: dict[str, list[AcrossTask]] = defaultdict(list)
-    for t in across:
+    for t in compared.across:
         measured[t.scene.id].append(t)
     sources = [
-        _Source(
+        _StripSource(
             s,
             store.grid(s.epsg).window_range(s.box),
-            differences[s.id],
-            clarity[s.id],
+            compared.differences[s.id],
+            compared.clarity[s.id],
             kept.get(s.mgrs),
             _strips_across(store, measured[s.id]),
         )
-        for s in (*scenes, *beside)
+        for s in scenes
     ]
     free = {(s.scene.epsg, s.windows) for s in sources if s.kept is None and s.lies_in(epsg)}
     # Strips that no scene to be solved shares hold nothing in place: of a large zone only the tiles around are read.
-    sources = [s for s in sources if (s.lies_in(epsg) if s.kept is None else any(s.shares(*f) for f in free))]
-    spacing = store.config.pixel * window
-    tasks = [_BandTask(store.url, tuple(sources), b, free_level, spacing) for b in bands]
-    solved = executor.results(
-        executor.run(
-            _solve_band, tasks, workers=workers, label="gains", name=lambda t: t.band, console=console
-        )
-    )
-    by_band = {s.band: s for s in solved}
-    out: dict[str, TileGains] = {}
-    for mgrs in sorted({s.mgrs for s in scenes} - set(kept)):
-        members = [(i, source) for i, source in enumerate(sources) if source.scene.mgrs == mgrs]
-        r = reduce(PixelBox.union, (source.windows for _, source in members))
-        gain, offset = (np.empty((len(members), len(bands), r.height + 1, r.width + 1)) for _ in range(2))
-        compared = {}
-        for k, (i, source) in enumerate(members):
-            for j, band in enumerate(bands):
-                found = by_band[band].fields[i]
-                gain[k, j], offset[k, j] = (_spread(v, source.windows, r) for v in (found.gain, found.offset))
-            used = np.any([by_band[b].used[i] for b in bands], axis=0)
-            compared[source.scene.id] = _near(used, source.windows, r)
-        out[mgrs] = TileGains(
-            r,
-            tuple(source.scene.id for _, source in members),
-            np.moveaxis(gains.encode(gain, offset), 0, 1),
-            {
-                "residual": {
-                    source.scene.id: {b: _number(by_band[b].fields[i].rms) for b in bands}
-                    for i, source in members
-                },
-                "measured": {i: np.packbits(near).tobytes().hex() for i, near in compared.items()},
-                "clamped": int(((gain < gains.GAIN_LIMITS[0]) | (gain > gains.GAIN_LIMITS[1])).sum()),
+    return [s for s in sources if (s.lies_in(epsg) if s.kept is None else any(s.shares(*f) for f in free))]
+
+
+def _tile_gains(
+    members: Sequence[tuple[int, "_StripSource"]], by_band: Mapping[str, "_BandFields"]
+) -> TileGains:
+    """The gains of a tile's scenes, numbered as the fields of each band are."""
+    wide = reduce(PixelBox.union, (source.windows for _, source in members))
+    shape = (len(members), len(by_band), wide.height + 1, wide.width + 1)
+    gain, offset, near = np.empty(shape), np.empty(shape), {}
+    for k, (i, source) in enumerate(members):
+        for j, solved in enumerate(by_band.values()):
+            field = solved.fields[i]
+            gain[k, j], offset[k, j] = (_spread(v, source.windows, wide) for v in (field.gain, field.offset))
+        used = np.any([solved.used[i] for solved in by_band.values()], axis=0)
+        near[source.scene.id] = _near(used, source.windows, wide)
+    return TileGains(
+        wide,
+        tuple(source.scene.id for _, source in members),
+        np.moveaxis(gains.encode(gain, offset), 0, 1),
+        {
+            "residual": {
+                source.scene.id: {b: _number(solved.fields[i].rms) for b, solved in by_band.items()}
+                for i, source in members
             },
-        )
-    return out
+            "measured": {i: np.packbits(v).tobytes().hex() for i, v in near.items()},
+            "clamped": int(((gain < gains.GAIN_LIMITS[0]) | (gain > gains.GAIN_LIMITS[1])).sum()),
+        },
+    )
 
 
 def _spread(corners: NDArray[np.float64], windows: PixelBox, wide: PixelBox) -> NDArray[np.float64]:
@@ -171,7 +190,7 @@ def _strips_across(store: Store, tasks: Iterable[AcrossTask]) -> tuple[_Across, 
 
 
 @dataclass(frozen=True)
-class _Source:
+class _StripSource:
     """A scene: its windows, where its strips lie, and its gains if they stay as they are."""
 
     scene: Scene
@@ -194,7 +213,7 @@ class _Source:
 @dataclass(frozen=True)
 class _BandTask:
     store_url: str
-    sources: tuple[_Source, ...]
+    sources: tuple[_StripSource, ...]
     band: str
     free_level: bool
     spacing: float
@@ -245,7 +264,7 @@ class _Numbers:
     first: Mapping[int, int]
 
     @classmethod
-    def of(cls, sources: Sequence[_Source]) -> "_Numbers":
+    def of(cls, sources: Sequence[_StripSource]) -> "_Numbers":
         """Of the strips that scenes have on their own and on other grids."""
         wholes: dict[int, PixelBox] = {}
         for s in sources:
@@ -267,7 +286,9 @@ def _joined(parts: Sequence[solve.Observations]) -> solve.Observations:
     )
 
 
-def _observed(store: Store, source: _Source, number: int, band: str, numbers: _Numbers) -> solve.Observations:
+def _observed(
+    store: Store, source: _StripSource, number: int, band: str, numbers: _Numbers
+) -> solve.Observations:
     """A scene's strips of one band that can be compared; those of kept scenes with their gains applied."""
     m, d, count, hazy = _read_strips(store, (source.differences,), source.windows, band)
     window = store.config.window
@@ -293,7 +314,7 @@ def _observed(store: Store, source: _Source, number: int, band: str, numbers: _N
 
 
 def _observed_across(
-    store: Store, source: _Source, across: _Across, number: int, band: str, numbers: _Numbers
+    store: Store, source: _StripSource, across: _Across, number: int, band: str, numbers: _Numbers
 ) -> solve.Observations:
     """The same of a scene's strips on another zone's grid; its corners are those of its own."""
     m, d, count, _ = (v[..., 0] for v in _read_strips(store, across.differences, across.windows, band))
@@ -348,7 +369,7 @@ def _read_strips(
 
 
 def _kept_corners(
-    store: Store, source: _Source, band: str
+    store: Store, source: _StripSource, band: str
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """(ny + 1, nx + 1) gain and offset of a scene whose gains stay."""
     assert source.kept is not None

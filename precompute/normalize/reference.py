@@ -8,28 +8,21 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import rasterio
 import shapely
-from affine import Affine
-from numba import njit
 from numpy.typing import NDArray
 from pyproj import Transformer
-from rasterio.enums import Resampling
-from rasterio.errors import RasterioError
 from rasterio.features import rasterize
-from rasterio.vrt import WarpedVRT
 
 from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
 from terrazzo.bulk.windowed import windowed
-from terrazzo.errors import StoreError
 from terrazzo.grid import Grid, PixelBox
-from terrazzo.mosaic.kernels import weighted_median
 from terrazzo.precompute.normalize import composite
 from terrazzo.precompute.normalize.distance import RAMP, distance_weight
+from terrazzo.precompute.normalize.external import read_composite
 from terrazzo.precompute.normalize.rasters import Rasters
 from terrazzo.scene import Scene
 from terrazzo.store import Store
@@ -37,12 +30,12 @@ from terrazzo.thinning import thinned
 
 CHUNK = 1024
 """Side in pixels of a chunk; bounds the memory."""
-MOST_REFLECTANCE = 2.0
-"""Median of a composite above which its numbers are no reflectance."""
 HALO = 8
 """Rim of mask pixels that smoothing, opening and dilation reach over."""
 SEEN = (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW, MaskClass.TERRAIN_SHADOW)
 """Classes that a mosaic may show."""
+NEAR = ("B02", "B04", "B08")
+"""Bands that scenes are compared in."""
 
 
 @dataclass(frozen=True)
@@ -187,96 +180,169 @@ def make_chunk(chunk: Chunk) -> None:
             _make(store, rasters, chunk)
 
 
+class _Place(NamedTuple):
+    """Where a chunk lies.
+
+    Attributes:
+        box: its pixels of the zone grid; wide: its mask pixels and the rim `HALO` around them.
+        pixel: side of a mask pixel in metres, factor: in pixels of the zone grid.
+    """
+
+    box: PixelBox
+    wide: PixelBox
+    pixel: float
+    factor: int
+
+    @property
+    def inner(self) -> tuple[slice, slice]:
+        """The chunk in arrays of `wide`."""
+        return slice(HALO, -HALO), slice(HALO, -HALO)
+
+    @property
+    def inner_fine(self) -> tuple[slice, slice]:
+        """The chunk in arrays of `wide` on the zone grid."""
+        rim = HALO * self.factor
+        return slice(rim, -rim), slice(rim, -rim)
+
+
+class _View(NamedTuple):
+    """What the scenes of a chunk show, on its mask pixels and the rim.
+
+    Attributes:
+        stored: (scene, row, col) stored reflectance of `NEAR` on the zone grid, by band.
+        seen: (scene, row, col) the mask lets a mosaic show the pixel; shadow: it is one.
+        distance: (scene, row, col) 0–1 by the distance to what a mosaic may not show.
+        date: (scene,) number of the pass; moments: (date,) its first scene's time in seconds.
+    """
+
+    stored: dict[str, list[NDArray[np.int16]]]
+    seen: NDArray[np.bool_]
+    shadow: NDArray[np.bool_]
+    distance: NDArray[np.float32]
+    date: NDArray[np.int64]
+    moments: NDArray[np.float64]
+
+
+class _Judged(NamedTuple):
+    """What the comparison leaves of scenes.
+
+    Attributes:
+        stack: of the scenes, clear where they are.
+        usable: (scene, row, col) weight of a scene within its date; weights: (date, row, col) of a date.
+        reference: (3, row, col) blue, red and near infrared that most dates agree on.
+        keep, hazy: (scene, row, col) the scene may show; it may not, but shows the ground through haze.
+    """
+
+    stack: composite.Stack
+    usable: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    reference: NDArray[np.float32]
+    keep: NDArray[np.bool_]
+    hazy: NDArray[np.bool_]
+
+
 def _make(store: Store, rasters: Rasters, chunk: Chunk) -> None:
-    mask_grid = store.mask_grid(chunk.epsg)
     n, f = store.config.window, store.mask_factor
     box = PixelBox(*(v * n for v in chunk.windows))
-    wide = box.coarser(f).grown(HALO)
-    date = np.unique([s.datatake for s in chunk.scenes], return_inverse=True)[1]
-    fine = PixelBox(*(v * f for v in wide))
-    reach = int(np.ceil(RAMP / mask_grid.pixel)) + 1
-    near, scenes = ("B02", "B04", "B08"), chunk.scenes
-    found = rasters.together(
+    place = _Place(box, box.coarser(f).grown(HALO), store.mask_grid(chunk.epsg).pixel, f)
+    view = _look(store, rasters, chunk, place)
+    judged = _judge(view, f)
+    _write(
+        store, f"{chunk.prefix}/reference.npz.zst", _references(store, rasters, chunk, place, view, judged)
+    )
+    inner, stack = place.inner, judged.stack
+    least = _least_hazy(composite.hot(stack.blue, stack.red), judged.keep, view.shadow)
+    numbers = np.array([chunk.order.index(s.id) for s in chunk.scenes] + [-1])
+    # All that the mask calls clear counts: what the outlier rules leave of a hazy scene looks as clear as the best.
+    clear = stack.clear[:, *inner]
+    verdict = {
+        "windows": np.array(chunk.windows),
+        "scenes": np.array([s.id for s in chunk.scenes]),
+        "keep": np.packbits(judged.keep[:, *inner], axis=-1),
+        "hazy": np.packbits((judged.hazy & stack.clear & ~judged.keep)[:, *inner], axis=-1),
+        "least": numbers[least[inner]].astype(np.int32),
+        "hot": composite.hot(judged.reference[0], judged.reference[1])[inner],
+        "clear": clear.sum(axis=(1, 2)),
+        "haze": (judged.weights[view.date][:, *inner] * clear).sum(axis=(1, 2), dtype=np.float64),
+    }
+    # Last: its presence says that the chunk is complete.
+    _write(store, f"{chunk.prefix}/verdict.npz.zst", verdict)
+
+
+def _look(store: Store, rasters: Rasters, chunk: Chunk, place: _Place) -> _View:
+    """Reads what the scenes show; what is cut out of them is not there."""
+    scenes, f, mask_grid = chunk.scenes, place.factor, store.mask_grid(chunk.epsg)
+    reach = int(np.ceil(RAMP / place.pixel)) + 1
+    around, farther = (slice(reach, -reach), slice(reach, -reach)), place.wide.grown(reach)
+    fine = PixelBox(*(v * f for v in place.wide))
+    arrays = rasters.together(
         [
-            *(partial(rasters.band, s, b, fine) for b in near for s in scenes),
-            *(partial(rasters.classes, s, wide.grown(reach)) for s in scenes),
+            *(partial(rasters.band, s, b, fine) for b in NEAR for s in scenes),
+            *(partial(rasters.classes, s, farther) for s in scenes),
         ]
     )
-    *parts, classes = (found[i : i + len(scenes)] for i in range(0, len(found), len(scenes)))
-    read = dict(zip(near, parts, strict=True))
-    around = (slice(reach, -reach), slice(reach, -reach))
-    for number, scene in enumerate(chunk.scenes):
+    *parts, classes = (arrays[i : i + len(scenes)] for i in range(0, len(arrays), len(scenes)))
+    stored = dict(zip(NEAR, parts, strict=True))
+    for number, scene in enumerate(scenes):
         if scene.id in chunk.cuts:
-            gone = _burnt(chunk.cuts[scene.id], mask_grid, wide.grown(reach))
+            gone = _burnt(chunk.cuts[scene.id], mask_grid, farther)
             classes[number] = np.where(gone, MaskClass.NODATA, classes[number]).astype(np.uint8)
-            for values in read.values():
+            for values in stored.values():
                 values[number][gone[around].repeat(f, axis=0).repeat(f, axis=1)] = NODATA
-    blue, red, nir = (
-        np.stack([thinned(v, f, NODATA) * np.float32(SCALE) for v in read[b]]) for b in ("B02", "B04", "B08")
+    passes, date = np.unique([s.datatake for s in scenes], return_inverse=True)
+    return _View(
+        stored,
+        np.stack([np.isin(c[around], SEEN) for c in classes]),
+        np.stack([c[around] == MaskClass.SHADOW for c in classes]),
+        np.stack([distance_weight(np.isin(c, SEEN), place.pixel)[around] for c in classes]),
+        date,
+        np.array([min(s.datetime.timestamp() for s in scenes if s.datatake == p) for p in passes]),
     )
-    distance = np.stack([distance_weight(np.isin(c, SEEN), mask_grid.pixel)[around] for c in classes])
-    shadow = np.stack([c[around] == MaskClass.SHADOW for c in classes])
-    clear = np.stack([np.isin(c[around], SEEN) for c in classes]) & np.isfinite(blue)
-    stack = composite.Stack(blue, red, nir, clear, distance, date)
-    stack = stack._replace(clear=clear | composite.steady(stack))
+
+
+def _judge(view: _View, factor: int) -> _Judged:
+    """Compares scenes with what most dates agree on."""
+    blue, red, nir = (
+        np.stack([thinned(v, factor, NODATA) * np.float32(SCALE) for v in view.stored[b]]) for b in NEAR
+    )
+    stack = composite.Stack(blue, red, nir, view.seen & np.isfinite(blue), view.distance, view.date)
+    stack = stack._replace(clear=stack.clear | composite.steady(stack))
     weights = composite.date_weights(stack)
     usable = np.where(stack.clear, np.maximum(stack.weight, 1e-3), 0).astype(np.float32)
     reference = np.stack(
         [
-            composite.weighted_median(composite.by_date(v, usable, date), weights)
+            composite.weighted_median(composite.by_date(v, usable, view.date), weights)
             for v in (stack.blue, stack.red, stack.nir)
         ]
     )
-    out = np.stack(
-        [
-            composite.outliers(b, r, x, reference)
-            for b, r, x in zip(stack.blue, stack.red, stack.nir, strict=True)
-        ]
-    )
-    first_seen = [
-        min(s.datetime for s, n in zip(chunk.scenes, date, strict=True) if n == d) for d in np.unique(date)
-    ]
-    keep = stack.clear & (
-        ~out | composite.lasting(stack, reference, np.argsort(np.array([t.timestamp() for t in first_seen])))
-    )
-    hazy = np.stack(
-        [composite.hazy(b, r, x, reference) for b, r, x in zip(stack.blue, stack.red, stack.nir, strict=True)]
-    )
-    least = _least_hazy(composite.hot(blue, red), keep, shadow)
-    numbers = np.array([chunk.order.index(s.id) for s in chunk.scenes] + [-1])
-    inner = (slice(HALO, -HALO), slice(HALO, -HALO))
-    inner_fine = (slice(HALO * f, -HALO * f), slice(HALO * f, -HALO * f))
+    scenes = list(zip(stack.blue, stack.red, stack.nir, strict=True))
+    out = np.stack([composite.outliers(*bands, reference) for bands in scenes])
+    lasting = composite.lasting(stack, reference, np.argsort(view.moments))
+    hazy = np.stack([composite.hazy(*bands, reference) for bands in scenes])
+    return _Judged(stack, usable, weights, reference, stack.clear & (~out | lasting), hazy)
+
+
+def _references(
+    store: Store, rasters: Rasters, chunk: Chunk, place: _Place, view: _View, judged: _Judged
+) -> dict[str, NDArray[np.int16]]:
+    """The reference of a chunk by band, each on its own grid."""
 
     def observed(band: str) -> NDArray[np.int16] | None:
         if chunk.external is not None:
             return None
-        if band in read:
-            return np.stack([v[inner_fine] for v in read[band]])
-        own = box.coarser(stored_factor(band))
-        return np.stack(rasters.together([partial(rasters.band, s, band, own) for s in scenes]))
+        if band in view.stored:
+            return np.stack([v[place.inner_fine] for v in view.stored[band]])
+        own = place.box.coarser(stored_factor(band))
+        return np.stack(rasters.together([partial(rasters.band, s, band, own) for s in chunk.scenes]))
 
     def level(band: str, values: NDArray[np.int16] | None) -> NDArray[np.int16]:
         if values is None:
-            return read_composite(str(chunk.external), band, store, chunk.epsg, box)
-        return date_median(values, usable[:, *inner], weights[:, *inner], date)
+            return read_composite(str(chunk.external), band, store, chunk.epsg, place.box)
+        usable, weights = (v[:, *place.inner] for v in (judged.usable, judged.weights))
+        return composite.date_median(values, usable, weights, view.date)
 
     # The next band is read while one is merged: two are in memory.
-    references = dict(windowed(store.config.bands, observed, level, lambda _, made: made, ahead=1))
-    _write(store, f"{chunk.prefix}/reference.npz.zst", references)
-    # All that the mask calls clear counts: what the outlier rules leave of a hazy scene looks as clear as the best.
-    seen = stack.clear[:, *inner]
-    verdict = {
-        "windows": np.array(chunk.windows),
-        "scenes": np.array([s.id for s in chunk.scenes]),
-        "keep": np.packbits(keep[:, *inner], axis=-1),
-        "hazy": np.packbits((hazy & stack.clear & ~keep)[:, *inner], axis=-1),
-        "least": numbers[least[inner]].astype(np.int32),
-        "hot": composite.hot(reference[0], reference[1])[inner],
-        "clear": seen.sum(axis=(1, 2)),
-        "haze": (weights[date][:, *inner] * seen).sum(axis=(1, 2), dtype=np.float64),
-    }
-    # Last: its presence says that the chunk is complete.
-    _write(store, f"{chunk.prefix}/verdict.npz.zst", verdict)
+    return dict(windowed(store.config.bands, observed, level, lambda _, reference: reference, ahead=1))
 
 
 def _least_hazy(
@@ -289,53 +355,6 @@ def _least_hazy(
     return np.where(keep.any(axis=0) | ~known.any(axis=0), -1, hazy.argmin(axis=0))
 
 
-def date_median(
-    values: NDArray[np.int16],
-    usable: NDArray[np.float32],
-    weights: NDArray[np.float32],
-    date: NDArray[np.int64],
-) -> NDArray[np.int16]:
-    """(row, col) weighted, interpolated median of a band over dates; a date's scenes are averaged by weight before.
-
-    Args:
-        values: (scene, row, col) stored reflectance on the band's grid.
-        usable: (scene, …) weight of each scene within its date, on the mask grid; 0 does not count.
-        weights: (date, …) weight of each date, on the mask grid.
-        date: (scene,) number of each scene's date.
-    """
-    finer, coarser = values.shape[1] // usable.shape[1], usable.shape[1] // values.shape[1]
-    out = np.full(values.shape[1:], NODATA, np.int16)
-    _date_median(values, usable, weights, date, max(finer, 1), max(coarser, 1), out)
-    return out
-
-
-@njit(cache=True, nogil=True)
-def _date_median(values, usable, weights, date, finer, coarser, out):  # pragma: no cover
-    scenes, rows, cols = values.shape
-    dates = weights.shape[0]
-    total, share = np.empty(dates, np.float64), np.empty(dates, np.float64)
-    v, w = np.empty(dates, np.float64), np.empty(dates, np.float64)
-    ordered = np.empty((2, dates), np.float64)
-    for r in range(rows):
-        y = r * coarser // finer
-        for c in range(cols):
-            x = c * coarser // finer
-            total[:] = 0.0
-            share[:] = 0.0
-            for s in range(scenes):
-                u = usable[s, y, x]
-                if u > 0 and values[s, r, c] != NODATA:
-                    total[date[s]] += u * values[s, r, c]
-                    share[date[s]] += u
-            n = 0
-            for d in range(dates):
-                if share[d] > 0 and weights[d, y, x] > 0:
-                    v[n], w[n] = total[d] / share[d], weights[d, y, x]
-                    n += 1
-            if n:
-                out[r, c] = np.int16(np.rint(weighted_median(v, w, n, ordered)))
-
-
 def _burnt(cut: str, grid: Grid, box: PixelBox) -> NDArray[np.bool_]:
     """Pixels of a box of a grid that a GeoJSON geometry in degrees touches."""
     to_grid = Transformer.from_crs(4326, grid.epsg, always_xy=True)
@@ -344,42 +363,3 @@ def _burnt(cut: str, grid: Grid, box: PixelBox) -> NDArray[np.bool_]:
     )
     burnt = rasterize([there], box.shape, transform=grid.transform(box), all_touched=True)
     return np.asarray(burnt, bool)
-
-
-def read_composite(path: str, band: str, store: Store, epsg: int, box: PixelBox) -> NDArray[np.int16]:
-    """A band of another composite on a box of the zone grid at the band's own pixel, bilinear, `NODATA` beyond it.
-
-    Raises:
-        StoreError: the raster cannot be read, has no such band or no coordinate system, or holds no reflectance.
-    """
-    grid, f = store.grid(epsg), stored_factor(band)
-    own = box.coarser(f)
-    try:
-        with rasterio.open(path) as file:
-            if file.crs is None:
-                raise StoreError(
-                    f"reference {path} has no coordinate system: gdal_edit.py -a_srs gives it one"
-                )
-            if band not in file.descriptions:
-                raise StoreError(
-                    f"reference {path} has no band named {band}: its bands' descriptions name them"
-                )
-            number = file.descriptions.index(band) + 1
-            scale, offset = file.scales[number - 1], file.offsets[number - 1]
-            with WarpedVRT(
-                file, crs=f"EPSG:{epsg}", transform=grid.transform(box) @ Affine.scale(f), height=own.height,
-                width=own.width, resampling=Resampling.bilinear, dtype="float32", nodata=np.nan,
-                # Else GDAL takes a pixel for valid where any band is, and mixes the gap of one band into its neighbours.
-                UNIFIED_SRC_NODATA="NO",
-            ) as warped:  # fmt: skip
-                rho = warped.read(number) * scale + offset
-    except RasterioError as error:
-        raise StoreError(f"reference {path}: {error}") from None
-    known = np.isfinite(rho)
-    if known.any() and (middle := float(np.median(rho[known]))) > MOST_REFLECTANCE:
-        raise StoreError(
-            f"reference {path}, band {band}: {middle:g} is no reflectance; the file must tell its scale"
-            " (gdal_edit.py -scale 0.0001, for counts of 1e-4)"
-        )
-    counts = np.clip(np.rint(np.where(known, rho, 0) / SCALE), -32767, 32767)
-    return np.where(known, counts, NODATA).astype(np.int16)

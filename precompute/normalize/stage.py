@@ -8,17 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from rich.console import Console
-
 from terrazzo import PIXELS
 from terrazzo.errors import StoreError
 from terrazzo.precompute.normalize.across import AcrossTask, across_tasks, measure_across
-from terrazzo.precompute.normalize.fields import TileGains, solve_zone
+from terrazzo.precompute.normalize.fields import Compared, TileGains, solve_zone
 from terrazzo.precompute.normalize.reference import CHUNK, chunks, is_done, make_chunk
 from terrazzo.precompute.normalize.weigh import SceneTask, difference_key, weigh_scene
 from terrazzo.precompute.scene.shift import Shift
-from terrazzo.precompute.work import executor
-from terrazzo.precompute.work.executor import WHOLE, Shard, Workers
+from terrazzo.precompute.work.executor import ALONE, WHOLE, Crew, Shard
 from terrazzo.scene import Scene
 from terrazzo.store import Store
 
@@ -66,32 +63,44 @@ def cut_hash(cut: str) -> str:
     return hashlib.blake2b(cut.encode(), digest_size=6).hexdigest()
 
 
+@dataclass(frozen=True)
+class Rules:
+    """How a period is normalized.
+
+    Attributes:
+        solve_gains: False stops after the weights.
+        register: measure how far scenes lie off the reference, and let those that lie far off weigh less.
+        external: path of a composite whose level the scenes are brought to, see `MosaicConfig.reference`.
+        until: the last step that is done; the result is not whole before `solve`.
+        shard: part of the squares of the reference, or of the scenes to be weighed, that is done here.
+    """
+
+    solve_gains: bool = True
+    register: bool = True
+    external: str | None = None
+    until: Literal["reference", "weigh", "solve"] = "solve"
+    shard: Shard = WHOLE
+
+
+USUAL = Rules()
+
+
 def normalize_period(
     store: Store,
     mosaic_id: str,
     scenes: Sequence[Scene],
+    rules: Rules = USUAL,
     *,
     previous: Normalized | None = None,
-    solve_gains: bool = True,
-    register: bool = True,
     cuts: Mapping[str, str] | None = None,
-    until: Literal["reference", "weigh", "solve"] = "solve",
-    shard: Shard = WHOLE,
-    external: str | None = None,
-    workers: Workers = 1,
-    console: Console | None = None,
+    crew: Crew = ALONE,
 ) -> Normalized:
     """Makes reference, weights and gains of a period's scenes.
 
     Args:
         previous: the last version's normalization. Scenes of tiles that have no new scene keep their
             weights and gains, and the others are solved against them.
-        solve_gains: False stops after the weights.
-        register: measure how far scenes lie off the reference, and let those that lie far off weigh less.
         cuts: GeoJSON geometry in degrees of what is cut out of a scene, by its id.
-        until: the last step that is done; the result is not whole before `solve`.
-        shard: part of the squares of the reference, or of the scenes to be weighed, that is done here.
-        external: path of a composite whose level the scenes are brought to, see `MosaicConfig.reference`.
 
     Raises:
         OSError: the store's disk is full.
@@ -99,7 +108,7 @@ def normalize_period(
     """
     cuts = cuts or {}
     now = {s.id: identity(s, cuts.get(s.id)) for s in scenes}
-    ref_id = _reference_id(now.values(), register, external)
+    ref_id = _reference_id(now.values(), rules.register, rules.external)
     if previous and {level_of(Path(k).parent.name) for k, _ in previous.weights.values()} != {
         level_of(ref_id)
     }:
@@ -107,90 +116,109 @@ def normalize_period(
         previous = None
     kept = _kept(scenes, now, previous)
     dirty = [s for s in scenes if s.id not in kept]
-    base = f"mosaics/{mosaic_id}"
     result = Normalized(
         ref_id,
         {i: previous.weights[i] for i in kept} if previous else {},
         {i: previous.haze[i] for i in kept} if previous else {},
         {m: g for m, g in previous.gains.items() if set(g.scene_ids) <= kept} if previous else {},
-        solves=_solves(Solve(tuple(sorted(now.values())), register), previous if kept else None),
+        solves=_solves(Solve(tuple(sorted(now.values())), rules.register), previous if kept else None),
     )
     if not dirty:
         return result
-    folder = f"{base}/references/{ref_id}"
-    squares = list(chunks(store, scenes, dirty, folder, cuts, external))
-    executor.results(
-        executor.run(
-            make_chunk,
-            [] if shard != WHOLE and until == "weigh" else shard.part(squares),
-            workers=workers,
-            label="reference",
-            name=str,
-            console=console,
+    period = _Unsolved(store, f"mosaics/{mosaic_id}", scenes, dirty, rules, crew)
+    period.make_reference(ref_id, cuts)
+    if rules.until != "reference":
+        period.weigh(result)
+    if rules.solve_gains and rules.until == "solve":
+        period.solve(result)
+    return result
+
+
+@dataclass(frozen=True)
+class _Unsolved:
+    """A period whose scenes are compared, weighed and solved, step by step.
+
+    Attributes:
+        base: folder of the mosaic.
+        dirty: scenes to be weighed; the others keep what they have.
+    """
+
+    store: Store
+    base: str
+    scenes: Sequence[Scene]
+    dirty: Sequence[Scene]
+    rules: Rules
+    crew: Crew
+
+    def _references(self, ref_id: str) -> str:
+        return f"{self.base}/references/{ref_id}"
+
+    def make_reference(self, ref_id: str, cuts: Mapping[str, str]) -> None:
+        """Writes the squares of the reference that the dirty scenes touch.
+
+        Raises:
+            StoreError: scenes are to be weighed in parts, and some square is missing.
+        """
+        shard, until = self.rules.shard, self.rules.until
+        folder = self._references(ref_id)
+        squares = list(chunks(self.store, self.scenes, self.dirty, folder, cuts, self.rules.external))
+        todo = [] if shard != WHOLE and until == "weigh" else shard.part(squares)
+        self.crew.do(make_chunk, todo, "reference")
+        lacks = [c for c in squares if not is_done(self.store, c)] if shard != WHOLE else []
+        if until != "reference" and lacks:
+            raise StoreError(
+                f"{len(lacks)} of {len(squares)} squares of the reference are missing: run all parts of --only reference first"
+            )
+
+    def weigh(self, result: Normalized) -> None:
+        """Weighs the dirty scenes, and adds what that gives to the result."""
+        ref_id, order = result.ref_id, tuple(s.id for s in self.scenes)
+        places = (
+            self._references(ref_id),
+            f"{self.base}/weights/{ref_id}",
+            f"{self.base}/differences/{ref_id}",
         )
-    )
-    if until == "reference":
-        return result
-    if shard != WHOLE and (lacks := [c for c in squares if not is_done(store, c)]):
-        raise StoreError(
-            f"{len(lacks)} of {len(squares)} squares of the reference are missing: run all parts of --only reference first"
-        )
-    order = tuple(s.id for s in scenes)
-    weigh = [
-        SceneTask(
-            store.url, s, folder, f"{base}/weights/{ref_id}", f"{base}/differences/{ref_id}", order, register
-        )
-        for s in shard.part(dirty)
-    ]
-    for done in executor.results(
-        executor.run(
-            weigh_scene, weigh, workers=workers, label="weights", name=lambda t: t.scene.id, console=console
-        )
-    ):
-        result.weights[done.id] = (done.key, done.hash)
-        result.haze[done.id] = done.haze
-        if done.shift is not None:
-            result.shifts[done.id] = done.shift
-    if solve_gains and until == "solve":
+        tasks = [
+            SceneTask(self.store.url, s, *places, order, self.rules.register)
+            for s in self.rules.shard.part(self.dirty)
+        ]
+        for weighed in self.crew.do(weigh_scene, tasks, "weights", lambda t: t.scene.id):
+            result.weights[weighed.id] = (weighed.key, weighed.hash)
+            result.haze[weighed.id] = weighed.haze
+            if weighed.shift is not None:
+                result.shifts[weighed.id] = weighed.shift
+
+    def solve(self, result: Normalized) -> None:
+        """Solves the gains of the dirty scenes' tiles zone by zone, and adds them to the result."""
         tiles: dict[str, list[Scene]] = defaultdict(list)
-        for s in dirty:
+        for s in self.dirty:
             tiles[s.mgrs].append(s)
         across: list[AcrossTask] = []
         # Scenes of two zones that are fitted to one composite agree without further ado.
-        if external is None:
-            across = list(across_tasks(store, scenes, tiles, result.weights, folder))
-        executor.results(
-            executor.run(
-                measure_across,
-                across,
-                workers=workers,
-                label="zone borders",
-                name=lambda t: f"{t.scene.id} on {t.key.split('/')[-2]}",
-                console=console,
-            )
+        if self.rules.external is None:
+            folder = self._references(result.ref_id)
+            across = list(across_tasks(self.store, self.scenes, tiles, result.weights, folder))
+        self.crew.do(
+            measure_across, across, "zone borders", lambda t: f"{t.scene.id} on {t.key.split('/')[-2]}"
         )
         # A scene's strips were measured against the reference that its weight was made with.
         strips = {
-            s.id: difference_key(f"{base}/differences/{Path(result.weights[s.id][0]).parent.name}", s)
-            for s in scenes
+            s.id: difference_key(f"{self.base}/differences/{Path(result.weights[s.id][0]).parent.name}", s)
+            for s in self.scenes
         }
-        kept_gains = dict(result.gains)
-        for epsg in sorted({s.epsg for s in dirty}):
+        compared, kept = Compared(result.haze, strips, across), dict(result.gains)
+        for epsg in sorted({s.epsg for s in self.dirty}):
             result.gains.update(
                 solve_zone(
-                    store,
-                    [s for s in scenes if s.epsg == epsg],
-                    result.haze,
-                    strips,
-                    kept_gains,
-                    beside=[s for s in scenes if s.epsg != epsg],
-                    across=across,
-                    free_level=external is None,
-                    workers=workers,
-                    console=console,
+                    self.store,
+                    [s for s in self.scenes if s.epsg == epsg],
+                    compared,
+                    kept,
+                    beside=[s for s in self.scenes if s.epsg != epsg],
+                    free_level=self.rules.external is None,
+                    crew=self.crew,
                 )
             )
-    return result
 
 
 def _kept(scenes: Sequence[Scene], now: Mapping[str, str], previous: Normalized | None) -> set[str]:

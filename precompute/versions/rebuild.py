@@ -12,7 +12,7 @@ from rich.console import Console
 from terrazzo import PIXELS
 from terrazzo.config import Period, config_key, parse_config
 from terrazzo.errors import ProductError, StoreError
-from terrazzo.precompute.normalize.stage import Normalized, file_hash, level_of, normalize_period
+from terrazzo.precompute.normalize.stage import Normalized, Rules, file_hash, level_of, normalize_period
 from terrazzo.precompute.products.find import find_products
 from terrazzo.precompute.products.product import Product
 from terrazzo.precompute.scene.item import moved_by
@@ -23,7 +23,7 @@ from terrazzo.precompute.versions.exclusions import Exclusion, write_exclusions
 from terrazzo.precompute.versions.lineage import read_solves
 from terrazzo.precompute.versions.pointer import point_to
 from terrazzo.precompute.versions.write import PeriodContent, write_version
-from terrazzo.precompute.work.executor import Workers, results
+from terrazzo.precompute.work.executor import Crew, Workers, results
 from terrazzo.precompute.work.lease import writer
 from terrazzo.scene import Scene, list_scenes
 from terrazzo.store import Store, StoreConfig
@@ -179,13 +179,10 @@ def _period(
             store,
             mosaic_id,
             members,
+            Rules(lock["parameters"]["normalize"], solve.register, external),
             previous=normalized,
-            solve_gains=lock["parameters"]["normalize"],
-            register=solve.register,
             cuts={s[0]: lock["cuts"][s[2]] for s in states if s[2:]},
-            external=external,
-            workers=workers,
-            console=console,
+            crew=Crew(workers, console),
         )
     assert normalized is not None
     start, end, middle = (date.fromisoformat(told[k]) for k in ("start", "end", "middle"))

@@ -96,19 +96,8 @@ def write_version(
     Raises:
         StoreError: there is no scene to publish, or a period has more than `MOST_SCENES`.
     """
-    if not any(c.scenes for c in contents):
-        raise StoreError(f"mosaic {config.id}: no scene to publish")
-    for c in contents:
-        if len(c.scenes) > MOST_SCENES:
-            raise StoreError(
-                f"mosaic {config.id}, period {c.period.name}: {len(c.scenes)} scenes, a period holds at most"
-                f" {MOST_SCENES}: divide it into shorter periods, or the area into several mosaics"
-            )
-    normalized = all(c.normalized.gains for c in contents if c.scenes)
-    middles = {c.period.name: c.middle or c.period.middle for c in contents}
-    ordered = {
-        c.period.name: total_order(c.scenes, middles[c.period.name], c.normalized.haze) for c in contents
-    }
+    _require_scenes(config, contents)
+    ordered = {c.period.name: total_order(c.scenes, _middle(c), c.normalized.haze) for c in contents}
     cells = {
         (c.period.name, epsg): _cells(store, c, [s for s in ordered[c.period.name] if s.epsg == epsg])
         for c in contents
@@ -124,24 +113,9 @@ def write_version(
         "exclusions": [{k: v for k, v in asdict(e).items() if k != "since"} for e in exclusions],
         "cuts": _cuts(contents, exclusions, previous),
         "bands": list(store.config.bands),
-        "normalized": normalized,
+        "normalized": all(c.normalized.gains for c in contents if c.scenes),
         "bounds": _bounds([i["bbox"] for i in items.values()], config.bounds),
-        "periods": [
-            {
-                "name": c.period.name,
-                "start": c.period.start.isoformat(),
-                "end": c.period.end.isoformat(),
-                "members": list(c.period.members),
-                "middle": middles[c.period.name].isoformat(),
-                "reference": c.normalized.ref_id,
-                "solves": write_solves(c.normalized.solves),
-                "scenes": [
-                    {"id": s.id, "rev": s.rev, "weight": c.normalized.weights[s.id][1]}
-                    for s in ordered[c.period.name]
-                ],
-            }
-            for c in contents
-        ],
+        "periods": [_locked(c, ordered[c.period.name]) for c in contents],
         "inputs": _inputs(items.values(), contents, previous),
     }
     name = _name(
@@ -153,6 +127,38 @@ def write_version(
     write_pyramid(store, version, workers=workers, console=console)
     write_report(store, version, previous)
     return version
+
+
+def _require_scenes(config: MosaicConfig, contents: Sequence[PeriodContent]) -> None:
+    """Checks that there are scenes, and no more than a period can number."""
+    if not any(c.scenes for c in contents):
+        raise StoreError(f"mosaic {config.id}: no scene to publish")
+    for c in contents:
+        if len(c.scenes) > MOST_SCENES:
+            raise StoreError(
+                f"mosaic {config.id}, period {c.period.name}: {len(c.scenes)} scenes, a period holds at most"
+                f" {MOST_SCENES}: divide it into shorter periods, or the area into several mosaics"
+            )
+
+
+def _middle(content: PeriodContent) -> date:
+    """The day that a period's scenes are ordered by."""
+    return content.middle or content.period.middle
+
+
+def _locked(content: PeriodContent, ordered: Sequence[Scene]) -> dict[str, Any]:
+    """A period in the lock: its days, its scenes in their order, and the steps that solved it."""
+    period, normalized = content.period, content.normalized
+    return {
+        "name": period.name,
+        "start": period.start.isoformat(),
+        "end": period.end.isoformat(),
+        "members": list(period.members),
+        "middle": _middle(content).isoformat(),
+        "reference": normalized.ref_id,
+        "solves": write_solves(normalized.solves),
+        "scenes": [{"id": s.id, "rev": s.rev, "weight": normalized.weights[s.id][1]} for s in ordered],
+    }
 
 
 def _cuts(

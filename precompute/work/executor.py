@@ -219,6 +219,26 @@ def results(outcomes: Iterable[Outcome[T, R]]) -> list[R]:
     return [cast(R, outcome.result) for outcome in done]
 
 
+@dataclass(frozen=True)
+class Crew:
+    """Who does the tasks of several steps, and where their progress is shown."""
+
+    workers: Workers = 1
+    console: "Console | None" = None
+
+    def do(
+        self, function: Callable[[Any], R], tasks: Iterable[T], label: str, name: Callable[[T], str] = str
+    ) -> list[R]:
+        """The results of all tasks of a step, as of `run` and `results`."""
+        return results(
+            run(function, tasks, workers=self.workers, label=label, name=name, console=self.console)
+        )
+
+
+ALONE = Crew()
+"""This process alone."""
+
+
 def _worker() -> None:
     """Leaves interrupts to the parent, and ends when the parent is gone, however it went."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

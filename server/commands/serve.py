@@ -5,16 +5,30 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from terrazzo.errors import StoreError
 
 if TYPE_CHECKING:
+    import uvicorn
+
     from terrazzo.server.settings import Settings
     from terrazzo.server.worker import Kept
+
+UVICORN: dict[str, Any] = {
+    "log_config": None,
+    "log_level": "warning",
+    "access_log": False,
+    "proxy_headers": False,
+    "server_header": False,
+    "timeout_graceful_shutdown": 5,
+    # A worker imports for seconds on a busy machine before it can answer.
+    "timeout_worker_healthcheck": 60,
+}
 
 
 def from_environment() -> object:
@@ -55,8 +69,6 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
 
     from terrazzo.server.app import create_app
     from terrazzo.server.logs import configure
-    from terrazzo.server.metrics import SHARED
-    from terrazzo.server.mosaics import NONE_YET
     from terrazzo.server.settings import Settings
 
     os.environ["TERRAZZO_STORE"], os.environ["TERRAZZO_HOST"] = store, host
@@ -65,49 +77,50 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
     settings = Settings()  # type: ignore[call-arg]
     configure(settings.log)
     app = create_app(settings)
-    names = app.state.desk.mosaics.names()
     listener = _listen(host, port)
-    shown = f"[{host}]" if ":" in host else host
-    click.echo(
-        f"map: http://{shown}:{listener.getsockname()[1]}/  (mosaics: {', '.join(names) or 'none yet'}; Ctrl-C stops)"
-    )
-    sys.stdout.flush()
-    if not names:
-        click.echo(NONE_YET.replace("STORE", store), err=True)
-    if settings.guarded():
-        click.echo(
-            f"{' and '.join(settings.guarded())} need a key: {_keys_command(settings)} add NAME --scope …",
-            err=True,
-        )
-    kept = _worker(settings) if worker else None
+    _greet(settings, app.state.desk.mosaics.names(), host, listener.getsockname()[1])
+    exporting = _worker(settings) if worker else None
+    application = "terrazzo.server.commands.serve:from_environment" if workers > 1 else app
+    config = uvicorn.Config(application, factory=workers > 1, workers=workers, **UVICORN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    config = uvicorn.Config(
-        "terrazzo.server.commands.serve:from_environment" if workers > 1 else app,
-        factory=workers > 1,
-        workers=workers,
-        log_config=None,
-        log_level="warning",
-        access_log=False,
-        proxy_headers=False,
-        server_header=False,
-        timeout_graceful_shutdown=5,
-        # A worker imports for seconds on a busy machine before it can answer.
-        timeout_worker_healthcheck=60,
-    )
     try:
-        if workers > 1:
-            from uvicorn.supervisors import Multiprocess
-
-            with tempfile.TemporaryDirectory(prefix="terrazzo-metrics-") as counts:
-                os.environ[SHARED] = counts
-                Multiprocess(config, sockets=[listener]).run()
-        else:
-            uvicorn.Server(config).run(sockets=[listener])
+        _run(config, listener)
     except KeyboardInterrupt:
         pass
     finally:
-        if kept is not None:
-            kept.stop()
+        if exporting is not None:
+            exporting.stop()
+
+
+def _greet(settings: "Settings", mosaics: Sequence[str], host: str, port: int) -> None:
+    """Prints the address of the map, and on the error output what is missing and what needs a key."""
+    from terrazzo.server.mosaics import NONE_YET
+
+    shown = f"[{host}]" if ":" in host else host
+    click.echo(f"map: http://{shown}:{port}/  (mosaics: {', '.join(mosaics) or 'none yet'}; Ctrl-C stops)")
+    sys.stdout.flush()
+    if not mosaics:
+        click.echo(NONE_YET.replace("STORE", settings.store), err=True)
+    if guarded := settings.guarded():
+        click.echo(
+            f"{' and '.join(guarded)} need a key: {_keys_command(settings)} add NAME --scope …", err=True
+        )
+
+
+def _run(config: "uvicorn.Config", listener: socket.socket) -> None:
+    """Answers requests until it is stopped; with several workers each process makes its own application."""
+    import uvicorn
+
+    from terrazzo.server.metrics import SHARED
+
+    if config.workers == 1:
+        uvicorn.Server(config).run(sockets=[listener])
+        return
+    from uvicorn.supervisors import Multiprocess
+
+    with tempfile.TemporaryDirectory(prefix="terrazzo-metrics-") as counts:
+        os.environ[SHARED] = counts
+        Multiprocess(config, sockets=[listener]).run()
 
 
 def _keys_command(settings: "Settings") -> str:

@@ -87,9 +87,9 @@ class Merging:
         """
         ready = self.fetch(entries, box, counted=counted)
         if METHODS[self.request.method].layered:
-            merged, trust, problems = self._layered(entries, ready, box, counted, trusted)
+            merged, trust, problems = self._layered(entries, box, counted, trusted, ready)
         else:
-            merged, trust, problems = self._together(entries, ready, box)
+            merged, trust, problems = self._together(entries, box, ready)
         if merged is None:
             return Outcome(None, problems)
         quality = np.where((trust == LAST) & (merged.count > 0), 2, 0).astype(np.uint8)
@@ -167,10 +167,10 @@ class Merging:
     def _layered(
         self,
         entries: list[tuple[int, Entry]],
-        ready: _Weights,
         box: PixelBox,
         counted: bool,
         trusted: bool,
+        ready: _Weights,
     ) -> _Parts:
         """Scene by scene, in order, reading of each only what shows; last resorts when all else is laid."""
         layers = Layers(self.request.method, self._bands, box.shape)  # type: ignore[arg-type]
@@ -211,7 +211,7 @@ class Merging:
         if part is not None:
             layers.add(self.values(entry, _inner(box, part)), weight, part, least, number)
 
-    def _together(self, entries: list[tuple[int, Entry]], ready: _Weights, box: PixelBox) -> _Parts:
+    def _together(self, entries: list[tuple[int, Entry]], box: PixelBox, ready: _Weights) -> _Parts:
         """All scenes at once, for methods that weigh each against all others."""
         numbers, weights, kept, problems = [], [], [], list[str]()
         for number, entry in entries:

@@ -14,7 +14,7 @@ from terrazzo.grid import PixelBox
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.precompute.judge.seams import reflectance
-from terrazzo.precompute.normalize.reference import read_composite
+from terrazzo.precompute.normalize.external import read_composite
 from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.precompute.versions.rebuild import rebuild
 from terrazzo.store import Store, StoreConfig, create_store

@@ -10,7 +10,7 @@ import pytest
 from terrazzo import gains
 from terrazzo.edges import EDGES, Strips, strip_table
 from terrazzo.grid import PixelBox
-from terrazzo.precompute.normalize.fields import TileGains, solve_zone
+from terrazzo.precompute.normalize.fields import Compared, TileGains, solve_zone
 from terrazzo.scene import Scene
 from terrazzo.store import StoreConfig, create_store
 
@@ -51,7 +51,7 @@ def zone(tmp_path):
 
 def solve(store, scenes, kept):
     clarity, keys = {s.id: 0.95 for s in scenes}, {s.id: s.id for s in scenes}
-    return solve_zone(store, scenes, clarity, keys, kept, workers=1, console=None)
+    return solve_zone(store, scenes, Compared(clarity, keys), kept)
 
 
 def test_strips_of_tiles_that_do_not_touch_it_are_not_read(zone):
