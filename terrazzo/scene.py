@@ -1,19 +1,19 @@
 """A scene: one product, corrected, on its zone's grid, and the STAC Item that describes it."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from terrazzo.bands import CLEAR, CLOUDED
+from terrazzo.correction import CORRECTION_FILE
 from terrazzo.errors import StoreError
 from terrazzo.grid import PixelBox, zone_name
 from terrazzo.store import Store
 
 ITEM = "item.json"
 MASK = "mask.tif"
-CORRECTION = "correction.npz"
+CORRECTION = CORRECTION_FILE
 STRIPS = "strips.parquet"
 
 
@@ -108,11 +108,9 @@ def read_scene(store: Store, prefix: str) -> Scene:
 
     Raises:
         NotFound: the folder holds no complete scene.
+        StoreError: its Item is damaged or lacks what the store format demands.
     """
-    try:
-        return scene_from_item(store.read_json(f"{prefix}/{ITEM}"), prefix)
-    except json.JSONDecodeError as error:
-        raise StoreError(f"{prefix}/{ITEM} is not JSON: {error}") from None
+    return scene_from_item(store.read_json(f"{prefix}/{ITEM}"), prefix)
 
 
 def read_item(store: Store, scene: Scene) -> dict[str, Any]:
