@@ -41,7 +41,7 @@ from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.spread import spread
 from terrazzo.mosaic.warp import Target
 from terrazzo.mosaic.zone import Merging
-from terrazzo.precompute.judge.seams import Places, reflectance, sites
+from terrazzo.precompute.judge.seams import SeamPlaces, reflectance, sites
 from terrazzo.precompute.normalize.stage import Normalized, normalize_period
 from terrazzo.precompute.pipeline import Options, run
 from terrazzo.precompute.scene.recipe import Recipe
@@ -265,7 +265,7 @@ def judge(read: Reader, picture: NDArray[np.float32], truth: NDArray[np.float32]
     }
 
 
-def places(usable: NDArray[np.bool_], clear: NDArray[np.bool_]) -> Places:
+def places(usable: NDArray[np.bool_], clear: NDArray[np.bool_]) -> SeamPlaces:
     """Squares around places on the outlines of what scenes show."""
     offset = np.arange(-REACH, REACH) + 1
     dr, dc = (v.ravel() for v in np.meshgrid(offset, offset, indexing="ij"))
@@ -276,7 +276,7 @@ def places(usable: NDArray[np.bool_], clear: NDArray[np.bool_]) -> Places:
         rows.append(y)
         cols.append(x)
         inside.append(region[y, x])
-    return Places(np.concatenate(rows), np.concatenate(cols), np.concatenate(inside))
+    return SeamPlaces(np.concatenate(rows), np.concatenate(cols), np.concatenate(inside))
 
 
 def edges(read: Reader, truth: NDArray[np.float32]) -> dict[str, float]:

@@ -14,7 +14,7 @@ from terrazzo.bands import SCALE
 from terrazzo.errors import OutsideCoverage
 from terrazzo.grid import zone_name
 from terrazzo.mosaic.engine import Engine
-from terrazzo.mosaic.explain import Candidate, Explanation, explain
+from terrazzo.mosaic.explain import ExplainedScene, Explanation, explain
 from terrazzo.mosaic.explain.candidates import UNMERGED
 from terrazzo.mosaic.measure import choose
 from terrazzo.mosaic.quality import FLAGS
@@ -191,7 +191,7 @@ def as_page(engine: Engine, account: Account | None, lon: float, lat: float, det
     return text
 
 
-def chart(candidates: tuple[Candidate, ...], bands: tuple[str, ...], factor: float) -> str:
+def chart(candidates: tuple[ExplainedScene, ...], bands: tuple[str, ...], factor: float) -> str:
     """An SVG of what each scene has at the pixel, by date: filled where usable, ringed where chosen."""
     seen = sorted((c for c in candidates if c.values and None not in c.values), key=lambda c: c.datetime)
     if not seen or factor == 1.0:

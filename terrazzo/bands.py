@@ -11,7 +11,7 @@ SCALE = 1e-4
 Satellite = Literal["S2A", "S2B", "S2C"]
 
 
-class Band(NamedTuple):
+class SpectralBand(NamedTuple):
     """One band of the MultiSpectral Instrument.
 
     `centre_nm` are the centroids of S2A, S2B and S2C from ESA's spectral responses v4.0
@@ -27,22 +27,22 @@ class Band(NamedTuple):
     also: tuple[str, ...] = ()
 
 
-BANDS: dict[str, Band] = {
+BANDS: dict[str, SpectralBand] = {
     b.name: b
     for b in (
-        Band("B01", "coastal", 60, (442.7, 442.2, 444.2), 20),
-        Band("B02", "blue", 10, (492.7, 492.3, 489.0), 65),
-        Band("B03", "green", 10, (559.8, 558.9, 560.6), 35),
-        Band("B04", "red", 10, (664.6, 664.9, 666.5), 30),
-        Band("B05", "rededge071", 20, (704.1, 703.8, 707.1), 14, ("rededge1",)),
-        Band("B06", "rededge075", 20, (740.5, 739.1, 741.1), 14, ("rededge2",)),
-        Band("B07", "rededge078", 20, (782.8, 779.7, 784.7), 19, ("rededge3",)),
-        Band("B08", "nir", 10, (832.8, 832.9, 834.6), 105),
-        Band("B8A", "nir08", 20, (864.7, 864.0, 865.6), 21),
-        Band("B09", "nir09", 60, (945.1, 943.2, 947.2), 19),
-        Band("B10", "cirrus", 60, (1373.5, 1376.9, 1372.2), 29),
-        Band("B11", "swir16", 20, (1613.7, 1610.4, 1612.0), 90),
-        Band("B12", "swir22", 20, (2202.4, 2185.7, 2191.3), 174),
+        SpectralBand("B01", "coastal", 60, (442.7, 442.2, 444.2), 20),
+        SpectralBand("B02", "blue", 10, (492.7, 492.3, 489.0), 65),
+        SpectralBand("B03", "green", 10, (559.8, 558.9, 560.6), 35),
+        SpectralBand("B04", "red", 10, (664.6, 664.9, 666.5), 30),
+        SpectralBand("B05", "rededge071", 20, (704.1, 703.8, 707.1), 14, ("rededge1",)),
+        SpectralBand("B06", "rededge075", 20, (740.5, 739.1, 741.1), 14, ("rededge2",)),
+        SpectralBand("B07", "rededge078", 20, (782.8, 779.7, 784.7), 19, ("rededge3",)),
+        SpectralBand("B08", "nir", 10, (832.8, 832.9, 834.6), 105),
+        SpectralBand("B8A", "nir08", 20, (864.7, 864.0, 865.6), 21),
+        SpectralBand("B09", "nir09", 60, (945.1, 943.2, 947.2), 19),
+        SpectralBand("B10", "cirrus", 60, (1373.5, 1376.9, 1372.2), 29),
+        SpectralBand("B11", "swir16", 20, (1613.7, 1610.4, 1612.0), 90),
+        SpectralBand("B12", "swir22", 20, (2202.4, 2185.7, 2191.3), 174),
     )
 }
 FOUR = tuple(b.name for b in BANDS.values() if b.resolution == 10)

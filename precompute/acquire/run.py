@@ -43,7 +43,7 @@ FEW = 4
 
 
 @dataclass(frozen=True)
-class Order:
+class AcquireOrder:
     """What is to be fetched, whence and whither.
 
     Attributes:
@@ -78,7 +78,7 @@ def needed_files(level: Level, bands: Sequence[str]) -> tuple[tuple[str, ...], t
     return tuple(required), (*SWIR, *EXTRAS, *(L1C_EXTRAS if l1c else ()))
 
 
-def prepare(order: Order, openers: Openers) -> Plan:
+def prepare(order: AcquireOrder, openers: Openers) -> Plan:
     """Searches, and compares with what is here.
 
     Raises:
@@ -95,7 +95,7 @@ def prepare(order: Order, openers: Openers) -> Plan:
 
 
 def carry_out(
-    order: Order,
+    order: AcquireOrder,
     made: Plan,
     openers: Openers,
     console: Console,

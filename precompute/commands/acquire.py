@@ -11,7 +11,7 @@ from terrazzo.errors import InvalidRequest
 from terrazzo.request.options import WithBox, box
 
 if TYPE_CHECKING:
-    from terrazzo.precompute.acquire.run import Order
+    from terrazzo.precompute.acquire.run import AcquireOrder
     from terrazzo.store import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -102,7 +102,7 @@ class AreaOptions:
     connections: int
 
 
-def order_of(store: str, asked: AreaOptions, *, follow: bool = False) -> "Order":
+def order_of(store: str, asked: AreaOptions, *, follow: bool = False) -> "AcquireOrder":
     """The order that options make.
 
     Args:
@@ -116,7 +116,7 @@ def order_of(store: str, asked: AreaOptions, *, follow: bool = False) -> "Order"
     from terrazzo.precompute.acquire.archives import find_archive
     from terrazzo.precompute.acquire.enough import needed
     from terrazzo.precompute.acquire.held import Held
-    from terrazzo.precompute.acquire.run import Order
+    from terrazzo.precompute.acquire.run import AcquireOrder
     from terrazzo.precompute.acquire.search import Query
     from terrazzo.precompute.acquire.shelf import Shelf
 
@@ -136,7 +136,7 @@ def order_of(store: str, asked: AreaOptions, *, follow: bool = False) -> "Order"
         raise InvalidRequest("--archive names none")
     whole = asked.whole_tiles or name is not None
     until, there = asked.until_clear, opened(store)
-    return Order(
+    return AcquireOrder(
         Query(shape, asked.level, name, first, last, asked.max_cloud, whole),  # type: ignore[arg-type]
         archives,
         _bands(asked.bands, store),

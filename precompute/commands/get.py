@@ -13,7 +13,7 @@ from terrazzo.request.options import WithBox
 
 if TYPE_CHECKING:
     from terrazzo.precompute.acquire.fetch import Plan
-    from terrazzo.precompute.acquire.run import Order
+    from terrazzo.precompute.acquire.run import AcquireOrder
 
 STORE = "terrazzo-store"
 FETCH = 20e6
@@ -92,7 +92,7 @@ def get(
 
 
 def precompute_arguments(
-    order: "Order", store: str, mosaic: str, workers: int, dask: str | None
+    order: "AcquireOrder", store: str, mosaic: str, workers: int, dask: str | None
 ) -> list[object]:
     """The `terrazzo precompute` of what an order fetched; a new store gets the order's bands."""
     new = [] if opened(store) else ["--bands", ",".join(order.bands)]
@@ -134,7 +134,7 @@ def _store_bands(store: str, asked: str | None) -> tuple[tuple[str, ...], tuple[
     return fixed, wanted or fixed
 
 
-def _require_any(made: "Plan", order: "Order") -> None:
+def _require_any(made: "Plan", order: "AcquireOrder") -> None:
     if not made.wanted and not made.here:
         dates = order.query.datetime or "any time"
         raise TerrazzoError(

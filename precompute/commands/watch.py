@@ -19,7 +19,7 @@ from terrazzo.precompute.work.options import worker_options
 from terrazzo.request.options import WithBox
 
 if TYPE_CHECKING:
-    from terrazzo.precompute.acquire.run import Order
+    from terrazzo.precompute.acquire.run import AcquireOrder
     from terrazzo.precompute.acquire.shelf import Shelf
 
 MARK = ".precomputed"
@@ -135,7 +135,7 @@ def watch(
             ended.code = followed(order)
         return ended.code
 
-    def followed(order: "Order") -> int:
+    def followed(order: "AcquireOrder") -> int:
         command = precompute_arguments(order, store, mosaic, workers, dask)
         begun = datetime.now()
 
@@ -170,7 +170,7 @@ class Backfill:
 
 
 def one_pass(
-    order: "Order", target: str, precompute: Callable[[], int], backfill: Backfill | None = None
+    order: "AcquireOrder", target: str, precompute: Callable[[], int], backfill: Backfill | None = None
 ) -> int:
     """Fetches what is new and precomputes, then the past and precomputes again, where there is something; the exit code.
 

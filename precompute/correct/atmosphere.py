@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from terrazzo.bands import BANDS
-from terrazzo.precompute.correct.table import RANGES, Air, Coefficients, load_table
+from terrazzo.precompute.correct.table import RANGES, Air, AirCoefficients, load_table
 
 OZONE = 0.3
 PRESSURE = 1013.25
@@ -104,7 +104,7 @@ def coefficients(
     sun_zenith: ArrayLike,
     view_zenith: ArrayLike,
     relative_azimuth: ArrayLike,
-) -> Coefficients:
+) -> AirCoefficients:
     """`xa`, `xb`, `xc` of the broadcast shape; arguments and errors are those of `surface_reflectance`."""
     if satellite not in SATELLITES:
         raise ValueError(f"satellite {satellite!r} is not one of {', '.join(SATELLITES)}")
@@ -136,4 +136,4 @@ def coefficients(
         whole = np.full(known.shape, np.nan)
         whole[known] = values
         out.append(whole.reshape(shape))
-    return Coefficients(*out)
+    return AirCoefficients(*out)

@@ -41,7 +41,7 @@ RANGES = {
 
 
 @dataclass(frozen=True)
-class Coefficients:
+class AirCoefficients:
     """`y = xa·toa − xb; rho = y / (1 + xc·y)`, float64 arrays of one shape."""
 
     xa: Array
@@ -118,13 +118,13 @@ class Table:
             (rayleigh + aerosol) * airmass, rayleigh * airmass, np.exp(down), np.exp(up), albedo
         )
 
-    def coefficients(self, satellite: str, band: str, air: Air) -> Coefficients:
+    def coefficients(self, satellite: str, band: str, air: Air) -> AirCoefficients:
         """The coefficients of a band at points that lie within `RANGES`."""
         parts = [
             self._coefficients(satellite, band, air.part(slice(start, start + CHUNK)))
             for start in range(0, max(1, len(air.aot)), CHUNK)
         ]
-        return Coefficients(*(np.concatenate(p) for p in zip(*parts, strict=True)))
+        return AirCoefficients(*(np.concatenate(p) for p in zip(*parts, strict=True)))
 
     def gas(self, satellite: str, band: str, air: Air) -> Array:
         """(n,) two-way transmittance of all gases in a band."""

@@ -296,7 +296,7 @@ def sites(
 
 
 @dataclass(frozen=True)
-class Places:
+class SeamPlaces:
     """Squares around places on borders.
 
     Attributes:
@@ -328,16 +328,16 @@ class Places:
             sides.append(np.where(count >= 0.2 * here.shape[1], total / np.maximum(count, 1), np.nan))
         return np.asarray((sides[0] - sides[1]).T)
 
-    def moved(self, by: int, shape: tuple[int, int]) -> "Places":
+    def moved(self, by: int, shape: tuple[int, int]) -> "SeamPlaces":
         """The same squares elsewhere, where no border need be: `by` pixels down and right, or up and left."""
         down = np.where(self.rows.max(axis=1) + by < shape[0], by, -by)[:, None]
         right = np.where(self.cols.max(axis=1) + by < shape[1], by, -by)[:, None]
         rows, cols = self.rows + down, self.cols + right
         inside = (rows.min(axis=1) >= 0) & (cols.min(axis=1) >= 0)
-        return Places(rows[inside], cols[inside], self.inside[inside])
+        return SeamPlaces(rows[inside], cols[inside], self.inside[inside])
 
 
-def places(scenes: Scenes, reach: int, most: int = SITES) -> dict[str, Places]:
+def places(scenes: Scenes, reach: int, most: int = SITES) -> dict[str, SeamPlaces]:
     """Squares of 2·reach pixels a side around places on the borders of each kind."""
     offset = np.arange(-reach, reach, max(1, reach // 8)) + 1
     dr, dc = (v.ravel() for v in np.meshgrid(offset, offset, indexing="ij"))
@@ -352,7 +352,7 @@ def places(scenes: Scenes, reach: int, most: int = SITES) -> dict[str, Places]:
             cols.append(x)
             inside.append(region[y, x])
         if sum(map(len, rows)):
-            out[kind] = Places(np.concatenate(rows), np.concatenate(cols), np.concatenate(inside))
+            out[kind] = SeamPlaces(np.concatenate(rows), np.concatenate(cols), np.concatenate(inside))
     return out
 
 
@@ -372,7 +372,7 @@ class Steps:
 
 
 def error_step(
-    where: Places,
+    where: SeamPlaces,
     pictures: Mapping[str, NDArray[np.float32]],
     lands: Mapping[str, NDArray[np.float32]],
 ) -> Steps:
@@ -406,7 +406,7 @@ def error_step(
 
 
 def step_ratio(
-    where: Places, picture: NDArray[np.float32], lands: Mapping[str, NDArray[np.float32]]
+    where: SeamPlaces, picture: NDArray[np.float32], lands: Mapping[str, NDArray[np.float32]]
 ) -> NDArray[np.float64]:
     """(band,) mean step of a composite across borders over the land's own there (SSR): 1 is invisible.
 

@@ -180,7 +180,7 @@ def make_chunk(chunk: Chunk) -> None:
             _make(store, rasters, chunk)
 
 
-class _Place(NamedTuple):
+class _ChunkPlace(NamedTuple):
     """Where a chunk lies.
 
     Attributes:
@@ -205,7 +205,7 @@ class _Place(NamedTuple):
         return slice(rim, -rim), slice(rim, -rim)
 
 
-class _View(NamedTuple):
+class _ChunkView(NamedTuple):
     """What the scenes of a chunk show, on its mask pixels and the rim.
 
     Attributes:
@@ -244,7 +244,7 @@ class _Judged(NamedTuple):
 def _make(store: Store, rasters: Rasters, chunk: Chunk) -> None:
     n, f = store.config.window, store.mask_factor
     box = PixelBox(*(v * n for v in chunk.windows))
-    place = _Place(box, box.coarser(f).grown(HALO), store.mask_grid(chunk.epsg).pixel, f)
+    place = _ChunkPlace(box, box.coarser(f).grown(HALO), store.mask_grid(chunk.epsg).pixel, f)
     view = _look(store, rasters, chunk, place)
     judged = _judge(view, f)
     _write(
@@ -269,7 +269,7 @@ def _make(store: Store, rasters: Rasters, chunk: Chunk) -> None:
     _write(store, f"{chunk.prefix}/verdict.npz.zst", verdict)
 
 
-def _look(store: Store, rasters: Rasters, chunk: Chunk, place: _Place) -> _View:
+def _look(store: Store, rasters: Rasters, chunk: Chunk, place: _ChunkPlace) -> _ChunkView:
     """Reads what the scenes show; what is cut out of them is not there."""
     scenes, f, mask_grid = chunk.scenes, place.factor, store.mask_grid(chunk.epsg)
     reach = int(np.ceil(RAMP / place.pixel)) + 1
@@ -290,7 +290,7 @@ def _look(store: Store, rasters: Rasters, chunk: Chunk, place: _Place) -> _View:
             for values in stored.values():
                 values[number][gone[around].repeat(f, axis=0).repeat(f, axis=1)] = NODATA
     passes, date = np.unique([s.datatake for s in scenes], return_inverse=True)
-    return _View(
+    return _ChunkView(
         stored,
         np.stack([np.isin(c[around], SEEN) for c in classes]),
         np.stack([c[around] == MaskClass.SHADOW for c in classes]),
@@ -300,7 +300,7 @@ def _look(store: Store, rasters: Rasters, chunk: Chunk, place: _Place) -> _View:
     )
 
 
-def _judge(view: _View, factor: int) -> _Judged:
+def _judge(view: _ChunkView, factor: int) -> _Judged:
     """Compares scenes with what most dates agree on."""
     blue, red, nir = (
         np.stack([thinned(v, factor, NODATA) * np.float32(SCALE) for v in view.stored[b]]) for b in NEAR
@@ -323,7 +323,7 @@ def _judge(view: _View, factor: int) -> _Judged:
 
 
 def _references(
-    store: Store, rasters: Rasters, chunk: Chunk, place: _Place, view: _View, judged: _Judged
+    store: Store, rasters: Rasters, chunk: Chunk, place: _ChunkPlace, view: _ChunkView, judged: _Judged
 ) -> dict[str, NDArray[np.int16]]:
     """The reference of a chunk by band, each on its own grid."""
 

@@ -14,7 +14,7 @@ from terrazzo.precompute.products.product import OWN, Product
 from terrazzo.precompute.scene.make import identity, ingest
 from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.precompute.work import executor
-from terrazzo.precompute.work.executor import Dask, Outcome, Workers
+from terrazzo.precompute.work.executor import Dask, TaskOutcome, Workers
 from terrazzo.scene import Scene
 from terrazzo.store import Store
 
@@ -39,7 +39,7 @@ class Lent:
 
 def make_scenes(
     tasks: Sequence[Task], store: Store, *, workers: Workers, console: Console | None
-) -> Iterator[Outcome[Task, Scene]]:
+) -> Iterator[TaskOutcome[Task, Scene]]:
     """Makes a scene of each product; those that are there are not made anew.
 
     A cluster that writes to an object store need have no disk in common with this machine: products go through the store.

@@ -27,7 +27,7 @@ from terrazzo.version import (
 
 
 @dataclass(frozen=True)
-class Plan:
+class Pruning:
     """What a pruning removes.
 
     Attributes:
@@ -45,7 +45,9 @@ class Plan:
     bytes: int
 
 
-def plan(store: Store, mosaic_id: str, keep: int, *, grace: timedelta, now: datetime | None = None) -> Plan:
+def plan(
+    store: Store, mosaic_id: str, keep: int, *, grace: timedelta, now: datetime | None = None
+) -> Pruning:
     """What goes when `keep` versions stay besides the current one's, the pinned and those current within `grace`.
 
     Raises:
@@ -72,10 +74,10 @@ def plan(store: Store, mosaic_id: str, keep: int, *, grace: timedelta, now: date
     solved = tuple(_unreferenced(store, mosaic_id, staying[mosaic_id]))
     folders = (*scenes, *(f"mosaics/{mosaic_id}/versions/{v}" for v in going))
     size = sum(store.size(k) for f in folders for k in store.list(f)) + sum(map(store.size, solved))
-    return Plan(tuple(going), kept, tuple(sorted(scenes)), solved, size)
+    return Pruning(tuple(going), kept, tuple(sorted(scenes)), solved, size)
 
 
-def prune(store: Store, mosaic_id: str, planned: Plan) -> None:
+def prune(store: Store, mosaic_id: str, planned: Pruning) -> None:
     """Carries a plan out; a run that was killed is completed by the next plan."""
     base = f"mosaics/{mosaic_id}"
     for name in planned.versions:

@@ -26,7 +26,7 @@ OLD = f"{ASIDE}/old"
 
 
 @dataclass(frozen=True)
-class Change:
+class UpgradeStep:
     """What an upgrade does to a file or a folder.
 
     Attributes:
@@ -39,22 +39,22 @@ class Change:
     where: str
 
 
-def changes(store: Store) -> Iterator[Change]:
+def changes(store: Store) -> Iterator[UpgradeStep]:
     """What a store lacks of this release's format, or has too much."""
-    yield from (Change("seal", place) for place in unsealed(store))
+    yield from (UpgradeStep("seal", place) for place in unsealed(store))
     for mosaic in list_mosaics(store):
         for key in store.list(f"mosaics/{mosaic}/weights"):
             if key.endswith(".json") and "shift" not in store.read_json(key):
-                yield Change("note", key)
+                yield UpgradeStep("note", key)
         for name in list_versions(store, mosaic):
             if not store.exists(version_key(mosaic, name, INDEX)):
-                yield Change("bake", f"{mosaic}/{name}")
+                yield UpgradeStep("bake", f"{mosaic}/{name}")
         for key in store.list(f"mosaics/{mosaic}/references"):
             if key.endswith(("/reference.npz", "/done.json")):
-                yield Change("remove", key)
+                yield UpgradeStep("remove", key)
 
 
-def upgrade(store: Store, *, workers: Workers = 1, console: Console | None = None) -> list[Change]:
+def upgrade(store: Store, *, workers: Workers = 1, console: Console | None = None) -> list[UpgradeStep]:
     """Carries out what is left of an upgrade; what was done.
 
     Raises:
@@ -109,7 +109,7 @@ def undo(store: Store) -> None:
     store.drop(ASIDE)
 
 
-def finish(store: Store) -> list[Change]:
+def finish(store: Store) -> list[UpgradeStep]:
     """Removes what the upgrade kept to be undone, and what no release reads any more; what went.
 
     Raises:

@@ -28,7 +28,7 @@ PATIENCE = 60
 
 
 @dataclass(frozen=True)
-class Outcome(Generic[T, R]):
+class TaskOutcome(Generic[T, R]):
     """What became of a task: a result, or the error that stopped it."""
 
     task: T
@@ -131,7 +131,7 @@ def run(
     name: Callable[[T], str] = str,
     send: Callable[[T], Any] | None = None,
     console: "Console | None" = None,
-) -> Iterator[Outcome[T, R]]:
+) -> Iterator[TaskOutcome[T, R]]:
     """Applies a picklable function to every task and yields outcomes as they come.
 
     Processes are spawned, never forked: the runtime threads of obstore and GDAL do not survive a fork.
@@ -159,7 +159,7 @@ def run(
             yield outcome
 
 
-def _in_pool(function: Callable[[T], R], todo: Sequence[T], size: int) -> Iterator[Outcome[T, R]]:
+def _in_pool(function: Callable[[T], R], todo: Sequence[T], size: int) -> Iterator[TaskOutcome[T, R]]:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(size, mp_context=context, initializer=_worker) as pool:
         futures: dict[Future[R], T] = {pool.submit(function, task): task for task in todo}
@@ -169,7 +169,7 @@ def _in_pool(function: Callable[[T], R], todo: Sequence[T], size: int) -> Iterat
                 task, error = futures.pop(future), future.exception()
                 if error is not None and not isinstance(error, Exception):
                     raise error
-                yield Outcome(task, None if error else future.result(), error)
+                yield TaskOutcome(task, None if error else future.result(), error)
         except KeyboardInterrupt:
             for child in multiprocessing.active_children():
                 child.terminate()
@@ -180,20 +180,20 @@ def _in_pool(function: Callable[[T], R], todo: Sequence[T], size: int) -> Iterat
 
 def _on_cluster(
     function: Callable[[Any], R], todo: Sequence[T], dask: Dask, send: Callable[[T], Any] | None
-) -> Iterator[Outcome[T, R]]:
+) -> Iterator[TaskOutcome[T, R]]:
     from distributed import Client
     from distributed import as_completed as completed
 
     with Client(dask.address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
         waiting, running, done = iter(todo), dict[str, T](), completed(loop=client.loop)  # type: ignore[no-untyped-call]
 
-        def hand_out() -> Iterator[Outcome[T, R]]:
+        def hand_out() -> Iterator[TaskOutcome[T, R]]:
             """Keeps the cluster busy; yields the outcomes of tasks that could not be sent."""
             most = AHEAD * max(1, sum(client.nthreads().values()))
             while len(running) < most and (task := next(waiting, None)) is not None:
-                sent = _attempt(send, task) if send else Outcome(task, task, None)
+                sent = _attempt(send, task) if send else TaskOutcome(task, task, None)
                 if sent.error is not None:
-                    yield Outcome(task, None, sent.error)
+                    yield TaskOutcome(task, None, sent.error)
                     continue
                 future = client.submit(function, sent.result, pure=False)
                 running[future.key] = task
@@ -204,13 +204,13 @@ def _on_cluster(
             task, error = running.pop(future.key), future.exception()
             if error is not None and not isinstance(error, Exception):
                 raise error
-            outcome = Outcome(task, None if error else future.result(), error)
+            outcome = TaskOutcome(task, None if error else future.result(), error)
             future.release()
             yield from hand_out()
             yield outcome
 
 
-def results(outcomes: Iterable[Outcome[T, R]]) -> list[R]:
+def results(outcomes: Iterable[TaskOutcome[T, R]]) -> list[R]:
     """The results of all tasks; raises the first error once all have run."""
     done = list(outcomes)
     for outcome in done:
@@ -252,11 +252,11 @@ def _worker() -> None:
     threading.Thread(target=follow, daemon=True).start()
 
 
-def _attempt(function: Callable[[T], R], task: T) -> Outcome[T, R]:
+def _attempt(function: Callable[[T], R], task: T) -> TaskOutcome[T, R]:
     try:
-        return Outcome(task, function(task), None)
+        return TaskOutcome(task, function(task), None)
     except Exception as error:
-        return Outcome(task, None, error)
+        return TaskOutcome(task, None, error)
 
 
 @contextmanager

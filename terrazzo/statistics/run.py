@@ -51,7 +51,7 @@ class Tabled(NamedTuple):
     problems: tuple[str, ...]
 
 
-class Layers(NamedTuple):
+class PixelLayers(NamedTuple):
     """Pixels of a target.
 
     Attributes:
@@ -117,7 +117,7 @@ def chosen_of(engine: Engine, question: Question) -> dict[str, Chosen]:
     }
 
 
-def shares(layers: Layers, covered: Cover, last: int) -> dict[str, NDArray[np.float64]]:
+def shares(layers: PixelLayers, covered: Cover, last: int) -> dict[str, NDArray[np.float64]]:
     """By name, (area,): share of an area that is clear, share that was filled, mean age in days of what shows; NaN without pixels.
 
     Args:
@@ -134,7 +134,7 @@ def shares(layers: Layers, covered: Cover, last: int) -> dict[str, NDArray[np.fl
         }
 
 
-def layers_of(engine: Engine, chosen: Chosen, target: Target) -> Layers:
+def layers_of(engine: Engine, chosen: Chosen, target: Target) -> PixelLayers:
     """The pixels of a target, rendered in windows."""
     channels, pixels = len(chosen.measure.names), target.height * target.width
     if channels * pixels > MOST_SAMPLES:
@@ -158,7 +158,7 @@ def layers_of(engine: Engine, chosen: Chosen, target: Target) -> Layers:
         day[here] = days(drawn.image)[np.maximum(drawn.image.provenance, 0)]
         scenes += [e.scene.id for e in drawn.shown]
         problems += drawn.problems
-    return Layers(
+    return PixelLayers(
         values, seen, filled, clear, day, tuple(dict.fromkeys(scenes)), tuple(dict.fromkeys(problems))
     )
 

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image as Picture
 
 from terrazzo.bands import NODATA, STYLES
+from terrazzo.formats import FORMATS
 from terrazzo.mosaic.engine import Image
 from terrazzo.mosaic.measure import Drawn
 from terrazzo.mosaic.origin import GAIN_ONE
@@ -48,7 +49,7 @@ def hashes() -> dict[str, str]:
     def drawn(query: dict[str, str], bands: tuple[str, ...], values: np.ndarray[Any, Any]) -> bytes:
         ask: Ask = parse_ask(query, version)
         image = Image(bands, values, *_origins(), version.entries("all"), ())
-        return render(Drawn(values, image, (), ()), ask, _Place(), "png", {})  # type: ignore[arg-type]
+        return render(Drawn(values, image, (), ()), ask, _Place(), FORMATS["png"], {})  # type: ignore[arg-type]
 
     ramp = np.linspace(-500, 9000, SIDE * SIDE).astype(np.int16).reshape(SIDE, SIDE)
     ramp[:4, :4] = NODATA

@@ -24,8 +24,8 @@ from terrazzo.precompute.clouds.train.simulate import (
     THIN,
     THINNEST,
     WATER,
+    AirLayer,
     Airs,
-    Layer,
     airs,
     cloud,
     corrected,
@@ -277,7 +277,7 @@ def _another(rng: np.random.Generator) -> Airs:
 
 def _one(drawn: Airs, number: int) -> Airs:
     at = slice(number, number + 1)
-    parts: Any = (type(v)(*(layer[at] for layer in v)) if isinstance(v, Layer) else v[at] for v in drawn)
+    parts: Any = (type(v)(*(layer[at] for layer in v)) if isinstance(v, AirLayer) else v[at] for v in drawn)
     return Airs(*parts)
 
 

@@ -39,7 +39,7 @@ class Samples(NamedTuple):
     label: NDArray[np.int64]
 
 
-class Layer(NamedTuple):
+class AirLayer(NamedTuple):
     """Air above a level: path reflectance, transmittance and spherical albedo, (air, band) each."""
 
     path: Array
@@ -67,9 +67,9 @@ class Airs(NamedTuple):
         vapour, haze: (air,) g/cm², and aerosol optical depth.
     """
 
-    whole: Layer
-    above: Layer
-    believed: Layer
+    whole: AirLayer
+    above: AirLayer
+    believed: AirLayer
     sky: Array
     sun_zenith: Array
     height: Array
@@ -89,7 +89,7 @@ def airs(rng: np.random.Generator, count: int = AIRS) -> Airs:
     height = np.where(ice, rng.uniform(6, 12, count), rng.uniform(0.3, 4, count))
     top = ground + height
 
-    def layer(aot: Array, water: Array, km: Array) -> Layer:
+    def layer(aot: Array, water: Array, km: Array) -> AirLayer:
         pressure = np.clip(1013.25 * np.exp(-km / AIR_SCALE), 501, 1050)
         slant = water * (1 / np.cos(np.radians(sun)) + 1)
         out = np.zeros((3, count, len(BANDS)))
@@ -103,7 +103,7 @@ def airs(rng: np.random.Generator, count: int = AIRS) -> Airs:
                 pressure=pressure, sun_zenith=sun, view_zenith=view, relative_azimuth=side,
             )  # fmt: skip
             out[:, :, k] = c.xb / c.xa, 1 / c.xa, c.xc
-        return Layer(*out)
+        return AirLayer(*out)
 
     whole = layer(haze, vapour, ground)
     above = layer(haze * np.exp(-height / AEROSOL_SCALE), vapour * np.exp(-height / VAPOUR_SCALE), top)

@@ -12,7 +12,7 @@ import numpy as np
 
 from terrazzo.errors import OutsideCoverage
 from terrazzo.mosaic.engine import FILLED, Engine
-from terrazzo.mosaic.explain.candidates import Candidate, candidates, left_out
+from terrazzo.mosaic.explain.candidates import ExplainedScene, candidates, left_out
 from terrazzo.mosaic.explain.place import At, plain, properties
 from terrazzo.mosaic.explain.way import Neighbour, Step, neighbours, path
 from terrazzo.mosaic.quality import quality
@@ -22,7 +22,7 @@ from terrazzo.mosaic.warp import Points, locate
 from terrazzo.scene import resampled
 from terrazzo.version import Entry
 
-__all__ = ["Candidate", "Explanation", "Neighbour", "Step", "explain"]
+__all__ = ["ExplainedScene", "Explanation", "Neighbour", "Step", "explain"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Explanation:
     row: int
     col: int
     chosen: Entry
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[ExplainedScene, ...]
     neighbours: tuple[Neighbour, ...]
     path: tuple[Step, ...]
     count_interpolated: str

@@ -19,7 +19,7 @@ UNMERGED = ("raw", "mask", "corrected")
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ExplainedScene:
     """A scene that could have shown at a pixel.
 
     Attributes:
@@ -51,7 +51,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class _Read:
+class _SceneRead:
     entry: Entry
     mask: MaskClass
     weight: int
@@ -59,17 +59,17 @@ class _Read:
     problem: str | None
 
 
-def _read(at: At, entry: Entry) -> _Read:
+def _read(at: At, entry: Entry) -> _SceneRead:
     try:
         mask = at.mask(entry)
         weight = int(at.merging.weight(entry, at.box)[0, 0])
         values = at.merging.values(entry, at.box)[:, 0, 0] if mask != MaskClass.NODATA else None
     except (ReadFailure, NotFound) as error:
-        return _Read(entry, MaskClass.NODATA, 0, None, str(error))
-    return _Read(entry, mask, weight, values, None)
+        return _SceneRead(entry, MaskClass.NODATA, 0, None, str(error))
+    return _SceneRead(entry, mask, weight, values, None)
 
 
-def candidates(at: At, selection: Selection) -> list[Candidate]:
+def candidates(at: At, selection: Selection) -> list[ExplainedScene]:
     """The scenes of a selection over the pixel, in order."""
     reads = [_read(at, e) for e in selection.entries if at.covers(e)]
     bands = 1 if at.request.stage == "mask" else len(at.request.bands)
@@ -87,7 +87,7 @@ def candidates(at: At, selection: Selection) -> list[Candidate]:
 
 
 def _verdict(
-    at: At, read: _Read, used: int, share: NDArray[np.float64], best: int, *, is_chosen: bool
+    at: At, read: _SceneRead, used: int, share: NDArray[np.float64], best: int, *, is_chosen: bool
 ) -> str:
     if read.problem:
         return f"left out: {read.problem}"
@@ -118,12 +118,12 @@ def _verdict(
 
 
 def _candidate(
-    at: At, read: _Read, share: NDArray[np.float64], verdict: str, *, is_chosen: bool
-) -> Candidate:
+    at: At, read: _SceneRead, share: NDArray[np.float64], verdict: str, *, is_chosen: bool
+) -> ExplainedScene:
     entry, scene = read.entry, read.entry.scene
     about = properties(at, entry)
     elevation = about.get("view:sun_elevation")
-    return Candidate(
+    return ExplainedScene(
         scene=scene.id,
         order=entry.rank,
         period=entry.period,
@@ -144,7 +144,7 @@ def _candidate(
     )
 
 
-def left_out(at: At, selection: Selection) -> Iterator[Candidate]:
+def left_out(at: At, selection: Selection) -> Iterator[ExplainedScene]:
     """Scenes of the period over the place that the request does not allow."""
     request, allowed = selection.request, set(selection.entries)
     none = np.zeros(1 if request.stage == "mask" else len(request.bands))

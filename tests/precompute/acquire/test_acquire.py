@@ -18,7 +18,7 @@ from terrazzo.precompute import sample
 from terrazzo.precompute.acquire.archives import find_archive
 from terrazzo.precompute.acquire.area import from_tile
 from terrazzo.precompute.acquire.fetch import Openers
-from terrazzo.precompute.acquire.run import Order, carry_out, prepare
+from terrazzo.precompute.acquire.run import AcquireOrder, carry_out, prepare
 from terrazzo.precompute.acquire.search import Query
 from terrazzo.precompute.acquire.shelf import Shelf
 from terrazzo.precompute.products.find import find_products
@@ -159,7 +159,9 @@ def test_an_area_without_products_says_so_with_its_exit_code(
     assert "0 products to fetch" in told.stderr
 
 
-def test_a_disk_without_room_is_told_before_anything_is_fetched(acquired_one: Order, tmp_path: Path) -> None:
+def test_a_disk_without_room_is_told_before_anything_is_fetched(
+    acquired_one: AcquireOrder, tmp_path: Path
+) -> None:
     openers = Openers()
     made = prepare(acquired_one, openers)
     room = shutil.disk_usage(tmp_path).free
@@ -170,12 +172,12 @@ def test_a_disk_without_room_is_told_before_anything_is_fetched(acquired_one: Or
 
 
 @pytest.fixture
-def acquired_one(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Order:
+def acquired_one(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AcquireOrder:
     """An order for one product into an empty folder."""
     for name, value in archive.environment().items():
         monkeypatch.setenv(name, value)
     query = Query(from_tile("33TWL"), "l2a", "33TWL", date(2023, 8, 13), date(2023, 8, 13))
-    return Order(query, (find_archive(archive.stac),), sample.BANDS, Shelf(tmp_path / "products"))
+    return AcquireOrder(query, (find_archive(archive.stac),), sample.BANDS, Shelf(tmp_path / "products"))
 
 
 def test_levels_are_not_mixed_in_one_folder(acquired: Path, archive: Archive, terrazzo: Terrazzo) -> None:

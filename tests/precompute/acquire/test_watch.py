@@ -20,7 +20,7 @@ from terrazzo.precompute import sample
 from terrazzo.precompute.acquire.archives import find_archive
 from terrazzo.precompute.acquire.area import from_tile
 from terrazzo.precompute.acquire.fetch import Openers
-from terrazzo.precompute.acquire.run import Order, carry_out, prepare
+from terrazzo.precompute.acquire.run import AcquireOrder, carry_out, prepare
 from terrazzo.precompute.acquire.search import Query
 from terrazzo.precompute.acquire.shelf import Shelf
 from terrazzo.precompute.commands.watch import bandwidth, interval, left_of
@@ -220,7 +220,7 @@ def test_a_run_that_must_end_leaves_whole_files_and_the_next_one_goes_on(
             monkeypatch.setenv(name, value)
         query = Query(from_tile("33TWL"), "l2a", "33TWL", date(2023, 8, 10), date(2023, 8, 15))
         shelf = Shelf(tmp_path / "products")
-        order = Order(query, (find_archive(archive.stac),), sample.BANDS, shelf, 1)
+        order = AcquireOrder(query, (find_archive(archive.stac),), sample.BANDS, shelf, 1)
         made = prepare(order, Openers())
         first = carry_out(order, made, Openers(), Console(quiet=True), seconds=4)
         came = [p for p in (shelf.root / ".partial").rglob("[!.]*") if p.is_file()]

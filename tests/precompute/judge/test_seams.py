@@ -6,7 +6,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from terrazzo.edges import EDGES, SEGMENTS
-from terrazzo.precompute.judge.seams import Places, error_step, step_ratio, window_grid
+from terrazzo.precompute.judge.seams import SeamPlaces, error_step, step_ratio, window_grid
 from terrazzo.precompute.normalize import composite, solve
 
 SHAPE = (5, 6)
@@ -159,7 +159,7 @@ def test_the_error_step_is_the_seam_and_not_the_field_edge_it_lies_on() -> None:
     region[:, 20:] = True
     dr, dc = (v.ravel() for v in np.meshgrid(np.arange(-7, 9), np.arange(-7, 9), indexing="ij"))
     rows, cols = np.array([[12], [20], [28]]) + dr, np.full((3, 1), 20) + dc
-    where = Places(rows, cols, region[rows, cols])
+    where = SeamPlaces(rows, cols, region[rows, cols])
     for seam in (0.0, 0.002, 0.01):
         shown = land.copy()
         shown[:, region] += np.float32(seam)
@@ -170,7 +170,7 @@ def test_the_error_step_is_the_seam_and_not_the_field_edge_it_lies_on() -> None:
 
 def test_a_single_day_has_no_error_steps_for_nothing_judges_it() -> None:
     land = np.full((2, 8, 8), 0.1, np.float32)
-    where = Places(np.array([[2, 2, 5, 5]]), np.array([[2, 5, 2, 5]]), np.ones((1, 4), bool))
+    where = SeamPlaces(np.array([[2, 2, 5, 5]]), np.array([[2, 5, 2, 5]]), np.ones((1, 4), bool))
     found = error_step(where, {"2023-08-13": land}, {"2023-08-13": land})
     assert found.count == 0
     assert np.isnan(found.error).all()
@@ -183,7 +183,7 @@ def test_the_step_ratio_is_1_without_a_seam_and_grows_with_it() -> None:
     region[:, 30:] = True
     dr, dc = (v.ravel() for v in np.meshgrid(np.arange(-7, 9), np.arange(-7, 9), indexing="ij"))
     rows, cols = np.arange(10, 50, 5)[:, None] + dr, np.full((8, 1), 30) + dc
-    where = Places(rows, cols, region[rows, cols])
+    where = SeamPlaces(rows, cols, region[rows, cols])
     found = []
     for seam in (0.0, 0.1, 0.2):
         shown = land.copy()
