@@ -61,7 +61,8 @@ class CellGrid:
         if not there.any():
             return b""
         # Only up to the outermost scenes: how far the zone's others reach must change no hash.
-        (r0, r1), (c0, c1) = (np.flatnonzero(there.any(axis=a))[[0, -1]].tolist() for a in (1, 0))
+        rows, cols = np.nonzero(there)
+        r0, r1, c0, c1 = int(rows.min()), int(rows.max()), int(cols.min()), int(cols.max())
         at = (common.row0 + r0, common.col0 + c0)
         inner = np.ascontiguousarray(part[r0 : r1 + 1, c0 : c1 + 1], "<u8")
         return digest(np.array(at, "<i8").tobytes(), repr(inner.shape).encode(), inner.tobytes())

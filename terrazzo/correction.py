@@ -25,7 +25,6 @@ from terrazzo.grid import Grid, PixelBox
 XA, XB, XC, FACTOR = range(4)
 """Planes of `Coefficients.values`."""
 PLANES = ("xa", "xb", "xc", "factor")
-CORRECTION_FILE = "correction.npz"
 UNREADABLE = (OSError, ValueError, LookupError, EOFError, NotImplementedError, TypeError)
 """What numpy and zipfile raise of files that are not whole."""
 
@@ -72,7 +71,7 @@ def read_correction(data: bytes) -> Correction:
         with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
             return _correction({name: arrays[name] for name in arrays.files})
     except (zipfile.BadZipFile, zlib.error, struct.error, *UNREADABLE) as error:
-        raise Damaged(f"{CORRECTION_FILE} is cut off or damaged: {error}") from None
+        raise Damaged(f"correction.npz is cut off or damaged: {error}") from None
 
 
 def _correction(arrays: Mapping[str, NDArray[Any]]) -> Correction:

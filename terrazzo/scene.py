@@ -6,14 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from terrazzo.bands import CLEAR, CLOUDED
-from terrazzo.correction import CORRECTION_FILE
 from terrazzo.errors import StoreError
 from terrazzo.grid import PixelBox, zone_name
 from terrazzo.store import Store
 
 ITEM = "item.json"
 MASK = "mask.tif"
-CORRECTION = CORRECTION_FILE
+CORRECTION = "correction.npz"
 STRIPS = "strips.parquet"
 
 

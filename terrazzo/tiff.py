@@ -20,7 +20,7 @@ class IndexArray(NamedTuple):
 
     start: int
     dtype: str
-    count: int
+    length: int
 
 
 def index_arrays(file: BinaryIO) -> list[dict[int, IndexArray]]:
@@ -51,7 +51,7 @@ def read_index(file: BinaryIO, array: IndexArray) -> list[int]:
     """The values of an array of the block index."""
     file.seek(array.start)
     values: list[int] = np.frombuffer(
-        file.read(array.count * np.dtype(array.dtype).itemsize), array.dtype
+        file.read(array.length * np.dtype(array.dtype).itemsize), array.dtype
     ).tolist()
     return values
 
