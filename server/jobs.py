@@ -26,6 +26,7 @@ from huey.api import Huey
 from huey.registry import Message
 from huey.serializer import Serializer
 
+from terrazzo.checks import understood
 from terrazzo.errors import NotFound, StoreError, TerrazzoError
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import Exported, export
@@ -318,10 +319,12 @@ class Jobs:
 
     def _read(self, name: str) -> Job | None:
         try:
-            raw = json.loads((self._place(name) / "job.json").read_text())
+            text = (self._place(name) / "job.json").read_text()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        return Job(**{**raw, "files": tuple(raw["files"]), "problems": tuple(raw["problems"])})
+        with understood(f"{name}/job.json"):
+            raw = json.loads(text)
+            return Job(**{**raw, "files": tuple(raw["files"]), "problems": tuple(raw["problems"])})
 
     def _write(self, job: Job) -> None:
         place = self._place(job.id)

@@ -21,6 +21,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from terrazzo.checks import understood
 from terrazzo.errors import InvalidRequest, NotFound, StoreError
 
 SCOPES = ("tiles", "export", "admin")
@@ -130,12 +131,14 @@ class Keys:
         with self._lock:
             if state != self._seen:
                 try:
-                    raw = json.loads(self.path.read_text())
+                    text = self.path.read_text()
                 except PermissionError:
                     raise _closed(self.path) from None
-                keys = [
-                    Key(**{**k, "scopes": tuple(k["scopes"]), "mosaics": tuple(k["mosaics"])}) for k in raw
-                ]
+                with understood(str(self.path)):
+                    keys = [
+                        Key(**{**k, "scopes": tuple(k["scopes"]), "mosaics": tuple(k["mosaics"])})
+                        for k in json.loads(text)
+                    ]
                 self._known, self._seen = {k.id: k for k in keys}, state
             return self._known
 

@@ -3,12 +3,25 @@
 import hashlib
 import json
 import re
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import pyarrow as pa
 
 from terrazzo.errors import Damaged
 
 CHECK = "terrazzo:check"
 _TAIL = re.compile(rb',\n "terrazzo:check": "([0-9a-f]{16})"\n\}$')
+
+UNREADABLE = (
+    *(OSError, ValueError, LookupError, TypeError, EOFError, AttributeError, NotImplementedError),
+    *(zipfile.BadZipFile, zlib.error, struct.error, pa.ArrowException),
+)
+"""What NumPy, zipfile and Arrow raise of files that are not whole."""
 
 
 def checksum(data: bytes | memoryview) -> str:
@@ -51,3 +64,16 @@ def read_document(data: bytes, name: str) -> Any:
     if isinstance(document, dict):
         document.pop(CHECK, None)
     return document
+
+
+@contextmanager
+def understood(name: str) -> Iterator[None]:
+    """Turns what parsers raise of a damaged file into one error.
+
+    Raises:
+        Damaged: the file cannot be read.
+    """
+    try:
+        yield
+    except UNREADABLE as error:
+        raise Damaged(f"{name} is cut off or damaged: {type(error).__name__}: {error}") from None

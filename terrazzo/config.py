@@ -122,6 +122,8 @@ def read_config(store: "Store", mosaic_id: str) -> MosaicConfig:
         text = store.read_bytes(config_key(mosaic_id)).decode()
     except NotFound:
         return MosaicConfig(mosaic_id)
+    except UnicodeDecodeError as error:
+        raise StoreError(f"mosaic.toml of {mosaic_id} is not UTF-8: {error}; save it as UTF-8") from None
     return parse_config(mosaic_id, text)
 
 
@@ -142,7 +144,10 @@ def parse_config(mosaic_id: str, text: str) -> MosaicConfig:
     for parent in raw.pop("parents", ()):
         periods.append(_parent(parent, by_name))
     if "bounds" in raw:
-        raw["bounds"] = Bounds(*(float(v) for v in raw["bounds"]))
+        try:
+            raw["bounds"] = Bounds(*(float(v) for v in raw["bounds"]))
+        except (TypeError, ValueError):
+            raise StoreError(f"mosaic.toml: bounds = {raw['bounds']}: four numbers, [W, S, E, N]") from None
     known = {f.name for f in fields(MosaicConfig)} - {"id", "periods"}
     unknown = sorted(set(raw) - known)
     if unknown:

@@ -7,9 +7,6 @@ bilinear between them. Products that are corrected for the atmosphere already ha
 """
 
 import io
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -19,14 +16,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from terrazzo.bands import NODATA, SCALE, MaskClass
-from terrazzo.errors import Damaged
+from terrazzo.checks import understood
 from terrazzo.grid import Grid, PixelBox
 
 XA, XB, XC, FACTOR = range(4)
 """Planes of `Coefficients.values`."""
 PLANES = ("xa", "xb", "xc", "factor")
-UNREADABLE = (OSError, ValueError, LookupError, EOFError, NotImplementedError, TypeError)
-"""What numpy and zipfile raise of files that are not whole."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +62,8 @@ def read_correction(data: bytes) -> Correction:
     Raises:
         Damaged: it is cut off or not what was written.
     """
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-            return _correction({name: arrays[name] for name in arrays.files})
-    except (zipfile.BadZipFile, zlib.error, struct.error, *UNREADABLE) as error:
-        raise Damaged(f"correction.npz is cut off or damaged: {error}") from None
+    with understood("correction.npz"), np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return _correction({name: arrays[name] for name in arrays.files})
 
 
 def _correction(arrays: Mapping[str, NDArray[Any]]) -> Correction:

@@ -79,3 +79,7 @@ class ReadFailure(TerrazzoError):
 
 class Damaged(StoreError, ReadFailure):
     """A file of the store is cut off or is not what was written; what else the store holds can be used."""
+
+
+class StoreUnreachable(StoreError, ReadFailure):
+    """A store does not answer or refuses to; the same may succeed later."""

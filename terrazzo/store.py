@@ -5,6 +5,7 @@ root holds the format number and what every raster in it shares. `docs/store.md`
 """
 
 import contextlib
+import io
 import os
 import shutil
 import tempfile
@@ -14,13 +15,17 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import obstore
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, PreconditionError
 from obstore.store import LocalStore, from_url
 
 from terrazzo.bands import BANDS, DEFAULT_BANDS, stored_factor
-from terrazzo.checks import document_bytes, read_document
-from terrazzo.errors import Damaged, EmptyStore, NotFound, StoreError
+from terrazzo.checks import document_bytes, read_document, understood
+from terrazzo.errors import Damaged, EmptyStore, NotFound, StoreError, StoreUnreachable
 from terrazzo.grid import Grid
 
 FORMAT = 3
@@ -174,34 +179,77 @@ class Store:
 
         Raises:
             NotFound: there is no such object.
+            StoreUnreachable: it cannot be read.
         """
-        try:
+        with self._reading(key):
             return bytes(obstore.get(self._objects, key).bytes())
-        except (NotFoundError, FileNotFoundError):
-            raise NotFound(f"{key} is not in the store {self.url}") from None
 
     def read_ranges(self, key: str, starts: Sequence[int], sizes: Sequence[int]) -> list[bytes]:
         """Parts of an object, fetched at the same time; fewer bytes where it ends earlier.
 
         Raises:
             NotFound: there is no such object.
-            OSError: it cannot be read.
+            StoreUnreachable: it cannot be read.
         """
-        try:
+        with self._reading(key):
             return [bytes(b) for b in obstore.get_ranges(self._objects, key, starts=starts, lengths=sizes)]
-        except (NotFoundError, FileNotFoundError):
-            raise NotFound(f"{key} is not in the store {self.url}") from None
-        except BaseError as error:
-            raise OSError(str(error)) from None
 
     def read_json(self, key: str) -> Any:
         """The JSON document stored under a key.
 
         Raises:
             NotFound: there is no such object.
+            StoreUnreachable: it cannot be read.
             Damaged: it is not what was written.
         """
         return read_document(self.read_bytes(key), key)
+
+    def read_table(
+        self,
+        key: str,
+        columns: Sequence[str] | None = None,
+        filters: list[tuple[str, str, object]] | None = None,
+    ) -> pa.Table:
+        """A Parquet table.
+
+        Args:
+            columns: names of those wanted, of which the table may lack some; all by default.
+            filters: as of `pyarrow.parquet.read_table`.
+
+        Raises:
+            NotFound, StoreUnreachable, Damaged: as `read_json`.
+        """
+        data = pa.BufferReader(self.read_bytes(key))
+        with understood(key):
+            there = columns and [c for c in columns if c in pq.read_schema(data).names]
+            return pq.read_table(data, columns=there, filters=filters)
+
+    def read_arrays(self, key: str) -> dict[str, NDArray[Any]]:
+        """The arrays of an NPZ file by name; of one whose key ends with `.zst`, unpacked.
+
+        Raises:
+            NotFound, StoreUnreachable, Damaged: as `read_json`.
+        """
+        data = self.read_bytes(key)
+        with understood(key):
+            if key.endswith(".zst"):
+                data = pa.input_stream(pa.BufferReader(data), compression="zstd").read()
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+
+    @contextlib.contextmanager
+    def _reading(self, key: str) -> Iterator[None]:
+        """Turns what obstore raises into what callers catch."""
+        try:
+            yield
+        except (NotFoundError, FileNotFoundError):
+            raise NotFound(f"{key} is not in the store {self.url}") from None
+        except (BaseError, OSError) as error:
+            # Further lines hold the whole answer, and what obstore looks like inside.
+            reason = str(error).partition("\n")[0]
+            raise StoreUnreachable(
+                f"{key or 'the list of files'} of {self.url} cannot be read: {reason}; check its address and your rights"
+            ) from None
 
     def write_bytes(self, key: str, data: bytes) -> None:
         """Writes an object so that readers see the old content or the new, never a part."""
@@ -228,14 +276,13 @@ class Store:
 
         Raises:
             NotFound: there is no such object.
+            StoreUnreachable: it cannot be read.
         """
-        try:
-            found = obstore.get(self._objects, key)
-        except (NotFoundError, FileNotFoundError):
-            raise NotFound(f"{key} is not in the store {self.url}") from None
-        # A store has one or the other; what is missing must not be named.
-        mark = {k: v for k in ("e_tag", "version") if (v := found.meta[k]) is not None}
-        return bytes(found.bytes()), mark
+        with self._reading(key):
+            answer = obstore.get(self._objects, key)
+            # A store has one or the other; what is missing must not be named.
+            mark = {k: v for k in ("e_tag", "version") if (v := answer.meta[k]) is not None}
+            return bytes(answer.bytes()), mark
 
     def replace(self, key: str, data: bytes, mark: Mark) -> bool:
         """Writes an object only where it still has a mark; tells whether it did. Object stores only."""
@@ -278,29 +325,39 @@ class Store:
         sync(target.parent)
 
     def exists(self, key: str) -> bool:
-        """Whether an object is there."""
+        """Whether an object is there.
+
+        Raises:
+            StoreUnreachable: the store does not answer.
+        """
         try:
-            obstore.head(self._objects, key)
-        except (NotFoundError, FileNotFoundError):
+            with self._reading(key):
+                obstore.head(self._objects, key)
+        except NotFound:
             return False
         return True
 
     def size(self, key: str) -> int:
-        """Size of an object in bytes."""
-        try:
+        """Size of an object in bytes.
+
+        Raises:
+            NotFound: there is no such object.
+            StoreUnreachable: the store does not answer.
+        """
+        with self._reading(key):
             return int(obstore.head(self._objects, key)["size"])
-        except (NotFoundError, FileNotFoundError):
-            raise NotFound(f"{key} is not in the store {self.url}") from None
 
     def list(self, prefix: str = "") -> Iterator[str]:
         """Keys of all objects under a prefix, sorted."""
-        keys = [meta["path"] for page in obstore.list(self._objects, prefix=prefix) for meta in page]
+        with self._reading(prefix):
+            keys = [meta["path"] for page in obstore.list(self._objects, prefix=prefix) for meta in page]
         return iter(sorted(k for k in keys if "/." not in f"/{k}"))
 
     def folders(self, prefix: str) -> tuple[str, ...]:
         """Names of the folders right under a prefix, sorted; what lies deeper is not listed."""
-        found = obstore.list_with_delimiter(self._objects, prefix)["common_prefixes"]
-        names = (p.rstrip("/").rsplit("/", 1)[-1] for p in found)
+        with self._reading(prefix):
+            below = obstore.list_with_delimiter(self._objects, prefix)["common_prefixes"]
+        names = (p.rstrip("/").rsplit("/", 1)[-1] for p in below)
         return tuple(sorted(n for n in names if not n.startswith(".")))
 
     def raster_path(self, key: str) -> str:

@@ -4,8 +4,7 @@ import io
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -17,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from terrazzo.cells import CellGrid, from_table
-from terrazzo.checks import checksum
+from terrazzo.checks import checksum, understood
 from terrazzo.config import MosaicConfig, Period, parse_config
 from terrazzo.errors import Damaged, NotFound, StoreError
 from terrazzo.grid import Bounds, PixelBox
@@ -241,27 +240,6 @@ class Version:
 
 KEPT_GAINS = 256 << 20
 """Bytes of gains kept in memory."""
-
-
-@contextmanager
-def understood(name: str) -> Iterator[None]:
-    """Turns what parsers raise of a damaged table into one error.
-
-    Raises:
-        Damaged: the table cannot be read.
-    """
-    try:
-        yield
-    except (
-        pa.ArrowException,
-        OSError,
-        ValueError,
-        LookupError,
-        TypeError,
-        EOFError,
-        AttributeError,
-    ) as error:
-        raise Damaged(f"{name} is cut off or damaged: {type(error).__name__}: {error}") from None
 
 
 def _release() -> None:

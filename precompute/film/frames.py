@@ -1,12 +1,10 @@
 """Which pictures a film shows: pixels of the engine, step by step."""
 
-import io
 from collections.abc import Iterator
 from datetime import date
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from terrazzo.bands import STYLES, MaskClass
@@ -151,5 +149,5 @@ def _per_cent(share: float) -> str:
 
 def _medians(engine: Engine, entry: Entry) -> Strips:
     store, scene = engine.version.store, entry.scene
-    table = pq.read_table(io.BytesIO(store.read_bytes(scene.key(STRIPS))))
+    table = store.read_table(scene.key(STRIPS))
     return strips_from_table(table, store.grid(scene.epsg).window_range(scene.box), BANDS)

@@ -1,6 +1,5 @@
 """What was done to a scene, told and drawn."""
 
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -92,8 +91,7 @@ def draw(store: Store, scene: Scene, output: Path) -> None:
     figure.suptitle(f"{scene.id}  {scene.level}  {scene.datetime:%Y-%m-%d %H:%M} UTC", fontsize=11)
     _picture(axes[0, 0], *picture(store, scene))
     draw_classes(axes[0, 1], read_small(store, scene.key(MASK)))
-    with np.load(io.BytesIO(store.read_bytes(scene.key(CORRECTION))), allow_pickle=False) as arrays:
-        nodes = {name: arrays[name] for name in arrays.files}
+    nodes = store.read_arrays(scene.key(CORRECTION))
 
     def over(name: str) -> NDArray[np.float64] | None:
         return at_pixels(nodes, nodes[name], store, scene) if name in nodes else None

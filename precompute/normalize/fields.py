@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -351,19 +350,15 @@ def _read_strips(
     store: Store, keys: Sequence[str], windows: PixelBox, band: str
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_]]:
     """Median, difference, count and whether hazy, each (wy, wx, edge, segment, 1), of one band's strips."""
+    # Strips that earlier releases measured, and those across zones, have no column `hazy`: they are all clear.
     columns = ["wy", "wx", "edge", "segment", "band", "d", "m", "n", "hazy"]
-    tables = []
-    for key in keys:
-        packed = pa.BufferReader(store.read_bytes(key))
-        # Strips that earlier releases measured, and those across zones, have no column `hazy`: they are all clear.
-        columns = [c for c in columns if c in pq.read_schema(packed).names]
-        tables.append(pq.read_table(packed, columns=columns, filters=[("band", "=", band)]))
+    tables = [store.read_table(key, columns, [("band", "=", band)]) for key in keys]
     # Where tiles overlap a strip was measured with each of them, and is the same in both.
     table = pa.concat_tables(tables, promote_options="permissive")
     d = strips_from_table(table, windows, (band,), ("d", "n"))
     m = strips_from_table(table, windows, (band,), ("m", "n")).median
     hazy = np.zeros(m.shape, bool)
-    if "hazy" in columns:
+    if all("hazy" in t.column_names for t in tables):
         hazy = strips_from_table(table, windows, (band,), ("hazy", "n")).median == 1
     return m, d.median, d.count, hazy
 

@@ -130,7 +130,7 @@ def chunk_prefixes(store: Store, epsg: int, box: PixelBox, folder: str) -> list[
 
 def read_verdict(store: Store, prefix: str) -> Verdict:
     """The verdict of a finished chunk."""
-    arrays = _read(store, f"{prefix}/verdict.npz.zst")
+    arrays = store.read_arrays(f"{prefix}/verdict.npz.zst")
     return Verdict(
         PixelBox(*map(int, arrays["windows"])),
         arrays["scenes"].tolist(),
@@ -140,7 +140,7 @@ def read_verdict(store: Store, prefix: str) -> Verdict:
 
 def read_reference(store: Store, prefix: str) -> dict[str, NDArray[np.int16]]:
     """The reference of a finished chunk by band, on the bands' own grids, `NODATA` where there is none."""
-    return _read(store, f"{prefix}/reference.npz.zst")
+    return store.read_arrays(f"{prefix}/reference.npz.zst")
 
 
 def _side(window: int) -> int:
@@ -150,12 +150,6 @@ def _side(window: int) -> int:
 
 def _prefix(folder: str, epsg: int, cy: int, cx: int) -> str:
     return f"{folder}/{epsg}/{cy}_{cx}"
-
-
-def _read(store: Store, key: str) -> dict[str, NDArray[Any]]:
-    plain = pa.input_stream(pa.BufferReader(store.read_bytes(key)), compression="zstd").read()
-    with np.load(io.BytesIO(plain), allow_pickle=False) as arrays:
-        return {n: arrays[n] for n in arrays.files}
 
 
 def _write(store: Store, key: str, arrays: dict[str, NDArray[Any]]) -> None:

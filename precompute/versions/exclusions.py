@@ -9,6 +9,7 @@ from typing import Any
 
 import shapely
 
+from terrazzo.checks import understood
 from terrazzo.errors import InvalidRequest, NotFound
 from terrazzo.precompute.acquire.area import from_file
 from terrazzo.store import Store
@@ -35,11 +36,18 @@ def exclusions_key(mosaic_id: str) -> str:
 
 
 def read_exclusions(store: Store, mosaic_id: str) -> tuple[Exclusion, ...]:
-    """What is taken out of a mosaic, in the order in which it was."""
+    """What is taken out of a mosaic, in the order in which it was.
+
+    Raises:
+        Damaged: the document is not what was written.
+    """
+    key = exclusions_key(mosaic_id)
     try:
-        return tuple(Exclusion(**e) for e in store.read_json(exclusions_key(mosaic_id))["exclusions"])
+        document = store.read_json(key)
     except NotFound:
         return ()
+    with understood(key):
+        return tuple(Exclusion(**e) for e in document["exclusions"])
 
 
 def write_exclusions(store: Store, mosaic_id: str, found: Sequence[Exclusion]) -> None:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from terrazzo.bands import NODATA, SCALE
 from terrazzo.bulk.lock import alone
 from terrazzo.bulk.windows import window_side, windows
+from terrazzo.checks import understood
 from terrazzo.config import day_interval
 from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.engine import FILLED, Engine
@@ -322,10 +323,11 @@ def _joined(
 ) -> Tabled:
     """One table of all parts, a row group each; it appears whole or not at all."""
     whole, places = path.with_name(f".{path.name}.part"), [folder / f"{n}.parquet" for n in range(count)]
-    noted = [pq.read_schema(p).metadata for p in places]
-    scenes, problems = (
-        dict.fromkeys(t for n in noted for t in json.loads(n[k])) for k in (b"scenes", b"problems")
-    )
+    with understood(f"{folder}, which holds the table's parts,"):
+        noted = [pq.read_schema(p).metadata for p in places]
+        scenes, problems = (
+            dict.fromkeys(t for n in noted for t in json.loads(n[k])) for k in (b"scenes", b"problems")
+        )
     metadata = {**about(scenes), "geo": json.dumps(_geo(areas))}
     rows, writer, id_name = 0, None, areas.id_name
     for place in places:

@@ -1,15 +1,23 @@
 """A store keeps its format, publishes files whole, and says what to do when it cannot be used."""
 
+import io
 import json
 import os
 import pickle
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from terrazzo.errors import NotFound, StoreError
+from terrazzo.checks import document_bytes
+from terrazzo.errors import Damaged, NotFound, StoreError, StoreUnreachable
 from terrazzo.store import FORMAT, Store, StoreConfig, create_store
+from tests.conftest import ROOT
 
 SAMPLE = StoreConfig(pixel=60, mask_pixel=60, window=64, bands=("B02", "B03", "B04", "B08"))
 
@@ -157,3 +165,87 @@ def test_what_is_not_there_is_not_found(store):
 def test_a_store_that_cannot_work_is_refused(bad):
     with pytest.raises(StoreError):
         StoreConfig(**bad)
+
+
+def written(store):
+    """One file of each kind that a store has readers for, with its reader."""
+    table, arrays, packed = io.BytesIO(), io.BytesIO(), pa.BufferOutputStream()
+    pq.write_table(pa.table({"a": [1, 2, 3]}), table)
+    np.savez(arrays, a=np.arange(300))
+    with pa.CompressedOutputStream(packed, "zstd") as stream:
+        stream.write(arrays.getvalue())
+    files = {
+        "x.json": (document_bytes({"a": [1, 2, 3]}), store.read_json),
+        "x.parquet": (table.getvalue(), store.read_table),
+        "x.npz": (arrays.getvalue(), store.read_arrays),
+        "x.npz.zst": (packed.getvalue().to_pybytes(), store.read_arrays),
+    }
+    for name, (data, _) in files.items():
+        store.write_bytes(name, data)
+    return files
+
+
+def test_every_reader_gives_what_was_written(store):
+    files = written(store)
+    assert files["x.json"][1]("x.json") == {"a": [1, 2, 3]}
+    assert store.read_table("x.parquet", ["a", "b"], [("a", ">", 1)]).to_pydict() == {"a": [2, 3]}
+    assert (store.read_arrays("x.npz")["a"] == np.arange(300)).all()
+    assert (store.read_arrays("x.npz.zst")["a"] == np.arange(300)).all()
+
+
+@pytest.mark.parametrize("name", ["x.json", "x.parquet", "x.npz", "x.npz.zst"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda d: d[:-9],
+        lambda d: d[: len(d) // 2],
+        lambda d: b"",
+        lambda d: bytes(len(d)),
+        lambda d: b"\xff" * 40,
+    ],
+    ids=["cut", "half", "empty", "zeros", "noise"],
+)
+def test_every_reader_names_a_damaged_file(store, name, damage):
+    data, read = written(store)[name]
+    store.write_bytes(name, damage(data))
+    with pytest.raises(Damaged, match=re.escape(name)):
+        read(name)
+    store.delete(name)
+    with pytest.raises(NotFound, match=re.escape(name)):
+        read(name)
+
+
+def test_a_store_that_refuses_is_named_with_what_to_look_at(monkeypatch):
+    class Refusing(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_error(403)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        for name, value in {"ENDPOINT_URL": address, "ALLOW_HTTP": "true", "REGION": "eu"}.items():
+            monkeypatch.setenv(f"AWS_{name}", value)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "none")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "none")
+        with pytest.raises(
+            StoreUnreachable, match=r"^store\.json of s3://bucket/store cannot be read: .*403.*rights$"
+        ):
+            Store("s3://bucket/store")
+        server.shutdown()
+
+
+def test_no_module_parses_what_it_reads_of_a_store_itself():
+    own = re.compile(r"(np\.load|pq\.\w+|json\.loads|BytesIO|BufferReader)\([^\n]*store\.read_bytes\(")
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for package in ("terrazzo", "precompute", "server")
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if own.search(line)
+    ]
+    assert found == []
