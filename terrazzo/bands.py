@@ -1,14 +1,12 @@
 """Bands, mask classes, reflectance encoding and the named styles."""
 
 from enum import IntEnum
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 NODATA = -32768
 """Value of a reflectance pixel without data."""
 SCALE = 1e-4
 """Reflectance of one count."""
-
-Satellite = Literal["S2A", "S2B", "S2C"]
 
 
 class SpectralBand(NamedTuple):

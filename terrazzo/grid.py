@@ -137,10 +137,6 @@ class Grid:
         b = self.bounds(box)
         return Affine(self.pixel, 0.0, b.left, 0.0, -self.pixel, b.top)
 
-    def window_of(self, row: int, col: int) -> Window:
-        """The window a pixel lies in."""
-        return Window(row // self.window, col // self.window)
-
     def window_box(self, window: Window) -> PixelBox:
         """The pixels of a window."""
         n = self.window

@@ -1,4 +1,8 @@
-"""The reference that scenes are compared with, and what the comparison shows to be cloud or shadow."""
+"""The reference that scenes are compared with, and what the comparison shows to be cloud or shadow.
+
+Haze is told by HOT, B02 − 0.5 B04, along which clear land varies little: the haze optimized transformation of Zhang, Guindon and Cihlar 2002
+(doi 10.1016/S0034-4257(02)00034-2), with a fixed slope.
+"""
 
 from typing import NamedTuple
 

@@ -68,6 +68,7 @@ def square_shift(image: NDArray[np.float32], reference: NDArray[np.float32]) -> 
     for _ in range(ROUNDS):
         moved = ndimage.shift(own, -shift, order=3, mode="nearest")
         down, right = np.gradient(moved)
+        # To first order ref = gain · (moved + along · ∂moved/∂row + across · ∂moved/∂col) + offset: linear in four unknowns.
         design = np.stack(
             [moved[inside], down[inside], right[inside], np.ones(inside.sum(), np.float32)], axis=1
         )
@@ -100,6 +101,7 @@ def scene_shift(found: list[tuple[float, float]]) -> Shift | None:
     if len(found) < 3:
         return None
     down, right = np.array(found).T
+    # 1.4826 makes a median absolute deviation a standard deviation, √(π/2) that of a mean one of a median.
     spread = [1.4826 * np.median(np.abs(v - np.median(v))) for v in (down, right)]
     error = 1.2533 * max(spread) / np.sqrt(len(found))
     return Shift(float(np.median(right)), -float(np.median(down)), float(error), len(found))

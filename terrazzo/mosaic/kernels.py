@@ -38,6 +38,8 @@ def weighted_median(v, w, n, ordered):  # pragma: no cover
             j -= 1
         ordered[0, j], ordered[1, j] = x, y
         total += y
+    # Each value stands at the middle of its share of the weight, and between two middles it is linear: the median moves
+    # continuously with the weights, where a median that picks a value would jump and show an edge.
     half = total / 2
     done = 0.0
     previous_middle, previous = 0.0, ordered[0, 0]
@@ -87,6 +89,7 @@ def feather(values, weight, nodata, is_float, out, provenance, count):  # pragma
             provenance[r, c] = found[0]
             for i in range(n):
                 s = found[i]
+                # Smoothstep has no slope at either end, so that neither rim of a feather shows.
                 x = weight[s, r, c] / 255.0
                 alpha = x * x * (3.0 - 2.0 * x)
                 part = through * alpha
@@ -151,6 +154,7 @@ def median(values, weight, nodata, is_float, out, provenance, count):  # pragma:
                 for i in range(n):
                     v[i] = values[found[i], b, r, c]
                 out[b, r, c] = weighted_median(v, one, n, ordered)
+                # A median of several bands is of no single scene: the first band says which one stands for the pixel.
                 if b == 0:
                     nearest = 0
                     for i in range(1, n):
@@ -203,12 +207,14 @@ def robust(values, weight, nodata, is_float, unit, k, out, provenance, count):  
                 if n == 0:
                     continue
                 for b in range(bands):
+                    # What clear dates differ by grows with reflectance: noise and registration over dark ground, a tenth over bright.
                     md = weighted_median(v[b], w, n, ordered)
                     spread = 0.006 / unit + 0.1 * max(md, 0.0)
                     for i in range(n):
                         far[i] += ((v[b, i] - md) / spread) ** 2 / bands
                 total, most = 0.0, -1.0
                 for i in range(n):
+                    # Falls with the fourth power of the distance: an outlier pulls nearly nothing, and none is cut off abruptly.
                     w[i] /= 1.0 + (far[i] / (k * k)) ** 2
                     total += w[i]
                     if w[i] > most:
@@ -231,6 +237,7 @@ def gather_bilinear(values, rows, cols, nodata, out):  # pragma: no cover
                 continue
             r0, c0 = int(np.floor(y)), int(np.floor(x))
             fy, fx = y - r0, x - c0
+            # The nearest pixel decides whether there are data, so that a border neither grows nor shrinks.
             near_r = r0 + (1 if fy >= 0.5 else 0)
             near_c = c0 + (1 if fx >= 0.5 else 0)
             for b in range(bands):
@@ -409,6 +416,7 @@ def between_nodes(x, y, node_x0, node_y0, step, node_rows, node_cols, rows, cols
         x, y: coordinates of the columns' and rows' centres.
         node_x0, node_y0: lattice numbers of the first node; node (k, l) lies at (l · step, k · step).
     """
+    # One row of nodes is brought to the height of a pixel row first: two products a pixel instead of six.
     n = node_rows.shape[1]
     row, col = np.empty(n), np.empty(n)
     for i in range(len(y)):

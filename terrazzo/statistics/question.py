@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.measure import Measure
-from terrazzo.request.parameters import PERCENTILES, QUESTION, TABULATED
+from terrazzo.request.parameters import PERCENTILES, TABULATED
 from terrazzo.request.parse import UNMEASURED, measured, values
 from terrazzo.version import Version
 
@@ -26,15 +26,6 @@ class Question:
     periods: tuple[str, ...]
     percentiles: tuple[float, ...] = PERCENTILES
     rule: Rule = "exact"
-
-
-def parse_question(raw: Mapping[str, Any], version: Version) -> Question:
-    """A question from the values of the table `QUESTION`; `version` is the one that it names.
-
-    Raises:
-        InvalidRequest: a parameter or value is not understood; the message lists those that are.
-    """
-    return _question(values(raw, QUESTION), version)
 
 
 def parse_table(raw: Mapping[str, Any], version: Version) -> tuple[Question, str, str | None, str | None]:

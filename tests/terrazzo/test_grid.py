@@ -57,7 +57,8 @@ def test_windows_of_a_box_tile_its_padding_without_overlap(grid, box):
 
 @given(GRIDS, INDEX, INDEX)
 def test_a_pixel_lies_in_its_window(grid, row, col):
-    box = grid.window_box(grid.window_of(row, col))
+    (window,) = grid.windows(PixelBox(row, col, row + 1, col + 1))
+    box = grid.window_box(window)
     assert box.row0 <= row < box.row1
     assert box.col0 <= col < box.col1
 
@@ -65,12 +66,12 @@ def test_a_pixel_lies_in_its_window(grid, row, col):
 @given(GRIDS, BOXES, st.sampled_from([2, 4, 8, 16]))
 def test_a_coarser_grid_keeps_windows_on_the_same_ground(grid, box, factor):
     coarse = grid.scaled(factor)
-    w = grid.window_of(box.row0, box.col0)
+    w = next(iter(grid.windows(box)))
     assert coarse.bounds(coarse.window_box(w)) == pytest.approx(grid.bounds(grid.window_box(w)))
 
 
 def test_windows_have_signed_indices():
-    assert Grid(32633, 10, 512).window_of(-1, 0) == Window(-1, 0)
+    assert list(Grid(32633, 10, 512).windows(PixelBox(-1, 0, 0, 1))) == [Window(-1, 0)]
 
 
 @pytest.mark.parametrize(

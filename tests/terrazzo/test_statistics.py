@@ -23,7 +23,7 @@ from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.warp import transformer
 from terrazzo.statistics.areas import MOST_PIXELS, group, groups, read_areas
-from terrazzo.statistics.question import parse_question
+from terrazzo.statistics.question import parse_table
 from terrazzo.statistics.run import Tabled, statistics
 from terrazzo.store import Store
 from terrazzo.version import open_version
@@ -72,7 +72,7 @@ def table_of(shapes):
 
 
 def told(engine, areas, path, **asked):
-    question = parse_question({"period": PERIODS, **asked}, engine.version)
+    question = parse_table({"period": PERIODS, **asked}, engine.version)[0]
     steps = list(statistics(engine, question, areas, path))
     assert steps[:-1] == sorted(steps[:-1])
     assert isinstance(steps[-1], Tabled)
@@ -174,7 +174,7 @@ def test_centre_of_pixel_counts_whole_pixels_as_rasterizing_does(engine, stands,
 
 def test_a_table_that_was_stopped_goes_on_where_it_was(engine, stands, tmp_path, monkeypatch):
     monkeypatch.setattr("terrazzo.statistics.areas.BLOCK", 64)
-    areas, question = read_areas(stands), parse_question({"period": PERIODS, "bands": "B04"}, engine.version)
+    areas, question = read_areas(stands), parse_table({"period": PERIODS, "bands": "B04"}, engine.version)[0]
     whole = told(engine, areas, tmp_path / "whole.parquet", bands="B04")
     steps = statistics(engine, question, areas, tmp_path / "again.parquet")
     for _ in range(5):
@@ -245,7 +245,7 @@ def test_the_command_writes_geoparquet_that_opens_with_its_geometry(sample_store
 )
 def test_a_question_that_makes_no_sense_is_answered_with_one_that_does(engine, asked, told_why):
     with pytest.raises(InvalidRequest, match=told_why):
-        parse_question(asked, engine.version)
+        parse_table(asked, engine.version)
 
 
 def test_an_area_across_the_antimeridian_lies_where_its_parts_are(engine, tmp_path):
@@ -281,7 +281,7 @@ def test_an_area_of_polygons_and_lines_is_its_polygons(engine, tmp_path):
     spike = shapely.Polygon([*square.exterior.coords[:2], *line.coords, *square.exterior.coords[1:]])
     assert not spike.is_valid
     path = features_of(tmp_path / "a.geojson", [square, shapely.GeometryCollection([square, line]), spike])
-    question = parse_question({"bands": "B04", "period": "all"}, engine.version)
+    question = parse_table({"bands": "B04", "period": "all"}, engine.version)[0]
     for rule in ("exact", "centre"):
         *_, table = statistics(
             engine, replace(question, rule=rule), read_areas(path), tmp_path / f"{rule}.csv"
@@ -304,7 +304,7 @@ def test_areas_that_lie_over_each_other_are_worked_on_a_bounded_number_of_pixels
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_areas_may_be_known_by_a_column_that_the_table_has_too(engine, tmp_path, ending):
     path = features_of(tmp_path / "a.geojson", [shapely.box(15.95, 45.8, 15.96, 45.81)], name=["oak"])
-    question = parse_question({"bands": "B04", "period": "all"}, engine.version)
+    question = parse_table({"bands": "B04", "period": "all"}, engine.version)[0]
     *_, table = statistics(engine, question, read_areas(path, "name"), tmp_path / f"b.{ending}")
     rows = pd.read_csv(table.path) if ending == "csv" else pd.read_parquet(table.path)
     assert (rows["area_name"][0], rows["name"][0]) == ("oak", "B04")
