@@ -124,11 +124,11 @@ def _run(
     known = _known_shifts(store, previous) if options.register == "shift" else {}
     mine = options.shard.part(sorted(products, key=lambda p: p.id)) if only in SCENE_STEPS else products
     todo = [(p, replace(options.recipe, shift=known.get(p.id))) for p in mine]
-    made = _make_scenes(todo, store, options.workers, result, console)
-    result.notes = _notes(store, made)
-    levels = _levels(previous) or {s.level for s in made}
-    found = _mosaic_scenes(store, made, config, None if options.mix_levels else levels)
-    result.scenes = [s for s in found if s.id not in whole_scenes(exclusions)]
+    scenes = _make_scenes(todo, store, options.workers, result, console)
+    result.notes = _notes(store, scenes)
+    levels = _levels(previous) or {s.level for s in scenes}
+    candidates = _mosaic_scenes(store, scenes, config, None if options.mix_levels else levels)
+    result.scenes = [s for s in candidates if s.id not in whole_scenes(exclusions)]
     if not result.scenes and only in SCENE_STEPS and options.shard != WHOLE and not result.left_out:
         return result
     if not result.scenes:
@@ -188,9 +188,9 @@ def _products(
     sources: Sequence[Path], options: Options, previous: Version | None, result: Run
 ) -> list[Product]:
     """What the sources hold, one processing a pass and tile, and of one level unless they may be mixed."""
-    found = [find_products(s) for s in sources]
-    result.left_out += [out for f in found for out in f.left_out]
-    products = [p for f in found for p in f.products]
+    sources_read = [find_products(s) for s in sources]
+    result.left_out += [out for f in sources_read for out in f.left_out]
+    products = [p for f in sources_read for p in f.products]
     if not options.mix_levels:
         products, others = one_level(products, _levels(previous))
         result.left_out += others
@@ -215,17 +215,17 @@ def _make_scenes(
     # Hashing frees the GIL: what is up to date is found in threads, and costs no new process.
     with ThreadPoolExecutor(default_workers()) as pool:
         ready = list(pool.map(lambda t: ready_scene(t[0], store, t[1]), tasks))
-    made = [scene for scene in ready if scene is not None]
-    drop_lent(store, made)
+    scenes = [scene for scene in ready if scene is not None]
+    drop_lent(store, scenes)
     todo = [task for task, scene in zip(tasks, ready, strict=True) if scene is None]
     for outcome in make_scenes(todo, store, workers=workers, console=console):
         if outcome.result is not None:
-            made.append(outcome.result)
+            scenes.append(outcome.result)
         elif isinstance(outcome.error, ProductError):
             result.left_out.append(LeftOut(outcome.task[0].id, str(outcome.error)))
         elif outcome.error is not None:
             raise outcome.error
-    return made
+    return scenes
 
 
 def _known_shifts(store: Store, previous: Version | None) -> dict[str, Shift]:
@@ -233,8 +233,8 @@ def _known_shifts(store: Store, previous: Version | None) -> dict[str, Shift]:
     if previous is None:
         return {}
     scenes = {e.scene.id: e.scene for p in previous.periods for e in previous.entries(p)}
-    found = {name: moved_by(read_item(store, scene), store.config.pixel) for name, scene in scenes.items()}
-    return {name: shift for name, shift in found.items() if shift is not None}
+    shifts = {name: moved_by(read_item(store, scene), store.config.pixel) for name, scene in scenes.items()}
+    return {name: shift for name, shift in shifts.items() if shift is not None}
 
 
 def _moved(
@@ -248,9 +248,9 @@ def _moved(
     """Scenes that lie far off the others, made anew where they should lie."""
     shifts = {name: shift for c in contents for name, shift in c.normalized.shifts.items() if far_off(shift)}
     tasks = [(p, replace(options.recipe, shift=shifts[p.id].rounded())) for p in products if p.id in shifts]
-    made = _make_scenes(tasks, store, options.workers, result, console)
-    result.notes += _notes(store, made)
-    return {s.id: s for s in made}
+    moved = _make_scenes(tasks, store, options.workers, result, console)
+    result.notes += _notes(store, moved)
+    return {s.id: s for s in moved}
 
 
 def _normalize(
@@ -313,23 +313,23 @@ def _notes(store: Store, scenes: Sequence[Scene]) -> list[str]:
 
 
 def _mosaic_scenes(
-    store: Store, made: Sequence[Scene], config: MosaicConfig, levels: set[str] | None
+    store: Store, fresh_scenes: Sequence[Scene], config: MosaicConfig, levels: set[str] | None
 ) -> list[Scene]:
     """The scenes of a mosaic's area: one an id, the one this run made before any other, one processing of each ground.
 
     Args:
         levels: of the products; None and an empty set take both.
     """
-    chosen = {s.id: s for s in list_scenes(store) if not levels or s.level in levels}
-    chosen |= {s.id: s for s in made}
-    fresh = {s.id for s in made}
+    by_id = {s.id: s for s in list_scenes(store) if not levels or s.level in levels}
+    by_id |= {s.id: s for s in fresh_scenes}
+    fresh = {s.id for s in fresh_scenes}
     passes: dict[tuple[str, str], list[Scene]] = {}
-    for s in sorted(chosen.values(), key=lambda s: (s.id in fresh, s.id), reverse=True):
+    for s in sorted(by_id.values(), key=lambda s: (s.id in fresh, s.id), reverse=True):
         parts = passes.setdefault((s.datatake, s.mgrs), [])
         if s.id in fresh or not parts or not _replaced(store, s, parts):
             parts.append(s)
-    found = (s for parts in passes.values() for s in parts)
-    return sorted((s for s in found if _in_area(store, s, config.bounds)), key=lambda s: s.id)
+    parts_shown = (s for parts in passes.values() for s in parts)
+    return sorted((s for s in parts_shown if _in_area(store, s, config.bounds)), key=lambda s: s.id)
 
 
 def _replaced(store: Store, scene: Scene, parts: Sequence[Scene]) -> bool:
@@ -354,11 +354,11 @@ def _by_period(config: MosaicConfig, scenes: Sequence[Scene]) -> list[tuple[Peri
     periods = config.periods or (Period(ALL, min(days), max(days)),)
     plain = {p.name: p for p in periods if not p.members}
     spans = {p.name: [plain[m] for m in p.members] or [p] for p in periods}
-    chosen = [
+    inside = [
         (p, [s for s in scenes if any(i.holds(s.datetime.date(), s.datetime.date()) for i in spans[p.name])])
         for p in periods
     ]
-    return [(p, members) for p, members in chosen if members]
+    return [(p, members) for p, members in inside if members]
 
 
 def _previous(store: Store, mosaic_id: str) -> Version | None:
@@ -384,13 +384,13 @@ def _normalized(version: Version | None, period: str) -> Normalized | None:
         rows.setdefault(entry.scene.mgrs, []).append(entry.scene.id)
     tiles = {}
     for entry in entries:
-        found = version.gains(entry)
-        if found is not None:
+        tile_gains = version.gains(entry)
+        if tile_gains is not None:
             ids = tuple(rows[entry.scene.mgrs])
             key = gains_key(version.mosaic_id, version.name, period, entry.scene.mgrs)
             about = version.store.read_json(key.removesuffix(".npy") + ".json")
             kept = {k: about[k] for k in ("reference", "residual", "measured", "clamped") if k in about}
-            tiles[entry.scene.mgrs] = TileGains(found.windows, ids, found.corners, kept)
+            tiles[entry.scene.mgrs] = TileGains(tile_gains.windows, ids, tile_gains.corners, kept)
     return Normalized(
         raw["reference"],
         {e.scene.id: (e.weight_key, hashes[e.scene.id]) for e in entries},

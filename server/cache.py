@@ -137,14 +137,14 @@ class TileCache:
     ) -> None:
         future = flight.future
         try:
-            found = await asyncio.to_thread(self.kept, key) if self._cache is not None else None
-            if found is not None:
-                future.set_result((found, "hit"))
+            kept = await asyncio.to_thread(self.kept, key) if self._cache is not None else None
+            if kept is not None:
+                future.set_result((kept, "hit"))
                 return
             async with self._claimed(key) as was_made:
-                found = await asyncio.to_thread(self.kept, key) if was_made else None
-                if found is not None:
-                    future.set_result((found, "shared"))
+                kept = await asyncio.to_thread(self.kept, key) if was_made else None
+                if kept is not None:
+                    future.set_result((kept, "shared"))
                     return
                 value, keep = await make()
                 future.set_result((value, "miss"))

@@ -117,11 +117,11 @@ def quality_names(bits: int) -> list[str]:
 
 def rows(account: Account) -> dict[str, Any]:
     """The account in short: values by band, then where they come from, and how they have changed."""
-    found = _rows(account.own)
+    lines = _rows(account.own)
     if account.baseline is not None:
-        found |= {f"change of {band}": value for band, value in account.changes.items()}
-        found |= {f"baseline: {name}": value for name, value in _rows(account.baseline).items()}
-    return found
+        lines |= {f"change of {band}": value for band, value in account.changes.items()}
+        lines |= {f"baseline: {name}": value for name, value in _rows(account.baseline).items()}
+    return lines
 
 
 def _rows(side: Explanation) -> dict[str, Any]:

@@ -64,19 +64,19 @@ def seam_scores(version: Version) -> dict[str, Any]:
         report = version.store.read_json(version_key(version.mosaic_id, version.name, "report.json"))
     except NotFound:
         report = {"parts": []}
-    found: dict[tuple[str, str], list[tuple[float, float, int]]] = {}
+    ratios: dict[tuple[str, str], list[tuple[float, float, int]]] = {}
     for part in report["parts"]:
         for row in part["error_steps"]:
             step, elsewhere = (_ratio(row[name], row["single_day"]) for name in ("step", "elsewhere"))
             if step is not None and elsewhere is not None:
-                places = found.setdefault((row["method"], row["normalize"]), [])
+                places = ratios.setdefault((row["method"], row["normalize"]), [])
                 places.append((step, elsewhere, row["count"]))
     return {
         "version": version.name,
         "seams": [
             {"method": method, "normalize": state}
             | {"score": _mean(rows, 0), "elsewhere": _mean(rows, 1), "places": sum(r[2] for r in rows)}
-            for (method, state), rows in found.items()
+            for (method, state), rows in ratios.items()
         ],
     }
 

@@ -163,8 +163,8 @@ class Jobs:
 
     def all(self) -> list[Job]:
         """All jobs, the oldest first."""
-        found = [self._read(p.name) for p in (self.folder / "exports").iterdir()]
-        return sorted((j for j in found if j), key=lambda j: (j.created, j.id))
+        jobs = [self._read(p.name) for p in (self.folder / "exports").iterdir()]
+        return sorted((j for j in jobs if j), key=lambda j: (j.created, j.id))
 
     def file(self, job: Job, name: str) -> Path:
         """A file that a job made.

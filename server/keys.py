@@ -95,8 +95,8 @@ class Keys:
             raise InvalidRequest(f"scopes: {', '.join(SCOPES)}")
         name_ = secrets.token_hex(4)
         text = f"tz_{name_}_{secrets.token_urlsafe(32)}"
-        made = datetime.now(UTC).isoformat(timespec="seconds")
-        key = Key(name_, name, _hash(text), wanted, tuple(mosaics), rate, samples, made)
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        key = Key(name_, name, _hash(text), wanted, tuple(mosaics), rate, samples, created)
         self._write([*self.all(), key])
         return text
 

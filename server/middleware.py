@@ -121,8 +121,8 @@ class Watched:
             await self.app(scope, receive, noted)
         finally:
             seconds = time.perf_counter() - start
-            found = KIND.search(scope["path"])
-            kind = found[1] if found else "other"
+            match = KIND.search(scope["path"])
+            kind = match[1] if match else "other"
             metrics.REQUESTS.labels(kind, metrics.outcome(status)).inc()
             metrics.REQUEST_SECONDS.labels(kind).observe(seconds)
             fields = {

@@ -87,20 +87,20 @@ class Mosaics:
 
     def _engine(self, mosaic_id: str, name: str) -> Engine:
         key = (mosaic_id, name)
-        found = self._kept(key)
-        if found is not None:
-            return found
+        engine = self._kept(key)
+        if engine is not None:
+            return engine
         with self._opening:
-            found = self._kept(key)
-            if found is None:
-                found = Engine(open_version(self._opened(), mosaic_id, name), self._blocks)
+            engine = self._kept(key)
+            if engine is None:
+                engine = Engine(open_version(self._opened(), mosaic_id, name), self._blocks)
                 # Read now: a version whose tables are damaged is refused as a whole, and the one before stays.
-                _ = found.version.cell_grids
+                _ = engine.version.cell_grids
                 with self._lock:
-                    self._engines[key] = found
+                    self._engines[key] = engine
                     while len(self._engines) > KEPT_VERSIONS:
                         self._engines.popitem(last=False)
-        return found
+        return engine
 
     def _kept(self, key: tuple[str, str]) -> Engine | None:
         with self._lock:

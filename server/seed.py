@@ -33,7 +33,7 @@ class Seeded:
     """What a run did, in tiles, and the first reason why one was refused."""
 
     version: str
-    made: int
+    rendered: int
     there: int
     empty: int
     refused: int
@@ -69,15 +69,15 @@ def seeded(
     ask = parse_ask(
         joined(parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query)), PICTURE), engine.version
     )
-    chosen = parse_format(form)
+    picture_format = parse_format(form)
     box = box_of(Bounds(*bbox), coverage=engine.version.bounds) if bbox else engine.version.bounds
     counts: Counter[str] = Counter()
     problem: str | None = None
 
-    def made(tile: Tile) -> str:
+    def warmed(tile: Tile) -> str:
         request = PictureRequest(engine, ask, tile_target(matrix, *tile, matrix.tileMatrices[0].tileWidth))
-        plan = planned(request, chosen)
-        return _kept(cache, plan, chosen)
+        plan = planned(request, picture_format)
+        return _kept(cache, plan, picture_format)
 
     with (
         ThreadPoolExecutor(settings.threads or os.cpu_count()) as pool,
@@ -86,7 +86,7 @@ def seeded(
         waiting: deque[Future[str]] = deque()
         tiles = matrix.tiles(*box, list(zooms))
         while True:
-            waiting.extend(pool.submit(made, t) for t in islice(tiles, AHEAD - len(waiting)))
+            waiting.extend(pool.submit(warmed, t) for t in islice(tiles, AHEAD - len(waiting)))
             if not waiting:
                 break
             try:
@@ -96,7 +96,7 @@ def seeded(
                 problem = problem or str(error)
             bar.update(1)
     mosaics.close()
-    done = {name: counts[name] for name in ("made", "there", "empty", "refused")}
+    done = {name: counts[name] for name in ("rendered", "there", "empty", "refused")}
     return Seeded(engine.version.name, **done, problem=problem)
 
 
@@ -108,7 +108,7 @@ def _kept(cache: TileCache, plan: PicturePlan, form: Format) -> str:
     value, keep = rendered(plan, form)
     if keep:
         cache.keep(plan.key, value)
-    return "made"
+    return "rendered"
 
 
 def _count(matrix: TileMatrixSet, box: tuple[float, float, float, float], zooms: range) -> int:

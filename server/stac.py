@@ -144,11 +144,11 @@ def with_assets(document: dict[str, Any], prefix: str, assets: str | None) -> di
     """An Item whose assets clients can fetch: under `assets`, or none."""
     if assets is None:
         return {**document, "assets": {}}
-    found = {
+    assets_here = {
         name: {**asset, "href": f"{assets.rstrip('/')}/{prefix}/{asset['href'].removeprefix('./')}"}
         for name, asset in document["assets"].items()
     }
-    return {**document, "assets": found}
+    return {**document, "assets": assets_here}
 
 
 def _link(rel: str, href: str, media: str, title: str | None = None) -> dict[str, Any]:

@@ -49,14 +49,14 @@ def with_statistics(
     names = ["percentile_" + n[1:] if n[0] == "p" else n for n in statistic_names(question)]
     described = [dict(f) for f in features]
     for numbers in groups(areas, engine.version):
-        found = answers(engine, question, chosen, areas, numbers)
-        lacking = {"problems": list(found.problems)} if found.problems else {}
+        columns = answers(engine, question, chosen, areas, numbers)
+        lacking = {"problems": list(columns.problems)} if columns.problems else {}
         for i, number in enumerate(numbers):
             bands = {
-                name: dict(zip(names, map(_plain, found.table[i, 0, c]), strict=True))
+                name: dict(zip(names, map(_plain, columns.table[i, 0, c]), strict=True))
                 for c, name in enumerate(measure.names)
             }
-            shares = {k: _plain(v[i, 0]) for k, v in found.shares.items()}
+            shares = {k: _plain(v[i, 0]) for k, v in columns.shares.items()}
             own = features[number].get("properties") or {}
             described[number]["properties"] = {**own, "statistics": bands, **shares, **about, **lacking}
     return described

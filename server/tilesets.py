@@ -46,9 +46,9 @@ def tilejson(base: str, version: Version, matrix_set: TileMatrixSet, query: str)
 
 def tilesets(base: str, version: Version, sets: list[TileMatrixSet], query: str) -> dict[str, Any]:
     """The list of a mosaic's tile sets, each with its links."""
-    found = {"tilesets": [_described(base, version, tms, query) for tms in sets]}
-    TileSetList.model_validate(found)
-    return found
+    document = {"tilesets": [_described(base, version, tms, query) for tms in sets]}
+    TileSetList.model_validate(document)
+    return document
 
 
 def tileset(base: str, version: Version, tms: TileMatrixSet, query: str) -> dict[str, Any]:

@@ -96,11 +96,11 @@ def from_table(table: pa.Table) -> dict[tuple[str, int], CellGrid]:
     values = np.concatenate([_hashes(chunk) for chunk in table.column("hash").chunks])
     # Rows lie together by period and zone, as to_table writes them.
     changes = np.flatnonzero((period[1:] != period[:-1]) | (epsg[1:] != epsg[:-1])) + 1
-    found: dict[tuple[str, int], CellGrid] = {}
+    grids: dict[tuple[str, int], CellGrid] = {}
     for first, end in pairwise([0, *changes.tolist(), len(epsg)]):
         rows = slice(first, end)
-        found[names[period[first]], int(epsg[first])] = _dense(wy[rows], wx[rows], values[rows])
-    return found
+        grids[names[period[first]], int(epsg[first])] = _dense(wy[rows], wx[rows], values[rows])
+    return grids
 
 
 def _hashes(chunk: pa.FixedSizeBinaryArray) -> NDArray[np.uint64]:

@@ -89,19 +89,21 @@ class Client:
 
     def point(self, lon: float, lat: float, **shown: object) -> dict[str, Any]:
         """Values at a place, and the scene they come from."""
-        found: dict[str, Any] = self._get(f"/point/{lon!r},{lat!r}", shown).json()
-        return found
+        values: dict[str, Any] = self._get(f"/point/{lon!r},{lat!r}", shown).json()
+        return values
 
     def explain(self, lon: float, lat: float, **shown: object) -> dict[str, Any]:
         """Why a place is as it is: every scene there, and the chosen one's numbers from the product and back."""
-        found: dict[str, Any] = self._get(f"/explain/{lon!r},{lat!r}", {**shown, "f": "json"}).json()
-        return found
+        account: dict[str, Any] = self._get(f"/explain/{lon!r},{lat!r}", {**shown, "f": "json"}).json()
+        return account
 
     def dates(self, bbox: Sequence[float] | str, **shown: object) -> list[dict[str, Any]]:
         """Which days a box in degrees, W S E N, shows: `date` and `per_cent` of its pixels with data, the largest first."""
-        told: dict[str, Any] = self._get(f"/dates/{','.join(map(repr, numbers_of_box(bbox)))}", shown).json()
-        found: list[dict[str, Any]] = told["dates"]
-        return found
+        answer: dict[str, Any] = self._get(
+            f"/dates/{','.join(map(repr, numbers_of_box(bbox)))}", shown
+        ).json()
+        dates: list[dict[str, Any]] = answer["dates"]
+        return dates
 
     def statistics(self, features: Mapping[str, Any], **shown: object) -> dict[str, Any]:
         """Statistics of a GeoJSON Feature or FeatureCollection of polygons in degrees: the same with `statistics`, shares and
@@ -110,8 +112,8 @@ class Client:
         Args:
             shown: besides the server's parameters `p`, percentiles, and `rule`, exact or centre.
         """
-        found: dict[str, Any] = self._patient("POST", "/statistics", shown, json=features).json()
-        return found
+        described: dict[str, Any] = self._patient("POST", "/statistics", shown, json=features).json()
+        return described
 
     def array(
         self,
@@ -153,10 +155,10 @@ class Client:
             f"/bbox/{around}/{right - left}x{top - bottom}.tif", {**shown, "bbox_crs": crs}
         ).content
         with MemoryFile(content) as memory, memory.open() as dataset:
-            found = rioxarray.open_rasterio(dataset, mask_and_scale=True)
-            assert isinstance(found, DataArray)
+            array = rioxarray.open_rasterio(dataset, mask_and_scale=True)
+            assert isinstance(array, DataArray)
             names = [d or f"b{i}" for i, d in enumerate(dataset.descriptions, 1)]
-            return found.load().assign_coords(band=names)
+            return array.load().assign_coords(band=names)
 
     def estimate(self, **order: object) -> dict[str, Any]:
         """What an export would cost: pixels, bytes, seconds, scenes; parameters as of `export`."""
@@ -199,13 +201,13 @@ class Client:
     def _wait(self, job: str, progress: Progress) -> None:
         pause = 0.2
         while True:
-            told = self._get(job).json()
-            progress(int(told["progress"]), told["status"])
-            if told["status"] == "successful":
+            status = self._get(job).json()
+            progress(int(status["progress"]), status["status"])
+            if status["status"] == "successful":
                 return
-            if told["status"] in ("failed", "dismissed"):
+            if status["status"] in ("failed", "dismissed"):
                 raise TerrazzoError(
-                    f"the export {told['status']}: {told.get('message') or 'no reason is told'}"
+                    f"the export {status['status']}: {status.get('message') or 'no reason is told'}"
                 )
             time.sleep(pause)
             pause = min(1.5 * pause, 5.0)

@@ -224,5 +224,5 @@ def coefficients_at(
     i, t = _between(row0, lines.shape[0])
     j, s = _between(col0, lines.shape[2])
     line = lines[i, slot[detector]] * (1 - t) + lines[i + 1, slot[detector]] * t
-    found = line[j] + s * (line[j + 1] - line[j])
-    return float(found[XA]), float(found[XB]), float(found[XC]), float(found[FACTOR])
+    between = line[j] + s * (line[j + 1] - line[j])
+    return float(between[XA]), float(between[XB]), float(between[XC]), float(between[FACTOR])

@@ -107,8 +107,8 @@ def _period(before: Version, after: Version, name: str) -> PeriodChange:
 
 
 def _scenes(version: Version, period: str) -> dict[str, dict[str, Any]]:
-    found = [p for p in version.lock["periods"] if p["name"] == period]
-    return {s["id"]: s for p in found for s in p["scenes"]}
+    locked = [p for p in version.lock["periods"] if p["name"] == period]
+    return {s["id"]: s for p in locked for s in p["scenes"]}
 
 
 def _windows(version: Version, period: str, epsg: int) -> dict[Window, bytes]:

@@ -94,8 +94,8 @@ def meant(name: str, bands: Sequence[str]) -> str:
     text = name.strip().upper()
     number = re.fullmatch(r"B?0*(\d{1,2})(A?)", text)
     common = [band for name, band in BY_COMMON_NAME.items() if name.upper() == text]
-    found = [f"B{int(number[1]):02d}", f"B{number[1]}A"] if number else common
-    likely = [b for b in dict.fromkeys(found) if b in bands and b != name]
+    names = [f"B{int(number[1]):02d}", f"B{number[1]}A"] if number else common
+    likely = [b for b in dict.fromkeys(names) if b in bands and b != name]
     return f"; did you mean {' or '.join(likely)}?" if likely else ""
 
 

@@ -117,16 +117,16 @@ class Store:
             if not any("/." not in f"/{meta['path']}" for page in pages for meta in page):
                 raise EmptyStore(f"{self.url} is empty: {remedy}") from None
             raise StoreError(f"{self.url} is not a store: it has no {CONFIG_KEY}; {remedy}") from None
-        found = raw.get("format") if isinstance(raw, dict) else None
-        if found not in READ:
-            newer = isinstance(found, int) and found > FORMAT
+        number = raw.get("format") if isinstance(raw, dict) else None
+        if number not in READ:
+            newer = isinstance(number, int) and number > FORMAT
             remedy = (
                 "upgrade terrazzo to a release that reads it"
                 if newer
                 else "run precompute into a new folder with this release"
             )
             raise StoreError(
-                f"store {self.url} has format {found}, this release reads {READ[0]} to {READ[-1]}: {remedy}"
+                f"store {self.url} has format {number}, this release reads {READ[0]} to {READ[-1]}: {remedy}"
             )
         try:
             known = {f.name: raw[f.name] for f in fields(StoreConfig)}

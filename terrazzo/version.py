@@ -179,9 +179,9 @@ class Version:
     def _cells(self) -> dict[tuple[str, int], CellGrid]:
         data = self.read_checked("cells.parquet")
         with understood("cells.parquet of " + self.name):
-            found = from_table(pq.read_table(io.BytesIO(data), read_dictionary=["period"]))
+            grids = from_table(pq.read_table(io.BytesIO(data), read_dictionary=["period"]))
         _release()
-        return found
+        return grids
 
     @cached_property
     def attribution(self) -> str:
@@ -201,16 +201,16 @@ class Version:
 
     def _read_entries(self) -> dict[str, tuple[Entry, ...]]:
         data = self.read_checked("scenes.parquet")
-        found: dict[str, list[Entry]] = {name: [] for name in self.periods}
+        entries: dict[str, list[Entry]] = {name: [] for name in self.periods}
         shared: dict[Any, Any] = {}
         with understood("scenes.parquet of " + self.name):
             file = pq.ParquetFile(io.BytesIO(data))
             # A struct's field, by the path that Parquet knows it by; scenes without air or elevation model have none.
             for batch in file.iter_batches(BATCH, columns=[*COLUMNS, *NOTICED]):
                 for row in batch.to_pylist():
-                    found[row["terrazzo:period"]].append(_entry(row, shared))
+                    entries[row["terrazzo:period"]].append(_entry(row, shared))
         _release()
-        return {name: tuple(sorted(es, key=lambda e: e.rank)) for name, es in found.items()}
+        return {name: tuple(sorted(es, key=lambda e: e.rank)) for name, es in entries.items()}
 
     def _read_gains(self, period: str, mgrs: str) -> Gains:
         name = f"gains/{period}/{mgrs}.npy"
@@ -449,10 +449,10 @@ def known_version(store: Store, mosaic_id: str, name: str) -> Version:
         NotFound: none has that name, or several begin with it; the message lists those there are.
     """
     known = list_versions(store, mosaic_id)
-    found = [v for v in known if v.startswith(name)] if name else []
-    if len(found) != 1:
+    matching = [v for v in known if v.startswith(name)] if name else []
+    if len(matching) != 1:
         raise NotFound(
-            f"mosaic {mosaic_id} has {'no' if not found else 'more than one'} version {name};"
+            f"mosaic {mosaic_id} has {'no' if not matching else 'more than one'} version {name};"
             f" it has {', '.join(known) or 'none'}"
         )
-    return open_version(store, mosaic_id, found[0])
+    return open_version(store, mosaic_id, matching[0])

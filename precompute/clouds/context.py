@@ -72,18 +72,18 @@ def surroundings(
         pixel: metres.
     """
     cell = max(1, round(CELL / pixel))
-    found = {
+    kernels_of = {
         prefix: next((list(bands).index(b) for b in choice if b in bands), None)
         for prefix, choice in LOOKED_AT.items()
     }
-    chosen = {prefix: k for prefix, k in found.items() if k is not None}
+    usable = {prefix: k for prefix, k in kernels_of.items() if k is not None}
     if min(shape) * pixel < NEAR:
-        return Surroundings({}, chosen, cell, shape)
+        return Surroundings({}, usable, cell, shape)
     step = max(strip // cell, 1) * cell
-    parts: dict[str, list[tuple[NDArray[np.float32], ...]]] = {prefix: [] for prefix in chosen}
+    parts: dict[str, list[tuple[NDArray[np.float32], ...]]] = {prefix: [] for prefix in usable}
     for start in range(0, shape[0], step):
         reflectance = rows(start, min(start + step, shape[0]))
-        for prefix, k in chosen.items():
+        for prefix, k in usable.items():
             parts[prefix].append(_cells(_log(reflectance[k]), cell))
     near, far = (max(3, round(side / (cell * pixel)) | 1) for side in (NEAR, FAR))
     coarse = {}
@@ -101,7 +101,7 @@ def surroundings(
         for what, look in looked.items():
             if f"{prefix}-{what}" in CONTEXT:
                 coarse[f"{prefix}-{what}"] = _filled(look())
-    return Surroundings(coarse, chosen, cell, shape)
+    return Surroundings(coarse, usable, cell, shape)
 
 
 def context_features(

@@ -168,7 +168,7 @@ def _classes(pixels: _Pixels, pixel: float, sun: tuple[float, float] | None) -> 
     else:
         clouds = without_small_objects(cloudy & (thick > 0.2 * FULL), least)
         f = max(1, round(SHADOW_PIXEL / pixel))
-        found, possible = cloud_shadows(
+        shadows, possible = cloud_shadows(
             np.ascontiguousarray(clouds[::f, ::f]),
             np.ascontiguousarray(shade[::f, ::f]),
             sun_zenith=sun[0],
@@ -177,7 +177,7 @@ def _classes(pixels: _Pixels, pixel: float, sun: tuple[float, float] | None) -> 
             least=max(least // f**2, 1),
         )
         needed = (np.array([2, unknown, LIKELY]) * FULL).astype(np.uint16)[possible]
-        needed[dilated(found, SHADOW_PIXEL, f * pixel)] = round(FOUND * FULL)
+        needed[dilated(shadows, SHADOW_PIXEL, f * pixel)] = round(FOUND * FULL)
         seen = shade > needed.repeat(f, axis=0).repeat(f, axis=1)[: shade.shape[0], : shade.shape[1]]
     shadow = without_small_objects(valid & seen & ~water & ~cloudy, least // 2)
 

@@ -71,15 +71,15 @@ def get(
     fixed, wanted = _store_bands(store, bands)
     how = {name: options.pop(name) for name in ("crs", "resolution", "method")}
     order = order_of(store, AreaOptions(bands=",".join(fixed), mosaic=mosaic, **options))
-    made = prepare(order, openers)
-    tell_plan(made, console)
-    _require_any(made, order)
+    plan = prepare(order, openers)
+    tell_plan(plan, console)
+    _require_any(plan, order)
     bad = False
-    if made.wanted:
-        click.echo(question(made, workers), err=True)
+    if plan.wanted:
+        click.echo(question(plan, workers), err=True)
         if not yes:
             click.confirm("Go on?", default=True, abort=True, err=True)
-        fetched = carry_out(order, made, openers, console)
+        fetched = carry_out(order, plan, openers, console)
         tell_fetched(fetched, order.shelf.root, console)
         bad = bool(fetched.bad)
     run_command(ctx, precompute_arguments(order, store, mosaic, workers, dask))
@@ -101,14 +101,14 @@ def precompute_arguments(
     return ["precompute", order.shelf.root, *where, "--workers", workers, *cluster, *new]
 
 
-def question(made: "Plan", workers: int) -> str:
+def question(plan: "Plan", workers: int) -> str:
     """Products, bytes and minutes of a plan, in a sentence."""
     from terrazzo.precompute.acquire.fetch import gigabytes
 
-    seconds = made.size / FETCH + made.size / 1e8 * PROCESS / workers
+    seconds = plan.size / FETCH + plan.size / 1e8 * PROCESS / workers
     minutes = round(seconds / 60)
     how_long = f"about {minutes} minutes" if minutes > 1 else "a minute or two"
-    return f"{len(made.wanted)} products, {gigabytes(made.size)}, {how_long} with a good connection"
+    return f"{len(plan.wanted)} products, {gigabytes(plan.size)}, {how_long} with a good connection"
 
 
 def _store_bands(store: str, asked: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -134,8 +134,8 @@ def _store_bands(store: str, asked: str | None) -> tuple[tuple[str, ...], tuple[
     return fixed, wanted or fixed
 
 
-def _require_any(made: "Plan", order: "AcquireOrder") -> None:
-    if not made.wanted and not made.here:
+def _require_any(plan: "Plan", order: "AcquireOrder") -> None:
+    if not plan.wanted and not plan.here:
         dates = order.query.datetime or "any time"
         raise TerrazzoError(
             f"no archive has a product there between {dates}; ask for more days, more clouds (--max-cloud) or"

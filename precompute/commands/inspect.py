@@ -43,12 +43,12 @@ def scene(name: str, url: str, mosaic: str, output: Path | None) -> None:
     from terrazzo.store import Store
 
     store = Store(url)
-    found = find_scene(store, name)
+    inspected = find_scene(store, name)
     console = Console()
-    for label, text in facts(store, found, mosaic):
+    for label, text in facts(store, inspected, mosaic):
         console.print(f"[bold]{label:>14}[/]  {escape(text)}", highlight=False, soft_wrap=True)
     if output:
-        draw(store, found, output)
+        draw(store, inspected, output)
         console.print(f"{output} drawn", highlight=False, soft_wrap=True)
 
 

@@ -43,10 +43,10 @@ def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> e
     Raises:
         BadParameter: it is none.
     """
-    found = re.fullmatch(r"(\d+)/(\d+)", value)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
+    parts = re.fullmatch(r"(\d+)/(\d+)", value)
+    if not parts or not 1 <= int(parts[1]) <= int(parts[2]):
         raise click.BadParameter(f"{value!r} is not a part such as 2/5")
-    return executor.Shard(int(found[1]), int(found[2]))
+    return executor.Shard(int(parts[1]), int(parts[2]))
 
 
 @click.command()

@@ -248,14 +248,14 @@ def verify(url: str, quick: bool, as_json: bool) -> None:
     from terrazzo.precompute.versions import verify as checking
     from terrazzo.store import Store
 
-    found = []
+    findings = []
     for f in checking.verify(Store(url), contents=not quick):
-        found.append(f)
-        told = {"kind": f.kind, "where": f.where, "what": f.what}
-        click.echo(json.dumps(told) if as_json else f"{f.kind:<10} {f.where}  ({f.what})")
-    checking.require_sound(found)
+        findings.append(f)
+        line = {"kind": f.kind, "where": f.where, "what": f.what}
+        click.echo(json.dumps(line) if as_json else f"{f.kind:<10} {f.where}  ({f.what})")
+    checking.require_sound(findings)
     if not as_json:
-        click.echo(f"sound; {len(found)} orphans")
+        click.echo(f"sound; {len(findings)} orphans")
 
 
 @store.command()

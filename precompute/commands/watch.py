@@ -35,10 +35,10 @@ def interval(text: str) -> timedelta:
     Raises:
         InvalidRequest: it is none of these.
     """
-    found = re.fullmatch(r"(\d+)([smhd])", text.strip())
-    if not found or int(found[1]) == 0:
+    parts = re.fullmatch(r"(\d+)([smhd])", text.strip())
+    if not parts or int(parts[1]) == 0:
         raise InvalidRequest(f"--every {text}: a number and s, m, h or d, such as 15m")
-    return timedelta(**{UNITS[found[2]]: int(found[1])})
+    return timedelta(**{UNITS[parts[2]]: int(parts[1])})
 
 
 def bandwidth(text: str) -> float:
@@ -47,10 +47,10 @@ def bandwidth(text: str) -> float:
     Raises:
         InvalidRequest: it is none of these.
     """
-    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMG])B(?:/s)?", text.strip())
-    if not found or float(found[1]) == 0:
+    parts = re.fullmatch(r"(\d+(?:\.\d+)?) ?([kMG])B(?:/s)?", text.strip())
+    if not parts or float(parts[1]) == 0:
         raise InvalidRequest(f"--bandwidth {text}: a number and kB, MB or GB a second, such as 5MB")
-    return float(found[1]) * SIZES[found[2]]
+    return float(parts[1]) * SIZES[parts[2]]
 
 
 def left_of(hours: str, now: datetime) -> float:
@@ -59,8 +59,8 @@ def left_of(hours: str, now: datetime) -> float:
     Raises:
         InvalidRequest: they are none.
     """
-    found = re.fullmatch(r"(\d{1,2})-(\d{1,2})", hours.strip())
-    first, last = (int(found[1]), int(found[2])) if found else (0, 0)
+    ends = re.fullmatch(r"(\d{1,2})-(\d{1,2})", hours.strip())
+    first, last = (int(ends[1]), int(ends[2])) if ends else (0, 0)
     if first == last or first > 23 or last > 24:
         raise InvalidRequest(f"--hours {hours}: two hours of the day such as 22-6")
     hour = now.hour + now.minute / 60 + now.second / 3600
@@ -250,10 +250,10 @@ def content(shelf: "Shelf") -> list[str]:
 def marked(shelf: "Shelf", target: str) -> list[str] | None:
     """What a folder held when it was last precomputed into a store's mosaic."""
     try:
-        found: list[str] | None = json.loads((shelf.root / MARK).read_text()).get(target)
+        products: list[str] | None = json.loads((shelf.root / MARK).read_text()).get(target)
     except (OSError, ValueError):
         return None
-    return found
+    return products
 
 
 def mark(shelf: "Shelf", target: str, now: list[str]) -> None:

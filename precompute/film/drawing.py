@@ -118,7 +118,7 @@ def masked(raw: Picture, classes: NDArray[np.int16]) -> Picture:
 
 
 def with_strips(
-    store: Store, target: Target, picture: Picture, found: Iterable[tuple[Entry, Strips]]
+    store: Store, target: Target, picture: Picture, medians: Iterable[tuple[Entry, Strips]]
 ) -> Picture:
     """A dimmed picture with the windows of scenes and their edge strips, at least 4 px deep, in their medians' colours.
 
@@ -126,7 +126,7 @@ def with_strips(
     """
     out = Image.fromarray(np.rint(picture * np.float32(0.45)).astype(np.uint8))
     draw = ImageDraw.Draw(out)
-    for entry, strips in reversed(list(found)):
+    for entry, strips in reversed(list(medians)):
         grid = store.grid(entry.scene.epsg)
         for wy, wx in np.argwhere(strips.count.any(axis=(2, 3, 4))):
             window = Window(int(wy) + strips.windows.row0, int(wx) + strips.windows.col0)

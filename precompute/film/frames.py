@@ -93,10 +93,10 @@ class _View:
 
     def days(self) -> list[Day]:
         """Days with pixels here, oldest first; of many, some spread over time."""
-        found: dict[date, list[Entry]] = {}
+        by_day: dict[date, list[Entry]] = {}
         for entry in self.entries:
-            found.setdefault(entry.scene.datetime.date(), []).append(entry)
-        days = [Day(d, tuple(found[d])) for d in sorted(found)]
+            by_day.setdefault(entry.scene.datetime.date(), []).append(entry)
+        days = [Day(d, tuple(by_day[d])) for d in sorted(by_day)]
         days = [d for d in days if (self.pixels("mask", d.ids) > MaskClass.NODATA).any()]
         if not days:
             raise OutsideCoverage(

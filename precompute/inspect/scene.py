@@ -77,10 +77,10 @@ def _shift(store: Store, scene: Scene, mosaic: str, moved: Mapping[str, Any] | N
     entry = next((e for e in entries if e.scene.prefix == scene.prefix), None)
     if entry is None:
         return f"{done}not measured: not in the current version of {mosaic}"
-    found = store.read_json(entry.weight_key.removesuffix(".tif") + ".json").get("shift")
-    if found is None:
+    shift = store.read_json(entry.weight_key.removesuffix(".tif") + ".json").get("shift")
+    if shift is None:
         return f"{done}not measured: too little clear, textured ground in common with other dates"
-    east, north, spread = (found[k] * store.config.pixel for k in ("east", "north", "spread"))
+    east, north, spread = (shift[k] * store.config.pixel for k in ("east", "north", "spread"))
     return f"{done}lies {east:.1f} m east and {north:.1f} m north of the other dates, ± {spread:.1f} m"
 
 
@@ -149,8 +149,8 @@ def at_pixels(
     x = bounds.left + (np.arange(shape[1]) + 0.5) * (bounds.right - bounds.left) / shape[1]
     places = np.meshgrid((top - y) / step, (x - left) / step, indexing="ij")
     flat = values.reshape(-1, *values.shape[-2:])
-    found = [map_coordinates(v.astype(float), places, order=1, mode="nearest") for v in flat]
-    return np.stack(found).reshape(*values.shape[:-2], *shape)
+    planes = [map_coordinates(v.astype(float), places, order=1, mode="nearest") for v in flat]
+    return np.stack(planes).reshape(*values.shape[:-2], *shape)
 
 
 def view_zenith(nodes: Mapping[str, NDArray[Any]], store: Store, scene: Scene) -> NDArray[np.float64] | None:
@@ -202,7 +202,7 @@ def _histograms(axes: NDArray[Any], store: Store, scene: Scene) -> None:
             continue
         scale = stored_factor(band)
         grid, whole = store.band_grid(scene.epsg, band), scene.box.coarser(scale)
-        told: list[NDArray[Any]] = []
+        lines: list[NDArray[Any]] = []
         was: list[NDArray[Any]] = []
         with (
             rasterio.open(store.raster_path(scene.band_key(band))) as dataset,
@@ -225,11 +225,11 @@ def _histograms(axes: NDArray[Any], store: Store, scene: Scene) -> None:
                 )
                 numbers = counts(values, large[0], large[1], correction, band, grid, at)
                 there = (values != NODATA) & np.isin(large[0], (1, 2, 3))
-                told.append(values[there] * SCALE)
+                lines.append(values[there] * SCALE)
                 was.append((numbers[there].astype(np.float64) + correction.offset) * SCALE)
-        if not sum(a.size for a in told):
+        if not sum(a.size for a in lines):
             continue
-        rho, toa = np.concatenate(told), np.concatenate(was)
+        rho, toa = np.concatenate(lines), np.concatenate(was)
         top = max(top, float(np.percentile(rho, 99.5)), float(np.percentile(toa, 99.5)))
         for ax, v in ((before, toa), (after, rho)):
             ax.hist(v, bins=np.linspace(-0.05, 1, 211), histtype="step", color=colour, label=band)

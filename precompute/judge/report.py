@@ -129,20 +129,20 @@ def _steps(
             for (method, state), image in images.items():
                 lands = scenes[state].by_date
                 pictures = dict.fromkeys(lands, seams.reflectance(image.values))
-                found = seams.error_step(where, pictures, lands)
+                steps = seams.error_step(where, pictures, lands)
                 null = seams.error_step(elsewhere, pictures, lands)
-                if found.count:
+                if steps.count:
                     rows.append(
                         {
                             "border": kind,
                             "metres": reach * scenes["off"].view.pixel,
                             "method": method,
                             "normalize": state,
-                            "step": _counts(found.error),
-                            "single_day": _counts(found.single),
+                            "step": _counts(steps.error),
+                            "single_day": _counts(steps.single),
                             "elsewhere": _counts(null.error),
                             "ratio": _ratios(seams.step_ratio(where, seams.reflectance(image.values), lands)),
-                            "count": found.count,
+                            "count": steps.count,
                         }
                     )
     return rows
@@ -199,8 +199,8 @@ def _scenes(
 
 def _natural(view: seams.View, image: Image) -> bytes:
     """A JPEG in natural colours, every channel stretched alike whichever stage is shown: steps stay visible."""
-    chosen = [view.bands.index(b) for b in ("B04", "B03", "B02") if b in view.bands]
-    rho = image.values[chosen if len(chosen) == 3 else chosen[:1] * 3] * 1e-4
+    numbers = [view.bands.index(b) for b in ("B04", "B03", "B02") if b in view.bands]
+    rho = image.values[numbers if len(numbers) == 3 else numbers[:1] * 3] * 1e-4
     seen = image.values[0] != NODATA
     stretched = np.where(seen, np.clip((rho - 0.005) / 0.125, 0, 1) ** (1 / 1.2), 1)
     return _jpeg((255 * stretched).astype(np.uint8).transpose(1, 2, 0))
@@ -219,10 +219,10 @@ def _gains(view: seams.View) -> bytes:
     figure = Figure(figsize=(9, 1.2 + 0.22 * len(entries)), dpi=80, layout="constrained")
     axes = figure.subplots()
     for row, entry in enumerate(entries):
-        found = view.version.corners(entry)
-        if found is None:
+        corner_gains = view.version.corners(entry)
+        if corner_gains is None:
             continue
-        gain, _ = gains.decode(found[0])
+        gain, _ = gains.decode(corner_gains[0])
         for k, band in enumerate(view.bands):
             values = gain[view.version.bands.index(band)]
             low, middle, high = np.percentile(values, (5, 50, 95))

@@ -114,8 +114,8 @@ class View:
         """(row, col) mask classes of a scene."""
         request = PixelRequest(self.bands, datetime=self.period, stage="mask", ids=(entry.scene.id,))
         engine = Engine(self.version, self.blocks)
-        found = engine.render(engine.select(request), self.target).values[0]
-        return np.where(found == NODATA, 0, found).astype(np.uint8)
+        classes = engine.render(engine.select(request), self.target).values[0]
+        return np.where(classes == NODATA, 0, classes).astype(np.uint8)
 
 
 def reflectance(values: NDArray[np.int16]) -> NDArray[np.float32]:
@@ -187,15 +187,18 @@ def same_day(scenes: Scenes) -> list[dict[str, Any]]:
         for j, b in enumerate(entries):
             if a.scene.datatake != b.scene.datatake or a.scene.mgrs >= b.scene.mgrs:
                 continue
-            found = [metrics.agreement(x, y) for x, y in zip(scenes.blocks[i], scenes.blocks[j], strict=True)]
-            if found[0].blocks:
+            agreements = [
+                metrics.agreement(x, y) for x, y in zip(scenes.blocks[i], scenes.blocks[j], strict=True)
+            ]
+            if agreements[0].blocks:
                 out.append(
                     {
                         "date": scenes.dates[i],
                         "tiles": f"{a.scene.mgrs}/{b.scene.mgrs}",
-                        "blocks": found[0].blocks,
+                        "blocks": agreements[0].blocks,
                         "step": {
-                            k: round(f.median - 1, 4) for k, f in zip(scenes.view.bands, found, strict=True)
+                            k: round(f.median - 1, 4)
+                            for k, f in zip(scenes.view.bands, agreements, strict=True)
                         },
                     }
                 )
@@ -211,17 +214,18 @@ def between_dates(scenes: Scenes) -> list[dict[str, Any]]:
     out = []
     for i, a in enumerate(days):
         for b in days[i + 1 :]:
-            found = [metrics.agreement(x, y) for x, y in zip(blocks[b], blocks[a], strict=True)]
-            if found[0].blocks:
+            agreements = [metrics.agreement(x, y) for x, y in zip(blocks[b], blocks[a], strict=True)]
+            if agreements[0].blocks:
                 out.append(
                     {
                         "dates": f"{b}/{a}",
-                        "blocks": found[0].blocks,
+                        "blocks": agreements[0].blocks,
                         "median": {
-                            k: round(f.median - 1, 4) for k, f in zip(scenes.view.bands, found, strict=True)
+                            k: round(f.median - 1, 4)
+                            for k, f in zip(scenes.view.bands, agreements, strict=True)
                         },
                         "within5": {
-                            k: round(f.within, 3) for k, f in zip(scenes.view.bands, found, strict=True)
+                            k: round(f.within, 3) for k, f in zip(scenes.view.bands, agreements, strict=True)
                         },
                     }
                 )
@@ -290,8 +294,8 @@ def sites(
     inside = (r >= reach) & (c >= reach) & (r < region.shape[0] - reach) & (c < region.shape[1] - reach)
     r, c = r[inside], c[inside]
     if len(r) > most:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(r), most, replace=False))
-        r, c = r[chosen], c[chosen]
+        picked = np.sort(np.random.default_rng(seed).choice(len(r), most, replace=False))
+        r, c = r[picked], c[picked]
     return r, c
 
 
@@ -417,8 +421,8 @@ def step_ratio(
     both = np.isfinite(shown).all(axis=1) & np.isfinite(land).all(axis=2)
     if not both.any():
         return np.full(shown.shape[1], np.nan)
-    told = [shown[b] for b in both]
-    return np.asarray(np.concatenate(told).mean(axis=0) / land[both].mean(axis=0))
+    steps = [shown[b] for b in both]
+    return np.asarray(np.concatenate(steps).mean(axis=0) / land[both].mean(axis=0))
 
 
 def window_grid(picture: NDArray[np.float32], window: int) -> NDArray[np.float64]:

@@ -161,8 +161,8 @@ def outliers(
     with np.errstate(invalid="ignore"):
         cloud = (smoothed(excess) > HOT_SMOOTH) & (excess > HOT_SMOOTH / 2) | (excess > HOT_PIXEL)
         shadow = (nir < SHADOW_RATIO * r_nir) & (blue <= r_blue) & (r_nir > SHADOW_LEAST)
-    found = ndimage.binary_opening(cloud | shadow, np.ones((2, 2)))
-    return np.asarray(ndimage.binary_dilation(found, np.ones((3, 3))) & np.isfinite(blue))
+    opened = ndimage.binary_opening(cloud | shadow, np.ones((2, 2)))
+    return np.asarray(ndimage.binary_dilation(opened, np.ones((3, 3))) & np.isfinite(blue))
 
 
 def hazy(

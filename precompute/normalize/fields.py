@@ -180,12 +180,12 @@ class _Across:
 
 def _strips_across(store: Store, tasks: Iterable[AcrossTask]) -> tuple[_Across, ...]:
     """The strips of one scene by zone."""
-    found: dict[int, _Across] = {}
+    zones: dict[int, _Across] = {}
     for t in tasks:
         windows = reduce(PixelBox.union, (store.grid(t.epsg).window_range(box) for box in t.boxes))
-        known = found.get(t.epsg, _Across(t.epsg, windows, ()))
-        found[t.epsg] = _Across(t.epsg, known.windows.union(windows), (*known.differences, t.key))
-    return tuple(found.values())
+        known = zones.get(t.epsg, _Across(t.epsg, windows, ()))
+        zones[t.epsg] = _Across(t.epsg, known.windows.union(windows), (*known.differences, t.key))
+    return tuple(zones.values())
 
 
 @dataclass(frozen=True)

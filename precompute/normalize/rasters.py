@@ -40,8 +40,8 @@ class Rasters:
             ReadFailure: the file is missing or damaged.
         """
         covers = scene.box.coarser(stored_factor(band))
-        found = self._blocks.read(self._store, scene.band_key(band), 0, covers, box, NODATA)
-        return found.astype(np.int16, copy=False)
+        values = self._blocks.read(self._store, scene.band_key(band), 0, covers, box, NODATA)
+        return values.astype(np.int16, copy=False)
 
     def classes(self, scene: Scene, box: PixelBox) -> NDArray[np.uint8]:
         """(row, col) classes of a scene on a box of the mask grid, 0 beyond it."""

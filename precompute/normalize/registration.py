@@ -39,12 +39,12 @@ def square_shifts(
         for r in range(0, image.shape[0] - SIDE + 1, SIDE)
         for c in range(0, image.shape[1] - SIDE + 1, SIDE)
     ]
-    chosen = (
+    spread = (
         [places[i] for i in np.unique(np.linspace(0, len(places) - 1, most).astype(int))] if places else []
     )
-    cuts = [(slice(r, r + SIDE), slice(c, c + SIDE)) for r, c in chosen]
-    told = [square_shift(image[cut], reference[cut]) for cut in cuts]
-    return [t for t in told if t is not None]
+    cuts = [(slice(r, r + SIDE), slice(c, c + SIDE)) for r, c in spread]
+    shifts = [square_shift(image[cut], reference[cut]) for cut in cuts]
+    return [t for t in shifts if t is not None]
 
 
 def square_shift(image: NDArray[np.float32], reference: NDArray[np.float32]) -> tuple[float, float] | None:
@@ -92,16 +92,16 @@ def _whole_shift(image: NDArray[np.float32], reference: NDArray[np.float32]) -> 
     peak = np.fft.irfft2(cross / np.maximum(np.abs(cross), 1e-12), s=image.shape)
     near = int(FARTHEST)
     rows, cols = (np.r_[0 : near + 1, -near:0] for _ in range(2))
-    found = np.unravel_index(np.argmax(peak[np.ix_(rows, cols)]), (len(rows), len(cols)))
-    return int(rows[found[0]]), int(cols[found[1]])
+    highest = np.unravel_index(np.argmax(peak[np.ix_(rows, cols)]), (len(rows), len(cols)))
+    return int(rows[highest[0]]), int(cols[highest[1]])
 
 
-def scene_shift(found: list[tuple[float, float]]) -> Shift | None:
+def scene_shift(squares: list[tuple[float, float]]) -> Shift | None:
     """The shift of a scene from those of its squares, (rows, columns) each; None where fewer than three told."""
-    if len(found) < 3:
+    if len(squares) < 3:
         return None
-    down, right = np.array(found).T
+    down, right = np.array(squares).T
     # 1.4826 makes a median absolute deviation a standard deviation, √(π/2) that of a mean one of a median.
     spread = [1.4826 * np.median(np.abs(v - np.median(v))) for v in (down, right)]
-    error = 1.2533 * max(spread) / np.sqrt(len(found))
-    return Shift(float(np.median(right)), -float(np.median(down)), float(error), len(found))
+    error = 1.2533 * max(spread) / np.sqrt(len(squares))
+    return Shift(float(np.median(right)), -float(np.median(down)), float(error), len(squares))

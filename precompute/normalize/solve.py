@@ -192,11 +192,7 @@ def solve_fields(
     x, alpha, beta = start, np.ones(len(obs.m)), np.zeros(len(obs.m))
     for tolerance in TOLERANCES:
         t = shown(ground)
-        # Weights follow from the last round's misfit: Huber's for noise, and Cauchy's for what neither noise nor air explains.
-        sd = NOISE * (np.maximum(t, 0) + FLOOR)
-        misfit = np.abs(obs.m - alpha * t - beta)
-        weight = obs.weight / sd**2 * np.minimum(1, HUBER * sd / np.maximum(misfit, 1e-12))
-        weight /= 1 + (misfit / (CHANGE * np.hypot(sd, AIR * prior.offset[obs.scene]))) ** 2
+        weight = _weights(obs, obs.m - alpha * t - beta, t, prior)
         slope = alpha * share
         own = np.maximum(np.bincount(obs.strip, weight * slope**2, strips), 1e-30)
         system = _System(at, t, unit, obs.strip, weight, slope, np.full_like(own, np.inf) if known else own)
@@ -218,6 +214,21 @@ def solve_fields(
         Field((1 / a[i:j]).reshape(shape), (-b[i:j] / a[i:j]).reshape(shape), float(v))
         for i, j, shape, v in zip(first[:-1], first[1:], shapes, rms, strict=True)
     ]
+
+
+def _weights(
+    obs: Observations, misfit: NDArray[np.float64], t: NDArray[np.float64], prior: Prior
+) -> NDArray[np.float64]:
+    """(obs,) weights that follow from the last round's misfit: Huber's for noise, and Cauchy's for what neither noise nor air
+    explains.
+
+    Args:
+        misfit, t: (obs,) what a scene shows beyond what it should, and the ground that it should show.
+    """
+    misfit, sd = np.abs(misfit), NOISE * (np.maximum(t, 0) + FLOOR)
+    weight = obs.weight / sd**2 * np.minimum(1, HUBER * sd / np.maximum(misfit, 1e-12))
+    weight /= 1 + (misfit / (CHANGE * np.hypot(sd, AIR * prior.offset[obs.scene]))) ** 2
+    return np.asarray(weight)
 
 
 class _Places(NamedTuple):
@@ -247,10 +258,10 @@ class _System:
 
     def transpose(self, v: NDArray[np.float64], unknowns: int) -> NDArray[np.float64]:
         """(unknowns, 2) weighted values of strips on corners, less what the ground explains."""
-        found = _to_corners(
+        corners = _to_corners(
             v, *self.at, self.t, self.unit, self.strip, self.weight, self.slope, self.own, unknowns
         )
-        return np.asarray(found)
+        return np.asarray(corners)
 
     def normal(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         """(unknowns, 2) the normal matrix times x."""
@@ -281,8 +292,8 @@ def _solved(
     a, m = operators
     # Sums over all unknowns are split by threads: with another number of processors gains would be others.
     with threadpool_limits(1, "blas"):
-        found, _ = cg(a, right.ravel(), x0=x.ravel(), rtol=tolerance, maxiter=600, M=m)
-    return np.asarray(found).reshape(-1, 2)
+        solution, _ = cg(a, right.ravel(), x0=x.ravel(), rtol=tolerance, maxiter=600, M=m)
+    return np.asarray(solution).reshape(-1, 2)
 
 
 def _roughness(first: NDArray[np.int64], shapes: Sequence[tuple[int, int]]) -> sparse.csr_array:

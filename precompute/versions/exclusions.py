@@ -50,9 +50,9 @@ def read_exclusions(store: Store, mosaic_id: str) -> tuple[Exclusion, ...]:
         return tuple(Exclusion(**e) for e in document["exclusions"])
 
 
-def write_exclusions(store: Store, mosaic_id: str, found: Sequence[Exclusion]) -> None:
+def write_exclusions(store: Store, mosaic_id: str, exclusions: Sequence[Exclusion]) -> None:
     """Replaces what is taken out of a mosaic."""
-    store.write_json(exclusions_key(mosaic_id), {"exclusions": [asdict(e) for e in found]})
+    store.write_json(exclusions_key(mosaic_id), {"exclusions": [asdict(e) for e in exclusions]})
 
 
 def exclude(store: Store, mosaic_id: str, scene: str, reason: str, polygon: Path | None) -> None:
@@ -73,24 +73,24 @@ def include(store: Store, mosaic_id: str, scene: str) -> int:
     Raises:
         NotFound: nothing of it was taken out.
     """
-    found = read_exclusions(store, mosaic_id)
-    others = [e for e in found if e.scene != scene]
-    if len(others) == len(found):
-        out = ", ".join(sorted({e.scene for e in found})) or "none"
+    exclusions = read_exclusions(store, mosaic_id)
+    others = [e for e in exclusions if e.scene != scene]
+    if len(others) == len(exclusions):
+        out = ", ".join(sorted({e.scene for e in exclusions})) or "none"
         raise NotFound(f"{scene} is not excluded from mosaic {mosaic_id}; excluded are: {out}")
     write_exclusions(store, mosaic_id, others)
-    return len(found) - len(others)
+    return len(exclusions) - len(others)
 
 
-def whole_scenes(found: Sequence[Exclusion]) -> set[str]:
+def whole_scenes(exclusions: Sequence[Exclusion]) -> set[str]:
     """Names of scenes that are out as a whole."""
-    return {e.scene for e in found if e.polygon is None}
+    return {e.scene for e in exclusions if e.polygon is None}
 
 
-def cuts(found: Sequence[Exclusion]) -> dict[str, str]:
+def cuts(exclusions: Sequence[Exclusion]) -> dict[str, str]:
     """What is cut out of scenes: a GeoJSON geometry in degrees as text, by scene."""
     shapes: dict[str, list[shapely.Geometry]] = {}
-    for e in found:
+    for e in exclusions:
         if e.polygon is not None:
             shapes.setdefault(e.scene, []).append(shapely.from_geojson(json.dumps(e.polygon)))
     return {s: str(shapely.to_geojson(shapely.union_all(gs).normalize())) for s, gs in shapes.items()}
@@ -100,5 +100,5 @@ def _polygon(path: Path) -> Mapping[str, Any]:
     whole = from_file(path)
     if whole.is_empty or shapely.get_dimensions(whole) != 2:
         raise InvalidRequest(f"--polygon {path} holds no polygon")
-    found: dict[str, Any] = json.loads(shapely.to_geojson(whole))
-    return found
+    geometry: dict[str, Any] = json.loads(shapely.to_geojson(whole))
+    return geometry

@@ -29,16 +29,16 @@ def read_solves(written: Iterable[Mapping[str, Any]]) -> tuple[Solve, ...]:
 
 def inputs_of(items: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """What scenes were made of, by name and revision, from their Items; those that do not tell are left out."""
-    found = {}
+    inputs = {}
     for item in items:
         p = item["properties"]
         link: Mapping[str, Any] = next((x for x in item["links"] if x["rel"] == "derived_from"), {})
         if "terrazzo:checksums" not in link or "terrazzo:parameters" not in p:
             continue
-        found[f"{item['id']}/{p['terrazzo:rev']}"] = {
+        inputs[f"{item['id']}/{p['terrazzo:rev']}"] = {
             "product": link["href"],
             "checksums": link["terrazzo:checksums"],
             "parameters": p["terrazzo:parameters"],
             "moved": p.get("terrazzo:moved"),
         }
-    return found
+    return inputs

@@ -137,9 +137,9 @@ def _write_part(
     fine = store.grid(epsg)
     grid = Grid(epsg, fine.pixel * 2**part.level, max(1, fine.window >> part.level))
     for name, array in arrays.items():
-        made = folder / f"{name}.tif"
+        path = folder / f"{name}.tif"
         write_cog(
-            made,
+            path,
             array,
             grid.transform(part.box),
             f"EPSG:{epsg}",
@@ -149,7 +149,7 @@ def _write_part(
             scale=1.0 if name in LAYERS else SCALE,
             description=name,
         )
-        store.publish_file(made, part.key(name))
+        store.publish_file(path, part.key(name))
 
 
 def _squares(store: Store, version: Version, period: str, epsg: int, part: Part) -> Iterator[PixelBox]:
@@ -174,17 +174,17 @@ def bake(row: Row) -> list[tuple[PixelBox, dict[str, NDArray[Any]]]]:
         engine.fetch_zone(selection, row.epsg, row.part.level, box)
 
     def merge(box: PixelBox, _: None) -> dict[str, NDArray[Any]]:
-        made = engine.zone(selection, row.epsg, row.part.level, box).pixels
-        if made is None:
+        pixels = engine.zone(selection, row.epsg, row.part.level, box).pixels
+        if pixels is None:
             return {}
-        return dict(zip(version.bands, made.values, strict=True)) | {
-            "provenance": ranks[made.provenance],
-            "count": made.count,
-            "quality": made.quality,
-            "trust": made.trust,
+        return dict(zip(version.bands, pixels.values, strict=True)) | {
+            "provenance": ranks[pixels.provenance],
+            "count": pixels.count,
+            "quality": pixels.quality,
+            "trust": pixels.trust,
         }
 
     try:
-        return list(windowed(row.boxes, read, merge, lambda _, made: made, ahead=AHEAD))
+        return list(windowed(row.boxes, read, merge, lambda _, pixels: pixels, ahead=AHEAD))
     finally:
         blocks.close()

@@ -77,8 +77,8 @@ def rebuild(
         store.write_bytes(config_key(mosaic_id), lock["mosaic_toml"].encode())
         exclusions = [Exclusion(**e, since="") for e in lock["exclusions"]]
         write_exclusions(store, mosaic_id, exclusions)
-        made = results(make_scenes(tasks, store, workers=workers, console=console))
-        scenes = {f"{s.id}/{s.rev}": s for s in made}
+        remade = results(make_scenes(tasks, store, workers=workers, console=console))
+        scenes = {f"{s.id}/{s.rev}": s for s in remade}
         contents = [
             _period(store, mosaic_id, p, scenes, lock, external, workers, console) for p in lock["periods"]
         ]
@@ -126,18 +126,18 @@ def _tasks(
     for product in products:
         by_id.setdefault(product.id, []).append(product)
     tasks, missing = [], []
-    for name, told in inputs.items():
+    for name, origin in inputs.items():
         scene, rev = name.split("/")
-        shift = moved_by({"properties": {"terrazzo:moved": told["moved"]}}, store.config.pixel)
-        recipe = Recipe(told["parameters"]["mask"], told["parameters"]["brdf"], dem, shift)
-        found = [(p, _wrong(p, rev, told["checksums"], store, recipe)) for p in by_id.get(scene, ())]
-        same = [p for p, wrong in found if wrong is None]
+        shift = moved_by({"properties": {"terrazzo:moved": origin["moved"]}}, store.config.pixel)
+        recipe = Recipe(origin["parameters"]["mask"], origin["parameters"]["brdf"], dem, shift)
+        known = [(p, _wrong(p, rev, origin["checksums"], store, recipe)) for p in by_id.get(scene, ())]
+        same = [p for p, wrong in known if wrong is None]
         if same:
             tasks.append((same[0], recipe))
-        elif found:
-            missing.append(f"{scene}: {found[0][1]}")
+        elif known:
+            missing.append(f"{scene}: {known[0][1]}")
         else:
-            missing.append(f"{scene}: not there; it came from {told['product']}")
+            missing.append(f"{scene}: not there; it came from {origin['product']}")
     if missing:
         raise StoreError("the version cannot be made anew, of its inputs\n  " + "\n  ".join(missing))
     return tasks
@@ -148,12 +148,12 @@ def _wrong(
 ) -> str | None:
     """Why a product does not make the scene that the lock names; None if it does."""
     try:
-        found, made, _ = identity(product, store, recipe)
+        checksums_here, revision, _ = identity(product, store, recipe)
     except ProductError as error:
         return str(error)
-    if made == rev:
+    if revision == rev:
         return None
-    others = sorted(n for n in {*found, *checksums} if found.get(n) != checksums.get(n))
+    others = sorted(n for n in {*checksums_here, *checksums} if checksums_here.get(n) != checksums.get(n))
     if others:
         return f"{', '.join(others)} of {product.item} is missing or not the file that the lock names"
     return "the same files make another scene here: another cloud model, correction table, elevation model or release"
@@ -162,7 +162,7 @@ def _wrong(
 def _period(
     store: Store,
     mosaic_id: str,
-    told: Mapping[str, Any],
+    locked: Mapping[str, Any],
     scenes: Mapping[str, Scene],
     lock: Mapping[str, Any],
     external: str | None,
@@ -172,7 +172,7 @@ def _period(
     """A period of the lock, solved by the same steps."""
     normalized: Normalized | None = None
     members: tuple[Scene, ...] = ()
-    for solve in read_solves(told["solves"]):
+    for solve in read_solves(locked["solves"]):
         states = [i.split("/") for i in solve.scenes]
         members = tuple(sorted((scenes[f"{s[0]}/{s[1]}"] for s in states), key=lambda s: s.id))
         normalized = normalize_period(
@@ -185,9 +185,9 @@ def _period(
             crew=Crew(workers, console),
         )
     assert normalized is not None
-    start, end, middle = (date.fromisoformat(told[k]) for k in ("start", "end", "middle"))
+    start, end, middle = (date.fromisoformat(locked[k]) for k in ("start", "end", "middle"))
     return PeriodContent(
-        Period(told["name"], start, end, tuple(told["members"])), members, normalized, middle
+        Period(locked["name"], start, end, tuple(locked["members"])), members, normalized, middle
     )
 
 

@@ -130,10 +130,10 @@ def finish(store: Store) -> list[UpgradeStep]:
 
 def _state(store: Store) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = store.read_json(STATE)
+        state: dict[str, Any] = store.read_json(STATE)
     except NotFound:
         raise StoreError(f"no upgrade of {store.url} is under way, or it was finished") from None
-    return found
+    return state
 
 
 def _set_format(store: Store, number: int) -> None:

@@ -103,10 +103,10 @@ def _check(client: "Client", address: str) -> None:
     except TimeoutError:
         raise InvalidRequest(f"the Dask scheduler at {address} has no workers") from None
     try:
-        found = client.run(_release)
+        releases = client.run(_release)
     except ImportError as error:
         raise InvalidRequest(f"a worker of {address} lacks Terrazzo: {error}") from None
-    others = {worker: release for worker, release in found.items() if release != _release()}
+    others = {worker: release for worker, release in releases.items() if release != _release()}
     if others:
         raise InvalidRequest(
             f"workers of {address} run another release than this one, {_release()}: {others}"

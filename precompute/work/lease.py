@@ -127,10 +127,10 @@ def _note(me: dict[str, Any]) -> bytes:
 
 def _who(data: bytes) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(data)
+        holder: dict[str, Any] = json.loads(data)
     except json.JSONDecodeError:
         return {}
-    return found
+    return holder
 
 
 def _over(who: dict[str, Any]) -> bool:

@@ -68,34 +68,34 @@ def write_metrics(path: Path, url: str, ended: Ended, *, now: float | None = Non
         now: seconds since 1970.
     """
     now = time.time() if now is None else now
-    found: list[Sample] = []
+    samples: list[Sample] = []
     try:
         store = Store(url)
-        found = [*_mosaics(store), *_bytes(store, ended.products)]
+        samples = [*_mosaics(store), *_bytes(store, ended.products)]
     except StoreError:
         # Not there yet, or damaged: the pass is told all the same.
-        found = []
+        samples = []
     success = _success(path) if ended.code == FAILED else now
-    found += [
+    samples += [
         (SUCCESS, {}, success),
         ("terrazzo_pass_last_timestamp_seconds", {}, now),
         ("terrazzo_pass_exit_code", {}, ended.code),
     ]
     if ended.products is not None:
-        found.append(("terrazzo_pass_queue", {}, _count(ended.products / ".partial")))
-        found.append(("terrazzo_quarantined", {}, _count(ended.products / ".quarantine")))
+        samples.append(("terrazzo_pass_queue", {}, _count(ended.products / ".partial")))
+        samples.append(("terrazzo_quarantined", {}, _count(ended.products / ".quarantine")))
     path.parent.mkdir(parents=True, exist_ok=True)
     with beside(path) as partial:
-        partial.write_text(_text(found))
+        partial.write_text(_text(samples))
 
 
 def _success(path: Path) -> float:
     """When a pass last ended well, as the file has it; 0 where none did."""
     try:
-        found = re.search(rf"^{SUCCESS} (\S+)$", path.read_text(), re.MULTILINE)
+        match = re.search(rf"^{SUCCESS} (\S+)$", path.read_text(), re.MULTILINE)
     except FileNotFoundError:
         return 0.0
-    return float(found[1]) if found else 0.0
+    return float(match[1]) if match else 0.0
 
 
 def _mosaics(store: Store) -> Iterable[Sample]:
@@ -142,9 +142,9 @@ def _count(folder: Path) -> int:
 def _text(samples: Iterable[Sample]) -> str:
     by_name: dict[str, list[str]] = {}
     for name, labels, value in samples:
-        told = ",".join(f'{k}="{v}"' for k, v in labels.items())
+        pairs = ",".join(f'{k}="{v}"' for k, v in labels.items())
         by_name.setdefault(name, []).append(
-            f"{name}{{{told}}} {value:.15g}" if told else f"{name} {value:.15g}"
+            f"{name}{{{pairs}}} {value:.15g}" if pairs else f"{name} {value:.15g}"
         )
     lines = []
     for name, rows in by_name.items():

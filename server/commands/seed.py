@@ -53,10 +53,10 @@ def seed(
 
     os.environ["TERRAZZO_STORE"] = store
     os.environ["TERRAZZO_CACHE_DIR"] = str(cache_dir)
-    found = seeded(Settings(), mosaic, tms, bbox, zooms, form, query)  # type: ignore[call-arg]
+    counts = seeded(Settings(), mosaic, tms, bbox, zooms, form, query)  # type: ignore[call-arg]
     click.echo(
-        f"version {found.version}: {found.made} tiles made, {found.there} were there, {found.empty} without data,"
-        f" {found.refused} refused"
+        f"version {counts.version}: {counts.rendered} tiles made, {counts.there} were there, {counts.empty} without data,"
+        f" {counts.refused} refused"
     )
-    if found.problem:
-        click.echo(f"first refusal: {found.problem}", err=True)
+    if counts.problem:
+        click.echo(f"first refusal: {counts.problem}", err=True)

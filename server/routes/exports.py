@@ -74,10 +74,10 @@ async def create(request: Request, mosaic: str) -> Response:
         order_of_version = {**raw, "version": engine.version.name}
         return desk.jobs.create(mosaic, engine.version.name, order_of_version, owner_of(request), samples)
 
-    found = await desk.work(request, look_up)
-    if isinstance(found, dict):
-        return JSONResponse(found, headers=FRESH)
-    return accepted(request, found)
+    looked_up = await desk.work(request, look_up)
+    if isinstance(looked_up, dict):
+        return JSONResponse(looked_up, headers=FRESH)
+    return accepted(request, looked_up)
 
 
 @router.get("/mosaics/{mosaic}/exports")
@@ -85,37 +85,37 @@ async def listed(request: Request, mosaic: str) -> Response:
     """The exports that were asked for with this key, the newest first."""
     desk, base = desk_of(request), public_base(request)
 
-    def found() -> list[dict[str, Any]]:
+    def known_jobs() -> list[dict[str, Any]]:
         desk.mosaics.engine(mosaic)
         mine = [j for j in desk.jobs.all() if j.mosaic == mosaic and may_see(request, j)]
         return [status_of(base, j) for j in reversed(mine)]
 
-    return JSONResponse({"jobs": await desk.look(found), "links": []}, headers=FRESH)
+    return JSONResponse({"jobs": await desk.look(known_jobs), "links": []}, headers=FRESH)
 
 
 @router.get("/mosaics/{mosaic}/exports/{job}")
 async def status(request: Request, mosaic: str, job: str) -> Response:
     """How far an export is."""
     desk = desk_of(request)
-    found = await desk.look(lambda: own_job(request, desk.jobs, mosaic, job))
-    return JSONResponse(status_of(public_base(request), found), headers=FRESH)
+    known = await desk.look(lambda: own_job(request, desk.jobs, mosaic, job))
+    return JSONResponse(status_of(public_base(request), known), headers=FRESH)
 
 
 @router.delete("/mosaics/{mosaic}/exports/{job}")
 async def dismiss(request: Request, mosaic: str, job: str) -> Response:
     """Ends an export and removes what it wrote."""
     desk = desk_of(request)
-    found = await desk.look(lambda: desk.jobs.dismiss(own_job(request, desk.jobs, mosaic, job)))
-    return JSONResponse(status_of(public_base(request), found), headers=FRESH)
+    dismissed = await desk.look(lambda: desk.jobs.dismiss(own_job(request, desk.jobs, mosaic, job)))
+    return JSONResponse(status_of(public_base(request), dismissed), headers=FRESH)
 
 
 @router.get("/mosaics/{mosaic}/exports/{job}/results")
 async def results(request: Request, mosaic: str, job: str) -> Response:
     """The files of a finished export."""
     desk = desk_of(request)
-    found = await desk.look(lambda: own_job(request, desk.jobs, mosaic, job))
-    if found.status != "successful":
-        detail = f"export {job} is {found.status}: {found.message or 'ask again when it is successful'}"
+    known = await desk.look(lambda: own_job(request, desk.jobs, mosaic, job))
+    if known.status != "successful":
+        detail = f"export {job} is {known.status}: {known.message or 'ask again when it is successful'}"
         return JSONResponse(
             {
                 "type": "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/result-not-ready",
@@ -125,14 +125,14 @@ async def results(request: Request, mosaic: str, job: str) -> Response:
             },
             404,
         )
-    here = f"{address_of(public_base(request), found)}/results"
+    here = f"{address_of(public_base(request), known)}/results"
     files = {
         name: {
             "href": f"{here}/{name}",
             "type": media_of_file(name),
-            "length": desk.jobs.file(found, name).stat().st_size,
+            "length": desk.jobs.file(known, name).stat().st_size,
         }
-        for name in found.files
+        for name in known.files
     }
     return JSONResponse(files, headers=FRESH)
 

@@ -61,7 +61,7 @@ async def box(
 ) -> Response:
     """A box as GeoTIFF or picture, at full resolution unless a size is given."""
     desk = desk_of(request)
-    chosen = parse_format(form)
+    picture_format = parse_format(form)
     given = beside(request, BOXED)
     crs, bounds = given.get("bbox_crs", DEGREES), numbers_of_box(bbox)
 
@@ -72,7 +72,7 @@ async def box(
         )
         return PictureRequest(engine, ask, target)
 
-    return await desk.picture(request, find, chosen, name=f"{mosaic}.{chosen}")
+    return await desk.picture(request, find, picture_format, name=f"{mosaic}.{picture_format}")
 
 
 def _whole(text: str) -> int:

@@ -78,7 +78,7 @@ def layers(version: Version) -> dict[str, OfferedLayer]:
     """Every layer of a mosaic, by identifier, with all styles and times."""
     mosaic, title = version.mosaic_id, version.config.title or version.mosaic_id
     named = styles(version)
-    found = [
+    every = [
         OfferedLayer(mosaic, title, named),
         OfferedLayer(f"{mosaic}_time", f"{title} by period", named, PNG, periods=periods(version)),
         OfferedLayer(f"{mosaic}_quality", f"{title}: where pixels come from", origin_styles(), PNG),
@@ -86,10 +86,10 @@ def layers(version: Version) -> dict[str, OfferedLayer]:
     for stage, meaning in STAGES.items():
         shown = (OfferedStyle(CLASSES, "Mask classes", CLASSES_SIZE),) if stage == "mask" else named
         if stage != "normalized" or version.normalized:
-            found.append(
+            every.append(
                 OfferedLayer(f"{mosaic}_{stage}", f"{title}: {meaning}", shown, PNG, {"stage": stage})
             )
-    return {layer.id: layer for layer in found}
+    return {layer.id: layer for layer in every}
 
 
 def listed(version: Version, document: str, sets: int) -> list[OfferedLayer]:
@@ -108,9 +108,9 @@ def listed(version: Version, document: str, sets: int) -> list[OfferedLayer]:
     if document == "quality":
         return [known[f"{mosaic}_quality"]]
     if document == "stages":
-        found = [known[f"{mosaic}_{s}"] for s in STAGES if f"{mosaic}_{s}" in known]
-        few = max(1, MOST_ENTRIES // (sets * len(found)))
-        return [_with(layer, layer.styles[:few], ()) for layer in found]
+        shown_stages = [known[f"{mosaic}_{s}"] for s in STAGES if f"{mosaic}_{s}" in known]
+        few = max(1, MOST_ENTRIES // (sets * len(shown_stages)))
+        return [_with(layer, layer.styles[:few], ()) for layer in shown_stages]
     return [
         _with(known[mosaic], known[mosaic].styles[:FEW_STYLES], ()),
         _with(time, time.styles[:1], time.periods[:FEW_TIMES]),

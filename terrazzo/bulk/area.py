@@ -49,10 +49,10 @@ class Area:
             InvalidRequest: it has no place on the globe.
         """
         b = self.bounds
-        found = transformer(self.crs, DEGREES).transform((b.left + b.right) / 2, (b.bottom + b.top) / 2)[1]
-        if not math.isfinite(found):
+        middle = transformer(self.crs, DEGREES).transform((b.left + b.right) / 2, (b.bottom + b.top) / 2)[1]
+        if not math.isfinite(middle):
             raise InvalidRequest(f"the area has no place on the globe: check its coordinates in {self.crs}")
-        return float(found)
+        return float(middle)
 
     def outside(self, target: Target) -> NDArray[np.bool_] | None:
         """(row, col) the pixels of a target that the area does not touch; None where it is a box."""

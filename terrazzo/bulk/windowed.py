@@ -62,8 +62,8 @@ async def _stages(
     with ThreadPoolExecutor(most, "read") as readers, ThreadPoolExecutor(workers, "merge") as hands:
 
         async def way(window: W) -> tuple[W, C]:
-            found = await loop.run_in_executor(readers, read, window)
-            merged = await loop.run_in_executor(hands, merge, window, found)
+            data = await loop.run_in_executor(readers, read, window)
+            merged = await loop.run_in_executor(hands, merge, window, data)
             return window, await loop.run_in_executor(hands, write, window, merged)
 
         under_way: deque[asyncio.Task[tuple[W, C]]] = deque()

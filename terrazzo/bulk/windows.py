@@ -168,21 +168,21 @@ def window_side(selection: Selection, workers: int, *, spread: bool = False) -> 
 
 def touching(engine: Engine, chosen: Chosen, target: Target) -> tuple[Entry, ...]:
     """The scenes of a measure whose squares reach into a target; none where one of two selections has none."""
-    found = []
+    touched = []
     for selection in (chosen.selection, chosen.baseline):
         if selection is not None:
-            found.append(_reaching(engine, selection, target))
-            if not found[-1]:
+            touched.append(_reaching(engine, selection, target))
+            if not touched[-1]:
                 return ()
-    return tuple({e.scene.id: e for entries in found for e in entries}.values())
+    return tuple({e.scene.id: e for entries in touched for e in entries}.values())
 
 
 def _reaching(engine: Engine, selection: Selection, target: Target) -> tuple[Entry, ...]:
-    found = {}
+    reaching = {}
     for epsg in engine.version.zones:
         grid = engine.version.store.grid(epsg)
         box = box_around(*places(target.crs, target.outline(), grid, 0))
         for entry in selection.entries:
             if entry.scene.epsg == epsg and box and not entry.scene.box.intersection(box).empty:
-                found[entry.scene.id] = entry
-    return tuple(e for e in selection.entries if e.scene.id in found)
+                reaching[entry.scene.id] = entry
+    return tuple(e for e in selection.entries if e.scene.id in reaching)

@@ -135,12 +135,12 @@ class Blocks:
         cols = (common.col0 - covers.col0, common.col1 - covers.col0)
         across = range(cols[0] // side, -(-cols[1] // side))
         down = range(rows[0] // side, -(-rows[1] // side))
-        found = self._found(path, cog, number, level, [i * level.across + j for i in down for j in across])
+        blocks = self._found(path, cog, number, level, [i * level.across + j for i in down for j in across])
         for i in down:
             r0, r1 = max(rows[0], i * side), min(rows[1], (i + 1) * side)
             for j in across:
                 c0, c1 = max(cols[0], j * side), min(cols[1], (j + 1) * side)
-                block = found[i * level.across + j]
+                block = blocks[i * level.across + j]
                 out[r0 - at[0] : r1 - at[0], c0 - at[1] : c1 - at[1]] = block[
                     r0 - i * side : r1 - i * side, c0 - j * side : c1 - j * side
                 ]
@@ -163,15 +163,15 @@ class Blocks:
         self, path: str, cog: Cog, number: int, level: Level, indices: Sequence[int]
     ) -> dict[int, NDArray[np.generic]]:
         """Blocks by index, those that are not kept read together."""
-        found = {}
+        blocks = {}
         with self._lock:
             for index in indices:
                 block = self._blocks.get((path, number, index))
                 if block is not None:
                     self._blocks.move_to_end((path, number, index))
-                    found[index] = block
+                    blocks[index] = block
         # Two threads may decode the same block at the same time; neither waits for the other.
-        missing = [i for i in indices if i not in found]
+        missing = [i for i in indices if i not in blocks]
         if missing:
             new = self._decoded(path, cog, level, missing)
             with self._lock:
@@ -181,8 +181,8 @@ class Blocks:
                         self._bytes += block.nbytes
                 while self._bytes > self._kept_bytes:
                     self._bytes -= self._blocks.popitem(last=False)[1].nbytes
-            found |= new
-        return found
+            blocks |= new
+        return blocks
 
     def _decoded(
         self, path: str, cog: Cog, level: Level, indices: Sequence[int]
@@ -219,5 +219,5 @@ class Blocks:
         # A decompressor belongs to one thread.
         if not hasattr(self._own, "zstd"):
             self._own.zstd = zstandard.ZstdDecompressor()
-        found: zstandard.ZstdDecompressor = self._own.zstd
-        return found
+        decompressor: zstandard.ZstdDecompressor = self._own.zstd
+        return decompressor

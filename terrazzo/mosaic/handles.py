@@ -73,22 +73,22 @@ class Handles:
     def _handle(self, path: str, level: int) -> Iterator[rasterio.DatasetReader]:
         key = (path, level)
         with self._lock:
-            found = self._open.pop(key, None)
-        if found is None:
+            dataset = self._open.pop(key, None)
+        if dataset is None:
             options = {"overview_level": level - 1} if level else {}
             with rasterio.Env(**GDAL_OPTIONS):
-                found = rasterio.open(path, **options)
+                dataset = rasterio.open(path, **options)
         # A dataset taken from the table belongs to this thread until it is put back: two threads that want
         # the same file at the same time open it twice, neither waits for the other.
         try:
-            yield found
+            yield dataset
         finally:
-            self._keep(key, found)
+            self._keep(key, dataset)
 
-    def _keep(self, key: tuple[str, int], found: rasterio.DatasetReader) -> None:
+    def _keep(self, key: tuple[str, int], opened: rasterio.DatasetReader) -> None:
         with self._lock:
             old = self._open.pop(key, None)
-            self._open[key] = found
+            self._open[key] = opened
             dropped = [old] if old else []
             while len(self._open) > self._kept:
                 dropped.append(self._open.popitem(last=False)[1])

@@ -5,7 +5,7 @@ from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def usable_scenes(values, weight, nodata, is_float, r, c, found):  # pragma: no cover
+def usable_scenes(values, weight, nodata, is_float, r, c, usable):  # pragma: no cover
     n = 0
     scenes, bands = values.shape[0], values.shape[1]
     for s in range(scenes):
@@ -18,7 +18,7 @@ def usable_scenes(values, weight, nodata, is_float, r, c, found):  # pragma: no 
                 good = False
                 break
         if good:
-            found[n] = s
+            usable[n] = s
             n += 1
     return n
 
@@ -76,19 +76,19 @@ def weighted_medians(values, weight, out):  # pragma: no cover
 @njit(cache=True, nogil=True)
 def feather(values, weight, nodata, is_float, out, provenance, count):  # pragma: no cover
     scenes, bands, rows, cols = values.shape
-    found = np.empty(scenes, np.int64)
+    usable = np.empty(scenes, np.int64)
     total = np.empty(bands, np.float64)
     for r in range(rows):
         for c in range(cols):
-            n = usable_scenes(values, weight, nodata, is_float, r, c, found)
+            n = usable_scenes(values, weight, nodata, is_float, r, c, usable)
             count[r, c] = n
             if n == 0:
                 continue
             total[:] = 0.0
             through, shown, most = 1.0, 0.0, 0.0
-            provenance[r, c] = found[0]
+            provenance[r, c] = usable[0]
             for i in range(n):
-                s = found[i]
+                s = usable[i]
                 # Smoothstep has no slope at either end, so that neither rim of a feather shows.
                 x = weight[s, r, c] / 255.0
                 alpha = x * x * (3.0 - 2.0 * x)
@@ -109,50 +109,50 @@ def feather(values, weight, nodata, is_float, out, provenance, count):  # pragma
 @njit(cache=True, nogil=True)
 def first(values, weight, nodata, is_float, out, provenance, count):  # pragma: no cover
     scenes, bands, rows, cols = values.shape
-    found = np.empty(scenes, np.int64)
+    usable = np.empty(scenes, np.int64)
     for r in range(rows):
         for c in range(cols):
-            n = usable_scenes(values, weight, nodata, is_float, r, c, found)
+            n = usable_scenes(values, weight, nodata, is_float, r, c, usable)
             count[r, c] = n
             if n:
-                provenance[r, c] = found[0]
+                provenance[r, c] = usable[0]
                 for b in range(bands):
-                    out[b, r, c] = values[found[0], b, r, c]
+                    out[b, r, c] = values[usable[0], b, r, c]
 
 
 @njit(cache=True, nogil=True)
 def mean(values, weight, nodata, is_float, out, provenance, count):  # pragma: no cover
     scenes, bands, rows, cols = values.shape
-    found = np.empty(scenes, np.int64)
+    usable = np.empty(scenes, np.int64)
     for r in range(rows):
         for c in range(cols):
-            n = usable_scenes(values, weight, nodata, is_float, r, c, found)
+            n = usable_scenes(values, weight, nodata, is_float, r, c, usable)
             count[r, c] = n
             if n:
-                provenance[r, c] = found[0]
+                provenance[r, c] = usable[0]
                 for b in range(bands):
                     total = 0.0
                     for i in range(n):
-                        total += values[found[i], b, r, c]
+                        total += values[usable[i], b, r, c]
                     out[b, r, c] = total / n
 
 
 @njit(cache=True, nogil=True)
 def median(values, weight, nodata, is_float, out, provenance, count):  # pragma: no cover
     scenes, bands, rows, cols = values.shape
-    found = np.empty(scenes, np.int64)
+    usable = np.empty(scenes, np.int64)
     ordered = np.empty((2, scenes), np.float64)
     v = np.empty(scenes, np.float64)
     one = np.ones(scenes, np.float64)
     for r in range(rows):
         for c in range(cols):
-            n = usable_scenes(values, weight, nodata, is_float, r, c, found)
+            n = usable_scenes(values, weight, nodata, is_float, r, c, usable)
             count[r, c] = n
             if n == 0:
                 continue
             for b in range(bands):
                 for i in range(n):
-                    v[i] = values[found[i], b, r, c]
+                    v[i] = values[usable[i], b, r, c]
                 out[b, r, c] = weighted_median(v, one, n, ordered)
                 # A median of several bands is of no single scene: the first band says which one stands for the pixel.
                 if b == 0:
@@ -160,7 +160,7 @@ def median(values, weight, nodata, is_float, out, provenance, count):  # pragma:
                     for i in range(1, n):
                         if abs(v[i] - out[0, r, c]) < abs(v[nearest] - out[0, r, c]):
                             nearest = i
-                    provenance[r, c] = found[nearest]
+                    provenance[r, c] = usable[nearest]
 
 
 AT_ONCE = 128
@@ -173,7 +173,7 @@ def robust(values, weight, nodata, is_float, unit, k, out, provenance, count):  
     scenes, bands, rows, cols = values.shape
     near = np.empty((AT_ONCE, scenes, bands), values.dtype)
     near_weight = np.empty((AT_ONCE, scenes), weight.dtype)
-    found = np.empty(scenes, np.int64)
+    usable = np.empty(scenes, np.int64)
     ordered = np.empty((2, scenes), np.float64)
     v = np.empty((bands, scenes), np.float64)
     w = np.empty(scenes, np.float64)
@@ -201,7 +201,7 @@ def robust(values, weight, nodata, is_float, unit, k, out, provenance, count):  
                             break
                         v[b, n] = x
                     if good:
-                        found[n], w[n], far[n] = s, near_weight[j, s], 0.0
+                        usable[n], w[n], far[n] = s, near_weight[j, s], 0.0
                         n += 1
                 count[r, c] = n
                 if n == 0:
@@ -219,7 +219,7 @@ def robust(values, weight, nodata, is_float, unit, k, out, provenance, count):  
                     total += w[i]
                     if w[i] > most:
                         most = w[i]
-                        provenance[r, c] = found[i]
+                        provenance[r, c] = usable[i]
                 for b in range(bands):
                     sum_b = 0.0
                     for i in range(n):

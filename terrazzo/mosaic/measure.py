@@ -136,9 +136,9 @@ def known(values: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.bool_]:
 
 def reflectance(image: Image) -> NDArray[np.float32]:
     """(band, row, col) float32 of an image, NaN without data."""
-    found = image.values.astype(np.float32) * np.float32(SCALE)
-    found[image.values == NODATA] = np.nan
-    return found
+    rho = image.values.astype(np.float32) * np.float32(SCALE)
+    rho[image.values == NODATA] = np.nan
+    return rho
 
 
 def _values(

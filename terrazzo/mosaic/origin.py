@@ -58,43 +58,46 @@ def _seen(image: Image, values: NDArray[np.generic]) -> NDArray[np.int16]:
     return out
 
 
-def _day(made: Rendering) -> NDArray[np.int16]:
-    return _seen(made.image, days(made.image)[np.maximum(made.image.provenance, 0)])
+def _day(rendering: Rendering) -> NDArray[np.int16]:
+    return _seen(rendering.image, days(rendering.image)[np.maximum(rendering.image.provenance, 0)])
 
 
-def _age(made: Rendering) -> NDArray[np.int16]:
-    newest = max((e.scene.datetime.date() for e in made.selection.entries), default=EPOCH)
-    return _seen(made.image, (newest - EPOCH).days - days(made.image)[np.maximum(made.image.provenance, 0)])
+def _age(rendering: Rendering) -> NDArray[np.int16]:
+    newest = max((e.scene.datetime.date() for e in rendering.selection.entries), default=EPOCH)
+    return _seen(
+        rendering.image,
+        (newest - EPOCH).days - days(rendering.image)[np.maximum(rendering.image.provenance, 0)],
+    )
 
 
-def _mean_gain(made: Rendering) -> NDArray[np.int16]:
-    image, version, request = made.image, made.engine.version, made.selection.request
+def _mean_gain(rendering: Rendering) -> NDArray[np.int16]:
+    image, version, request = rendering.image, rendering.engine.version, rendering.selection.request
     out = np.full(image.provenance.shape, GAIN_ONE)
     for number in np.unique(image.provenance[image.provenance >= 0]) if request.normalized else ():
         entry, here = image.entries[int(number)], image.provenance == number
-        found = version.corners(entry)
-        if found is None:
+        gains_here = version.corners(entry)
+        if gains_here is None:
             continue
-        corners, windows = found
+        corners, windows = gains_here
         gain, _ = gains.decode(corners[:, [version.bands.index(b) for b in request.bands]])
         grid = version.store.grid(entry.scene.epsg)
-        rows, cols = locate(made.target, grid, 0, made.engine.planner.area)
+        rows, cols = locate(rendering.target, grid, 0, rendering.engine.planner.area)
         field = gains.at(gain.mean(axis=0), windows, rows[here], cols[here], grid.window)
         out[here] = np.rint(GAIN_ONE * field)
     return _seen(image, out)
 
 
-def _mean_spread(made: Rendering) -> NDArray[np.int16]:
-    every = spread(made.engine, made.selection, made.target)
+def _mean_spread(rendering: Rendering) -> NDArray[np.int16]:
+    every = spread(rendering.engine, rendering.selection, rendering.target)
     known = (every != NODATA).all(axis=0)
-    return _seen(made.image, np.where(known, np.rint(every.mean(axis=0)), NODATA))
+    return _seen(rendering.image, np.where(known, np.rint(every.mean(axis=0)), NODATA))
 
 
 ORIGINS: dict[str, Origin] = {
     "scene": Origin(
         "Which scene",
         "place of the scene in the order, 0 first",
-        lambda made: _seen(made.image, made.image.provenance),
+        lambda rendering: _seen(rendering.image, rendering.image.provenance),
     ),
     "date": Origin("Which day", "days since 1970-01-01", _day),
     "age": Origin(
@@ -103,18 +106,21 @@ ORIGINS: dict[str, Origin] = {
         _age,
     ),
     "count": Origin(
-        "How many scenes are usable", "scenes", lambda made: _seen(made.image, made.image.count), counted=True
+        "How many scenes are usable",
+        "scenes",
+        lambda rendering: _seen(rendering.image, rendering.image.count),
+        counted=True,
     ),
     "quality": Origin(
         "Quality",
         "bits: " + ", ".join(f"{bit} {FLAGS[bit].text}" for bit in sorted(FLAGS)),
-        lambda made: _seen(made.image, quality(*made)),
+        lambda rendering: _seen(rendering.image, quality(*rendering)),
         counted=True,
     ),
     "weight": Origin(
         "How much the scene weighs",
         "1 (last resort) to 255 (clear, far from any cloud)",
-        lambda made: weight(*made),
+        lambda rendering: weight(*rendering),
     ),
     "spread": Origin(
         "How far the clear scenes disagree",

@@ -185,7 +185,7 @@ class Planner:
         """Degrees around each zone's scenes, with a rim; left > right across the antimeridian."""
         every = [self.version.places(p) for p in self.version.periods]
         epsg, boxes = np.concatenate([p.epsg for p in every]), np.concatenate([p.boxes for p in every])
-        found = {}
+        bounds_of = {}
         for zone in self.version.zones:
             own = boxes[epsg == zone]
             (row0, col0), (row1, col1) = own[:, :2].min(axis=0), own[:, 2:].max(axis=0)
@@ -193,19 +193,19 @@ class Planner:
                 PixelBox(int(row0), int(col0), int(row1), int(col1))
             )
             b = transformer(f"EPSG:{zone}", "EPSG:4326").transform_bounds(*bounds)
-            found[zone] = Bounds(b[0] - RIM, b[1] - RIM, b[2] + RIM, b[3] + RIM)
-        return found
+            bounds_of[zone] = Bounds(b[0] - RIM, b[1] - RIM, b[2] + RIM, b[3] + RIM)
+        return bounds_of
 
     def shown(self, selection: Selection, target: Target) -> list[Entry]:
         """The scenes of a selection that lie in a target."""
-        found: list[Entry] = []
+        entries: list[Entry] = []
         for epsg in self._near(target):
             if epsg in selection.zones:
                 grid = self.version.store.grid(epsg)
                 level, _ = self._level(target, epsg, None)
                 box = box_around(*places(target.crs, target.outline(), grid, level))
-                found += [] if box is None else [e for _, e in selection.shown(epsg, level, box)]
-        return found
+                entries += [] if box is None else [e for _, e in selection.shown(epsg, level, box)]
+        return entries
 
     @cached_property
     def area(self) -> Bounds:
@@ -228,8 +228,8 @@ class Planner:
             if isinstance(where, Target) and not may_touch(where, grid, level, covered):
                 continue
             own = own_box(where, grid, level)
-            found = None if own else locate(where, grid, level, self.area)
-            box = own or box_around(*found)  # type: ignore[misc]
+            located = None if own else locate(where, grid, level, self.area)
+            box = own or box_around(*located)  # type: ignore[misc]
             if box is None:
                 continue
             box = box.intersection(covered)
@@ -237,7 +237,7 @@ class Planner:
                 continue
             if box.height * box.width > 2 * MOST_PIXELS:
                 raise TooLarge("the area is too large for its resolution: ask for a smaller one")
-            planned.append(ZonePlan(epsg, level, part, box, own, found))
+            planned.append(ZonePlan(epsg, level, part, box, own, located))
         _bounded(sum(len(selection.shown(t.epsg, t.level, t.box)) for t in planned if not t.part))
         return tuple(planned)
 

@@ -110,12 +110,12 @@ def _gain_bits(
     version = engine.version
     grid = version.store.grid(entry.scene.epsg)
     rows, cols = locate(where, grid, 0, engine.planner.area)
-    found = version.corners(entry)
-    if found is None:
+    gains_here = version.corners(entry)
+    if gains_here is None:
         return np.zeros(rows.shape, np.uint16)
-    corners, windows = found
-    chosen = corners[:, [version.bands.index(b) for b in selection.request.bands]]
-    gain, offset = gains.decode(chosen)
+    corners, windows = gains_here
+    of_bands = corners[:, [version.bands.index(b) for b in selection.request.bands]]
+    gain, offset = gains.decode(of_bands)
     low, high = gains.GAIN_LIMITS
     at: NDArray[np.bool_] = np.any(
         (gain <= low + gains.GAIN_UNIT)

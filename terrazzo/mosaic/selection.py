@@ -48,11 +48,11 @@ class Selection:
     @cached_property
     def zones(self) -> Mapping[int, tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """By zone: the scenes' places in the order, and their boxes at full resolution."""
-        found = {}
+        zones = {}
         for epsg in np.unique(self.places.epsg).tolist():
             numbers = np.flatnonzero(self.places.epsg == epsg)
-            found[epsg] = numbers, self.places.boxes[numbers]
-        return found
+            zones[epsg] = numbers, self.places.boxes[numbers]
+        return zones
 
 
 def select(version: Version, request: PixelRequest) -> Selection:

@@ -40,5 +40,5 @@ def spread(engine: Engine, selection: Selection, target: Target) -> NDArray[np.i
     everywhere = np.full((len(scenes), *shape[1:]), 255, np.uint8)
     middle = merge(scenes, everywhere, "median")
     away = np.where(scenes == NODATA, NODATA, np.abs(scenes.astype(np.int32) - middle.values))
-    found = merge(np.minimum(away, np.iinfo(np.int16).max).astype(np.int16), everywhere, "median").values
-    return np.where(middle.count >= 2, found, NODATA).astype(np.int16)
+    deviation = merge(np.minimum(away, np.iinfo(np.int16).max).astype(np.int16), everywhere, "median").values
+    return np.where(middle.count >= 2, deviation, NODATA).astype(np.int16)

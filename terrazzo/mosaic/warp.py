@@ -246,14 +246,14 @@ def _between(
     """As the kernel of the same purpose, for scattered places: the four nodes of each."""
     k, m = np.floor(where.y / step), np.floor(where.x / step)
     fy, fx = where.y / step - k, where.x / step - m
-    found = []
+    nodes = []
     corners = [
         places(where.crs, ((m + u) * step, (k + v) * step), grid, level) for v in (0, 1) for u in (0, 1)
     ]
     for n in (0, 1):
         left, right = ((1 - fy) * corners[u][n] + fy * corners[2 + u][n] for u in (0, 1))
-        found.append((1 - fx) * left + fx * right)
-    return found[0], found[1]
+        nodes.append((1 - fx) * left + fx * right)
+    return nodes[0], nodes[1]
 
 
 def may_touch(target: Target, grid: Grid, level: int, covered: PixelBox) -> bool:

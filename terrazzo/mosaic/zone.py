@@ -269,10 +269,10 @@ class Merging:
         values = np.stack([self._band(entry, band, box) for band in request.bands])
         if request.stage == "raw":
             return self._counts(entry, values, box)
-        found = self.version.corners(entry) if request.normalized else None
-        if found is None:
+        corner_gains = self.version.corners(entry) if request.normalized else None
+        if corner_gains is None:
             return values
-        corners, windows = found
+        corners, windows = corner_gains
         gain, offset = gains.decode(corners[:, [self.version.bands.index(b) for b in request.bands]])
         kernels.apply_gain(
             values,

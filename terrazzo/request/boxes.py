@@ -20,12 +20,12 @@ def numbers_of_box(value: Any, name: str = "bbox") -> Bounds:
     """
     parts = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
     try:
-        found = [math.nan if isinstance(v, bool) else float(v) for v in parts]
+        numbers = [math.nan if isinstance(v, bool) else float(v) for v in parts]
     except (TypeError, ValueError, OverflowError):
-        found = []
-    if len(found) != 4 or not all(map(math.isfinite, found)):
+        numbers = []
+    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
         raise InvalidRequest(f"{name}: four finite numbers, W S E N, with commas or blanks between them")
-    return Bounds(*found)
+    return Bounds(*numbers)
 
 
 def box_of(bounds: Bounds, crs: str = DEGREES, coverage: Bounds | None = None, name: str = "bbox") -> Bounds:

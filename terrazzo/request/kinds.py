@@ -35,8 +35,8 @@ def refusal(parameter: Parameter, value: Any, remedy: str) -> InvalidRequest:
 
 def near(given: str, known: Sequence[str]) -> str:
     """`; did you mean …?` where a known name is like the given one; else empty."""
-    found = get_close_matches(given, known, 2, 0.6)
-    return f"; did you mean {' or '.join(found)}?" if found else ""
+    matches = get_close_matches(given, known, 2, 0.6)
+    return f"; did you mean {' or '.join(matches)}?" if matches else ""
 
 
 def _text(parameter: Parameter, value: Any) -> str:
@@ -124,12 +124,12 @@ def _numbers(parameter: Parameter, value: Any) -> tuple[float, ...]:
     parts: Any = value.split(",") if isinstance(value, str) else value
     low, high = parameter.low or 0.0, parameter.high or 0.0
     try:
-        found = tuple(float(p) for p in (parts if isinstance(parts, list | tuple) else [parts]))
+        numbers = tuple(float(p) for p in (parts if isinstance(parts, list | tuple) else [parts]))
     except (TypeError, ValueError):
-        found = (math.nan,)
-    if not all(low <= p <= high for p in found) or len(found) > MOST_PERCENTILES:
+        numbers = (math.nan,)
+    if not all(low <= p <= high for p in numbers) or len(numbers) > MOST_PERCENTILES:
         raise refusal(parameter, value, f"up to {MOST_PERCENTILES} numbers, {low:g} to {high:g}")
-    return tuple(dict.fromkeys(found))
+    return tuple(dict.fromkeys(numbers))
 
 
 def _box(parameter: Parameter, value: Any) -> Bounds:

@@ -92,15 +92,15 @@ class WithBox(click.Command):
 
 
 def _together(args: Sequence[str]) -> list[str]:
-    rest, found = list(args), list[str]()
+    rest, words = list(args), list[str]()
     while rest:
         word = rest.pop(0)
         if word == "--":
-            return [*found, word, *rest]
+            return [*words, word, *rest]
         if word == "--bbox" or word.startswith("--bbox="):
             numbers = word.partition("=")[2].split()
             while rest and sum(len(n.strip(",").split(",")) for n in numbers) < 4 and NUMBER.match(rest[0]):
                 numbers += rest.pop(0).split()
             word = f"--bbox={' '.join(numbers)}"
-        found.append(word)
-    return found
+        words.append(word)
+    return words

@@ -98,12 +98,14 @@ def schema_of(parameters: Table) -> dict[str, dict[str, object]]:
 
 def limits_of(parameter: Parameter) -> dict[str, object]:
     """Choices and ends of a parameter in the words of JSON schemas."""
-    found: dict[str, object] = {}
+    limits: dict[str, object] = {}
     if parameter.kind == "choice":
-        found["enum"] = list(parameter.choices)
+        limits["enum"] = list(parameter.choices)
     if parameter.kind in ("number", "whole"):
-        found |= {k: v for k, v in (("minimum", parameter.low), ("maximum", parameter.high)) if v is not None}
-    return found
+        limits |= {
+            k: v for k, v in (("minimum", parameter.low), ("maximum", parameter.high)) if v is not None
+        }
+    return limits
 
 
 TIME = "a day, month, year, interval A/B (.. for an open end), or the name of a period"

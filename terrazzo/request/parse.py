@@ -26,19 +26,19 @@ def joined(pairs: Iterable[tuple[str, str]], parameters: Table) -> dict[str, str
         InvalidRequest: a parameter that is no list is named twice.
     """
     known = _names(parameters)
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for name, value in pairs:
         if not value.strip():
             if name not in known:
-                found.setdefault(name, value)
+                texts.setdefault(name, value)
             continue
-        if found.get(name):
+        if texts.get(name):
             kind = parameters[known[name]].kind if name in known else "text"
             if kind not in JOINED:
                 raise InvalidRequest(f"{name} is named twice: name it once")
-            value = f"{found[name]}{JOINED[kind]}{value}"
-        found[name] = value
-    return found
+            value = f"{texts[name]}{JOINED[kind]}{value}"
+        texts[name] = value
+    return texts
 
 
 def known_only(given: Iterable[str], parameters: Table | Iterable[str]) -> None:
@@ -61,16 +61,16 @@ def values(raw: Mapping[str, Any], parameters: Table) -> dict[str, Any]:
         InvalidRequest: a parameter is not known or named twice, its value is not understood, or two contradict each other.
     """
     known_only(raw, parameters)
-    known, found = _names(parameters), dict[str, Any]()
+    known, given = _names(parameters), dict[str, Any]()
     for name, value in raw.items():
         if _is_empty(value):
             continue
         parameter = parameters[known[name]]
-        if parameter.name in found:
+        if parameter.name in given:
             raise InvalidRequest(f"{parameter.name} and {name} are the same: name it once")
-        found[parameter.name] = read(parameter, value)
-    _alone(found)
-    return found
+        given[parameter.name] = read(parameter, value)
+    _alone(given)
+    return given
 
 
 def _is_empty(value: Any) -> bool:

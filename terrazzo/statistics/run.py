@@ -243,7 +243,7 @@ def answers(
     shape = (len(numbers), len(chosen))
     table = np.full((*shape, len(question.measure.names), len(MEASURES) + len(quantiles)), np.nan)
     table[..., 0] = 0
-    told = {k: np.full(shape, np.nan) for k in SHARES}
+    per_area = {k: np.full(shape, np.nan) for k in SHARES}
     scenes, problems = list[str](), list[str]()
     if here is not None:
         covered = cover(here.polygons, here.target, question.rule)
@@ -253,10 +253,10 @@ def answers(
                 layers.values, here.polygons, covered, here.target, quantiles, question.rule
             )
             for name, values in shares(layers, covered, last_day(one, engine)).items():
-                told[name][:, i] = values
+                per_area[name][:, i] = values
             scenes += layers.scenes
             problems += layers.problems
-    return Answers(table, told, tuple(dict.fromkeys(scenes)), tuple(dict.fromkeys(problems)))
+    return Answers(table, per_area, tuple(dict.fromkeys(scenes)), tuple(dict.fromkeys(problems)))
 
 
 def _part(
@@ -270,23 +270,23 @@ def _part(
     """Writes the rows of a group, unless they are there."""
     if path.exists():
         return
-    found, names = answers(engine, question, chosen, areas, numbers), question.measure.names
+    answered, names = answers(engine, question, chosen, areas, numbers), question.measure.names
     columns = {
         "number": pa.array(np.repeat(numbers, len(chosen) * len(names))),
         "period": _repeated([p for p in chosen for _ in names], len(numbers)),
         "name": _repeated(list(names) * len(chosen), len(numbers)),
         **{
-            name: pa.array(found.table[..., i].ravel(), from_pandas=True)
+            name: pa.array(answered.table[..., i].ravel(), from_pandas=True)
             for i, name in enumerate(statistic_names(question))
         },
         **{
             name: pa.array(values.ravel().repeat(len(names)), from_pandas=True)
-            for name, values in found.shares.items()
+            for name, values in answered.shares.items()
         },
-        "version": _repeated([engine.version.name], found.table[..., 0].size),
+        "version": _repeated([engine.version.name], answered.table[..., 0].size),
     }
     temporary = path.with_suffix(".part")
-    noted = {"scenes": json.dumps(found.scenes), "problems": json.dumps(found.problems)}
+    noted = {"scenes": json.dumps(answered.scenes), "problems": json.dumps(answered.problems)}
     pq.write_table(pa.table(columns).replace_schema_metadata(noted), temporary, compression="zstd")
     os.replace(temporary, path)
 

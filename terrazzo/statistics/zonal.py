@@ -48,12 +48,12 @@ def cover(polygons: NDArray[np.object_], target: Target, rule: Rule) -> Cover:
     Args:
         rule: `exact` weighs each pixel by the share that is covered; `centre` takes those whose middle lies inside, whole.
     """
-    found = list((_exact if rule == "exact" else _centred)(polygons, target))
-    sizes = [len(cells) for cells, _ in found]
+    weights = list((_exact if rule == "exact" else _centred)(polygons, target))
+    sizes = [len(cells) for cells, _ in weights]
     return Cover(
         np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        np.concatenate([cells for cells, _ in found]).astype(np.int64),
-        np.concatenate([shares for _, shares in found]).astype(np.float64),
+        np.concatenate([cells for cells, _ in weights]).astype(np.int64),
+        np.concatenate([shares for _, shares in weights]).astype(np.float64),
     )
 
 
@@ -152,6 +152,6 @@ def _summed(
         for c, channel in enumerate(channels)
         for i, (stat, arguments) in enumerate(asked)
     ]
-    found = exact_extract(channels, _Polygons(polygons), operations)
-    rows = [[feature["properties"][o.name] for o in operations] for feature in found]
+    sums = exact_extract(channels, _Polygons(polygons), operations)
+    rows = [[feature["properties"][o.name] for o in operations] for feature in sums]
     return np.array(rows, np.float64).reshape(len(polygons), len(values), len(asked))

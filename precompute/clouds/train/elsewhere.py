@@ -66,8 +66,8 @@ def elsewhere(data: Path, level: str, rng: np.random.Generator) -> Picked:
             for _, image, scl in fields(data)
         ]
     series = Picked(*(np.concatenate(column) for column in zip(*days, strict=True)))
-    chosen = [rng.permutation(np.flatnonzero(series.label == c))[:PER_CLASS] for c in range(6)]
-    parts.append(Picked(*(column[np.concatenate(chosen)] for column in series)))
+    picked = [rng.permutation(np.flatnonzero(series.label == c))[:PER_CLASS] for c in range(6)]
+    parts.append(Picked(*(column[np.concatenate(picked)] for column in series)))
     return Picked(*(np.concatenate(column) for column in zip(*parts, strict=True)))
 
 
@@ -76,8 +76,8 @@ def _picked(
 ) -> Picked:
     """Some pixels of each class of an image; -1 is none."""
     flat = image.reshape(len(BANDS), -1).T
-    chosen = [rng.permutation(np.flatnonzero(label == c))[:PER_CLASS] for c in range(6)]
-    at = np.concatenate(chosen)
+    picked = [rng.permutation(np.flatnonzero(label == c))[:PER_CLASS] for c in range(6)]
+    at = np.concatenate(picked)
     context = context_features(image.astype(np.float32), BANDS, PIXEL)
     around = context.reshape(len(context), -1).T[at]
     return Picked(flat[at], around, label[at], np.full(len(at), place))

@@ -106,15 +106,15 @@ class Trainer:
 
 def balanced(samples: Picked, without: Sequence[str], rng: np.random.Generator) -> Picked:
     """At most `PER_CLASS` samples of each class, each place's share bounded by a third, some places left out."""
-    chosen = []
+    picked = []
     for c in np.unique(samples.label):
         rows = [
             rng.permutation(np.flatnonzero((samples.label == c) & (samples.place == p)))[: PER_CLASS // 3]
             for p in np.unique(samples.place)
             if p not in without
         ]
-        chosen.append(rng.permutation(np.concatenate(rows))[:PER_CLASS])
-    at = np.concatenate(chosen)
+        picked.append(rng.permutation(np.concatenate(rows))[:PER_CLASS])
+    at = np.concatenate(picked)
     return Picked(*(column[at] for column in samples))
 
 

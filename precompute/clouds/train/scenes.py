@@ -162,14 +162,14 @@ def _sky(toa: Array, place: str, level: str, rng: np.random.Generator, snow: Arr
     pixel = PIXEL
     if rng.random() < 0.5:
         pixel, toa = 2 * PIXEL, toa.reshape(len(toa), toa.shape[1] // 2, 2, -1, 2).mean((2, 4))
-    made, label, _ = simulated(toa, pixel, level, rng, snow)
-    context = context_features(made.astype(np.float32), BANDS, pixel)
-    flat, flat_label = made.reshape(len(BANDS), -1).T, label.ravel()
-    chosen = [
+    skies, label, _ = simulated(toa, pixel, level, rng, snow)
+    context = context_features(skies.astype(np.float32), BANDS, pixel)
+    flat, flat_label = skies.reshape(len(BANDS), -1).T, label.ravel()
+    picked = [
         rng.permutation(np.flatnonzero(flat_label == c))[: PICKED if c > SNOW else 2 * PICKED]
         for c in range(6)
     ]
-    at = np.concatenate(chosen)
+    at = np.concatenate(picked)
     return Picked(flat[at], context.reshape(len(context), -1).T[at], flat_label[at], np.full(len(at), place))
 
 

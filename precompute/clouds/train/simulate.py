@@ -214,11 +214,11 @@ def simulate(surfaces: Array, snow: Array, level: str, n: int, rng: np.random.Ge
     dark = rng.uniform(0, 0.25, n)
     cases = [(land, none, lit), (water(n, rng), none, lit), (dirty, none, lit)]
     cases += [(ground, thick, lit), (ground, thin, lit), (land, none, dark)]
-    made = []
+    samples = []
     for at, (g, white, beam) in zip(skies, cases, strict=True):
         toa = seen(air, at, g, white, beam, rng.uniform(0, 0.2, n))
-        made.append(corrected(air, at, toa, rng) if level == "L2A" else toa)
-    return Samples(np.concatenate(made), np.repeat(np.arange(6), n))
+        samples.append(corrected(air, at, toa, rng) if level == "L2A" else toa)
+    return Samples(np.concatenate(samples), np.repeat(np.arange(6), n))
 
 
 def mixed(spectra: Array, rng: np.random.Generator) -> Array:

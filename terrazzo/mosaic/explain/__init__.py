@@ -67,12 +67,12 @@ def explain(engine: Engine, selection: Selection, lon: float, lat: float) -> Exp
     number = int(image.provenance[0, 0])
     if number < 0:
         raise OutsideCoverage(f"no data at {lon},{lat} for {selection.request.text()}")
-    chosen = image.entries[number]
-    shown = _shown(engine, selection, chosen, int(image.quality[0, 0]))
-    epsg = chosen.scene.epsg
+    entry = image.entries[number]
+    shown = _shown(engine, selection, entry, int(image.quality[0, 0]))
+    epsg = entry.scene.epsg
     grid = engine.version.store.grid(epsg)
     rows, cols = locate(Points("EPSG:4326", *xy), grid, 0, engine.planner.area)
-    at = At(engine, shown.request, chosen, epsg, float(rows[0, 0]), float(cols[0, 0]))
+    at = At(engine, shown.request, entry, epsg, float(rows[0, 0]), float(cols[0, 0]))
     return Explanation(
         selection.request,
         image.bands,
@@ -82,22 +82,22 @@ def explain(engine: Engine, selection: Selection, lon: float, lat: float) -> Exp
         epsg,
         at.row,
         at.col,
-        chosen,
+        entry,
         (*candidates(at, shown), *left_out(at, shown)),
         tuple(neighbours(at, shown)),
         tuple(path(at, image, shown)) if selection.request.stage != "mask" else (),
-        resampled(properties(at, chosen)),
+        resampled(properties(at, entry)),
         _source(at),
         image.problems,
     )
 
 
-def _shown(engine: Engine, selection: Selection, chosen: Entry, quality: int) -> Selection:
+def _shown(engine: Engine, selection: Selection, entry: Entry, quality: int) -> Selection:
     """The selection a pixel was taken from: the one asked for, or that of the period which filled it."""
     if not quality & FILLED:
         return selection
     others = adjacent(engine.version, selection.request)
-    return next((s for s in others if chosen in s.entries), selection)
+    return next((s for s in others if entry in s.entries), selection)
 
 
 def _source(at: At) -> Mapping[str, Any]:

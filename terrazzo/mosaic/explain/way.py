@@ -127,13 +127,13 @@ def neighbours(at: At, selection: Selection) -> Iterator[Neighbour]:
         fy, fx = y - r, x - c
         near = [(r + i, c + j, (fy if i else 1 - fy) * (fx if j else 1 - fx)) for i in (0, 1) for j in (0, 1)]
     entries = [(i, e) for i, e in enumerate(selection.entries) if e.scene.epsg == at.epsg]
-    found: list[tuple[int, int, float, tuple[int | None, ...]]] = []
+    places: list[tuple[int, int, float, tuple[int | None, ...]]] = []
     for r, c, share in near:
         box = PixelBox(r, c, r + 1, c + 1)
         pixels = at.merging.pixels(entries, box, counted=True, trusted=False).pixels
         values = None if pixels is None else pixels.values[:, 0, 0]
         has_data = values is not None and bool((values != NODATA).all())
-        found.append((r, c, share if has_data else 0.0, () if values is None else plain(values)))
-    total = sum(f[2] for f in found) or 1.0
-    for r, c, share, told in found:
-        yield Neighbour(r, c, round(share / total, 6), told)
+        places.append((r, c, share if has_data else 0.0, () if values is None else plain(values)))
+    total = sum(f[2] for f in places) or 1.0
+    for r, c, share, own in places:
+        yield Neighbour(r, c, round(share / total, 6), own)
