@@ -197,6 +197,8 @@ def _weights(store: Store, contents: bool, damaged: set[str]) -> Iterator[Findin
             try:
                 if weight_digest(store, raster) != store.read_json(key).get("hash"):
                     yield Finding("changed", raster, "its pixels are not those that were written")
+                elif reason := _unreadable(store, raster):
+                    yield Finding("unreadable", raster, reason)
             except ReadFailure as error:
                 yield Finding("unreadable", raster, str(error))
 
