@@ -239,5 +239,6 @@ def require_sound(findings: list[Finding]) -> None:
     bad = sum(f.bad for f in findings)
     if bad:
         raise StoreError(
-            f"{bad} files are missing or damaged: remove the scenes they belong to and run precompute with their products"
+            f"{bad} files are missing or damaged: `terrazzo store verify STORE --repair SOURCE` makes scenes again from products"
+            " in SOURCE, and says what the rest needs"
         )

@@ -13,6 +13,8 @@ from terrazzo.precompute.versions.upgrade import finish, upgrade
 from terrazzo.precompute.versions.verify import verify
 from terrazzo.store import Store
 from terrazzo.version import open_version, version_key
+from tests.chain import precompute
+from tests.world.worlds import make_world
 
 
 @pytest.fixture
@@ -80,7 +82,9 @@ def upgraded(store):
 DAMAGES = {
     "cut off": lambda data: data[: len(data) // 2],
     "zeroed": lambda data: bytes(len(data)),
-    "flipped": lambda data: data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 4]) + data[len(data) // 2 + 1 :],
+    "flipped": lambda data: (
+        data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 4]) + data[len(data) // 2 + 1 :]
+    ),
 }
 
 
@@ -98,7 +102,10 @@ def test_each_kind_of_file_that_is_damaged_is_named(upgraded, damage):
         next(k for k in upgraded.list(f"{folder}/pyramid") if k.endswith("B04.tif")),
         entry.weight_key,
         entry.weight_key.removesuffix(".tif") + ".json",
-        *(entry.scene.key(n) for n in ("item.json", "mask.tif", "B08.tif", "correction.npz", "strips.parquet")),
+        *(
+            entry.scene.key(n)
+            for n in ("item.json", "mask.tif", "B08.tif", "correction.npz", "strips.parquet")
+        ),
     ]
     for key in kinds:
         whole = upgraded.read_bytes(key)
@@ -121,3 +128,30 @@ def test_weights_that_were_exchanged_in_the_table_of_scenes_are_noticed(upgraded
     pq.write_table(swapped, out)
     upgraded.write_bytes(key, out.getvalue())
     assert {f.where for f in verify(upgraded) if f.bad} == {version_key("mosaic", version.name, "")}
+
+
+def test_damaged_scenes_and_pyramids_are_made_again(tmp_path):
+    """From the products, wherever they lie now; the files are those that were written, to the byte."""
+    make_world(tmp_path / "p", seed=1, dates=2, size=(96, 96))
+    done, _ = precompute(tmp_path / "p", tmp_path / "s", window=32)
+    store, entry = done.version.store, done.version.entries("all")[0]
+    (tmp_path / "p").rename(tmp_path / "moved")
+    pyramid = next(k for k in store.list() if "/pyramid/" in k and k.endswith("B04.tif"))
+    damaged = [entry.scene.band_key("B04"), entry.scene.key("item.json"), pyramid]
+    whole = {k: store.read_bytes(k) for k in store.list()}
+    for key in damaged:
+        store.write_bytes(key, whole[key][:-30])
+
+    def ran(*options):
+        return CliRunner().invoke(cli, ["store", "verify", store.url, "--workers", "1", *options])
+
+    alone = ran("--repair")
+    assert alone.exit_code != 0
+    assert f"left       {entry.scene.prefix}" in alone.output
+    assert "name a folder with the product as SOURCE" in alone.output
+    assert f"repaired   {pyramid.rsplit('/', 3)[0]}" in alone.output
+    mended = ran("--repair", str(tmp_path / "moved"))
+    assert mended.exit_code == 0, mended.output
+    assert "sound; 0 orphans" in mended.output
+    rasters = {k for k in whole if k.endswith((".tif", ".npy", ".parquet", ".npz"))}
+    assert {k for k in rasters if store.read_bytes(k) != whole[k]} == set()
