@@ -222,7 +222,7 @@ class Store:
         data = pa.BufferReader(self.read_bytes(key))
         with understood(key):
             there = columns and [c for c in columns if c in pq.read_schema(data).names]
-            return pq.read_table(data, columns=there, filters=filters)
+            return pq.read_table(data, columns=there, filters=filters, page_checksum_verification=True)
 
     def read_arrays(self, key: str) -> dict[str, NDArray[Any]]:
         """The arrays of an NPZ file by name; of one whose key ends with `.zst`, unpacked.

@@ -349,7 +349,11 @@ def _observed_across(
 def _read_strips(
     store: Store, keys: Sequence[str], windows: PixelBox, band: str
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_]]:
-    """Median, difference, count and whether hazy, each (wy, wx, edge, segment, 1), of one band's strips."""
+    """Median, difference, count and whether hazy, each (wy, wx, edge, segment, 1), of one band's strips.
+
+    Raises:
+        Damaged: a file is not what was written.
+    """
     # Strips that earlier releases measured, and those across zones, have no column `hazy`: they are all clear.
     columns = ["wy", "wx", "edge", "segment", "band", "d", "m", "n", "hazy"]
     tables = [store.read_table(key, columns, [("band", "=", band)]) for key in keys]
