@@ -216,7 +216,8 @@ def _make(store: Store, rasters: Rasters, chunk: Chunk) -> None:
     )
     distance = np.stack([distance_weight(np.isin(c, SEEN), mask_grid.pixel)[around] for c in classes])
     shadow = np.stack([c[around] == MaskClass.SHADOW for c in classes])
-    clear = np.stack([np.isin(c[around], SEEN) for c in classes]) & np.isfinite(blue)
+    seen = np.stack([np.isin(c[around], SEEN) for c in classes])
+    clear = seen & np.isfinite(blue)
     stack = composite.Stack(blue, red, nir, clear, distance, date)
     stack = stack._replace(clear=clear | composite.steady(stack))
     weights = composite.date_weights(stack)
@@ -239,6 +240,8 @@ def _make(store: Store, rasters: Rasters, chunk: Chunk) -> None:
     keep = stack.clear & (
         ~out | composite.lasting(stack, reference, np.argsort(np.array([t.timestamp() for t in first_seen])))
     )
+    # Without blue nothing can be compared; the other bands are shown on the mask's word.
+    keep |= seen & ~np.isfinite(blue)
     hazy = np.stack(
         [composite.hazy(b, r, x, reference) for b, r, x in zip(stack.blue, stack.red, stack.nir, strict=True)]
     )
@@ -264,7 +267,7 @@ def _make(store: Store, rasters: Rasters, chunk: Chunk) -> None:
     references = dict(windowed(store.config.bands, observed, level, lambda _, made: made, ahead=1))
     _write(store, f"{chunk.prefix}/reference.npz.zst", references)
     # All that the mask calls clear counts: what the outlier rules leave of a hazy scene looks as clear as the best.
-    seen = stack.clear[:, *inner]
+    judged = stack.clear[:, *inner]
     verdict = {
         "windows": np.array(chunk.windows),
         "scenes": np.array([s.id for s in chunk.scenes]),
@@ -272,8 +275,8 @@ def _make(store: Store, rasters: Rasters, chunk: Chunk) -> None:
         "hazy": np.packbits((hazy & stack.clear & ~keep)[:, *inner], axis=-1),
         "least": numbers[least[inner]].astype(np.int32),
         "hot": composite.hot(reference[0], reference[1])[inner],
-        "clear": seen.sum(axis=(1, 2)),
-        "haze": (weights[date][:, *inner] * seen).sum(axis=(1, 2), dtype=np.float64),
+        "clear": judged.sum(axis=(1, 2)),
+        "haze": (weights[date][:, *inner] * judged).sum(axis=(1, 2), dtype=np.float64),
     }
     # Last: its presence says that the chunk is complete.
     _write(store, f"{chunk.prefix}/verdict.npz.zst", verdict)

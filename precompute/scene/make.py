@@ -1,11 +1,8 @@
 """Turns a product into a scene of the store: grid, mask, correction, strips, Item."""
 
-import hashlib
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import astuple, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,35 +13,32 @@ import rasterio
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from terrazzo import PIXELS
-from terrazzo.bands import BANDS, FOUR, NODATA, SCALE, MaskClass, stored_factor
+from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
 from terrazzo.cog import write_cog
 from terrazzo.correction import Coefficients, Correction, corrected, correction_arrays
 from terrazzo.edges import DEPTH, Strips, strip_medians, strip_table
-from terrazzo.errors import MissingBand, NotFound, ProductError, Uncorrectable
+from terrazzo.errors import NotFound, ProductError
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.precompute.clouds.model import model_hash
 from terrazzo.precompute.correct.brdf import COEFFICIENTS, LOWEST_SUN, SUN, Brdf
 from terrazzo.precompute.correct.factors import coarse_coefficients, view_of
-from terrazzo.precompute.correct.table import load_table
 from terrazzo.precompute.products.angles import Angles
 from terrazzo.precompute.products.door import guarded
-from terrazzo.precompute.products.elevation import node_elevation
-from terrazzo.precompute.products.files import checksum
-from terrazzo.precompute.products.form import Form, read_forms
-from terrazzo.precompute.products.product import EXTRAS, L1C_EXTRAS, OWN, SWIR, Product, Told
-from terrazzo.precompute.products.quality import quality_roles
-from terrazzo.precompute.products.raster import Images, asset_grid
+from terrazzo.precompute.products.product import Product
+from terrazzo.precompute.products.raster import Images
 from terrazzo.precompute.products.safe import mean_air
+from terrazzo.precompute.scene.identity import as_used, forms_of, identity, told_of
 from terrazzo.precompute.scene.item import scene_item
-from terrazzo.precompute.scene.prepare import Prepared, prepare, scene_angles
+from terrazzo.precompute.scene.prepare import Prepared, prepare
 from terrazzo.precompute.scene.recipe import Recipe
-from terrazzo.scene import CORRECTION, ITEM, MASK, STRIPS, Scene, read_scene, scene_from_item, scene_prefix
+from terrazzo.scene import CORRECTION, ITEM, MASK, STRIPS, Scene, class_shares, read_scene, scene_from_item
 from terrazzo.store import Store
 
 GDAL_CACHE = 64
 """Megabytes of decoded blocks that GDAL keeps: each block is read once."""
 DEFAULT = Recipe()
+LITTLE = 0.01
+"""Share of clear pixels below which a scene hardly shows."""
 VIEW_OF = "B04"
 """The band whose view angles are kept."""
 
@@ -56,7 +50,7 @@ def ingest(product: Product, store: Store, recipe: Recipe = DEFAULT) -> Scene:
         ProductError: the product cannot become a scene; the message tells why and what to do.
     """
     with guarded(product.id):
-        product = with_stand_in(product, store)
+        product = as_used(product, store)
         checksums, rev, prefix = identity(product, store, recipe)
     try:
         return read_scene(store, prefix)
@@ -80,90 +74,6 @@ def ready_scene(product: Product, store: Store, recipe: Recipe = DEFAULT) -> Sce
         return read_scene(store, prefix)
     except (NotFound, ProductError):
         return None
-
-
-def with_stand_in(product: Product, store: Store) -> Product:
-    """The product, with B8A in B08's place where it has images of 20 m and 60 m alone.
-
-    Raises:
-        MissingBand: the store's pixels are finer than that.
-    """
-    if product.level != "L2A" or "B08" in product.assets or "B8A" not in product.assets:
-        return product
-    if store.config.pixel < BANDS["B8A"].resolution:
-        raise MissingBand(
-            f"{product.id} has no B08, as products with images of 20 m and 60 m alone: fetch its images of 10 m, or make a"
-            " store of 20 m (--pixel 20), where B8A takes the place of B08"
-        )
-    note = "no B08 in the product: B8A, a narrower near infrared, is in its place"
-    assets = {**product.assets, "B08": product.assets["B8A"]}
-    told = {**product.told, **({"B08": product.told["B8A"]} if "B8A" in product.told else {})}
-    return replace(product, assets=assets, told=told, notes=(*product.notes, note))
-
-
-def identity(product: Product, store: Store, recipe: Recipe) -> tuple[dict[str, str], str, str]:
-    """Checksums of a product's files, the revision they determine, and the scene's folder.
-
-    Raises:
-        ProductError: a file that is needed is missing.
-    """
-    product = with_stand_in(product, store)
-    if product.level == "L1C" and "B12" not in product.assets:
-        raise Uncorrectable(
-            f"{product.id} is L1C without B12, which tells the aerosol: no atmospheric correction;"
-            " fetch B12, or use the L2A product"
-        )
-    wanted = (*store.config.bands, *FOUR, *(("B12",) if product.level == "L1C" else ()))
-    needed = [product.asset(b) for b in dict.fromkeys(wanted)]
-    if recipe.mask.startswith(OWN):
-        needed.append(product.asset(recipe.mask))
-    also = (*EXTRAS, *SWIR, *quality_roles(product.assets), *(L1C_EXTRAS if product.level == "L1C" else ()))
-    extras = [product.assets[a] for a in also if a in product.assets and product.assets[a] not in needed]
-    checksums = {Path(p).name: checksum(p) for p in (*needed, *extras)}
-    rev = _revision(product, checksums, store, recipe)
-    return checksums, rev, scene_prefix(product.epsg, product.mgrs, product.id, rev)
-
-
-def _revision(product: Product, checksums: dict[str, str], store: Store, recipe: Recipe) -> str:
-    """12 hexadecimal digits over what determines the scene's pixels."""
-    forms = {Path(path).name: form for path, form in _forms(product, store).items()}
-    air: dict[str, Any] = {}
-    if product.level == "L1C":
-        air["table"] = load_table().hash
-    if product.level == "L1C" or recipe.dem:
-        air["elevation"] = _elevation(product, store, recipe)
-    text = json.dumps(
-        {
-            **air,
-            "product": product.id,
-            "sources": checksums,
-            "claims": dict(product.claims),
-            "baseline": product.baseline,
-            "grid": [store.config.pixel, store.config.mask_pixel, store.config.window, store.config.bands],
-            "mask": recipe.mask,
-            "brdf": recipe.brdf,
-            **({"forms": {n: repr(f) for n, f in forms.items()}} if forms else {}),
-            "shift": astuple(recipe.shift) if recipe.shift else None,
-            "model": model_hash(product.level),
-            "pixels": PIXELS,
-        },
-        sort_keys=True,
-    )
-    return hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
-
-
-def _elevation(product: Product, store: Store, recipe: Recipe) -> list[list[float]] | None:
-    """Whole metres at the nodes of the angle grids, None at sea level."""
-    if recipe.dem is None:
-        return None
-    grid = store.grid(product.epsg)
-    box = grid.pad(
-        grid.box_from_bounds(*asset_grid(product.asset("B02"), product.epsg, product.told.get("B02"))[0])
-    )
-    heights: list[list[float]] = np.rint(
-        node_elevation(recipe.dem, scene_angles(product, grid, box), product.epsg)
-    ).tolist()
-    return heights
 
 
 def _make(
@@ -218,7 +128,7 @@ def _make(
         haze=prepared.haze,
         offset=prepared.offset,
         angles=prepared.angles,
-        lineage=(*prepared.lineage, _brdf_line(prepared.angles, recipe.brdf)),
+        lineage=(*prepared.lineage, _brdf_line(prepared.angles, recipe.brdf, store.config.bands)),
         notes=_notes(prepared, recipe, store.config.bands),
         air=prepared.air.properties() if prepared.air else mean_air(product),
         parameters={"mask": recipe.mask, "brdf": recipe.brdf, "model": model_hash(product.level)},
@@ -236,25 +146,7 @@ def _make(
 
 def _images(product: Product, store: Store, folder: Path, off: tuple[float, float]) -> Images:
     """The product's images, with how each writes reflectance."""
-    return Images(folder, off, _forms(product, store), _told(product))
-
-
-def _told(product: Product) -> dict[str, Told]:
-    """What the Item says of each image, by path."""
-    return {product.assets[role]: t for role, t in product.told.items() if role in product.assets}
-
-
-def _forms(product: Product, store: Store) -> dict[str, Form]:
-    """How each image writes reflectance that does not do it as ESA does, by path.
-
-    Raises:
-        ProductError: one holds no reflectance.
-    """
-    wanted = {*store.config.bands, *FOUR, *SWIR}
-    if product.level == "L1C":
-        wanted |= BANDS.keys() & set(L1C_EXTRAS)
-    paths = {band: product.assets[band] for band in sorted(wanted) if band in product.assets}
-    return read_forms(paths, _told(product))
+    return Images(folder, off, forms_of(product, store), told_of(product))
 
 
 def _seen_arrays(prepared: Prepared) -> dict[str, NDArray[np.generic]]:
@@ -304,8 +196,6 @@ def _corrected(
     with guarded(product.id):
         placed = images.again(product.asset(band), grid, box)
     counts = placed.array
-    if prepared.missing is not None:
-        counts[(np.rint(counts) == 1) & prepared.missing[::scale, ::scale]] = 0
     air = prepared.air.grid if prepared.air else None
     found = coarse_coefficients(prepared.angles, band, satellite=product.platform, brdf=brdf, air=air)
     correction = Correction(prepared.added, prepared.detector, {band: found} if found else {})
@@ -348,6 +238,11 @@ def _off(recipe: Recipe, grid: Grid) -> tuple[float, float]:
 def _notes(prepared: Prepared, recipe: Recipe, bands: Sequence[str]) -> list[str]:
     """What the user should know of a scene that was made all the same."""
     offset, notes = prepared.offset, list(prepared.notes)
+    clear, clouded = class_shares(dict(enumerate(np.bincount(prepared.classes.ravel()).tolist())))
+    if clear < LITTLE:
+        notes.append(
+            f"nearly all cloud: {clear:.1%} of it is clear, {clouded:.0%} cloud or shadow; it shows only where nothing better is"
+        )
     if offset.conflicts:
         notes.append(
             f"the evidence on the offset is contradictory: took {offset.value} by {offset.decided_by}"
@@ -368,6 +263,12 @@ def _notes(prepared: Prepared, recipe: Recipe, bands: Sequence[str]) -> list[str
     lacking = [f"{b} by those of {other}" for b, other in others.items() if other and other != b]
     if recipe.brdf != "off" and lacking:
         notes.append(f"the granule metadata lack view angles of some bands: corrected {', '.join(lacking)}")
+    every = {d for view in prepared.angles.view.values() for d in view}
+    partly = [b for b, other in others.items() if other == b and every - set(prepared.angles.view[b])]
+    if recipe.brdf != "off" and partly:
+        notes.append(
+            f"the granule metadata lack view angles of some detectors in {', '.join(partly)}: corrected by the mean of the others"
+        )
     if recipe.shift is not None:
         s = recipe.shift
         notes.append(
@@ -377,13 +278,15 @@ def _notes(prepared: Prepared, recipe: Recipe, bands: Sequence[str]) -> list[str
     return notes
 
 
-def _brdf_line(angles: Angles, brdf: Brdf) -> str:
+def _brdf_line(angles: Angles, brdf: Brdf, bands: Sequence[str]) -> str:
     if brdf == "off":
         return "view angles not corrected (--brdf off)"
     if not angles.view:
         return "view angles not corrected: the product has no angle grids"
     sun = f", sun to {SUN:g}° from the zenith" if brdf == "nadir+sun" else ""
-    return f"view angles corrected to nadir{sun} over land, c-factor"
+    without = [b for b in bands if b not in COEFFICIENTS]
+    but = f", but not in {', '.join(without)}, which have no coefficients" if without else ""
+    return f"view angles corrected to nadir{sun} over land, c-factor{but}"
 
 
 def now() -> str:
