@@ -12,6 +12,7 @@ from terrazzo import PIXELS
 from terrazzo.bands import BANDS, FOUR
 from terrazzo.errors import MissingBand, Uncorrectable
 from terrazzo.precompute.clouds.model import model_hash
+from terrazzo.precompute.correct.retrieve import RETRIEVAL
 from terrazzo.precompute.correct.table import load_table
 from terrazzo.precompute.products.elevation import node_elevation
 from terrazzo.precompute.products.files import checksum
@@ -80,7 +81,7 @@ def _revision(product: Product, checksums: dict[str, str], store: Store, recipe:
     forms = {Path(path).name: form for path, form in forms_of(product, store).items()}
     air: dict[str, Any] = {}
     if product.level == "L1C":
-        air["table"] = load_table().hash
+        air |= {"table": load_table().hash, "retrieval": RETRIEVAL}
     if product.level == "L1C" or recipe.dem:
         air["elevation"] = _elevation(product, store, recipe)
     text = json.dumps(

@@ -13,12 +13,12 @@ from terrazzo.errors import Uncorrectable, UnreadableAsset
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.precompute.clouds.mask import mask_scene
 from terrazzo.precompute.clouds.terrain import terrain_shadow
-from terrazzo.precompute.correct.air import SeenAir, see_air
+from terrazzo.precompute.correct.air import Height, SeenAir, see_air
 from terrazzo.precompute.correct.factors import nearest_detectors
 from terrazzo.precompute.correct.table import RANGES
 from terrazzo.precompute.products.angles import Angles, constant_angles, read_angles
 from terrazzo.precompute.products.auxiliary import read_auxiliary
-from terrazzo.precompute.products.elevation import elevation_on, node_elevation
+from terrazzo.precompute.products.elevation import elevation_on, modelled_elevation, node_elevation
 from terrazzo.precompute.products.numbers import Numbers
 from terrazzo.precompute.products.offset import Offset
 from terrazzo.precompute.products.product import OWN, Product
@@ -256,5 +256,14 @@ def _air(
         angles,
         satellite=product.platform,
         models=models,
-        elevation=node_elevation(dem, angles, product.epsg) if dem else None,
+        elevation=_height(product, angles, dem),
     )
+
+
+def _height(product: Product, angles: Angles, dem: Path | None) -> Height | None:
+    """The ground's elevation: the user's model, else that of the product's weather models."""
+    if dem is not None:
+        return Height(node_elevation(dem, angles, product.epsg), "elevation given", 0.0)
+    models = [product.assets[name] for name in ("cams", "ecmwf") if name in product.assets]
+    metres = modelled_elevation(models, angles, product.epsg)
+    return None if metres is None else Height(metres, "elevation of the weather model", 15.0)
