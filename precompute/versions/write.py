@@ -305,11 +305,11 @@ def _config_text(store: Store, mosaic_id: str) -> str:
 def _bounds(boxes: Sequence[Sequence[float]], area: Bounds | None) -> Bounds:
     """What the scenes cover of the mosaic's area."""
     west, south, east, north = zip(*boxes, strict=True)
+    found = Bounds(min(west), min(south), max(east), max(north))
     if area is None:
-        return Bounds(min(west), min(south), max(east), max(north))
-    return Bounds(
-        max(min(west), area.left),
-        max(min(south), area.bottom),
-        min(max(east), area.right),
-        min(max(north), area.top),
-    )
+        return found
+    found = found._replace(bottom=max(found.bottom, area.bottom), top=min(found.top, area.top))
+    if area.left > area.right or area.left < -180 or area.right > 180:
+        # Over the 180° line no box from west to east is the area.
+        return found
+    return found._replace(left=max(found.left, area.left), right=min(found.right, area.right))
