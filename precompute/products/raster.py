@@ -318,22 +318,32 @@ class Images:
         form = self._forms.get(path, PLAIN)
         return read_on_grid(path, grid, box, kind, self.off, form, self._told.get(path), self._clipped)
 
-    def find_clipped(self, paths: Sequence[str], epsg: int) -> bool:
-        """Looks for pixels with the lowest count in all of some images of one resolution, and takes them for no data from then on."""
+    def find_clipped(self, paths: Sequence[str], epsg: int) -> int:
+        """Looks for pixels with the lowest count in all of some images of one resolution, takes them for no data from then on,
+        and returns how many there are."""
         clipped: Clipped | None = None
         for path in paths:
             form = self._forms.get(path, PLAIN)
             with image(path) as dataset:
                 place = _place(dataset, epsg, self._told.get(path))
                 counts, _ = _source(dataset, place, form)
-            here = Clipped((counts == 0) | is_lowest(counts, form), place.transform)
+            here = Clipped(is_lowest(counts, form), place.transform)
             if clipped is not None:
                 here.there[...] &= clipped.on(place.transform, here.there.shape, epsg)
-            if not here.there.any():
-                return False
             clipped = here
+            if not here.there.any():
+                return 0
         self._clipped = clipped
-        return True
+        return int(clipped.there.sum()) if clipped else 0
+
+    def keep_clipped(self) -> None:
+        """Takes the lowest count for a number again."""
+        self._clipped = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether all reflectance is written as ESA does."""
+        return not self._forms
 
     def first(self, path: str, grid: Grid, box: PixelBox) -> Placed:
         """Reads reflectance and keeps it."""

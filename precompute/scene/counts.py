@@ -12,7 +12,7 @@ from terrazzo.bands import FOUR
 from terrazzo.errors import ProductError
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.precompute.products.numbers import Numbers
-from terrazzo.precompute.products.offset import Offset, decide_offset, read_xml_offset
+from terrazzo.precompute.products.offset import ADDED, Offset, decide_offset, read_xml_offset
 from terrazzo.precompute.products.product import SWIR, Product
 from terrazzo.precompute.products.raster import Images, Placed
 from terrazzo.store import Store
@@ -24,6 +24,8 @@ STRIP = 512
 """Rows that are averaged at a time."""
 RIM = 500.0
 """Metres at the edge of a swath where not all bands have begun."""
+LEAST_CLIPPED = 100
+"""Pixels with a count of 1 in all bands that are no data where 1000 were taken out of the numbers too; fewer are a lossy codec's."""
 SINCE_0400 = datetime(2022, 1, 25, tzinfo=UTC)
 """When ESA began to make baseline 04.00: for products whose baseline nobody tells."""
 
@@ -76,18 +78,70 @@ def read_counts(product: Product, store: Store, images: Images, box: PixelBox, i
     Raises:
         ProductError: no pixel has data, or nothing settles the offset.
     """
+    pixels, offset = _decided(product, store, images, box, clips=_clips(product))
+    if 0 < pixels.clipped < LEAST_CLIPPED and offset.value != ADDED:
+        images.keep_clipped()
+        pixels, offset = _decided(product, store, images, box, clips=False)
+    added = offset.value - images.lift
+    if product.baseline < "0400" or offset.value == ADDED or not images.plain:
+        # In copies with 1000 taken out 0 is no data, dark ground, or what a lossy codec made of either.
+        dark = max(1, -added) if product.baseline < "0400" and images.plain else None
+        own = inside.within(box.coarser(store.mask_factor))
+        _fill_single(pixels.means[: len(FOUR)], own, store.mask_grid(product.epsg).pixel, dark)
+    numbers = Numbers((*FOUR, *pixels.others), pixels.means, added)
+    return Counts(numbers, offset, pixels.delivered, pixels.saturated)
+
+
+@dataclass(frozen=True)
+class _Pixels:
+    """The bands as they are read.
+
+    Attributes:
+        means: (band, row, col) counts on the mask grid, of the four bands and the others.
+        darkest: (row, col) lowest count over the bands on the store's grid, 0 without data.
+        clipped: pixels of the product that were taken for no data.
+    """
+
+    means: NDArray[np.uint16]
+    others: tuple[str, ...]
+    darkest: NDArray[np.uint16]
+    delivered: str
+    saturated: NDArray[np.bool_]
+    clipped: int
+
+
+def _decided(
+    product: Product, store: Store, images: Images, box: PixelBox, *, clips: bool
+) -> tuple[_Pixels, Offset]:
+    """The bands as they are read, and their offset.
+
+    Raises:
+        ProductError: no pixel has data, or nothing settles the offset.
+    """
+    pixels = _read(product, store, images, box, clips=clips)
+    if not pixels.means[: len(FOUR)].any():
+        raise ProductError(
+            f"{product.id} has not one pixel with data: the swath does not reach here, or it was fetched in part; leave it out"
+        )
+    darkest = _lowered(pixels.darkest, images.lift) if images.lift else pixels.darkest
+    return pixels, _decide(product, darkest, pixels.means[len(FOUR) :], pixels.others)
+
+
+def _read(product: Product, store: Store, images: Images, box: PixelBox, *, clips: bool) -> _Pixels:
+    """Reads the bands.
+
+    Args:
+        clips: whether a count of 1 in all bands is no data.
+    """
     grid, mask_grid, factor = store.grid(product.epsg), store.mask_grid(product.epsg), store.mask_factor
     mask_box = box.coarser(factor)
     read = _Reader(product, store, images, mask_box)
-    more = [b for b in SWIR + (L1C_BANDS if product.level == "L1C" else ()) if b in product.assets]
+    more = tuple(b for b in SWIR + (L1C_BANDS if product.level == "L1C" else ()) if b in product.assets)
     means = np.empty((len(FOUR) + len(more), *mask_box.shape), np.uint16)
-    first = read(FOUR[0], grid, box)
-    if (
-        first.lowest
-        and _clips(product)
-        and images.find_clipped([product.asset(b) for b in FOUR], product.epsg)
-    ):
-        first = read(FOUR[0], grid, box)
+    first, clipped = read(FOUR[0], grid, box), 0
+    if clips and first.lowest:
+        clipped = images.find_clipped([product.asset(b) for b in FOUR], product.epsg)
+        first = read(FOUR[0], grid, box) if clipped else first
     delivered, darkest = first.lineage, _whole(first.array)
     del first
     for layer, band in enumerate(FOUR):
@@ -102,17 +156,7 @@ def read_counts(product: Product, store: Store, images: Images, box: PixelBox, i
         if band in SWIR:
             squares = darkest.reshape(mask_box.height, factor, mask_box.width, factor)
             np.minimum(squares, means[layer][:, None, :, None], out=squares)
-    if not means[: len(FOUR)].any():
-        raise ProductError(
-            f"{product.id} has not one pixel with data: the swath does not reach here, or it was fetched in part; leave it out"
-        )
-    if images.lift:
-        darkest = _lowered(darkest, images.lift)
-    offset = _decide(product, darkest, means[len(FOUR) :], more)
-    added = offset.value - images.lift
-    dark = max(1, -added) if product.baseline < "0400" else None
-    _fill_single(means[: len(FOUR)], inside.within(mask_box), mask_grid.pixel, dark)
-    return Counts(Numbers((*FOUR, *more), means, added), offset, delivered, read.saturated)
+    return _Pixels(means, more, darkest, delivered, read.saturated, clipped)
 
 
 def _clips(product: Product) -> bool:
