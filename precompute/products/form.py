@@ -163,7 +163,8 @@ def _form(dataset: rasterio.DatasetReader, band: str, told: Told) -> Form:
             f"{dataset.name} holds {dataset.count} bands of {kind}, no image of {band}; fetch it again"
         )
     nodata = _nodata(dataset, told, kind)
-    scales = [s for s in (told.scale, None if dataset.scales[0] == 1 else dataset.scales[0]) if s is not None]
+    own = None if dataset.scales[0] == 1 else dataset.scales[0]
+    scales = [s for s in (own, told.scale) if s is not None]
     usual = all(np.isclose(s, SCALE) for s in scales)
     if kind == np.uint16 and usual and nodata == 0 and not masked(dataset):
         return PLAIN

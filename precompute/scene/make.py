@@ -2,7 +2,6 @@
 
 import shutil
 import tempfile
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,26 +18,21 @@ from terrazzo.correction import Coefficients, Correction, corrected, correction_
 from terrazzo.edges import DEPTH, Strips, strip_medians, strip_table
 from terrazzo.errors import NotFound, ProductError
 from terrazzo.grid import Grid, PixelBox
-from terrazzo.precompute.clouds.model import model_hash
-from terrazzo.precompute.correct.brdf import COEFFICIENTS, LOWEST_SUN, SUN, Brdf
-from terrazzo.precompute.correct.factors import coarse_coefficients, view_of
-from terrazzo.precompute.products.angles import Angles
+from terrazzo.precompute.correct.brdf import Brdf
+from terrazzo.precompute.correct.factors import coarse_coefficients
 from terrazzo.precompute.products.door import guarded
 from terrazzo.precompute.products.product import Product
 from terrazzo.precompute.products.raster import Images
-from terrazzo.precompute.products.safe import mean_air
 from terrazzo.precompute.scene.identity import as_used, forms_of, identity, told_of
 from terrazzo.precompute.scene.item import scene_item
 from terrazzo.precompute.scene.prepare import Prepared, prepare
 from terrazzo.precompute.scene.recipe import Recipe
-from terrazzo.scene import CORRECTION, ITEM, MASK, STRIPS, Scene, class_shares, read_scene, scene_from_item
+from terrazzo.scene import CORRECTION, ITEM, MASK, STRIPS, Scene, read_scene, scene_from_item
 from terrazzo.store import Store
 
 GDAL_CACHE = 64
 """Megabytes of decoded blocks that GDAL keeps: each block is read once."""
 DEFAULT = Recipe()
-LITTLE = 0.01
-"""Share of clear pixels below which a scene hardly shows."""
 VIEW_OF = "B04"
 """The band whose view angles are kept."""
 
@@ -90,10 +84,24 @@ def _make(
     with guarded(product.id):
         images = _images(product, store, kept, _off(recipe, grid))
         prepared = prepare(product, store, recipe, images)
+    _write_files(product, store, prepared, images, recipe.brdf, folder)
+    item = scene_item(product, store, prepared, recipe, rev=rev, folder=folder, sources=checksums)
+    store.write_config()
+    for path in sorted(folder.iterdir()):
+        store.publish_file(path, f"{prefix}/{path.name}")
+    store.write_json(f"{prefix}/{ITEM}", item)
+    return scene_from_item(item, prefix)
+
+
+def _write_files(
+    product: Product, store: Store, prepared: Prepared, images: Images, brdf: Brdf, folder: Path
+) -> None:
+    """Writes bands, mask, strips and correction of a scene."""
+    grid = store.grid(product.epsg)
     clear = np.isin(prepared.classes, (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW))
     medians, counts, coefficients = [], [], {}
     for band in store.config.bands:
-        values, found = _corrected(product, store, prepared, images, band, recipe.brdf)
+        values, found = _corrected(product, store, prepared, images, band, brdf)
         if found is not None:
             coefficients[band] = found
         _write_band(folder, store, grid, prepared.box, band, values)
@@ -118,30 +126,6 @@ def _make(
     correction = Correction(prepared.added, prepared.detector, coefficients)
     arrays = correction_arrays(correction) | _seen_arrays(prepared)
     np.savez_compressed(folder / CORRECTION, **arrays)  # type: ignore[arg-type]
-    item = scene_item(
-        product,
-        grid=grid,
-        store=store,
-        box=prepared.box,
-        rev=rev,
-        classes=prepared.classes,
-        haze=prepared.haze,
-        offset=prepared.offset,
-        angles=prepared.angles,
-        lineage=(*prepared.lineage, _brdf_line(prepared.angles, recipe.brdf, store.config.bands)),
-        notes=_notes(prepared, recipe, store.config.bands),
-        air=prepared.air.properties() if prepared.air else mean_air(product),
-        parameters={"mask": recipe.mask, "brdf": recipe.brdf, "model": model_hash(product.level)},
-        dem=recipe.dem.name if recipe.dem else None,
-        shift=recipe.shift,
-        folder=folder,
-        sources=checksums,
-    )
-    store.write_config()
-    for path in sorted(folder.iterdir()):
-        store.publish_file(path, f"{prefix}/{path.name}")
-    store.write_json(f"{prefix}/{ITEM}", item)
-    return scene_from_item(item, prefix)
 
 
 def _images(product: Product, store: Store, folder: Path, off: tuple[float, float]) -> Images:
@@ -233,60 +217,6 @@ def _write_band(
 def _off(recipe: Recipe, grid: Grid) -> tuple[float, float]:
     """Metres by which the product's ground lies too far east and north."""
     return (recipe.shift.east * grid.pixel, recipe.shift.north * grid.pixel) if recipe.shift else (0.0, 0.0)
-
-
-def _notes(prepared: Prepared, recipe: Recipe, bands: Sequence[str]) -> list[str]:
-    """What the user should know of a scene that was made all the same."""
-    offset, notes = prepared.offset, list(prepared.notes)
-    clear, clouded = class_shares(dict(enumerate(np.bincount(prepared.classes.ravel()).tolist())))
-    if clear < LITTLE:
-        notes.append(
-            f"nearly all cloud: {clear:.1%} of it is clear, {clouded:.0%} cloud or shadow; it shows only where nothing better is"
-        )
-    if offset.conflicts:
-        notes.append(
-            f"the evidence on the offset is contradictory: took {offset.value} by {offset.decided_by}"
-            f" ({offset.verdict}), though {', '.join(offset.conflicts)}"
-        )
-    if recipe.brdf != "off" and not prepared.angles.view:
-        notes.append("no angle grids (granule metadata) in the product: view angles stay as they are")
-    if recipe.brdf != "off" and prepared.angles.view and not prepared.detector.any():
-        notes.append(
-            "no detector footprint in the product: view angles were corrected by the mean of all detectors"
-        )
-    lowest = float(prepared.angles.sun_zenith.max())
-    if recipe.brdf != "off" and prepared.angles.view and lowest > LOWEST_SUN:
-        notes.append(
-            f"the sun is up to {lowest:.0f}° from the zenith: view angles were corrected as at {LOWEST_SUN:g}°"
-        )
-    others = {b: view_of(prepared.angles, b) for b in bands if b in COEFFICIENTS}
-    lacking = [f"{b} by those of {other}" for b, other in others.items() if other and other != b]
-    if recipe.brdf != "off" and lacking:
-        notes.append(f"the granule metadata lack view angles of some bands: corrected {', '.join(lacking)}")
-    every = {d for view in prepared.angles.view.values() for d in view}
-    partly = [b for b, other in others.items() if other == b and every - set(prepared.angles.view[b])]
-    if recipe.brdf != "off" and partly:
-        notes.append(
-            f"the granule metadata lack view angles of some detectors in {', '.join(partly)}: corrected by the mean of the others"
-        )
-    if recipe.shift is not None:
-        s = recipe.shift
-        notes.append(
-            f"its ground lay {s.east:.2f} pixels too far east and {s.north:.2f} too far north (±{s.spread:.2f}):"
-            " resampled once to where the other dates' lies"
-        )
-    return notes
-
-
-def _brdf_line(angles: Angles, brdf: Brdf, bands: Sequence[str]) -> str:
-    if brdf == "off":
-        return "view angles not corrected (--brdf off)"
-    if not angles.view:
-        return "view angles not corrected: the product has no angle grids"
-    sun = f", sun to {SUN:g}° from the zenith" if brdf == "nadir+sun" else ""
-    without = [b for b in bands if b not in COEFFICIENTS]
-    but = f", but not in {', '.join(without)}, which have no coefficients" if without else ""
-    return f"view angles corrected to nadir{sun} over land, c-factor{but}"
 
 
 def now() -> str:
