@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import rasterio
@@ -35,12 +35,14 @@ class Form:
         lift: counts added so that what lies below zero stays.
         nodata: number of pixels without data; None where the mask alone tells.
         told: the form in words; empty for ESA's own.
+        signed: numbers may lie below zero.
     """
 
     gain: float = 1.0
     lift: int = 0
     nodata: float | None = 0.0
     told: str = ""
+    signed: bool = field(default=False, repr=False)
 
     @property
     def plain(self) -> bool:
@@ -108,7 +110,7 @@ def read_forms(paths: Mapping[str, str], told: Mapping[str, Told]) -> dict[str, 
     lift = max((f.lift for f in found.values()), default=0)
     if lift:
         words = "uint16 beside files with numbers below zero"
-        found = {p: Form(f.gain, lift, f.nodata, f.told or words) for p, f in found.items()}
+        found = {p: Form(f.gain, lift, f.nodata, f.told or words, f.signed) for p, f in found.items()}
     return {p: f for p, f in found.items() if not f.plain}
 
 
@@ -183,9 +185,9 @@ def _form(dataset: rasterio.DatasetReader, band: str, told: Told) -> Form:
         raise ProductError(f"{dataset.name}: a scale of {scales[0]:g} is none; mend the Item")
     candidates = candidates or [SCALE]
     if usual and kind.kind != "f":
-        return Form(1.0, lift, nodata, words)
+        return Form(1.0, lift, nodata, words, bool(lift))
     for scale in candidates:
-        form = Form(scale / SCALE, lift, nodata, f"{words}, scale {scale:g}")
+        form = Form(scale / SCALE, lift, nodata, f"{words}, scale {scale:g}", bool(lift))
         bright = _brightest(dataset, form)
         if bright is None or BRIGHTEST[0] <= bright <= BRIGHTEST[1]:
             return form

@@ -341,6 +341,11 @@ class Images:
         self._clipped = None
 
     @property
+    def mixed(self) -> bool:
+        """Whether some images may hold numbers below zero and others not."""
+        return len({f.signed for f in self._forms.values()}) > 1
+
+    @property
     def plain(self) -> bool:
         """Whether all reflectance is written as ESA does."""
         return not self._forms

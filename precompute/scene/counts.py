@@ -78,7 +78,7 @@ def read_counts(product: Product, store: Store, images: Images, box: PixelBox, i
     Raises:
         ProductError: no pixel has data, or nothing settles the offset.
     """
-    pixels, offset = _decided(product, store, images, box, clips=_clips(product))
+    pixels, offset = _decided(product, store, images, box, clips=_may_be_added(product))
     if 0 < pixels.clipped < LEAST_CLIPPED and offset.value != ADDED:
         images.keep_clipped()
         pixels, offset = _decided(product, store, images, box, clips=False)
@@ -116,12 +116,22 @@ def _decided(
     """The bands as they are read, and their offset.
 
     Raises:
-        ProductError: no pixel has data, or nothing settles the offset.
+        ProductError: no pixel of a band has data, or nothing settles the offset.
     """
+    if images.mixed and _may_be_added(product):
+        raise ProductError(
+            f"{product.id}: some of its images have numbers below zero and others cannot, so that 1000 may have been taken out of"
+            " some alone; fetch it again"
+        )
     pixels = _read(product, store, images, box, clips=clips)
-    if not pixels.means[: len(FOUR)].any():
+    lacking = [b for b, counts in zip(FOUR, pixels.means, strict=False) if not counts.any()]
+    if len(lacking) == len(FOUR):
         raise ProductError(
             f"{product.id} has not one pixel with data: the swath does not reach here, or it was fetched in part; leave it out"
+        )
+    if lacking:
+        raise ProductError(
+            f"{product.id} has not one pixel with data in {', '.join(lacking)}; fetch it again"
         )
     darkest = _lowered(pixels.darkest, images.lift) if images.lift else pixels.darkest
     return pixels, _decide(product, darkest, pixels.means[len(FOUR) :], pixels.others)
@@ -159,8 +169,8 @@ def _read(product: Product, store: Store, images: Images, box: PixelBox, *, clip
     return _Pixels(means, more, darkest, delivered, read.saturated, clipped)
 
 
-def _clips(product: Product) -> bool:
-    """Whether what has a count of 1 in all bands is no data: since baseline 04.00 no ground has, before it dark water may."""
+def _may_be_added(product: Product) -> bool:
+    """Whether ESA may have added 1000, since baseline 04.00: no ground has a count of 1 in all bands then; before, dark water may."""
     return product.baseline >= "0400" if product.baseline else product.generated >= SINCE_0400
 
 

@@ -229,6 +229,17 @@ def test_a_product_without_a_valid_pixel_is_left_out_in_words(tmp_path):
         precompute(tmp_path / "p", tmp_path / "s")
 
 
+def test_a_band_without_a_valid_pixel_and_images_of_two_kinds_are_left_out_in_words(tmp_path):
+    make_world(tmp_path / "p", dates=1, size=(96, 96))
+    path = tmp_path / "p" / NAME / "B03.tif"
+    change(path, lambda v: np.where(v == 0, -32768, v.astype(int) - 1000).astype("int16"), nodata=-32768)
+    with pytest.raises(NothingUsable, match=r"1000 may have been taken out of some alone"):
+        precompute(tmp_path / "p", tmp_path / "s")
+    change(path, lambda v: np.zeros(v.shape, np.uint16), nodata=0)
+    with pytest.raises(NothingUsable, match=r"not one pixel with data in B03; fetch it again"):
+        precompute(tmp_path / "p", tmp_path / "s")
+
+
 @pytest.mark.slow
 def test_a_product_that_is_nearly_all_cloud_says_so(tmp_path):
     make_world(tmp_path / "p", seed=2, dates=2, size=(192, 192), weather=Weather(cloud=0.9))
