@@ -1,4 +1,4 @@
-"""Reads what a product's offset, mask and air are told by: the counts of its bands on the mask grid."""
+"""Reads the counts of a product's bands on the mask grid, from which offset, mask and air follow."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -20,8 +20,9 @@ def notes_of(prepared: Prepared, recipe: Recipe, bands: Sequence[str]) -> list[s
     offset, notes = prepared.offset, list(prepared.notes)
     clear, clouded = class_shares(dict(enumerate(np.bincount(prepared.classes.ravel()).tolist())))
     if clear < LITTLE:
+        what = "nearly all cloud" if clouded > 0.5 else "hardly a clear pixel"
         notes.append(
-            f"nearly all cloud: {clear:.1%} of it is clear, {clouded:.0%} cloud or shadow; it shows only where nothing better is"
+            f"{what}: {clear:.1%} of it is clear, {clouded:.0%} cloud or shadow; it shows only where nothing better is"
         )
     if offset.conflicts:
         notes.append(
