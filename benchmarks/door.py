@@ -1,6 +1,7 @@
 """What comes of products whose documents hold nonsense: `python -m benchmarks.door [--count 2000] [--seed 0]`.
 
-Makes one small product, changes values of its Item, its granule metadata or its product metadata, and makes the scene.
+Makes one small product, changes values of its Item, its granule metadata or its product metadata, or the form of its images, and makes
+the scene.
 Prints how many were left out with a reason, how many came out with the true pixels, how many off the truth with a note, and
 fails where an exception passed or pixels are off the truth without a note.
 """
@@ -27,6 +28,7 @@ from terrazzo.precompute.products.product import Product
 from terrazzo.precompute.scene.make import ingest
 from terrazzo.scene import read_item
 from terrazzo.store import Store, StoreConfig, create_store
+from tests.world.forms import reformed
 from tests.world.mutate import mutated, mutated_text
 from tests.world.sky import View
 from tests.world.worlds import make_world
@@ -81,8 +83,14 @@ class Fuzz:
         folder = self.root / "copy"
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.clean, folder)
-        kind = chance.choice(("item", "item", "granule", "product"))
-        if kind == "item":
+        kind = chance.choice(("item", "item", "granule", "product", "images"))
+        if kind == "images":
+            what = reformed(folder / self.name, chance)
+            if chance.random() < 0.3:
+                document, done = mutated(self.document, chance)
+                (folder / f"{self.name}.json").write_text(json.dumps(document))
+                what += f"; {done}"
+        elif kind == "item":
             document, done = mutated(self.document, chance, chance.choice((1, 1, 2, 4)))
             (folder / f"{self.name}.json").write_text(json.dumps(document))
             what = "; ".join(f"{'/'.join(map(str, place))} = {value!r}" for place, value in done)
@@ -91,11 +99,16 @@ class Fuzz:
             text, what = mutated_text(self.granule if kind == "granule" else PRODUCT_XML, chance)
             file.write_text(text)
         try:
-            return self._outcome(folder), f"{kind}: {what}"
+            return self._outcome(folder, known=kind != "images"), f"{kind}: {what}"
         except Exception as error:
             return f"exception {type(error).__name__}: {error}", f"{kind}: {what}"
 
-    def _outcome(self, folder: Path) -> str:
+    def _outcome(self, folder: Path, *, known: bool) -> str:
+        """What became of a product.
+
+        Args:
+            known: its images are the true ones, so that equal metadata have equal outcomes.
+        """
         found = find_products(folder)
         if not found.products:
             return (
@@ -104,6 +117,8 @@ class Fuzz:
                 else "lost without a word"
             )
         (product,) = found.products
+        if not known:
+            return self._made(product)
         key = _relevant(product)
         if key not in self.seen:
             self.seen[key] = self._made(product)

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import morecantile
+import shapely
 from morecantile import TileMatrixSet, TileMatrixSets
 from morecantile.models import crs_axis_inverted
 from pyproj import CRS, Geod
@@ -14,6 +15,7 @@ from pyproj import CRS, Geod
 from terrazzo.errors import NotFound, StoreError
 from terrazzo.grid import Bounds, zone_epsg, zone_name
 from terrazzo.mosaic.warp import transformer
+from terrazzo.scene import read_item
 from terrazzo.version import Version
 
 WEB = "WebMercatorQuad"
@@ -245,6 +247,18 @@ def data_boxes(version: Version) -> dict[int, set[Bounds]]:
 def _over_180(version: Version) -> bool:
     """Whether a version lies on both sides of the 180° line: its bounds are those of the globe then."""
     return version.bounds.right - version.bounds.left > 180
+
+
+def middle(version: Version) -> tuple[float, float]:
+    """Longitude and latitude of the middle of a version's bounds; within the data where these lie around the globe."""
+    b = version.bounds
+    if not _over_180(version):
+        return (b.left + b.right) / 2, (b.bottom + b.top) / 2
+    scene = next(e.scene for p in version.periods for e in version.entries(p))
+    footprint = shapely.geometry.shape(read_item(version.store, scene)["geometry"])
+    largest = max(shapely.get_parts(footprint), key=lambda part: part.area)
+    inside = largest.representative_point()
+    return float(inside.x), float(inside.y)
 
 
 def _around(tms: TileMatrixSet, found: Bounds) -> Bounds:

@@ -37,7 +37,7 @@ def tilejson(base: str, version: Version, matrix_set: TileMatrixSet, query: str)
         "tiles": [f"{base}/mosaics/{mosaic}/tiles/{matrix_set.id}/{{z}}/{{x}}/{{y}}.png{query}"],
         "attribution": version.attribution,
         "bounds": list(b),
-        "center": [(b.left + b.right) / 2, (b.bottom + b.top) / 2, max(0, matrix_set.maxzoom - 3)],
+        "center": [*grids.middle(version), max(0, matrix_set.maxzoom - 3)],
         "minzoom": matrix_set.minzoom,
         "maxzoom": matrix_set.maxzoom,
         "terrazzo:version": version.name,

@@ -9,15 +9,10 @@ from tests.conftest import ROOT
 PACKAGES = ("terrazzo", "precompute", "server")
 MOST_LINES, MOST_ARGUMENTS = 60, 8
 LONGER = {
-    "precompute/correct/air.py:see_air",
     "precompute/correct/atmosphere.py:coefficients",
     "precompute/correct/atmosphere.py:surface_reflectance",
     "precompute/correct/atmosphere.py:toa_reflectance",
     "precompute/clouds/mask.py:mask_scene",
-    "precompute/products/raster.py:read_on_grid",
-    "precompute/scene/item.py:scene_item",
-    "precompute/scene/make.py:_make",
-    "precompute/scene/prepare.py:_numbers",
     "terrazzo/cog.py:write_cog",
     "terrazzo/export/run.py:__init__",
 }

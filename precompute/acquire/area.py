@@ -37,6 +37,8 @@ def from_box(west: float, south: float, east: float, north: float) -> shapely.Ge
     left, bottom, right, top = box_of(Bounds(west, south, east, north), name="--bbox")
     if left < -180:
         left, right = left + 360, right + 360
+    if left >= 180:
+        left, right = left - 360, right - 360
     if right <= 180:
         return shapely.box(left, bottom, right, top)
     return shapely.union(shapely.box(left, bottom, 180, top), shapely.box(-180, bottom, right - 360, top))

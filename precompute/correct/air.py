@@ -32,6 +32,8 @@ DEFAULTS = {
 """What is assumed where nothing is known, and how wrong it may be."""
 FROM_MODELS = {"aot": 0.08, "water_vapour": 0.3, "ozone": 0.01, "pressure": 3.0}
 """Uncertainty of what weather models say."""
+WATER_SPREAD = 0.2
+"""Uncertainty of the water vapour that B8A and B09 tell, g/cm²."""
 LEAST_PIXELS = 60
 """Of dark vegetation, or of clear land, for a cell to be asked."""
 REACH_M = 7500.0
@@ -63,6 +65,30 @@ class SeenAir:
         }
 
 
+@dataclass(frozen=True)
+class Height:
+    """Elevation of the ground.
+
+    Attributes:
+        metres: (row, col) at the nodes of the angle grids.
+        origin: who says so.
+        pressure_spread: how far the pressure may be off for it, hPa.
+    """
+
+    metres: Array
+    origin: str
+    pressure_spread: float
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What is known of a quantity without the image: a value, where it came from, and how wrong it may be."""
+
+    value: float
+    origin: str
+    spread: float
+
+
 def see_air(
     toa: Numbers,
     land: NDArray[np.bool_],
@@ -71,7 +97,7 @@ def see_air(
     *,
     satellite: str,
     models: Mapping[str, float],
-    elevation: Array | None,
+    elevation: Height | None,
 ) -> SeenAir:
     """The air over a scene.
 
@@ -80,69 +106,104 @@ def see_air(
         land: (row, col) clear land.
         place: left, top and pixel size of the numbers in metres.
         models: what weather models say: `aot`, `water_vapour`, `ozone`, `pressure` (at sea level).
-        elevation: metres at the nodes, or None.
+        elevation: None takes the scene to lie at the sea.
     """
     shape = angles.sun_zenith.shape
-    known = {
-        name: (models[name], "weather model in the product", FROM_MODELS[name])
-        if name in models
-        else (value, "default", spread)
-        for name, (value, spread) in DEFAULTS.items()
-    }
-    sea_level, pressure_origin, pressure_spread = known["pressure"]
+    known = {name: _known(name, models) for name in DEFAULTS}
     warnings = []
     if elevation is None:
         warnings.append("no elevation given (--dem): the whole scene is taken to lie at sea level")
-        pressure_origin, pressure_spread = f"{pressure_origin}, sea level", 100.0
-        pressure = np.full(shape, sea_level)
+        pressure = np.full(shape, known["pressure"].value)
+        pressed = (f"{known['pressure'].origin}, sea level", 100.0)
     else:
-        pressure_origin = f"{pressure_origin}, elevation given"
-        pressure = pressure_at(elevation, sea_level)
-    ozone = np.full(shape, _within("ozone", known["ozone"][0]))
+        pressure = pressure_at(elevation.metres, known["pressure"].value)
+        spread = float(np.hypot(known["pressure"].spread, elevation.pressure_spread))
+        pressed = (f"{known['pressure'].origin}, {elevation.origin}", spread)
+    ozone = np.full(shape, known["ozone"].value)
     cells = _cells(angles, ozone, pressure)
-    blocks = _blocks(angles, place, land.shape)
-    prior, prior_origin, prior_spread = known["aot"]
-    prior = _within("aot", prior)
-    vapour, water_origin, water_spread = known["water_vapour"]
-    water = np.full(shape, _within("water_vapour", vapour))
-    if {"B8A", "B09"} <= set(toa.bands):
-        bright = _medians(toa, ("B8A", "B09"), [land[b] for b in blocks], blocks)
-        seen = retrieve_water_vapour(
-            bright["B8A"], bright["B09"], cells, np.full(len(bright["B8A"]), prior), satellite=satellite
-        ).reshape(shape)
-        if np.isfinite(seen).any():
-            smooth, _ = spread_between_cells(seen, np.full(shape, 0.2), REACH_M / angles.step)
-            water = np.where(np.isfinite(smooth), smooth, np.nanmean(seen))
-            water_origin, water_spread = "B8A and B09 of the product", 0.2
+    scene = _Scene(
+        toa, land, _blocks(angles, place, land.shape), cells, shape, REACH_M / angles.step, satellite
+    )
+    water, watered = _water_vapour(scene, known["water_vapour"], known["aot"].value)
+    aot, hazed = _aerosol(scene, known["aot"], water)
+    sources = {
+        "aot": Source(float(aot.mean()), *hazed),
+        "water_vapour": Source(float(water.mean()), *watered),
+        "ozone": Source(float(ozone.mean()), known["ozone"].origin, known["ozone"].spread),
+        "pressure": Source(float(pressure.mean()), *pressed),
+    }
+    return SeenAir(AirGrid(aot, water, ozone, pressure), sources, tuple(warnings))
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What the image is asked with.
+
+    Attributes:
+        blocks: pixels of each cell, row by row; `cells` the same cells' geometry, `shape` their rows and columns.
+        reach: over which what cells say is averaged, in cells.
+    """
+
+    toa: Numbers
+    land: NDArray[np.bool_]
+    blocks: Sequence[Block]
+    cells: Cells
+    shape: tuple[int, ...]
+    reach: float
+    satellite: str
+
+
+def _known(name: str, models: Mapping[str, float]) -> _Known:
+    """What a weather model says, else what is assumed; within what the table covers."""
+    value, spread = DEFAULTS[name]
+    if name in models:
+        return _Known(_within(name, models[name]), "weather model in the product", FROM_MODELS[name])
+    return _Known(_within(name, value), "default", spread)
+
+
+def _water_vapour(scene: _Scene, known: _Known, aot: float) -> tuple[Array, tuple[str, float]]:
+    """Water vapour at the nodes, what it was taken from, and its uncertainty: B8A and B09, blended with a weather model."""
+    if not {"B8A", "B09"} <= set(scene.toa.bands):
+        return np.full(scene.shape, known.value), (known.origin, known.spread)
+    bright = _medians(scene.toa, ("B8A", "B09"), [scene.land[b] for b in scene.blocks], scene.blocks)
+    seen = retrieve_water_vapour(
+        bright["B8A"], bright["B09"], scene.cells, np.full(len(bright["B8A"]), aot), satellite=scene.satellite
+    ).reshape(scene.shape)
+    if not np.isfinite(seen).any():
+        return np.full(scene.shape, known.value), (known.origin, known.spread)
+    origin, spread = "B8A and B09 of the product", WATER_SPREAD
+    # What is assumed where nothing is known tells nothing beside what is seen.
+    if known.origin != "default":
+        own, model = WATER_SPREAD**-2, known.spread**-2
+        seen = (own * seen + model * known.value) / (own + model)
+        origin, spread = f"{origin}, blended with: {known.origin}", (own + model) ** -0.5
+    smooth, _ = spread_between_cells(seen, np.full(scene.shape, spread), scene.reach)
+    return np.where(np.isfinite(smooth), smooth, np.nanmean(seen)), (origin, spread)
+
+
+def _aerosol(scene: _Scene, known: _Known, water: Array) -> tuple[Array, tuple[str, float]]:
+    """Aerosol optical thickness at the nodes, what it was taken from, and its uncertainty."""
+    toa, land = scene.toa, scene.land
     dark = []
-    for block in blocks:
+    for block in scene.blocks:
         red, nir, swir = (toa.block(b, block) for b in ("B04", "B08", "B12"))
         dark.append(purest(red, land[block] & dark_vegetation(red, nir, swir)))
-    medians = _medians(toa, ("B02", "B04", "B12"), dark, blocks)
+    medians = _medians(toa, ("B02", "B04", "B12"), dark, scene.blocks)
     told = np.isfinite(medians["B12"])
-    aot, aot_origin, aot_spread = np.full(shape, prior), prior_origin, prior_spread
-    if told.any():
-        mean, spread = retrieve_aot(
-            medians,
-            cells,
-            water.ravel(),
-            np.full(len(told), prior),
-            np.full(len(told), prior_spread),
-            satellite=satellite,
-        )
-        mean = np.where(told, mean, np.nan).reshape(shape)
-        smooth, _ = spread_between_cells(mean, spread.reshape(shape), REACH_M / angles.step)
-        aot = np.where(np.isfinite(smooth), smooth, np.nanmean(mean))
-        aot_origin = f"dark vegetation in {told.mean():.0%} of the cells, blended with: {prior_origin}"
-        aot_spread = float(spread[told].mean())
-    grid = AirGrid(aot, water, ozone, pressure)
-    sources = {
-        "aot": Source(float(aot.mean()), aot_origin, aot_spread),
-        "water_vapour": Source(float(water.mean()), water_origin, water_spread),
-        "ozone": Source(float(ozone.mean()), *known["ozone"][1:]),
-        "pressure": Source(float(pressure.mean()), pressure_origin, pressure_spread),
-    }
-    return SeenAir(grid, sources, tuple(warnings))
+    if not told.any():
+        return np.full(scene.shape, known.value), (known.origin, known.spread)
+    mean, spread = retrieve_aot(
+        medians,
+        scene.cells,
+        water.ravel(),
+        np.full(len(told), known.value),
+        np.full(len(told), known.spread),
+        satellite=scene.satellite,
+    )
+    mean = np.where(told, mean, np.nan).reshape(scene.shape)
+    smooth, _ = spread_between_cells(mean, spread.reshape(scene.shape), scene.reach)
+    origin = f"dark vegetation in {told.mean():.0%} of the cells, blended with: {known.origin}"
+    return np.where(np.isfinite(smooth), smooth, np.nanmean(mean)), (origin, float(spread[told].mean()))
 
 
 def pressure_at(elevation: Array, sea_level: float = PRESSURE) -> Array:

@@ -15,12 +15,18 @@ from terrazzo.precompute.correct.table import RANGES
 
 Array = NDArray[np.float64]
 
+RETRIEVAL = 2
+"""Goes up where the same image and models come to another state of the air: scenes of L1C products are then made again."""
 RED_OF_SWIR = 0.5
 """Surface reflectance of dense vegetation: B04 over B12 (Kaufman et al. 1997)."""
 BLUE_OF_RED = (0.49, 0.005)
 """B02 = slope · B04 + intercept over dense vegetation (Levy et al. 2007, doi 10.1029/2006JD007811)."""
 RED_SPREAD, BLUE_SPREAD = (0.010, 0.15), (0.006, 0.15)
 """How far these hold: an absolute part, and a part of the reflectance foretold."""
+LOW_SUN, WIDER = 70.0, 2.0
+"""Degrees of sun zenith past which these hold less, and degrees in which they hold e times less: most of what looks like dark
+vegetation under a low sun stands in shade, lit by the blue sky.
+"""
 KEPT = (0.2, 0.5)
 """Shares of the pixels, ordered by the red, that are asked (Levy et al. 2007)."""
 AOT_STEPS = np.linspace(0, 1, 41) ** 1.5
@@ -85,6 +91,7 @@ def retrieve_aot(
     blue = BLUE_OF_RED[0] * red + BLUE_OF_RED[1]
     cost = ((rho["B04"] - red) / np.hypot(RED_SPREAD[0], RED_SPREAD[1] * red)) ** 2
     cost += ((rho["B02"] - blue) / np.hypot(BLUE_SPREAD[0], BLUE_SPREAD[1] * blue)) ** 2
+    cost *= np.exp(-2 * np.maximum(cells.sun_zenith - LOW_SUN, 0) / WIDER)[:, None]
     cost = np.where(np.isfinite(cost), cost, 0)
     cost += ((AOT_STEPS - prior[:, None]) / prior_spread[:, None]) ** 2
     likelihood = np.exp(-0.5 * (cost - cost.min(axis=1, keepdims=True))) * np.gradient(AOT_STEPS)

@@ -312,8 +312,10 @@ def _judge(view: _ChunkView, factor: int) -> _Judged:
     scenes = list(zip(stack.blue, stack.red, stack.nir, strict=True))
     out = np.stack([composite.outliers(*bands, reference) for bands in scenes])
     lasting = composite.lasting(stack, reference, np.argsort(view.moments))
+    # Without blue nothing can be compared; the other bands are shown on the mask's word.
+    keep = (stack.clear & (~out | lasting)) | (view.seen & ~np.isfinite(blue))
     hazy = np.stack([composite.hazy(*bands, reference) for bands in scenes])
-    return _Judged(stack, usable, weights, reference, stack.clear & (~out | lasting), hazy)
+    return _Judged(stack, usable, weights, reference, keep, hazy)
 
 
 def _references(

@@ -1,11 +1,13 @@
-"""Elevation of a scene from a model the user names, such as a VRT of Copernicus DEM tiles."""
+"""Elevation of a scene: from a model the user names, such as a VRT of Copernicus DEM tiles, or from a product's weather models."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
+from pyproj import Transformer
 from rasterio.errors import RasterioError
 from rasterio.transform import from_origin
 from rasterio.vrt import WarpedVRT
@@ -14,6 +16,7 @@ from rasterio.warp import Resampling
 from terrazzo.errors import UnreadableAsset
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.precompute.products.angles import Angles
+from terrazzo.precompute.products.auxiliary import read_height
 
 
 def node_elevation(dem: Path, angles: Angles, epsg: int) -> NDArray[np.float64]:
@@ -26,6 +29,15 @@ def node_elevation(dem: Path, angles: Angles, epsg: int) -> NDArray[np.float64]:
         angles.left - angles.step / 2, angles.top + angles.step / 2, angles.step, angles.step
     )
     return _warped(dem, epsg, transform, angles.sun_zenith.shape, Resampling.average).astype(np.float64)
+
+
+def modelled_elevation(paths: Iterable[str], angles: Angles, epsg: int) -> NDArray[np.float64] | None:
+    """(row, col) metres of the ground at the nodes as the weather models of a product have it; None where they do not tell."""
+    rows, cols = np.indices(angles.sun_zenith.shape)
+    to_degrees = Transformer.from_crs(epsg, 4326, always_xy=True)
+    lon, lat = to_degrees.transform(angles.left + cols * angles.step, angles.top - rows * angles.step)
+    found = (read_height(path, np.asarray(lon), np.asarray(lat)) for path in paths)
+    return next((height for height in found if height is not None), None)
 
 
 def elevation_on(dem: Path, grid: Grid, box: PixelBox) -> NDArray[np.float32]:

@@ -1,7 +1,8 @@
 """How a file writes reflectance: data type, scale, no data and mask; and its numbers as ESA's counts of 1e-4."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import numpy as np
 import rasterio
@@ -17,6 +18,8 @@ LIFT = 1000
 """Counts that are added to numbers that may lie below zero, as ESA does since baseline 04.00."""
 BRIGHTEST = (0.01, 3.0)
 """Reflectance between which the brightest hundredth of any band of any scene begins: dark water at dusk, sunlit cloud."""
+SATURATED = 65535
+"""Count of a pixel that was too bright to measure."""
 LOOK = 512
 """Rows and columns of the picture in which the brightest pixels are looked for."""
 FEWEST = 100
@@ -32,12 +35,14 @@ class Form:
         lift: counts added so that what lies below zero stays.
         nodata: number of pixels without data; None where the mask alone tells.
         told: the form in words; empty for ESA's own.
+        signed: numbers may lie below zero.
     """
 
     gain: float = 1.0
     lift: int = 0
     nodata: float | None = 0.0
     told: str = ""
+    signed: bool = field(default=False, repr=False)
 
     @property
     def plain(self) -> bool:
@@ -63,8 +68,26 @@ def in_counts(values: NDArray[np.generic], valid: NDArray[np.bool_] | None, form
     if values.dtype.kind == "u":
         there &= values != 0
     scaled = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0) * np.float32(form.gain)
-    counts = np.clip(np.rint(scaled) + form.lift, 1, 65534)
+    # ESA's 65535 is less after an addition was taken out; no ground is as bright.
+    saturated = scaled >= SATURATED - LIFT
+    if values.dtype == np.uint16:
+        saturated |= values == SATURATED
+    counts = np.where(saturated, SATURATED, np.clip(np.rint(scaled) + form.lift, 1, SATURATED - 1))
     return np.where(there, counts, 0).astype(np.uint16)
+
+
+def is_lowest(counts: NDArray[np.generic], form: Form) -> NDArray[np.bool_]:
+    """(row, col) counts that stand for ESA's lowest, 1, which clipping makes of all below, no data among it."""
+    lowest: NDArray[np.bool_] = counts == 1
+    if form.lift:
+        lowest |= counts == form.lift + 1
+    return lowest
+
+
+def masked(dataset: rasterio.DatasetReader) -> bool:
+    """Whether a file has a mask or an alpha band of its own."""
+    flags = dataset.mask_flag_enums[0]
+    return MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
 
 
 def read_forms(paths: Mapping[str, str], told: Mapping[str, Told]) -> dict[str, Form]:
@@ -82,16 +105,57 @@ def read_forms(paths: Mapping[str, str], told: Mapping[str, Told]) -> dict[str, 
     """
     found = {}
     for band, path in paths.items():
-        try:
-            with rasterio.open(path) as dataset:
-                found[path] = _form(dataset, band, told.get(path, Told()))
-        except (RasterioError, ValueError) as error:
-            raise UnreadableAsset(f"{path} cannot be opened ({error}); fetch the product again") from None
+        with image(path) as dataset:
+            found[path] = _form(dataset, band, told.get(path, Told()))
     lift = max((f.lift for f in found.values()), default=0)
     if lift:
         words = "uint16 beside files with numbers below zero"
-        found = {p: Form(f.gain, lift, f.nodata, f.told or words) for p, f in found.items()}
+        found = {p: Form(f.gain, lift, f.nodata, f.told or words, f.signed) for p, f in found.items()}
     return {p: f for p, f in found.items() if not f.plain}
+
+
+def declared_offset(paths: Mapping[str, str]) -> float | None:
+    """The offset that a product's files say themselves, reflectance: 0 or −0.1; None where they say nothing.
+
+    Args:
+        paths: by band.
+
+    Raises:
+        ProductError: it is anything else, or not the same in all bands.
+        UnreadableAsset: a file cannot be opened.
+    """
+    found = set()
+    for path in paths.values():
+        with image(path) as dataset:
+            # A file without an offset has one of 0, which says nothing.
+            found.add(dataset.offsets[0] if not np.isnan(dataset.offsets[0]) else 0.0)
+    known = {-0.1 if np.isclose(o, -0.1, atol=1e-9) or o == -1000 else float(o) for o in found}
+    if known <= {0.0}:
+        return None
+    if known == {-0.1}:
+        return -0.1
+    raise ProductError(
+        f"its files say an offset of {', '.join(f'{o:g}' for o in sorted(known))}; products carry 0 or −0.1, the same in all"
+        " bands. Fetch it as the archive delivers it"
+    )
+
+
+@contextmanager
+def image(path: str) -> Iterator[rasterio.DatasetReader]:
+    """An image of a product, open for reading.
+
+    Raises:
+        UnreadableAsset: it is missing, truncated or no raster.
+    """
+    try:
+        dataset = rasterio.open(path)
+    except (RasterioError, ValueError) as error:
+        raise UnreadableAsset(f"{path} cannot be opened ({error}); fetch the product again") from None
+    try:
+        with dataset:
+            yield dataset
+    except RasterioError as error:
+        raise UnreadableAsset(f"{path} is damaged ({error}); fetch the product again") from None
 
 
 def _form(dataset: rasterio.DatasetReader, band: str, told: Told) -> Form:
@@ -100,17 +164,11 @@ def _form(dataset: rasterio.DatasetReader, band: str, told: Told) -> Form:
         raise ProductError(
             f"{dataset.name} holds {dataset.count} bands of {kind}, no image of {band}; fetch it again"
         )
-    offset = dataset.offsets[0]
-    if offset:
-        raise ProductError(
-            f"{dataset.name}: the file itself says an offset of {offset:g}, which is not read; fetch it as the archive delivers it"
-        )
     nodata = _nodata(dataset, told, kind)
-    scales = [s for s in (told.scale, None if dataset.scales[0] == 1 else dataset.scales[0]) if s is not None]
-    flags = dataset.mask_flag_enums[0]
-    masked = MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
+    own = None if dataset.scales[0] == 1 else dataset.scales[0]
+    scales = [s for s in (own, told.scale) if s is not None]
     usual = all(np.isclose(s, SCALE) for s in scales)
-    if kind == np.uint16 and usual and nodata == 0 and not masked:
+    if kind == np.uint16 and usual and nodata == 0 and not masked(dataset):
         return PLAIN
     lift = LIFT if kind.kind != "u" else 0
     words = f"{kind}, no data {'by mask' if nodata is None else f'{nodata:g}'}"
@@ -127,9 +185,9 @@ def _form(dataset: rasterio.DatasetReader, band: str, told: Told) -> Form:
         raise ProductError(f"{dataset.name}: a scale of {scales[0]:g} is none; mend the Item")
     candidates = candidates or [SCALE]
     if usual and kind.kind != "f":
-        return Form(1.0, lift, nodata, words)
+        return Form(1.0, lift, nodata, words, bool(lift))
     for scale in candidates:
-        form = Form(scale / SCALE, lift, nodata, f"{words}, scale {scale:g}")
+        form = Form(scale / SCALE, lift, nodata, f"{words}, scale {scale:g}", bool(lift))
         bright = _brightest(dataset, form)
         if bright is None or BRIGHTEST[0] <= bright <= BRIGHTEST[1]:
             return form
@@ -147,8 +205,7 @@ def _nodata(dataset: rasterio.DatasetReader, told: Told, kind: np.dtype[np.gener
     """The number without data: the file's, the Item's, else 0; None where a mask tells it."""
     if dataset.nodata is not None:
         return float(dataset.nodata)
-    flags = dataset.mask_flag_enums[0]
-    if MaskFlags.per_dataset in flags or MaskFlags.alpha in flags:
+    if masked(dataset):
         return 0.0 if kind.kind == "u" else None
     if told.nodata is not None:
         return told.nodata
@@ -159,9 +216,7 @@ def _brightest(dataset: rasterio.DatasetReader, form: Form) -> float | None:
     """Reflectance above which the brightest hundredth lies; None with too few pixels."""
     shape = tuple(min(LOOK, n) for n in dataset.shape)
     values = dataset.read(1, out_shape=shape)
-    flags = dataset.mask_flag_enums[0]
-    masked = MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
-    there = dataset.read_masks(1, out_shape=shape) > 0 if masked else np.ones(shape, bool)
+    there = dataset.read_masks(1, out_shape=shape) > 0 if masked(dataset) else np.ones(shape, bool)
     there &= np.isfinite(values) if values.dtype.kind == "f" else True
     if form.nodata is not None:
         there &= values != form.nodata

@@ -65,8 +65,8 @@ def decide_offset(
         darkest: (row, col) lowest count over the bands of each pixel, 0 = no data.
         xml_offset: BOA_ADD_OFFSET or RADIO_ADD_OFFSET of ESA's metadata, which describe the product before a copy was
             made of it; None where they name none.
-        claims: `boa_offset_applied`, `raster_offset` (reflectance) of the STAC Item: one witness, who may contradict
-            himself.
+        claims: `boa_offset_applied`, `raster_offset` of the STAC Item and `file_offset` of the images (reflectance):
+            one witness, the copy's writer, who may contradict himself.
         baseline: processing baseline, four digits; empty where nobody tells it.
         cirrus: counts of an L1C product's B10, which sees no ground: without high cloud its median is far below
             1000, with ESA's addition above it.
@@ -81,7 +81,8 @@ def decide_offset(
     high = cirrus[cirrus > 0] if cirrus is not None else np.empty(0)
     if high.size:
         shown = ADDED if np.median(high) > ADDED_CIRRUS else 0
-    told = {"product metadata": xml_offset, "Item": item, "pixels": shown}
+    writer = "files" if set(claims) == {"file_offset"} else "Item"
+    told = {"product metadata": xml_offset, writer: item, "pixels": shown}
     opinions = {who: value for who, value in told.items() if value is not None}
     for who, value in opinions.items():
         if value not in (0, ADDED):
@@ -92,7 +93,7 @@ def decide_offset(
         opinions["baseline"] = 0 if baseline < "0400" else ADDED
     evidence: dict[str, Any] = {"share_below_700": share, **opinions}
     if says_both:
-        evidence["Item"] = "0 and -1000"
+        evidence[writer] = "0 and -1000"
     value, decided_by, verdict = _verdict(
         opinions, says_both, untouched=untouched, swir=swir, cirrus=bool(high.size), share=share
     )
@@ -119,6 +120,9 @@ def _verdict(
     xml, item, pixels, baseline = (
         opinions.get(who) for who in ("product metadata", "Item", "pixels", "baseline")
     )
+    writer, says = "Item", "the Item says"
+    if "files" in opinions:
+        item, writer, says = opinions["files"], "files", "the files say"
     if baseline == 0:
         return 0, "baseline", "baselines below 04.00 have nothing added"
     if untouched and xml is not None:
@@ -127,9 +131,9 @@ def _verdict(
         dark = "B10" if share is None or share < 0.01 else f"{share:.0%} of the pixels"
         return 0, "pixels", f"with 1000 added {dark} would be darker than anything is"
     if item == 0 and (pixels is None or not swir):
-        return 0, "Item", "the Item says that nothing is added, and no pixel proves it wrong"
+        return 0, writer, f"{says} that nothing is added, and no pixel proves it wrong"
     if item == ADDED:
-        return ADDED, "Item", "the Item says that 1000 were added, and no pixel speaks against it"
+        return ADDED, writer, f"{says} that 1000 were added, and no pixel speaks against it"
     if item is None and not says_both:
         if xml is not None:
             return xml, "product metadata", "ESA's metadata say so, and nothing speaks against it"
@@ -145,12 +149,13 @@ def _verdict(
 
 
 def _item(claims: Mapping[str, Any]) -> tuple[int | None, bool]:
-    """What the Item says, and whether it says both."""
+    """What the Item and the files say, and whether they say both."""
     told = set()
     if "boa_offset_applied" in claims:
         told.add(0 if claims["boa_offset_applied"] else ADDED)
-    if "raster_offset" in claims:
-        told.add(round(claims["raster_offset"] * 10_000))
+    for key in ("raster_offset", "file_offset"):
+        if key in claims:
+            told.add(round(claims[key] * 10_000))
     return (told.pop(), False) if len(told) == 1 else (None, len(told) > 1)
 
 

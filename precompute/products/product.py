@@ -65,7 +65,7 @@ class Product:
         item: path of the STAC Item or the SAFE.
         baseline: four digits; empty where nobody tells it.
         relative_orbit: 0 where nobody tells it.
-        claims: what the Item says of the offset (`boa_offset_applied`, `raster_offset`).
+        claims: what Item (`boa_offset_applied`, `raster_offset`) and files (`file_offset`) say of the offset.
         href: where the product comes from.
         sun: mean zenith and azimuth in degrees, if the metadata tell.
         named: path by the Item's own key, of all assets that lie on this machine.

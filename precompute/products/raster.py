@@ -1,7 +1,7 @@
 """Brings an asset onto the zone grid: unchanged where it lies on it, with one resampling where it does not."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -9,24 +9,23 @@ import numpy as np
 import rasterio
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.enums import MaskFlags
-from rasterio.errors import RasterioError
 from rasterio.transform import array_bounds
 from rasterio.warp import Resampling, reproject
+from rasterio.windows import Window, from_bounds
 from scipy import ndimage
 
 from terrazzo.errors import UnreadableAsset, WrongGrid
 from terrazzo.grid import Bounds, Grid, PixelBox
-from terrazzo.precompute.products.form import PLAIN, Form, in_counts
+from terrazzo.precompute.products.form import PLAIN, SATURATED, Form, image, in_counts, is_lowest, masked
 from terrazzo.precompute.products.product import Told
 
 Kind = Literal["reflectance", "classes"]
 ROWS = 1024
 """Rows that are read at a time."""
+SMALL = 0.5
+"""Share of a mask up to which only the part that is needed is read."""
 MOST_PIXELS = 500_000_000
 """Of a raster that is read: a tile at 10 m has 121 million."""
-SATURATED = 65535
-"""Count of a pixel that was too bright to measure."""
 
 
 class Placed(NamedTuple):
@@ -34,11 +33,36 @@ class Placed(NamedTuple):
 
     Attributes:
         saturated: (row, col) pixels that took part of a saturated one, and those beside it; None without any.
+        lowest: whether the lowest count that there is occurs.
     """
 
     array: NDArray[np.generic]
     lineage: str
     saturated: NDArray[np.bool_] | None = None
+    lowest: bool = False
+
+
+class Clipped(NamedTuple):
+    """(row, col) pixels with the lowest count in all bands: no data that were clipped to it."""
+
+    there: NDArray[np.bool_]
+    transform: Affine
+
+    def on(self, transform: Affine, shape: tuple[int, ...], epsg: int) -> NDArray[np.bool_]:
+        """The same on other pixels of the zone: those that hold one of them, or lie in one."""
+        if (transform, shape) == (self.transform, self.there.shape):
+            return self.there
+        out = np.zeros(shape, np.uint8)
+        reproject(
+            self.there.astype(np.uint8),
+            out,
+            src_transform=self.transform,
+            src_crs=f"EPSG:{epsg}",
+            dst_transform=transform,
+            dst_crs=f"EPSG:{epsg}",
+            resampling=Resampling.max if abs(transform.a) > abs(self.transform.a) else Resampling.nearest,
+        )
+        return out > 0
 
 
 class _Place(NamedTuple):
@@ -59,7 +83,7 @@ def asset_grid(path: str, epsg: int, told: Told | None = None) -> tuple[Bounds, 
         UnreadableAsset: it cannot be opened, or claims more pixels than any product has.
         WrongGrid: it is not in the zone its tile lies in, or nothing says where it lies.
     """
-    with _opened(path) as dataset:
+    with image(path) as dataset:
         place = _place(dataset, epsg, told)
         return place.bounds, abs(place.transform.a)
 
@@ -116,6 +140,7 @@ def read_on_grid(
     off: tuple[float, float] = (0.0, 0.0),
     form: Form = PLAIN,
     told: Told | None = None,
+    clipped: Clipped | None = None,
 ) -> Placed:
     """Reads an asset's first band onto the pixels of a box; 0 where it has none.
 
@@ -125,40 +150,105 @@ def read_on_grid(
         off: metres by which the asset's ground lies too far east and north; undone by the resampling.
         form: how the file writes reflectance; it comes as counts of 1e-4.
         told: what the Item says of the asset, where the file says nothing.
+        clipped: pixels whose lowest count stands for no data.
 
     Raises:
         UnreadableAsset: the file is missing, truncated or not a raster.
         WrongGrid: it is in another coordinate system, or nothing says where it lies.
     """
-    with _opened(path) as dataset:
+    plain = kind == "classes" or form.plain
+    how = "as delivered" if plain else f"brought to counts of 1e-4 ({form.told})"
+    with image(path) as dataset:
         place = _place(dataset, grid.epsg, told)
         own = grid.box_from_bounds(*place.bounds)
         pixel = abs(place.transform.a)
-        plain = kind == "classes" or form.plain
         at_home = pixel == grid.pixel and grid.bounds(own) == place.bounds and off == (0.0, 0.0)
-        try:
-            if at_home and not place.turned and plain:
-                array = _placed(dataset, own, box)
-                return Placed(array, "as delivered", _saturated(array, kind))
-            source = dataset.read(1)
-            if not plain:
-                source = in_counts(source, _valid(dataset, form), form)
-        except RasterioError as error:
-            raise UnreadableAsset(f"{path} is damaged ({error}); fetch the product again") from None
-    if place.turned:
-        source = source[::-1]
-    how = "as delivered" if plain else f"brought to counts of 1e-4 ({form.told})"
+        if at_home and not place.turned and plain:
+            array = _placed(dataset, own, box)
+            lowest = _without_clipped(array, form, kind, clipped, grid.transform(box), grid.epsg)
+            return Placed(array, how, _saturated(array, kind), lowest)
+        part = None if kind == "reflectance" or at_home else _part(dataset, place, grid.bounds(box), off)
+        source, transform = _source(dataset, place, PLAIN if plain else form, part)
+    lowest = _without_clipped(source, form, kind, clipped, transform, grid.epsg)
     if at_home:
         array = np.zeros(box.shape, source.dtype)
         common = own.intersection(box)
         if not common.empty:
             array[common.within(box)] = source[common.within(own)]
-        return Placed(array, how, _saturated(array, kind))
-    bright = _saturated(source, kind)
-    if bright is not None:
-        source = np.where(source == SATURATED, 0, source)
-    out = np.zeros(box.shape, np.float32 if kind == "reflectance" else source.dtype)
-    transform = Affine.translation(-off[0], -off[1]) @ place.transform
+        return Placed(array, how, _saturated(array, kind), lowest)
+    out, near = _resampled(source, Affine.translation(-off[0], -off[1]) @ transform, grid, box, kind)
+    how = "bilinear over valid pixels" if kind == "reflectance" else "nearest"
+    how += "" if plain else f", brought to counts of 1e-4 ({form.told})"
+    moved = "" if off == (0.0, 0.0) else f", moved by {-off[0]:.1f} m east and {-off[1]:.1f} m north"
+    east, south = place.bounds.left % grid.pixel, (grid.origin_y - place.bounds.top) % grid.pixel
+    beside = (
+        f", from pixels {east:g} m east and {south:g} m south of the store's" if pixel == grid.pixel else ""
+    )
+    lineage = f"resampled once from {pixel:g} m to {grid.pixel:g} m{beside}, {how}{moved}"
+    return Placed(out, lineage, near, lowest)
+
+
+def _source(
+    dataset: rasterio.DatasetReader, place: _Place, form: Form, part: Window | None = None
+) -> tuple[NDArray[np.generic], Affine]:
+    """(row, col) the numbers of a file or a part of it, north first, as counts where its form is not ESA's own; and where
+    they lie."""
+    if part is not None:
+        return dataset.read(1, window=part), dataset.window_transform(part)
+    source = dataset.read(1)
+    if not form.plain:
+        source = in_counts(source, _valid(dataset), form)
+    return np.asarray(source[::-1] if place.turned else source), place.transform
+
+
+def _part(
+    dataset: rasterio.DatasetReader, place: _Place, bounds: Bounds, off: tuple[float, float]
+) -> Window | None:
+    """The part of a mask that a small scene needs; None is all of it."""
+    part = None if place.turned or dataset.transform.is_identity else window_of(dataset, bounds, off)
+    small = part is not None and part.width * part.height < SMALL * dataset.width * dataset.height
+    return part if small else None
+
+
+def window_of(dataset: rasterio.DatasetReader, bounds: Bounds, off: tuple[float, float]) -> Window | None:
+    """Rows and columns of a raster that bounds in its own coordinate system touch, and two more; None without any.
+
+    Args:
+        off: as in `read_on_grid`.
+    """
+    around = (bounds.left + off[0], bounds.bottom + off[1], bounds.right + off[0], bounds.top + off[1])
+    asked = from_bounds(*around, dataset.transform)
+    top, left = math.floor(asked.row_off) - 2, math.floor(asked.col_off) - 2
+    bottom = math.ceil(asked.row_off + asked.height) + 2
+    right = math.ceil(asked.col_off + asked.width) + 2
+    top, left = max(top, 0), max(left, 0)
+    bottom, right = min(bottom, dataset.height), min(right, dataset.width)
+    return Window(left, top, right - left, bottom - top) if top < bottom and left < right else None
+
+
+def _without_clipped(
+    counts: NDArray[np.generic],
+    form: Form,
+    kind: Kind,
+    clipped: Clipped | None,
+    transform: Affine,
+    epsg: int,
+) -> bool:
+    """Takes the lowest count for no data (in place) where that is so, and returns whether it occurs at all."""
+    if kind == "classes" or counts.dtype.kind != "u":
+        return False
+    lowest = is_lowest(counts, form)
+    if not lowest.any():
+        return False
+    if clipped is not None:
+        counts[lowest & clipped.on(transform, counts.shape, epsg)] = 0
+    return True
+
+
+def _resampled(
+    source: NDArray[np.generic], transform: Affine, grid: Grid, box: PixelBox, kind: Kind
+) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
+    """Pixels of a box, resampled once, and those that a saturated one would have had a part in; None without any."""
 
     def warp(values: NDArray[np.generic], to: NDArray[np.generic], resampling: Resampling) -> None:
         reproject(
@@ -173,20 +263,17 @@ def read_on_grid(
             resampling=resampling,
         )
 
-    warp(source.astype(out.dtype), out, Resampling.bilinear if kind == "reflectance" else Resampling.nearest)
-    near = None
+    bright = _saturated(source, kind)
     if bright is not None:
-        flags = np.zeros(box.shape, np.uint8)
-        warp(bright.astype(np.uint8), flags, Resampling.max if pixel < grid.pixel else Resampling.nearest)
-        near = flags > 0
-    how = "bilinear over valid pixels" if kind == "reflectance" else "nearest"
-    how += "" if plain else f", brought to counts of 1e-4 ({form.told})"
-    moved = "" if off == (0.0, 0.0) else f", moved by {-off[0]:.1f} m east and {-off[1]:.1f} m north"
-    east, south = place.bounds.left % grid.pixel, (grid.origin_y - place.bounds.top) % grid.pixel
-    beside = (
-        f", from pixels {east:g} m east and {south:g} m south of the store's" if pixel == grid.pixel else ""
-    )
-    return Placed(out, f"resampled once from {pixel:g} m to {grid.pixel:g} m{beside}, {how}{moved}", near)
+        source = np.where(source == SATURATED, 0, source)
+    out = np.zeros(box.shape, np.float32 if kind == "reflectance" else source.dtype)
+    warp(source.astype(out.dtype), out, Resampling.bilinear if kind == "reflectance" else Resampling.nearest)
+    if bright is None:
+        return out, None
+    flags = np.zeros(box.shape, np.uint8)
+    finer = abs(transform.a) < grid.pixel
+    warp(bright.astype(np.uint8), flags, Resampling.max if finer else Resampling.nearest)
+    return out, flags > 0
 
 
 def _saturated(counts: NDArray[np.generic], kind: Kind) -> NDArray[np.bool_] | None:
@@ -197,12 +284,9 @@ def _saturated(counts: NDArray[np.generic], kind: Kind) -> NDArray[np.bool_] | N
     return grown
 
 
-def _valid(dataset: rasterio.DatasetReader, form: Form) -> NDArray[np.bool_] | None:
+def _valid(dataset: rasterio.DatasetReader) -> NDArray[np.bool_] | None:
     """Pixels that the file's own mask or alpha lets through; None where it has none."""
-    flags = dataset.mask_flag_enums[0]
-    if MaskFlags.per_dataset in flags or MaskFlags.alpha in flags:
-        return np.asarray(dataset.read_masks(1) > 0)
-    return None
+    return np.asarray(dataset.read_masks(1) > 0) if masked(dataset) else None
 
 
 class Images:
@@ -226,6 +310,7 @@ class Images:
         self._folder = folder
         self.off = off
         self._forms, self._told = forms or {}, told or {}
+        self._clipped: Clipped | None = None
         self._kept: dict[tuple[str, float], tuple[Path, str]] = {}
 
     @property
@@ -235,14 +320,46 @@ class Images:
 
     def read(self, path: str, grid: Grid, box: PixelBox, kind: Kind) -> Placed:
         """Reads an image that is needed once."""
-        return read_on_grid(
-            path, grid, box, kind, self.off, self._forms.get(path, PLAIN), self._told.get(path)
-        )
+        form = self._forms.get(path, PLAIN)
+        return read_on_grid(path, grid, box, kind, self.off, form, self._told.get(path), self._clipped)
+
+    def find_clipped(self, paths: Sequence[str], epsg: int) -> int:
+        """Looks for pixels with the lowest count in all of some images of one resolution, takes them for no data from then on,
+        and returns how many there are."""
+        clipped: Clipped | None = None
+        for path in paths:
+            form = self._forms.get(path, PLAIN)
+            with image(path) as dataset:
+                place = _place(dataset, epsg, self._told.get(path))
+                counts, _ = _source(dataset, place, form)
+            here = Clipped(is_lowest(counts, form), place.transform)
+            if clipped is not None:
+                here.there[...] &= clipped.on(place.transform, here.there.shape, epsg)
+            clipped = here
+            if not here.there.any():
+                return 0
+        self._clipped = clipped
+        return int(clipped.there.sum()) if clipped else 0
+
+    def keep_clipped(self) -> None:
+        """Takes the lowest count for a number again."""
+        self._clipped = None
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some images may hold numbers below zero and others not."""
+        return len({f.signed for f in self._forms.values()}) > 1
+
+    @property
+    def plain(self) -> bool:
+        """Whether all reflectance is written as ESA does."""
+        return not self._forms
 
     def first(self, path: str, grid: Grid, box: PixelBox) -> Placed:
         """Reads reflectance and keeps it."""
         placed = self.read(path, grid, box, "reflectance")
-        file = self._folder / f"{len(self._kept)}.npy"
+        before = self._kept.get((path, grid.pixel))
+        file = before[0] if before else self._folder / f"{len(self._kept)}.npy"
         try:
             np.save(file, placed.array)
         except OSError as error:
@@ -275,10 +392,3 @@ def _placed(dataset: rasterio.DatasetReader, own: PixelBox, box: PixelBox) -> ND
         part = dataset.read(1, window=((low, high), (left, right)))
         out[to_row + low - top : to_row + high - top, to_col : to_col + right - left] = part
     return out
-
-
-def _opened(path: str) -> rasterio.DatasetReader:
-    try:
-        return rasterio.open(path)
-    except (RasterioError, ValueError) as error:
-        raise UnreadableAsset(f"{path} cannot be opened ({error}); fetch the product again") from None

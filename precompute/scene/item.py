@@ -1,7 +1,7 @@
 """Writes the STAC Item of a scene: what it is, what it was made of, and what was done to it."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,16 @@ from rasterio.features import shapes
 from terrazzo import __version__
 from terrazzo.bands import BANDS, NODATA, SCALE, MaskClass
 from terrazzo.grid import Grid, PixelBox
+from terrazzo.precompute.clouds.model import model_hash
 from terrazzo.precompute.products.angles import Angles
 from terrazzo.precompute.products.files import checksum
 from terrazzo.precompute.products.globe import cut
 from terrazzo.precompute.products.offset import Offset
 from terrazzo.precompute.products.product import Product
+from terrazzo.precompute.products.safe import mean_air
+from terrazzo.precompute.scene.notes import brdf_line, notes_of
+from terrazzo.precompute.scene.prepare import Prepared
+from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.precompute.scene.shift import Shift
 from terrazzo.scene import class_shares
 from terrazzo.store import Store
@@ -43,29 +48,22 @@ COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 
 def scene_item(
     product: Product,
-    *,
-    grid: Grid,
     store: Store,
-    box: PixelBox,
+    prepared: Prepared,
+    recipe: Recipe,
+    *,
     rev: str,
-    classes: NDArray[np.uint8],
-    haze: float,
-    offset: Offset,
-    angles: Angles,
-    lineage: Sequence[str],
-    notes: Sequence[str],
-    parameters: Mapping[str, Any],
     folder: Path,
     sources: Mapping[str, str],
-    air: Mapping[str, Any],
-    shift: Shift | None = None,
-    dem: str | None = None,
 ) -> dict[str, Any]:
-    """The STAC 1.1 Item of a finished scene whose files lie in `folder`."""
-    counts = dict(enumerate(np.bincount(classes.ravel(), minlength=9).tolist()))
-    clear, clouded = class_shares(counts)
-    valid = max(1, sum(counts.values()) - counts[MaskClass.NODATA])
-    geometry = footprint(classes, store.mask_grid(product.epsg), box.coarser(store.mask_factor))
+    """The STAC 1.1 Item of a finished scene.
+
+    Args:
+        folder: holds the scene's files.
+        sources: checksums of the product's files by name.
+    """
+    grid, box = store.grid(product.epsg), prepared.box
+    geometry = footprint(prepared.classes, store.mask_grid(product.epsg), box.coarser(store.mask_factor))
     properties: dict[str, Any] = {
         "datetime": _utc(product.datetime),
         "created": _utc(datetime.now(UTC)),
@@ -73,55 +71,18 @@ def scene_item(
         "constellation": "sentinel-2",
         "instruments": ["msi"],
         "gsd": grid.pixel,
-        "eo:cloud_cover": round(100 * clouded, 2),
         "grid:code": f"MGRS-{product.mgrs}",
         "proj:code": f"EPSG:{product.epsg}",
         "proj:shape": list(box.shape),
         "proj:transform": [*grid.transform(box)[:6]],
         **({"sat:relative_orbit": product.relative_orbit} if product.relative_orbit else {}),
-        "processing:level": "L2",
-        "processing:software": {"terrazzo": __version__},
-        "processing:lineage": "; ".join([_offset_line(offset), *lineage]),
         "terrazzo:rev": rev,
         "terrazzo:box": list(box),
         "terrazzo:bands": list(store.config.bands),
         "terrazzo:datatake": product.datatake,
-        "terrazzo:clear_share": clear,
-        "terrazzo:cloud_share": clouded,
-        "terrazzo:snow_share": counts[MaskClass.SNOW] / valid,
-        "terrazzo:haze": None if np.isnan(haze) else haze,
-        "terrazzo:offset": {
-            "value": offset.value,
-            "decided_by": offset.decided_by,
-            "evidence": dict(offset.evidence),
-            "conflicts": list(offset.conflicts),
-            "verdict": offset.verdict,
-        },
-        "terrazzo:notes": list(notes),
-        "terrazzo:parameters": dict(parameters),
-        "terrazzo:air": dict(air),
-        "terrazzo:path": "terrazzo from L1C" if product.level == "L1C" else "Sen2Cor L2A",
-        "terrazzo:source": {
-            "baseline": product.baseline,
-            "level": product.level,
-            "generated": _utc(product.generated),
-        },
     }
-    if angles.view or product.sun:
-        zenith, azimuth = angles.mean_sun
-        properties |= {"view:sun_elevation": round(90 - zenith, 4), "view:sun_azimuth": round(azimuth, 4)}
-    if angles.view:
-        zenith, azimuth = angles.mean_view
-        properties |= {"view:off_nadir": round(zenith, 4), "view:azimuth": round(azimuth, 4)}
-    if dem is not None:
-        properties["terrazzo:elevation_model"] = dem
-    if shift is not None:
-        properties["terrazzo:moved"] = {
-            "east_m": -shift.east * grid.pixel,
-            "north_m": -shift.north * grid.pixel,
-            "uncertainty_m": shift.spread * grid.pixel,
-            "squares": shift.squares,
-        }
+    properties |= _processing(product, prepared, recipe, store.config.bands)
+    properties |= _seen(prepared) | _angles(product, prepared.angles) | _chosen(recipe, grid.pixel)
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
@@ -133,6 +94,80 @@ def scene_item(
         "links": [_derived_from(product, sources)],
         "assets": {p.stem: _asset(p, store) for p in sorted(folder.iterdir())},
     }
+
+
+def _processing(
+    product: Product, prepared: Prepared, recipe: Recipe, bands: tuple[str, ...]
+) -> dict[str, Any]:
+    """What was done to the product, on which evidence, and what the user should know of it."""
+    offset = prepared.offset
+    lineage = (*prepared.lineage, brdf_line(prepared.angles, recipe.brdf, bands))
+    return {
+        "processing:level": "L2",
+        "processing:software": {"terrazzo": __version__},
+        "processing:lineage": "; ".join([_offset_line(offset), *lineage]),
+        "terrazzo:offset": {
+            "value": offset.value,
+            "decided_by": offset.decided_by,
+            "evidence": dict(offset.evidence),
+            "conflicts": list(offset.conflicts),
+            "verdict": offset.verdict,
+        },
+        "terrazzo:notes": notes_of(prepared, recipe, bands),
+        "terrazzo:parameters": {
+            "mask": recipe.mask,
+            "brdf": recipe.brdf,
+            "model": model_hash(product.level),
+        },
+        "terrazzo:air": prepared.air.properties() if prepared.air else mean_air(product),
+        "terrazzo:path": "terrazzo from L1C" if product.level == "L1C" else "Sen2Cor L2A",
+        "terrazzo:source": {
+            "baseline": product.baseline,
+            "level": product.level,
+            "generated": _utc(product.generated),
+        },
+    }
+
+
+def _seen(prepared: Prepared) -> dict[str, Any]:
+    """Shares of what the mask shows."""
+    counts = dict(enumerate(np.bincount(prepared.classes.ravel(), minlength=9).tolist()))
+    clear, clouded = class_shares(counts)
+    valid = max(1, sum(counts.values()) - counts[MaskClass.NODATA])
+    return {
+        "eo:cloud_cover": round(100 * clouded, 2),
+        "terrazzo:clear_share": clear,
+        "terrazzo:cloud_share": clouded,
+        "terrazzo:snow_share": counts[MaskClass.SNOW] / valid,
+        "terrazzo:haze": None if np.isnan(prepared.haze) else prepared.haze,
+    }
+
+
+def _angles(product: Product, angles: Angles) -> dict[str, Any]:
+    """Mean angles, where something tells them."""
+    found: dict[str, Any] = {}
+    if angles.view or product.sun:
+        zenith, azimuth = angles.mean_sun
+        found |= {"view:sun_elevation": round(90 - zenith, 4), "view:sun_azimuth": round(azimuth, 4)}
+    if angles.view:
+        zenith, azimuth = angles.mean_view
+        found |= {"view:off_nadir": round(zenith, 4), "view:azimuth": round(azimuth, 4)}
+    return found
+
+
+def _chosen(recipe: Recipe, pixel: float) -> dict[str, Any]:
+    """The elevation model and the shift that were used, if any."""
+    found: dict[str, Any] = {}
+    if recipe.dem is not None:
+        found["terrazzo:elevation_model"] = recipe.dem.name
+    if recipe.shift is not None:
+        found["terrazzo:moved"] = {
+            "east_m": -recipe.shift.east * pixel,
+            "north_m": -recipe.shift.north * pixel,
+            "uncertainty_m": recipe.shift.spread * pixel,
+            "squares": recipe.shift.squares,
+        }
+    return found
 
 
 def moved_by(item: Mapping[str, Any], pixel: float) -> Shift | None:

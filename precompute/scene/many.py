@@ -11,7 +11,8 @@ from rich.console import Console
 
 from terrazzo.precompute.products.files import opened
 from terrazzo.precompute.products.product import OWN, Product
-from terrazzo.precompute.scene.make import identity, ingest
+from terrazzo.precompute.scene.identity import identity
+from terrazzo.precompute.scene.make import ingest
 from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.precompute.work import executor
 from terrazzo.precompute.work.executor import Dask, TaskOutcome, Workers

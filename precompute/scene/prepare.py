@@ -7,37 +7,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
-from scipy import ndimage
 
 from terrazzo.bands import FOUR, MaskClass
-from terrazzo.errors import ProductError, Uncorrectable, UnreadableAsset
+from terrazzo.errors import Uncorrectable, UnreadableAsset
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.precompute.clouds.mask import mask_scene
 from terrazzo.precompute.clouds.terrain import terrain_shadow
-from terrazzo.precompute.correct.air import SeenAir, see_air
+from terrazzo.precompute.correct.air import Height, SeenAir, see_air
 from terrazzo.precompute.correct.factors import nearest_detectors
 from terrazzo.precompute.correct.table import RANGES
 from terrazzo.precompute.products.angles import Angles, constant_angles, read_angles
 from terrazzo.precompute.products.auxiliary import read_auxiliary
-from terrazzo.precompute.products.elevation import elevation_on, node_elevation
+from terrazzo.precompute.products.elevation import elevation_on, modelled_elevation, node_elevation
 from terrazzo.precompute.products.numbers import Numbers
-from terrazzo.precompute.products.offset import ADDED, Offset, decide_offset, read_xml_offset
-from terrazzo.precompute.products.product import OWN, SWIR, Product
+from terrazzo.precompute.products.offset import Offset
+from terrazzo.precompute.products.product import OWN, Product
 from terrazzo.precompute.products.quality import read_classification, read_defects, read_detectors
-from terrazzo.precompute.products.raster import Images, Placed, asset_grid
+from terrazzo.precompute.products.raster import Images, asset_grid
 from terrazzo.precompute.products.sun import checked_sun
+from terrazzo.precompute.scene.counts import STRIP, read_counts
 from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.store import Store
-from terrazzo.thinning import thinned
 
-L1C_BANDS = ("B8A", "B09", "B10")
-"""What tells the water vapour over an L1C product, and its cirrus the offset."""
-STRIP = 512
-"""Rows that are averaged at a time."""
 TERRAIN_PIXEL, TERRAIN_RIM = 30.0, 10_000.0
 """Metres of the pixels on which terrain shadow is told, and around a scene from where hills throw it."""
-RIM = 500.0
-"""Metres at the edge of a swath where not all bands have begun."""
 DARKENED = (MaskClass.LAND, MaskClass.SNOW, MaskClass.SHADOW)
 """Classes that become terrain shadow where a hill stands before the sun."""
 NO_TERRAIN = "terrain shadow not tested: no elevation model given"
@@ -52,8 +45,6 @@ class Prepared:
         box: the scene's pixels, whole windows.
         added: what has to be added to the counts as they are read: the offset, less what was added in reading.
         detector, classes: (row, col) uint8 on the mask grid.
-        missing: (row, col) on the store's grid: pixels whose count is 1 in all bands, which clipping left of no data;
-            None without any.
         haze: mean of B02 − B04 / 2 over land, reflectance; NaN without land.
         lineage: what was done, a line each.
         air: None for products that are corrected for the atmosphere already.
@@ -69,23 +60,7 @@ class Prepared:
     haze: float
     lineage: tuple[str, ...]
     air: SeenAir | None
-    missing: NDArray[np.bool_] | None
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class _Read:
-    """What reading the bands gave: see `Prepared`.
-
-    Attributes:
-        saturated: (row, col) on the mask grid: pixels beside or with one that was too bright to measure.
-    """
-
-    numbers: Numbers
-    offset: Offset
-    delivered: str
-    saturated: NDArray[np.bool_]
-    missing: NDArray[np.bool_] | None
 
 
 def prepare(product: Product, store: Store, recipe: Recipe, images: Images) -> Prepared:
@@ -102,7 +77,7 @@ def prepare(product: Product, store: Store, recipe: Recipe, images: Images) -> P
     box = grid.pad(grid.box_from_bounds(*bounds))
     mask_box = box.coarser(store.mask_factor)
     inside = mask_grid.box_from_bounds(*bounds)
-    read = _numbers(product, store, grid, box, inside, images)
+    read = read_counts(product, store, images, box, inside)
     numbers = read.numbers
     angles, lines = scene_angles(product, grid, box), [f"B02 {read.delivered}"]
     notes = list(product.notes)
@@ -136,7 +111,6 @@ def prepare(product: Product, store: Store, recipe: Recipe, images: Images) -> P
         haze=_haze(numbers, land),
         lineage=tuple(lines),
         air=air,
-        missing=read.missing,
         notes=tuple(notes),
     )
 
@@ -233,121 +207,6 @@ def _sun(product: Product, grid: Grid, box: PixelBox) -> tuple[tuple[float, floa
     return checked_sun(product.sun, product.datetime, lon, lat)
 
 
-def _numbers(
-    product: Product, store: Store, grid: Grid, box: PixelBox, inside: PixelBox, images: Images
-) -> _Read:
-    """What the mask and the air are told by, the offset, and how B02 came onto the grid.
-
-    Args:
-        inside: the product's own pixels of the mask grid.
-    """
-    mask_grid, factor = store.mask_grid(product.epsg), store.mask_factor
-    mask_box = box.coarser(factor)
-    more = [b for b in SWIR + (L1C_BANDS if product.level == "L1C" else ()) if b in product.assets]
-    means = np.empty((len(FOUR) + len(more), *mask_box.shape), np.uint16)
-    darkest, missing, delivered = None, None, ""
-    saturated = np.zeros(mask_box.shape, bool)
-
-    def read(band: str, on: Grid, where: PixelBox) -> Placed:
-        if band in store.config.bands and on == store.band_grid(product.epsg, band):
-            placed = images.first(product.asset(band), on, where)
-        else:
-            placed = images.read(product.asset(band), on, where, "reflectance")
-        if placed.saturated is not None:
-            times = placed.saturated.shape[0] // mask_box.height
-            squares = placed.saturated.reshape(mask_box.height, times, mask_box.width, times)
-            np.logical_or(saturated, squares.any(axis=(1, 3)), out=saturated)
-        return placed
-
-    for layer, band in enumerate(FOUR):
-        placed = read(band, grid, box)
-        counts = _whole(placed.array)
-        delivered = delivered or placed.lineage
-        for rows in range(0, len(means[layer]), STRIP):
-            fine = counts[rows * factor : (rows + STRIP) * factor]
-            means[layer, rows : rows + STRIP] = _whole(np.nan_to_num(thinned(fine, factor, 0)))
-        if layer == 0 and product.baseline >= "0400" and (counts == 1).any():
-            missing = counts == 1
-        elif missing is not None:
-            missing &= counts == 1
-        darkest = counts if darkest is None else np.minimum(darkest, counts, out=darkest)
-        del placed, counts
-    assert darkest is not None
-    for layer, band in enumerate(more, len(FOUR)):
-        means[layer] = _whole(read(band, mask_grid, mask_box).array)
-        if band in SWIR:
-            squares = darkest.reshape(mask_box.height, factor, mask_box.width, factor)
-            np.minimum(squares, means[layer][:, None, :, None], out=squares)
-    if missing is not None:
-        missing = missing if missing.any() else None
-    if missing is not None:
-        darkest[missing] = 0
-    if images.lift:
-        darkest = np.where(darkest > 0, np.maximum(darkest.astype(np.int32) - images.lift, 1), 0).astype(
-            np.uint16
-        )
-    xml = product.assets.get("product_metadata")
-    try:
-        offset = _decide(product, darkest, xml, means, more)
-    except ProductError as error:
-        raise type(error)(f"{product.id}: {error}") from None
-    added = offset.value - images.lift
-    if missing is not None and offset.value == ADDED:
-        gone = missing.reshape(mask_box.height, factor, mask_box.width, factor).any(axis=(1, 3))
-        means[: len(FOUR), gone] = 0
-    else:
-        missing = None
-    if product.baseline < "0400":
-        _fill_single(means[: len(FOUR)], inside.within(mask_box), mask_grid.pixel, max(1, -added))
-    return _Read(Numbers((*FOUR, *more), means, added), offset, delivered, saturated, missing)
-
-
-def _fill_single(means: NDArray[np.uint16], inside: tuple[slice, slice], pixel: float, dark: int) -> None:
-    """Takes a count of 0 in some of the bands for the dark that it is, so that the others are shown.
-
-    Old products write water that comes out below zero as 0. At the rim of the swath, where bands begin one after
-    the other, the pixel stays without data.
-    """
-    gone = means == 0
-    some = gone.any(axis=0)
-    every = gone.all(axis=0)
-    if not (some & ~every).any():
-        return
-    swath = np.zeros_like(every)
-    swath[inside] = every[inside]
-    alone = some & ~every
-    if swath.any():
-        alone &= ndimage.distance_transform_edt(~swath) * pixel > RIM
-    for layer in means:
-        layer[alone & (layer == 0)] = dark
-
-
-def _decide(
-    product: Product, darkest: NDArray[np.uint16], xml: str | None, means: NDArray[np.uint16], more: list[str]
-) -> Offset:
-    """The offset of a product's numbers.
-
-    Raises:
-        ProductError: nothing settles it.
-    """
-    return decide_offset(
-        darkest,
-        xml_offset=read_xml_offset(xml) if xml else None,
-        claims=product.claims,
-        baseline=product.baseline,
-        cirrus=means[len(FOUR) + more.index("B10")] if "B10" in more else None,
-        untouched=product.asset("B02").endswith(".jp2"),
-        swir=any(band in more for band in SWIR),
-    )
-
-
-def _whole(counts: NDArray[np.generic]) -> NDArray[np.uint16]:
-    """Counts as whole numbers: those of a resampled band are not."""
-    if counts.dtype == np.uint16:
-        return counts  # type: ignore[return-value]
-    return np.asarray(np.clip(np.rint(counts), 0, 65535), np.uint16)
-
-
 def _detectors(
     product: Product, angles: Angles, images: Images, mask_grid: Grid, mask_box: PixelBox
 ) -> NDArray[np.uint8]:
@@ -397,5 +256,14 @@ def _air(
         angles,
         satellite=product.platform,
         models=models,
-        elevation=node_elevation(dem, angles, product.epsg) if dem else None,
+        elevation=_height(product, angles, dem),
     )
+
+
+def _height(product: Product, angles: Angles, dem: Path | None) -> Height | None:
+    """The ground's elevation: the user's model, else that of the product's weather models."""
+    if dem is not None:
+        return Height(node_elevation(dem, angles, product.epsg), "elevation given", 0.0)
+    models = [product.assets[name] for name in ("cams", "ecmwf") if name in product.assets]
+    metres = modelled_elevation(models, angles, product.epsg)
+    return None if metres is None else Height(metres, "elevation of the weather model", 15.0)

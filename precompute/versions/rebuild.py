@@ -15,8 +15,8 @@ from terrazzo.errors import ProductError, StoreError
 from terrazzo.precompute.normalize.stage import Normalized, Rules, file_hash, level_of, normalize_period
 from terrazzo.precompute.products.find import find_products
 from terrazzo.precompute.products.product import Product
+from terrazzo.precompute.scene.identity import identity
 from terrazzo.precompute.scene.item import moved_by
-from terrazzo.precompute.scene.make import identity
 from terrazzo.precompute.scene.many import Task, make_scenes
 from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.precompute.versions.exclusions import Exclusion, write_exclusions

@@ -334,11 +334,11 @@ def _config_text(store: Store, mosaic_id: str) -> str:
 def _bounds(boxes: Sequence[Sequence[float]], area: Bounds | None) -> Bounds:
     """What the scenes cover of the mosaic's area."""
     west, south, east, north = zip(*boxes, strict=True)
+    whole = Bounds(min(west), min(south), max(east), max(north))
     if area is None:
-        return Bounds(min(west), min(south), max(east), max(north))
-    return Bounds(
-        max(min(west), area.left),
-        max(min(south), area.bottom),
-        min(max(east), area.right),
-        min(max(north), area.top),
-    )
+        return whole
+    whole = whole._replace(bottom=max(whole.bottom, area.bottom), top=min(whole.top, area.top))
+    if area.left > area.right or area.left < -180 or area.right > 180:
+        # Over the 180° line no box from west to east is the area.
+        return whole
+    return whole._replace(left=max(whole.left, area.left), right=min(whole.right, area.right))

@@ -135,7 +135,7 @@ class Engine:
     def _render(self, selection: Selection, where: Target | Points, *, counted: bool) -> Image:
         entries = selection.entries
         image, problems = self._merged(selection, where, counted=counted)
-        lacks = bool(((image.quality == LAST_RESORT) | (image.values[0] == NODATA)).any())
+        lacks = bool(((image.quality == LAST_RESORT) | _missing(image.values)).any())
         if lacks and selection.request.fill == "adjacent":
             for other in self.planner.adjacent(selection.request):
                 more, others = self._merged(other, where, counted=counted)
@@ -239,13 +239,16 @@ def _blend(
     new = _warped(pixels, box, rows, cols, request)
     values = new.values
     trust = gather(pixels.trust[None].astype(np.int16), box, rows, cols, -1, "bilinear")[0]
-    here = values[0] != NODATA
+    here = ~_missing(values)
     weight = np.where(here, np.maximum(trust, 1e-3), 0.0)
     both = here & (total > 0)
     if both.any() and request.stage != "mask":
         share = weight[both] / (weight[both] + total[both])
-        mixed = layers.values[:, both] * (1 - share) + values[:, both] * share
-        layers.values[:, both] = np.rint(mixed).astype(np.int16)
+        before, after = layers.values[:, both], values[:, both]
+        mixed = np.rint(before * (1 - share) + after * share).astype(np.int16)
+        # A band that one zone lacks is the other's.
+        mixed = np.where(before == NODATA, after, np.where(after == NODATA, before, mixed))
+        layers.values[:, both] = mixed
     alone = here & (total == 0)
     layers.values[:, alone] = values[:, alone]
     rules = here & (weight > total)
@@ -256,14 +259,20 @@ def _blend(
 
 def _filled(image: _Layers, other: _Layers) -> _Layers:
     """Puts another period's clear pixels where this one has none or only a last resort."""
-    bad = (image.values[0] == NODATA) | (image.quality == LAST_RESORT)
-    good = (other.values[0] != NODATA) & (other.quality == 0)
+    empty, there = _missing(image.values), ~_missing(other.values)
+    bad = empty | (image.quality == LAST_RESORT)
+    good = there & (other.quality == 0)
     # What was never clear anywhere shows at least something.
-    take = bad & good | (image.values[0] == NODATA) & (other.values[0] != NODATA)
+    take = bad & good | empty & there
     image.values[:, take] = other.values[:, take]
     image.provenance[take], image.count[take] = other.provenance[take], other.count[take]
     image.quality[take] = other.quality[take] | FILLED
     return image
+
+
+def _missing(values: NDArray[np.int16]) -> NDArray[np.bool_]:
+    """(row, col) pixels without data in any band; of some only some bands are there."""
+    return np.asarray((values == NODATA).all(axis=0))
 
 
 def tile_target(tms: TileMatrixSet, x: int, y: int, z: int, size: int | None = None) -> Target:

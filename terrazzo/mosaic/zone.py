@@ -1,7 +1,7 @@
 """Merges the scenes of one zone on its grid: weights first, then only the scenes that show, then gains."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import repeat
 from typing import NamedTuple
@@ -81,17 +81,21 @@ class Merging:
     ) -> Outcome:
         """Merges numbered entries that lie in a box of the level's grid, first wins.
 
+        Where no scene has all bands of the request, each band shows what scenes have of it.
+
         Args:
             counted, trusted: whether the count, the trust must be that of all scenes; `first` and `feather`
                 stop else when no further scene can show. Values and provenance are the same.
         """
         ready = self.fetch(entries, box, counted=counted)
-        if METHODS[self.request.method].layered:
-            merged, trust, problems = self._layered(entries, box, counted, trusted, ready)
-        else:
-            merged, trust, problems = self._together(entries, box, ready)
+        merged, trust, problems = self._merged(entries, box, counted, trusted, ready)
         if merged is None:
             return Outcome(None, problems)
+        holes = (merged.count == 0) & (trust > 0)
+        if self._bands > 1 and holes.any():
+            merged = self._band_by_band(merged, holes, entries, box)
+        if counted or not METHODS[self.request.method].layered:
+            merged = merged._replace(count=self._passes(merged.count, trust, entries, box))
         quality = np.where((trust == LAST) & (merged.count > 0), 2, 0).astype(np.uint8)
         return Outcome(ZonePixels(*merged, quality, trust), problems)
 
@@ -163,6 +167,61 @@ class Merging:
         if self.request.normalized:
             reads += [partial(self.version.corners, e) for e in {e.scene.mgrs: e for e in entries}.values()]
         self.blocks.fetch(reads)
+
+    def _passes(
+        self,
+        count: NDArray[np.uint8],
+        trust: NDArray[np.uint8],
+        entries: list[tuple[int, Entry]],
+        box: PixelBox,
+    ) -> NDArray[np.uint8]:
+        """Counts in which the parts of a pass over a tile, which overlap a little, are one scene."""
+        groups: dict[tuple[str, str], list[Entry]] = {}
+        for _, entry in entries:
+            groups.setdefault((entry.scene.datatake, entry.scene.mgrs), []).append(entry)
+        for parts in (p for p in groups.values() if len(p) > 1):
+            usable = np.stack([self._usable(e, trust, box) for e in parts])
+            count = count - np.maximum(usable.sum(axis=0, dtype=np.uint8), 1) + 1
+        return count
+
+    def _usable(self, entry: Entry, trust: NDArray[np.uint8], box: PixelBox) -> NDArray[np.bool_]:
+        """(row, col) whether a scene counts; not where it cannot be read."""
+        try:
+            weight = self.weight(entry, box)
+            here = (weight > LAST) | ((weight == LAST) & (trust == LAST))
+            return np.asarray(here & (self.values(entry, box) != NODATA).all(axis=0))
+        except (ReadFailure, NotFound):
+            return np.zeros(box.shape, bool)
+
+    def _merged(
+        self,
+        entries: list[tuple[int, Entry]],
+        box: PixelBox,
+        counted: bool,
+        trusted: bool,
+        ready: _Weights,
+    ) -> _Parts:
+        if METHODS[self.request.method].layered:
+            return self._layered(entries, box, counted, trusted, ready)
+        return self._together(entries, box, ready)
+
+    def _band_by_band(
+        self, merged: Merged, holes: NDArray[np.bool_], entries: list[tuple[int, Entry]], box: PixelBox
+    ) -> Merged:
+        """What was merged, with each band by itself in holes: pixels of which every scene lacks some band."""
+        rows, cols = (slice(v.min(), v.max() + 1) for v in np.nonzero(holes))
+        inner, inside = _inner(box, (rows, cols)), holes[rows, cols]
+        values, provenance, count = (np.array(a) for a in merged)
+        for number, band in enumerate(self.request.bands):
+            alone = replace(self, request=replace(self.request, bands=(band,)))
+            single, _, _ = alone._merged(entries, inner, True, True, {})
+            if single is None:
+                continue
+            # Origin and count are those of the first band that some scene has.
+            new = inside & (single.count > 0) & (count[rows, cols] == 0)
+            values[number, rows, cols][inside] = single.values[0][inside]
+            provenance[rows, cols][new], count[rows, cols][new] = single.provenance[new], single.count[new]
+        return Merged(values, provenance, count)
 
     def _layered(
         self,

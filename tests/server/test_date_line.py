@@ -51,9 +51,12 @@ def test_the_footprint_is_cut_and_its_parts_are_small(store):
     assert all(len(scenes) == 1 for scenes in mosaic["tiles"].values())
 
 
-def test_documents_hold_the_data_on_both_sides(client):
+def test_documents_hold_the_data_on_both_sides(client, store):
     told = client.get("/mosaics/mosaic/WebMercatorQuad/tilejson.json").json()
     assert (told["bounds"][0], told["bounds"][2]) == (-180, 180)
+    (scene,) = list_scenes(Store(store))
+    outline = shapely.geometry.shape(read_item(Store(store), scene)["geometry"])
+    assert shapely.contains(outline, shapely.Point(*told["center"][:2]))
     assert client.get("/mosaics/mosaic").json()["extent"]["spatial"]["bbox"][0][::2] == [-180, 180]
     document = etree.fromstring(
         client.get("/mosaics/mosaic/wmts?service=WMTS&request=GetCapabilities").content

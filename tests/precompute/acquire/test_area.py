@@ -130,6 +130,8 @@ def test_a_box_from_east_to_west_is_cut_at_the_antimeridian() -> None:
         assert found.equals(shapely.union(shapely.box(170, 0, 180, 1), shapely.box(-180, 0, -170, 1)))
         assert degrees_box(found) == (170, 0, -170, 1)
     assert degrees_box(from_box(15, 45, 16, 46)) == (15, 45, 16, 46)
+    for box in ((180.2, 0, 180.4, 1), (-179.8, 0, -179.6, 1)):
+        np.testing.assert_allclose(degrees_box(from_box(*box)), (-179.8, 0, -179.6, 1))
 
 
 def test_a_coast_of_many_vertices_is_sent_as_a_simpler_shape_that_holds_it() -> None:

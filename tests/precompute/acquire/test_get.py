@@ -1,20 +1,26 @@
 """An area and dates become a GeoTIFF in one go, and a second call reuses what is there."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import numpy as np
+import obstore
 import pytest
 import rasterio
+import shapely
 from pyproj import Transformer
 
+from terrazzo.bands import NODATA
 from terrazzo.precompute import sample
+from terrazzo.precompute.products.globe import cut
 from terrazzo.store import StoreConfig, create_store
 from tests.chain import FOUR
+from tests.world import archive as world
 from tests.world.archive import Archive
 from tests.world.faults import proxy
+from tests.world.worlds import make_world
 
 pytestmark = pytest.mark.clients
 Terrazzo = Callable[..., CompletedProcess[str]]
@@ -111,3 +117,44 @@ def test_an_export_outside_the_coverage_answers_with_the_command_that_fills_it(
     assert told.returncode == 1
     assert f"terrazzo get --store {sample_store}" in told.stderr
     assert "--bbox 20.00000 50.00000 20.10000 50.10000" in told.stderr
+
+
+@pytest.fixture
+def over_180(archive: Archive, tmp_path: Path) -> Iterator[str]:
+    """A STAC API whose one product lies on both sides of the 180° line."""
+    where = ("60KYF", 32760, 8_142_000.0, 818_600.0)
+    made = make_world(tmp_path / "world", where=where, dates=1, size=(96, 240)).folder
+    (path,) = made.glob("*.json")
+    item = json.loads(path.read_text())
+    for asset in item["assets"].values():
+        key = f"over/{asset['href'].removeprefix('./')}"
+        obstore.put(world.bucket(archive.s3), key, (made / asset["href"]).read_bytes())
+        asset["href"] = f"s3://{world.BUCKET}/{key}"
+    item["geometry"] = json.loads(shapely.to_geojson(cut(shapely.geometry.shape(item["geometry"]))))
+    with world.stac_server(tmp_path, [item]) as stac:
+        yield stac
+
+
+@pytest.mark.slow
+def test_a_box_across_the_180_degree_line_is_planned_fetched_and_exported(
+    over_180: str, terrazzo: Terrazzo, tmp_path: Path
+) -> None:
+    box = (179.995, -16.789, -179.995, -16.785)
+    config = tmp_path / "line.toml"
+    config.write_text(f"bounds = [{', '.join(map(str, box))}]\n")
+    bands = ("--bands", ",".join(FOUR))
+    plan = terrazzo("plan", config, "--archive", over_180, "--datetime", "2023-08", "--json", *bands)
+    assert plan.returncode == 0, plan.stderr
+    assert json.loads(plan.stdout)["scenes"] == {"all": 1}
+    create_store(tmp_path / "store", StoreConfig(10.0, 20.0, 64, FOUR))
+    asked = ("--archive", over_180, "--store", tmp_path / "store", "--datetime", "2023-08", "--bbox", *box)
+    dry = terrazzo("acquire", *asked, "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert len(dry.stdout.splitlines()) == 1
+    got = terrazzo("get", *asked, "--yes", "--workers", 1, "--crs", "EPSG:32760", "-o", tmp_path / "line.tif")
+    assert got.returncode == 0, got.stderr
+    with rasterio.open(tmp_path / "line.tif") as file:
+        to_zone = Transformer.from_crs(4326, 32760, always_xy=True)
+        places = [to_zone.transform(lon, -16.787) for lon in (179.997, -179.997)]
+        assert all((values != NODATA).all() for values in file.sample(places))
+        assert file.width * 10 < 2000

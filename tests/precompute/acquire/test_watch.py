@@ -1,5 +1,6 @@
 """A watched area follows its archive: new products, late reprocessings, gaps; and what an earlier pass left undone."""
 
+import json
 import re
 import shutil
 import signal
@@ -11,11 +12,17 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import numpy as np
+import obstore
 import pytest
 from rich.console import Console
 
 from terrazzo.errors import InvalidRequest, NotFound
 from terrazzo.grid import PixelBox
+from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.request import PixelRequest
+from terrazzo.mosaic.warp import Target
 from terrazzo.precompute import sample
 from terrazzo.precompute.acquire.archives import find_archive
 from terrazzo.precompute.acquire.area import from_tile
@@ -24,9 +31,11 @@ from terrazzo.precompute.acquire.run import AcquireOrder, carry_out, prepare
 from terrazzo.precompute.acquire.search import Query
 from terrazzo.precompute.acquire.shelf import Shelf
 from terrazzo.precompute.commands.watch import bandwidth, interval, left_of
+from terrazzo.scene import Scene
 from terrazzo.store import Store, StoreConfig, create_store
-from terrazzo.version import open_version
-from tests.chain import FOUR
+from terrazzo.version import Version, open_version
+from tests.chain import FOUR, on_box, stored
+from tests.precompute.products.test_passes import part
 from tests.waiting import PATIENCE, until
 from tests.world import archive as world
 from tests.world.archive import Archive
@@ -264,3 +273,55 @@ def test_a_pause_that_is_none_is_refused(text: str) -> None:
 
 def test_pauses_are_read_as_people_write_them() -> None:
     assert [interval(t).total_seconds() for t in ("90s", "15m", "6h", "1d")] == [90, 900, 21_600, 86_400]
+
+
+def halves(folder: Path) -> tuple[list[dict[str, Any]], dict[str, bytes]]:
+    """Two Items of one pass over one tile, north and south with an overlap, and their files by key."""
+    names = [part(folder, k, rows, hour=hour) for k, rows, hour in ((0, (0, 0.55), 14), (1, (0.5, 1), 16))]
+    items, files = [], {}
+    for name in names:
+        item = json.loads((folder / f"{name}.json").read_text())
+        for asset in item["assets"].values():
+            asset["href"] = f"s3://{world.BUCKET}/halves/{asset['href'].removeprefix('./')}"
+        items.append(item)
+        files |= {f"halves/{name}/{f.name}": f.read_bytes() for f in (folder / name).iterdir()}
+    return items, files
+
+
+@pytest.mark.slow
+def test_the_second_part_of_a_pass_stands_beside_the_first_and_their_overlap_counts_once(
+    archive: Archive, terrazzo: Terrazzo, growing: world.Growing, store: Path, tmp_path: Path
+) -> None:
+    items, files = halves(tmp_path / "split")
+    for key, content in files.items():
+        obstore.put(world.bucket(archive.s3), key, content)
+    names = {item["id"] for item in items}
+    growing.publish(items[:1])
+    command = ("watch", "--store", store, "--workers", 1, "--tile", "33TWL", "--datetime", "2023-08/..")
+    command = (*command, "--archive", growing.stac)
+    first = terrazzo(*command)
+    assert first.returncode == 0, first.stderr
+    assert scenes(store) == {items[0]["id"]}
+    growing.publish(items)
+    second = terrazzo(*command)
+    assert second.returncode == 0, second.stderr
+    assert scenes(store) == names
+    assert terrazzo(*command).returncode == 3
+    assert scenes(store) == names
+    version = open_version(Store(store), "mosaic")
+    entries = [e for p in version.periods for e in version.entries(p)]
+    assert len({e.scene.datatake for e in entries}) == 1
+    box = entries[0].scene.box.union(entries[1].scene.box)
+    both = np.all([data_of(version, e.scene, box) for e in entries], axis=0)
+    either = np.any([data_of(version, e.scene, box) for e in entries], axis=0)
+    assert both.sum() > 100
+    engine = Engine(version, Blocks())
+    target = Target("EPSG:32633", version.store.grid(32633).bounds(box), *box.shape)
+    for method in ("feather", "median"):
+        selection = engine.select(PixelRequest(FOUR, fill="best", method=method))
+        assert (engine.render(selection, target, counted=True).count[either] == 1).all()
+
+
+def data_of(version: Version, scene: Scene, box: PixelBox) -> np.ndarray:
+    """(row, col) where a scene has data."""
+    return np.asarray(on_box(stored(version.store, scene, "mask"), scene, box, 0) != 0)

@@ -92,6 +92,7 @@ FORMS = {
     "float64 counts": (lambda p: write(p, np.where(GONE, 0, RHO * 10_000)), None, TRUTH),
     "scale 5e-5 in the Item": (lambda p: write(p, stored("uint16", 0) * np.uint16(2)), Told(scale=5e-5), ABOVE_ZERO),
     "scale 5e-5 in the file": (lambda p: write(p, stored("uint16", 0) * np.uint16(2), scale=5e-5), None, ABOVE_ZERO),
+    "scale 5e-5 in the file, the Item says 1e-4": (lambda p: write(p, stored("uint16", 0) * np.uint16(2), scale=5e-5), Told(scale=1e-4), ABOVE_ZERO),
     "scale 1e-4 in both": (lambda p: write(p, stored("uint16", 0), scale=1e-4), Told(scale=1e-4), ABOVE_ZERO),
     "south first": (lambda p: write(p, stored("uint16", 0)[::-1], nodata=0, transform=Affine(PIXEL, 0, LEFT, 0, PIXEL, TOP - SIDE * PIXEL)), None, ABOVE_ZERO),
     "south first, float": (lambda p: write(p, stored("float32", np.nan)[::-1], transform=Affine(PIXEL, 0, LEFT, 0, PIXEL, TOP - SIDE * PIXEL)), None, TRUTH),

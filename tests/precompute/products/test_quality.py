@@ -168,6 +168,55 @@ def test_a_safe_with_masks_in_polygons_becomes_a_scene(safe: Path, tmp_path: Pat
     assert (classes[row - 10 : row + 10, col : col + 1] == MaskClass.DEFECTIVE).all()
 
 
+@pytest.mark.parametrize("off", [(0.0, 0.0), (7.0, -13.0)])
+def test_masks_of_a_whole_tile_are_read_in_a_small_scene_as_if_cut_from_all_of_it(
+    tmp_path: Path, off: tuple[float, float]
+) -> None:
+    rng = np.random.default_rng(4)
+    flags = np.zeros((8, 240, 240), np.uint8)
+    flags[[2, 4]] = rng.random((2, 240, 240)) < 0.02
+    detectors = np.kron(rng.integers(1, 13, (1, 24, 24)), np.ones((1, 10, 10)))
+    assets = {"QUALIT_B02": str(write(tmp_path / "QUALIT_B02.jp2", flags, 10))}
+    footprint = str(write(tmp_path / "DETFOO_B02.jp2", detectors, 10))
+    classification = str(write(tmp_path / "CLASSI.jp2", flags[2:5], 10))
+    whole = PixelBox(BOX.row0, BOX.col0, BOX.row0 + 120, BOX.col0 + 120)
+    for row, col in ((0, 0), (50, 70), (95, 95)):
+        small = PixelBox(whole.row0 + row, whole.col0 + col, whole.row0 + row + 30, whole.col0 + col + 30)
+        at = small.intersection(whole).within(whole)
+        inside = small.intersection(whole).within(small)
+        for read, source in (
+            (read_defects, assets), (read_detectors, footprint), (read_classification, classification),
+        ):  # fmt: skip
+            cut, all_of_it = read(source, GRID, small, off), read(source, GRID, whole, off)
+            np.testing.assert_array_equal(cut[inside], all_of_it[at])
+            assert all_of_it[at].any()
+    elsewhere = PixelBox(BOX.row0 + 500, BOX.col0, BOX.row0 + 530, BOX.col0 + 30)
+    assert not read_defects(assets, GRID, elsewhere).any()
+    assert not read_classification(classification, GRID, elsewhere).any()
+
+
+@pytest.mark.parametrize(
+    ("told", "read"), [("0", False), ("0.0", False), ("0.0009", True), ("", True), ("x", True), (None, True)]
+)
+def test_rasters_of_defects_are_read_but_where_the_metadata_say_that_nothing_is_degraded(
+    tmp_path: Path, told: str | None, read: bool
+) -> None:
+    flags = np.zeros((8, 60, 60), np.uint8)
+    flags[2, 20, 40] = 1
+    element = "" if told is None else f"<DEGRADED_MSI_DATA_PERCENTAGE>{told}</DEGRADED_MSI_DATA_PERCENTAGE>"
+    (tmp_path / "MTD_TL.xml").write_text(f"<a><Image_Content_QI>{element}</Image_Content_QI></a>")
+    (tmp_path / "DEFECT_B03.gml").write_text(gml({"b-1": ("QT_DEFECTIVE_PIXELS", ring(400, 440))}))
+    assets = {
+        "QUALIT_B02": str(write(tmp_path / "QUALIT_B02.jp2", flags, 20)),
+        "DEFECT_B03": str(tmp_path / "DEFECT_B03.gml"),
+        "granule_metadata": str(tmp_path / "MTD_TL.xml"),
+    }
+    found = read_defects(assets, GRID, BOX)
+    assert bool(found[20, 40]) is read
+    assert not found[20, 30]
+    assert found[:, 20:22].all()
+
+
 BOMB = '<!DOCTYPE a [<!ENTITY b "b"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]><a>&c;</a>'
 OUTSIDE = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>'
 

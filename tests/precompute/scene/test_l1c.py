@@ -1,6 +1,8 @@
 """An L1C product, as a SAFE folder and as a zip, becomes a scene of known truth."""
 
+import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -36,13 +38,21 @@ def grid_xml(value: float) -> str:
     return f"<COL_STEP>5000</COL_STEP><ROW_STEP>5000</ROW_STEP><Values_List>{rows}</Values_List>"
 
 
-def tile_metadata() -> str:
+def view_xml(band: int) -> str:
+    """Detector 7 of a band, 8° off nadir, seen from the east."""
+    return (
+        f"<Viewing_Incidence_Angles_Grids bandId='{band}' detectorId='7'>"
+        f"<Zenith>{grid_xml(8)}</Zenith><Azimuth>{grid_xml(100)}</Azimuth></Viewing_Incidence_Angles_Grids>"
+    )
+
+
+def tile_metadata(sun: float, views: Sequence[int]) -> str:
     return (
         "<Level-1C_Tile_ID><SENSING_TIME>2022-06-15T10:22:48Z</SENSING_TIME>"
         f"<Geoposition resolution='10'><ULX>{LEFT}</ULX><ULY>{TOP}</ULY></Geoposition>"
-        f"<Sun_Angles_Grid><Zenith>{grid_xml(SUN)}</Zenith><Azimuth>{grid_xml(150)}</Azimuth></Sun_Angles_Grid>"
-        f"<Mean_Sun_Angle><ZENITH_ANGLE>{SUN}</ZENITH_ANGLE><AZIMUTH_ANGLE>150</AZIMUTH_ANGLE></Mean_Sun_Angle>"
-        "</Level-1C_Tile_ID>"
+        f"<Sun_Angles_Grid><Zenith>{grid_xml(sun)}</Zenith><Azimuth>{grid_xml(150)}</Azimuth></Sun_Angles_Grid>"
+        f"<Mean_Sun_Angle><ZENITH_ANGLE>{sun}</ZENITH_ANGLE><AZIMUTH_ANGLE>150</AZIMUTH_ANGLE></Mean_Sun_Angle>"
+        f"{''.join(map(view_xml, views))}</Level-1C_Tile_ID>"
     )
 
 
@@ -61,10 +71,16 @@ def texture(pixels: int) -> np.ndarray:
     return np.kron(coarse, np.ones((pixels // coarse.shape[0],) * 2))
 
 
-def write_safe(folder: Path) -> Path:
+def write_safe(folder: Path, *, sun: float = SUN, views: Sequence[int] = ()) -> Path:
+    """A SAFE of dark forest under known air.
+
+    Args:
+        sun: zenith angle in degrees.
+        views: numbers of the bands that have view grids.
+    """
     root = folder / GRANULE
     (root / "IMG_DATA").mkdir(parents=True)
-    (root / "MTD_TL.xml").write_text(tile_metadata())
+    (root / "MTD_TL.xml").write_text(tile_metadata(sun, views))
     safe = folder / f"{NAME}.SAFE"
     (safe / "MTD_MSIL1C.xml").write_text(product_metadata())
     for band, rho in FOREST.items():
@@ -73,7 +89,7 @@ def write_safe(folder: Path) -> Path:
         ground = rho * texture(side)
         toa = np.full_like(ground, 0.001)
         if band != "B10":
-            air = {"aot": AOT, "water_vapour": WATER, "sun_zenith": SUN, "view_zenith": 0.0}
+            air = {"aot": AOT, "water_vapour": WATER, "sun_zenith": sun, "view_zenith": 0.0}
             toa = toa_reflectance(ground, satellite="S2B", band=band, relative_azimuth=150.0, **air)
         numbers = np.rint(toa * 1e4 + 1000).astype(np.uint16)
         with rasterio.open(
@@ -190,3 +206,23 @@ def test_inspect_tells_what_was_done_and_from_what_and_draws_it(
 def test_inspect_lists_what_there_is_where_the_name_fits_nothing(made: tuple[Store, Scene]) -> None:
     with pytest.raises(NotFound, match=rf"no scene S2Z.*{NAME}"):
         find_scene(made[0], "S2Z")
+
+
+@pytest.mark.parametrize(("views", "told"), [(range(13), None), ((1, 3, 7), "lack view angles.*B11")])
+def test_a_low_sun_and_bands_without_view_grids_are_said_on_the_item(
+    tmp_path: Path, views: Sequence[int], told: str | None
+) -> None:
+    safe = write_safe(tmp_path / "p", sun=76.0, views=views)
+    store = create_store(str(tmp_path / "s"), StoreConfig(10.0, 20.0, 256, ("B02", "B11")))
+    scene = ingest(find_products(safe.parent).products[0], store, Recipe(mask="model"))
+    notes = read_item(store, scene)["properties"]["terrazzo:notes"]
+    assert any(
+        "the sun is up to 76° from the zenith: view angles were corrected as at 72°" in n for n in notes
+    )
+    assert any(re.search("lack view angles", n) for n in notes) is (told is not None)
+    assert told is None or any(re.search(told, n) for n in notes)
+    with np.load(store.root / scene.key(CORRECTION)) as arrays:
+        for band in ("B02", "B11"):
+            factor = arrays[f"{band}_factor"]
+            assert ((factor > 0.6) & (factor < 1.6)).all()
+            assert not np.allclose(factor, 1)

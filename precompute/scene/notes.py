@@ -1,0 +1,70 @@
+"""What the user should know of a scene, in words."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from terrazzo.precompute.correct.brdf import COEFFICIENTS, LOWEST_SUN, SUN, Brdf
+from terrazzo.precompute.correct.factors import view_of
+from terrazzo.precompute.products.angles import Angles
+from terrazzo.precompute.scene.prepare import Prepared
+from terrazzo.precompute.scene.recipe import Recipe
+from terrazzo.scene import class_shares
+
+LITTLE = 0.01
+"""Share of clear pixels below which a scene hardly shows."""
+
+
+def notes_of(prepared: Prepared, recipe: Recipe, bands: Sequence[str]) -> list[str]:
+    """What the user should know of a scene that was made all the same."""
+    offset, notes = prepared.offset, list(prepared.notes)
+    clear, clouded = class_shares(dict(enumerate(np.bincount(prepared.classes.ravel()).tolist())))
+    if clear < LITTLE:
+        what = "nearly all cloud" if clouded > 0.5 else "hardly a clear pixel"
+        notes.append(
+            f"{what}: {clear:.1%} of it is clear, {clouded:.0%} cloud or shadow; it shows only where nothing better is"
+        )
+    if offset.conflicts:
+        notes.append(
+            f"the evidence on the offset is contradictory: took {offset.value} by {offset.decided_by}"
+            f" ({offset.verdict}), though {', '.join(offset.conflicts)}"
+        )
+    if recipe.brdf != "off" and not prepared.angles.view:
+        notes.append("no angle grids (granule metadata) in the product: view angles stay as they are")
+    if recipe.brdf != "off" and prepared.angles.view and not prepared.detector.any():
+        notes.append(
+            "no detector footprint in the product: view angles were corrected by the mean of all detectors"
+        )
+    lowest = float(prepared.angles.sun_zenith.max())
+    if recipe.brdf != "off" and prepared.angles.view and lowest > LOWEST_SUN:
+        notes.append(
+            f"the sun is up to {lowest:.0f}° from the zenith: view angles were corrected as at {LOWEST_SUN:g}°"
+        )
+    others = {b: view_of(prepared.angles, b) for b in bands if b in COEFFICIENTS}
+    lacking = [f"{b} by those of {other}" for b, other in others.items() if other and other != b]
+    if recipe.brdf != "off" and lacking:
+        notes.append(f"the granule metadata lack view angles of some bands: corrected {', '.join(lacking)}")
+    every = {d for view in prepared.angles.view.values() for d in view}
+    partly = [b for b, other in others.items() if other == b and every - set(prepared.angles.view[b])]
+    if recipe.brdf != "off" and partly:
+        notes.append(
+            f"the granule metadata lack view angles of some detectors in {', '.join(partly)}: corrected by the mean of the others"
+        )
+    if recipe.shift is not None:
+        s = recipe.shift
+        notes.append(
+            f"its ground lay {s.east:.2f} pixels too far east and {s.north:.2f} too far north (±{s.spread:.2f}):"
+            " resampled once to where the other dates' lies"
+        )
+    return notes
+
+
+def brdf_line(angles: Angles, brdf: Brdf, bands: Sequence[str]) -> str:
+    if brdf == "off":
+        return "view angles not corrected (--brdf off)"
+    if not angles.view:
+        return "view angles not corrected: the product has no angle grids"
+    sun = f", sun to {SUN:g}° from the zenith" if brdf == "nadir+sun" else ""
+    without = [b for b in bands if b not in COEFFICIENTS]
+    but = f", but not in {', '.join(without)}, which have no coefficients" if without else ""
+    return f"view angles corrected to nadir{sun} over land, c-factor{but}"
