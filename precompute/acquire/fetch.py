@@ -11,10 +11,10 @@ from threading import Event
 from terrazzo.bands import BANDS
 from terrazzo.errors import ArchiveError, StoreError, UnreadableAsset
 from terrazzo.grid import Bounds
-from terrazzo.precompute.acquire.archives import Opener
 from terrazzo.precompute.acquire.area import TILE_SIDE
 from terrazzo.precompute.acquire.download import Missing, Pace, Report, Stopped, download, measure
 from terrazzo.precompute.acquire.held import Held
+from terrazzo.precompute.acquire.opener import Opener
 from terrazzo.precompute.acquire.search import Candidate, RemoteFile, Search
 from terrazzo.precompute.acquire.shelf import Shelf
 from terrazzo.precompute.products.passes import other_ground

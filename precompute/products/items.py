@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlparse
 from terrazzo.bands import BANDS
 from terrazzo.errors import ProductError
 from terrazzo.grid import mgrs_epsg
+from terrazzo.precompute.products.links import without_query
 from terrazzo.precompute.products.product import PRODUCT_NAME, Product, Told
 from terrazzo.precompute.products.tiles import tile_name
 from terrazzo.precompute.products.values import mapping, missing, moment, number, text
@@ -129,7 +130,7 @@ def _self_link(item: Mapping[str, Any], known: str) -> str:
     for link in links if isinstance(links, list) else ():
         href = text(mapping(link).get("href"))
         if mapping(link).get("rel") == "self" and href:
-            return href
+            return without_query(href)
     return f"urn:terrazzo:product:{known}"
 
 
