@@ -176,7 +176,7 @@ def search(
     problems: list[str] = []
     for rank, archive in enumerate(archives):
         try:
-            for item in _items(archive, query):
+            for item in items_of(archive, query):
                 candidate = candidate_of(item, archive, query, roles, optional)
                 if isinstance(candidate, LeftOut):
                     left_out.append(candidate)
@@ -215,7 +215,15 @@ def _grounds(ranked: Sequence[Candidate]) -> list[tuple[Candidate, ...]]:
     return [tuple(group) for group in groups]
 
 
-def _items(archive: Archive, query: Query) -> list[dict[str, Any]]:
+def items_of(archive: Archive, query: Query, *, files: bool = True) -> list[dict[str, Any]]:
+    """The Items that an archive lists for a query, of all its collections of the level.
+
+    Args:
+        files: with their assets; without, where the archive can leave them out, the answer is a tenth as long.
+
+    Raises:
+        ArchiveError: it does not answer, or has none of the level.
+    """
     collections = archive.collections.get(query.level)
     if not collections:
         raise ArchiveError(
@@ -239,13 +247,15 @@ def _items(archive: Archive, query: Query) -> list[dict[str, Any]]:
             reraise=True,
         ):
             with attempt:
-                items = _ask(archive, query, collections, retry)
+                items = _ask(archive, query, collections, retry, files)
     except (APIError, STACError, requests.RequestException, ValueError, KeyError) as error:
         raise ArchiveError(f"{archive.name} does not answer the search: {_short(error)}") from None
     return items
 
 
-def _ask(archive: Archive, query: Query, collections: Sequence[str], retry: Retry) -> list[dict[str, Any]]:
+def _ask(
+    archive: Archive, query: Query, collections: Sequence[str], retry: Retry, files: bool
+) -> list[dict[str, Any]]:
     # It tells of each retry, with all of the address.
     logging.getLogger("urllib3.connectionpool").addFilter(UNSIGNED)
     with warnings.catch_warnings():
@@ -255,6 +265,9 @@ def _ask(archive: Archive, query: Query, collections: Sequence[str], retry: Retr
         io = StacApiIO(max_retries=retry, timeout=60, parameters=asked)
         client = pystac_client.Client.open(archive.url.partition("?")[0], stac_io=io)
         area = json.loads(shapely.to_geojson(outline(query.area)))
+        slim: dict[str, Any] = (
+            {} if files or not client.conforms_to("FIELDS") else {"fields": {"exclude": ["assets"]}}
+        )
         return [
             item
             for collection in collections
@@ -264,6 +277,7 @@ def _ask(archive: Archive, query: Query, collections: Sequence[str], retry: Retr
                 datetime=query.datetime,
                 limit=PAGE,
                 **_cloud_filter(client, query.max_cloud),
+                **slim,
             ).items_as_dicts()
         ]
 
@@ -294,14 +308,14 @@ def candidate_of(
     optional: Sequence[str],
 ) -> Candidate | LeftOut | None:
     """The candidate of an Item, why it cannot be one, or None when it is not asked for."""
-    item = _tidy(item)
+    item = tidy(item)
     if (
         query.max_cloud is not None
         and (number(item["properties"].get("eo:cloud_cover")) or 0) > query.max_cloud
     ):
         return None
     shape = outline_of(item.get("geometry"))
-    if shape is not None and not _touches(shape, query.area):
+    if shape is not None and not touches(shape, query.area):
         return None
     product = let_in(str(item.get("id")), lambda: product_from_item(item, Path(f"{archive.name}.json")))
     if isinstance(product, LeftOut):
@@ -311,7 +325,7 @@ def candidate_of(
     try:
         with guarded(product.id):
             # Of an Item without a geometry the tile tells where it lies.
-            if shape is None and not _touches(from_tile(product.mgrs), query.area):
+            if shape is None and not touches(from_tile(product.mgrs), query.area):
                 return None
             files = _files(item, product, archive, roles, optional)
             wanted = files if query.whole else _parts(files, query.area, product)
@@ -320,14 +334,14 @@ def candidate_of(
     return Candidate(product, item, archive, wanted)
 
 
-def _tidy(item: Any) -> dict[str, Any]:
+def tidy(item: Any) -> dict[str, Any]:
     """An Item with properties, and only the assets that have an address."""
     item = mapping(item)
     assets = {k: a for k, a in mapping(item.get("assets")).items() if text(mapping(a).get("href"))}
     return {**item, "properties": mapping(item.get("properties")), "assets": assets}
 
 
-def _touches(shape: shapely.Geometry, area: shapely.Geometry) -> bool:
+def touches(shape: shapely.Geometry, area: shapely.Geometry) -> bool:
     """Whether a product's outline touches an area; one drawn around the globe at the date line may do so anywhere."""
     west, _, east, _ = shape.bounds
     return east - west > 180 or bool(shapely.intersects(shape, area))
