@@ -93,6 +93,19 @@ class Key:
     tile: str
     when: datetime
 
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.satellite, self.tile
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A scene that a mosaic shows, by satellite and tile, and the baseline it was made of."""
+
+    place: tuple[str, str]
+    when: datetime
+    baseline: str
+
 
 def sighting(item: Any, archive: str, query: Query) -> Sighting | LeftOut | None:
     """What an Item says of a pass; None where it is none of the query's. Its files do not matter."""
@@ -139,7 +152,9 @@ def compare(
     first: date,
     last: date,
     now: datetime,
+    *,
     unread: Sequence[LeftOut] = (),
+    shown: Sequence[Shown] = (),
 ) -> Audit:
     """Compares what catalogues list with the rhythm of the orbits.
 
@@ -148,6 +163,8 @@ def compare(
         archives: names, the preferred first.
         first, last: days that are reported.
         now: until when passes can be there.
+        unread: Items that name no pass.
+        shown: what the mosaic shows.
     """
     epochs = learn(
         [
@@ -166,7 +183,10 @@ def compare(
     for key, members in listed.items():
         if begin <= key.when <= end:
             count += 1
-            found = causes.of_listed(key, members, archives, now - key.when, usual, late.get(key, {}))
+            held = [s.baseline for s in shown if s.place == key.place and abs(s.when - key.when) <= SAME]
+            found = causes.of_listed(
+                key, members, archives, now - key.when, usual, late.get(key, {}), min(held, default=None)
+            )
             findings += [] if found is None else [found]
     absent, why = _absent(epochs, listed)
     whole = _whole_passes(absent, listed)

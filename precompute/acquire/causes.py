@@ -83,6 +83,7 @@ def of_listed(
     age: timedelta,
     usual: Mapping[str, timedelta],
     late: Mapping[str, tuple[float, float]],
+    shown: str | None = None,
 ) -> Finding | None:
     """A pass that a catalogue lists; None where there is nothing to say.
 
@@ -91,6 +92,7 @@ def of_listed(
         age: since the pass.
         usual: how long after a pass each archive has it.
         late: days that it took an archive, and the usual ones.
+        shown: the baseline in which the mosaic shows the pass; None where it does not.
     """
     products = {a: sorted({s.product.id for s in members if s.archive == a}) for a in archives}
     have = [a for a in archives if products[a]]
@@ -104,6 +106,10 @@ def of_listed(
             found.append((cause, f"in {_and(have)}, not in {_and(lack)}", True))
     grounds = _grounds(members)
     found += _split(grounds, have) + _superseded(grounds, have)
+    newest = max(s.product.baseline for s in members)
+    if shown is not None and shown < newest:
+        names = [a for a in have if any(s.archive == a and s.product.baseline == newest for s in members)]
+        found.append((Cause.SUPERSEDED, f"the mosaic shows N{shown}, N{newest} is in {_and(names)}", True))
     if late:
         told = [
             f"{a} had it after {days:.0f} days ({usual_days:.1f} are usual)"
@@ -115,7 +121,8 @@ def of_listed(
     found.sort(key=lambda f: not f[2])
     (cause, what, act), *others = found
     what = "; ".join([what, *(w for _, w, _ in others)])
-    return Finding(key, cause, {a: products[a] for a in have}, what, act, tuple(c for c, _, _ in others))
+    also = tuple(c for c in dict.fromkeys(c for c, _, _ in others) if c != cause)
+    return Finding(key, cause, {a: products[a] for a in have}, what, act, also)
 
 
 def _split(grounds: Sequence[Sequence["Sighting"]], have: Sequence[str]) -> list[tuple[Cause, str, bool]]:

@@ -18,8 +18,10 @@ from terrazzo.precompute.acquire.rhythm import MARGIN, Epoch
 from terrazzo.precompute.products.sun import sun_position
 
 DARK, NOT_ACQUIRED, IRREGULAR = "dark", "not_acquired", "irregular"
-LOW_SUN = 70.0
-"""Degrees from the zenith up to which the sun keeps no pass from being taken."""
+LOW_SUN = 75.0
+"""Degrees from the zenith up to which the sun keeps no pass from being taken; ESA's limit is 85 since October 2019."""
+SEASON, SEASON_PASSES = timedelta(days=45), 3
+"""How far apart passes of one dark season lie, and how many there are at least."""
 YEAR = timedelta(days=366)
 AROUND = 5
 """Passes of every second cycle before and after one that tell whether it was planned."""
@@ -139,7 +141,18 @@ def _dark(known: Sequence[Slot]) -> dict[Slot, str]:
         others = there.get((slot.satellite, slot.orbit), ())
         return max((z for when, z in others if abs(when - slot.when) < YEAR), default=LOW_SUN)
 
-    return {s: DARK for s in known if not s.there and zenith[s] > LOW_SUN and zenith[s] > lowest(s)}
+    below = [s for s in known if not s.there and zenith[s] > LOW_SUN and zenith[s] > lowest(s)]
+    times: dict[tuple[str, int], list[datetime]] = {}
+    for slot in below:
+        times.setdefault(slot.series, []).append(slot.when)
+    begin, end = min(s.when for s in known), max(s.when for s in known)
+
+    def is_season(slot: Slot) -> bool:
+        """Whether a pass is in a dark season: one or two at midwinter are none, but what is known may end in one."""
+        cut_off = slot.when - begin < SEASON or end - slot.when < SEASON
+        return cut_off or sum(abs(t - slot.when) < SEASON for t in times[slot.series]) >= SEASON_PASSES
+
+    return {s: DARK for s in below if is_season(s)}
 
 
 def _outages(known: Sequence[Slot]) -> dict[Slot, str]:

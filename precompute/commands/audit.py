@@ -14,7 +14,7 @@ from terrazzo.precompute.acquire.archives import NAMES
 
 if TYPE_CHECKING:
     from terrazzo.config import MosaicConfig
-    from terrazzo.precompute.acquire.audit import Audit
+    from terrazzo.precompute.acquire.audit import Audit, Shown
 
 COMPLETE, NOTHING, GAPS = 0, 3, 4
 """Exit codes."""
@@ -55,7 +55,8 @@ def audit(
     """Names the passes over a mosaic's area that archives lack, list late, in parts or in an older processing.
 
     The rhythm of the orbits is learned from the passes that the archives list, so that it also tells those that none
-    lists. Area and periods come from the file (`bounds`, `[[periods]]`). Nothing but metadata is read.
+    lists. Area and periods come from the file (`bounds`, `[[periods]]`). Nothing but metadata is read. Of a mosaic.toml in a
+    store it also tells which scenes of the mosaic were made of an older processing than there is.
 
     Exit codes: 0 nothing to do, 1 failed, 3 no archive lists a pass there, 4 passes are missing somewhere or a newer
     processing is to be had.
@@ -92,9 +93,21 @@ def audit(
                 elif found is not None:
                     seen.append(found)
             click.echo(f"{archive.name}: {len(seen) - before} products until {end}", err=True)
-    done = compare(seen, [a.name for a in archives], first, last, now, unread)
+    done = compare(seen, [a.name for a in archives], first, last, now, unread=unread, shown=_shown(config))
     click.echo(json.dumps(as_document(done)) if as_json else "\n".join(as_text(done, everything)))
     ctx.exit(NOTHING if not seen else COMPLETE if done.complete else GAPS)
+
+
+def _shown(config: Path) -> "list[Shown]":
+    """What the mosaic shows, where its file lies in a store."""
+    from terrazzo.precompute.acquire.audit import Shown
+    from terrazzo.precompute.acquire.held import Held
+    from terrazzo.precompute.commands.acquire import opened
+
+    folder = config.resolve().parent
+    store = opened(str(folder.parents[1])) if folder.parent.name == "mosaics" else None
+    held = Held(store, folder.name)
+    return [Shown((f"S2{s.platform[-1].upper()}", s.mgrs), s.datetime, held.baseline(s)) for s in held.shown]
 
 
 def _days(
