@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import shapely
 
+from terrazzo.errors import InvalidRequest
 from terrazzo.precompute.acquire import causes, expected
 from terrazzo.precompute.acquire.area import from_tile
 from terrazzo.precompute.acquire.causes import Cause, Finding
@@ -22,6 +24,7 @@ from terrazzo.precompute.products.passes import outline
 from terrazzo.precompute.products.product import LeftOut, Product
 from terrazzo.precompute.products.values import moment, number, text
 
+_square = cache(from_tile)
 SAME = timedelta(hours=6)
 """Between times of one pass as archives tell them: its start or the moment of the tile."""
 STRIP = re.compile(r"_S(\d{8}T\d{6})_")
@@ -118,7 +121,10 @@ def sighting(item: Any, archive: str, query: Query) -> Sighting | LeftOut | None
         return product
     if product.level.lower() != query.level:
         return None
-    tile = from_tile(product.mgrs)
+    try:
+        tile = _square(product.mgrs)
+    except InvalidRequest as error:
+        return LeftOut(product.id, str(error))
     if shape is None and not touches(tile, query.area):
         return None
     p = item["properties"]
@@ -179,11 +185,14 @@ def compare(
     end = min(now, datetime.combine(last, time.max, UTC))
     usual = {a: _usual([s for s in sightings if s.archive == a], now) for a in archives}
     late = _late(listed, archives)
+    scenes: dict[tuple[str, str], list[Shown]] = {}
+    for scene in shown:
+        scenes.setdefault(scene.place, []).append(scene)
     findings, count = [], 0
     for key, members in listed.items():
         if begin <= key.when <= end:
             count += 1
-            held = [s.baseline for s in shown if s.place == key.place and abs(s.when - key.when) <= SAME]
+            held = [s.baseline for s in scenes.get(key.place, ()) if abs(s.when - key.when) <= SAME]
             found = causes.of_listed(
                 key, members, archives, now - key.when, usual, late.get(key, {}), min(held, default=None)
             )
