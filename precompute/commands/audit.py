@@ -15,6 +15,7 @@ from terrazzo.precompute.acquire.archives import NAMES
 if TYPE_CHECKING:
     from terrazzo.config import MosaicConfig
     from terrazzo.precompute.acquire.audit import Audit, Shown
+    from terrazzo.precompute.acquire.held import Held
 
 COMPLETE, NOTHING, GAPS = 0, 3, 4
 """Exit codes."""
@@ -55,8 +56,9 @@ def audit(
     """Names the passes over a mosaic's area that archives lack, list late, in parts or in an older processing.
 
     The rhythm of the orbits is learned from the passes that the archives list, so that it also tells those that none
-    lists. Area and periods come from the file (`bounds`, `[[periods]]`). Nothing but metadata is read. Of a mosaic.toml in a
-    store it also tells which scenes of the mosaic were made of an older processing than there is.
+    lists. Area and periods come from the file (`bounds`, else the tiles that the mosaic shows; `[[periods]]`). Nothing
+    but metadata is read. Of a mosaic.toml in a store it also tells which scenes of the mosaic were made of an older
+    processing than there is.
 
     Exit codes: 0 nothing to do, 1 failed, 3 no archive lists a pass there, 4 passes are missing somewhere or a newer
     processing is to be had.
@@ -65,21 +67,24 @@ def audit(
     terrazzo audit finland.toml --archive earth-search --archive cdse
     terrazzo audit finland.toml --archive cdse --datetime 2025-06/2025-08 --json
     """
+    from shapely import union_all
+
     from terrazzo.config import day_interval, parse_config
     from terrazzo.precompute.acquire.archives import find_archive
-    from terrazzo.precompute.acquire.area import from_box
+    from terrazzo.precompute.acquire.area import from_box, from_tile
     from terrazzo.precompute.acquire.audit import Sighting, compare, sighting
     from terrazzo.precompute.acquire.search import Query, items_of
     from terrazzo.precompute.products.product import LeftOut
 
-    made = parse_config(config.stem, config.read_text())
-    if made.bounds is None:
+    made, held = parse_config(config.stem, config.read_text()), _held(config)
+    tiles = {scene.mgrs for scene in held.shown}
+    if made.bounds is None and not tiles:
         raise InvalidRequest("mosaic.toml names no area: bounds = [west, south, east, north]")
     now = datetime.now(UTC)
     first, last = _days(made, day_interval(when) if when else None, now.date())
     asked = dict.fromkeys(n.strip() for name in names for n in name.split(",") if n.strip())
     archives = [find_archive(name, collection) for name in asked]
-    area = from_box(*made.bounds)
+    area = from_box(*made.bounds) if made.bounds else union_all([from_tile(tile) for tile in tiles])
     seen: list[Sighting] = []
     unread: list[LeftOut] = []
     for archive in archives:
@@ -90,23 +95,27 @@ def audit(
                 found = sighting(item, archive.name, query)
                 if isinstance(found, LeftOut):
                     unread.append(found)
-                elif found is not None:
+                elif found is not None and (made.bounds or found.product.mgrs in tiles):
                     seen.append(found)
             click.echo(f"{archive.name}: {len(seen) - before} products until {end}", err=True)
-    done = compare(seen, [a.name for a in archives], first, last, now, unread=unread, shown=_shown(config))
+    done = compare(seen, [a.name for a in archives], first, last, now, unread=unread, shown=_shown(held))
     click.echo(json.dumps(as_document(done)) if as_json else "\n".join(as_text(done, everything)))
     ctx.exit(NOTHING if not seen else COMPLETE if done.complete else GAPS)
 
 
-def _shown(config: Path) -> "list[Shown]":
-    """What the mosaic shows, where its file lies in a store."""
-    from terrazzo.precompute.acquire.audit import Shown
+def _held(config: Path) -> "Held":
+    """The store in which a mosaic's file lies; an empty one where it lies in none."""
     from terrazzo.precompute.acquire.held import Held
     from terrazzo.precompute.commands.acquire import opened
 
     folder = config.resolve().parent
     store = opened(str(folder.parents[1])) if folder.parent.name == "mosaics" else None
-    held = Held(store, folder.name)
+    return Held(store, folder.name)
+
+
+def _shown(held: "Held") -> "list[Shown]":
+    from terrazzo.precompute.acquire.audit import Shown
+
     return [Shown((f"S2{s.platform[-1].upper()}", s.mgrs), s.datetime, held.baseline(s)) for s in held.shown]
 
 
