@@ -204,13 +204,22 @@ def _sun(p: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _tile(p: Mapping[str, Any], name: re.Match[str] | None, known: str) -> str | None:
-    told = next((t for key in ("grid:code", "s2:mgrs_tile") if (t := text(p.get(key)))), None)
+    told = next((t for key in ("grid:code", "s2:mgrs_tile") if (t := text(p.get(key)))), None) or _square(p)
     tile = tile_name(told) if told else None
     if tile and name and tile != name["tile"]:
         raise ProductError(
             f"{known}: its tile is {tile}, its product name says {name['tile']}; mend the Item"
         )
     return tile or (name["tile"] if name else None)
+
+
+def _square(p: Mapping[str, Any]) -> str | None:
+    """The tile in the three fields of the MGRS extension."""
+    zone, band, square = (
+        number(p.get("mgrs:utm_zone")),
+        *(text(p.get(f"mgrs:{k}")) for k in ("latitude_band", "grid_square")),
+    )
+    return f"{zone:.0f}{band}{square}" if zone and band and square else None
 
 
 def _local(assets: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[str, str]:
