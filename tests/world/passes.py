@@ -134,6 +134,7 @@ def item_of(archive: str, made: Made) -> dict[str, Any]:
     }
     p |= {key: value for key, value in told.items() if key in p}
     p["datetime"] = f"{t.when if archive == 'earth-search' else t.start:%Y-%m-%dT%H:%M:%S.024000Z}"
+    p |= {key: p["datetime"] for key in ("start_datetime", "end_datetime") if key in p}
     half = "_1" if made.half == "south" else "_0"
     item["id"] = {
         "earth-search": f"{t.satellite}_{t.tile}_{t.when:%Y%m%d}{half}_L2A_{made.baseline}",
