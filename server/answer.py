@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -25,11 +26,12 @@ from terrazzo.server import layers, metrics
 from terrazzo.server.cache import TileCache
 from terrazzo.server.grids import Grids
 from terrazzo.server.jobs import Jobs
-from terrazzo.server.mosaics import Mosaics
-from terrazzo.server.render import render
+from terrazzo.server.mosaics import Mosaics, State
+from terrazzo.server.render import PICTURES, render
 from terrazzo.server.request import MEDIA, Ask, Format
 from terrazzo.server.settings import Settings
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 MOST_SAMPLES = 4096 * 4096 * 4
 """Pixels times bands of one answer."""
@@ -108,7 +110,7 @@ class Desk:
 
     def __init__(self, settings: Settings, mosaics: Mosaics, cache: TileCache, grids: Grids) -> None:
         self.settings, self.mosaics, self.cache, self.grids = settings, mosaics, cache, grids
-        self._looks = Gate(4, PLANS)
+        self._looks, self._health = Gate(4, PLANS), Gate(1, PLANS)
         self.threads = settings.rendering_threads()
         self.exports = settings.can_export()
         self._renders = Gate(self.threads, settings.queue)
@@ -122,6 +124,11 @@ class Desk:
         """
         async with self._patience():
             return await self._looks.run(function)
+
+    async def examine(self) -> State:
+        """Whether a pixel of each mosaic can be read; it waits for no other request."""
+        async with self._patience():
+            return await self._health.run(self.mosaics.state)
 
     async def work(self, request: Request, function: Callable[[], T]) -> T:
         """Runs what reads pixels, as long as the client waits.
@@ -145,6 +152,7 @@ class Desk:
         """Takes no more work and closes all files."""
         await self.cache.close()
         self._looks.close()
+        self._health.close()
         self._renders.close()
         self.mosaics.close()
 
@@ -274,12 +282,22 @@ def planned(request: PictureRequest, form: Format) -> PicturePlan:
         request.ask.presentation().encode(),
         form.encode(),
         repr(target).encode(),
-        # GeoTIFF names mosaic and version in its tags; a layer numbers and colours all scenes of the version.
-        repr((request.engine.version.mosaic_id, request.engine.version.name)).encode()
-        if form == "tif" or request.ask.layer
-        else b"",
+        PICTURES.to_bytes(4, "little"),
+        # A GeoTIFF names its mosaic.
+        request.engine.version.mosaic_id.encode() if form == "tif" else b"",
+        _beyond(request.ask.layer, form, chosen),
     ).hex()
     return PicturePlan(request, chosen, key, not content)
+
+
+def _beyond(layer: str | None, form: Format, chosen: Chosen) -> bytes:
+    """What a layer's numbers or colours depend on beside the scenes of the picture's own windows."""
+    selection = chosen.selection
+    if layer == "scene" and form in ("tif", "npy"):
+        # Its numbers are places in the order of all scenes.
+        return digest(*(e.scene.id.encode() for e in selection.entries))
+    # A day's colour lies between the first and the last, an age counts from the last.
+    return repr(selection.days).encode() if layer in ("date", "age") else b""
 
 
 def rendered(plan: PicturePlan, form: Format) -> tuple[bytes, bool]:
@@ -293,10 +311,11 @@ def rendered(plan: PicturePlan, form: Format) -> tuple[bytes, bool]:
             drawn = draw(plan.chosen, lambda selection: engine.render(selection, target))
     metrics.SCENES.inc(len(drawn.shown))
     metrics.LEFT_OUT.inc(len(drawn.problems))
+    for problem in drawn.problems:
+        log.warning("%s: left out %s", engine.version.mosaic_id, problem)
     version = engine.version
     tags = {
         "TERRAZZO_MOSAIC": version.mosaic_id,
-        "TERRAZZO_VERSION": version.name,
         "TERRAZZO_REQUEST": plan.chosen.text(),
         "ATTRIBUTION": version.attribution_of(drawn.shown),
     }

@@ -1,6 +1,5 @@
 """A mosaic in a few numbers: the days that an area shows, and how visible its seams are."""
 
-import json
 from collections import Counter
 from typing import Any
 
@@ -61,9 +60,7 @@ def seam_scores(version: Version) -> dict[str, Any]:
     bands and borders: at 1 a border is no further off than a single day is. `elsewhere` is the same where no border is.
     """
     try:
-        report = json.loads(
-            version.store.read_bytes(version_key(version.mosaic_id, version.name, "report.json"))
-        )
+        report = version.store.read_json(version_key(version.mosaic_id, version.name, "report.json"))
     except NotFound:
         report = {"parts": []}
     found: dict[tuple[str, str], list[tuple[float, float, int]]] = {}

@@ -1,7 +1,8 @@
 """Styles that show not what a mosaic looks like but where it comes from: scene, day, age, count, quality, spread, gain."""
 
+import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,11 +55,19 @@ def _ramped(name: str, numbers: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(_ramp(name)[numbers.astype(np.uint8)])
 
 
-def scene_colours(numbers: NDArray[np.integer]) -> NDArray[np.uint8]:
-    """Colours that neighbours in the order do not share: hues a golden section apart."""
-    hue = (np.asarray(numbers) * 0.61803398875) % 1.0
+def scene_colours(names: Sequence[str]) -> NDArray[np.uint8]:
+    """(n, 3) uint8: a hue for each scene by its name, so that it keeps it when others come and go."""
+    digests = [hashlib.blake2b(n.encode(), digest_size=2).digest() for n in names]
+    hue, light = np.array([list(d) for d in digests]).reshape(-1, 2).T / 256
     channels = [np.abs((hue + shift) % 1.0 * 6 - 3) - 1 for shift in (0.0, 2 / 3, 1 / 3)]
-    return np.asarray(np.rint(70 + 170 * np.clip(np.stack(channels, -1), 0, 1)), np.uint8)
+    dark = (40 + 60 * light)[:, None]
+    return np.asarray(np.rint(dark + 155 * np.clip(np.stack(channels, -1), 0, 1)), np.uint8)
+
+
+def _scene_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
+    shown = np.unique(values)
+    names = [image.entries[n].scene.id if n < len(image.entries) else "" for n in shown.tolist()]
+    return np.asarray(scene_colours(names)[np.searchsorted(shown, values)])
 
 
 def _day_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
@@ -100,7 +109,7 @@ def _spread_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8
 LAYERS: dict[str, Layer] = {
     name: Layer(name, ORIGINS[name].title, ORIGINS[name].unit, colours)
     for name, colours in (
-        ("scene", lambda v, i: scene_colours(v)),
+        ("scene", _scene_colours),
         ("date", _day_colours),
         ("age", _age_colours),
         ("count", _count_colours),
@@ -146,7 +155,8 @@ def legend(layer: Layer, days: tuple[str, str] = ("oldest", "newest")) -> bytes:
     else:
         width = SIZE[0] - 20
         if layer.name == "scene":
-            ramp, texts = scene_colours(np.arange(width) // 18), ("first in order", "last")
+            swatches = scene_colours([str(n) for n in range(width // 18 + 1)])
+            ramp, texts = swatches[np.arange(width) // 18], ("a colour for each scene", "")
         else:
             name, texts = {
                 "date": ("viridis", days),

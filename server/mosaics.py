@@ -6,12 +6,17 @@ import threading
 import time
 from collections import OrderedDict
 from contextlib import suppress
+from dataclasses import dataclass
 
-from terrazzo.errors import EmptyStore, NotFound
+import numpy as np
+
+from terrazzo.bands import NODATA
+from terrazzo.errors import EmptyStore, NotFound, ReadFailure
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.request import PixelRequest
 from terrazzo.server.metrics import BYTES
-from terrazzo.store import Store
+from terrazzo.store import CONFIG_KEY, Store
 from terrazzo.version import current_version, list_mosaics, open_version
 
 log = logging.getLogger(__name__)
@@ -21,6 +26,14 @@ NONE_YET = (
     "no mosaic yet: `terrazzo precompute SOURCE --store STORE` makes one (SOURCE may be `sample`),"
     " which is served without a restart"
 )
+
+
+@dataclass(frozen=True)
+class State:
+    """Which mosaics there are, and why those that fail cannot be read, by name."""
+
+    names: list[str]
+    failed: dict[str, str]
 
 
 class Mosaics:
@@ -39,6 +52,7 @@ class Mosaics:
         self._engines: OrderedDict[tuple[str, str], Engine] = OrderedDict()
         self._pointers: dict[str, tuple[float, str]] = {}
         self._names: tuple[float, list[str]] | None = None
+        self._state: tuple[float, State] | None = None
         self._lock, self._looking, self._opening = threading.Lock(), threading.Lock(), threading.Lock()
         with suppress(EmptyStore):
             self._opened()
@@ -53,7 +67,9 @@ class Mosaics:
         now = time.monotonic()
         if self._names is None or now - self._names[0] >= self._follow:
             try:
-                self._names = (now, list_mosaics(self._opened()))
+                names = list_mosaics(self._opened())
+                # A store that is away has none; what is open goes on.
+                self._names = (now, names if names or self._is_there() else sorted(self._pointers))
             except EmptyStore:
                 self._names = (now, [])
         return list(self._names[1])
@@ -78,6 +94,8 @@ class Mosaics:
             found = self._kept(key)
             if found is None:
                 found = Engine(open_version(self._opened(), mosaic_id, name), self._blocks)
+                # Read now: a version whose tables are damaged is refused as a whole, and the one before stays.
+                _ = found.version.cell_grids
                 with self._lock:
                     self._engines[key] = found
                     while len(self._engines) > KEPT_VERSIONS:
@@ -107,9 +125,17 @@ class Mosaics:
         now = time.monotonic()
         try:
             name = current_version(self._opened(), mosaic_id)
-        except NotFound:
-            self._pointers.pop(mosaic_id, None)
-            raise
+        except NotFound as error:
+            if known is None or self._is_there():
+                self._pointers.pop(mosaic_id, None)
+                raise
+            log.warning(
+                "%s: the store is away, serving version %s on from what is open: %s",
+                mosaic_id,
+                known[1],
+                error,
+            )
+            name = known[1]
         except Exception as error:
             if known is None:
                 raise
@@ -128,6 +154,45 @@ class Mosaics:
                 name = known[1]
         self._pointers[mosaic_id] = (now, name)
         return name
+
+    def _is_there(self) -> bool:
+        """Whether the store is where it was: an unmounted one has no mosaic, which must not look like a mosaic that was removed."""
+        try:
+            return self._opened().exists(CONFIG_KEY)
+        except Exception:
+            return False
+
+    def state(self) -> State:
+        """Reads a pixel of each mosaic; an answer is good for `follow` seconds, at least one."""
+        now = time.monotonic()
+        if self._state is None or now - self._state[0] >= max(1.0, self._follow):
+            names, failed = self.names(), dict[str, str]()
+            for name in names:
+                try:
+                    self._read_pixel(name)
+                except Exception as error:
+                    log.error("%s: not ready: %s", name, error)
+                    failed[name] = str(error)
+            self._state = (now, State(names, failed))
+        return self._state[1]
+
+    def _read_pixel(self, mosaic_id: str) -> None:
+        """Reads one pixel of a mosaic's current version, by its defaults.
+
+        Raises:
+            TerrazzoError: it cannot be opened, or no scene of it can be read there.
+        """
+        engine = self.engine(mosaic_id)
+        selection = engine.select(PixelRequest(engine.version.bands[:1]))
+        if not selection.entries:
+            return
+        scene = selection.entries[0].scene
+        grid = engine.version.store.grid(scene.epsg)
+        left, bottom, right, top = grid.bounds(scene.box)
+        x, y = np.array([(left + right) / 2]), np.array([(bottom + top) / 2])
+        image = engine.points(selection, f"EPSG:{scene.epsg}", x, y)
+        if image.problems and (image.values == NODATA).all():
+            raise ReadFailure("; ".join(image.problems)[:500])
 
     def close(self) -> None:
         """Closes all files."""

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from terrazzo.bands import SCALE
-from terrazzo.errors import OutsideCoverage
+from terrazzo.errors import OutsideCoverage, ReadFailure
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import choose, draw, known
 from terrazzo.mosaic.quality import quality
@@ -17,9 +17,10 @@ from terrazzo.server.request import Ask
 
 
 def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, Any]:
-    """Values at a place: what a tile shows there at full resolution.
+    """Values at a place: what a tile shows there at full resolution; `problems` names scenes that could not be read.
 
     Raises:
+        ReadFailure: nothing is shown, since scenes could not be read.
         OutsideCoverage: the mosaic has no data there.
     """
     place_of(lon, lat, "point")
@@ -28,6 +29,8 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, 
     drawn = draw(chosen, lambda selection: engine.points(selection, place.crs, place.x, place.y))
     image, values = drawn.image, drawn.values[:, 0, 0]
     if not known(values).any():
+        if drawn.problems:
+            raise ReadFailure("; ".join(drawn.problems))
         hint = swap_of(lon, lat, engine.version.bounds)
         raise OutsideCoverage(f"no data at {lon},{lat} for {chosen.text()}{hint}")
     is_float = values.dtype.kind == "f"
@@ -49,6 +52,7 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, 
         "request": chosen.text(),
         "version": engine.version.name,
         "attribution": engine.version.attribution,
+        **({"problems": list(drawn.problems)} if drawn.problems else {}),
     }
 
 

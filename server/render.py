@@ -19,6 +19,8 @@ from terrazzo.server.layers import LAYERS, rgba
 from terrazzo.server.png import png
 from terrazzo.server.request import Ask, Format
 
+PICTURES = 1
+"""Raised by hand when a change of the code draws other bytes of the same pixels: palettes, ramps, encoders; part of every key."""
 PALETTE = {
     MaskClass.LAND: (120, 160, 90),
     MaskClass.WATER: (60, 110, 190),

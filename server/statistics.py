@@ -50,6 +50,7 @@ def with_statistics(
     described = [dict(f) for f in features]
     for numbers in groups(areas, engine.version):
         found = answers(engine, question, chosen, areas, numbers)
+        lacking = {"problems": list(found.problems)} if found.problems else {}
         for i, number in enumerate(numbers):
             bands = {
                 name: dict(zip(names, map(_plain, found.table[i, 0, c]), strict=True))
@@ -57,7 +58,7 @@ def with_statistics(
             }
             shares = {k: _plain(v[i, 0]) for k, v in found.shares.items()}
             own = features[number].get("properties") or {}
-            described[number]["properties"] = {**own, "statistics": bands, **shares, **about}
+            described[number]["properties"] = {**own, "statistics": bands, **shares, **about, **lacking}
     return described
 
 

@@ -57,9 +57,15 @@ class CellGrid:
         if common.empty:
             return b""
         part = self.hashes[common.within(held)]
-        if not part.any():
+        there = part.any(axis=2)
+        if not there.any():
             return b""
-        return digest(np.array(common, "<i8").tobytes(), np.ascontiguousarray(part, "<u8").tobytes())
+        # Only up to the outermost scenes: how far the zone's others reach must change no hash.
+        rows, cols = np.nonzero(there)
+        r0, r1, c0, c1 = int(rows.min()), int(rows.max()), int(cols.min()), int(cols.max())
+        at = (common.row0 + r0, common.col0 + c0)
+        inner = np.ascontiguousarray(part[r0 : r1 + 1, c0 : c1 + 1], "<u8")
+        return digest(np.array(at, "<i8").tobytes(), repr(inner.shape).encode(), inner.tobytes())
 
     def windows(self) -> dict[Window, bytes]:
         """The hash of every window in which scenes lie."""

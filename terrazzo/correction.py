@@ -7,19 +7,26 @@ bilinear between them. Products that are corrected for the atmosphere already ha
 """
 
 import io
+import struct
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from terrazzo.bands import NODATA, SCALE, MaskClass
+from terrazzo.errors import Damaged
 from terrazzo.grid import Grid, PixelBox
 
 XA, XB, XC, FACTOR = range(4)
 """Planes of `Coefficients.values`."""
 PLANES = ("xa", "xb", "xc", "factor")
+UNREADABLE = (OSError, ValueError, LookupError, EOFError, NotImplementedError, TypeError)
+"""What numpy and zipfile raise of files that are not whole."""
 
 
 @dataclass(frozen=True)
@@ -55,23 +62,34 @@ class Correction:
 
 
 def read_correction(data: bytes) -> Correction:
-    """The correction stored in a correction.npz."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        bands = {}
-        for name in arrays.files:
-            band = name.removesuffix("_detectors")
-            if band == name or band == "view":
-                continue
-            left, top, step = (float(v) for v in arrays["nodes"])
-            shape = arrays[f"{band}_factor" if f"{band}_factor" in arrays else f"{band}_xa"].shape
-            planes = [
-                arrays[f"{band}_{plane}"]
-                if f"{band}_{plane}" in arrays
-                else np.full(shape, 1 if plane in ("xa", "factor") else 0, np.float32)
-                for plane in PLANES
-            ]
-            bands[band] = Coefficients(left, top, step, arrays[f"{band}_detectors"], np.stack(planes))
-        return Correction(int(arrays["offset"]), arrays["detector"], bands)
+    """The correction stored in a correction.npz, whose arrays bear the checksums of their ZIP file.
+
+    Raises:
+        Damaged: it is cut off or not what was written.
+    """
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+            return _correction({name: arrays[name] for name in arrays.files})
+    except (zipfile.BadZipFile, zlib.error, struct.error, *UNREADABLE) as error:
+        raise Damaged(f"correction.npz is cut off or damaged: {error}") from None
+
+
+def _correction(arrays: Mapping[str, NDArray[Any]]) -> Correction:
+    bands = {}
+    for name in arrays:
+        band = name.removesuffix("_detectors")
+        if band == name or band == "view":
+            continue
+        left, top, step = (float(v) for v in arrays["nodes"])
+        shape = arrays[f"{band}_factor" if f"{band}_factor" in arrays else f"{band}_xa"].shape
+        planes = [
+            arrays[f"{band}_{plane}"]
+            if f"{band}_{plane}" in arrays
+            else np.full(shape, 1 if plane in ("xa", "factor") else 0, np.float32)
+            for plane in PLANES
+        ]
+        bands[band] = Coefficients(left, top, step, arrays[f"{band}_detectors"], np.stack(planes))
+    return Correction(int(arrays["offset"]), arrays["detector"], bands)
 
 
 def correction_arrays(correction: Correction) -> dict[str, NDArray[np.generic]]:

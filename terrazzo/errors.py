@@ -75,3 +75,7 @@ class Uncorrectable(ProductError):
 
 class ReadFailure(TerrazzoError):
     """A file of a published scene cannot be read; the scene is left out and reported."""
+
+
+class Damaged(StoreError, ReadFailure):
+    """A file of the store is cut off or is not what was written; what else the store holds can be used."""

@@ -1,6 +1,5 @@
 """A scene: one product, corrected, on its zone's grid, and the STAC Item that describes it."""
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -108,11 +107,9 @@ def read_scene(store: Store, prefix: str) -> Scene:
 
     Raises:
         NotFound: the folder holds no complete scene.
+        StoreError: its Item is damaged or lacks what the store format demands.
     """
-    try:
-        return scene_from_item(store.read_json(f"{prefix}/{ITEM}"), prefix)
-    except json.JSONDecodeError as error:
-        raise StoreError(f"{prefix}/{ITEM} is not JSON: {error}") from None
+    return scene_from_item(store.read_json(f"{prefix}/{ITEM}"), prefix)
 
 
 def read_item(store: Store, scene: Scene) -> dict[str, Any]:

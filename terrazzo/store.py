@@ -5,13 +5,12 @@ root holds the format number and what every raster in it shares. `docs/store.md`
 """
 
 import contextlib
-import json
 import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,15 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, Pre
 from obstore.store import LocalStore, from_url
 
 from terrazzo.bands import BANDS, DEFAULT_BANDS, stored_factor
-from terrazzo.errors import EmptyStore, NotFound, StoreError
+from terrazzo.checks import document_bytes, read_document
+from terrazzo.errors import Damaged, EmptyStore, NotFound, StoreError
 from terrazzo.grid import Grid
 
-FORMAT = 2
-"""Of new stores. A store of the format before is read and written as it is; `terrazzo store upgrade` brings it to this one."""
-READ = (FORMAT - 1, FORMAT)
+FORMAT = 3
+"""Of new stores. Stores of the formats before are read and written as they are; `terrazzo store upgrade` brings them to this one."""
+READ = (1, 2, FORMAT)
+SEALED = 3
+"""The first format whose files all bear checksums; a file of such a store that has none is damaged."""
 CONFIG_KEY = "store.json"
 SCRATCH = ".scratch"
 LOCK = ".writer"
@@ -100,7 +102,7 @@ class Store:
 
     def _read_config(self) -> StoreConfig:
         try:
-            raw = json.loads(self.read_bytes(CONFIG_KEY))
+            raw = read_document(self.read_bytes(CONFIG_KEY), f"{CONFIG_KEY} of {self.url}")
         except NotFound:
             if self._planned is not None:
                 return self._planned
@@ -110,9 +112,7 @@ class Store:
             if not any("/." not in f"/{meta['path']}" for page in pages for meta in page):
                 raise EmptyStore(f"{self.url} is empty: {remedy}") from None
             raise StoreError(f"{self.url} is not a store: it has no {CONFIG_KEY}; {remedy}") from None
-        except json.JSONDecodeError as error:
-            raise StoreError(f"{CONFIG_KEY} of {self.url} is not JSON: {error}") from None
-        found = raw.get("format")
+        found = raw.get("format") if isinstance(raw, dict) else None
         if found not in READ:
             newer = isinstance(found, int) and found > FORMAT
             remedy = (
@@ -121,9 +121,13 @@ class Store:
                 else "run precompute into a new folder with this release"
             )
             raise StoreError(
-                f"store {self.url} has format {found}, this release reads {READ[0]} and {READ[1]}: {remedy}"
+                f"store {self.url} has format {found}, this release reads {READ[0]} to {READ[-1]}: {remedy}"
             )
-        config = StoreConfig(**{**raw, "bands": tuple(raw["bands"])})
+        try:
+            known = {f.name: raw[f.name] for f in fields(StoreConfig)}
+            config = StoreConfig(**{**known, "bands": tuple(known["bands"])})
+        except (KeyError, TypeError) as error:
+            raise Damaged(f"{CONFIG_KEY} of {self.url} is damaged: {error}") from None
         if self._planned is not None and config != replace(self._planned, format=config.format):
             raise StoreError(
                 f"the store {self.url} has {asdict(config)}, asked was {asdict(self._planned)};"
@@ -142,7 +146,7 @@ class Store:
         """
         if self._planned is None:
             return
-        if self.create(CONFIG_KEY, json.dumps(asdict(self._planned), indent=1).encode()) and self.root:
+        if self.create(CONFIG_KEY, document_bytes(asdict(self._planned))) and self.root:
             sync(self.root / CONFIG_KEY)
             sync(self.root)
         self.config = self._read_config()
@@ -191,8 +195,13 @@ class Store:
             raise OSError(str(error)) from None
 
     def read_json(self, key: str) -> Any:
-        """The JSON document stored under a key."""
-        return json.loads(self.read_bytes(key))
+        """The JSON document stored under a key.
+
+        Raises:
+            NotFound: there is no such object.
+            Damaged: it is not what was written.
+        """
+        return read_document(self.read_bytes(key), key)
 
     def write_bytes(self, key: str, data: bytes) -> None:
         """Writes an object so that readers see the old content or the new, never a part."""
@@ -203,8 +212,8 @@ class Store:
             temporary.write_bytes(data)
 
     def write_json(self, key: str, document: Any) -> None:
-        """Writes a JSON document whole."""
-        self.write_bytes(key, json.dumps(document, indent=1, sort_keys=False).encode())
+        """Writes a JSON document whole, with a checksum."""
+        self.write_bytes(key, document_bytes(document))
 
     def create(self, key: str, data: bytes) -> bool:
         """Writes an object only where none is; tells whether it did."""

@@ -2,7 +2,10 @@
 
 import io
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import cached_property
@@ -14,8 +17,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from terrazzo.cells import CellGrid, from_table
+from terrazzo.checks import checksum
 from terrazzo.config import MosaicConfig, Period, parse_config
-from terrazzo.errors import NotFound, StoreError
+from terrazzo.errors import Damaged, NotFound, StoreError
 from terrazzo.grid import Bounds, PixelBox
 from terrazzo.scene import Scene
 from terrazzo.store import Store
@@ -97,11 +101,13 @@ class Version:
         self.periods: dict[str, Period] = {p["name"]: _period(p) for p in self.lock["periods"]}
         self.normalized: bool = self.lock["normalized"]
         self.bounds = Bounds(*self.lock["bounds"])
+        self._sums: Mapping[str, str] = self.lock.get("sums", {})
         self._entries = self._read_entries()
         self.zones: tuple[int, ...] = tuple(
             sorted({e.scene.epsg for es in self._entries.values() for e in es}, key=lambda z: (z % 100, z))
         )
-        self._gains: dict[tuple[str, str], Gains] = {}
+        self._gains: OrderedDict[tuple[str, str], Gains] = OrderedDict()
+        self._gains_bytes, self._gains_lock = 0, threading.Lock()
         self._places = {name: places_of(entries) for name, entries in self._entries.items()}
 
     def entries(self, period: str) -> tuple[Entry, ...]:
@@ -122,16 +128,33 @@ class Version:
         return self._places[period]
 
     def gains(self, entry: Entry) -> Gains | None:
-        """The gains file a scene's row lies in; None in a version published without normalization."""
+        """The gains file a scene's row lies in; None in a version published without normalization.
+
+        Raises:
+            Damaged: the file is not what was written.
+        """
         if not self.normalized:
             return None
         key = (entry.period, entry.scene.mgrs)
-        if key not in self._gains:
-            self._gains[key] = self._read_gains(*key)
-        return self._gains[key]
+        with self._gains_lock:
+            if key in self._gains:
+                self._gains.move_to_end(key)
+                return self._gains[key]
+        gains = self._read_gains(*key)
+        with self._gains_lock:
+            if key not in self._gains:
+                self._gains[key] = gains
+                self._gains_bytes += gains.corners.nbytes
+            while self._gains_bytes > KEPT_GAINS and len(self._gains) > 1:
+                self._gains_bytes -= self._gains.popitem(last=False)[1].corners.nbytes
+        return gains
 
     def corners(self, entry: Entry) -> tuple[NDArray[np.int16], PixelBox] | None:
-        """(2, band, ny + 1, nx + 1) int16 gain corners of a scene and the windows whose corners they are."""
+        """(2, band, ny + 1, nx + 1) int16 gain corners of a scene and the windows whose corners they are.
+
+        Raises:
+            Damaged: the gains file is not what was written.
+        """
         gains = self.gains(entry)
         return None if gains is None else (gains.corners[entry.ordinal], gains.windows)
 
@@ -144,10 +167,20 @@ class Version:
         """Hashes of all windows of a zone in a period; None where no scene lies."""
         return self._cells.get((period, epsg))
 
+    @property
+    def cell_grids(self) -> Mapping[tuple[str, int], CellGrid]:
+        """Hashes of all windows by period and zone.
+
+        Raises:
+            Damaged: cells.parquet is not what was written.
+        """
+        return self._cells
+
     @cached_property
     def _cells(self) -> dict[tuple[str, int], CellGrid]:
-        data = self.store.read_bytes(version_key(self.mosaic_id, self.name, "cells.parquet"))
-        found = from_table(pq.read_table(io.BytesIO(data), read_dictionary=["period"]))
+        data = self.read_checked("cells.parquet")
+        with understood("cells.parquet of " + self.name):
+            found = from_table(pq.read_table(io.BytesIO(data), read_dictionary=["period"]))
         _release()
         return found
 
@@ -168,25 +201,67 @@ class Version:
         return "; ".join(parts)
 
     def _read_entries(self) -> dict[str, tuple[Entry, ...]]:
-        data = self.store.read_bytes(version_key(self.mosaic_id, self.name, "scenes.parquet"))
-        file = pq.ParquetFile(io.BytesIO(data))
+        data = self.read_checked("scenes.parquet")
         found: dict[str, list[Entry]] = {name: [] for name in self.periods}
         shared: dict[Any, Any] = {}
-        # A struct's field, by the path that Parquet knows it by; scenes without air or elevation model have none.
-        for batch in file.iter_batches(BATCH, columns=[*COLUMNS, *NOTICED]):
-            for row in batch.to_pylist():
-                found[row["terrazzo:period"]].append(_entry(row, shared))
+        with understood("scenes.parquet of " + self.name):
+            file = pq.ParquetFile(io.BytesIO(data))
+            # A struct's field, by the path that Parquet knows it by; scenes without air or elevation model have none.
+            for batch in file.iter_batches(BATCH, columns=[*COLUMNS, *NOTICED]):
+                for row in batch.to_pylist():
+                    found[row["terrazzo:period"]].append(_entry(row, shared))
         _release()
         return {name: tuple(sorted(es, key=lambda e: e.rank)) for name, es in found.items()}
 
     def _read_gains(self, period: str, mgrs: str) -> Gains:
-        key = gains_key(self.mosaic_id, self.name, period, mgrs)
-        about = self.store.read_json(key.removesuffix(".npy") + ".json")
-        if self.store.root is not None:
-            corners = np.load(self.store.root / key, mmap_mode="r", allow_pickle=False)
-        else:
-            corners = np.load(io.BytesIO(self.store.read_bytes(key)), allow_pickle=False)
-        return Gains(PixelBox(*about["windows"]), corners)
+        name = f"gains/{period}/{mgrs}.npy"
+        about = self.store.read_json(
+            version_key(self.mosaic_id, self.name, name.removesuffix(".npy") + ".json")
+        )
+        data = self.read_checked(name)
+        with understood(f"{name} of {self.name}"):
+            return Gains(PixelBox(*about["windows"]), np.load(io.BytesIO(data), allow_pickle=False))
+
+    def read_checked(self, name: str) -> bytes:
+        """The content of one of the version's tables.
+
+        Raises:
+            NotFound: it is missing.
+            Damaged: it is not what was written.
+        """
+        data = self.store.read_bytes(version_key(self.mosaic_id, self.name, name))
+        # Versions of older stores have no checksums.
+        if name in self._sums and checksum(data) != self._sums[name]:
+            raise Damaged(
+                f"{name} of version {self.name} of mosaic {self.mosaic_id} is not what was written:"
+                " `terrazzo store verify --repair` mends it, or says what does"
+            )
+        return data
+
+
+KEPT_GAINS = 256 << 20
+"""Bytes of gains kept in memory."""
+
+
+@contextmanager
+def understood(name: str) -> Iterator[None]:
+    """Turns what parsers raise of a damaged table into one error.
+
+    Raises:
+        Damaged: the table cannot be read.
+    """
+    try:
+        yield
+    except (
+        pa.ArrowException,
+        OSError,
+        ValueError,
+        LookupError,
+        TypeError,
+        EOFError,
+        AttributeError,
+    ) as error:
+        raise Damaged(f"{name} is cut off or damaged: {type(error).__name__}: {error}") from None
 
 
 def _release() -> None:

@@ -1,6 +1,5 @@
 """The release gate: whether a version shows less, or more seams, than the one it would replace."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,7 +37,7 @@ def worse(store: Store, before: Version | None, after: Version) -> list[str]:
 
 def _parts(store: Store, version: Version) -> dict[tuple[str, int], Mapping[str, Any]]:
     try:
-        report = json.loads(store.read_bytes(version_key(version.mosaic_id, version.name, "report.json")))
+        report = store.read_json(version_key(version.mosaic_id, version.name, "report.json"))
     except NotFound:
         return {}
     return {(p["period"], p["epsg"]): p for p in report["parts"]}

@@ -1,6 +1,5 @@
 """Makes a version anew from its lock and the products that it names, in an empty store."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -10,6 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from terrazzo import PIXELS
+from terrazzo.checks import read_document
 from terrazzo.config import Period, config_key, parse_config
 from terrazzo.errors import ProductError, StoreError
 from terrazzo.precompute.normalize.stage import Normalized, file_hash, level_of, normalize_period
@@ -58,7 +58,7 @@ def rebuild(
         StoreError: the lock cannot be understood or is an earlier release's, inputs are missing or others than the lock
             names, or the store is not empty.
     """
-    lock = json.loads(path.read_text())
+    lock = read_document(path.read_bytes(), str(path))
     if not _tells_inputs(lock):
         raise StoreError(
             f"{path} does not tell all its inputs: versions of earlier releases, and what grew from them, cannot be"
@@ -69,7 +69,7 @@ def rebuild(
     config = StoreConfig(lock["pixel"], lock["mask_pixel"], lock["window"], tuple(lock["bands"]))
     products = [p for s in sources for p in find_products(s).products]
     store = Store(url, config)
-    tasks = _tasks(lock["inputs"], products, store, dem)
+    tasks = tasks_of(lock["inputs"], products, store, dem)
     if list(list_scenes(store)):
         raise StoreError(f"{url} has scenes already; name a new store")
     with writer(store, f"rebuild of mosaic {mosaic_id}") as lease:
@@ -114,7 +114,7 @@ def _require_reference(lock: Mapping[str, Any], external: str | None) -> None:
         )
 
 
-def _tasks(
+def tasks_of(
     inputs: Mapping[str, Mapping[str, Any]], products: Iterable[Product], store: Store, dem: Path | None
 ) -> list[Task]:
     """The product and recipe of each input.
@@ -204,7 +204,7 @@ def _differs(lock: Mapping[str, Any], version: Version, path: Path) -> list[str]
         other = [s["id"] for s, t in zip(a["scenes"], b["scenes"], strict=True) if s != t]
         if other:
             out.append(f"period {a['name']}: weights or order differ of {', '.join(other)}")
-    same = {k: v for k, v in lock.items() if k not in ("software", "inputs", "format")}
+    same = {k: v for k, v in lock.items() if k not in ("software", "inputs", "format", "sums")}
     if not out and any(version.lock[k] != v for k, v in same.items()):
         out.append(
             "lock and version differ in " + ", ".join(k for k, v in same.items() if version.lock[k] != v)

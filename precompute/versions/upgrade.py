@@ -14,6 +14,7 @@ from rich.console import Console
 from terrazzo.errors import NotFound, StoreError
 from terrazzo.mosaic.pyramid import INDEX
 from terrazzo.precompute.versions.pyramid import write_pyramid
+from terrazzo.precompute.versions.seal import seal_rest, unsealed
 from terrazzo.precompute.work.executor import Workers
 from terrazzo.store import CONFIG_KEY, FORMAT, Store
 from terrazzo.version import list_mosaics, list_versions, open_version, version_key
@@ -29,8 +30,9 @@ class Change:
     """What an upgrade does to a file or a folder.
 
     Attributes:
-        kind: `note` (a weight's JSON gets the shift, unknown), `bake` (a version gets its pyramid), `remove` (a file that no
-            release reads any more goes when the upgrade is finished).
+        kind: `note` (a weight's JSON gets the shift, unknown), `bake` (a version gets its pyramid), `seal` (a scene, a version
+            or the weights of a mosaic get checksums), `remove` (a file that no release reads any more goes when the upgrade
+            is finished).
     """
 
     kind: str
@@ -39,6 +41,7 @@ class Change:
 
 def changes(store: Store) -> Iterator[Change]:
     """What a store lacks of this release's format, or has too much."""
+    yield from (Change("seal", place) for place in unsealed(store))
     for mosaic in list_mosaics(store):
         for key in store.list(f"mosaics/{mosaic}/weights"):
             if key.endswith(".json") and "shift" not in store.read_json(key):
@@ -55,7 +58,7 @@ def upgrade(store: Store, *, workers: Workers = 1, console: Console | None = Non
     """Carries out what is left of an upgrade; what was done.
 
     Raises:
-        StoreError: the store has this release's format.
+        StoreError: the store has this release's format, or holds files that are not what was written.
     """
     if store.config.format == FORMAT:
         raise StoreError(f"{store.url} has format {FORMAT} already")
@@ -70,18 +73,29 @@ def upgrade(store: Store, *, workers: Workers = 1, console: Console | None = Non
         elif change.kind == "bake":
             mosaic, name = change.where.split("/")
             write_pyramid(store, open_version(store, mosaic, name), workers=workers, console=console)
+    damaged = list(seal_rest(store, [c.where for c in todo if c.kind == "seal"]))
+    if damaged:
+        raise StoreError(
+            "these are not what was written, and were left as they are: "
+            + "; ".join(damaged)
+            + ". Remove the scenes, run precompute with their products, then upgrade again"
+        )
+    store.create(f"{OLD}/{CONFIG_KEY}", store.read_bytes(CONFIG_KEY))
     _set_format(store, FORMAT)
     return [c for c in todo if c.kind != "remove"]
 
 
 def undo(store: Store) -> None:
-    """Takes an upgrade back, as far as it came; what was published since stays.
+    """Takes an upgrade back, as far as it came; what was published since stays, and so do checksums, which no reader minds.
 
     Raises:
         StoreError: there is none, or it was finished.
     """
     state = _state(store)
-    _set_format(store, state["from"])
+    kept = f"{OLD}/{CONFIG_KEY}"
+    if store.exists(kept):
+        # As it was, to the byte: an earlier release knows no checksum in it.
+        store.write_bytes(CONFIG_KEY, store.read_bytes(kept))
     for key in store.list(OLD):
         where = key.removeprefix(f"{OLD}/")
         # A note without its raster, which was pruned since, would say that a weight is there.

@@ -6,16 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import rasterio
-
-from terrazzo.cells import digest
-from terrazzo.errors import StoreError, TerrazzoError
+from terrazzo.errors import Damaged, NotFound, ReadFailure, StoreError, TerrazzoError
+from terrazzo.grid import PixelBox
+from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.index import Cog
 from terrazzo.precompute.normalize.weigh import difference_key
 from terrazzo.precompute.scene.many import INCOMING
+from terrazzo.precompute.versions.seal import weight_digest
 from terrazzo.precompute.versions.upgrade import ASIDE
-from terrazzo.scene import ITEM, Scene, list_scenes, read_item
+from terrazzo.precompute.versions.write import version_name
+from terrazzo.scene import ITEM, Scene, read_item, read_scene
 from terrazzo.store import Store
 from terrazzo.version import (
+    COLLECTION,
     Version,
     current_version,
     gains_key,
@@ -47,48 +50,76 @@ class Finding:
 
 
 def verify(store: Store, *, contents: bool = True) -> Iterator[Finding]:
-    """Checks a store.
+    """Checks a store; what is damaged hinders no other check.
 
     Args:
         contents: compare checksums too, which reads every file; False looks at presence and sizes.
     """
-    used = set[str]()
-    solved = set[str]()
+    used, solved, damaged = set[str](), set[str](), set[str]()
+    for finding in _documents(store):
+        damaged.add(finding.where)
+        yield finding
     for mosaic in list_mosaics(store):
         names = list_versions(store, mosaic)
-        current = current_version(store, mosaic)
-        if current not in names:
-            yield Finding(
-                "missing", version_key(mosaic, current, "lock.json"), "the mosaic points to this version"
-            )
+        if f"mosaics/{mosaic}/{COLLECTION}" not in damaged:
+            current = current_version(store, mosaic)
+            if current not in names:
+                yield Finding(
+                    "missing", version_key(mosaic, current, "lock.json"), "the mosaic points to this version"
+                )
         for name in names:
             try:
                 version = open_version(store, mosaic, name)
             except (TerrazzoError, OSError, ValueError) as error:
-                yield Finding("unreadable", version_key(mosaic, name, ""), str(error))
+                if version_key(mosaic, name, "lock.json") not in damaged:
+                    yield Finding("unreadable", version_key(mosaic, name, ""), str(error))
                 continue
             used |= {e.scene.prefix for p in version.periods for e in version.entries(p)}
             solved |= _solved(version)
-            yield from _version(store, version)
+            yield from _version(store, version, contents)
         yield from _left_over(store, mosaic, names, solved)
-    yield from _weights(store, contents)
-    for scene in list_scenes(store):
-        yield from _scene(store, scene, contents)
-        if scene.prefix not in used:
-            yield Finding("orphan", scene.prefix, "no version shows it: new, excluded, or replaced")
-    whole = {s.prefix for s in list_scenes(store)}
-    there = {"/".join(k.split("/")[:5]) for k in store.list("scenes")}
-    for prefix in sorted(there - whole):
-        if prefix in used:
-            yield Finding("missing", f"{prefix}/{ITEM}", "a version shows this scene")
-        else:
-            yield Finding("orphan", prefix, "never finished; precompute makes it anew")
+    yield from _weights(store, contents, damaged)
+    yield from _scenes(store, contents, used, damaged)
     for key in store.list(INCOMING):
         yield Finding(
             "orphan", key, "a run on a cluster was stopped; it goes with the next one of its product"
         )
     if list(store.list(ASIDE)):
         yield Finding("orphan", ASIDE, "kept to undo an upgrade; terrazzo store upgrade --finish removes it")
+
+
+def _documents(store: Store) -> Iterator[Finding]:
+    """JSON documents that are not what was written."""
+    for key in store.list():
+        if key.endswith(".json") and not key.endswith("mosaicjson.json"):
+            try:
+                store.read_json(key)
+            except Damaged as error:
+                yield Finding("unreadable", key, str(error))
+
+
+def _scenes(store: Store, contents: bool, used: set[str], damaged: set[str]) -> Iterator[Finding]:
+    whole = set[str]()
+    for key in store.list("scenes"):
+        prefix = key.removesuffix(f"/{ITEM}")
+        if prefix == key:
+            continue
+        whole.add(prefix)
+        if key in damaged:
+            continue
+        try:
+            scene = read_scene(store, prefix)
+            yield from _scene(store, scene, contents)
+        except (TerrazzoError, LookupError, ValueError, TypeError) as error:
+            yield Finding("unreadable", key, f"not an Item of a scene: {error}")
+        if prefix not in used:
+            yield Finding("orphan", prefix, "no version shows it: new, excluded, or replaced")
+    there = {"/".join(k.split("/")[:5]) for k in store.list("scenes")}
+    for prefix in sorted(there - whole):
+        if prefix in used:
+            yield Finding("missing", f"{prefix}/{ITEM}", "a version shows this scene")
+        else:
+            yield Finding("orphan", prefix, "never finished; precompute makes it anew")
     for prefix in sorted(used - there):
         yield Finding("missing", prefix, "a version shows this scene")
 
@@ -103,10 +134,11 @@ def _solved(version: Version) -> set[str]:
     return out
 
 
-def _version(store: Store, version: Version) -> Iterator[Finding]:
-    """What a version names and is not there."""
+def _version(store: Store, version: Version, contents: bool) -> Iterator[Finding]:
+    """What a version names and is not there, or is not what was written."""
     named = f"version {version.name} of {version.mosaic_id}"
-    wanted = {version_key(version.mosaic_id, version.name, "cells.parquet")} | _solved(version)
+    folder = version_key(version.mosaic_id, version.name, "")
+    wanted = {f"{folder}cells.parquet"} | _solved(version)
     for period in version.periods:
         if version.normalized:
             for mgrs in {e.scene.mgrs for e in version.entries(period)}:
@@ -114,24 +146,61 @@ def _version(store: Store, version: Version) -> Iterator[Finding]:
     for key in sorted(wanted):
         if not store.exists(key):
             yield Finding("missing", key, named)
+        elif contents and key.startswith(folder):
+            try:
+                version.read_checked(key.removeprefix(folder))
+            except Damaged as error:
+                yield Finding("changed", key, str(error))
+    if not contents:
+        return
+    try:
+        cells = {k: grid.windows() for k, grid in version.cell_grids.items()}
+        if "sums" in version.lock and version_name(version.lock, cells) != version.name:
+            yield Finding("changed", f"{folder}lock.json", f"{named} has another name than its content gives")
+    except (Damaged, NotFound):
+        pass  # Named above.
+    for key in store.list(folder.rstrip("/")):
+        if key.endswith(".tif") and (reason := _unreadable(store, key)):
+            yield Finding("unreadable", key, reason)
 
 
-def _weights(store: Store, contents: bool) -> Iterator[Finding]:
+def _unreadable(store: Store, key: str) -> str:
+    """Why a raster cannot be read whole; empty where it can."""
+    blocks = Blocks(0)
+    try:
+        for number, level in enumerate(Cog(store, key).levels):
+            whole = PixelBox(0, 0, *level.shape)
+            for row in range(0, whole.row1, level.block):
+                blocks.read(
+                    store,
+                    key,
+                    number,
+                    whole,
+                    PixelBox(row, 0, min(row + level.block, whole.row1), whole.col1),
+                    0,
+                )
+    except (ReadFailure, NotFound) as error:
+        return str(error)
+    finally:
+        blocks.close()
+    return ""
+
+
+def _weights(store: Store, contents: bool, damaged: set[str]) -> Iterator[Finding]:
     if not contents:
         return
     for mosaic in list_mosaics(store):
         for key in store.list(f"mosaics/{mosaic}/weights"):
             raster = key.removesuffix(".json") + ".tif"
-            if not key.endswith(".json") or not store.exists(raster):
+            if not key.endswith(".json") or key in damaged or not store.exists(raster):
                 continue
             try:
-                with rasterio.open(store.raster_path(raster)) as dataset:
-                    found = digest(dataset.read(1).tobytes()).hex()
-            except rasterio.errors.RasterioError as error:
+                if weight_digest(store, raster) != store.read_json(key).get("hash"):
+                    yield Finding("changed", raster, "its pixels are not those that were written")
+                elif reason := _unreadable(store, raster):
+                    yield Finding("unreadable", raster, reason)
+            except ReadFailure as error:
                 yield Finding("unreadable", raster, str(error))
-                continue
-            if found != store.read_json(key)["hash"]:
-                yield Finding("changed", raster, "its pixels are not those that were written")
 
 
 def _scene(store: Store, scene: Scene, contents: bool) -> Iterator[Finding]:
@@ -170,5 +239,6 @@ def require_sound(findings: list[Finding]) -> None:
     bad = sum(f.bad for f in findings)
     if bad:
         raise StoreError(
-            f"{bad} files are missing or damaged: remove the scenes they belong to and run precompute with their products"
+            f"{bad} files are missing or damaged: `terrazzo store verify STORE --repair SOURCE` makes scenes again from products"
+            " in SOURCE, and says what the rest needs"
         )

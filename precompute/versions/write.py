@@ -17,6 +17,7 @@ from rich.console import Console
 
 from terrazzo import PIXELS, __version__
 from terrazzo.cells import digest, to_table
+from terrazzo.checks import checksum
 from terrazzo.config import MosaicConfig, Period, config_key
 from terrazzo.errors import NotFound, StoreError
 from terrazzo.grid import Bounds, Window
@@ -32,7 +33,6 @@ from terrazzo.scene import Scene, read_item
 from terrazzo.store import Store
 from terrazzo.version import (
     Version,
-    gains_key,
     list_versions,
     open_version,
     total_order,
@@ -41,6 +41,20 @@ from terrazzo.version import (
 
 MOST_SCENES = 32_767
 """Scenes of a period: provenance numbers them in int16."""
+TABLES = (".parquet", ".npy")
+"""Endings of a version's files whose checksums stand in its lock; rasters and documents bear their own."""
+SCENE_COLUMNS = (
+    "terrazzo:prefix",
+    "terrazzo:period",
+    "terrazzo:rank",
+    "terrazzo:ordinal",
+    "terrazzo:weight",
+    "terrazzo:haze_weight",
+    "terrazzo:shift_east",
+    "terrazzo:shift_north",
+    "terrazzo:shift_spread",
+)
+"""What scenes.parquet says of each scene beside its Item."""
 
 
 @dataclass(frozen=True)
@@ -144,9 +158,7 @@ def write_version(
         ],
         "inputs": _inputs(items.values(), contents, previous),
     }
-    name = _name(
-        lock, [digest(k[0].encode(), *map(_cell_bytes, sorted(v.items()))) for k, v in sorted(cells.items())]
-    )
+    name = version_name(lock, cells)
     if name not in list_versions(store, config.id):
         _write(store, config, contents, ordered, items, cells, lock, name)
     version = open_version(store, config.id, name)
@@ -185,17 +197,23 @@ def _write(
     lock: Mapping[str, Any],
     name: str,
 ) -> None:
+    sums: dict[str, str] = {}
+
+    def write_table(file: str, data: bytes) -> None:
+        store.write_bytes(version_key(config.id, name, file), data)
+        sums[file] = checksum(data)
+
     rows: list[dict[str, Any]] = []
     columns: dict[str, list[Any]] = defaultdict(list)
     for c in contents:
         ordinal = _ordinals(c, ordered[c.period.name])
         for mgrs, tile in c.normalized.gains.items():
-            key = gains_key(config.id, name, c.period.name, mgrs)
             buffer = io.BytesIO()
             np.save(buffer, tile.corners, allow_pickle=False)
-            store.write_bytes(key, buffer.getvalue())
+            file = f"gains/{c.period.name}/{mgrs}"
+            write_table(f"{file}.npy", buffer.getvalue())
             store.write_json(
-                key.removesuffix(".npy") + ".json",
+                version_key(config.id, name, f"{file}.json"),
                 {
                     "windows": list(tile.windows),
                     "scenes": list(tile.scene_ids),
@@ -213,21 +231,22 @@ def _write(
             columns["terrazzo:haze_weight"].append(float(c.normalized.haze.get(scene.id, 0.0)))
             for axis, value in _shift(store, c.normalized.weights[scene.id][0]).items():
                 columns[f"terrazzo:shift_{axis}"].append(value)
-    store.write_bytes(version_key(config.id, name, "scenes.parquet"), scenes_table(rows, columns))
+    write_table("scenes.parquet", scenes_table(rows, columns))
     buffer = io.BytesIO()
     pq.write_table(to_table(cells), buffer, compression="zstd")
-    store.write_bytes(version_key(config.id, name, "cells.parquet"), buffer.getvalue())
+    write_table("cells.parquet", buffer.getvalue())
     mosaic = mosaic_json(
         store, config.id, [items[s.prefix] | {"prefix": s.prefix} for s in ordered[contents[0].period.name]]
     )
     store.write_bytes(version_key(config.id, name, "mosaicjson.json"), mosaic.encode())
-    store.write_json(version_key(config.id, name, "lock.json"), lock)
+    store.write_json(version_key(config.id, name, "lock.json"), {**lock, "sums": sums})
 
 
 def mosaic_json(store: Store, mosaic_id: str, items: Sequence[Mapping[str, Any]]) -> str:
     """A MosaicJSON of the scenes' Items in their order, for other software to read the scenes with.
 
-    It knows neither masks nor gains: `first` over it is the un-normalized first scene.
+    It knows neither masks nor gains: `first` over it is the un-normalized first scene. Its paths are those in the store, so that a
+    store that was moved or copied points to itself: a reader works in the store's folder, or sets `asset_prefix`.
     """
     maxzoom = max(0, round(np.log2(40_075_016.7 / 256 / store.config.pixel)))
     features = [
@@ -244,7 +263,6 @@ def mosaic_json(store: Store, mosaic_id: str, items: Sequence[Mapping[str, Any]]
     document = MosaicJSON.from_features(features, max(0, maxzoom - 6), maxzoom, quiet=True)
     document.tiles = {tile: list(dict.fromkeys(scenes)) for tile, scenes in document.tiles.items()}
     document.name = mosaic_id
-    document.asset_prefix = (str(store.root) if store.root else store.url.rstrip("/")) + "/"
     return str(document.model_dump_json(exclude_none=True))
 
 
@@ -284,15 +302,20 @@ def _cell_bytes(cell: tuple[Window, bytes]) -> bytes:
     return np.array(cell[0], "<i8").tobytes() + cell[1]
 
 
-def _name(lock: Mapping[str, Any], cells: Sequence[bytes]) -> str:
+def version_name(lock: Mapping[str, Any], cells: Mapping[tuple[str, int], Mapping[Window, bytes]]) -> str:
     """12 hexadecimal digits over all that determines the pixels.
 
-    The software's version does not, and of the inputs, whose addresses differ from place to place, the revisions tell.
+    The software's version and the tables' checksums do not, and of the inputs, whose addresses differ from place to place, the
+    revisions tell.
+
+    Args:
+        cells: hashes of windows by period and zone.
     """
+    hashes = [digest(k[0].encode(), *map(_cell_bytes, sorted(v.items()))) for k, v in sorted(cells.items())]
     # A store's format changes no pixel; names were made with the first one's number.
-    named = {k: v for k, v in lock.items() if k not in ("software", "inputs")} | {"format": 1}
+    named = {k: v for k, v in lock.items() if k not in ("software", "inputs", "sums")} | {"format": 1}
     text = json.dumps(named, sort_keys=True)
-    return hashlib.blake2b(digest(text.encode(), *cells), digest_size=6).hexdigest()
+    return hashlib.blake2b(digest(text.encode(), *hashes), digest_size=6).hexdigest()
 
 
 def _config_text(store: Store, mosaic_id: str) -> str:

@@ -52,12 +52,16 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", tags=["Health"])
 async def readyz(request: Request) -> Response:
-    """The store can be read and holds a mosaic."""
+    """A pixel of each mosaic can be read."""
     desk = desk_of(request)
-    names = await desk.look(desk.mosaics.names)
+    state = await desk.examine()
     headers = {"Cache-Control": "no-store"}
-    if names:
-        return JSONResponse({"status": "ready", "mosaics": names}, headers=headers)
+    if state.failed:
+        detail = "; ".join(f"{name}: {reason}" for name, reason in state.failed.items())
+        body = {"status": "not ready", "detail": detail, "mosaics": state.names, "failed": [*state.failed]}
+        return JSONResponse(body, 503, headers)
+    if state.names:
+        return JSONResponse({"status": "ready", "mosaics": state.names}, headers=headers)
     return JSONResponse({"status": "no mosaic yet", "detail": NONE_YET, "mosaics": []}, 503, headers)
 
 

@@ -1,30 +1,14 @@
-"""Where the blocks of a Cloud-Optimized GeoTIFF lie: they are put behind directories that GDAL has written without any.
+"""Joins finished windows to the blocks of a Cloud-Optimized GeoTIFF, which `terrazzo.tiff` puts behind its directories."""
 
-Overviews come first, the smallest of them before all, each level row by row; before each block stands its size, behind it its
-last four bytes once more, as GDAL's ghost area promises (https://gdal.org/en/stable/drivers/raster/cog.html).
-"""
-
-import struct
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
-import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo.export.packing import BLOCK, Packing, WindowFile, whole_levels
-
-OFFSETS, SIZES = 324, 325
-_TYPES = {3: "<u2", 4: "<u4", 16: "<u8"}
-_INLINE = {42: 4, 43: 8}
-
-
-class _Array(NamedTuple):
-    """Where an array of a directory lies in the file."""
-
-    start: int
-    dtype: str
+from terrazzo.tiff import OFFSETS, SIZES, append_block, index_arrays, write_index
 
 
 class Joining:
@@ -56,7 +40,7 @@ class Joining:
 
     def into(self, file: BinaryIO) -> None:
         """Fills a COG that has directories only."""
-        arrays = _arrays(file)
+        arrays = index_arrays(file)
         if self._whole < self._levels:
             for i, j in self._places(self._levels - 1):
                 self._join(self._levels - 1, i, j)
@@ -65,14 +49,12 @@ class Joining:
             offsets, sizes = [], []
             for i, j in self._places(level):
                 data = self._block(level, i, j)
-                file.write(struct.pack("<I", len(data)))
-                file.write(data)
-                file.write(data[-4:])
+                append_block(file, data)
                 offsets.append(at + 4)
                 sizes.append(len(data))
                 at += len(data) + 8
-            _put(file, arrays[level][OFFSETS], offsets)
-            _put(file, arrays[level][SIZES], sizes)
+            write_index(file, arrays[level][OFFSETS], offsets)
+            write_index(file, arrays[level][SIZES], sizes)
             file.seek(at)
 
     def _places(self, level: int) -> Sequence[tuple[int, int]]:
@@ -127,33 +109,3 @@ class Joining:
                     below
                 )
         return block
-
-
-def _arrays(file: BinaryIO) -> list[dict[int, _Array]]:
-    """The block index's arrays of each directory of a TIFF."""
-    file.seek(0)
-    (magic,) = struct.unpack_from("<2xH", head := file.read(16))
-    big, inline = magic == 43, _INLINE[magic]
-    count_form, entry_form, place_form = ("<Q", "<HHQ", "<Q") if big else ("<H", "<HHI", "<I")
-    (at,) = struct.unpack_from(place_form, head, 8 if big else 4)
-    found = []
-    while at:
-        file.seek(at)
-        (count,) = struct.unpack(count_form, file.read(struct.calcsize(count_form)))
-        arrays = {}
-        for _ in range(count):
-            tag, kind, length = struct.unpack(entry_form, file.read(struct.calcsize(entry_form)))
-            place, value = file.tell(), file.read(inline)
-            if tag in (OFFSETS, SIZES):
-                fits = length * np.dtype(_TYPES[kind]).itemsize <= inline
-                arrays[tag] = _Array(place if fits else struct.unpack(place_form, value)[0], _TYPES[kind])
-        (at,) = struct.unpack(place_form, file.read(inline))
-        found.append(arrays)
-    return found
-
-
-def _put(file: BinaryIO, array: _Array, values: list[int]) -> None:
-    if max(values) > np.iinfo(array.dtype).max:
-        raise OSError("the file would be larger than a classic TIFF can be; divide the export (`split`)")
-    file.seek(array.start)
-    file.write(np.array(values, array.dtype).tobytes())

@@ -28,6 +28,8 @@ AT_ONCE = 64
 """Files of an object store that are read at the same time."""
 FORGET = 30.0
 """Seconds after which a file that could not be read is tried again."""
+FRAME_FLAGS, HAS_CHECKSUM = 4, 4
+"""Byte of a ZSTD frame's descriptor, and its bit that says that a checksum of the content ends the frame (RFC 8878)."""
 
 STOP: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
 """Set by who no longer wants what is being made in this context."""
@@ -197,10 +199,12 @@ class Blocks:
         size = level.block**2 * level.dtype.itemsize
         try:
             if level.compression == ZSTD:
+                if level.checked and not data[FRAME_FLAGS] & HAS_CHECKSUM:
+                    raise ReadFailure(f"{short(path)}: block {index} has lost its checksum")
                 data = self._zstd().decompress(data, max_output_size=size)
             else:
                 data = zlib.decompress(data, bufsize=size)
-        except (zstandard.ZstdError, zlib.error) as error:
+        except (zstandard.ZstdError, zlib.error, IndexError) as error:
             raise ReadFailure(f"{short(path)}: block {index}: {error}") from None
         if len(data) != size:
             raise ReadFailure(f"{short(path)}: block {index} is cut off")

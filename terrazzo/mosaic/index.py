@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo.errors import NotFound, ReadFailure
-from terrazzo.store import Store
+from terrazzo.store import SEALED, Store
+from terrazzo.tiff import is_sealed
 
 HEAD = 1 << 16
 """Bytes read at first: the head of a COG with its index is seldom longer."""
@@ -32,6 +33,7 @@ class Level:
         across: blocks to a row.
         offsets, sizes: of each block in the file, bytes.
         differenced: values are differences to their left neighbour (predictor 2).
+        checked: blocks bear a checksum; those of a store's first formats do not.
     """
 
     shape: tuple[int, int]
@@ -42,6 +44,7 @@ class Level:
     differenced: bool
     offsets: NDArray[np.int64]
     sizes: NDArray[np.int64]
+    checked: bool
 
 
 class _Source(Protocol):
@@ -80,7 +83,7 @@ class Cog:
             self._source: _Source = (
                 _Object(store, key) if store.root is None else _File(str(store.root / key))
             )
-            self.levels = tuple(_levels(_Reader(self._source)))
+            self.levels = tuple(_levels(_Reader(self._source), must_be_sealed=store.config.format >= SEALED))
         except (OSError, NotFound, struct.error, KeyError, ValueError, IndexError) as error:
             raise ReadFailure(f"{short(key)}: {error}") from None
         if not self.levels:
@@ -110,18 +113,23 @@ class _Reader:
         return data
 
 
-def _levels(file: _Reader) -> list[Level]:
+def _levels(file: _Reader, *, must_be_sealed: bool) -> list[Level]:
     order, magic = struct.unpack("<2sH", file.at(0, 4))
     if order != b"II" or magic not in (42, 43):
         raise ValueError("not a little-endian TIFF")
     big = magic == 43
     (offset,) = struct.unpack("<Q", file.at(8, 8)) if big else struct.unpack("<I", file.at(4, 4))
-    found = []
+    directories = []
     while offset:
         tags, offset = _directory(file, offset, big)
         if not int(tags.get(254, [0])[0]) & 4:
-            found.append(_level(tags))
-    return found
+            directories.append(tags)
+    # Behind the seal stands the first block's size, then the block.
+    first = min(int(tags[324].min()) for tags in directories) - 4
+    sealed = is_sealed(file.at(0, first))
+    if must_be_sealed and not sealed:
+        raise ValueError("its directories are damaged: they have no checksum")
+    return [_level(tags, sealed) for tags in directories]
 
 
 def _directory(file: _Reader, offset: int, big: bool) -> tuple[dict[int, NDArray[np.generic]], int]:
@@ -146,7 +154,7 @@ def _directory(file: _Reader, offset: int, big: bool) -> tuple[dict[int, NDArray
     return tags, int(struct.unpack_from(next_form, data, entry * count)[0])
 
 
-def _level(tags: dict[int, NDArray[np.generic]]) -> Level:
+def _level(tags: dict[int, NDArray[np.generic]], checked: bool) -> Level:
     def one(tag: int, otherwise: int | None = None) -> int:
         return int(tags[tag][0]) if otherwise is None or tag in tags else otherwise
 
@@ -166,4 +174,4 @@ def _level(tags: dict[int, NDArray[np.generic]]) -> Level:
     if len(offsets) != across * down or len(sizes) != across * down:
         raise ValueError("its block index is damaged")
     dtype = np.dtype(_DTYPES[kind])
-    return Level((rows, columns), block, across, dtype, compression, predictor == 2, offsets, sizes)
+    return Level((rows, columns), block, across, dtype, compression, predictor == 2, offsets, sizes, checked)

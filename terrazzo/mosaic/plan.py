@@ -1,5 +1,6 @@
 """Plans an answer: its scenes, the zones that hold it, and for each the overview level, the source and the box to read."""
 
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -9,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo.errors import TooLarge
+from terrazzo.errors import Damaged, TooLarge
 from terrazzo.grid import Bounds, PixelBox
 from terrazzo.mosaic.pyramid import Part, read_pyramid
 from terrazzo.mosaic.request import PixelRequest, Resolved
-from terrazzo.mosaic.selection import Selection, adjacent, select
+from terrazzo.mosaic.selection import Selection, adjacent, adjacent_periods, select
 from terrazzo.mosaic.warp import (
     Points,
     Target,
@@ -28,6 +29,7 @@ from terrazzo.mosaic.warp import (
 )
 from terrazzo.version import Entry, Version
 
+log = logging.getLogger(__name__)
 MOST_PIXELS = 4096 * 4096
 """Pixels of one answer, and zone pixels read for it; exports cut larger areas."""
 MOST_SCENES = 600
@@ -104,7 +106,7 @@ class Planner:
         request = selection.request
         names = [request.period]
         if request.fill == "adjacent":
-            names += [p.name for p in self.version.periods.values() if p.name not in names]
+            names += adjacent_periods(self.version, request.period)
         baked = self._baked(selection)
         for epsg in self._near(target):
             grid = self.version.store.grid(epsg)
@@ -151,7 +153,11 @@ class Planner:
 
     @cached_property
     def _pyramid(self) -> Mapping[tuple[str, int], Part]:
-        return read_pyramid(self.version.store, self.version.mosaic_id, self.version.name)
+        try:
+            return read_pyramid(self.version.store, self.version.mosaic_id, self.version.name)
+        except Damaged as error:
+            log.error("low zooms are merged from scenes: %s", error)
+            return {}
 
     def _near(self, where: Target | Points) -> list[int]:
         """The zones whose scenes may lie where pixels are asked for, by longitude and latitude."""

@@ -64,7 +64,11 @@ class Part:
 
 
 def read_pyramid(store: Store, mosaic_id: str, version: str) -> Mapping[tuple[str, int], Part]:
-    """The parts of a version's pyramid by period and zone; none in a version that was published without."""
+    """The parts of a version's pyramid by period and zone; none in a version that was published without.
+
+    Raises:
+        Damaged: its index is not what was written.
+    """
     try:
         index = store.read_json(version_key(mosaic_id, version, INDEX))
     except NotFound:

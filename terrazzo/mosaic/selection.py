@@ -40,6 +40,12 @@ class Selection:
         return PixelBox(int(row0), int(col0), int(row1), int(col1)).coarser(2**level)
 
     @cached_property
+    def days(self) -> tuple[date, date] | None:
+        """The first and the last day of its scenes; None without any."""
+        days = [e.scene.datetime.date() for e in self.entries]
+        return (min(days), max(days)) if days else None
+
+    @cached_property
     def zones(self) -> Mapping[int, tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """By zone: the scenes' places in the order, and their boxes at full resolution."""
         found = {}
@@ -85,15 +91,22 @@ def _selected(
     return Selection(request, entries, places_of(entries))
 
 
-def adjacent(version: Version, request: Resolved) -> list[Selection]:
-    """The same request over the other periods, the nearest in time first."""
-    here = version.periods[request.period]
-    members = set(here.members)
+def adjacent_periods(version: Version, name: str) -> list[str]:
+    """The periods that fill the gaps of one, the nearest in time first: no parents, and none of its own members."""
+    here = version.periods[name]
     others = [
-        p for p in version.periods.values() if not p.members and p.name != here.name and p.name not in members
+        p
+        for p in version.periods.values()
+        if not p.members and p.name != name and p.name not in set(here.members)
     ]
-    nearest = sorted(others, key=lambda p: (abs((p.middle - here.middle).days), p.name))
-    return [_selected(version, p.name, request, (None, None)) for p in nearest]
+    return [p.name for p in sorted(others, key=lambda p: (abs((p.middle - here.middle).days), p.name))]
+
+
+def adjacent(version: Version, request: Resolved) -> list[Selection]:
+    """The same request over the periods that fill its gaps, the nearest in time first."""
+    return [
+        _selected(version, name, request, (None, None)) for name in adjacent_periods(version, request.period)
+    ]
 
 
 def newest_period(version: Version) -> Period:

@@ -1,5 +1,6 @@
 """COGs hold what was written, at every level, and are valid for strict readers."""
 
+import resource
 from collections import Counter
 
 import numpy as np
@@ -77,14 +78,39 @@ def test_an_average_overview_ignores_pixels_without_data():
     assert reduce_average(np.full((2, 2), -32768, np.int16), -32768).tolist() == [[-32768]]
 
 
-def test_a_file_appears_whole_or_not_at_all(tmp_path, monkeypatch):
-    def full(*_, **__):
-        raise rasterio.errors.RasterioIOError("No space left on device")
+def test_a_file_appears_whole_or_not_at_all(tmp_path):
+    """The system refuses to make any file larger than 4 kB."""
+    array = np.random.default_rng(2).integers(0, 255, (512, 512)).astype(np.uint8)
+    write(tmp_path / "old.tif", array)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OSError, match=r"old\.tif: File too large; is the disk full"):
+            write(tmp_path / "old.tif", 255 - array)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [p.name for p in tmp_path.iterdir()] == ["old.tif"]
+    with rasterio.open(tmp_path / "old.tif") as dataset:
+        assert (dataset.read(1) == array).all()
 
-    monkeypatch.setattr("terrazzo.cog.copy_raster", full)
-    with pytest.raises(OSError, match="disk full"):
-        write(tmp_path / "a.tif", np.zeros((64, 64), np.uint8))
-    assert list(tmp_path.iterdir()) == []
+
+def test_gdal_refuses_each_block_that_is_not_what_was_written(tmp_path):
+    """The checksum is ZSTD's own, so that every program that reads the file looks at it."""
+    write(tmp_path / "a.tif", np.arange(256 * 256, dtype=np.int16).reshape(256, 256), levels=0)
+    whole = (tmp_path / "a.tif").read_bytes()
+    with rasterio.open(tmp_path / "a.tif") as dataset:
+        start, size = (
+            int(dataset.get_tag_item(f"BLOCK_{n}_0_0", "TIFF", bidx=1)) for n in ("OFFSET", "SIZE")
+        )
+    for place in range(start, start + size, 7):
+        data = bytearray(whole)
+        data[place] ^= 16
+        (tmp_path / "b.tif").write_bytes(data)
+        with (
+            rasterio.open(tmp_path / "b.tif") as dataset,
+            pytest.raises(rasterio.errors.RasterioError),
+        ):
+            dataset.read(1)
 
 
 def test_sides_must_halve(tmp_path):

@@ -1,0 +1,53 @@
+"""Checksums by which a store's documents and tables are known to be what was written."""
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from terrazzo.errors import Damaged
+
+CHECK = "terrazzo:check"
+_TAIL = re.compile(rb',\n "terrazzo:check": "([0-9a-f]{16})"\n\}$')
+
+
+def checksum(data: bytes | memoryview) -> str:
+    """16 hexadecimal digits over the content of a file."""
+    return hashlib.blake2b(data, digest_size=8).hexdigest()
+
+
+def document_bytes(document: Any) -> bytes:
+    """A JSON document as it is stored: an object ends with a checksum of all bytes before it."""
+    text = json.dumps(document, indent=1, sort_keys=False).encode()
+    if not isinstance(document, dict) or not document:
+        return text
+    body = text.removesuffix(b"\n}")
+    return body + f',\n "{CHECK}": "{checksum(body)}"\n}}'.encode()
+
+
+def is_checked(data: bytes) -> bool:
+    """Whether a stored JSON document ends with a checksum."""
+    return _TAIL.search(data) is not None
+
+
+def read_document(data: bytes, name: str) -> Any:
+    """A stored JSON document, without its checksum. Documents of older stores have none.
+
+    Args:
+        name: of the file, for messages.
+
+    Raises:
+        Damaged: it is not JSON, or not what was written.
+    """
+    tail = _TAIL.search(data)
+    if tail is not None and checksum(data[: tail.start()]) != tail[1].decode():
+        raise Damaged(
+            f"{name} is damaged, or was edited by hand (then remove its line {CHECK!r}): `terrazzo store verify` says what else is"
+        )
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        raise Damaged(f"{name} is not JSON, it is cut off or damaged: {error}") from None
+    if isinstance(document, dict):
+        document.pop(CHECK, None)
+    return document
