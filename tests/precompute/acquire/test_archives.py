@@ -258,12 +258,15 @@ def test_watch_fetches_from_the_next_archive_what_the_first_lacks(
     ):
         where = ("--tile", "33TWL", "--datetime", "2023-08", "--until-clear", 0, "--workers", 1)
         first = terrazzo("watch", "--store", bare_store, *where, "--archive", a)
+        # Without an area of its own the mosaic's tiles are asked for.
         config = bare_store / "mosaics" / "mosaic" / "mosaic.toml"
+        config.write_text("")
         days = ("--datetime", "2023-08", "--collection", "sentinel-2-l2a", "--json")
         before = terrazzo("audit", config, "--archive", f"{a},{b}", *days)
         both = terrazzo("watch", "--store", bare_store, *where, "--archive", f"{a},{b}")
         after = terrazzo("audit", config, "--archive", b, *days)
     assert first.returncode == both.returncode == 0, first.stderr + both.stderr
+    assert before.returncode == 4, before.stderr
     causes = {f["datetime"][:10]: (f["cause"], f["what"]) for f in json.loads(before.stdout)["findings"]}
     assert causes["2023-08-15"][0] == "in_one_only"
     assert causes["2023-08-13"][0] == "superseded"
