@@ -18,7 +18,7 @@ from terrazzo.precompute.acquire.rhythm import Pass, learn, orbit_of
 from terrazzo.precompute.acquire.search import Query
 from terrazzo.precompute.products.product import PRODUCT_NAME, LeftOut
 from tests.world import archive as world
-from tests.world.passes import FLIGHTS, METADATA, TEMPLATES, Made, Taken, flown, item_of
+from tests.world.passes import FLIGHTS, METADATA, TEMPLATES, Made, Taken, faulty, flown, item_of
 
 REAL = (
     "S2A_MSIL2A_20231008T175231_N0509_R141_T13TDE_20231008T233154",
@@ -217,13 +217,19 @@ def test_an_item_that_lacks_something_ends_no_audit(year: list[Taken], lack: str
 
 
 @pytest.mark.slow
-def test_faults_of_two_years_are_named_with_the_right_cause_and_no_false_alarm() -> None:
-    for name, made, archives, first, last in benchmark.worlds(seed=11):
-        done = benchmark.audited(made, archives, first, last)
-        right, faults, wrong, alarms = benchmark.score(made, done, archives)
-        assert faults > 300
-        assert right >= 0.99 * faults, (name, wrong)
-        assert not alarms, name
+@pytest.mark.parametrize("archives", [(ES, CDSE), (CDSE,)])
+def test_faults_of_a_year_with_moves_are_named_with_the_right_cause_and_no_false_alarm(
+    archives: tuple[str, ...],
+) -> None:
+    # S2C takes S2A's place, S2A comes back in another one, S2B has an outage; benchmarks/audit.py has more worlds.
+    days = (date(2024, 8, 1), date(2025, 6, 30))
+    made = faulty((ES, CDSE), *days, seed=11)
+    made = made if len(archives) == 2 else benchmark.alone(made, CDSE)
+    done = benchmark.audited(made, archives, *days)
+    right, faults, wrong, alarms = benchmark.score(made, done, archives)
+    assert faults > 150
+    assert right >= 0.99 * faults, wrong
+    assert not alarms
 
 
 @pytest.mark.clients
