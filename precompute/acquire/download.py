@@ -28,9 +28,10 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, wait_ran
 
 from terrazzo.errors import ArchiveError, UnreadableAsset
 from terrazzo.grid import Bounds
-from terrazzo.precompute.acquire.archives import Opener
+from terrazzo.precompute.acquire.opener import Opener
 from terrazzo.precompute.acquire.search import RemoteFile
 from terrazzo.precompute.products.files import read_xml
+from terrazzo.precompute.products.links import without_secrets
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -192,15 +193,15 @@ def _attempt(opener: Opener, file: RemoteFile, part: _Part, stop: Event) -> None
         whole = got.meta["size"]
         part.append(got.stream(min_chunk_size=CHUNK), stop)
     except (NotFoundError, FileNotFoundError):
-        raise Missing(f"{opener.archive.name} has no {file.href}") from None
+        raise Missing(f"{opener.archive.name} has no {file.shown}") from None
     except (PermissionDeniedError, UnauthenticatedError, PermissionError):
         opener.forget(file.href)
         raise _Passing(opener.refused(file.href)) from None
     except BaseError as error:
-        raise _Passing(f"{file.href} broke off: {' '.join(str(error).split())[:200]}") from None
+        raise _Passing(f"{file.shown} broke off: {_short(error)}") from None
     try:
         if part.size < whole:
-            raise _Passing(f"{file.href} broke off after {part.size} of {whole} bytes")
+            raise _Passing(f"{file.shown} broke off after {part.size} of {whole} bytes")
         check(part.path, file)
     except UnreadableAsset:
         part.reset()
@@ -241,18 +242,18 @@ def _attempt_part(opener: Opener, file: RemoteFile, part: _Part, bounds: Bounds,
     try:
         store, key = opener.open(file.href)
         with _told(opener, key):
-            size = int(obstore.head(store, key)["size"])
+            size = opener.size(file.href)
         opener.answered()
         reader = io.BufferedReader(_Remote(store, key, size), BUFFER)
         with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(reader) as source:
             _write_part(source, part, bounds, stop)
     except (NotFoundError, FileNotFoundError):
-        raise Missing(f"{opener.archive.name} has no {file.href}") from None
+        raise Missing(f"{opener.archive.name} has no {file.shown}") from None
     except (PermissionDeniedError, UnauthenticatedError, PermissionError):
         opener.forget(file.href)
         raise _Passing(opener.refused(file.href)) from None
     except (BaseError, RasterioError) as error:
-        raise _Passing(f"{file.href} broke off: {' '.join(str(error).split())[:200]}") from None
+        raise _Passing(f"{file.shown} broke off: {_short(error)}") from None
     _check_raster(part.path, file)
 
 
@@ -300,12 +301,17 @@ def _told(opener: Opener, key: str) -> Iterator[None]:
         if re.search(r"kind: (Connect|Timeout)", text):
             opener.rest()
             cause = re.search(r'message: "([^"]+)"|error: "([^"]+)"', text)
-            how = next(filter(None, cause.groups())) if cause else "no answer in time"
+            how = without_secrets(next(filter(None, cause.groups()))) if cause else "no answer in time"
             raise _Silent(f"{opener.archive.name} cannot be reached for {key}: {how}") from None
         if re.search(r"status: (429|503)\b|SlowDown", text):
             opener.rest()
             raise _Busy(f"{opener.archive.name} is too busy to give {key}; try again later") from None
         raise
+
+
+def _short(error: BaseException) -> str:
+    """What a library tells, in a line, without the signatures of addresses."""
+    return without_secrets(" ".join(str(error).split()))[:200]
 
 
 def _get(opener: Opener, store: Any, key: str, options: "GetOptions") -> Any:
@@ -336,14 +342,14 @@ def check(path: Path, file: RemoteFile) -> None:
     """
     size = path.stat().st_size
     if file.size is not None and size != file.size:
-        raise UnreadableAsset(f"{file.href} has {size} bytes where its Item says {file.size}")
+        raise UnreadableAsset(f"{file.shown} has {size} bytes where its Item says {file.size}")
     known = parse_multihash(file.checksum)
     if known is not None:
         name, digest = known
         with path.open("rb") as written:
             found = hashlib.file_digest(written, name).digest()
         if found != digest:
-            raise UnreadableAsset(f"{file.href} does not have the checksum its Item names ({name})")
+            raise UnreadableAsset(f"{file.shown} does not have the checksum its Item names ({name})")
     suffix = Path(file.name).suffix.lower()
     if suffix in (".tif", ".tiff", ".jp2"):
         _check_raster(path, file)
@@ -351,7 +357,7 @@ def check(path: Path, file: RemoteFile) -> None:
         try:
             read_xml(str(path))
         except UnreadableAsset as error:
-            raise UnreadableAsset(f"{file.href} is damaged: {error}") from None
+            raise UnreadableAsset(f"{file.shown} is damaged: {error}") from None
 
 
 def _check_raster(path: Path, file: RemoteFile) -> None:
@@ -366,7 +372,7 @@ def _check_raster(path: Path, file: RemoteFile) -> None:
                 height, width = min(rows, dataset.height - row), min(cols, dataset.width - col)
                 dataset.read(1, window=Window(col, row, width, height))
     except RasterioError as error:
-        raise UnreadableAsset(f"{file.href} is damaged: {error.__cause__ or error}") from None
+        raise UnreadableAsset(f"{file.shown} is damaged: {error.__cause__ or error}") from None
 
 
 def parse_multihash(text: str | None) -> tuple[str, bytes] | None:
@@ -404,10 +410,9 @@ def measure(opener: Opener, file: RemoteFile) -> int | None:
         return file.size
     with contextlib.suppress(BaseError):
         try:
-            store, key = opener.open(file.href)
-            return int(obstore.head(store, key)["size"])
+            return opener.size(file.href)
         except (NotFoundError, FileNotFoundError):
-            raise Missing(f"{opener.archive.name} has no {file.href}") from None
+            raise Missing(f"{opener.archive.name} has no {file.shown}") from None
         except (PermissionDeniedError, UnauthenticatedError, PermissionError):
             raise ArchiveError(opener.refused(file.href)) from None
     return None

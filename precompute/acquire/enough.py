@@ -8,7 +8,7 @@ product. So a second run after `precompute` mends what the first expected too mu
 import heapq
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
@@ -24,7 +24,7 @@ from terrazzo.config import ALL, Period, read_config
 from terrazzo.precompute.acquire.fetch import Plan, Wanted, gigabytes
 from terrazzo.precompute.products.passes import outline
 from terrazzo.precompute.products.product import Product
-from terrazzo.precompute.products.values import number
+from terrazzo.precompute.products.values import mapping, number
 from terrazzo.scene import MASK, Scene, list_scenes
 from terrazzo.store import Store
 
@@ -85,7 +85,7 @@ def places(area: shapely.Geometry) -> NDArray[np.float64]:
 def expected(item: Any, where: NDArray[np.float64]) -> NDArray[np.float64]:
     """(place,) chance that a product shows a place clear, by its metadata; 0 where its outline, if any, does not reach."""
     geometry = outline(item.get("geometry"))
-    clear = 1 - min(100.0, number(item["properties"].get("eo:cloud_cover")) or 0) / 100
+    clear = 1 - min(100.0, number(mapping(item.get("properties")).get("eo:cloud_cover")) or 0) / 100
     if geometry is None:
         return np.full(len(where), clear)
     return np.asarray(clear * shapely.intersects_xy(geometry, where[:, 0], where[:, 1]))
@@ -217,7 +217,15 @@ def _seen(product: Product | Scene, where: NDArray[np.float64], enough: Enough) 
     scene = enough.scenes.get(product.id)
     if scene is not None and enough.store is not None:
         return measured(enough.store, scene, where)
-    if isinstance(product, Product) and product.item.endswith(".json"):
-        with open(product.item) as file:
-            return expected(json.load(file), where)
+    if isinstance(product, Product) and product.item.endswith(("json", "JSON")):
+        return expected(_item_of(product), where)
     return np.zeros(len(where))
+
+
+def _item_of(product: Product) -> Mapping[str, Any]:
+    """The Item that a product was read from, alone in its file or one of a collection."""
+    with open(product.item) as file:
+        document = mapping(json.load(file))
+    features = document.get("features")
+    items = [mapping(i) for i in features] if isinstance(features, list) else [document]
+    return next((i for i in items if i.get("id") == product.id), {})

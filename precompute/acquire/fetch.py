@@ -7,14 +7,15 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from threading import Event
+from urllib.parse import urlparse
 
 from terrazzo.bands import BANDS
 from terrazzo.errors import ArchiveError, StoreError, UnreadableAsset
 from terrazzo.grid import Bounds
-from terrazzo.precompute.acquire.archives import Opener
 from terrazzo.precompute.acquire.area import TILE_SIDE
 from terrazzo.precompute.acquire.download import Missing, Pace, Report, Stopped, download, measure
 from terrazzo.precompute.acquire.held import Held
+from terrazzo.precompute.acquire.opener import Opener
 from terrazzo.precompute.acquire.search import Candidate, RemoteFile, Search
 from terrazzo.precompute.acquire.shelf import Shelf
 from terrazzo.precompute.products.passes import other_ground
@@ -187,23 +188,28 @@ def require_space(plan: Plan, folder: Path) -> None:
 
 
 def accessible(plan: Plan, openers: Openers) -> Plan:
-    """The plan without archives that cannot be read from here, and a note on each.
+    """The plan without products whose place in an archive cannot be read from here, and a note on each place.
+
+    An archive's files may lie in several: some of Earth Search's Items have JP2 in a bucket that wants keys.
 
     Raises:
         ArchiveError: none can be read.
     """
-    problems: dict[str, str] = {}
+    problems: dict[tuple[str, str], str] = {}
+
+    def place(candidate: Candidate) -> tuple[str, str]:
+        url = urlparse(candidate.files[0].href)
+        return candidate.archive.name, f"{url.scheme}://{url.netloc}"
+
     for candidate in (c for w in plan.wanted for c in w.candidates):
-        name = candidate.archive.name
-        if name not in problems:
-            problems[name] = ""
+        if place(candidate) not in problems:
+            problems[place(candidate)] = ""
             try:
                 openers.of(candidate).open(candidate.files[0].href)
             except ArchiveError as error:
-                problems[name] = str(error)
+                problems[place(candidate)] = str(error)
     wanted = [
-        replace(w, candidates=tuple(c for c in w.candidates if not problems[c.archive.name]))
-        for w in plan.wanted
+        replace(w, candidates=tuple(c for c in w.candidates if not problems[place(c)])) for w in plan.wanted
     ]
     told = tuple(p for p in problems.values() if p)
     if plan.wanted and not any(w.candidates for w in wanted):

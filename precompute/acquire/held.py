@@ -39,6 +39,11 @@ class Held:
         scenes = [s for s in self.shown if (s.datatake, s.mgrs) == candidate.key]
         return any(_holds(self._part(s), candidate.part) and self._is_newer(s, candidate) for s in scenes)
 
+    def baseline(self, scene: Scene) -> str:
+        """The processing baseline of the product that a scene was made of; empty where nobody told."""
+        assert self._store is not None
+        return str(read_item(self._store, scene)["properties"]["terrazzo:source"]["baseline"])
+
     def _covers(self, part: Bounds | None, scene: Scene) -> bool:
         """Whether a scene made of a part of its tile covers another one."""
         assert self._store is not None

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -9,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
-from urllib.parse import urljoin, urlparse
+from urllib.parse import parse_qsl, urljoin, urlparse
 
 import numpy as np
 import pystac_client
@@ -22,12 +23,13 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from urllib3 import Retry
 
 from terrazzo.bands import BANDS
-from terrazzo.errors import ArchiveError, ProductError
+from terrazzo.errors import ArchiveError, ProductError, TerrazzoError
 from terrazzo.grid import Bounds
 from terrazzo.precompute.acquire.archives import Archive, Level
-from terrazzo.precompute.acquire.area import outline, part_of
+from terrazzo.precompute.acquire.area import from_tile, outline, part_of
 from terrazzo.precompute.products.door import guarded, let_in
 from terrazzo.precompute.products.items import choose_assets, product_from_item
+from terrazzo.precompute.products.links import Unsigned, without_query, without_secrets
 from terrazzo.precompute.products.passes import order_of, other_ground
 from terrazzo.precompute.products.passes import outline as outline_of
 from terrazzo.precompute.products.product import LeftOut, Product
@@ -35,6 +37,7 @@ from terrazzo.precompute.products.values import mapping, number, text
 
 PAGE = 100
 ATTEMPTS = 4
+UNSIGNED = Unsigned()
 PLAIN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 """Names that may become names of files here."""
 
@@ -89,6 +92,11 @@ class RemoteFile:
     listed: bool = True
     extra: bool = False
     part: Bounds | None = None
+
+    @property
+    def shown(self) -> str:
+        """The address for people and documents: without a signature."""
+        return without_query(self.href)
 
 
 @dataclass(frozen=True)
@@ -168,7 +176,7 @@ def search(
     problems: list[str] = []
     for rank, archive in enumerate(archives):
         try:
-            for item in _items(archive, query):
+            for item in items_of(archive, query):
                 candidate = candidate_of(item, archive, query, roles, optional)
                 if isinstance(candidate, LeftOut):
                     left_out.append(candidate)
@@ -207,7 +215,15 @@ def _grounds(ranked: Sequence[Candidate]) -> list[tuple[Candidate, ...]]:
     return [tuple(group) for group in groups]
 
 
-def _items(archive: Archive, query: Query) -> list[dict[str, Any]]:
+def items_of(archive: Archive, query: Query, *, files: bool = True) -> list[dict[str, Any]]:
+    """The Items that an archive lists for a query, of all its collections of the level.
+
+    Args:
+        files: with their assets; without, where the archive can leave them out, the answer is a tenth as long.
+
+    Raises:
+        ArchiveError: it does not answer, or has none of the level.
+    """
     collections = archive.collections.get(query.level)
     if not collections:
         raise ArchiveError(
@@ -231,17 +247,27 @@ def _items(archive: Archive, query: Query) -> list[dict[str, Any]]:
             reraise=True,
         ):
             with attempt:
-                items = _ask(archive, query, collections, retry)
+                items = _ask(archive, query, collections, retry, files)
     except (APIError, STACError, requests.RequestException, ValueError, KeyError) as error:
         raise ArchiveError(f"{archive.name} does not answer the search: {_short(error)}") from None
     return items
 
 
-def _ask(archive: Archive, query: Query, collections: Sequence[str], retry: Retry) -> list[dict[str, Any]]:
+def _ask(
+    archive: Archive, query: Query, collections: Sequence[str], retry: Retry, files: bool
+) -> list[dict[str, Any]]:
+    # It tells of each retry, with all of the address.
+    logging.getLogger("urllib3.connectionpool").addFilter(UNSIGNED)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        client = pystac_client.Client.open(archive.url, stac_io=StacApiIO(max_retries=retry, timeout=60))
+        # What an address of an API asks for, a key say, goes with every request.
+        asked = dict(parse_qsl(urlparse(archive.url).query))
+        io = StacApiIO(max_retries=retry, timeout=60, parameters=asked)
+        client = pystac_client.Client.open(archive.url.partition("?")[0], stac_io=io)
         area = json.loads(shapely.to_geojson(outline(query.area)))
+        slim: dict[str, Any] = (
+            {} if files or not client.conforms_to("FIELDS") else {"fields": {"exclude": ["assets"]}}
+        )
         return [
             item
             for collection in collections
@@ -251,6 +277,7 @@ def _ask(archive: Archive, query: Query, collections: Sequence[str], retry: Retr
                 datetime=query.datetime,
                 limit=PAGE,
                 **_cloud_filter(client, query.max_cloud),
+                **slim,
             ).items_as_dicts()
         ]
 
@@ -274,18 +301,21 @@ def _cloud_filter(client: pystac_client.Client, max_cloud: float | None) -> dict
 
 
 def candidate_of(
-    item: Mapping[str, Any],
+    item: Any,
     archive: Archive,
     query: Query,
     roles: Sequence[str],
     optional: Sequence[str],
 ) -> Candidate | LeftOut | None:
     """The candidate of an Item, why it cannot be one, or None when it is not asked for."""
-    p = mapping(item.get("properties"))
-    if query.max_cloud is not None and (number(p.get("eo:cloud_cover")) or 0) > query.max_cloud:
+    item = tidy(item)
+    if (
+        query.max_cloud is not None
+        and (number(item["properties"].get("eo:cloud_cover")) or 0) > query.max_cloud
+    ):
         return None
     shape = outline_of(item.get("geometry"))
-    if shape is not None and not _touches(shape, query.area):
+    if shape is not None and not touches(shape, query.area):
         return None
     product = let_in(str(item.get("id")), lambda: product_from_item(item, Path(f"{archive.name}.json")))
     if isinstance(product, LeftOut):
@@ -294,14 +324,24 @@ def candidate_of(
         return None
     try:
         with guarded(product.id):
+            # Of an Item without a geometry the tile tells where it lies.
+            if shape is None and not touches(from_tile(product.mgrs), query.area):
+                return None
             files = _files(item, product, archive, roles, optional)
             wanted = files if query.whole else _parts(files, query.area, product)
-    except ProductError as error:
+    except TerrazzoError as error:
         return LeftOut(product.id, str(error))
     return Candidate(product, item, archive, wanted)
 
 
-def _touches(shape: shapely.Geometry, area: shapely.Geometry) -> bool:
+def tidy(item: Any) -> dict[str, Any]:
+    """An Item with properties, and only the assets that have an address."""
+    item = mapping(item)
+    assets = {k: a for k, a in mapping(item.get("assets")).items() if text(mapping(a).get("href"))}
+    return {**item, "properties": mapping(item.get("properties")), "assets": assets}
+
+
+def touches(shape: shapely.Geometry, area: shapely.Geometry) -> bool:
     """Whether a product's outline touches an area; one drawn around the globe at the date line may do so anywhere."""
     west, _, east, _ = shape.bounds
     return east - west > 180 or bool(shapely.intersects(shape, area))
@@ -349,10 +389,10 @@ def _named(files: Sequence[RemoteFile], product: Product) -> tuple[RemoteFile, .
     for file, name in zip(files, names, strict=True):
         unique = name if names.count(name) == 1 else f"{file.role}_{name}"
         if not PLAIN.match(unique):
-            raise ProductError(f"{product.id}: {file.href} has no name that a file may have")
+            raise ProductError(f"{product.id}: {file.shown} has no name that a file may have")
         named.append(replace(file, name=unique))
     return tuple(named)
 
 
 def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:300]
+    return without_secrets(" ".join(str(error).split()))[:300]

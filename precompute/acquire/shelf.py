@@ -27,6 +27,7 @@ from terrazzo.grid import Bounds
 from terrazzo.precompute.acquire.search import Candidate, RemoteFile
 from terrazzo.precompute.products.find import find_products
 from terrazzo.precompute.products.items import choose_assets
+from terrazzo.precompute.products.links import unsigned
 from terrazzo.precompute.products.passes import order_of, outline
 from terrazzo.precompute.products.product import Product
 from terrazzo.precompute.products.values import mapping
@@ -251,14 +252,14 @@ def local_item(candidate: Candidate, folder: Path) -> dict[str, Any]:
         place = {"geometry": json.loads(shapely.to_geojson(shape)), "bbox": list(shape.bounds)}
         properties = {**properties, "terrazzo:part": list(candidate.part)}
     return {
-        **candidate.item,
+        **unsigned(candidate.item),
         **place,
         "properties": {
-            **properties,
+            **unsigned(properties),
             "terrazzo:archive": candidate.archive.name,
             "terrazzo:fingerprint": candidate.fingerprint,
         },
-        "assets": assets,
+        "assets": unsigned(assets),
     }
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from terrazzo.errors import InvalidRequest
+from terrazzo.precompute.acquire.archives import READABLE
 from terrazzo.request.options import WithBox, box
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ AREA_OPTIONS = (
         "--archive",
         default="earth-search",
         show_default=True,
-        help="earth-search, planetary-computer, cdse or a STAC API's address; several, comma-separated:"
-        " what one cannot give is taken from the next",
+        help=f"{READABLE} or a STAC API's address; several, comma-separated:"
+        " what one lacks or cannot give is taken from the next",
     ),
     click.option("--collection", help="collection of the archive [default: its Sentinel-2]"),
     click.option("--level", type=click.Choice(["l1c", "l2a"]), default="l2a", show_default=True),
@@ -113,7 +114,7 @@ def order_of(store: str, asked: AreaOptions, *, follow: bool = False) -> "Acquir
     """
     from terrazzo.config import day_interval
     from terrazzo.precompute.acquire import area
-    from terrazzo.precompute.acquire.archives import find_archive
+    from terrazzo.precompute.acquire.archives import find_archives
     from terrazzo.precompute.acquire.enough import needed
     from terrazzo.precompute.acquire.held import Held
     from terrazzo.precompute.acquire.run import AcquireOrder
@@ -131,9 +132,7 @@ def order_of(store: str, asked: AreaOptions, *, follow: bool = False) -> "Acquir
         else area.from_tile(name or "")
     )
     first, last = day_interval(asked.when)
-    archives = tuple(find_archive(a.strip(), asked.collection) for a in asked.archive.split(",") if a.strip())
-    if not archives:
-        raise InvalidRequest("--archive names none")
+    archives = find_archives(asked.archive, asked.collection)
     whole = asked.whole_tiles or name is not None
     until, there = asked.until_clear, opened(store)
     return AcquireOrder(

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from terrazzo.errors import InvalidRequest
+from terrazzo.precompute.acquire.archives import READABLE, find_archives
 from terrazzo.precompute.work.executor import default_workers
 from terrazzo.precompute.work.options import band_names
 
@@ -18,7 +20,7 @@ from terrazzo.precompute.work.options import band_names
     "name",
     default="earth-search",
     show_default=True,
-    help="earth-search, planetary-computer, cdse or a STAC API's address",
+    help=f"{READABLE} or a STAC API's address",
 )
 @click.option("--collection", help="collection of the archive [default: its Sentinel-2]")
 @click.option("--datetime", "when", help="dates of a mosaic that names no periods, as for `acquire`")
@@ -58,13 +60,15 @@ def plan(
     """
     from terrazzo.bands import DEFAULT_BANDS
     from terrazzo.config import day_interval, parse_config
-    from terrazzo.precompute.acquire.archives import find_archive
     from terrazzo.precompute.acquire.fetch import gigabytes
     from terrazzo.precompute.acquire.forecast import forecast
 
+    (archive, *more) = find_archives(name, collection)
+    if more:
+        raise InvalidRequest(f"--archive {name}: the plan reads one archive; name one")
     made = forecast(
         parse_config(config.stem, config.read_text()),
-        find_archive(name, collection),
+        archive,
         days=day_interval(when) if when else None,
         level=asked["level"],
         bands=band_names(asked["bands"]) if asked["bands"] else DEFAULT_BANDS,

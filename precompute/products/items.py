@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlparse
 from terrazzo.bands import BANDS, BY_COMMON_NAME
 from terrazzo.errors import ProductError
 from terrazzo.grid import mgrs_epsg
+from terrazzo.precompute.products.links import without_query
 from terrazzo.precompute.products.product import PRODUCT_NAME, Product, Told
 from terrazzo.precompute.products.tiles import tile_name
 from terrazzo.precompute.products.values import mapping, missing, moment, number, text
@@ -114,7 +115,7 @@ def _self_link(item: Mapping[str, Any], known: str) -> str:
     for link in links if isinstance(links, list) else ():
         href = text(mapping(link).get("href"))
         if mapping(link).get("rel") == "self" and href:
-            return href
+            return without_query(href)
     return f"urn:terrazzo:product:{known}"
 
 
@@ -188,13 +189,22 @@ def _sun(p: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _tile(p: Mapping[str, Any], name: re.Match[str] | None, known: str) -> str | None:
-    told = next((t for key in ("grid:code", "s2:mgrs_tile") if (t := text(p.get(key)))), None)
+    told = next((t for key in ("grid:code", "s2:mgrs_tile") if (t := text(p.get(key)))), None) or _square(p)
     tile = tile_name(told) if told else None
     if tile and name and tile != name["tile"]:
         raise ProductError(
             f"{known}: its tile is {tile}, its product name says {name['tile']}; mend the Item"
         )
     return tile or (name["tile"] if name else None)
+
+
+def _square(p: Mapping[str, Any]) -> str | None:
+    """The tile in the three fields of the MGRS extension."""
+    zone, band, square = (
+        number(p.get("mgrs:utm_zone")),
+        *(text(p.get(f"mgrs:{k}")) for k in ("latitude_band", "grid_square")),
+    )
+    return f"{zone:.0f}{band}{square}" if zone and band and square else None
 
 
 def _local(assets: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[str, str]:

@@ -51,6 +51,12 @@ COMMANDS: dict[str, CommandRow] = {
         f"{_PRECOMPUTE}.watch:watch",
         "precompute",
     ),
+    "audit": CommandRow(
+        "Get",
+        "List the passes that archives lack, hold twice or hold newer.",
+        f"{_PRECOMPUTE}.audit:audit",
+        "precompute",
+    ),
     "precompute": CommandRow(
         "Build",
         "Turn products into scenes and a published version.",

@@ -64,8 +64,10 @@ class Proxy:
 
 
 @contextmanager
-def proxy(upstream: str, fault: Fault = lambda seen: None) -> Iterator[Proxy]:
-    """A proxy before a server.
+def proxy(
+    upstream: str, fault: Fault = lambda seen: None, rewrite: Callable[[bytes], bytes] = lambda body: body
+) -> Iterator[Proxy]:
+    """A proxy before a server; `rewrite` makes of each body what its client gets.
 
     `busy` is 429 with Retry-After, `down` 503, `refused` 403, `dropped` ends the connection in the middle of the
     body, `truncated` sends the first half as if it were all, `slow` sends the body in small pieces.
@@ -92,7 +94,7 @@ def proxy(upstream: str, fault: Fault = lambda seen: None) -> Iterator[Proxy]:
             connection.request(self.command, self.path, sent, dict(self.headers))
             got = connection.getresponse()
             headers = [h for h in got.getheaders() if h[0].lower() not in (*HOP, "content-length")]
-            length, body = got.getheader("Content-Length"), got.read()
+            length, body = got.getheader("Content-Length"), rewrite(got.read())
             connection.close()
             half = body[: len(body) // 2]
             if self.command == "HEAD":

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from terrazzo.errors import ArchiveError
-from terrazzo.precompute.acquire.archives import ARCHIVES, Opener
+from terrazzo.precompute.acquire.archives import ARCHIVES
 from terrazzo.precompute.acquire.download import Unreachable, download
+from terrazzo.precompute.acquire.opener import Opener
 from terrazzo.precompute.acquire.search import RemoteFile
 
 CONTENT = b"a band" * 5000
