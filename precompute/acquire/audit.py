@@ -15,7 +15,7 @@ import shapely
 from terrazzo.errors import InvalidRequest
 from terrazzo.precompute.acquire import causes, expected
 from terrazzo.precompute.acquire.area import from_tile
-from terrazzo.precompute.acquire.causes import Cause, Finding
+from terrazzo.precompute.acquire.causes import CatalogueFinding, Cause
 from terrazzo.precompute.acquire.rhythm import Epoch, Pass, learn, orbit_of
 from terrazzo.precompute.acquire.search import Query, tidy, touches
 from terrazzo.precompute.products.door import let_in
@@ -57,8 +57,8 @@ class Sighting:
     def order(self) -> tuple[str, datetime]:
         """Sorts processings of the same ground, the newest last, by when ESA's name says they were made: the same in all archives."""
         p = self.product
-        made = datetime.strptime(p.strip, "%Y%m%dT%H%M%S").replace(tzinfo=UTC) if p.strip else p.generated
-        return p.baseline, made
+        produced = datetime.strptime(p.strip, "%Y%m%dT%H%M%S").replace(tzinfo=UTC) if p.strip else p.generated
+        return p.baseline, produced
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Audit:
     """
 
     passes: int
-    findings: tuple[Finding, ...]
+    findings: tuple[CatalogueFinding, ...]
     epochs: tuple[Epoch, ...]
     archives: Mapping[str, int]
     unread: tuple[LeftOut, ...]
@@ -88,7 +88,7 @@ class Audit:
 
 
 @dataclass(frozen=True)
-class Key:
+class PassKey:
     """A pass over a tile, by the moment that is told first of it."""
 
     satellite: str
@@ -188,31 +188,20 @@ def compare(
     scenes: dict[tuple[str, str], list[Shown]] = {}
     for scene in shown:
         scenes.setdefault(scene.place, []).append(scene)
-    findings, count = [], 0
-    for key, members in listed.items():
-        if begin <= key.when <= end:
-            count += 1
-            held = [s.baseline for s in scenes.get(key.place, ()) if abs(s.when - key.when) <= SAME]
-            found = causes.of_listed(
-                key, members, archives, now - key.when, usual, late.get(key, {}), min(held, default=None)
-            )
-            findings += [] if found is None else [found]
+    days = [(k, m) for k, m in listed.items() if begin <= k.when <= end]
+    findings = []
+    for key, members in days:
+        held = [s.baseline for s in scenes.get(key.place, ()) if abs(s.when - key.when) <= SAME]
+        finding = causes.of_listed(
+            key, members, archives, now - key.when, usual, late.get(key, {}), min(held, default=None)
+        )
+        findings += [] if finding is None else [finding]
     absent, why = _absent(epochs, listed)
     whole = _whole_passes(absent, listed)
-    for slot in absent:
-        if not begin <= slot.when <= end:
-            continue
-        key = Key(slot.satellite, slot.orbit, slot.tile, slot.when)
-        reason = why.get(slot)
-        if reason == expected.DARK:
-            continue
-        count += reason is None
-        if reason is None and now - slot.when < max(usual.values(), default=USUAL):
-            findings.append(
-                Finding(key, Cause.AWAITED, {}, "listed by no catalogue yet, as is usual so soon")
-            )
-        else:
-            findings.append(causes.of_absent(key, reason, slot in whole))
+    slots = [s for s in absent if begin <= s.when <= end and why.get(s) != expected.DARK]
+    count = len(days) + sum(s not in why for s in slots)
+    delay = max(usual.values(), default=USUAL)
+    findings += [_of_slot(s, why.get(s), s in whole, now - s.when < delay) for s in slots]
     findings.sort(key=lambda f: (f.key.when, f.key.tile))
     return Audit(
         count,
@@ -224,6 +213,19 @@ def compare(
     )
 
 
+def _of_slot(slot: expected.Slot, reason: str | None, whole: bool, soon: bool) -> CatalogueFinding:
+    """What an expected pass is that no catalogue lists.
+
+    Args:
+        whole: whether the pass is missing over all tiles.
+        soon: whether catalogues usually list a pass later than now.
+    """
+    key = PassKey(slot.satellite, slot.orbit, slot.tile, slot.when)
+    if reason is None and soon:
+        return CatalogueFinding(key, Cause.AWAITED, {}, "listed by no catalogue yet, as is usual so soon")
+    return causes.of_absent(key, reason, whole)
+
+
 def _with_orbit(one: Sighting, epochs: Sequence[Epoch]) -> Sighting:
     """A product whose Item does not tell its orbit with the one that flies at its time, if any does."""
     if one.product.relative_orbit:
@@ -232,20 +234,20 @@ def _with_orbit(one: Sighting, epochs: Sequence[Epoch]) -> Sighting:
     return replace(one, product=replace(one.product, relative_orbit=orbit))
 
 
-def _passes(sightings: Sequence[Sighting]) -> dict[Key, list[Sighting]]:
+def _passes(sightings: Sequence[Sighting]) -> dict[PassKey, list[Sighting]]:
     """The products of each pass over a tile."""
-    found: dict[tuple[str, int, str], list[tuple[Key, list[Sighting]]]] = {}
+    found: dict[tuple[str, int, str], list[tuple[PassKey, list[Sighting]]]] = {}
     for s in sorted(sightings, key=lambda s: s.product.datetime):
         p = s.product
         group = found.setdefault((p.platform, p.relative_orbit, p.mgrs), [])
         if not group or p.datetime - group[-1][0].when > SAME:
-            group.append((Key(p.platform, p.relative_orbit, p.mgrs, p.datetime), []))
+            group.append((PassKey(p.platform, p.relative_orbit, p.mgrs, p.datetime), []))
         group[-1][1].append(s)
     return {key: members for group in found.values() for key, members in group}
 
 
 def _absent(
-    epochs: Sequence[Epoch], listed: Mapping[Key, Sequence[Sighting]]
+    epochs: Sequence[Epoch], listed: Mapping[PassKey, Sequence[Sighting]]
 ) -> tuple[list[expected.Slot], dict[expected.Slot, str]]:
     """Passes that the rhythm tells and nobody lists, and why some need not be."""
     if not epochs:
@@ -262,7 +264,7 @@ def _absent(
 
 
 def _whole_passes(
-    absent: Sequence[expected.Slot], listed: Mapping[Key, Sequence[Sighting]]
+    absent: Sequence[expected.Slot], listed: Mapping[PassKey, Sequence[Sighting]]
 ) -> set[expected.Slot]:
     """Of the passes that nobody lists those of which no other tile is listed either."""
     there = {
@@ -283,10 +285,10 @@ def _usual(sightings: Sequence[Sighting], now: datetime) -> timedelta:
 
 
 def _late(
-    listed: Mapping[Key, Sequence[Sighting]], archives: Sequence[str]
-) -> dict[Key, dict[str, tuple[float, float]]]:
+    listed: Mapping[PassKey, Sequence[Sighting]], archives: Sequence[str]
+) -> dict[PassKey, dict[str, tuple[float, float]]]:
     """Passes that an archive got later than others of the time: days that it took, and the usual ones."""
-    out: dict[Key, dict[str, tuple[float, float]]] = {}
+    out: dict[PassKey, dict[str, tuple[float, float]]] = {}
     for archive in archives:
         firsts = [
             (key, min((s for s in members if s.archive == archive), key=lambda s: s.came))
@@ -313,7 +315,7 @@ def _late(
 def _notes(
     sightings: Sequence[Sighting],
     epochs: Sequence[Epoch],
-    listed: Mapping[Key, Sequence[Sighting]],
+    listed: Mapping[PassKey, Sequence[Sighting]],
     end: datetime,
 ) -> list[str]:
     notes = []

@@ -10,7 +10,7 @@ from terrazzo.precompute.acquire import expected
 from terrazzo.precompute.products.passes import other_ground
 
 if TYPE_CHECKING:
-    from terrazzo.precompute.acquire.audit import Key, Sighting
+    from terrazzo.precompute.acquire.audit import PassKey, Sighting
 
 
 class Cause(StrEnum):
@@ -42,7 +42,7 @@ TO_DO = {
 
 
 @dataclass(frozen=True)
-class Finding:
+class CatalogueFinding:
     """A pass over a tile that is not simply there.
 
     Attributes:
@@ -52,7 +52,7 @@ class Finding:
         also: what else is so.
     """
 
-    key: "Key"
+    key: "PassKey"
     cause: Cause
     products: Mapping[str, Sequence[str]]
     what: str
@@ -60,7 +60,7 @@ class Finding:
     also: tuple[Cause, ...] = field(default=())
 
 
-def of_absent(key: "Key", reason: str | None, whole: bool) -> Finding:
+def of_absent(key: "PassKey", reason: str | None, whole: bool) -> CatalogueFinding:
     """A pass that no catalogue lists.
 
     Args:
@@ -69,22 +69,22 @@ def of_absent(key: "Key", reason: str | None, whole: bool) -> Finding:
     """
     if reason == expected.NOT_ACQUIRED:
         what = "no catalogue lists anything of the satellite in these days"
-        return Finding(key, Cause.NOT_ACQUIRED, {}, what)
+        return CatalogueFinding(key, Cause.NOT_ACQUIRED, {}, what)
     if reason == expected.IRREGULAR:
-        return Finding(key, Cause.IRREGULAR, {}, "not every pass of this tile and orbit is listed")
+        return CatalogueFinding(key, Cause.IRREGULAR, {}, "not every pass of this tile and orbit is listed")
     what = "no tile of the pass is listed" if whole else "other tiles of the pass are listed"
-    return Finding(key, Cause.NOWHERE, {}, what, act=True)
+    return CatalogueFinding(key, Cause.NOWHERE, {}, what, act=True)
 
 
 def of_listed(
-    key: "Key",
+    key: "PassKey",
     members: Sequence["Sighting"],
     archives: Sequence[str],
     age: timedelta,
     usual: Mapping[str, timedelta],
     late: Mapping[str, tuple[float, float]],
     shown: str | None = None,
-) -> Finding | None:
+) -> CatalogueFinding | None:
     """A pass that a catalogue lists; None where there is nothing to say.
 
     Args:
@@ -122,7 +122,7 @@ def of_listed(
     (cause, what, act), *others = found
     what = "; ".join([what, *(w for _, w, _ in others)])
     also = tuple(c for c in dict.fromkeys(c for c, _, _ in others) if c != cause)
-    return Finding(key, cause, {a: products[a] for a in have}, what, act, also)
+    return CatalogueFinding(key, cause, {a: products[a] for a in have}, what, act, also)
 
 
 def _split(grounds: Sequence[Sequence["Sighting"]], have: Sequence[str]) -> list[tuple[Cause, str, bool]]:

@@ -76,15 +76,19 @@ def audit(
     from terrazzo.precompute.acquire.search import Query, items_of
     from terrazzo.precompute.products.product import LeftOut
 
-    made, held = parse_config(config.stem, config.read_text()), _held(config)
+    mosaic_config, held = parse_config(config.stem, config.read_text()), _held(config)
     tiles = {scene.mgrs for scene in held.shown}
-    if made.bounds is None and not tiles:
+    if mosaic_config.bounds is None and not tiles:
         raise InvalidRequest("mosaic.toml names no area: bounds = [west, south, east, north]")
     now = datetime.now(UTC)
-    first, last = _days(made, day_interval(when) if when else None, now.date())
+    first, last = _days(mosaic_config, day_interval(when) if when else None, now.date())
     asked = dict.fromkeys(n.strip() for name in names for n in name.split(",") if n.strip())
     archives = [find_archive(name, collection) for name in asked]
-    area = from_box(*made.bounds) if made.bounds else union_all([from_tile(tile) for tile in tiles])
+    area = (
+        from_box(*mosaic_config.bounds)
+        if mosaic_config.bounds
+        else union_all([from_tile(tile) for tile in tiles])
+    )
     seen: list[Sighting] = []
     unread: list[LeftOut] = []
     for archive in archives:
@@ -92,11 +96,11 @@ def audit(
         for begin, end in _steps(first - MARGIN, min(last + MARGIN, now.date())):
             query = Query(area, level, first=begin, last=end, whole=True)
             for item in items_of(archive, query, files=False):
-                found = sighting(item, archive.name, query)
-                if isinstance(found, LeftOut):
-                    unread.append(found)
-                elif found is not None and (made.bounds or found.product.mgrs in tiles):
-                    seen.append(found)
+                result = sighting(item, archive.name, query)
+                if isinstance(result, LeftOut):
+                    unread.append(result)
+                elif result is not None and (mosaic_config.bounds or result.product.mgrs in tiles):
+                    seen.append(result)
             click.echo(f"{archive.name}: {len(seen) - before} products until {end}", err=True)
     done = compare(seen, [a.name for a in archives], first, last, now, unread=unread, shown=_shown(held))
     click.echo(json.dumps(as_document(done)) if as_json else "\n".join(as_text(done, everything)))
@@ -120,9 +124,9 @@ def _shown(held: "Held") -> "list[Shown]":
 
 
 def _days(
-    made: "MosaicConfig", asked: tuple[date | None, date | None] | None, today: date
+    mosaic_config: "MosaicConfig", asked: tuple[date | None, date | None] | None, today: date
 ) -> tuple[date, date]:
-    periods = [p for p in made.periods if not p.members]
+    periods = [p for p in mosaic_config.periods if not p.members]
     if asked is None and not periods:
         raise InvalidRequest("mosaic.toml names no periods: tell the dates with --datetime")
     first, last = asked or (min(p.start for p in periods), max(p.end for p in periods))
