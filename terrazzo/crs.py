@@ -3,6 +3,7 @@
 import math
 import re
 from functools import lru_cache
+from typing import Any
 
 from pyproj import CRS
 from pyproj.exceptions import CRSError
@@ -68,6 +69,30 @@ def in_units(crs: str, metres: float) -> float:
     if system.is_geographic:
         return metres / DEGREE * (math.radians(1) / unit)
     return metres / unit
+
+
+def northing_first(crs: CRS) -> bool:
+    """Whether a system's coordinates stand in the order (up, right), as latitude and longitude do.
+
+    PROJ and GDAL turn the axes of such systems, and of no others, when they want x before y. The directions decide,
+    since names do not: Austria's X points north. At a pole both axes point along meridians, and the order is (up,
+    right) where the second lies clockwise of the first. Systems that count southward or westward stay as they are, as
+    they do in PROJ and GDAL.
+    """
+    first, second = (axis.direction for axis in crs.axis_info[:2])
+    if first == second and first in ("north", "south"):
+        along = [_meridian(axis) for axis in crs.to_json_dict()["coordinate_system"]["axis"][:2]]
+        if None in along:
+            return False
+        # East is counter-clockwise as seen from above the north pole, clockwise above the south pole.
+        return (along[1] - along[0]) % 360 == (270 if first == "south" else 90)
+    return (first, second) == ("north", "east")
+
+
+def _meridian(axis: dict[str, Any]) -> Any:
+    """Longitude of the meridian that a polar axis follows, in degrees; None where it is not known."""
+    told = axis.get("meridian", {}).get("longitude")
+    return told["value"] if isinstance(told, dict) else told
 
 
 def _successor(crs: CRS) -> str | None:

@@ -59,7 +59,8 @@ def test_the_document_lists_the_sets_asked_for_in_their_order(sets):
 @pytest.mark.parametrize(
     ("name", "crs", "corner", "well_known"),
     [
-        ("WebMercatorQuad512", "EPSG::3857", (-20037508.3427892, 20037508.3427892), "GoogleMapsCompatible"),
+        ("WebMercatorQuad", "EPSG::3857", (-20037508.3427892, 20037508.3427892), "GoogleMapsCompatible"),
+        ("WebMercatorQuad512", "EPSG::3857", (-20037508.3427892, 20037508.3427892), None),
         ("WGS1984Quad", "EPSG::4326", (90, -180), None),
         ("WorldCRS84Quad", "OGC:1.3:CRS84", (-180, 90), "GoogleCRS84Quad"),
         ("EuropeanETRS89_LAEAQuad", "EPSG::3035", (5500000, 2000000), None),
