@@ -11,7 +11,7 @@ import morecantile
 from morecantile import TileMatrixSet, TileMatrixSets
 from pyproj import CRS, Geod
 
-from terrazzo.crs import canonical, northing_first
+from terrazzo.crs import canonical, check_place, northing_first
 from terrazzo.errors import InvalidRequest, NotFound, StoreError
 from terrazzo.grid import Bounds, zone_epsg, zone_name
 from terrazzo.mosaic.warp import transformer
@@ -70,9 +70,20 @@ class Grids:
         """Why a set has no place for a mosaic; None where it has one."""
         try:
             limits(self.find(version, name), version)
-        except (NotFound, InvalidRequest) as error:
+        except NotFound as error:
             return str(error)
         return None
+
+    def overzoomed(self, version: Version, name: str) -> TileMatrixSet:
+        """A tile matrix set by name with all its zooms, for clients of XYZ that ask for more than the data have.
+
+        Their tiles show the same pixels, larger. A mosaic's own grid has no zooms beyond its pixels.
+
+        Raises:
+            NotFound: there is none of that name, or it has no place for the mosaic.
+        """
+        found = self.find(version, name)
+        return self._placed(version, str(found.id)) if found.id in self.known.list() else found
 
     def find(self, version: Version, name: str) -> TileMatrixSet:
         """A tile matrix set by name, cut off at the zoom that shows every pixel.
@@ -163,7 +174,13 @@ def _up_first(ordered: Sequence[str], crs: CRS) -> bool | None:
             return northing_first(crs) == (named == own[:2])
     if len(named) < 2:
         return None
-    return True if named[0] in UP and named[1] in RIGHT else False if named[0] in RIGHT and named[1] in UP else None
+    return (
+        True
+        if named[0] in UP and named[1] in RIGHT
+        else False
+        if named[0] in RIGHT and named[1] in UP
+        else None
+    )
 
 
 def _by_axes(tms: TileMatrixSet, up_first: bool, *, turn: bool) -> TileMatrixSet:
@@ -214,9 +231,13 @@ def _metres_a_unit(tms: TileMatrixSet, lon: float, lat: float) -> float:
     """Metres on the ground per unit of the coordinate system at a place, the larger of the two directions.
 
     Raises:
-        NotFound: the place has no coordinates there.
+        NotFound: the place has no coordinates there, or programs would look for it elsewhere.
     """
     crs = code(tms)
+    try:
+        check_place(crs, lon, lat)
+    except InvalidRequest as error:
+        raise NotFound(f"the mosaic's area has no place in {tms.id}: {error}") from None
     x, y = transformer("EPSG:4326", crs).transform(lon, lat)
     step = 1e-4 if tms.crs._pyproj_crs.is_geographic else 10.0
     places = transformer(crs, "EPSG:4326").transform([x, x + step, x], [y, y, y + step])
@@ -370,7 +391,12 @@ def limits(tms: TileMatrixSet, version: Version) -> dict[int, tuple[int, int, in
         rows = [math.floor((top - y1) / side_y), math.ceil((top - y0) / side_y) - 1]
         last_row, last_column = matrix.matrixHeight - 1, matrix.matrixWidth - 1
         if rows[1] < 0 or columns[1] < 0 or rows[0] > last_row or columns[0] > last_column:
-            raise NotFound(f"the mosaic's area has no place in {tms.id}")
+            right, bottom = left + side_x * (last_column + 1), top - side_y * (last_row + 1)
+            raise NotFound(
+                f"the mosaic's area, x {x0:.0f} to {x1:.0f} and y {y0:.0f} to {y1:.0f}, has no place in {tms.id}, whose"
+                f" matrices hold x {left:.0f} to {right:.0f} and y {bottom:.0f} to {top:.0f}; of a file check"
+                " pointOfOrigin and orderedAxes"
+            )
         row0, row1 = (min(max(r, 0), last_row) for r in rows)
         column0, column1 = (min(max(c, 0), last_column) for c in columns)
         out[zoom] = (row0, row1, column0, column1)

@@ -100,6 +100,7 @@ def _well_known(tms: TileMatrixSet) -> str | None:
 
 
 def _set(tms: TileMatrixSet, *, short: bool) -> dict[str, Any]:
+    # GDAL takes the units of every projected system for metres, QGIS does not: of sets in feet one of the two is right.
     metres = METRES_A_DEGREE if tms.crs._pyproj_crs.is_geographic else 1.0
     return {
         "id": tms.id,
