@@ -11,8 +11,8 @@ from functools import lru_cache
 from typing import Any
 
 from pyproj import CRS, Geod, Transformer
-from pyproj.aoi import AreaOfInterest
 from pyproj.exceptions import CRSError, ProjError
+from pyproj.transformer import AreaOfInterest
 
 from terrazzo.errors import InvalidRequest
 
@@ -82,6 +82,7 @@ def definition(crs: str) -> str:
     return str(crs_of(crs).to_wkt())
 
 
+@lru_cache(maxsize=256)
 def transform(source: CRS, target: CRS) -> Transformer:
     """The transformation between two systems, x before y.
 
