@@ -116,8 +116,12 @@ def transform(source: CRS, target: CRS) -> Transformer:
 
 
 def _are_alike(source: CRS, target: CRS) -> bool:
-    """Whether one of two systems has a datum that lies as WGS 84 does, though no transformation says so."""
-    return any(c.datum is not None and c.datum.name in MODERN for c in (source, target))
+    """Whether one of two systems has a datum that lies as WGS 84 does, though no transformation says so, or names none.
+
+    A system with an ellipsoid alone, as PROJ strings describe them, has the latitudes and longitudes that it is given.
+    """
+    names = [c.datum.name for c in (source, target) if c.datum is not None]
+    return any(n in MODERN or n.startswith("Unknown based on") for n in names)
 
 
 @lru_cache(maxsize=1024)

@@ -13,7 +13,7 @@ import rasterio
 
 from terrazzo.bulk.lock import alone
 from terrazzo.bulk.windows import Sheet, export_target, reaching, sheets, window_side
-from terrazzo.errors import InvalidRequest, OutsideCoverage
+from terrazzo.errors import NameTaken, OutsideCoverage
 from terrazzo.export.files import Raster, item_of, locked, rasters, tags_of, vrt, write_cog
 from terrazzo.export.names import ending_of
 from terrazzo.export.order import Compression, Order
@@ -86,7 +86,8 @@ def export(
         overwrite: whether files of these names may be replaced.
 
     Raises:
-        InvalidRequest: the name has an ending of other files, or one of the files is there and may not be replaced.
+        InvalidRequest: the name has an ending of other files.
+        NameTaken: one of the files is there and may not be replaced.
         OutsideCoverage: no pixel of the area holds data.
         StoreError: the same export is at work already.
         OSError: the disk has too little room or the folder cannot be written.
@@ -97,12 +98,11 @@ def export(
     folder = work or _work_folder(engine, chosen, order, target, path)
     folder.mkdir(parents=True, exist_ok=True)
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), alone(folder):
+        run = _Run(engine, chosen, order, target, path, ending, folder, workers, described)
         try:
-            run = _Run(engine, chosen, order, target, path, ending, folder, workers, described)
-            if not overwrite:
-                run.require_free()
+            run.take_names(overwrite)
             yield from run.steps()
-        except (OutsideCoverage, InvalidRequest):
+        except (OutsideCoverage, NameTaken):
             shutil.rmtree(folder)
             raise
         shutil.rmtree(folder)
@@ -203,14 +203,14 @@ class _Run:
         self.lock = locked(engine.version, reaching(engine, self.entries.values(), target))
         self.vrt_ending = path.suffix if path.suffix.lower() == ".vrt" else ".vrt"
 
-    def require_free(self) -> None:
-        """Checks that no file is there that this export did not write.
+    def take_names(self, overwrite: bool) -> None:
+        """Checks that no file is there that this export did not write, unless such files may be replaced.
 
         Raises:
-            InvalidRequest: one is.
+            NameTaken: one is.
         """
         own = self.folder / "own"
-        if not own.exists():
+        if not (overwrite or own.exists()):
             kinds = self.rasters
             names = [
                 self._lock_name,
@@ -222,11 +222,11 @@ class _Run:
                 names += [k.file(self.path.stem, self.vrt_ending) for k in kinds]
             there = [n for n in names if (self.path.parent / n).exists()]
             if there:
-                raise InvalidRequest(
+                raise NameTaken(
                     f"{self.path.parent / there[0]} is there already; name another file, or replace it with --overwrite"
                 )
-            # From here on what is there is this export's own, even when it is stopped and goes on.
-            own.touch()
+        # From here on what is there is this export's own, even when it is stopped and goes on.
+        own.touch()
 
     def steps(self) -> Iterator[float | Exported]:
         """The share that is done after each window and file, and what was written."""
