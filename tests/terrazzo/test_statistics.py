@@ -347,5 +347,5 @@ def test_areas_in_a_system_without_a_datum_shift_are_refused_by_name(tmp_path):
     square = shapely.box(7_500_000, 5_100_000, 7_500_600, 5_100_600)
     how = {"geometry_type": "Polygon", "crs": "EPSG:2327", "driver": "GPKG"}
     pyogrio.raw.write(path, np.array([square.wkb], object), [], [], **how)
-    with pytest.raises(InvalidRequest, match="Xian 1980.*no datum shift"):
+    with pytest.raises(InvalidRequest, match=r"Xian 1980.*no datum shift"):
         read_areas(path, None, None)
