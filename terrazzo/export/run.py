@@ -333,7 +333,7 @@ class _Run:
                 self._write_vrt(raster, held, shown)
         for sheet, _ in held:
             files |= {r.file(self._stem(sheet), self.ending): (r, sheet.target) for r in self.rasters}
-        names = [*files, self._lock_name]
+        names = list(files)
         _publish(self.path.parent / self._lock_name, self.lock)
         if self.order.split or self.described:
             item = item_of(
@@ -341,6 +341,7 @@ class _Run:
             )
             names.append(f"{self.path.stem}.json")
             _publish(self.path.parent / names[-1], json.dumps(item, indent=1))
+        names.append(self._lock_name)
         share = sum(d.filled for _, d in held) / (self.target.height * self.target.width)
         problems = tuple(dict.fromkeys(t for _, d in found for t in d.problems))
         paths = tuple(self.path.parent / n for n in names)

@@ -27,7 +27,7 @@ CLIENTS: Rows = (
     ("QGIS", "`gdal.xml` as multiband reflectance", "test_gdal_xml.py::test_qgis*"),
     ("GDAL", "WMTS by KVP and REST, every pixel within 0.05 px in every set", "*::test_gdal_finds*"),
     ("GDAL", "`gdal.xml` equal to an export, number by number", "test_gdal_xml.py::test_gdal_translate*"),
-    ("GDAL", "every national grid of Europe that PROJ knows and others from elsewhere, both orders of origin, within 0.05 px", "test_national_grids.py::*"),
+    ("GDAL", "national grids: both ends of every system of Europe that PROJ knows and others from elsewhere, both orders of origin, within 0.05 px (old datums 0.15)", "test_national_grids.py::*"),
     ("GDAL", "exports: COG by its validator, every level, systems with north first, VRT", "test_exports_opened.py::test_debians*|test_exports_opened.py::test_the_validators*"),
     ("QGIS", "exports, in several systems, and a divided one", "test_exports_opened.py::test_qgis*"),
     ("QGIS", "XYZ past the last zoom", "test_overzoom.py::test_qgis*"),
