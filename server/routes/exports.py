@@ -156,4 +156,4 @@ async def download(request: Request, mosaic: str, job: str, name: str) -> Respon
 
 
 def _type(name: str) -> str:
-    return TYPES[name[name.rindex(".") :]]
+    return "application/json" if name.endswith(".lock.json") else TYPES[name[name.rindex(".") :]]
