@@ -1,5 +1,6 @@
 """The mosaics of a store as a factory of titiler.core: any TiTiler application can mount them."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,6 +9,7 @@ from fastapi import APIRouter, Depends
 from fastapi.routing import APIRoute
 from titiler.core.factory import BaseFactory
 
+from terrazzo.errors import TerrazzoError
 from terrazzo.server.answer import Desk
 from terrazzo.server.cache import TileCache
 from terrazzo.server.grids import Grids
@@ -17,6 +19,7 @@ from terrazzo.server.routes.inputs import Mount
 from terrazzo.server.settings import Settings
 from terrazzo.server.tilesets import CONFORMS_TO
 
+log = logging.getLogger(__name__)
 READING = (mosaics.router, tilesets.router, pictures.router, values.router, wmts.router)
 """What needs nothing but a store: routes that answer at once."""
 WMTS = "http://www.opengis.net/spec/wmts/1.0"
@@ -30,7 +33,15 @@ def open_desk(settings: Settings) -> Desk:
     """
     mosaics = Mosaics(settings.store, settings.follow)
     cache = TileCache(settings.cache_dir, settings.cache_size)
-    return Desk(settings, mosaics, cache, Grids(settings.tms))
+    grids = Grids(settings.tms)
+    if settings.tms:
+        for name in mosaics.names():
+            try:
+                grids.name_left_out(mosaics.engine(name).version)
+            except TerrazzoError as error:
+                # Requests for it say the same; the other mosaics are served.
+                log.warning("%s cannot be opened: %s", name, error)
+    return Desk(settings, mosaics, cache, grids)
 
 
 @define(kw_only=True)

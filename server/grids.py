@@ -1,23 +1,25 @@
 """Tile matrix sets: well-known ones, a mosaic's own grids, and files of the operator; each ends where the data do."""
 
 import json
+import logging
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 
 import morecantile
 import shapely
 from morecantile import TileMatrixSet, TileMatrixSets
-from morecantile.models import crs_axis_inverted
 from pyproj import CRS, Geod
 
-from terrazzo.errors import NotFound, StoreError
+from terrazzo.crs import canonical, check_place, northing_first
+from terrazzo.errors import InvalidRequest, NotFound, StoreError
 from terrazzo.grid import Bounds, zone_epsg, zone_name
 from terrazzo.mosaic.warp import transformer
 from terrazzo.scene import read_item
 from terrazzo.version import Version
 
+log = logging.getLogger(__name__)
 WEB = "WebMercatorQuad"
 WEB_512 = "WebMercatorQuad512"
 """Tiles of 512 px on web mercator's borders, for screens of high density."""
@@ -39,12 +41,14 @@ class Grids:
     """
 
     def __init__(self, names: Iterable[str] = ()) -> None:
+        names = tuple(names)
         files = {name: read_set(Path(name)) for name in names if name.endswith(".json")}
-        self._offered = tuple(str(files[n].id) if n in files else ALIASES.get(n, n) for n in names)
-        added = {str(s.id): s for s in (*files.values(), _web_512())}
+        self._offered = tuple(str(files[n][0].id) if n in files else ALIASES.get(n, n) for n in names)
+        added = {str(s.id): s for s in (*(f[0] for f in files.values()), _web_512())}
+        self._turned = {str(s.id): turned for s, turned in files.values() if turned is not None}
         plain = {n: t for n in morecantile.tms.list() if _is_plain(t := morecantile.tms.get(n))}
         self.known = TileMatrixSets({**plain, **added})
-        self._cut: dict[tuple[str, float, int, int], TileMatrixSet] = {}
+        self._cut: dict[tuple[object, ...], TileMatrixSet] = {}
         strange = [n for n in self._offered if n not in self.known.list() and not n.startswith(OWN)]
         if strange:
             raise StoreError(
@@ -56,14 +60,32 @@ class Grids:
         """The sets a mosaic's documents list: of those offered, the ones that have a place for it."""
         if not self._offered:
             return WEB, *(own_name(z) for z in version.zones[:1])
-        return tuple(n for n in self._offered if self._holds(version, n)) or (WEB,)
+        return tuple(n for n in self._offered if self._why_not(version, n) is None) or (WEB,)
 
-    def _holds(self, version: Version, name: str) -> bool:
+    def name_left_out(self, version: Version) -> None:
+        """Logs each of the sets offered that has no place for a mosaic, with the reason."""
+        for name in self._offered:
+            if why := self._why_not(version, name):
+                log.warning("TERRAZZO_TMS: %s is left out of %s: %s", name, version.mosaic_id, why)
+
+    def _why_not(self, version: Version, name: str) -> str | None:
+        """Why a set has no place for a mosaic; None where it has one."""
         try:
             limits(self.find(version, name), version)
-        except NotFound:
-            return False
-        return True
+        except NotFound as error:
+            return str(error)
+        return None
+
+    def overzoomed(self, version: Version, name: str) -> TileMatrixSet:
+        """A tile matrix set by name with all its zooms, for clients of XYZ that ask for more than the data have.
+
+        Their tiles show the same pixels, larger. A mosaic's own grid has no zooms beyond its pixels.
+
+        Raises:
+            NotFound: there is none of that name, or it has no place for the mosaic.
+        """
+        found = self.find(version, name)
+        return self._placed(version, str(found.id)) if found.id in self.known.list() else found
 
     def find(self, version: Version, name: str) -> TileMatrixSet:
         """A tile matrix set by name, cut off at the zoom that shows every pixel.
@@ -82,17 +104,37 @@ class Grids:
             )
         b = version.bounds
         lon, lat = round((b.left + b.right) / 2), round((b.bottom + b.top) / 2)
-        key = (name, pixel, lon, lat)
+        key = (name, pixel, lon, lat, b if name in self._turned else None)
         if key not in self._cut:
-            self._cut[key] = _ending(self.known.get(name), pixel, lon, lat)
+            self._cut[key] = _ending(self._placed(version, name), pixel, lon, lat)
         return self._cut[key]
 
+    def _placed(self, version: Version, name: str) -> TileMatrixSet:
+        """A set; with the numbers of its origin in the other order where that alone has a place for the mosaic."""
+        known = self.known.get(name)
+        turned = self._turned.get(name)
+        return turned if turned and not _has_place(known, version) and _has_place(turned, version) else known
 
-def read_set(path: Path) -> TileMatrixSet:
+
+def _has_place(tms: TileMatrixSet, version: Version) -> bool:
+    try:
+        limits(tms, version)
+    except NotFound:
+        return False
+    return True
+
+
+def read_set(path: Path) -> tuple[TileMatrixSet, TileMatrixSet | None]:
     """A tile matrix set from a JSON file, its matrices numbered from 0, the coarsest, on.
 
+    The numbers of its origin stand in the order that the file's `orderedAxes` names, else in that of the coordinate
+    system's axes. Both sets name the origin in the order of the axes.
+
+    Returns:
+        The set, and where the file has no `orderedAxes` the same with its origin's numbers in the other order.
+
     Raises:
-        StoreError: the file is missing or no set that WMTS can describe.
+        StoreError: the file is missing, no set that WMTS can describe, or of a coordinate system that is refused.
     """
     try:
         raw = json.loads(path.read_bytes())
@@ -104,13 +146,52 @@ def read_set(path: Path) -> TileMatrixSet:
         raise StoreError(f"TERRAZZO_TMS: {path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"TERRAZZO_TMS: {path} is no tile matrix set: {error}") from None
-    if not found.id or found.crs._pyproj_crs.to_authority() is None:
+    crs = found.crs._pyproj_crs
+    if not found.id or crs.to_authority() is None:
         raise StoreError(f"TERRAZZO_TMS: {path} needs an id, and a crs with a code, such as EPSG:3067")
+    try:
+        canonical(code(found))
+    except InvalidRequest as error:
+        raise StoreError(f"TERRAZZO_TMS: {path}: {error}") from None
     if not _is_plain(found):
         raise StoreError(
             f"TERRAZZO_TMS: {path}: WMTS knows neither variable matrix widths nor a bottom-left origin"
         )
-    return found
+    up_first = _up_first(found.orderedAxes or [], crs)
+    own = northing_first(crs)
+    if up_first is None:
+        return _by_axes(found, own, turn=False), _by_axes(found, own, turn=True)
+    return _by_axes(found, own, turn=up_first != own), None
+
+
+UP, RIGHT = {"n", "north", "northing", "lat", "latitude", "y"}, {"e", "east", "easting", "lon", "long", "longitude", "x"}  # fmt: skip
+
+
+def _up_first(ordered: Sequence[str], crs: CRS) -> bool | None:
+    """Whether the first of the axes that a file names is the one that points up; None where it names none that is known."""
+    named = [n.strip().lower() for n in ordered[:2]]
+    for own in ([a.abbrev.lower() for a in crs.axis_info], [a.name.lower() for a in crs.axis_info]):
+        # The system's own names mean its own axes: Austria's X points up.
+        if named in (own[:2], own[1::-1]):
+            return northing_first(crs) == (named == own[:2])
+    if len(named) < 2:
+        return None
+    return (
+        True
+        if named[0] in UP and named[1] in RIGHT
+        else False
+        if named[0] in RIGHT and named[1] in UP
+        else None
+    )
+
+
+def _by_axes(tms: TileMatrixSet, up_first: bool, *, turn: bool) -> TileMatrixSet:
+    """A set that names its axes so that morecantile reads its origin as it stands; `turn` swaps the origin's numbers."""
+    matrices = [
+        m.model_copy(update={"pointOfOrigin": m.pointOfOrigin[::-1]}) if turn else m for m in tms.tileMatrices
+    ]
+    axes = ["N", "E"] if up_first else ["E", "N"]
+    return tms.model_copy(update={"tileMatrices": matrices, "orderedAxes": axes})
 
 
 def _is_plain(tms: TileMatrixSet) -> bool:
@@ -152,9 +233,13 @@ def _metres_a_unit(tms: TileMatrixSet, lon: float, lat: float) -> float:
     """Metres on the ground per unit of the coordinate system at a place, the larger of the two directions.
 
     Raises:
-        NotFound: the place has no coordinates there.
+        NotFound: the place has no coordinates there, or programs would look for it elsewhere.
     """
     crs = code(tms)
+    try:
+        check_place(crs, lon, lat)
+    except InvalidRequest as error:
+        raise NotFound(f"the mosaic's area has no place in {tms.id}: {error}") from None
     x, y = transformer("EPSG:4326", crs).transform(lon, lat)
     step = 1e-4 if tms.crs._pyproj_crs.is_geographic else 10.0
     places = transformer(crs, "EPSG:4326").transform([x, x + step, x], [y, y, y + step])
@@ -209,15 +294,14 @@ def uri(tms: TileMatrixSet) -> str:
 
 def left_top(tms: TileMatrixSet, zoom: int) -> tuple[float, float]:
     """x and y of the upper left corner of a matrix."""
-    origin = tms.matrix(zoom).pointOfOrigin
-    first, second = float(origin[0]), float(origin[1])
-    return (second, first) if tms._invert_axis else (first, second)
+    x, y = tms._matrix_origin(tms.matrix(zoom))
+    return float(x), float(y)
 
 
 def corner(tms: TileMatrixSet, zoom: int) -> tuple[float, float]:
     """The upper left corner of a matrix in the axis order of its coordinate system, as WMTS wants it."""
     x, y = left_top(tms, zoom)
-    return (y, x) if crs_axis_inverted(tms.crs._pyproj_crs) else (x, y)
+    return (y, x) if northing_first(tms.crs._pyproj_crs) else (x, y)
 
 
 def data_boxes(version: Version) -> dict[int, set[Bounds]]:
@@ -321,7 +405,12 @@ def limits(tms: TileMatrixSet, version: Version) -> dict[int, tuple[int, int, in
         rows = [math.floor((top - y1) / side_y), math.ceil((top - y0) / side_y) - 1]
         last_row, last_column = matrix.matrixHeight - 1, matrix.matrixWidth - 1
         if rows[1] < 0 or columns[1] < 0 or rows[0] > last_row or columns[0] > last_column:
-            raise NotFound(f"the mosaic's area has no place in {tms.id}")
+            right, bottom = left + side_x * (last_column + 1), top - side_y * (last_row + 1)
+            raise NotFound(
+                f"the mosaic's area, x {x0:.0f} to {x1:.0f} and y {y0:.0f} to {y1:.0f}, has no place in {tms.id}, whose"
+                f" matrices hold x {left:.0f} to {right:.0f} and y {bottom:.0f} to {top:.0f}; of a file check"
+                " pointOfOrigin and orderedAxes"
+            )
         row0, row1 = (min(max(r, 0), last_row) for r in rows)
         column0, column1 = (min(max(c, 0), last_column) for c in columns)
         out[zoom] = (row0, row1, column0, column1)

@@ -12,6 +12,7 @@ from rasterio.io import MemoryFile
 from rio_tiler.colormap import apply_cmap, cmap
 
 from terrazzo.bands import NODATA, SCALE, MaskClass
+from terrazzo.crs import definition
 from terrazzo.errors import InvalidRequest
 from terrazzo.formats import LOSSLESS, Format
 from terrazzo.mosaic.measure import Drawn, known
@@ -131,7 +132,7 @@ def geotiff(drawn: Drawn, ask: Ask, target: Target, tags: dict[str, str]) -> byt
         "height": target.height,
         "width": target.width,
         "dtype": values.dtype.name,
-        "crs": target.crs,
+        "crs": definition(target.crs),
         "transform": rasterio.transform.from_bounds(*target.bounds, target.width, target.height),
         "nodata": float("nan") if is_float else NODATA,
         "compress": "deflate",

@@ -21,6 +21,10 @@ class TooLarge(InvalidRequest):
     """The request is past a limit on pixels, bands or zoom; the message names the limit."""
 
 
+class NameTaken(InvalidRequest):
+    """A file of that name is there and may not be replaced."""
+
+
 class Overloaded(TerrazzoError):
     """The queue is full; the same request may succeed later."""
 

@@ -138,8 +138,10 @@ def offered(door: Door) -> dict[str, Format]:
 
 def media_of_file(name: str) -> str:
     """Media type of an export's file by its name."""
-    ending = name.rpartition(".")[2]
-    own = {"tif": COG, "json": GEOJSON}
+    if name.endswith(".lock.json"):
+        return FORMATS["json"].media
+    ending = name.rpartition(".")[2].lower()
+    own = {"tif": COG, "tiff": COG, "json": GEOJSON}
     return own.get(ending) or FORMATS[ending].media
 
 

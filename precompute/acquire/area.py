@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import shapely
-from pyproj import CRS, Transformer
+from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
+from terrazzo.crs import DEGREES, canonical, crs_of, transform
 from terrazzo.errors import InvalidRequest, WrongGrid
 from terrazzo.grid import Bounds, mgrs_epsg
 from terrazzo.precompute.products import tiles
@@ -78,10 +79,12 @@ def from_file(path: Path) -> shapely.Geometry:
 
 
 def _in_degrees(geometry: shapely.Geometry, crs: str, path: Path) -> shapely.Geometry:
-    known = CRS.from_user_input(crs)
+    try:
+        to_degrees = transform(crs_of(canonical(crs)), crs_of(DEGREES))
+    except InvalidRequest as error:
+        raise InvalidRequest(f"--geom {path}: {error}") from None
     # Long straight edges bend when they are projected.
     step = max(1e-9, (shapely.length(geometry) or 1) / VERTICES)
-    to_degrees = Transformer.from_crs(known, 4326, always_xy=True)
     try:
         found = shapely.transform(
             shapely.segmentize(geometry, step),

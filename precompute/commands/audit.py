@@ -14,8 +14,11 @@ from terrazzo.precompute.acquire.archives import NAMES
 
 if TYPE_CHECKING:
     from terrazzo.config import MosaicConfig
-    from terrazzo.precompute.acquire.audit import Audit, Shown
+    from terrazzo.precompute.acquire.archives import Archive
+    from terrazzo.precompute.acquire.audit import Audit, Shown, Sighting
     from terrazzo.precompute.acquire.held import Held
+    from terrazzo.precompute.acquire.search import Query
+    from terrazzo.precompute.products.product import LeftOut
 
 COMPLETE, NOTHING, GAPS = 0, 3, 4
 """Exit codes."""
@@ -72,8 +75,8 @@ def audit(
     from terrazzo.config import day_interval, parse_config
     from terrazzo.precompute.acquire.archives import find_archive
     from terrazzo.precompute.acquire.area import from_box, from_tile
-    from terrazzo.precompute.acquire.audit import Sighting, compare, sighting
-    from terrazzo.precompute.acquire.search import Query, items_of
+    from terrazzo.precompute.acquire.audit import Sighting, compare
+    from terrazzo.precompute.acquire.search import Query
     from terrazzo.precompute.products.product import LeftOut
 
     mosaic_config, held = parse_config(config.stem, config.read_text()), _held(config)
@@ -89,22 +92,38 @@ def audit(
         if mosaic_config.bounds
         else union_all([from_tile(tile) for tile in tiles])
     )
+    wanted = None if mosaic_config.bounds else tiles
     seen: list[Sighting] = []
     unread: list[LeftOut] = []
     for archive in archives:
         before = len(seen)
         for begin, end in _steps(first - MARGIN, min(last + MARGIN, now.date())):
             query = Query(area, level, first=begin, last=end, whole=True)
-            for item in items_of(archive, query, files=False):
-                result = sighting(item, archive.name, query)
-                if isinstance(result, LeftOut):
-                    unread.append(result)
-                elif result is not None and (mosaic_config.bounds or result.product.mgrs in tiles):
-                    seen.append(result)
+            read, left = _listed(archive, query, wanted)
+            seen += read
+            unread += left
             click.echo(f"{archive.name}: {len(seen) - before} products until {end}", err=True)
     done = compare(seen, [a.name for a in archives], first, last, now, unread=unread, shown=_shown(held))
     click.echo(json.dumps(as_document(done)) if as_json else "\n".join(as_text(done, everything)))
     ctx.exit(NOTHING if not seen else COMPLETE if done.complete else GAPS)
+
+
+def _listed(
+    archive: "Archive", query: "Query", tiles: set[str] | None
+) -> "tuple[list[Sighting], list[LeftOut]]":
+    """The products that an archive lists, of some tiles or all, and the Items that name no pass."""
+    from terrazzo.precompute.acquire.audit import sighting
+    from terrazzo.precompute.acquire.search import items_of
+    from terrazzo.precompute.products.product import LeftOut
+
+    seen, unread = [], []
+    for item in items_of(archive, query, files=False):
+        result = sighting(item, archive.name, query)
+        if isinstance(result, LeftOut):
+            unread.append(result)
+        elif result is not None and (tiles is None or result.product.mgrs in tiles):
+            seen.append(result)
+    return seen, unread
 
 
 def _held(config: Path) -> "Held":

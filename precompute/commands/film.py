@@ -13,12 +13,16 @@ from terrazzo.request.options import WithBox, box
 @click.option("--bbox", callback=box, required=True, metavar="W S E N", help="the box, in degrees")
 @click.option("--datetime", help="name of a period, or dates inside one [default: the mosaic's]")
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="WebP to write"
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="file to write: .webp, .gif or .png",
 )
 def film(
     url: str, mosaic: str, bbox: tuple[float, float, float, float], datetime: str | None, output: Path
 ) -> None:
-    """The steps of the algorithm over a box, on its real pixels, as an animated WebP.
+    """The steps of the algorithm over a box, on its real pixels, as an animated picture.
 
     Raw scenes, their masks, corrected scenes, the medians of windows' edges, the scenes merged, and normalized. Of more than
     four dates, four are shown on their own; the mosaic is that of all.
@@ -31,11 +35,12 @@ def film(
     from terrazzo.grid import Bounds
     from terrazzo.mosaic.blocks import Blocks
     from terrazzo.mosaic.engine import Engine
-    from terrazzo.precompute.film.drawing import write
+    from terrazzo.precompute.film.drawing import form_of, write
     from terrazzo.precompute.film.frames import frames
     from terrazzo.store import Store
     from terrazzo.version import open_version
 
+    form_of(output)
     engine = Engine(open_version(Store(url), mosaic), Blocks())
     try:
         number = write(frames(engine, Bounds(*bbox), datetime), engine.version.attribution, output)

@@ -33,6 +33,7 @@ for one product of a whole tile, ten bands, 547 MB."""
 @click.option("--method", help="feather, first, median, mean or robust [default: the mosaic's]")
 @worker_options
 @click.option("--yes", is_flag=True, help="do not ask")
+@click.option("--overwrite", is_flag=True, help="replace files of that name")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="file to write"
 )
@@ -46,6 +47,7 @@ def get(
     workers: int,
     dask: str | None,
     yes: bool,
+    overwrite: bool,
     output: Path,
     **options: Any,
 ) -> None:
@@ -61,6 +63,7 @@ def get(
     """
     from rich.console import Console
 
+    from terrazzo.export.names import require_known
     from terrazzo.precompute.acquire.area import degrees_box
     from terrazzo.precompute.acquire.fetch import Openers
     from terrazzo.precompute.acquire.run import SOME_BAD, carry_out, prepare, tell_fetched, tell_plan
@@ -69,6 +72,9 @@ def get(
         raise InvalidRequest(f"the folder {output.parent} does not exist; make it first")
     console, openers = Console(stderr=True), Openers()
     fixed, wanted = _store_bands(store, bands)
+    require_known(output)
+    if output.exists() and not overwrite:
+        raise InvalidRequest(f"{output} is there already; name another file, or replace it with --overwrite")
     how = {name: options.pop(name) for name in ("crs", "resolution", "method")}
     order = order_of(store, AreaOptions(bands=",".join(fixed), mosaic=mosaic, **options))
     plan = prepare(order, openers)
@@ -86,7 +92,8 @@ def get(
     given = [part for name, value in how.items() if value is not None for part in (f"--{name}", value)]
     box = degrees_box(order.query.area)
     asked = ["--bands", ",".join(wanted), "--datetime", options["when"], "--bbox", *box]
-    run_command(ctx, ["export", "--store", store, "--mosaic", mosaic, *asked, *given, "-o", output])
+    again = ["--overwrite"] if overwrite else []
+    run_command(ctx, ["export", "--store", store, "--mosaic", mosaic, *asked, *given, *again, "-o", output])
     if bad:
         ctx.exit(SOME_BAD)
 

@@ -11,6 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from terrazzo.bands import NODATA, SCALE, STYLES, MaskClass
 from terrazzo.edges import DEPTH, EDGES, SEGMENTS, Strips
+from terrazzo.errors import InvalidRequest
 from terrazzo.grid import Window
 from terrazzo.mosaic.warp import Target
 from terrazzo.store import Store, beside
@@ -23,6 +24,8 @@ BAR = 104
 NARROWEST = 900
 """Width in pixels that the caption needs."""
 QUALITY = 62
+FORMS = {".webp": "WEBP", ".gif": "GIF", ".png": "PNG"}
+"""Pillow's names of forms that hold films, by the ending of the file; of PNG the animated kind."""
 Colour = tuple[int, int, int]
 CLASSES: Mapping[MaskClass, Colour] = {
     MaskClass.CLOUD: (238, 110, 50),
@@ -58,7 +61,12 @@ class Frame(NamedTuple):
 
 
 def write(frames: Iterable[Frame], attribution: str, output: Path) -> int:
-    """Writes an animated WebP, whole or not at all; tells the number of frames."""
+    """Writes an animated picture of the kind that the name's ending says, whole or not at all; returns the number of frames.
+
+    Raises:
+        InvalidRequest: the ending is of no such kind.
+    """
+    form = form_of(output)
     pictures, times = [], []
     for frame in frames:
         pictures.append(captioned(frame, attribution))
@@ -66,7 +74,7 @@ def write(frames: Iterable[Frame], attribution: str, output: Path) -> int:
     with beside(output) as temporary:
         pictures[0].save(
             temporary,
-            "WEBP",
+            form,
             save_all=True,
             append_images=pictures[1:],
             duration=times,
@@ -75,6 +83,19 @@ def write(frames: Iterable[Frame], attribution: str, output: Path) -> int:
             method=4,
         )
     return len(pictures)
+
+
+def form_of(output: Path) -> str:
+    """Pillow's name of the form of a film by its file's ending.
+
+    Raises:
+        InvalidRequest: there is none of that ending.
+    """
+    if output.suffix.lower() not in FORMS:
+        raise InvalidRequest(
+            f"{output.name}: a film is written as {', '.join(FORMS)}; name it {output.name}.webp"
+        )
+    return FORMS[output.suffix.lower()]
 
 
 def captioned(frame: Frame, attribution: str) -> Image.Image:

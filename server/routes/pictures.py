@@ -28,7 +28,11 @@ async def tile(
     x: str,
     tile: Annotated[str, Path(description="{y}, {y}@2x, with .png, .jpg, .webp, .tif or .npy")],
 ) -> Response:
-    """An XYZ tile."""
+    """An XYZ tile.
+
+    Beyond the last zoom of TileJSON the same pixels come larger, to the last one of the tile matrix set (24 of web
+    mercator), and 404 after that.
+    """
     desk = desk_of(request)
     name, _, ending = tile.partition(".")
     form = parse_format(ending or "png")
@@ -40,6 +44,8 @@ async def tile(
     def find() -> PictureRequest:
         engine, ask = opened(desk, mosaic, request)
         matrix_set = desk.grids.find(engine.version, tms)
+        if zoom > matrix_set.maxzoom:
+            matrix_set = desk.grids.overzoomed(engine.version, tms)
         size = matrix_set.tileMatrices[0].tileWidth * (2 if scale == "2x" else 1)
         try:
             return PictureRequest(engine, ask, tile_target(matrix_set, column, row, zoom, size))

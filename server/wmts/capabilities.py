@@ -5,6 +5,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
+import morecantile
 from jinja2 import Environment
 from morecantile import TileMatrixSet
 
@@ -16,9 +17,12 @@ from terrazzo.server.wmts import offers
 from terrazzo.version import Version
 
 INFO_FORMATS = {name: f.media for name, f in offered("account").items()}
-WELL_KNOWN = dict.fromkeys((grids.WEB, grids.WEB_512), "urn:ogc:def:wkss:OGC:1.0:GoogleMapsCompatible") | {
-    "WorldCRS84Quad": "urn:ogc:def:wkss:OGC:1.0:GoogleCRS84Quad"
+WELL_KNOWN = {
+    grids.WEB: "urn:ogc:def:wkss:OGC:1.0:GoogleMapsCompatible",
+    "WorldCRS84Quad": "urn:ogc:def:wkss:OGC:1.0:GoogleCRS84Quad",
 }
+"""Scale sets by the set of the standard that has them. A set holds one when it has its scales from the coarsest on:
+that in tiles of 512 px lacks the first."""
 STANDARD_PIXEL = 0.00028
 METRES_A_DEGREE = 111_319.49079327358
 """As the standard counts scales of sets in degrees."""
@@ -84,13 +88,26 @@ def _layer(layer: offers.OfferedLayer, version: Version) -> dict[str, Any]:
     }
 
 
+def _well_known(tms: TileMatrixSet) -> str | None:
+    """The name of the well-known scale set that a set holds; a file may bear the name of one and hold others."""
+    if tms.id not in WELL_KNOWN:
+        return None
+    standard = morecantile.tms.get(tms.id)
+    scales = [m.scaleDenominator for m in standard.tileMatrices][: len(tms.tileMatrices)]
+    is_same = grids.code(tms) == grids.code(standard) and scales == [
+        m.scaleDenominator for m in tms.tileMatrices
+    ]
+    return WELL_KNOWN[tms.id] if is_same else None
+
+
 def _set(tms: TileMatrixSet, *, short: bool) -> dict[str, Any]:
+    # GDAL takes the units of every projected system for metres, QGIS does not: of sets in feet one of the two is right.
     metres = METRES_A_DEGREE if tms.crs._pyproj_crs.is_geographic else 1.0
     return {
         "id": tms.id,
         "title": tms.title or tms.id,
         "crs": grids.code(tms) if short else grids.urn(tms),
-        "well_known": WELL_KNOWN.get(tms.id or ""),
+        "well_known": _well_known(tms),
         "matrices": [
             {
                 "id": m.id,

@@ -1,6 +1,6 @@
 """The pixels of an export: an area grown outward to a grid, its division into files, and of files into windows."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -171,18 +171,19 @@ def touching(engine: Engine, chosen: Chosen, target: Target) -> tuple[Entry, ...
     touched = []
     for selection in (chosen.selection, chosen.baseline):
         if selection is not None:
-            touched.append(_reaching(engine, selection, target))
+            touched.append(reaching(engine, selection.entries, target))
             if not touched[-1]:
                 return ()
     return tuple({e.scene.id: e for entries in touched for e in entries}.values())
 
 
-def _reaching(engine: Engine, selection: Selection, target: Target) -> tuple[Entry, ...]:
-    reaching = {}
+def reaching(engine: Engine, entries: Collection[Entry], target: Target) -> tuple[Entry, ...]:
+    """Of some scenes those whose squares reach into a target, in their order."""
+    inside = set()
     for epsg in engine.version.zones:
         grid = engine.version.store.grid(epsg)
         box = box_around(*places(target.crs, target.outline(), grid, 0))
-        for entry in selection.entries:
+        for entry in entries:
             if entry.scene.epsg == epsg and box and not entry.scene.box.intersection(box).empty:
-                reaching[entry.scene.id] = entry
-    return tuple(e for e in selection.entries if e.scene.id in reaching)
+                inside.add(entry.scene.id)
+    return tuple(e for e in entries if e.scene.id in inside)

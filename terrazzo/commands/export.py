@@ -23,21 +23,23 @@ if TYPE_CHECKING:
 @click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic")
 @options(EXPORT)
 @click.option("--dry-run", is_flag=True, help="tell pixels, bytes, scenes and time, and write nothing")
+@click.option("--overwrite", is_flag=True, help="replace files of that name")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="file to write")
 def export(
     url: str,
     mosaic: str,
     geometry: Path | None,
     dry_run: bool,
+    overwrite: bool,
     output: Path | None,
     **asked: Any,
 ) -> None:
     """Writes a part of a mosaic as a Cloud-Optimized GeoTIFF of any size.
 
     Pixels are int16 reflectance with scale 0.0001 and nodata -32768, the very values that tiles show. Beside it lie
-    FILE_quality.tif (bits, told in its unit) and FILE_date.tif (days since 1970-01-01).
-    With --split there are many files, a VRT over them and a STAC Item. An export that was stopped goes on where it
-    was when the same command is given again.
+    FILE_quality.tif (bits, named in its unit), FILE_date.tif (days since 1970-01-01) and FILE.lock.json (what determines
+    the pixels). With --split there are many files, a VRT over them and a STAC Item. An export that was stopped goes on
+    where it was when the same command is given again.
 
     \b
     terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 -o zagreb.tif
@@ -48,6 +50,7 @@ def export(
     # Reading rasters draws in GDAL and numba: `terrazzo --help` need not wait for them.
     from terrazzo.bulk.windows import export_target
     from terrazzo.errors import OutsideCoverage
+    from terrazzo.export.names import ending_of
     from terrazzo.export.order import parse_order
     from terrazzo.mosaic.blocks import Blocks
     from terrazzo.mosaic.engine import Engine
@@ -60,9 +63,11 @@ def export(
         raise InvalidRequest(f"the folder {output.parent} does not exist; make it first")
     engine = Engine(open_version(Store(url), mosaic, asked["version"] or None), Blocks())
     given = {**asked, "geometry": geometry.read_text() if geometry else None}
-    if output is not None and output.suffix[1:] in offered("export"):
-        given["format"] = given["format"] or output.suffix[1:]
+    if output is not None and output.suffix[1:].lower() in offered("export"):
+        given["format"] = given["format"] or output.suffix[1:].lower()
     order = parse_order(given, engine.version)
+    if output is not None:
+        ending_of(output, order)
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if dry_run or output is None:
         _print_cost(engine, order, workers)
@@ -72,7 +77,10 @@ def export(
         f"{target.width} × {target.height} px, {len(order.measure.names)} bands, {target.crs}", err=True
     )
     try:
-        exported = _write(engine, order, output, workers)
+        exported = _write(engine, order, output, workers, overwrite)
+    except KeyboardInterrupt:
+        click.echo(_kept(engine, order, output), err=True)
+        raise
     except OutsideCoverage as error:
         raise OutsideCoverage(f"{error}; {_how_to_fill(url, mosaic, order, output)}") from None
     _print_files(exported)
@@ -84,19 +92,32 @@ def _print_cost(engine: "Engine", order: "Order", workers: int) -> None:
     cost = estimate(engine, order, workers)
     click.echo(
         f"{cost.width} × {cost.height} px, {cost.bands} bands, {cost.crs}\n"
-        f"{cost.files} files, about {cost.bytes / 1e6:.1f} MB\n"
+        f"{cost.files} files, about {cost.bytes / 1e6:.1f} MB; {cost.room / 1e6:.1f} MB have to be free meanwhile\n"
         f"{len(cost.scenes)} scenes\nabout {cost.seconds:.0f} s with {workers} threads\n{cost.request}"
     )
 
 
-def _write(engine: "Engine", order: "Order", output: Path, workers: int) -> "Exported":
+def _kept(engine: "Engine", order: "Order", output: Path) -> str:
+    """What an export leaves behind that was stopped."""
+    from terrazzo.export.run import work_folder
+
+    folder = work_folder(engine, order, output)
+    if not folder.is_dir():
+        return f"\nstopped; {output} was not begun"
+    return (
+        f"\nstopped; {output} is not complete. Finished windows are kept in {folder}: the same command goes on from"
+        " them; remove that folder to give the export up"
+    )
+
+
+def _write(engine: "Engine", order: "Order", output: Path, workers: int, overwrite: bool) -> "Exported":
     """Writes the files and shows how far it is."""
     from terrazzo.export.run import Exported, export
 
     with click.progressbar(
         length=1000, label="export", file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:
-        for step in export(engine, order, output, workers=workers):
+        for step in export(engine, order, output, workers=workers, overwrite=overwrite):
             if isinstance(step, Exported):
                 exported = step
             else:

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from terrazzo.bulk.windows import export_target, part_of, sheet_count, touching
+from terrazzo.bulk.windows import export_target, part_of, sheet_count, sheets, touching, window_side
 from terrazzo.export.files import rasters
 from terrazzo.export.order import Order
 from terrazzo.export.packing import BLOCK, Packing, level_count
 from terrazzo.export.pieces import stored_values
-from terrazzo.export.run import OVERVIEWS
+from terrazzo.export.run import OVERVIEWS, room_needed
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import choose, draw
 from terrazzo.mosaic.origin import ORIGINS, Rendering, needs_count
@@ -29,6 +29,7 @@ class Estimate(NamedTuple):
     Attributes:
         width, height: pixels; `bands` of them are stored, extras not counted.
         bytes: of all files, as far as the samples tell.
+        room: bytes that have to be free while it runs; what is not used is given back as it goes on.
         seconds: on this machine with so many threads, from the same samples.
         scenes: ids of the scenes whose squares reach into the area.
     """
@@ -38,6 +39,7 @@ class Estimate(NamedTuple):
     bands: int
     files: int
     bytes: int
+    room: int
     seconds: float
     scenes: tuple[str, ...]
     crs: str
@@ -81,6 +83,12 @@ def estimate(engine: Engine, order: Order, workers: int = 1) -> Estimate:
         bands=len(kinds[0].bands),
         files=sheet_count(target, order.split) * len(kinds),
         bytes=int(size),
+        room=room_needed(
+            [s.target for s in sheets(target, order.split)],
+            kinds,
+            order.compression,
+            window_side(chosen.selection, workers, spread="spread" in order.extras),
+        ),
         seconds=round(BEGIN + seconds * share * (1 + OVERVIEWS) / workers, 1),
         scenes=tuple(e.scene.id for e in scenes),
         crs=target.crs,

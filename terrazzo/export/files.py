@@ -1,10 +1,11 @@
 """From finished windows to Cloud-Optimized GeoTIFFs, and what lies beside them: VRT and STAC Item."""
 
+import hashlib
 import json
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from rasterio.windows import Window as RasterWindow
 from terrazzo import __version__
 from terrazzo.bands import NODATA
 from terrazzo.cog import escaped
-from terrazzo.crs import DEGREES, crs_of
+from terrazzo.crs import DEGREES, crs_of, definition
 from terrazzo.export.layout import Joining
 from terrazzo.export.order import Order
 from terrazzo.export.packing import BLOCK, Packing, level_count
@@ -28,6 +29,8 @@ from terrazzo.mosaic.request import CLASSES_BAND
 from terrazzo.mosaic.warp import Target, transformer
 from terrazzo.version import Entry, Version
 
+PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
 KINDS = {"int16": "Int16", "uint16": "UInt16", "uint8": "Byte", "float32": "Float32"}
 
 
@@ -39,6 +42,11 @@ class Band:
     scale: float = 1.0
     offset: float = 0.0
     unit: str = ""
+
+    @property
+    def scaled(self) -> bool:
+        """Whether a stored number means another one."""
+        return (self.scale, self.offset) != (1.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -80,13 +88,13 @@ def rasters(order: Order, chosen: Chosen) -> list[Raster]:
     ]
 
 
-def tags_of(version: Version, chosen: Chosen, shown: Sequence[Entry]) -> dict[str, str]:
-    """What a file says of itself: whose data it holds, of which scenes and version, and how it was asked for."""
+def tags_of(version: Version, chosen: Chosen, shown: Sequence[Entry], lock: str) -> dict[str, str]:
+    """What a file says of itself: whose data it holds, of which version, how it was asked for, and its lock's hash."""
     tags = {
         "TERRAZZO_MOSAIC": version.mosaic_id,
         "TERRAZZO_VERSION": version.name,
         "TERRAZZO_REQUEST": chosen.text(),
-        "TERRAZZO_LOCK": json.dumps(lock_of(version, shown), separators=(",", ":")),
+        "TERRAZZO_LOCK": f"sha256:{hashlib.sha256(lock.encode()).hexdigest()}",
         "ATTRIBUTION": version.attribution_of(shown),
         "TIFFTAG_COPYRIGHT": version.attribution_of(shown),
         "TIFFTAG_SOFTWARE": f"terrazzo {__version__}",
@@ -96,15 +104,15 @@ def tags_of(version: Version, chosen: Chosen, shown: Sequence[Entry]) -> dict[st
     return tags
 
 
-def lock_of(version: Version, shown: Sequence[Entry]) -> dict[str, Any]:
-    """The part of a version's lock that determines an export's pixels: its rules, and the scenes that show."""
-    ids = {e.scene.id for e in shown}
+def locked(version: Version, reaching: Sequence[Entry]) -> str:
+    """The part of a version's lock that determines an export's pixels, as JSON: its rules, and the scenes that reach there."""
+    ids = {e.scene.id for e in reaching}
     periods = [
         {**p, "scenes": kept}
         for p in version.lock["periods"]
         if (kept := [s for s in p["scenes"] if s["id"] in ids])
     ]
-    return {**version.lock, "periods": periods}
+    return json.dumps({**version.lock, "periods": periods}, indent=1)
 
 
 def write_cog(
@@ -153,6 +161,9 @@ def write_cog(
             Joining(target.shape, files, side, levels, packing, empty, spare).into(file)
             file.flush()
             os.fsync(file.fileno())
+        with rasterio.open(whole) as written:
+            if written.crs is None:
+                raise OSError(f"{path} would have no coordinate system: GDAL cannot write {target.crs[:100]}")
         os.chmod(whole, 0o644)
         os.replace(whole, path)
     except rasterio.errors.RasterioError as error:
@@ -181,7 +192,7 @@ def vrt(
     )
     return (
         f'<VRTDataset rasterXSize="{target.width}" rasterYSize="{target.height}">'
-        f"<SRS>{escaped(target.crs)}</SRS><GeoTransform>{place}</GeoTransform>"
+        f"<SRS>{escaped(definition(target.crs))}</SRS><GeoTransform>{place}</GeoTransform>"
         f"{_metadata({**tags, 'AREA_OR_POINT': 'Area'})}{bands}</VRTDataset>"
     )
 
@@ -195,7 +206,6 @@ def _vrt_band(
     overviews: Sequence[str],
 ) -> str:
     band = raster.bands[number - 1]
-    scaled = (band.scale, band.offset) != (1.0, 0.0)
     is_channel = raster.dtype == "uint8" and math.isnan(raster.nodata)
     return (
         f'<VRTRasterBand dataType="{KINDS[raster.dtype]}" band="{number}">'
@@ -203,7 +213,7 @@ def _vrt_band(
         + ("" if is_channel else f"<NoDataValue>{raster.nodata:.17g}</NoDataValue>")
         + (f"<ColorInterp>{band.name.title()}</ColorInterp>" if is_channel else "")
         + (f"<UnitType>{escaped(band.unit)}</UnitType>" if band.unit else "")
-        + (f"<Offset>{band.offset!r}</Offset><Scale>{band.scale!r}</Scale>" if scaled else "")
+        + (f"<Offset>{band.offset!r}</Offset><Scale>{band.scale!r}</Scale>" if band.scaled else "")
         + "".join(
             f'<SimpleSource><SourceFilename relativeToVRT="{int(relative)}">{escaped(name)}</SourceFilename>'
             f'<SourceBand>{number}</SourceBand><SrcRect xOff="0" yOff="0" xSize="{w.width}" ySize="{w.height}"/>'
@@ -251,28 +261,30 @@ def _statistics(spread: Spread | None) -> dict[str, str]:
 def item_of(
     version: Version,
     chosen: Chosen,
-    order: Order,
     target: Target,
     shown: Sequence[Entry],
-    files: Mapping[str, Raster],
+    files: Mapping[str, tuple[Raster, Target]],
+    lock: str,
     stem: str,
 ) -> dict[str, Any]:
     """A STAC Item of an export; its assets lie beside it.
 
     Args:
-        files: names of the files, with what they are.
+        files: names of the files, with what they are and their pixels.
+        lock: name of the lock's file.
     """
     b = target.bounds
     degrees = transformer(target.crs, DEGREES).transform_bounds(*b, densify_pts=21)
     west, south, east, north = (round(v, 7) for v in degrees)
     times = sorted(e.scene.datetime for e in shown)
     code = crs_of(target.crs).to_authority(min_confidence=20)
-    dx, dy = target.resolution
+    assets = {Path(name).stem: _asset(name, *about, target) for name, about in files.items()}
+    scaled = any("raster:scale" in band for asset in assets.values() for band in asset["bands"])
     ring = [[west, south], [east, south], [east, north], [west, north], [west, south]]
     return {
         "type": "Feature",
         "stac_version": "1.1.0",
-        "stac_extensions": ["https://stac-extensions.github.io/projection/v2.0.0/schema.json"],
+        "stac_extensions": [PROJECTION, *([RASTER] if scaled else [])],
         "id": stem,
         "geometry": {"type": "Polygon", "coordinates": [ring]},
         "bbox": [west, south, east, north],
@@ -281,8 +293,7 @@ def item_of(
             "start_datetime": _utc(times[0]),
             "end_datetime": _utc(times[-1]),
             "proj:code": ":".join(code) if code else None,
-            "proj:shape": list(target.shape),
-            "proj:transform": [dx, 0.0, b.left, 0.0, -dy, b.top],
+            **_placed(target),
             "terrazzo:mosaic": version.mosaic_id,
             "terrazzo:version": version.name,
             "terrazzo:request": chosen.text(),
@@ -291,13 +302,29 @@ def item_of(
             **({"license": version.config.licence} if version.config.licence else {}),
         },
         "links": [],
-        "assets": {Path(name).stem: _asset(name, raster) for name, raster in files.items()},
+        "assets": assets
+        | {
+            Path(lock).stem: {
+                "href": f"./{lock}",
+                "type": "application/json",
+                "title": "Lock",
+                "roles": ["metadata"],
+            }
+        },
     }
 
 
-def _asset(name: str, raster: Raster) -> dict[str, Any]:
+def _placed(target: Target) -> dict[str, Any]:
+    """Size and place of pixels, as the projection extension has them."""
+    (dx, dy), b = target.resolution, target.bounds
+    return {"proj:shape": list(target.shape), "proj:transform": [dx, 0.0, b.left, 0.0, -dy, b.top]}
+
+
+def _asset(name: str, raster: Raster, target: Target, whole: Target) -> dict[str, Any]:
     bands = [
-        {k: v for k, v in asdict(band).items() if v not in ("", None)}
+        {"name": band.name}
+        | ({"unit": band.unit} if band.unit else {})
+        | ({"raster:scale": band.scale, "raster:offset": band.offset} if band.scaled else {})
         | {"data_type": raster.dtype, "nodata": raster.nodata if math.isfinite(raster.nodata) else "nan"}
         for band in raster.bands
     ]
@@ -307,6 +334,7 @@ def _asset(name: str, raster: Raster) -> dict[str, Any]:
         "title": ORIGINS[raster.layer].title if raster.layer else "Bands",
         "roles": ["metadata"] if raster.layer else ["data"],
         "bands": bands,
+        **(_placed(target) if target != whole else {}),
     }
 
 

@@ -1,14 +1,20 @@
 """Joins finished windows to the blocks of a Cloud-Optimized GeoTIFF, which `terrazzo.tiff` puts behind its directories."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo.export.packing import BLOCK, Packing, WindowFile, whole_levels
+from terrazzo.export.packing import BLOCK, Packing, Stretch, WindowFile, whole_levels
 from terrazzo.tiff import OFFSETS, SIZES, append_block, index_arrays, write_index
+
+Tiles = dict[tuple[int, int], Callable[[], NDArray[Any]]]
+"""Pixels of the tiles of a level that hold data, by row and column."""
 
 
 class Joining:
@@ -18,7 +24,7 @@ class Joining:
         shape: (rows, columns) of the file at full resolution.
         windows: files of `write_window` by the row and column of the window's first pixel; others hold no data.
         side: of whole windows.
-        spare: a file for the blocks that reach beyond a window.
+        spare: a file for the blocks that reach beyond a window, packed and not.
     """
 
     def __init__(
@@ -42,8 +48,7 @@ class Joining:
         """Fills a COG that has directories only."""
         arrays = index_arrays(file)
         if self._whole < self._levels:
-            for i, j in self._places(self._levels - 1):
-                self._join(self._levels - 1, i, j)
+            self._join()
         at = file.seek(0, 2)
         for level in reversed(range(self._levels)):
             offsets, sizes = [], []
@@ -78,34 +83,67 @@ class Joining:
         across = -(-width // span)
         return window.block(before + (i - row // span) * across + j - col // span)
 
-    def _join(self, level: int, i: int, j: int) -> NDArray[Any] | None:
-        """Packs a block and those below it, depth first; its pixels, None where no window has data."""
-        block = (self._of_windows if level == self._whole else self._of_blocks)(level, i, j)
-        if block is not None:
-            data = self._packing.packed(block)
-            self._joined[level, i, j] = (self._spare.seek(0, 2), len(data))
-            self._spare.write(data)
-        return block
+    def _join(self) -> None:
+        """Packs the blocks of the levels that reach beyond windows, each level from the one before."""
+        level, side = self._whole, self._side >> self._whole
+        tiles: Tiles = {
+            (row // self._side, col // self._side): window.rest
+            for (row, col), window in self._windows.items()
+        }
+        while True:
+            rows, cols = (-(-n >> level) for n in self._shape)
+            for i, j in self._places(level):
+                ends = min((i + 1) * BLOCK, rows), min((j + 1) * BLOCK, cols)
+                pixels = self._pixels(tiles, side, (i * BLOCK, ends[0]), (j * BLOCK, ends[1]))
+                if pixels is not None:
+                    data = self._packing.packed(next(self._packing.cut(pixels)))
+                    self._joined[level, i, j] = (self._kept(data), len(data))
+            if level + 1 == self._levels:
+                return
+            tiles, side, level = self._above(tiles, side, level), BLOCK, level + 1
 
-    def _of_windows(self, level: int, i: int, j: int) -> NDArray[Any] | None:
-        span, block = BLOCK << level, None
-        rows, cols = (range(n * span, (n + 1) * span, self._side) for n in (i, j))
-        for row, col in product(rows, cols):
-            window = self._windows.get((row, col))
-            if window is not None:
-                block = self._empty.copy() if block is None else block
-                rest = window.rest()
-                r, c = (row >> level) - i * BLOCK, (col >> level) - j * BLOCK
-                block[:, r : r + rest.shape[1], c : c + rest.shape[2]] = rest
-        return block
+    def _above(self, tiles: Tiles, side: int, level: int) -> Tiles:
+        """The blocks of the next level that hold data, as pixels in the spare file."""
+        found: Tiles = {}
+        for i, j in self._places(level + 1):
+            stretches = []
+            for n, size in zip((i, j), self._shape, strict=True):
+                part = Stretch(-(-size >> level), n * BLOCK, 0, 0)
+                part = part._replace(stop=min((n + 1) * BLOCK, part.length))
+                stretches.append(part._replace(first=part.needed()[0]))
+            pixels = self._pixels(tiles, side, *(s.needed() for s in stretches))
+            if pixels is not None:
+                block = np.ascontiguousarray(self._packing.reduced(pixels, *stretches))
+                found[i, j] = partial(self._again, self._kept(block.tobytes()), block.shape)
+        return found
 
-    def _of_blocks(self, level: int, i: int, j: int) -> NDArray[Any] | None:
-        block, half = None, BLOCK // 2
-        for di, dj in product((0, 1), (0, 1)):
-            below = self._join(level - 1, 2 * i + di, 2 * j + dj)
-            if below is not None:
-                block = self._empty.copy() if block is None else block
-                block[:, di * half : (di + 1) * half, dj * half : (dj + 1) * half] = self._packing.halved(
-                    below
-                )
-        return block
+    def _pixels(
+        self, tiles: Tiles, side: int, rows: tuple[int, int], cols: tuple[int, int]
+    ) -> NDArray[Any] | None:
+        """(band, row, col) of a part of a level, put together from its tiles; None where none has data."""
+        found = None
+        for i, j in product(*(range(a // side, -(-b // side)) for a, b in (rows, cols))):
+            if (i, j) in tiles:
+                if found is None:
+                    shape = (len(self._empty), rows[1] - rows[0], cols[1] - cols[0])
+                    found = np.full(shape, self._packing.nodata, self._empty.dtype)
+                tile = tiles[i, j]()
+                inner, outer = [], []
+                for start, (a, b), n in zip((i * side, j * side), (rows, cols), tile.shape[1:], strict=True):
+                    low, high = max(a, start), min(b, start + n)
+                    inner.append(slice(low - start, high - start))
+                    outer.append(slice(low - a, high - a))
+                found[:, *outer] = tile[:, *inner]
+        return found
+
+    def _kept(self, data: bytes) -> int:
+        """Writes to the spare file; where."""
+        start = self._spare.seek(0, 2)
+        self._spare.write(data)
+        return start
+
+    def _again(self, start: int, shape: tuple[int, int, int]) -> NDArray[Any]:
+        """Pixels of the spare file."""
+        self._spare.seek(start)
+        data = self._spare.read(math.prod(shape) * self._empty.itemsize)
+        return np.frombuffer(data, self._empty.dtype).reshape(shape)

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import zstandard
@@ -13,6 +13,7 @@ from isal import isal_zlib
 from numba import njit
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
+from rasterio.windows import Window as RasterWindow
 
 BLOCK = 512
 """Side of a block in pixels."""
@@ -47,15 +48,20 @@ class Packing:
             return zstandard.ZstdCompressor(level=ZSTD_LEVEL).compress(data.data)
         return bytes(isal_zlib.compress(data, DEFLATE_LEVEL))
 
-    def halved(self, array: NDArray[Any]) -> NDArray[Any]:
-        """(band, row, col) of the next overview; an odd side's last pixel has only what there is below it."""
+    def reduced(self, array: NDArray[Any], rows: "Stretch", cols: "Stretch") -> NDArray[Any]:
+        """(band, row, col) of a part of the next overview.
+
+        A level spans the same ground as the one below. Where that has an odd side, a pixel is somewhat smaller than two
+        of those below, and takes of each its share.
+
+        Args:
+            array: (band, row, col) of the level below, over what the stretches need of it.
+        """
         if not self.smooth:
-            return array[:, ::2, ::2]
-        bands, rows, cols = array.shape
-        out = np.empty((bands, -(-rows // 2), -(-cols // 2)), array.dtype)
+            return array[:, rows.picks()[:, None], cols.picks()]
+        out = np.empty((len(array), rows.stop - rows.start, cols.stop - cols.start), array.dtype)
         nodata, is_whole = array.dtype.type(self.nodata), array.dtype.kind != "f"
-        beside = nodata_neighbour(nodata)
-        _means(array, nodata, is_whole, beside, out)
+        _means(array, *rows.shares(), *cols.shares(), nodata, is_whole, nodata_neighbour(nodata), out)
         return out
 
     def cut(self, array: NDArray[Any]) -> Iterator[NDArray[Any]]:
@@ -72,6 +78,62 @@ class Packing:
     def empty(self, bands: int, dtype: Any) -> NDArray[Any]:
         """A block without data."""
         return np.full((bands, BLOCK, BLOCK), self.nodata, dtype)
+
+
+class Stretch(NamedTuple):
+    """A part of one axis of an overview, and where its pixels lie on the level below.
+
+    Attributes:
+        below: pixels of the whole axis on the level below; the overview has half of them, rounded up.
+        start, stop: the part, in pixels of the overview.
+        first: the pixel of the level below at which the array begins.
+    """
+
+    below: int
+    start: int
+    stop: int
+    first: int
+
+    @property
+    def length(self) -> int:
+        """Pixels of the whole axis of the overview."""
+        return -(-self.below // 2)
+
+    def needed(self) -> tuple[int, int]:
+        """First and last but one of the pixels below that the part lies on."""
+        return self.start * self.below // self.length, -(-self.stop * self.below // self.length)
+
+    def shares(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """(n,) first pixel of the array below each pixel, and (n, 2 or 3) shares, whole numbers, of it and the next ones."""
+        if self.below == 2 * self.length:
+            at = 2 * np.arange(self.start, self.stop) - self.first
+            return at, np.ones((len(at), 2))
+        # In units of 1 / length of a pixel below, in which all ends are whole numbers.
+        begin = np.arange(self.start, self.stop, dtype=np.int64) * self.below
+        at = begin // self.length
+        ends = (at[:, None] + np.arange(4)) * self.length
+        low, high = begin[:, None], begin[:, None] + self.below
+        parts = np.minimum(ends[:, 1:], high) - np.maximum(ends[:, :-1], low)
+        return at - self.first, np.maximum(parts, 0).astype(np.float64)
+
+    def picks(self) -> NDArray[np.int64]:
+        """(n,) the pixel of the array that stands for each: that next to its beginning, as GDAL takes it."""
+        begin = 2 * np.arange(self.start, self.stop, dtype=np.int64) * self.below
+        return (begin + self.length) // (2 * self.length) - self.first
+
+
+def first_needed(start: int, length: int, levels: int) -> list[int]:
+    """The first pixel of each of so many levels that a window needs to make the last, full resolution first.
+
+    Args:
+        start: the window's first pixel at full resolution, a whole number on each level.
+        length: of the whole axis at full resolution.
+    """
+    needed = [start >> (levels - 1)]
+    for level in range(levels - 2, -1, -1):
+        below = -(-length // (1 << level))
+        needed.insert(0, min(start >> level, Stretch(below, needed[0], needed[0] + 1, 0).needed()[0]))
+    return needed
 
 
 def nodata_neighbour(nodata: Any) -> Any:
@@ -95,30 +157,70 @@ def whole_levels(side: int, levels: int) -> int:
     return min(levels, max(0, (side // BLOCK).bit_length()))
 
 
-def write_window(path: Path, array: NDArray[Any], packing: Packing, side: int, levels: int) -> None:
-    """A window of a file, (band, row, col), as a file of its own, which appears whole or not at all.
+def with_margin(window: RasterWindow, shape: tuple[int, int], side: int) -> RasterWindow:
+    """A window with the pixels before it that its overviews need where a side of the file is odd on some level."""
+    levels = level_count(shape)
+    made = min(whole_levels(side, levels) + 1, levels)
+    row, col = (
+        first_needed(start, n, made)[0]
+        for start, n in zip((window.row_off, window.col_off), shape, strict=True)
+    )
+    height, width = window.row_off + window.height - row, window.col_off + window.width - col
+    return RasterWindow(col, row, width, height)
+
+
+def write_window(
+    path: Path,
+    array: NDArray[Any],
+    window: RasterWindow,
+    packing: Packing,
+    side: int,
+    shape: tuple[int, int],
+) -> None:
+    """A window of a file as a file of its own, which appears whole or not at all.
 
     It holds the blocks of all levels that lie in it, and of the first level of the others the pixels.
 
     Args:
+        array: (band, row, col) of the window with its margin.
         side: of whole windows; those at the end of an area are smaller.
-        levels: of the file that it is for.
+        shape: (rows, columns) of the file that it is for.
     """
     blocks: list[bytes] = []
+    levels = level_count(shape)
     whole = whole_levels(side, levels)
+    made = min(whole + 1, levels)
+    axes = [
+        (start, start + size, n, first_needed(start, n, made))
+        for start, size, n in zip(
+            (window.row_off, window.col_off), (window.height, window.width), shape, strict=True
+        )
+    ]
     for level in range(whole):
-        blocks += map(packing.packed, packing.cut(array))
+        blocks += map(packing.packed, packing.cut(_inner(array, axes, level)))
         if level + 1 < levels:
-            array = packing.halved(array)
+            array = packing.reduced(
+                array,
+                *(
+                    Stretch(-(-n >> level), needed[level + 1], -(-stop >> level + 1), needed[level])
+                    for _, stop, n, needed in axes
+                ),
+            )
     temporary = path.with_suffix(".part")
     with temporary.open("wb") as file:
         np.save(file, np.array([len(b) for b in blocks], np.int64))
         file.writelines(blocks)
         if whole < levels:
-            np.save(file, np.ascontiguousarray(array))
+            np.save(file, np.ascontiguousarray(_inner(array, axes, whole)))
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def _inner(array: NDArray[Any], axes: list[tuple[int, int, int, list[int]]], level: int) -> NDArray[Any]:
+    """The pixels of a window itself, without its margin, on a level."""
+    row, col = ((start >> level) - needed[level] for start, _, _, needed in axes)
+    return array[:, row:, col:]
 
 
 class WindowFile:
@@ -135,11 +237,12 @@ class WindowFile:
         return self._read(int(self._starts[number]), int(self._sizes[number]))
 
     def rest(self) -> NDArray[Any]:
-        """(band, row, col) of the first level whose blocks reach beyond the window."""
+        """(band, row, col) of the first level whose blocks reach beyond the window, not read yet."""
         with self._path.open("rb") as file:
             file.seek(int(self._starts[-1]))
-            found: NDArray[Any] = np.load(file)
-        return found
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            return np.memmap(self._path, dtype, "r", file.tell(), shape)
 
     def _read(self, start: int, size: int) -> bytes:
         with self._path.open("rb", buffering=0) as file:
@@ -181,22 +284,26 @@ def _by_gdal(block: NDArray[Any]) -> bytes:
 
 
 @njit(cache=True, nogil=True)
-def _means(array, nodata, is_whole, beside, out):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Means of 2 × 2 pixels with data, whole numbers rounded half to even; one that would be nodata is `beside`."""
-    bands, rows, cols = array.shape
-    for b in range(bands):
+def _means(array, top, down, left, across, nodata, is_whole, beside, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Means of pixels with data by their shares, whole numbers rounded half to even; one that would be nodata is `beside`.
+
+    `top` and `left` are the first pixels below each row and column of `out`, `down` and `across` the shares from there.
+    """
+    for b in range(array.shape[0]):
         for r in range(out.shape[1]):
             for c in range(out.shape[2]):
-                total, count = 0.0, 0
-                for i in range(2 * r, min(2 * r + 2, rows)):
-                    for j in range(2 * c, min(2 * c + 2, cols)):
-                        v = array[b, i, j]
-                        if v != nodata and v == v:
-                            total += v
-                            count += 1
-                if count == 0:
+                total, weight = 0.0, 0.0
+                for i in range(down.shape[1]):
+                    for j in range(across.shape[1]):
+                        share = down[r, i] * across[c, j]
+                        if share > 0:
+                            v = array[b, top[r] + i, left[c] + j]
+                            if v != nodata and v == v:
+                                total += v * share
+                                weight += share
+                if weight == 0:
                     out[b, r, c] = nodata
                     continue
-                out[b, r, c] = np.rint(total / count) if is_whole else total / count
+                out[b, r, c] = np.rint(total / weight) if is_whole else total / weight
                 if out[b, r, c] == nodata:
                     out[b, r, c] = beside

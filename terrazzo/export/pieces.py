@@ -14,9 +14,10 @@ from rasterio.windows import Window as RasterWindow
 
 from terrazzo.bands import NODATA, SCALE
 from terrazzo.bulk.windowed import windowed
-from terrazzo.bulk.windows import windows
+from terrazzo.bulk.windows import part_of, windows
+from terrazzo.crs import definition
 from terrazzo.export.order import Encoding, Order
-from terrazzo.export.packing import BLOCK, Packing, level_count, nodata_neighbour, write_window
+from terrazzo.export.packing import BLOCK, Packing, nodata_neighbour, with_margin, write_window
 from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.measure import Chosen, Drawn, draw, known
 from terrazzo.mosaic.origin import ORIGINS, Rendering, needs_count
@@ -108,7 +109,6 @@ def rendered(
     Of an object store the blocks of the next windows are read meanwhile.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    levels = level_count(target.shape)
     is_remote, counted = engine.version.store.root is None, needs_count(order.extras)
 
     def told(window: RasterWindow) -> Path:
@@ -134,13 +134,18 @@ def rendered(
         return (
             made
             if isinstance(made, Piece)
-            else _piece(engine, chosen, order, part, made, told(window), side, levels)
+            else _piece(engine, chosen, order, part, made, told(window), window, (side, target.shape))
         )
 
+    def grown(window: RasterWindow, part: Target) -> tuple[RasterWindow, Target]:
+        if order.picture is not None:
+            return window, part
+        wide = with_margin(window, target.shape, side)
+        return window, part_of(target, wide.row_off, wide.col_off, wide.height, wide.width)
+
     ahead = AHEAD if is_remote else 1
-    for (window, _), piece in windowed(
-        windows(target, side), read, merge, write, ahead=ahead, workers=workers
-    ):
+    places = (grown(*place) for place in windows(target, side))
+    for (window, _), piece in windowed(places, read, merge, write, ahead=ahead, workers=workers):
         yield window, piece
 
 
@@ -154,6 +159,11 @@ def layer_file(base: Path, layer: str | None, ending: str) -> Path:
     return base.with_name(base.name + (f"_{layer}" if layer else "") + ending)
 
 
+def holds_data(base: Path) -> bool:
+    """Whether a window's files were written: it holds data, or lies beside such pixels as its overviews need."""
+    return layer_file(base, None, BLOCKS).exists() or layer_file(base, None, PICTURE).exists()
+
+
 def _piece(
     engine: Engine,
     chosen: Chosen,
@@ -161,9 +171,15 @@ def _piece(
     part: Target,
     drawn: Drawn | None,
     told: Path,
-    side: int,
-    levels: int,
+    window: RasterWindow,
+    whole: tuple[int, tuple[int, int]],
 ) -> Piece:
+    """Writes a window's files.
+
+    Args:
+        part, drawn: those of the window with its margin, which its numbers leave out.
+        whole: side of whole windows, and the shape of the file.
+    """
     base = told.with_suffix("")
     if drawn is None or not (there := known(drawn.values)).any():
         piece = Piece(0, (), () if drawn is None else drawn.problems, ())
@@ -174,17 +190,18 @@ def _piece(
         else:
             smooth = chosen.selection.request.stage != "mask"
             packing = Packing(order.compression, order.encoding.nodata, smooth)
-            write_window(layer_file(base, None, BLOCKS), stored, packing, side, levels)
+            write_window(layer_file(base, None, BLOCKS), stored, window, packing, *whole)
         made = Rendering(engine, chosen.selection, part, drawn.image)
         for name in order.extras:
             packing = Packing(order.compression, NODATA, False)
             values = ORIGINS[name].values(made)[None]
-            write_window(layer_file(base, name, BLOCKS), values, packing, side, levels)
+            write_window(layer_file(base, name, BLOCKS), values, window, packing, *whole)
+        inner = np.s_[:, -window.height :, -window.width :]
         piece = Piece(
-            int(there.any(axis=0).sum()),
+            int(there[inner].any(axis=0).sum()),
             tuple(e.scene.id for e in drawn.shown),
             drawn.problems,
-            () if order.picture else tuple(map(_spread, stored, there)),
+            () if order.picture else tuple(map(_spread, stored[inner], there[inner])),
         )
     # Written last: it says that the window is finished.
     temporary = told.with_suffix(".part")
@@ -258,7 +275,7 @@ def _write(path: Path, array: NDArray[np.uint8], part: Target) -> None:
         "height": height,
         "width": width,
         "dtype": array.dtype.name,
-        "crs": part.crs,
+        "crs": definition(part.crs),
         "transform": rasterio.transform.from_bounds(*part.bounds, width, height),
         "tiled": True,
         "blockxsize": BLOCK,

@@ -12,12 +12,13 @@ import numpy as np
 import rasterio
 
 from terrazzo.bulk.lock import alone
-from terrazzo.bulk.windows import Sheet, export_target, sheets, window_side
-from terrazzo.errors import OutsideCoverage
-from terrazzo.export.files import Raster, item_of, rasters, tags_of, vrt, write_cog
-from terrazzo.export.order import Order
+from terrazzo.bulk.windows import Sheet, export_target, reaching, sheets, window_side
+from terrazzo.errors import NameTaken, OutsideCoverage
+from terrazzo.export.files import Raster, item_of, locked, rasters, tags_of, vrt, write_cog
+from terrazzo.export.names import ending_of
+from terrazzo.export.order import Compression, Order
 from terrazzo.export.packing import BLOCK
-from terrazzo.export.pieces import Piece, Spread, joined, piece_name, rendered
+from terrazzo.export.pieces import Piece, Spread, holds_data, joined, piece_name, rendered
 from terrazzo.export.tiles import write_tiles
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import Chosen, choose
@@ -70,34 +71,65 @@ def export(
     work: Path | None = None,
     workers: int = 1,
     described: bool = False,
+    overwrite: bool = True,
 ) -> Iterator[float | Exported]:
     """Renders an order into COGs; yields the share that is done, and at the end what was written.
 
     Files hold int16 with scale 1e-4 and nodata −32768 unless the order says otherwise (`stage=raw`: the product's
-    numbers, `mask`: classes), with band names, statistics, attribution, version, lock and request in their tags.
-    Each appears whole or not at all. Closing the iterator stops the export; the same call again goes on.
+    numbers, `mask`: classes), with band names, statistics, attribution, version, request and the lock's hash in their
+    tags; the lock lies beside them. Each appears whole or not at all. Closing the iterator stops the export; the same call again goes on.
 
     Args:
         path: the bands' file; extras and the files of a divided export lie beside it under names made from its own.
         work: folder of finished windows; by default a hidden one beside `path`. It goes when all is written.
         described: whether a STAC Item is written too; of a divided export it always is.
+        overwrite: whether files of these names may be replaced.
 
     Raises:
+        InvalidRequest: the name has an ending of other files.
+        NameTaken: one of the files is there and may not be replaced.
         OutsideCoverage: no pixel of the area holds data.
         StoreError: the same export is at work already.
         OSError: the disk has too little room or the folder cannot be written.
     """
     chosen = choose(engine, order.measure)
     target = export_target(engine.version, order.area, order.crs, order.resolution)
-    folder = work or path.parent / f".{path.stem}-{_name(engine, chosen, order, target)}.parts"
+    ending = ending_of(path, order)
+    folder = work or _work_folder(engine, chosen, order, target, path)
     folder.mkdir(parents=True, exist_ok=True)
     with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), alone(folder):
+        run = _Run(engine, chosen, order, target, path, ending, folder, workers, described)
         try:
-            yield from _Run(engine, chosen, order, target, path, folder, workers, described).steps()
-        except OutsideCoverage:
+            run.take_names(overwrite)
+            yield from run.steps()
+        except (OutsideCoverage, NameTaken):
             shutil.rmtree(folder)
             raise
         shutil.rmtree(folder)
+
+
+def work_folder(engine: Engine, order: Order, path: Path) -> Path:
+    """Where an export to a path keeps its finished windows."""
+    target = export_target(engine.version, order.area, order.crs, order.resolution)
+    return _work_folder(engine, choose(engine, order.measure), order, target, path)
+
+
+def _work_folder(engine: Engine, chosen: Chosen, order: Order, target: Target, path: Path) -> Path:
+    return path.parent / f".{path.stem}-{_name(engine, chosen, order, target)}.parts"
+
+
+def room_needed(
+    targets: Sequence[Target], kinds: Sequence[Raster], compression: Compression, side: int
+) -> int:
+    """Bytes that files of these sizes take: themselves, and windows and overviews of the largest while it is made.
+
+    Of windows that are smaller than a block all blocks lie in a file of their own besides, and overviews as pixels.
+    """
+    sizes = [t.height * t.width for t in targets]
+    wide = sum(len(k.bands) * np.dtype(k.dtype).itemsize for k in kinds)
+    copies = 2.3 if side < BLOCK else 1.1
+    packed = 1.0 if compression == "none" else PACKED
+    return int(packed * wide * (1 + OVERVIEWS) * (sum(sizes) + copies * max(sizes, default=0)))
 
 
 def _name(engine: Engine, chosen: Chosen, order: Order, target: Target) -> str:
@@ -150,12 +182,14 @@ class _Run:
         order: Order,
         target: Target,
         path: Path,
+        ending: str,
         folder: Path,
         workers: int,
         described: bool,
     ) -> None:
         self.engine, self.chosen, self.order, self.target = engine, chosen, order, target
-        self.path, self.folder, self.workers, self.described = path, folder, workers, described
+        self.path, self.ending, self.folder = path, ending, folder
+        self.workers, self.described = workers, described
         self.rasters = rasters(order, chosen)
         self.side = window_side(chosen.selection, workers, spread="spread" in order.extras)
         self.sheets = sheets(target, order.split)
@@ -166,6 +200,33 @@ class _Run:
             for s in (*adjacent(engine.version, chosen_one.request), chosen_one)
             for e in reversed(s.entries)
         }
+        self.lock = locked(engine.version, reaching(engine, self.entries.values(), target))
+        self.vrt_ending = path.suffix if path.suffix.lower() == ".vrt" else ".vrt"
+
+    def take_names(self, overwrite: bool) -> None:
+        """Checks that no file is there that this export did not write, unless such files may be replaced.
+
+        Raises:
+            NameTaken: one is.
+        """
+        own = self.folder / "own"
+        if not (overwrite or own.exists()):
+            kinds = self.rasters
+            names = [
+                self._lock_name,
+                *(k.file(self._stem(s), self.ending) for s in self.sheets for k in kinds),
+            ]
+            if self.order.split or self.described:
+                names.append(f"{self.path.stem}.json")
+            if self.order.split:
+                names += [k.file(self.path.stem, self.vrt_ending) for k in kinds]
+            there = [n for n in names if (self.path.parent / n).exists()]
+            if there:
+                raise NameTaken(
+                    f"{self.path.parent / there[0]} is there already; name another file, or replace it with --overwrite"
+                )
+        # From here on what is there is this export's own, even when it is stopped and goes on.
+        own.touch()
 
     def steps(self) -> Iterator[float | Exported]:
         """The share that is done after each window and file, and what was written."""
@@ -205,22 +266,22 @@ class _Run:
         return self.folder / f"{sheet.row}_{sheet.col}-{self.side}"
 
     def _needed(self, remaining: Sequence[Sheet]) -> int:
-        """Bytes that sheets take: their files, and the windows and overviews of the largest while it is made.
+        return room_needed([s.target for s in remaining], self.rasters, self.order.compression, self.side)
 
-        Of windows that are smaller than a block all blocks lie in a file of their own besides.
-        """
-        sizes = [s.target.height * s.target.width for s in remaining]
-        wide = sum(len(r.bands) * np.dtype(r.dtype).itemsize for r in self.rasters)
-        copies = 2 if self.side < BLOCK else 1
-        packed = 1.0 if self.order.compression == "none" else PACKED
-        return int(packed * wide * (1 + OVERVIEWS) * (sum(sizes) + copies * max(sizes, default=0)))
+    @property
+    def _lock_name(self) -> str:
+        return f"{self.path.stem}.lock.json"
 
     def _stem(self, sheet: Sheet) -> str:
         return self.path.stem + (f"_{sheet.row}_{sheet.col}" if self.order.split else "")
 
     def _written(self, sheet: Sheet, pieces: dict[str, tuple[rasterio.windows.Window, Piece]]) -> _Done:
         """Joins the windows of a sheet into its files."""
-        held = {w: self._folder(sheet) / name for name, (w, p) in pieces.items() if p.filled}
+        held = {
+            w: self._folder(sheet) / name
+            for name, (w, _) in pieces.items()
+            if holds_data(self._folder(sheet) / name)
+        }
         kept = [p for _, p in pieces.values()]
         scenes = {s for p in kept for s in p.scenes}
         problems = tuple(dict.fromkeys(t for p in kept for t in p.problems))
@@ -229,10 +290,10 @@ class _Run:
         if not held:
             return _Done(0, (), problems, (), ())
         shown = self._shown(scenes)
-        tags = tags_of(self.engine.version, self.chosen, shown)
+        tags = tags_of(self.engine.version, self.chosen, shown, self.lock)
         files = []
         for raster in self.rasters:
-            name = raster.file(self._stem(sheet), self.order.ending)
+            name = raster.file(self._stem(sheet), self.ending)
             if self.order.picture is not None:
                 picture = self.order.picture
                 write_tiles(raster, sheet.target, held, self.path.parent / name, tags, picture)
@@ -265,20 +326,22 @@ class _Run:
                 f" the mosaic covers {tuple(self.engine.version.bounds)}"
             )
         shown = self._shown({s for _, d in held for s in d.scenes})
-        files: dict[str, Raster] = {}
+        files: dict[str, tuple[Raster, Target]] = {}
         if self.order.split:
             for raster in self.rasters:
-                files[raster.file(self.path.stem, ".vrt")] = raster
+                files[raster.file(self.path.stem, self.vrt_ending)] = (raster, self.target)
                 self._write_vrt(raster, held, shown)
         for sheet, _ in held:
-            files |= {raster.file(self._stem(sheet), self.order.ending): raster for raster in self.rasters}
+            files |= {r.file(self._stem(sheet), self.ending): (r, sheet.target) for r in self.rasters}
         names = list(files)
+        _publish(self.path.parent / self._lock_name, self.lock)
         if self.order.split or self.described:
             item = item_of(
-                self.engine.version, self.chosen, self.order, self.target, shown, files, self.path.stem
+                self.engine.version, self.chosen, self.target, shown, files, self._lock_name, self.path.stem
             )
             names.append(f"{self.path.stem}.json")
             _publish(self.path.parent / names[-1], json.dumps(item, indent=1))
+        names.append(self._lock_name)
         share = sum(d.filled for _, d in held) / (self.target.height * self.target.width)
         problems = tuple(dict.fromkeys(t for _, d in found for t in d.problems))
         paths = tuple(self.path.parent / n for n in names)
@@ -295,14 +358,14 @@ class _Run:
                     s.target.width,
                     s.target.height,
                 ),
-                raster.file(self._stem(s)),
+                raster.file(self._stem(s), self.ending),
             )
             for s, _ in held
         ]
         spreads = [joined(band) for band in zip(*(d.spreads for _, d in held), strict=True)]
-        tags = tags_of(self.engine.version, self.chosen, shown)
+        tags = tags_of(self.engine.version, self.chosen, shown, self.lock)
         text = vrt(raster, self.target, sources, tags, () if raster.layer else spreads, relative=True)
-        _publish(self.path.parent / raster.file(self.path.stem, ".vrt"), text)
+        _publish(self.path.parent / raster.file(self.path.stem, self.vrt_ending), text)
 
 
 def _publish(path: Path, text: str) -> None:

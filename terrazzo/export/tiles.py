@@ -1,10 +1,10 @@
 """From finished windows to pictures in web map tiles: GeoPackage, MBTiles and PMTiles."""
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
-from glob import escape
 from pathlib import Path
 
 import rasterio
@@ -40,8 +40,10 @@ def write_tiles(
         OSError: the disk is full or the folder cannot be written.
     """
     form = FORMATS[picture.format]
-    kind = form.driver.lower()
-    whole, packed = (path.with_name(f".{path.name}.part.{k}") for k in (kind, "pmtiles"))
+    # A folder, since GDAL calls a GeoPackage's layer as its file, and rasterio writes options in capitals.
+    folder = path.with_name(f".{path.name}.part")
+    folder.mkdir(exist_ok=True)
+    whole, packed = (folder / f"{path.stem}.{k}" for k in (form.driver.lower(), "pmtiles"))
     sources = [(w, str(layer_file(base, None, PICTURE).absolute())) for w, base in pieces.items()]
     options = {"TILE_FORMAT": picture.tiles.upper(), "RESAMPLING": "NEAREST", "QUALITY": "85"}
     try:
@@ -53,7 +55,7 @@ def write_tiles(
             if levels:
                 with rasterio.open(whole, "r+") as file:
                     file.build_overviews(levels, Resampling.average)
-        if kind == "mbtiles":
+        if form.driver == "MBTILES":
             _describe(whole, path.stem, tags)
         if picture.format == "pmtiles":
             mbtiles_to_pmtiles(str(whole), str(packed), None)  # type: ignore[no-untyped-call]
@@ -65,8 +67,7 @@ def write_tiles(
     except (rasterio.errors.RasterioError, sqlite3.Error) as error:
         raise OSError(f"cannot write {path}: {error}; is the disk full?") from error
     finally:
-        for rest in path.parent.glob(f".{escape(path.name)}.part*"):
-            rest.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _levels(target: Target, zoom: int) -> list[int]:

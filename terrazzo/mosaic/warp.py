@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pyproj import Transformer
-from pyproj.exceptions import ProjError
 
 from terrazzo.config import Resampling
-from terrazzo.crs import crs_of
+from terrazzo.crs import check_place, crs_of, transform
 from terrazzo.errors import InvalidRequest
 from terrazzo.grid import SNAP, Bounds, Grid, PixelBox
 from terrazzo.mosaic import kernels
@@ -88,14 +87,9 @@ def transformer(source: str, target: str) -> Transformer:
     """A transformation between coordinate systems, x before y.
 
     Raises:
-        InvalidRequest: one of them is unknown, or there is no way between them.
+        InvalidRequest: one of them is unknown, there is no way between them, or none that knows their datums.
     """
-    try:
-        return Transformer.from_crs(crs_of(source), crs_of(target), always_xy=True)
-    except ProjError as error:
-        raise InvalidRequest(
-            f"there is no way from coordinate system {source!r} to {target!r}: {error}"
-        ) from None
+    return transform(crs_of(source), crs_of(target))
 
 
 @lru_cache(maxsize=4096)
@@ -113,6 +107,7 @@ def level_of(
         deepest: the coarsest level there is.
     """
     lon, lat = place
+    check_place(crs, lon, lat)
     x, y = transformer("EPSG:4326", crs).transform(lon, lat)
     dx, dy = resolution[0] / 2, resolution[1] / 2
     to_zone = transformer(crs, f"EPSG:{grid.epsg}")

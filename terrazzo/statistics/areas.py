@@ -16,7 +16,7 @@ from pyproj import CRS
 from pyproj.exceptions import CRSError
 
 from terrazzo.bulk.windows import native_crs
-from terrazzo.crs import DEGREES, crs_of
+from terrazzo.crs import DEGREES, canonical, crs_of
 from terrazzo.errors import InvalidRequest
 from terrazzo.grid import Bounds, PixelBox
 from terrazzo.mosaic.warp import Target, transformer
@@ -31,7 +31,6 @@ AT_ONCE = 10_000
 """Areas that are placed at once."""
 MOST_PIXELS = 4096 * 4096
 """Pixels of the box around one area."""
-CRS84 = "OGC:CRS84"
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +123,8 @@ def _of_parquet(path: Path, id_name: str | None, layer: str | None) -> Areas:
             raise InvalidRequest(f"{path.name}: geometry is encoded as {about.get('encoding')}, not as WKB")
         _known(path, id_name, names)
         table = file.read(columns=[column, *([id_name] if id_name else [])])
-    crs = CRS.from_user_input(about["crs"]) if about.get("crs") else CRS.from_user_input(CRS84)
+    # GeoParquet writes PROJJSON.
+    crs = crs_of(canonical(json.dumps(about["crs"]) if about.get("crs") else DEGREES))
     ids = table[id_name].combine_chunks() if id_name else pa.array(np.arange(len(table)))
     return Areas(_binary(table[column]), ids, id_name or "fid", crs)
 
@@ -140,7 +140,7 @@ def _of_layer(path: Path, id_name: str | None, layer: str | None) -> Areas:
     name = id_name or meta["fid_column"] or "OGC_FID"
     ids = table[name].combine_chunks()
     geometry = _binary(table[meta["geometry_name"] or "wkb_geometry"])
-    return Areas(geometry, ids, id_name or "fid", CRS.from_user_input(meta["crs"]))
+    return Areas(geometry, ids, id_name or "fid", crs_of(canonical(meta["crs"])))
 
 
 def _binary(column: pa.ChunkedArray) -> pa.Array:

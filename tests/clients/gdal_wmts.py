@@ -105,4 +105,5 @@ def main(capabilities, layer, tms, truth_path, resampling, binding):
     print(json.dumps(result))
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

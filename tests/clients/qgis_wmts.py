@@ -1,7 +1,7 @@
 """QGIS lists, renders and identifies layers; run by Debian's Python without a screen, prints what it saw as JSON.
 
 usage: qgis_wmts.py FOLDER QUESTION; QUESTION is JSON with any of
-    capabilities, layer (regular expression over QGIS's addresses of layers), tms, time; xyz; raster; box [W, S, E, N]; crs [code, …]
+    capabilities, layer (regular expression over QGIS's addresses of layers), tms, time; xyz, zmax; raster; box [W, S, E, N]; crs [code, …]
 `entries` counts the lines of the data source manager; of each rendering `filled` is the share that is not blank.
 """
 
@@ -142,7 +142,7 @@ def wmts():
 
 
 def xyz():
-    address = f"type=xyz&url={quote(QUESTION['xyz'], safe=':/{}')}&zmin=0&zmax=14"
+    address = f"type=xyz&url={quote(QUESTION['xyz'], safe=':/{}')}&zmin=0&zmax={QUESTION.get('zmax', 14)}"
     for code in QUESTION["crs"]:
         render(QgsRasterLayer(address, "xyz", "wms"), code, "xyz")
 

@@ -27,10 +27,17 @@ CLIENTS: Rows = (
     ("QGIS", "`gdal.xml` as multiband reflectance", "test_gdal_xml.py::test_qgis*"),
     ("GDAL", "WMTS by KVP and REST, every pixel within 0.05 px in every set", "*::test_gdal_finds*"),
     ("GDAL", "`gdal.xml` equal to an export, number by number", "test_gdal_xml.py::test_gdal_translate*"),
+    ("GDAL", "national grids: both ends of every system of Europe that PROJ knows and others from elsewhere, both orders of origin, within 0.05 px (old datums 0.15)", "test_national_grids.py::test_gdal_draws_every*"),
+    ("GDAL", "grids of each kind of axes, both orders of origin: Austria, Poland, New Zealand, South Africa, New York", "test_national_grids.py::test_gdal_draws_grids*"),
+    ("GDAL", "exports: COG by its validator, every level, systems with north first, VRT", "test_exports_opened.py::test_debians*|test_exports_opened.py::test_the_validators*"),
+    ("QGIS", "exports, in several systems, and a divided one", "test_exports_opened.py::test_qgis*"),
+    ("QGIS", "XYZ past the last zoom", "test_overzoom.py::test_qgis*"),
+    ("rasterio", "exports: COG by rio-cogeo, every level as GDAL of Debian reads it", "test_exports_opened.py::test_debians*|test_exports_opened.py::test_the_validators*"),
+    ("odc-geo", "the grid of exports and of their overviews", "test_exports_opened.py::test_odc*"),
     ("OWSLib", "KVP and REST, tiles, values, time", "test_owslib.py::test_owslib*|test_owslib.py::test_what_is_at*"),
     ("OpenLayers", "XYZ, WMTS; no failed request, no console error", "test_snippets.py::*"),
     ("MapLibre", "XYZ, and the server's own map", "test_snippets.py::*|test_viewer.py::*"),
-    ("Leaflet", "XYZ", "test_snippets.py::*"),
+    ("Leaflet", "XYZ; past the last zoom without `maxNativeZoom`", "test_snippets.py::*|test_overzoom.py::test_leaflet*"),
     ("nginx", "cache, lock, stale answers, limits, sub-path, keys before hits, TLS, /vsicurl, uploads, the map's exports; Debian's variant", "test_nginx.py::*|test_nginx_cache.py::*"),
     ("pystac, pystac-client", "catalogue to Items", "test_stac.py::test_pystac*"),
     ("OGC schemas", "every document valid, no rule broken", "test_owslib.py::test_the_document*|test_grids.py::test_the_document*"),
@@ -91,7 +98,12 @@ def versions() -> dict[str, str]:
             done = subprocess.run(command.split(), capture_output=True, text=True)
             if number := re.search(r"\d+(\.\d+)*", done.stdout + done.stderr):
                 found[client] = number[0]
-    for client, package in (("OWSLib", "owslib"), ("pystac, pystac-client", "pystac-client")):
+    for client, package in (
+        ("OWSLib", "owslib"),
+        ("pystac, pystac-client", "pystac-client"),
+        ("odc-geo", "odc-geo"),
+        ("rasterio", "rasterio"),
+    ):
         try:
             found[client] = version(package)
         except PackageNotFoundError:

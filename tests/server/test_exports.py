@@ -66,7 +66,7 @@ def test_an_export_goes_from_201_to_files_in_parts(server, tmp_path):
     assert (told["status"], told["progress"], told["type"]) == ("successful", 100, "process")
     results = server.client.get(next(k["href"] for k in told["links"] if k["rel"].endswith("results"))).json()
     kinds = sorted(re.sub(r"mosaic-\w+-\w{8}", "", name) for name in results)
-    assert kinds == [".json", ".tif", "_date.tif", "_quality.tif"]
+    assert kinds == [".json", ".lock.json", ".tif", "_date.tif", "_quality.tif"]
     name, about = next((n, a) for n, a in results.items() if re.fullmatch(r"mosaic-\w+-\w+\.tif", n))
     whole = server.client.get(about["href"])
     assert whole.headers["content-type"].startswith("image/tiff")

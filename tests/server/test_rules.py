@@ -208,6 +208,10 @@ def test_a_coordinate_system_has_one_name_at_every_door(doors, code, tmp_path):
             "EPSG:31275",
             "crs: coordinate system 'EPSG:31275' is deprecated, and programs place it differently; use EPSG:8677",
         ),
+        (
+            "EPSG:2327",
+            "crs: from coordinate system EPSG:4326 (WGS 84) to EPSG:2327 (Xian 1980 / Gauss-Kruger zone 13)",
+        ),
     ],
 )
 def test_a_coordinate_system_that_is_none_is_named_as_it_was_given(doors, code, told):
@@ -224,6 +228,26 @@ def test_a_coordinate_system_that_is_none_is_named_as_it_was_given(doors, code, 
     ]
     assert told in details[0]
     assert set(details) == {details[0]}
+
+
+@pytest.mark.parametrize(
+    ("code", "told"), [("EPSG:2327", "no datum shift is known"), ("EPSG:31275", "use EPSG:8677")]
+)
+def test_coordinates_in_a_system_without_a_datum_shift_are_refused_at_every_door(doors, code, told):
+    box, member = "7500000,5100000,7500600,5100600", {"type": "name", "properties": {"name": code}}
+    ring = [[7_500_000, 5_100_000], [7_500_600, 5_100_000], [7_500_600, 5_100_600], [7_500_000, 5_100_000]]
+    area = {"type": "Polygon", "coordinates": [ring], "crs": member}
+    feature = {"type": "Feature", "geometry": {k: v for k, v in area.items() if k != "crs"}, "properties": {}}
+    answers = [
+        doors.http.get(f"{MOSAIC}/bbox/{box}.tif", params={"bbox_crs": code}),
+        doors.http.post(f"{MOSAIC}/exports", json={"bbox": box, "bbox_crs": code, "dry_run": True}),
+        doors.http.post(f"{MOSAIC}/exports", json={"geometry": area, "dry_run": True}),
+        doors.http.post(f"{MOSAIC}/statistics", json={**feature, "crs": member}),
+    ]
+    for answer in answers:
+        assert answer.status_code == 400, answer.text
+        assert told in answer.json()["detail"]
+        assert code in answer.json()["detail"]
 
 
 def test_a_box_has_the_same_names_for_its_coordinate_systems_as_an_export(doors):

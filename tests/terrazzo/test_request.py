@@ -124,6 +124,7 @@ def test_a_coordinate_system_without_a_code_is_read_by_all_libraries():
         ("nowhere", "no coordinate system 'nowhere'"),
         ("EPSG:5703", "no plane"),
         ("EPSG:31275", "use EPSG:8677"),
+        ("EPSG:2327", "no datum shift is known"),
     ],
 )
 def test_a_coordinate_system_that_cannot_be_used_is_named_as_it_was_given(given, told):

@@ -340,3 +340,12 @@ def test_a_band_among_others_is_told_what_it_is_told_alone(engine, tmp_path, rul
         for name in ("mean", "std", "min", "max", "median", "p5"):
             assert both.loc[band, name] == alone[name][0]
     assert both.loc["B04", "mean"] < 0.8 * both.loc["B08", "mean"]
+
+
+def test_areas_in_a_system_without_a_datum_shift_are_refused_by_name(tmp_path):
+    path = tmp_path / "areas.gpkg"
+    square = shapely.box(7_500_000, 5_100_000, 7_500_600, 5_100_600)
+    how = {"geometry_type": "Polygon", "crs": "EPSG:2327", "driver": "GPKG"}
+    pyogrio.raw.write(path, np.array([square.wkb], object), [], [], **how)
+    with pytest.raises(InvalidRequest, match=r"Xian 1980.*no datum shift"):
+        read_areas(path, None, None)
