@@ -28,7 +28,7 @@ def read_auxiliary(path: str, lon: float, lat: float) -> dict[str, float]:
     A file that GDAL cannot read tells nothing: the next source of knowledge is asked.
     """
     found: dict[str, float] = {}
-    with suppress(RasterioError), rasterio.open(path) as dataset:
+    with suppress(RasterioError), rasterio.open(path, driver="GRIB") as dataset:
         for index in dataset.indexes:
             tags = dataset.tags(index)
             text = " ".join(

@@ -11,6 +11,7 @@ from rasterio.errors import RasterioError
 
 from terrazzo.bands import SCALE
 from terrazzo.errors import ProductError, UnreadableAsset
+from terrazzo.precompute.products.files import open_raster
 from terrazzo.precompute.products.product import Told
 
 LIFT = 1000
@@ -83,7 +84,7 @@ def read_forms(paths: Mapping[str, str], told: Mapping[str, Told]) -> dict[str, 
     found = {}
     for band, path in paths.items():
         try:
-            with rasterio.open(path) as dataset:
+            with open_raster(path) as dataset:
                 found[path] = _form(dataset, band, told.get(path, Told()))
         except (RasterioError, ValueError) as error:
             raise UnreadableAsset(f"{path} cannot be opened ({error}); fetch the product again") from None

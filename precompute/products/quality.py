@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element
 
 import numpy as np
-import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from rasterio.warp import Resampling, reproject
 
 from terrazzo.errors import UnreadableAsset
 from terrazzo.grid import Grid, PixelBox
-from terrazzo.precompute.products.files import read_xml
+from terrazzo.precompute.products.files import open_raster, read_xml
 from terrazzo.precompute.products.raster import read_on_grid
 
 GML = "{http://www.opengis.net/gml/3.2}"
@@ -91,7 +90,7 @@ def read_classification(
         UnreadableAsset: the file is missing or damaged.
     """
     try:
-        with rasterio.open(path) as dataset:
+        with open_raster(path) as dataset:
             opaque, cirrus, snow = dataset.read([1, 2, 3]) > 0
             transform = Affine.translation(-off[0], -off[1]) @ dataset.transform
     except (RasterioError, IndexError) as error:
@@ -112,7 +111,7 @@ def read_classification(
 def _layers(path: str, grid: Grid, box: PixelBox, off: tuple[float, float]) -> NDArray[np.bool_]:
     """Pixels of a box of which a raster of flags has one set, in whatever part of the pixel."""
     try:
-        with rasterio.open(path) as dataset:
+        with open_raster(path) as dataset:
             # One read, since the layers are decoded together.
             flags = dataset.read([layer for layer in LOST_LAYERS if layer <= dataset.count]).any(axis=0)
             rows, cols = np.nonzero(flags)

@@ -17,6 +17,7 @@ from scipy import ndimage
 
 from terrazzo.errors import UnreadableAsset, WrongGrid
 from terrazzo.grid import Bounds, Grid, PixelBox
+from terrazzo.precompute.products.files import open_raster
 from terrazzo.precompute.products.form import PLAIN, Form, in_counts
 from terrazzo.precompute.products.product import Told
 
@@ -275,6 +276,6 @@ def _placed(dataset: rasterio.DatasetReader, own: PixelBox, box: PixelBox) -> ND
 
 def _opened(path: str) -> rasterio.DatasetReader:
     try:
-        return rasterio.open(path)
+        return open_raster(path)
     except (RasterioError, ValueError) as error:
         raise UnreadableAsset(f"{path} cannot be opened ({error}); fetch the product again") from None
