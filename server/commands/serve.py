@@ -57,6 +57,7 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
     from terrazzo.server.logs import configure
     from terrazzo.server.metrics import SHARED
     from terrazzo.server.mosaics import NONE_YET
+    from terrazzo.server.patience import PatientProtocol
     from terrazzo.server.settings import Settings
 
     os.environ["TERRAZZO_STORE"], os.environ["TERRAZZO_HOST"] = store, host
@@ -85,6 +86,8 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
         "terrazzo.server.commands.serve:from_environment" if workers > 1 else app,
         factory=workers > 1,
         workers=workers,
+        # Not the other protocol that uvicorn takes where its library is installed: it waits for ever.
+        http=PatientProtocol,
         log_config=None,
         log_level="warning",
         access_log=False,

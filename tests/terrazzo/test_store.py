@@ -3,6 +3,8 @@
 import json
 import os
 import pickle
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -157,3 +159,20 @@ def test_what_is_not_there_is_not_found(store):
 def test_a_store_that_cannot_work_is_refused(bad):
     with pytest.raises(StoreError):
         StoreConfig(**bad)
+
+
+def test_what_a_killed_writer_leaves_lies_where_the_next_run_removes_it(tmp_path):
+    store = create_store(tmp_path / "store", StoreConfig())
+    killed = (
+        "import os, sys; from terrazzo.store import Store; os.replace = lambda *_: os.kill(os.getpid(), 9);"
+        "Store(sys.argv[1]).write_bytes('mosaics/a/b.json', b'half')"
+    )
+    done = subprocess.run([sys.executable, "-c", killed, store.url])
+    assert done.returncode == -9
+    (left,) = store.root.rglob("*.part")
+    store.clear_scratch()
+    assert left.exists()
+    os.utime(left, (0, 0))
+    store.clear_scratch()
+    assert not list(store.root.rglob("*.part"))
+    assert not store.exists("mosaics/a/b.json")
