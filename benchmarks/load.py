@@ -27,7 +27,7 @@ import numpy as np
 import psutil
 from fastapi import FastAPI
 
-from benchmarks.tile import RGB, TUNED_GDAL, native_zoom, tiles
+from benchmarks.tile import RGB, TUNED_GDAL, addressed, native_zoom, tiles
 from terrazzo.store import Store
 from terrazzo.version import Version, open_version, version_key
 
@@ -178,7 +178,7 @@ def main() -> None:
             print(f"{memory(server):.0f} MB", flush=True)
     if a.only_ours:
         return
-    path = store.raster_path(version_key("mosaic", version.name, "mosaicjson.json"))
+    path = addressed(store, version_key("mosaic", version.name, "mosaicjson.json"))
     env = {MOSAIC: path, "RIO_TILER_MAX_THREADS": "1"} | {k: str(v).upper() for k, v in TUNED_GDAL.items()}
     uvicorn = [sys.executable, "-m", "uvicorn", "--factory", "benchmarks.load:stock", "--workers", "2"]
     port = free_port()

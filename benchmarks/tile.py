@@ -11,8 +11,10 @@ scene first, GDAL told to leave the folders alone, the MosaicJSON in memory.
 """
 
 import argparse
+import json
 import os
 import statistics
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -256,6 +258,15 @@ def _warped(path: str, bounds: Bounds, shape: tuple[int, int], resampling: str) 
     return out
 
 
+def addressed(store: Store, key: str) -> str:
+    """Path of a copy of a version's MosaicJSON with the addresses of this store; it lies in the folder of temporary files."""
+    path = Path(store.raster_path(key))
+    document = store.read_json(key) | {"asset_prefix": f"{store.root}/"}
+    copy = Path(tempfile.gettempdir(), f"{path.parent.name}-mosaicjson.json")
+    copy.write_text(json.dumps(document))
+    return str(copy)
+
+
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -272,7 +283,7 @@ def main() -> None:
     version = open_version(store, a.mosaic)
     blocks = Blocks()
     engine = Engine(version, blocks)
-    path = store.raster_path(version_key(a.mosaic, version.name, "mosaicjson.json"))
+    path = addressed(store, version_key(a.mosaic, version.name, "mosaicjson.json"))
     ways: dict[str, Stock | Ours] = {}
     if not a.only_ours:
         with MosaicBackend(path, reader=STACReader) as backend:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from terrazzo.bands import renders
 from terrazzo.errors import NotFound
 from terrazzo.scene import read_item
 from terrazzo.server import grids
@@ -57,7 +58,8 @@ def collection(base: str, version: Version, *, exports: bool) -> dict[str, Any]:
         raise NotFound(f"there is no mosaic {mosaic!r}")
     here = f"{base}/mosaics/{mosaic}"
     document["renders"] = {
-        **document.get("renders", {}),
+        # Not those of the day of publishing: a release may add styles.
+        **renders(version.bands),
         **{k: {"title": v.title, "assets": list(BANDS)} for k, v in LAYERS.items()},
     }
     document["summaries"] = {

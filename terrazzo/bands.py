@@ -1,7 +1,8 @@
 """Bands, mask classes, reflectance encoding and the named styles."""
 
+from collections.abc import Iterable
 from enum import IntEnum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 NODATA = -32768
 """Value of a reflectance pixel without data."""
@@ -98,3 +99,15 @@ STYLES: dict[str, Style] = {
         Style("nir", "Near infrared", ("B08",), None, (0.0, 0.5)),
     )
 }
+
+
+def renders(bands: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """The styles that these bands can show, as STAC's render extension describes them."""
+    have = set(bands)
+    return {
+        s.name: {"title": s.title, "assets": list(s.bands), "rescale": [list(s.rescale)]}
+        | ({"expression": s.expression} if s.expression else {})
+        | ({"colormap_name": s.colormap} if s.colormap else {})
+        for s in STYLES.values()
+        if have.issuperset(s.bands)
+    }

@@ -22,6 +22,7 @@ class Program(NamedTuple):
 
 
 PROGRAMS = {
+    "cc": Program(("cc",), "apt-get install gcc libc6-dev"),
     "GDAL": Program(
         ("gdalinfo", DEBIAN, f"{PACKAGES}/osgeo/gdal.py"), "apt-get install gdal-bin python3-gdal"
     ),

@@ -238,24 +238,63 @@ def store() -> None:
 
 @store.command()
 @click.argument("url", metavar="STORE")
-@click.option("--quick", is_flag=True, help="presence and sizes only; checksums read every file")
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...", type=click.Path(exists=True, path_type=Path))
+@click.option("--quick", is_flag=True, help="presence, sizes and documents only; checksums read every file")
 @click.option("--json", "as_json", is_flag=True, help="as JSON, one finding a line")
-def verify(url: str, quick: bool, as_json: bool) -> None:
-    """Checks that all that versions refer to is there and as it was written, and tells what nothing refers to.
+@click.option(
+    "--repair", "mend", is_flag=True, help="make damaged scenes and pyramids again, say what the rest needs"
+)
+@click.option("--dem", type=click.Path(exists=True, path_type=Path), help="with --repair: as of precompute")
+@worker_options
+def verify(
+    url: str,
+    sources: tuple[Path, ...],
+    quick: bool,
+    as_json: bool,
+    mend: bool,
+    dem: Path | None,
+    workers: int,
+    dask: str | None,
+) -> None:
+    """Checks that all that versions refer to is there and as it was written, and lists what nothing refers to.
 
-    Ends with an error if something is missing or damaged; orphans only take room.
+    Ends with an error if something is missing or damaged; orphans only take room. With --repair, scenes are made again from
+    products in SOURCE, or where they were read from, and pyramids from scenes; the rest is listed with its remedy.
+
+    \b
+    terrazzo store verify demo
+    terrazzo store verify demo --repair products/
     """
+    from rich.console import Console
+
     from terrazzo.precompute.versions import verify as checking
+    from terrazzo.precompute.versions.repair import repair
+    from terrazzo.precompute.work.executor import hired
+    from terrazzo.precompute.work.lease import writer
     from terrazzo.store import Store
 
-    found = []
-    for f in checking.verify(Store(url), contents=not quick):
-        found.append(f)
-        told = {"kind": f.kind, "where": f.where, "what": f.what}
-        click.echo(json.dumps(told) if as_json else f"{f.kind:<10} {f.where}  ({f.what})")
-    checking.require_sound(found)
+    if (sources or dem) and not mend:
+        raise InvalidRequest("SOURCE and --dem go with --repair")
+    there = Store(url)
+
+    def checked() -> list[checking.Finding]:
+        findings = []
+        for f in checking.verify(there, contents=not quick):
+            findings.append(f)
+            line = {"kind": f.kind, "where": f.where, "what": f.what}
+            click.echo(json.dumps(line) if as_json else f"{f.kind:<10} {f.where}  ({f.what})")
+        return findings
+
+    findings = checked()
+    if mend and any(f.bad for f in findings):
+        with writer(there, "repair"), hired(workers, dask) as hands:
+            for r in repair(there, findings, sources, dem=dem, workers=hands, console=Console(stderr=True)):
+                line = {"kind": "repaired" if r.done else "left", "where": r.where, "what": r.what}
+                click.echo(json.dumps(line) if as_json else f"{line['kind']:<10} {r.where}  ({r.what})")
+        findings = checked()
+    checking.require_sound(findings)
     if not as_json:
-        click.echo(f"sound; {len(found)} orphans")
+        click.echo(f"sound; {len(findings)} orphans")
 
 
 @store.command()

@@ -109,7 +109,12 @@ def measure_across(task: AcrossTask) -> None:
             if not windows.empty:
                 tables += _measured(store, rasters, task, prefix, whole, windows)
     buffer = io.BytesIO()
-    pq.write_table(pa.concat_tables(tables, promote_options="permissive"), buffer, compression="zstd")
+    pq.write_table(
+        pa.concat_tables(tables, promote_options="permissive"),
+        buffer,
+        compression="zstd",
+        write_page_checksum=True,
+    )
     store.write_bytes(task.key, buffer.getvalue())
 
 

@@ -24,6 +24,7 @@ from terrazzo.precompute.work import executor
 from terrazzo.precompute.work.executor import Workers
 from terrazzo.scene import Scene
 from terrazzo.store import Store
+from terrazzo.version import understood
 
 HAZY_SHARE = 0.2
 """What a strip that is seen through haze counts, a clear one being 1."""
@@ -329,14 +330,22 @@ def _observed_across(
 def _read_strips(
     store: Store, keys: Sequence[str], windows: PixelBox, band: str
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_]]:
-    """Median, difference, count and whether hazy, each (wy, wx, edge, segment, 1), of one band's strips."""
+    """Median, difference, count and whether hazy, each (wy, wx, edge, segment, 1), of one band's strips.
+
+    Raises:
+        Damaged: a file is not what was written.
+    """
     columns = ["wy", "wx", "edge", "segment", "band", "d", "m", "n", "hazy"]
     tables = []
     for key in keys:
         packed = pa.BufferReader(store.read_bytes(key))
-        # Strips that earlier releases measured, and those across zones, have no column `hazy`: they are all clear.
-        columns = [c for c in columns if c in pq.read_schema(packed).names]
-        tables.append(pq.read_table(packed, columns=columns, filters=[("band", "=", band)]))
+        with understood(key):
+            # Strips that earlier releases measured, and those across zones, have no column `hazy`: they are all clear.
+            columns = [c for c in columns if c in pq.read_schema(packed).names]
+            ours = [("band", "=", band)]
+            tables.append(
+                pq.read_table(packed, columns=columns, filters=ours, page_checksum_verification=True)
+            )
     # Where tiles overlap a strip was measured with each of them, and is the same in both.
     table = pa.concat_tables(tables, promote_options="permissive")
     d = strips_from_table(table, windows, (band,), ("d", "n"))

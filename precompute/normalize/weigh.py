@@ -78,7 +78,12 @@ def weigh_scene(task: SceneTask) -> Weighed:
         weight = np.where(weight >= 2, np.maximum(weight // 4, 2), weight)
     _write_weight(store, scene, weight, key)
     buffer = io.BytesIO()
-    pq.write_table(pa.concat_tables(tables, promote_options="permissive"), buffer, compression="zstd")
+    pq.write_table(
+        pa.concat_tables(tables, promote_options="permissive"),
+        buffer,
+        compression="zstd",
+        write_page_checksum=True,
+    )
     store.write_bytes(difference_key(task.differences, scene), buffer.getvalue())
     digested = digest(weight.tobytes()).hex()
     off = shift is not None and far_off(shift)

@@ -204,7 +204,9 @@ def _make(
         tags={"CLASSES": ", ".join(f"{c.value} {c.name.lower()}" for c in MaskClass)},
     )
     strips = Strips(grid.window_range(prepared.box), np.stack(medians, -1), np.stack(counts, -1))
-    pq.write_table(strip_table(strips, store.config.bands), folder / STRIPS, compression="zstd")
+    pq.write_table(
+        strip_table(strips, store.config.bands), folder / STRIPS, compression="zstd", write_page_checksum=True
+    )
     correction = Correction(prepared.added, prepared.detector, coefficients)
     arrays = correction_arrays(correction) | _seen_arrays(prepared)
     np.savez_compressed(folder / CORRECTION, **arrays)  # type: ignore[arg-type]

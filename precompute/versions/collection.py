@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import stac_geoparquet.arrow as stac_arrow
 
-from terrazzo.bands import STYLES
+from terrazzo.bands import renders
 from terrazzo.version import POINTER, Version
 
 RENDER = "https://stac-extensions.github.io/render/v2.0.0/schema.json"
@@ -21,7 +21,6 @@ def collection(version: Version, versions: Sequence[str]) -> dict[str, Any]:
     config = version.config
     scenes = [e.scene for name in version.periods for e in version.entries(name)]
     times = sorted(s.datetime for s in scenes)
-    have = set(version.bands)
     return {
         "type": "Collection",
         "stac_version": "1.1.0",
@@ -39,13 +38,7 @@ def collection(version: Version, versions: Sequence[str]) -> dict[str, Any]:
             "temporal": {"interval": [[_utc(times[0]), _utc(times[-1])]]},
         },
         "summaries": {"platform": sorted({s.platform for s in scenes})},
-        "renders": {
-            s.name: {"title": s.title, "assets": list(s.bands), "rescale": [list(s.rescale)]}
-            | ({"expression": s.expression} if s.expression else {})
-            | ({"colormap_name": s.colormap} if s.colormap else {})
-            for s in STYLES.values()
-            if have.issuperset(s.bands)
-        },
+        "renders": renders(version.bands),
         "item_assets": {b: {"roles": ["data", "reflectance"], "type": COG} for b in version.bands},
         "links": [{"rel": "license", "href": COPERNICUS, "title": "Sentinel data legal notice"}],
         POINTER: version.name,

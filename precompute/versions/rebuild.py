@@ -69,7 +69,7 @@ def rebuild(
     config = StoreConfig(lock["pixel"], lock["mask_pixel"], lock["window"], tuple(lock["bands"]))
     products = [p for s in sources for p in find_products(s).products]
     store = Store(url, config)
-    tasks = _tasks(lock["inputs"], products, store, dem)
+    tasks = tasks_of(lock["inputs"], products, store, dem)
     if list(list_scenes(store)):
         raise StoreError(f"{url} has scenes already; name a new store")
     with writer(store, f"rebuild of mosaic {mosaic_id}") as lease:
@@ -114,7 +114,7 @@ def _require_reference(lock: Mapping[str, Any], external: str | None) -> None:
         )
 
 
-def _tasks(
+def tasks_of(
     inputs: Mapping[str, Mapping[str, Any]], products: Iterable[Product], store: Store, dem: Path | None
 ) -> list[Task]:
     """The product and recipe of each input.

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from terrazzo.checks import is_checked
 from terrazzo.errors import Damaged, NotFound, ReadFailure, StoreError, TerrazzoError
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.index import Cog
 from terrazzo.precompute.normalize.weigh import difference_key
 from terrazzo.precompute.scene.many import INCOMING
-from terrazzo.precompute.versions.seal import weight_digest
+from terrazzo.precompute.versions.seal import is_sealed_raster, weight_digest
 from terrazzo.precompute.versions.upgrade import ASIDE
 from terrazzo.precompute.versions.write import version_name
 from terrazzo.scene import ITEM, Scene, read_item, read_scene
@@ -197,11 +198,14 @@ def _weights(store: Store, contents: bool, damaged: set[str]) -> Iterator[Findin
             try:
                 if weight_digest(store, raster) != store.read_json(key).get("hash"):
                     yield Finding("changed", raster, "its pixels are not those that were written")
+                elif reason := _unreadable(store, raster):
+                    yield Finding("unreadable", raster, reason)
             except ReadFailure as error:
                 yield Finding("unreadable", raster, str(error))
 
 
 def _scene(store: Store, scene: Scene, contents: bool) -> Iterator[Finding]:
+    item = store.read_bytes(scene.key(ITEM))
     assets: Mapping[str, Mapping[str, Any]] = read_item(store, scene)["assets"]
     for asset in assets.values():
         key = scene.key(Path(asset["href"]).name)
@@ -210,7 +214,17 @@ def _scene(store: Store, scene: Scene, contents: bool) -> Iterator[Finding]:
         elif store.size(key) != asset["file:size"] or (
             contents and "1220" + hashlib.sha256(store.read_bytes(key)).hexdigest() != asset["file:checksum"]
         ):
+            # An upgrade that was stopped has sealed rasters beside an Item that does not know it.
+            if key.endswith(".tif") and not is_checked(item) and not _unsealed_or_unreadable(store, key):
+                continue
             yield Finding("changed", key, "not the file that was written")
+
+
+def _unsealed_or_unreadable(store: Store, key: str) -> bool:
+    try:
+        return not is_sealed_raster(store, key) or bool(_unreadable(store, key))
+    except ReadFailure:
+        return True
 
 
 def _left_over(store: Store, mosaic: str, names: list[str], solved: set[str]) -> Iterator[Finding]:
@@ -237,5 +251,6 @@ def require_sound(findings: list[Finding]) -> None:
     bad = sum(f.bad for f in findings)
     if bad:
         raise StoreError(
-            f"{bad} files are missing or damaged: remove the scenes they belong to and run precompute with their products"
+            f"{bad} files are missing or damaged: `terrazzo store verify STORE --repair SOURCE` makes scenes again from products"
+            " in SOURCE, and says what the rest needs"
         )

@@ -245,7 +245,8 @@ def _write(
 def mosaic_json(store: Store, mosaic_id: str, items: Sequence[Mapping[str, Any]]) -> str:
     """A MosaicJSON of the scenes' Items in their order, for other software to read the scenes with.
 
-    It knows neither masks nor gains: `first` over it is the un-normalized first scene.
+    It knows neither masks nor gains: `first` over it is the un-normalized first scene. Its paths are those in the store, so that a
+    store that was moved or copied points to itself: a reader works in the store's folder, or sets `asset_prefix`.
     """
     maxzoom = max(0, round(np.log2(40_075_016.7 / 256 / store.config.pixel)))
     features = [
@@ -262,7 +263,6 @@ def mosaic_json(store: Store, mosaic_id: str, items: Sequence[Mapping[str, Any]]
     document = MosaicJSON.from_features(features, max(0, maxzoom - 6), maxzoom, quiet=True)
     document.tiles = {tile: list(dict.fromkeys(scenes)) for tile, scenes in document.tiles.items()}
     document.name = mosaic_id
-    document.asset_prefix = (str(store.root) if store.root else store.url.rstrip("/")) + "/"
     return str(document.model_dump_json(exclude_none=True))
 
 

@@ -47,7 +47,7 @@ def test_titilers_factories_serve_tiles_beside_ours(host, sample_store, tmp_path
     file = host.get(f"/cog/tiles/{TILE}.png", params={"url": band, "rescale": "0,4000"})
     assert file.status_code == 200, file.text
     assert np.asarray(Image.open(io.BytesIO(file.content)))[..., 0].any()
-    # Its prefix is the folder where it was written, and the store of the tests may be a copy.
+    # Its paths are keys of the store.
     document = version.store.read_json(version_key("mosaic", version.name, "mosaicjson.json"))
     scenes = tmp_path / "mosaicjson.json"
     scenes.write_text(json.dumps({**document, "asset_prefix": f"{sample_store}/"}))

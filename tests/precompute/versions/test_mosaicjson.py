@@ -1,7 +1,6 @@
 """A version's MosaicJSON serves other software."""
 
 import io
-import json
 
 import morecantile
 import numpy as np
@@ -21,13 +20,10 @@ from terrazzo.version import open_version, version_key
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-def test_stock_titiler_serves_the_unnormalized_first_mosaic(sample_store, tmp_path):
-    store = Store(sample_store)
-    version = open_version(store, "mosaic")
-    # Its prefix is the folder where it was written, and the store of the tests may be a copy.
-    document = store.read_json(version_key("mosaic", version.name, "mosaicjson.json"))
-    path = tmp_path / "mosaicjson.json"
-    path.write_text(json.dumps({**document, "asset_prefix": f"{sample_store}/"}))
+def test_stock_titiler_in_the_stores_folder_serves_the_unnormalized_first_mosaic(sample_store, monkeypatch):
+    version = open_version(Store(sample_store), "mosaic")
+    monkeypatch.chdir(sample_store)
+    path = version_key("mosaic", version.name, "mosaicjson.json")
     app = FastAPI()
     factory = MosaicTilerFactory(
         backend=MosaicBackend, dataset_reader=STACReader, layer_dependency=AssetsExprParams
@@ -36,7 +32,7 @@ def test_stock_titiler_serves_the_unnormalized_first_mosaic(sample_store, tmp_pa
     with TestClient(app) as client:
         answer = client.get(
             "/tiles/WebMercatorQuad/11/1113/728.npy",
-            params={"url": str(path), "assets": ["B04", "B08"], "tilesize": 256},
+            params={"url": path, "assets": ["B04", "B08"], "tilesize": 256},
         )
     assert answer.status_code == 200, answer.text
     stock = np.load(io.BytesIO(answer.content))[:2]
