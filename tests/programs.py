@@ -39,7 +39,6 @@ PROGRAMS = {
         "apt-get install chromium fonts-dejavu-core nodejs npm && make browser",
     ),
     "Leaflet": Program(("/usr/share/javascript/leaflet/leaflet.js",), "apt-get install libjs-leaflet"),
-    "gcc": Program(("gcc",), "apt-get install gcc libc6-dev"),
     "nginx": Program(("nginx", "openssl"), "apt-get install nginx openssl"),
     "systemd": Program(
         ("systemd-analyze", "/lib/systemd/systemd", "ip", "nsenter", "su"),

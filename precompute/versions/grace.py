@@ -1,5 +1,6 @@
 """How long ago a version was replaced: by a steady clock, since a wall clock set forward must not end a grace."""
 
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,18 +18,23 @@ def note_replaced(store: Store, mosaic_id: str, name: str) -> None:
     if store.root is None:
         return
     folder = store.root / FOLDER
-    folder.mkdir(exist_ok=True)
-    noted = _noted(folder) | {f"{mosaic_id}/{name}": SteadyClock(folder / "clock.json").now()}
-    with beside(folder / "replaced.json") as temporary:
-        temporary.write_bytes(document_bytes(noted))
+    # Without the note the wall clock counts; what was published stays published.
+    with suppress(OSError):
+        folder.mkdir(exist_ok=True)
+        noted = _noted(folder) | {f"{mosaic_id}/{name}": SteadyClock(folder / "clock.json").now()}
+        with beside(folder / "replaced.json") as temporary:
+            temporary.write_bytes(document_bytes(noted))
 
 
 def since_replaced(store: Store, mosaic_id: str, name: str) -> timedelta | None:
-    """Time since a version was replaced; None where no note of it is left."""
+    """Time since a version was replaced; None where no note of it can be read."""
     if store.root is None or not (store.root / FOLDER).is_dir():
         return None
-    noted = _noted(store.root / FOLDER).get(f"{mosaic_id}/{name}")
-    now = SteadyClock(store.root / FOLDER / "clock.json").now() if noted is not None else 0.0
+    try:
+        noted = _noted(store.root / FOLDER).get(f"{mosaic_id}/{name}")
+        now = SteadyClock(store.root / FOLDER / "clock.json").now()
+    except OSError:
+        return None
     # A clock that was lost counts from 0 again.
     return None if noted is None or now < noted else timedelta(seconds=now - noted)
 

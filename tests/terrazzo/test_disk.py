@@ -15,7 +15,7 @@ import pytest
 from terrazzo.commands import COMMANDS
 from tests.golden.make import STORE
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs("gcc")]
+pytestmark = [pytest.mark.slow, pytest.mark.needs("cc")]
 SOURCE = Path(__file__).parent.parent / "failing.c"
 COMMAND = Path(sys.executable).parent / "terrazzo"
 VERSION = next(p.name for p in (STORE / "mosaics/mosaic/versions").iterdir())
@@ -57,7 +57,7 @@ ELSEWHERE = {"train", "mask"}
 @pytest.fixture(scope="module")
 def failing(tmp_path_factory):
     library = tmp_path_factory.mktemp("failing") / "failing.so"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True)
     return library
 
 
