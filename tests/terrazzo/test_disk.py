@@ -113,7 +113,7 @@ def test_a_store_that_is_read_only_is_named_with_what_to_do(run, name):
     assert "give this user the right to it" in line
 
 
-@pytest.mark.parametrize("under", ["scenes", "mosaics", "mosaics/mosaic/collection.json"])
+@pytest.mark.parametrize("under", ["scenes", "mosaics", "mosaics/mosaic/mosaic.json"])
 @pytest.mark.parametrize("name", ["versions", "export", "diff", "prune", "publish", "store"])
 def test_a_part_of_a_store_that_cannot_be_read_shows_no_traceback(run, name, under):
     done = run(name, {**WRITING, **READING}[name], errno.EIO, under)

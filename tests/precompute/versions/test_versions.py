@@ -21,7 +21,7 @@ from terrazzo.precompute.versions import prune as pruning
 from terrazzo.precompute.versions.exclusions import exclude
 from terrazzo.precompute.work.lease import writer
 from terrazzo.store import Store
-from terrazzo.version import HISTORY, Version, current_version, list_versions, open_version
+from terrazzo.version import COLLECTION, HISTORY, Version, current_version, list_versions, open_version
 from tests.chain import native, precompute
 from tests.world.worlds import Weather, make_world
 
@@ -150,7 +150,7 @@ def test_pruning_frees_what_only_the_old_version_used_and_no_pixel(grown, copied
 
 def test_a_wall_clock_set_forward_ends_no_grace_and_time_does(grown, copied):
     """The wall clock says that the old version was replaced three days ago; in truth it was a moment."""
-    key, day = "mosaics/mosaic/collection.json", pruning.timedelta(days=1)
+    key, day = f"mosaics/mosaic/{COLLECTION}", pruning.timedelta(days=1)
     document = copied.read_json(key)
     for entry in document[HISTORY]:
         if "replaced" in entry:
