@@ -4,9 +4,9 @@ A library before libc (`operations.c`, built with cc) counts opens, reads, write
 folders under one path, and makes the n-th fail: with EIO or ENOSPC, by doing half of it, or by kill −9. For each n a child process
 carries out one command on a copy of a small store; then it must hold that
 
-- what was published before is shown with the same pixels, or the new version is;
+- the pixels of what was published before are shown, or those of the new version;
 - `store verify` finds nothing missing or damaged, or names it;
-- the command, run again, ends well, with the version and the pixels of an undisturbed run.
+- the command, run again, ends well, with the pixels of an undisturbed run.
 """
 
 import ctypes
@@ -124,8 +124,8 @@ def run(*arguments: str) -> int:
     return 0
 
 
-def shown(store: Path) -> tuple[str, bytes] | None:
-    """The current version and what it shows; None where nothing is published."""
+def shown(store: Path) -> bytes | None:
+    """What the current version shows; None where nothing is published."""
     from terrazzo.errors import EmptyStore, NotFound
     from terrazzo.store import Store
     from terrazzo.version import open_version
@@ -139,7 +139,7 @@ def shown(store: Path) -> tuple[str, bytes] | None:
         return None
     image = native(version, version.entries("all")[0].scene.box, 32633)
     assert not image.problems, image.problems
-    return version.name, np.ascontiguousarray(image.values).tobytes()
+    return np.ascontiguousarray(image.values).tobytes()
 
 
 def trial(case: Case, folder: Path, library: Path, number: int, how: str, code: int) -> str:
