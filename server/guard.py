@@ -76,11 +76,11 @@ class Guarded:
         """Why a request may come from a page of another origin; empty where it does not."""
         headers = Headers(scope=scope)
         site, origin, host = (headers.get(n, "") for n in ("sec-fetch-site", "origin", "host"))
-        if site not in ("", "same-origin", "none") or (origin and urlsplit(origin).netloc != host):
+        if site not in ("", "same-origin", "none") or (origin and origin.partition("://")[2] != host):
             return "a page of another origin starts and ends jobs only with a key, in X-API-Key or as Bearer"
         # A name that somebody points to this machine has the same origin as his page.
         given = str(scope.get("terrazzo.host", host))
-        name = urlsplit(f"//{given}").hostname or ""
+        name = _named(f"//{given}")
         if self._names and not _is_own(name) and name not in self._names:
             return f"this server is not known as {name[:80]!r}: set TERRAZZO_PUBLIC_URL, or ask with a key"
         return ""
@@ -142,8 +142,16 @@ def hosts_of(host: str, public_url: str | None) -> tuple[str, ...]:
 
 def came_straight(headers: Headers) -> bool:
     """Whether a request names this machine, as its own programs do, and nothing tells of a proxy."""
-    name = urlsplit(f"//{headers.get('host', '')}").hostname or ""
+    name = _named(f"//{headers.get('host', '')}")
     return _is_own(name) and not any(h in headers for h in FORWARDED)
+
+
+def _named(address: str) -> str:
+    """The host of an address; empty where it is none, such as an IPv6 address without its end."""
+    try:
+        return urlsplit(address).hostname or ""
+    except ValueError:
+        return ""
 
 
 def _is_own(host: str) -> bool:

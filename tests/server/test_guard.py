@@ -52,6 +52,8 @@ def encoded(text, times):
         {"X-Forwarded-Proto": "https"},
         {"Host": "maps.example.org"},
         {"Host": "127.0.0.1.example.org"},
+        {"Host": "[::1"},
+        {"Host": "["},
         {"Host": "[::ffff:203.0.113.9]:8000"},
     ],
 )
@@ -76,6 +78,7 @@ def test_a_program_of_this_machine_needs_none(asking, address):
 FOREIGN = [
     {"Origin": "https://evil.example"},
     {"Origin": "null"},
+    {"Origin": "http://["},
     {"Origin": "http://127.0.0.1:9999"},
     {"Sec-Fetch-Site": "cross-site"},
     {"Sec-Fetch-Site": "same-site"},
