@@ -3,28 +3,26 @@
 import asyncio
 import json
 import logging
-import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from contextvars import copy_context
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from terrazzo.cells import digest
 from terrazzo.errors import Overloaded, TerrazzoError, TooLarge
 from terrazzo.formats import Format
-from terrazzo.mosaic.blocks import STOP
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.interpolated import interpolated
 from terrazzo.mosaic.measure import Chosen, choose, content_hash, draw
 from terrazzo.mosaic.warp import Target
 from terrazzo.server import layers, metrics
+from terrazzo.server.budget import Budget, Gate
 from terrazzo.server.cache import TileCache
 from terrazzo.server.grids import Grids
 from terrazzo.server.jobs import Jobs
@@ -37,52 +35,14 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 MOST_SAMPLES = 4096 * 4096 * 4
 """Pixels times bands of one answer."""
+PIXEL = 48
+"""Bytes of memory that a pixel takes while it is rendered, at most 44 as measured of 4096 × 4096 px of every kind."""
+PART = 1 << 18
+"""Bytes of an answer that are sent at once."""
 PLANS = 512
 """Requests that may wait for a thread that looks at what they ask."""
 HEAD = b"2"
 """Number of the form of what stands before a picture in the cache; a part of its key."""
-
-
-class Gate:
-    """A bounded number of threads behind a bounded queue."""
-
-    def __init__(self, threads: int, queue: int) -> None:
-        self._pool = ThreadPoolExecutor(threads, "terrazzo")
-        self._most = threads + queue
-        self._inside = 0
-        self._lock = threading.Lock()
-
-    async def run(self, function: Callable[[], T]) -> T:
-        """Runs a function in a thread, or refuses when too many wait.
-
-        When the task that waits is cancelled, a function still in the queue never starts, and one that runs is
-        stopped at the next block it reads; its place stays taken until then.
-
-        Raises:
-            Overloaded: the queue is full.
-        """
-        with self._lock:
-            if self._inside >= self._most:
-                raise Overloaded("too many requests wait; try again in a moment")
-            self._inside += 1
-        stop = threading.Event()
-        context = copy_context()
-        context.run(STOP.set, stop)
-        running = self._pool.submit(context.run, function)
-        running.add_done_callback(self._left)
-        try:
-            return await asyncio.wrap_future(running)
-        except asyncio.CancelledError:
-            stop.set()
-            raise
-
-    def _left(self, _: "Future[Any]") -> None:
-        with self._lock:
-            self._inside -= 1
-
-    def close(self) -> None:
-        """Forgets what waits; what runs ends by itself."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(frozen=True)
@@ -104,6 +64,28 @@ class PicturePlan:
     is_empty: bool
 
 
+class HeldResponse(Response):
+    """An answer that counts as memory until the client has taken it, part by part."""
+
+    def __init__(self, content: bytes, give_back: Callable[[], None], **about: Any) -> None:
+        super().__init__(content, **about)
+        self._give_back = give_back
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends it; a part waits until the client takes the one before."""
+        try:
+            await send(
+                {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            )
+            view = memoryview(self.body)
+            for start in range(0, max(1, len(view)), PART):
+                more = start + PART < len(view)
+                body = bytes(view[start : start + PART])
+                await send({"type": "http.response.body", "body": body, "more_body": more})
+        finally:
+            self._give_back()
+
+
 class Desk:
     """What every endpoint needs: the mosaics, the tile matrix sets, the cache, and threads to look and to render in.
 
@@ -115,9 +97,15 @@ class Desk:
     def __init__(self, settings: Settings, mosaics: Mosaics, cache: TileCache, grids: Grids) -> None:
         self.settings, self.mosaics, self.cache, self.grids = settings, mosaics, cache, grids
         self._looks, self._health = Gate(4, PLANS), Gate(1, PLANS)
+        self._looking: asyncio.Future[State] | None = None
         self.threads = settings.rendering_threads()
         self.exports = settings.can_export()
-        self._renders = Gate(self.threads, settings.queue)
+        again = "try again in a moment"
+        self.memory = Budget(
+            settings.memory, f"the pictures of other requests take the memory there is; {again}"
+        )
+        self.uploads = Budget(settings.uploads, f"{settings.uploads} files are being received; {again}")
+        self._renders = Gate(self.threads, settings.queue, behind=True)
         metrics.MOST_INSIDE.set(self.threads + settings.queue)
 
     async def look(self, function: Callable[[], T]) -> T:
@@ -130,7 +118,15 @@ class Desk:
             return await self._looks.run(function)
 
     async def examine(self) -> State:
-        """Whether a pixel of each mosaic can be read; it waits for no other request."""
+        """Whether a pixel of each mosaic can be read; it waits for no other request.
+
+        While every thread renders, processors are busy: what was known a moment ago is said, and looked at again meanwhile.
+        """
+        known = self.mosaics.known_state()
+        if known is not None and self._renders.busy:
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.ensure_future(self._health.run(self.mosaics.state))
+            return known
         async with self._patience():
             return await self._health.run(self.mosaics.state)
 
@@ -171,16 +167,18 @@ class Desk:
                 f"not done within {self.settings.deadline:g} s; the same may succeed when less is going on"
             ) from None
 
-    async def _pixels(self, function: Callable[[], T]) -> T:
+    async def _pixels(self, function: Callable[[], T], size: int = 0) -> T:
+        """Renders in a thread, with so many bytes of the memory of all requests."""
         arrived = time.perf_counter()
 
         def begun() -> T:
             metrics.STEP_SECONDS.labels("wait").observe(time.perf_counter() - arrived)
             return function()
 
+        give_back = self.memory.take(size)
         metrics.INSIDE.inc()
         try:
-            return await self._renders.run(begun)
+            return await self._renders.run(begun, give_back)
         finally:
             metrics.INSIDE.dec()
 
@@ -227,7 +225,8 @@ class Desk:
             return Response(status_code=304, headers=headers)
 
         async def make() -> tuple[bytes, bool]:
-            return await self._pixels(lambda: rendered(plan, form))
+            target = plan.request.target
+            return await self._pixels(lambda: rendered(plan, form), PIXEL * target.height * target.width)
 
         packed, headers["X-Cache"] = await _while_there(request, self.cache.get(plan.key, make))
         seconds = {"look": looked - start, "tile": time.perf_counter() - looked}
@@ -242,7 +241,8 @@ class Desk:
             del headers["ETag"]
         if name:
             headers["Content-Disposition"] = f'attachment; filename="{name}"'
-        return Response(packed[4 + size :], media_type=form.media, headers=headers)
+        keep = self.memory.take(len(packed), refuse=False)
+        return HeldResponse(packed[4 + size :], keep, media_type=form.media, headers=headers)
 
 
 async def _while_there(request: Request, work: Awaitable[T]) -> T:

@@ -11,7 +11,8 @@ from terrazzo.errors import InvalidRequest, StoreError
 from terrazzo.server import pages
 from terrazzo.server.errors import add_error_answers
 from terrazzo.server.factory import READING, WMTS, MosaicFactory
-from terrazzo.server.keys import Guarded, Keys, TakeKey
+from terrazzo.server.guard import Guarded
+from terrazzo.server.keys import Keys, TakeKey
 from terrazzo.server.middleware import CommonHeaders, HeadAsGet, PublicAddress, Unforeseen, Watched
 from terrazzo.server.routes import exports, service, uploads
 from terrazzo.server.settings import Settings
@@ -74,7 +75,9 @@ def _middleware(settings: Settings) -> list[Middleware]:
         Middleware(Watched),
         Middleware(HeadAsGet),
         Middleware(CommonHeaders, origins=settings.cors_origins),
-        Middleware(Guarded, guarded=settings.guarded()),
+        Middleware(
+            Guarded, guarded=settings.guarded(), own=settings.protect is None, names=settings.own_hosts()
+        ),
         Middleware(GZipMiddleware, compresslevel=5, exclude_content_types=("image/*", "application/x-npy")),
         Middleware(Unforeseen),
     ]

@@ -8,28 +8,41 @@ from starlette.requests import Request
 
 from terrazzo.bulk.area import crs_of_geojson
 from terrazzo.errors import InvalidRequest
+from terrazzo.server.budget import Budget
+from terrazzo.server.patience import arriving
 
 MOST_BODY = 16 << 20
 """Bytes of a request's body that is JSON."""
+PARSED = 8
+"""Bytes of memory that a byte of JSON takes, once its numbers are objects."""
 MOST_AREAS = 512 << 20
 """Bytes of a file of areas."""
 
 
-async def read_order(request: Request) -> dict[str, Any]:
+async def read_order(request: Request, memory: Budget) -> dict[str, Any]:
     """The order in a request's body, plain or as the `inputs` of OGC API – Processes.
+
+    Args:
+        memory: that of all requests, of which the body takes a part while it is read.
 
     Raises:
         InvalidRequest: it is no JSON object, names something twice, or is too large.
+        Overloaded: there is no memory for it.
+        TooSlow: it did not arrive in time.
     """
-    body = bytearray()
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > MOST_BODY:
-            raise InvalidRequest(f"the body is past {MOST_BODY >> 20} MB: simplify the geometry")
+    length = request.headers.get("content-length", "")
+    give_back = memory.take(PARSED * min(int(length) if length.isdecimal() else MOST_BODY, MOST_BODY))
     try:
+        body = bytearray()
+        async for chunk in arriving(request):
+            body += chunk
+            if len(body) > MOST_BODY:
+                raise InvalidRequest(f"the body is past {MOST_BODY >> 20} MB: simplify the geometry")
         raw = json.loads(body or b"{}", object_pairs_hook=_once)
     except (ValueError, RecursionError):
         raise InvalidRequest('the body must be JSON, such as {"bbox": [15.9, 45.7, 16.1, 45.9]}') from None
+    finally:
+        give_back()
     if isinstance(raw, dict) and isinstance(raw.get("inputs"), dict):
         raw = raw["inputs"]
     if not isinstance(raw, dict):
@@ -50,10 +63,11 @@ async def save_areas(request: Request, place: Path) -> Path:
 
     Raises:
         InvalidRequest: it is neither a GeoPackage nor a Parquet file, or too large.
+        TooSlow: it did not arrive in time.
     """
     size, first = 0, b""
     with place.open("wb") as file:
-        async for chunk in request.stream():
+        async for chunk in arriving(request):
             first = (first + chunk)[:16] if len(first) < 16 else first
             size += len(chunk)
             if size > MOST_AREAS:

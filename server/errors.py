@@ -8,7 +8,7 @@ from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from terrazzo.errors import InvalidRequest, NotFound, Overloaded, StoreError, TerrazzoError, TooMany
+from terrazzo.errors import InvalidRequest, NotFound, Overloaded, StoreError, TerrazzoError, TooMany, TooSlow
 
 log = logging.getLogger(__name__)
 LEFT = 499
@@ -16,6 +16,7 @@ LEFT = 499
 STATUS_CODES: dict[type[Exception], int] = {
     InvalidRequest: 400,
     NotFound: 404,
+    TooSlow: 408,
     TooMany: 429,
     Overloaded: 503,
     StoreError: 503,

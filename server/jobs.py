@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,14 +26,16 @@ from huey.api import Huey
 from huey.registry import Message
 from huey.serializer import Serializer
 
-from terrazzo.checks import understood
-from terrazzo.errors import NotFound, StoreError, TerrazzoError
+from terrazzo.checks import document_bytes, read_document
+from terrazzo.clock import SteadyClock
+from terrazzo.errors import Damaged, NotFound, StoreError, TerrazzoError
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import Exported, export
 from terrazzo.mosaic.engine import Engine
-from terrazzo.statistics.areas import read_areas
+from terrazzo.server.areas import read_apart
 from terrazzo.statistics.question import parse_table
 from terrazzo.statistics.run import Tabled, statistics
+from terrazzo.store import beside
 
 log = logging.getLogger(__name__)
 UNFINISHED = ("accepted", "running")
@@ -43,7 +45,9 @@ STALLS = 20
 UPLOAD = "areas-"
 """How the names of files begin that are being uploaded."""
 UPLOADING = 86_400
-"""Seconds after its last byte when an upload is taken for cut off."""
+"""Seconds after its last byte when an upload, or what a killed process was writing, is taken for cut off."""
+DAY = 86_400.0
+ORDER_AGAIN = "order it again"
 NOTED = 0.5
 """Seconds between two notes of a job's progress."""
 
@@ -62,6 +66,7 @@ class Job:
         progress: per cent.
         worked: seconds of work so far.
         stalls: starts since the last finished window.
+        ended: when it finished, in seconds of the folder's steady clock; None of an earlier release's jobs.
     """
 
     id: str
@@ -81,6 +86,7 @@ class Job:
     finished: str | None = None
     worked: float = 0.0
     stalls: int = 0
+    ended: float | None = None
     files: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
@@ -130,6 +136,8 @@ class Jobs:
         except OSError as error:
             raise StoreError(f"exports need a folder to write to, set TERRAZZO_STATE: {error}") from None
         self._run = self._queue.task(name="export")(lambda name: name)
+        self._clock = SteadyClock(folder / "clock.json")
+        self._damaged: set[str] = set()
 
     def create(
         self,
@@ -155,6 +163,7 @@ class Jobs:
 
         Raises:
             NotFound: there is no such job of this mosaic, or none any more.
+            Damaged: what is known of it cannot be read.
         """
         job = self._read(name) if name.isalnum() else None
         if job is None or job.mosaic != mosaic:
@@ -162,8 +171,8 @@ class Jobs:
         return job
 
     def all(self) -> list[Job]:
-        """All jobs, the oldest first."""
-        jobs = [self._read(p.name) for p in (self.folder / "exports").iterdir()]
+        """All jobs, the oldest first; those whose documents cannot be read are named in the log, once, and left out."""
+        jobs = [self._readable(p.name) for p in (self.folder / "exports").iterdir()]
         return sorted((j for j in jobs if j), key=lambda j: (j.created, j.id))
 
     def file(self, job: Job, name: str) -> Path:
@@ -200,16 +209,41 @@ class Jobs:
                     self._run(job.id)
 
     def tidy(self, days: float) -> None:
-        """Removes jobs that ended so many days ago, and what uploads left that were cut off with their server."""
-        for rest in self.folder.glob(f"{UPLOAD}*"):
+        """Removes jobs that ended so many days ago, and what processes left that were killed while they wrote.
+
+        The days are those of a steady clock: a wall clock that is set forward takes nothing away.
+        """
+        exports = self.folder / "exports"
+        for rest in (
+            *self.folder.glob(f"{UPLOAD}*"),
+            *self.folder.glob(f".{UPLOAD}*"),
+            *self.folder.glob(".*.part"),
+            *exports.glob("*/.*.part"),
+        ):
             # One that ends meanwhile is gone or has another name.
             with suppress(FileNotFoundError):
                 if time.time() - rest.stat().st_mtime > UPLOADING:
-                    rest.unlink()
-        oldest = (datetime.now(UTC) - timedelta(days=days)).isoformat()
-        for job in self.all():
-            if not job.open and (job.finished or job.created) < oldest:
-                shutil.rmtree(self._place(job.id), ignore_errors=True)
+                    shutil.rmtree(rest) if rest.is_dir() else rest.unlink()
+        now = self._clock.now()
+        for place in exports.iterdir():
+            job = self._readable(place.name)
+            if job is None:
+                self._tidy_unreadable(place, days)
+            elif not job.open and (job.ended is None or job.ended > now):
+                # Of an earlier release, or its clock was lost.
+                self._write(replace(job, ended=now))
+            elif not job.open and job.ended is not None and now - job.ended > days * DAY:
+                shutil.rmtree(place, ignore_errors=True)
+
+    def _tidy_unreadable(self, place: Path, days: float) -> None:
+        """Removes the folder of a job whose document is lost, so many days after a note of it was made there."""
+        noted, now = place / "unreadable", self._clock.now()
+        with suppress(FileNotFoundError, NotADirectoryError, ValueError):
+            since = float(noted.read_text()) if noted.exists() else None
+            if since is None or since > now:
+                noted.write_text(str(now))
+            elif now - since > max(days * DAY, UPLOADING):
+                shutil.rmtree(place, ignore_errors=True)
 
     def run(self, name: str, engine: Callable[[str, str], Engine], *, hours: float, threads: int) -> None:
         """Carries a job out, or goes on with it; does nothing where another process does.
@@ -219,7 +253,7 @@ class Jobs:
             hours: of work after which it is given up.
         """
         with self._claimed(name) as ours:
-            job = self._read(name)
+            job = self._readable(name)
             if not ours or job is None or not job.open:
                 return
             if self._is_dismissed(job):
@@ -294,20 +328,21 @@ class Jobs:
             )
         else:
             question, form, id_name, layer = parse_table(job.order, engine.version)
-            areas = read_areas(place / job.areas, id_name, layer)
+            areas = read_apart(place / job.areas, id_name, layer)
             yield from statistics(
                 engine, question, areas, path.with_suffix(f".{form}"), work=place / "work", workers=threads
             )
 
     def _end(self, job: Job, status: str, message: str) -> None:
         shutil.rmtree(self._place(job.id) / "work", ignore_errors=True)
-        self._write(replace(job, status=status, message=message, finished=_now(), stalls=0))
+        ended = self._clock.now()
+        self._write(replace(job, status=status, message=message, finished=_now(), ended=ended, stalls=0))
 
     def _dismissed(self, job: Job) -> Job:
         place = self._place(job.id)
         for rest in ("work", "files"):
             shutil.rmtree(place / rest, ignore_errors=True)
-        job = replace(job, status="dismissed", message="", files=(), finished=_now())
+        job = replace(job, status="dismissed", message="", files=(), finished=_now(), ended=self._clock.now())
         self._write(job)
         return job
 
@@ -319,18 +354,32 @@ class Jobs:
 
     def _read(self, name: str) -> Job | None:
         try:
-            text = (self._place(name) / "job.json").read_text()
+            data = (self._place(name) / "job.json").read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
-        with understood(f"{name}/job.json"):
-            raw = json.loads(text)
+        except OSError as error:
+            raise Damaged(
+                f"export {name}: its job.json cannot be read ({error.strerror}); {ORDER_AGAIN}"
+            ) from None
+        try:
+            raw = read_document(data, "job.json")
             return Job(**{**raw, "files": tuple(raw["files"]), "problems": tuple(raw["problems"])})
+        except (Damaged, KeyError, TypeError):
+            raise Damaged(f"export {name}: its job.json is damaged; {ORDER_AGAIN}") from None
+
+    def _readable(self, name: str) -> Job | None:
+        """A job, or None where its document is missing or damaged, which the log says."""
+        try:
+            return self._read(name)
+        except Damaged as error:
+            if name not in self._damaged:
+                self._damaged.add(name)
+                log.error("%s", error)
+            return None
 
     def _write(self, job: Job) -> None:
-        place = self._place(job.id)
-        temporary = place / f".{uuid.uuid4().hex}"
-        temporary.write_text(json.dumps(asdict(replace(job, updated=_now()))))
-        os.replace(temporary, place / "job.json")
+        with beside(self._place(job.id) / "job.json") as temporary:
+            temporary.write_bytes(document_bytes(asdict(replace(job, updated=_now()))))
 
     @contextmanager
     def _claimed(self, name: str) -> Iterator[bool]:

@@ -1,34 +1,37 @@
-"""API keys: made here, kept as hashes, taken out of requests before anything else sees them, and asked for where needed."""
+"""API keys: made here, kept as hashes, taken out of requests before anything else sees them."""
 
 import base64
 import binascii
+import fcntl
 import hashlib
 import hmac
-import ipaddress
 import json
+import logging
 import os
 import re
 import secrets
 import threading
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import parse_qsl, quote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote_to_bytes, urlencode
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from terrazzo.checks import understood
-from terrazzo.errors import InvalidRequest, NotFound, StoreError
+from terrazzo.errors import Damaged, InvalidRequest, NotFound, StoreError
+from terrazzo.store import beside
 
+log = logging.getLogger(__name__)
 SCOPES = ("tiles", "export", "admin")
 KEY = re.compile(r"tz_([0-9a-f]{8})_[A-Za-z0-9_\-]{43}")
 PARAMETER = "api_key"
 FILE = "keys.json"
-MOSAIC = re.compile(r"/mosaics/([^/]+)(/exports(?:/|$))?")
+COPY = "keys.copy.json"
+"""The same again, written first: read where the file is damaged, so that a restart loses no key and revives none."""
 NOBODY = "0" * 64
 
 
@@ -63,14 +66,17 @@ class Key:
 class Keys:
     """The keys in a folder's file; a change of the file counts at once, in every process.
 
+    A damaged file takes no key away: those last read go on to count, after a restart those of the file's copy.
+
     Attributes:
-        path: of the file; every method that reads it raises StoreError where this user may not.
+        path: of the file; every method that reads it raises StoreError where this user may not, or where neither it nor
+            its copy can be read.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / FILE
-        self._seen: tuple[int, int] | None = None
-        self._known: dict[str, Key] = {}
+        self._seen: tuple[int, int, int] | None = None
+        self._known: dict[str, Key] | None = None
         self._lock = threading.Lock()
 
     def all(self) -> list[Key]:
@@ -97,7 +103,8 @@ class Keys:
         text = f"tz_{name_}_{secrets.token_urlsafe(32)}"
         created = datetime.now(UTC).isoformat(timespec="seconds")
         key = Key(name_, name, _hash(text), wanted, tuple(mosaics), rate, samples, created)
-        self._write([*self.all(), key])
+        with self._alone():
+            self._write([*self.all(), key])
         return text
 
     def revoke(self, name: str) -> Key:
@@ -106,11 +113,12 @@ class Keys:
         Raises:
             NotFound: there is none.
         """
-        known = {k.id: k for k in self.all()}
-        if name not in known:
-            raise NotFound(f"there is no key {name!r}; `terrazzo keys list` names them")
-        gone = known.pop(name)
-        self._write(list(known.values()))
+        with self._alone():
+            known = {k.id: k for k in self.all()}
+            if name not in known:
+                raise NotFound(f"there is no key {name!r}; `terrazzo keys list` names them")
+            gone = known.pop(name)
+            self._write(list(known.values()))
         return gone
 
     def find(self, text: str) -> Key | None:
@@ -127,31 +135,67 @@ class Keys:
             return {}
         except PermissionError:
             raise _closed(self.path.parent) from None
-        state = (about.st_mtime_ns, about.st_ino)
+        state = (about.st_mtime_ns, about.st_ino, about.st_size)
         with self._lock:
-            if state != self._seen:
+            if state != self._seen or self._known is None:
                 try:
-                    text = self.path.read_text()
-                except PermissionError:
-                    raise _closed(self.path) from None
-                with understood(str(self.path)):
-                    keys = [
-                        Key(**{**k, "scopes": tuple(k["scopes"]), "mosaics": tuple(k["mosaics"])})
-                        for k in json.loads(text)
-                    ]
-                self._known, self._seen = {k.id: k for k in keys}, state
+                    self._known = _keys_of(self.path)
+                except Damaged as error:
+                    # This process knows better, or the copy does.
+                    if self._known is None:
+                        self._known = _keys_of(self.path.with_name(COPY))
+                    log.error(
+                        "%s; the %d keys known before count: write it again with `terrazzo keys add`",
+                        error,
+                        len(self._known),
+                    )
+                self._seen = state
             return self._known
 
-    def _write(self, keys: list[Key]) -> None:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keeps others from changing the file: what two of them add at the same time is all kept."""
         folder = self.path.parent
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{FILE}.{os.getpid()}")
-        with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump([asdict(k) for k in keys], file, indent=1)
-            if os.geteuid() == 0:
-                # The server, which reads it, owns the folder.
-                os.fchown(file.fileno(), folder.stat().st_uid, folder.stat().st_gid)
-        os.replace(temporary, self.path)
+        with os.fdopen(os.open(folder / f".{FILE}.lock", os.O_WRONLY | os.O_CREAT, 0o600), "w") as lock:
+            _give(lock.fileno(), folder)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            # Two changes within one tick of the file system's clock look the same.
+            self._seen = None
+            yield
+
+    def _write(self, keys: list[Key]) -> None:
+        data = json.dumps([asdict(k) for k in keys], indent=1).encode()
+        # A key that is revoked must not come back with the copy, so that goes first.
+        for path in (self.path.with_name(COPY), self.path):
+            with beside(path, mode=0o600) as temporary, temporary.open("wb") as file:
+                file.write(data)
+                _give(file.fileno(), path.parent)
+
+
+def _keys_of(path: Path) -> dict[str, Key]:
+    """The keys that a file holds, by id.
+
+    Raises:
+        StoreError: this user may not read it.
+        Damaged: it is missing, or not what was written.
+    """
+    try:
+        raw = json.loads(path.read_bytes())
+        keys = [Key(**{**k, "scopes": tuple(k["scopes"]), "mosaics": tuple(k["mosaics"])}) for k in raw]
+    except PermissionError:
+        raise _closed(path) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Damaged(
+            f"{path} is damaged ({error}): restore it from a backup, or remove it and add keys anew"
+        ) from None
+    return {k.id: k for k in keys}
+
+
+def _give(handle: int, folder: Path) -> None:
+    """Gives what root writes to the folder's owner: the server, which reads it."""
+    if os.geteuid() == 0:
+        os.fchown(handle, folder.stat().st_uid, folder.stat().st_gid)
 
 
 def _closed(path: Path) -> StoreError:
@@ -167,7 +211,8 @@ def _hash(text: str) -> str:
 class TakeKey:
     """Takes a request's key out of it, wherever it is, so that no log, cache or handler meets it.
 
-    `scope["terrazzo.key"]` is the key, or None; `scope["terrazzo.key_text"]` its text where it is a valid one.
+    `scope["terrazzo.key"]` is the key, or None; `scope["terrazzo.key_text"]` its text where it is a valid one;
+    `scope["terrazzo.key_meant"]` whether whoever wrote the request put it there: a browser adds HTTP Basic by itself.
     """
 
     def __init__(self, app: ASGIApp, keys: Keys | None) -> None:
@@ -176,11 +221,22 @@ class TakeKey:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Passes a request on without its key."""
         if scope["type"] == "http":
+            header = Headers(scope=scope).get("authorization", "")
+            remembered = _authorized(header) if header.lower().startswith("basic") else []
             texts, scope = _taken(scope)
-            known = [(k, t) for t in texts if self._keys is not None and (k := self._keys.find(t))]
+            known = [(k, t) for t in texts if (k := self._known(t))]
             scope["terrazzo.key_given"] = bool(texts)
             scope["terrazzo.key"], scope["terrazzo.key_text"] = known[0] if known else (None, "")
+            scope["terrazzo.key_meant"] = bool(known) and known[0][1] not in remembered
         await self.app(scope, receive, send)
+
+    def _known(self, text: str) -> Key | None:
+        try:
+            return None if self._keys is None else self._keys.find(text)
+        except StoreError as error:
+            # What needs no key is answered all the same.
+            log.error("%s", error)
+            return None
 
 
 def _taken(scope: Scope) -> tuple[list[str], Scope]:
@@ -188,7 +244,7 @@ def _taken(scope: Scope) -> tuple[list[str], Scope]:
     headers = Headers(scope=scope)
     texts = [headers.get("x-api-key", ""), *_authorized(headers.get("authorization", ""))]
     query = scope["query_string"]
-    if PARAMETER.encode() in query.lower():
+    if PARAMETER.encode() in unquote_to_bytes(query).lower():
         pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
         texts += [v for k, v in pairs if k.lower().lstrip("?&") == PARAMETER]
         query = urlencode(
@@ -211,104 +267,7 @@ def _authorized(header: str) -> list[str]:
     return []
 
 
-class Guarded:
-    """Lets a request to what needs a key pass only with one that opens it, and not too often.
-
-    Answers to requests with a key are for its bearer alone: caches in between must not keep them.
-    """
-
-    def __init__(self, app: ASGIApp, guarded: tuple[str, ...]) -> None:
-        self.app, self._guarded = app, guarded
-        self._allowances: dict[str, tuple[float, float]] = {}
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Passes a request on, or answers 401, 403 or 429."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        key: Key | None = scope.get("terrazzo.key")
-        needed, mosaic = needs(scope["path"].removeprefix(scope.get("root_path", "")))
-        if needed in self._guarded:
-            if key is None:
-                problem = "this key is not known" if scope.get("terrazzo.key_given") else "a key is needed"
-                detail = (
-                    f"{problem}: as X-API-Key, as Bearer, as {PARAMETER}= or as the password of HTTP Basic"
-                )
-                await _answer(
-                    send, 401, detail, {"WWW-Authenticate": 'Basic realm="terrazzo", charset="UTF-8"'}
-                )
-                return
-            if not key.opens(str(needed), mosaic):
-                await _answer(send, 403, f"this key does not open {needed} of {mosaic or 'all mosaics'}", {})
-                return
-        if key is not None and (wait := self._wait(key)) > 0:
-            detail = f"more than {key.rate} requests in a minute with this key"
-            await _answer(send, 429, detail, {"Retry-After": str(int(wait) + 1)})
-            return
-
-        async def kept_private(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message = {**message, "headers": _private(message["headers"])}
-            await send(message)
-
-        await self.app(scope, receive, send if key is None else kept_private)
-
-    def _wait(self, key: Key) -> float:
-        """Seconds until a key may ask again; 0 takes one request off its allowance."""
-        if key.rate is None:
-            return 0.0
-        now = time.monotonic()
-        left, then = self._allowances.get(key.id, (float(key.rate), now))
-        left = min(float(key.rate), left + (now - then) * key.rate / 60)
-        if left < 1:
-            self._allowances[key.id] = (left, now)
-            return (1 - left) * 60 / key.rate
-        self._allowances[key.id] = (left - 1, now)
-        return 0.0
-
-
-def needs(path: str) -> tuple[str | None, str | None]:
-    """The scope that a path belongs to and its mosaic; None for what is open to all."""
-    match = MOSAIC.match(path)
-    if match:
-        return "export" if match[2] else "tiles", match[1]
-    return ("tiles" if path in ("/mosaics", "/stac") else None), None
-
-
-def _private(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Headers that let the asker alone keep a picture, and nobody a document, which may hold the key."""
-    kept = [(k, v) for k, v in headers]
-    media = next((v for k, v in kept if k.lower() == b"content-type"), b"image/")
-    if media.startswith((b"image/", b"application/x-npy")):
-        return [
-            (k, v.replace(b"public", b"private") if k.lower() == b"cache-control" else v) for k, v in kept
-        ]
-    others = [(k, v) for k, v in kept if k.lower() not in (b"cache-control", b"etag")]
-    return [*others, (b"cache-control", b"private, no-store")]
-
-
-async def _answer(send: Send, status: int, detail: str, headers: Mapping[str, str]) -> None:
-    body = json.dumps({"detail": detail}).encode()
-    fields = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
-    raw = [(k.lower().encode(), v.encode()) for k, v in fields.items()]
-    await send({"type": "http.response.start", "status": status, "headers": raw})
-    await send({"type": "http.response.body", "body": body})
-
-
 def key_query(request: Request) -> str:
     """`api_key=…` for the addresses in a document that was asked for with a key; else empty."""
     text = str(request.scope.get("terrazzo.key_text", ""))
     return f"{PARAMETER}={quote(text)}" if text else ""
-
-
-def guarded_by_default(host: str, public_url: str | None) -> tuple[str, ...]:
-    """What needs a key where the operator says nothing: exports, once others than this machine's users reach them."""
-    names = [host, *([urlsplit(public_url).hostname or ""] if public_url else [])]
-    return () if all(_is_own(n) for n in names) else ("export",)
-
-
-def _is_own(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

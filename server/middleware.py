@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from terrazzo.server import metrics
+from terrazzo.server.guard import came_straight
 from terrazzo.server.logs import REQUEST_ID, access
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ class PublicAddress:
     """Makes a request's scheme, host and path prefix those that clients see, so that every link is right.
 
     `public_url` wins. Else X-Forwarded-Proto, -Host, -Prefix and -For count, but only from trusted
-    addresses: anybody could send them.
+    addresses: anybody could send them. `scope["terrazzo.own"]` is whether a program of this machine asked, without a
+    proxy; `scope["terrazzo.host"]` the host that the request itself named.
     """
 
     def __init__(self, app: ASGIApp, public_url: str | None, trusted: tuple[str, ...]) -> None:
@@ -48,8 +50,10 @@ class PublicAddress:
     def _addressed(self, scope: Scope) -> Scope:
         headers = Headers(scope=scope)
         scheme, host, prefix = scope["scheme"], headers.get("host", ""), ""
-        trusted = self._is_trusted(scope)
+        trusted, client = self._is_trusted(scope), scope.get("client")
+        given = host
         if trusted:
+            client = _address(_last(headers.get("x-forwarded-for"))) or client
             scheme = _last(headers.get("x-forwarded-proto")) or scheme
             host = _last(headers.get("x-forwarded-host")) or host
             prefix = _last(headers.get("x-forwarded-prefix")).rstrip("/")
@@ -69,6 +73,9 @@ class PublicAddress:
         others = [(k, v) for k, v in scope["headers"] if k != b"host" and (trusted or k != b"x-request-id")]
         return {
             **scope,
+            "client": client,
+            "terrazzo.own": came_straight(headers),
+            "terrazzo.host": given,
             "scheme": scheme,
             "root_path": prefix,
             "path": path,
@@ -84,6 +91,14 @@ class PublicAddress:
         return address is not None and any(
             address in network for network in self._trusted if network.version == address.version
         )
+
+
+def _address(text: str) -> tuple[str, int] | None:
+    """A client's address, without a port; None where it is none."""
+    try:
+        return str(ipaddress.ip_address(text)), 0
+    except ValueError:
+        return None
 
 
 def _last(header: str | None) -> str:

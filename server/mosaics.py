@@ -21,6 +21,8 @@ from terrazzo.version import current_version, list_mosaics, open_version
 
 log = logging.getLogger(__name__)
 KEPT_VERSIONS = 8
+BELIEVED = 60.0
+"""Seconds for which an answer about readiness is said again while every thread is at work."""
 NAME = re.compile(r"[\w-]{1,100}")
 NONE_YET = (
     "no mosaic yet: `terrazzo precompute SOURCE --store STORE` makes one (SOURCE may be `sample`),"
@@ -175,6 +177,12 @@ class Mosaics:
                     failed[name] = str(error)
             self._state = (now, State(names, failed))
         return self._state[1]
+
+    def known_state(self) -> State | None:
+        """The last answer of `state`, unless it is too old to be believed."""
+        with_time = self._state
+        fresh = with_time is not None and time.monotonic() - with_time[0] < BELIEVED
+        return with_time[1] if with_time is not None and fresh else None
 
     def _read_pixel(self, mosaic_id: str) -> None:
         """Reads one pixel of a mosaic's current version, by its defaults.

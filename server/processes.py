@@ -1,5 +1,6 @@
 """Jobs as OGC API – Processes shows them, whose they are, and how many one may ask for."""
 
+import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +16,8 @@ from terrazzo.server.settings import Settings
 from terrazzo.server.urls import public_base
 
 REL = "http://www.opengis.net/def/rel/ogc/1.0/"
+ANONYMOUS = "@"
+"""How the owners begin of jobs that were ordered without a key, from elsewhere."""
 FRESH = {"Cache-Control": "private, no-store"}
 
 
@@ -25,15 +28,30 @@ def key_of(request: Request) -> Key | None:
 
 
 def owner_of(request: Request) -> str:
-    """Id of the key that a request came with; empty without one."""
+    """Id of the key that a request came with; without one, empty for this machine's user and else a name of the address.
+
+    Who asks from the same address without a key shares its quota, and nothing else.
+    """
     key = key_of(request)
-    return "" if key is None else key.id
+    if key is not None or request.scope.get("terrazzo.own", True):
+        return "" if key is None else key.id
+    address = request.client.host if request.client else ""
+    return ANONYMOUS + hashlib.sha256(address.encode()).hexdigest()[:16]
 
 
 def may_see(request: Request, job: Job) -> bool:
-    """Whether a job is that of the request's key, or the key opens all."""
+    """Whether a job is that of the request's key, or the key opens all; one that was ordered without a key is whose who know its
+    id, 122 random bits."""
     key = key_of(request)
-    return job.owner == owner_of(request) or (key is not None and "admin" in key.scopes)
+    is_own = job.owner == owner_of(request) or job.owner.startswith(ANONYMOUS)
+    return is_own or (key is not None and "admin" in key.scopes)
+
+
+def lists(request: Request, job: Job) -> bool:
+    """Whether a job stands in the list that a request asks for: none does that anybody could ask for."""
+    key = key_of(request)
+    is_own = job.owner == owner_of(request) and not job.owner.startswith(ANONYMOUS)
+    return is_own or (key is not None and "admin" in key.scopes)
 
 
 def own_job(request: Request, jobs: Jobs, mosaic: str, name: str) -> Job:

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from terrazzo.errors import StoreError
-from terrazzo.server.keys import guarded_by_default
+from terrazzo.server.guard import guarded_by_default, hosts_of
 from terrazzo.server.logs import Form
 from terrazzo.store import local_root
 
@@ -39,6 +39,12 @@ class Settings(BaseSettings):
     )
     queue: int = Field(64, ge=1, description="requests that may wait; the next one gets 503")
     deadline: float = Field(30.0, gt=0, description="seconds after which a request is given up with 503")
+    memory: int = Field(
+        1 << 30,
+        ge=1 << 26,
+        description="bytes that the pictures of all requests may take in a process; the next one gets 503",
+    )
+    uploads: int = Field(4, ge=1, description="files of areas that a process receives at the same time")
     follow: float = Field(5.0, ge=0, description="seconds between looks for a new version")
     max_age: int = Field(60, ge=0, description="seconds a client keeps an answer of the current version")
     cors_origins: Texts = Field(("*",), description="origins that may read answers from scripts")
@@ -77,7 +83,7 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address that is listened on, as `terrazzo serve` was told")
     protect: Annotated[tuple[str, ...] | None, NoDecode] = Field(
         None,
-        description="what needs a key: tiles, export, or none; by default export where others than this machine can ask",
+        description="what needs a key: tiles, export, or none; by default export of all who do not ask this machine from itself, without a proxy",
     )
 
     def guarded(self) -> tuple[str, ...]:
@@ -85,6 +91,10 @@ class Settings(BaseSettings):
         if self.protect is None:
             return guarded_by_default(self.host, self.public_url)
         return tuple(p for p in self.protect if p != "none")
+
+    def own_hosts(self) -> tuple[str, ...]:
+        """Names of a server that listens on this machine alone, for `Guarded`; empty where it has others."""
+        return hosts_of(self.host, self.public_url)
 
     def rendering_threads(self) -> int:
         """Threads that render; over an object store, where they mostly wait, more than over a local one."""

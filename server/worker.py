@@ -31,8 +31,11 @@ def work_on(jobs: Jobs, settings: Settings) -> None:
     while True:
         if time.monotonic() - last >= ROUND:
             last = time.monotonic()
-            jobs.revive()
-            jobs.tidy(settings.export_days)
+            try:
+                jobs.revive()
+                jobs.tidy(settings.export_days)
+            except OSError:
+                log.exception("looking for jobs that were left behind or have expired in %s", jobs.folder)
         name = jobs.next()
         if name is None:
             time.sleep(LOOK)

@@ -17,6 +17,8 @@ GROUP = "terrazzo.commands"
 """Entry points of other packages that are commands too."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Errors of a disk, a quota or a file that can take no more."""
+CLOSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+"""Errors of what this user may not read or write."""
 
 
 class TableGroup(click.Group):
@@ -62,12 +64,27 @@ class TableGroup(click.Group):
             raise click.ClickException(
                 f"`terrazzo {ctx.invoked_subcommand}` needs {error.name}: pip install 'terrazzo[{row.extra}]'"
             ) from error
-        except OSError as error:
-            if error.errno not in FULL and "disk full" not in str(error):
+        except Exception as error:
+            failure = _failure_of_a_disk(error)
+            if failure is None:
                 raise
-            raise click.ClickException(
-                f"the disk is full ({error}): free some space and run the command again; what is done is kept"
-            ) from error
+            raise click.ClickException(failure) from error
+
+
+def _failure_of_a_disk(error: Exception) -> str | None:
+    """What an error of a disk, a drive or an object store means to the user; None for any other error."""
+    # The libraries' modules are not imported for this: an error of one comes from where it is.
+    library = type(error).__module__.split(".")[0]
+    if isinstance(error, click.exceptions.Exit | BrokenPipeError) or not (
+        isinstance(error, OSError) or library in ("obstore", "sqlite3")
+    ):
+        return None
+    number, text = getattr(error, "errno", None), str(error).strip().splitlines()[0]
+    if number in FULL or "disk full" in text or "No space left" in text:
+        return f"the disk is full ({text}): free some space and run the command again; what is done is kept"
+    if number in CLOSED or any(word in text for word in ("Permission denied", "Read-only", "readonly")):
+        return f"not allowed ({text}): give this user the right to it (chown, chmod, mount -o rw), or name another folder"
+    return f"it cannot be read or written ({text}): check the disk or the connection and run the command again; what is done is kept"
 
 
 def _others() -> dict[str, EntryPoint]:

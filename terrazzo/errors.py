@@ -33,6 +33,10 @@ class TooMany(TerrazzoError):
     """A quota is used up; the message names it and when there is more."""
 
 
+class TooSlow(TerrazzoError):
+    """A request did not arrive in time; the message names the least speed."""
+
+
 class Abandoned(TerrazzoError):
     """Nobody waits for the answer any more."""
 

@@ -1,9 +1,11 @@
 """Expressions over bands, such as (B08-B04)/(B08+B04): checked before anything is read, evaluated pixel by pixel."""
 
 import ast
+import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import product
 
 import numexpr
 import numpy as np
@@ -11,9 +13,16 @@ from numpy.typing import NDArray
 
 from terrazzo.bands import BANDS, BY_COMMON_NAME
 from terrazzo.errors import InvalidRequest
+from terrazzo.stop import require_wanted
 
 BAND = re.compile(r"\bB(?:\d\d|8A)\b")
 LONGEST = 500
+MOST_COST = 300
+"""Operations on a pixel, all parts together; a power counts as the products that it is computed as."""
+MOST_DEPTH = 150
+"""Operations of which each needs the next one's result."""
+AT_ONCE = 1 << 20
+"""Pixels that are computed before it is asked whether somebody still waits."""
 LOST_PLUS = re.compile(r"(?<=[\w.)])\s+(?=[\w.(])")
 """A blank between operands: addresses turn the + that stood there into one."""
 PIXEL = 0.3
@@ -65,6 +74,7 @@ def checked(expression: str) -> str:
     text = ";".join(" ".join(_with_plus(part).split()) for part in parts(expression))
     if not text or not CHARACTERS.fullmatch(text):
         raise InvalidRequest("expression: an arithmetic expression over bands, such as (B08-B04)/(B08+B04)")
+    cost = 0
     for part in parts(text):
         try:
             tree = ast.parse(part, mode="eval")
@@ -72,6 +82,12 @@ def checked(expression: str) -> str:
             raise InvalidRequest(f"expression={part}: not an arithmetic expression over bands") from None
         for node in ast.walk(tree):
             _check(node)
+        cost += _cost(tree.body)
+        if cost > MOST_COST:
+            raise InvalidRequest(
+                f"expression: it takes more than {MOST_COST} operations on each pixel; B04**6 counts 6,"
+                " and (B04**6)**6 36: use smaller powers or fewer parts"
+            )
     bands = bands_of(text)
     if not bands:
         raise InvalidRequest("expression: an arithmetic expression over bands, such as (B08-B04)/(B08+B04)")
@@ -131,6 +147,24 @@ def _check(node: ast.AST) -> None:
             raise InvalidRequest("expression: powers of bands with a number up to 10, such as B04**2")
 
 
+def _cost(node: ast.AST, depth: int = 0) -> int:
+    """Operations on a pixel, once powers are written out as products.
+
+    Raises:
+        InvalidRequest: too many of them are nested.
+    """
+    if depth > MOST_DEPTH:
+        raise InvalidRequest(f"expression: more than {MOST_DEPTH} operations inside each other")
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+        exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
+        assert isinstance(exponent, ast.Constant)
+        assert isinstance(exponent.value, int | float)
+        return max(1, math.ceil(exponent.value)) * _cost(node.left, depth + 1)
+    counts = isinstance(node, ast.BinOp | ast.UnaryOp | ast.Compare | ast.Call)
+    inside = node.args if isinstance(node, ast.Call) else ast.iter_child_nodes(node)
+    return int(counts) + sum(_cost(child, depth + 1) for child in inside) + isinstance(node, ast.Name)
+
+
 def evaluate(expression: str, bands: Sequence[str], reflectance: NDArray[np.float32]) -> NDArray[np.float32]:
     """The values of an expression.
 
@@ -144,13 +178,17 @@ def evaluate(expression: str, bands: Sequence[str], reflectance: NDArray[np.floa
 
     Raises:
         InvalidRequest: it cannot be evaluated.
+        Abandoned: nobody waits for it any more.
     """
-    named = dict(zip(bands, reflectance, strict=True))
     results = np.empty((len(parts(expression)), *reflectance.shape[1:]), np.float32)
-    for result, part in zip(results, parts(expression), strict=True):
+    rows = max(1, AT_ONCE // max(1, reflectance.shape[2]))
+    pieces = [slice(row, row + rows) for row in range(0, reflectance.shape[1], rows)]
+    for (result, part), piece in product(zip(results, parts(expression), strict=True), pieces):
+        require_wanted()
+        named = {band: values[piece] for band, values in zip(bands, reflectance, strict=True)}
         try:
             with np.errstate(all="ignore"):
-                result[...] = numexpr.evaluate(part, local_dict=named, global_dict={})
+                result[piece] = numexpr.evaluate(part, local_dict=named, global_dict={})
         except (
             ValueError,
             SyntaxError,

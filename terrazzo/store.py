@@ -256,7 +256,8 @@ class Store:
         if self.root is None:
             obstore.put(self._objects, key, data)
             return
-        with beside(self.root / key) as temporary:
+        # What a killed run leaves is removed from there by the next one.
+        with beside(self.root / key, folder=self.scratch()) as temporary:
             temporary.write_bytes(data)
 
     def write_json(self, key: str, document: Any) -> None:
@@ -419,14 +420,19 @@ def local_root(url: str) -> Path | None:
 
 
 class beside:
-    """A temporary path next to a target that replaces it, durable, when the block ends well."""
+    """A temporary path next to a target that replaces it, durable, when the block ends well.
 
-    def __init__(self, target: Path) -> None:
-        self.target = target
+    Args:
+        mode: permissions of the file.
+        folder: where it is written, on the same disk; by default where the target is.
+    """
+
+    def __init__(self, target: Path, mode: int = 0o644, folder: Path | None = None) -> None:
+        self.target, self._mode, self._folder = target, mode, folder or target.parent
 
     def __enter__(self) -> Path:
         self.target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=self.target.parent, prefix=".", suffix=".part")
+        handle, name = tempfile.mkstemp(dir=self._folder, prefix=".", suffix=".part")
         os.close(handle)
         self.temporary = Path(name)
         return self.temporary
@@ -435,7 +441,7 @@ class beside:
         if kind is not None:
             self.temporary.unlink(missing_ok=True)
             return
-        os.chmod(self.temporary, 0o644)
+        os.chmod(self.temporary, self._mode)
         sync(self.temporary)
         os.replace(self.temporary, self.target)
         sync(self.target.parent)

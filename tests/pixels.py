@@ -45,7 +45,7 @@ def main(products: Path, out: Path) -> None:
     for path in (*out.glob("*.tif"), *out.glob("*.gpkg"), *out.glob("*.mbtiles")):
         found[path.name] = _decoded(path)
     middle = ((bounds.left + bounds.right) / 2, (bounds.bottom + bounds.top) / 2)
-    with TestClient(create_app(Settings(store=str(out / "store")))) as client:
+    with TestClient(create_app(Settings(store=str(out / "store"))), base_url="http://127.0.0.1") as client:
         zoom = client.get("/mosaics/mosaic/WebMercatorQuad/tilejson.json").json()["maxzoom"]
         col, row = (int(v) for v in _tile(*middle, zoom))
         for query in ("", "style=ndvi", *(f"style={name}" for name in LAYERS)):

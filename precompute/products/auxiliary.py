@@ -33,7 +33,7 @@ def read_auxiliary(path: str, lon: float, lat: float) -> dict[str, float]:
     A file that GDAL cannot read tells nothing: the next source of knowledge is asked.
     """
     found: dict[str, float] = {}
-    with suppress(RasterioError), rasterio.open(path) as dataset:
+    with suppress(RasterioError), rasterio.open(path, driver="GRIB") as dataset:
         for index in dataset.indexes:
             text = _name(dataset, index)
             for name, (pattern, unit) in FIELDS.items():
@@ -50,7 +50,7 @@ def read_height(path: str, lon: NDArray[np.float64], lat: NDArray[np.float64]) -
 
     It comes as geopotential at the surface; that of a pressure level is another thing.
     """
-    with suppress(RasterioError), rasterio.open(path) as dataset:
+    with suppress(RasterioError), rasterio.open(path, driver="GRIB") as dataset:
         for index in dataset.indexes:
             tags = dataset.tags(index)
             of_ground = "SFC" in tags.get("GRIB_SHORT_NAME", "") and "m^2/s^2" in tags.get("GRIB_UNIT", "")

@@ -13,16 +13,40 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 from xml.etree.ElementTree import Element
 
+import rasterio
 from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import parse
+from rasterio.errors import RasterioError
 
 from terrazzo.errors import UnreadableAsset
 
 ZIPPED = "/vsizip/"
+JPEG2000 = ("JP2OpenJPEG", "JP2KAK", "JP2ECW", "JP2MrSID")
+"""GDAL's drivers of JPEG 2000; a build has one or two of them."""
 MOST_XML = 64_000_000
 """Bytes of an XML file: the largest that is read here has 0.6 MB, the largest of a product 22."""
 MOST_UNPACKED, MOST_MEMBERS = 8_000_000_000, 5_000
 """Bytes and files of a zip: a product has one or two GB in 150 files."""
+
+
+def open_raster(path: str) -> rasterio.DatasetReader:
+    """Opens an image of a product, which is a GeoTIFF or JPEG 2000.
+
+    GDAL would read more: a VRT under the name of an image leads to any file and any address.
+
+    Raises:
+        RasterioError: it is neither, or cannot be read.
+    """
+    with rasterio.Env() as env:
+        jpeg2000 = [d for d in JPEG2000 if d in env.drivers()]
+    drivers = [*jpeg2000, "GTiff"] if path.lower().endswith(".jp2") else ["GTiff", *jpeg2000]
+    problems = []
+    for driver in drivers:
+        try:
+            return rasterio.open(path, driver=driver)
+        except RasterioError as error:
+            problems.append(error)
+    raise problems[0]
 
 
 def zip_members(path: Path) -> list[str]:

@@ -12,6 +12,7 @@ from rasterio.errors import RasterioError
 
 from terrazzo.bands import SCALE
 from terrazzo.errors import ProductError, UnreadableAsset
+from terrazzo.precompute.products.files import open_raster
 from terrazzo.precompute.products.product import Told
 
 LIFT = 1000
@@ -148,7 +149,7 @@ def image(path: str) -> Iterator[rasterio.DatasetReader]:
         UnreadableAsset: it is missing, truncated or no raster.
     """
     try:
-        dataset = rasterio.open(path)
+        dataset = open_raster(path)
     except (RasterioError, ValueError) as error:
         raise UnreadableAsset(f"{path} cannot be opened ({error}); fetch the product again") from None
     try:

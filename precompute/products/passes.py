@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rasterio.errors import RasterioError
 from rasterio.features import shapes
 
+from terrazzo.precompute.products.files import open_raster
 from terrazzo.precompute.products.product import USER_MADE, LeftOut, Product
 
 COVERED = 0.95
@@ -77,7 +78,7 @@ def covered_share(ground: shapely.Geometry, others: Sequence[shapely.Geometry]) 
 def _ground(product: Product) -> shapely.Geometry | None:
     """Where B02 has pixels, in metres of the zone; None where it cannot be read."""
     try:
-        with rasterio.open(product.assets["B02"]) as dataset:
+        with open_raster(product.assets["B02"]) as dataset:
             shape = tuple(min(LOOK, n) for n in dataset.shape)
             there: NDArray[np.bool_] = dataset.read_masks(1, out_shape=shape) > 0
             there &= dataset.read(1, out_shape=shape) != 0

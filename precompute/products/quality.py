@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping
 from xml.etree.ElementTree import Element
 
 import numpy as np
-import rasterio
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
@@ -17,7 +16,7 @@ from rasterio.warp import Resampling, reproject
 
 from terrazzo.errors import UnreadableAsset
 from terrazzo.grid import Grid, PixelBox
-from terrazzo.precompute.products.files import read_xml
+from terrazzo.precompute.products.files import open_raster, read_xml
 from terrazzo.precompute.products.form import image
 from terrazzo.precompute.products.raster import read_on_grid, window_of
 
@@ -110,7 +109,7 @@ def read_classification(
         UnreadableAsset: the file is missing or damaged.
     """
     try:
-        with rasterio.open(path) as dataset:
+        with open_raster(path) as dataset:
             window = window_of(dataset, grid.bounds(box), off)
             if window is None:
                 return np.zeros(box.shape, np.uint8)

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from terrazzo.precompute.versions.collection import collection
+from terrazzo.precompute.versions.grace import note_replaced
 from terrazzo.store import Store
 from terrazzo.version import (
     COLLECTION,
@@ -28,6 +29,8 @@ def point_to(store: Store, version: Version) -> None:
     if version.name not in [h["version"] for h in noted]:
         noted.append({"version": version.name, "published": now})
     _write(store, version, noted, before.get(PINS, []))
+    if (left := before.get(POINTER)) and left != version.name:
+        note_replaced(store, version.mosaic_id, left)
 
 
 def set_pin(store: Store, mosaic_id: str, name: str, pinned: bool) -> None:

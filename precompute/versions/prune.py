@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from terrazzo.precompute.normalize.weigh import difference_key
+from terrazzo.precompute.versions.grace import since_replaced
 from terrazzo.precompute.versions.pointer import forget
 from terrazzo.scene import ITEM
 from terrazzo.store import Store
@@ -63,7 +64,9 @@ def plan(
             kept[name] = "current"
         elif name in document.get(PINS, ()):
             kept[name] = "pinned"
-        elif (left := replaced.get(name)) and datetime.fromisoformat(left) > since:
+        elif (left := replaced.get(name)) and (
+            datetime.fromisoformat(left) > since or (now is None and _is_young(store, mosaic_id, name, grace))
+        ):
             kept[name] = f"current until {left}: a running export or server may still read it"
         else:
             going.append(name)
@@ -95,6 +98,12 @@ def prune(store: Store, mosaic_id: str, planned: Pruning) -> None:
     whole = set(list_versions(store, mosaic_id))
     for name in {k.split("/")[3] for k in store.list(f"{base}/versions")} - whole:
         store.drop(f"{base}/versions/{name}")
+
+
+def _is_young(store: Store, mosaic_id: str, name: str, grace: timedelta) -> bool:
+    """Whether a version's grace is not over yet by the steady clock, whatever the wall clock was set to."""
+    passed = since_replaced(store, mosaic_id, name)
+    return passed is not None and passed < grace
 
 
 def _notes(store: Store, mosaic_id: str) -> list[str]:

@@ -69,6 +69,7 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
 
     from terrazzo.server.app import create_app
     from terrazzo.server.logs import configure
+    from terrazzo.server.patience import PatientProtocol
     from terrazzo.server.settings import Settings
 
     os.environ["TERRAZZO_STORE"], os.environ["TERRAZZO_HOST"] = store, host
@@ -81,7 +82,10 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
     _greet(settings, app.state.desk.mosaics.names(), host, listener.getsockname()[1])
     exporting = _worker(settings) if worker else None
     application = "terrazzo.server.commands.serve:from_environment" if workers > 1 else app
-    config = uvicorn.Config(application, factory=workers > 1, workers=workers, **UVICORN)
+    # Not the other protocol that uvicorn takes where its library is installed: it waits for ever.
+    config = uvicorn.Config(
+        application, factory=workers > 1, workers=workers, http=PatientProtocol, **UVICORN
+    )
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _run(config, listener)

@@ -18,7 +18,7 @@ from terrazzo.server.processes import (
     FRESH,
     accepted,
     address_of,
-    may_see,
+    lists,
     own_job,
     owner_of,
     require_quota,
@@ -52,7 +52,7 @@ router = APIRouter(tags=["Exports"])
 @router.post("/mosaics/{mosaic}/exports", status_code=201, openapi_extra=BODY)
 async def create(request: Request, mosaic: str) -> Response:
     """Asks for an export: a job at `Location`, or with `dry_run` what it would cost."""
-    desk, raw = desk_of(request), await read_order(request)
+    desk, raw = desk_of(request), await read_order(request, desk_of(request).memory)
     dry = raw.pop("dry_run", False)
     if not isinstance(dry, bool):
         raise InvalidRequest("dry_run: true or false")
@@ -87,7 +87,7 @@ async def listed(request: Request, mosaic: str) -> Response:
 
     def known_jobs() -> list[dict[str, Any]]:
         desk.mosaics.engine(mosaic)
-        mine = [j for j in desk.jobs.all() if j.mosaic == mosaic and may_see(request, j)]
+        mine = [j for j in desk.jobs.all() if j.mosaic == mosaic and lists(request, j)]
         return [status_of(base, j) for j in reversed(mine)]
 
     return JSONResponse({"jobs": await desk.look(known_jobs), "links": []}, headers=FRESH)

@@ -1,5 +1,6 @@
 """The server itself: its map, its documentation, its health, its standards."""
 
+import os
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,11 +21,21 @@ POLICY = (
     " connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
 )
 VIEWER = Path(str(files("terrazzo.server.viewer")))
+OF_THE_MAP = (".css", ".html", ".js", ".mjs", ".png", ".svg", ".txt", ".woff2")
+"""Endings of the files that the map consists of; beside them lies a module of ours."""
+
+
+class MapFiles(StaticFiles):
+    """Files of the map, and none else that lies in or under its folder."""
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        """Where a file lies; nowhere for one that is not the map's."""
+        return super().lookup_path(path) if path.endswith(OF_THE_MAP) else ("", None)
 
 
 def add_files(app: FastAPI) -> None:
     """Adds the files of the map."""
-    app.mount("/viewer", StaticFiles(directory=VIEWER), name="viewer")
+    app.mount("/viewer", MapFiles(directory=VIEWER), name="viewer")
 
 
 @router.get("/", include_in_schema=False)

@@ -10,12 +10,12 @@ from fastapi import APIRouter, Request, Response
 from terrazzo.mosaic.engine import Engine
 from terrazzo.request.parameters import TABULATED, schema_of
 from terrazzo.server.answer import Desk
+from terrazzo.server.areas import read_apart
 from terrazzo.server.bodies import collection_of, read_order, save_areas
 from terrazzo.server.jobs import UPLOAD, Job
 from terrazzo.server.processes import accepted, owner_of, require_quota, samples_of, version_of
 from terrazzo.server.request import query_of
 from terrazzo.server.routes.inputs import desk_of
-from terrazzo.statistics.areas import read_areas
 from terrazzo.statistics.question import Question, parse_table
 from terrazzo.statistics.run import chosen_of
 
@@ -51,9 +51,10 @@ async def tabulate(request: Request, mosaic: str) -> Response:
     # What would be refused whatever the areas are is not read at all.
     await desk.look(lambda: require_quota(request, desk.settings, jobs, 1))
     place = jobs.folder / f"{UPLOAD}{uuid.uuid4().hex}"
+    received = desk.uploads.take(1)
     try:
         if request.headers.get("content-type", "").startswith("application/json"):
-            raw = await read_order(request)
+            raw = await read_order(request, desk.memory)
             features = raw.pop("features", None)
             path = place.with_suffix(".geojson")
             path.write_text(json.dumps(collection_of(features)))
@@ -64,7 +65,7 @@ async def tabulate(request: Request, mosaic: str) -> Response:
 
         def create() -> Job:
             engine, question, id_name, layer = _question(desk, mosaic, raw)
-            count = len(read_areas(path, id_name, layer).geometry)
+            count = len(read_apart(path, id_name, layer).geometry)
             samples = count * len(question.periods) * samples_of(question.measure) * AREA_PIXELS
             require_quota(request, desk.settings, jobs, samples)
             order = {**raw, "version": engine.version.name}
@@ -72,6 +73,7 @@ async def tabulate(request: Request, mosaic: str) -> Response:
 
         return accepted(request, await desk.work(request, create))
     finally:
+        received()
         for rest in jobs.folder.glob(f"{place.name}*"):
             rest.unlink(missing_ok=True)
 

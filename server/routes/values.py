@@ -83,7 +83,7 @@ async def dates(request: Request, mosaic: str, bbox: Corners) -> JSONResponse:
 )
 async def statistics(request: Request, mosaic: str) -> Any:
     """Statistics of GeoJSON features, in their properties; other parameters are those of tiles."""
-    desk, raw = desk_of(request), await read_order(request)
+    desk, raw = desk_of(request), await read_order(request, desk_of(request).memory)
     several = raw.get("type") == "FeatureCollection"
     features, crs, how = collection_of(raw)["features"], crs_of_geojson(raw), beside(request, DESCRIBED)
 

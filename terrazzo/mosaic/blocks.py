@@ -6,17 +6,18 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import ContextVar, copy_context
+from contextvars import copy_context
 from typing import TypeVar
 
 import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from terrazzo.errors import Abandoned, NotFound, ReadFailure
+from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic import kernels
 from terrazzo.mosaic.index import ZSTD, Cog, Level, short
+from terrazzo.stop import require_wanted
 from terrazzo.store import Store
 
 T = TypeVar("T")
@@ -30,9 +31,6 @@ FORGET = 30.0
 """Seconds after which a file that could not be read is tried again."""
 FRAME_FLAGS, HAS_CHECKSUM = 4, 4
 """Byte of a ZSTD frame's descriptor, and its bit that says that a checksum of the content ends the frame (RFC 8878)."""
-
-STOP: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
-"""Set by who no longer wants what is being made in this context."""
 
 
 class Blocks:
@@ -84,11 +82,9 @@ class Blocks:
 
         Raises:
             ReadFailure: the file is missing or damaged; for a while it is not tried again.
-            Abandoned: `STOP` is set.
+            Abandoned: nobody waits for it any more.
         """
-        stop = STOP.get()
-        if stop is not None and stop.is_set():
-            raise Abandoned("nobody waits for this any more")
+        require_wanted()
         common = box.intersection(covers)
         if common.empty:
             return np.full(box.shape, fill)

@@ -40,7 +40,8 @@ def serving(store: Path, cache: Path, **variables: str) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def address(sample_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a server over the sample store."""
-    with serving(sample_store, tmp_path_factory.mktemp("cache")) as address:
+    # Behind a proxy, as some tests have it, exports would need a key.
+    with serving(sample_store, tmp_path_factory.mktemp("cache"), TERRAZZO_PROTECT="none") as address:
         yield address
 
 

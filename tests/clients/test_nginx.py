@@ -50,6 +50,7 @@ def nginx(conf, folder, upstreams, main=None):
     for port, free in ports.items():
         conf = re.sub(rf"listen {port}\b", f"listen 127.0.0.1:{free}", conf)
     conf = re.sub(r"/var/(cache|lib)/nginx", f"{folder}/cache", conf)
+    conf = conf.replace("/var/log/nginx", str(folder))
     for name, address in upstreams.items():
         conf = re.sub(rf"server {re.escape(name)}(:\d+)?;", f"server {address};", conf)
     text = conf
@@ -345,6 +346,39 @@ def test_the_servers_own_keys_pass_and_their_answers_are_not_kept(folder, sample
             assert get(front + TILE)[0] == 401
             assert get(front + TILE, X_API_Key=key)[0] == 200
             assert get(front + TILE)[0] == 401
+
+
+@pytest.mark.parametrize("upstream", ["alive", "dead"])
+def test_no_spelling_of_a_key_stands_in_nginxs_logs(folder, address, upstream):
+    key = "tz_0a1b2c3d_" + "sEcReT-sEcReT_sEcReT0" * 2 + "x"
+    spelled = [
+        key,
+        key.replace("_", "%5F"),
+        "".join(f"%{ord(c):02x}" for c in key),
+        key.replace("_", "%255F"),
+    ]
+    server = address.split("//")[1] if upstream == "alive" else f"127.0.0.1:{free_port()}"
+    with nginx(conf(), folder, {"server": server}) as front:
+        for text in spelled:
+            for path in (
+                f"{TILE}?api_key={text}",
+                f"{TILE}?api%5Fkey={text}",
+                f"/mosaics/{text}/point/1,1",
+                f"/{text}",
+            ):
+                get(
+                    front + path,
+                    Referer=f"{front}/?api_key={text}",
+                    X_API_Key=key,
+                    Authorization=f"Bearer {key}",
+                )
+        get(front + TILE)
+        assert until(lambda: TILE in (folder / "access.log").read_text())
+    logs = {p.name: p.read_text() for p in folder.glob("*.log")}
+    assert logs["access.log"].count("\n") == 17
+    for text in logs.values():
+        assert "sEcReT" not in text
+        assert not any(s in text for s in spelled)
 
 
 def test_with_keys_a_hit_needs_one_too_and_a_revoked_one_ends(folder, address):

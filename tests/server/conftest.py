@@ -21,5 +21,6 @@ def client(sample_store):
 def doors(tmp_path_factory):
     store = tmp_path_factory.mktemp("language") / "store"
     shutil.copytree(STORE, store)
-    with TestClient(create_app(Settings(store=str(store), export_jobs=1000))) as http:
+    settings = Settings(store=str(store), export_jobs=1000)
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as http:
         yield Doors(http, str(store))

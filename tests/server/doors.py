@@ -29,7 +29,7 @@ class Doors:
 
     def __init__(self, http, store):
         self.http, self.store = http, store
-        self.client = Client("http://testserver")
+        self.client = Client("http://127.0.0.1")
         self.client._http.close()
         self.client._http = http
 
@@ -60,7 +60,7 @@ class Doors:
 
     def tilejson(self, asked):
         def shown(document):
-            address = document["tiles"][0].replace("http://testserver", "")
+            address = document["tiles"][0].replace("http://127.0.0.1", "")
             for name in "zxy":
                 address = address.replace(f"{{{name}}}", str(getattr(TILE, name)))
             return self._header(address, {})

@@ -38,7 +38,7 @@ class Server:
 
     def __init__(self, store, folder, **settings):
         self.settings = Settings(store=str(store), state=folder, **settings)
-        self.client = TestClient(create_app(self.settings))
+        self.client = TestClient(create_app(self.settings), base_url="http://127.0.0.1")
         self.engine = Mosaics(str(store), 5).engine
 
     @property

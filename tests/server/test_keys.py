@@ -14,7 +14,8 @@ from fastapi.testclient import TestClient
 from terrazzo.cli import cli
 from terrazzo.errors import StoreError
 from terrazzo.server.app import create_app
-from terrazzo.server.keys import Keys, guarded_by_default
+from terrazzo.server.guard import guarded_by_default
+from terrazzo.server.keys import Keys
 from terrazzo.server.logs import access
 from terrazzo.server.settings import Settings
 

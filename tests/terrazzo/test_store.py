@@ -5,6 +5,8 @@ import json
 import os
 import pickle
 import re
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -249,3 +251,20 @@ def test_no_module_parses_what_it_reads_of_a_store_itself():
         if own.search(line)
     ]
     assert found == []
+
+
+def test_what_a_killed_writer_leaves_lies_where_the_next_run_removes_it(tmp_path):
+    store = create_store(tmp_path / "store", StoreConfig())
+    killed = (
+        "import os, sys; from terrazzo.store import Store; os.replace = lambda *_: os.kill(os.getpid(), 9);"
+        "Store(sys.argv[1]).write_bytes('mosaics/a/b.json', b'half')"
+    )
+    done = subprocess.run([sys.executable, "-c", killed, store.url])
+    assert done.returncode == -9
+    (left,) = store.root.rglob("*.part")
+    store.clear_scratch()
+    assert left.exists()
+    os.utime(left, (0, 0))
+    store.clear_scratch()
+    assert not list(store.root.rglob("*.part"))
+    assert not store.exists("mosaics/a/b.json")

@@ -78,7 +78,11 @@ def cases(folder: Path) -> list[Case]:
         Case("store upgrade", STORE, ("store", "upgrade", "STORE", "--workers", "1")),
         Case("exclude", two, ("exclude", _a_scene(two), "--store", "STORE", "--reason", "test")),
         Case("export", two, ("export", "--store", "STORE", *box, "-o", "STORE/out.tif")),
-        Case("keys add", two, ("keys", "--store", "STORE", "add", "anna")),
+        Case(
+            "keys add",
+            two,
+            ("keys", "--store", "STORE", "--state", "STORE/.state", "add", "anna", "--scope", "tiles"),
+        ),
     ]
 
 

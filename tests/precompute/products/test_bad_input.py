@@ -60,11 +60,27 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
+def lead_elsewhere(path: Path) -> None:
+    """A file that GDAL opens whatever it is called, and that is whatever its author wants to read: here the other product's."""
+    other = path.parent.with_name(GOOD) / path.name
+    with rasterio.open(other) as dataset:
+        height, width = dataset.shape
+    text = (
+        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">'
+        f'<VRTRasterBand dataType="UInt16" band="1"><SimpleSource><SourceFilename>{other}</SourceFilename>'
+        "<SourceBand>1</SourceBand></SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    path.write_text(text)
+    with rasterio.open(path) as dataset:
+        assert dataset.read(1).any()
+
+
 DAMAGES = {
     "missing band": (lambda f: edit(f, lambda d: d["assets"].pop("nir")), r"has no B08.*--bands B02,B03,B04"),
     "missing file": (lambda f: (f / BAD / "B03.tif").unlink(), r"B03\.tif.*fetch the product again"),
     "truncated": (lambda f: truncate(f / BAD / "B04.tif"), r"B04\.tif.*fetch the product again"),
     "no raster": (lambda f: (f / BAD / "B02.tif").write_text("404"), r"B02\.tif.*fetch the product again"),
+    "VRT": (lambda f: lead_elsewhere(f / BAD / "B02.tif"), r"B02\.tif.*fetch the product again"),
     "wrong CRS": (lambda f: reproject(f / BAD / "B02.tif"), r"EPSG:32634.*EPSG:32633.*without warping"),
     "L1C": (
         lambda f: edit(f, lambda d: d["properties"].update({"s2:product_uri": d["properties"]["s2:product_uri"].replace("MSIL2A", "MSIL1C")})),
@@ -88,6 +104,17 @@ def test_a_broken_product_is_left_out_with_its_reason_and_the_other_goes_on(prod
     assert re.search(told, out.reason), out.reason
     assert [s.id for s in done.scenes] == [GOOD]
     assert done.version is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["..", "../../escaped", "a/../b", "..\\b"])
+def test_an_item_whose_id_leads_out_is_left_out_and_the_other_goes_on(products, tmp_path, name):
+    edit(products, lambda d: d.update(id=name))
+    done, _ = precompute(products, tmp_path / "store")
+    (out,) = done.left_out
+    assert "cannot be the name of a folder; mend the Item" in out.reason
+    assert [s.id for s in done.scenes] == [GOOD]
+    assert {p.name for p in tmp_path.iterdir()} == {"products", "store"}
 
 
 @pytest.mark.slow

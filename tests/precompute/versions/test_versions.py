@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import pytest
 import rasterio
 from click.testing import CliRunner
 
+from terrazzo.checks import document_bytes
 from terrazzo.cli import cli
 from terrazzo.diff import boxes, difference
 from terrazzo.grid import PixelBox, Window
@@ -19,7 +21,7 @@ from terrazzo.precompute.versions import prune as pruning
 from terrazzo.precompute.versions.exclusions import exclude
 from terrazzo.precompute.work.lease import writer
 from terrazzo.store import Store
-from terrazzo.version import Version, current_version, list_versions, open_version
+from terrazzo.version import COLLECTION, HISTORY, Version, current_version, list_versions, open_version
 from tests.chain import native, precompute
 from tests.world.worlds import Weather, make_world
 
@@ -144,6 +146,24 @@ def test_pruning_frees_what_only_the_old_version_used_and_no_pixel(grown, copied
     assert (pixels(open_version(copied, "mosaic")) == shown).all()
     done, _ = precompute(grown.products, Path(copied.url), window=32)
     assert done.version.name == grown.after.name
+
+
+def test_a_wall_clock_set_forward_ends_no_grace_and_time_does(grown, copied):
+    """The wall clock says that the old version was replaced three days ago; in truth it was a moment."""
+    key, day = f"mosaics/mosaic/{COLLECTION}", pruning.timedelta(days=1)
+    document = copied.read_json(key)
+    for entry in document[HISTORY]:
+        if "replaced" in entry:
+            then = datetime.fromisoformat(entry["replaced"]) - 3 * day
+            entry["replaced"] = then.strftime("%Y-%m-%dT%H:%M:%SZ")
+    copied.write_json(key, document)
+    planned = pruning.plan(copied, "mosaic", 1, grace=day)
+    assert planned.versions == ()
+    assert "a running export or server may still read it" in planned.kept[grown.before.name]
+    clock = copied.root / ".clock" / "clock.json"
+    seconds, *look = json.loads(clock.read_text())["look"]
+    clock.write_bytes(document_bytes({"look": [seconds + 90_000, *look]}))
+    assert pruning.plan(copied, "mosaic", 1, grace=day).versions == (grown.before.name,)
 
 
 def test_a_pruning_that_is_stopped_anywhere_leaves_a_whole_store_and_is_completed_by_the_next(

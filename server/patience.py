@@ -1,0 +1,86 @@
+"""How long a client may take: for the head of a request, for its body, to take an answer off our hands."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import h11
+from starlette.requests import Request
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from terrazzo.errors import TooSlow
+
+HEAD = 20.0
+"""Seconds from a connection, or a request's first byte, to the end of the request's headers."""
+STALL = 30.0
+"""Seconds in which a client takes nothing of an answer that waits for it, or sends nothing of a body."""
+SLOWEST = 50_000
+"""Bytes of a body a second, on average once `STALL` is over."""
+
+
+class PatientProtocol(H11Protocol):
+    """HTTP that drops clients who begin requests without end, or ask and do not read: each holds a connection, and memory."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._head: asyncio.TimerHandle | None = None
+        self._stall: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Waits for the first request's head."""
+        super().connection_made(transport)
+        self._head = self.loop.call_later(HEAD, transport.abort)
+
+    def data_received(self, data: bytes) -> None:
+        """Waits on for a head that has begun, and no longer for one that is complete."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._head = _ended(self._head)
+        elif self._head is None and self.conn.trailing_data[0]:
+            self._head = self.loop.call_later(HEAD, self.transport.abort)
+
+    def pause_writing(self) -> None:
+        """The client takes less than there is."""
+        super().pause_writing()
+        if self._stall is None:
+            self._stall = self.loop.call_later(STALL, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client has taken what waited."""
+        super().resume_writing()
+        self._stall = _ended(self._stall)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for any more."""
+        super().connection_lost(exc)
+        self._head, self._stall = _ended(self._head), _ended(self._stall)
+
+
+def _ended(timer: asyncio.TimerHandle | None) -> asyncio.TimerHandle | None:
+    """No timer, once this one is cancelled."""
+    if timer is not None:
+        timer.cancel()
+    return None
+
+
+async def arriving(request: Request) -> AsyncIterator[bytes]:
+    """The parts of a request's body, as long as they come fast enough.
+
+    Raises:
+        TooSlow: nothing came for `STALL` seconds, or less than `SLOWEST` bytes a second on average.
+    """
+    start, size, parts = time.monotonic(), 0, request.stream()
+    while True:
+        try:
+            async with asyncio.timeout(STALL + size / SLOWEST - (time.monotonic() - start)):
+                part = await anext(parts, None)
+        except TimeoutError:
+            raise TooSlow(
+                f"the body came too slowly: {size} bytes in {time.monotonic() - start:.0f} s, at least"
+                f" {SLOWEST // 1000} kB a second are waited for; send it from nearer, or in parts"
+            ) from None
+        if part is None:
+            return
+        size += len(part)
+        yield part

@@ -1,0 +1,207 @@
+"""More than a server can do at once: readiness while every renderer is blocked, memory over all requests, slow clients."""
+
+import asyncio
+import socket
+import threading
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from terrazzo.errors import Overloaded
+from terrazzo.server import patience
+from terrazzo.server.app import create_app
+from terrazzo.server.budget import Budget
+from terrazzo.server.settings import Settings
+from tests.server.test_load import fetched
+from tests.server.test_serve import serving
+from tests.waiting import PATIENCE, until
+
+BOX = "/mosaics/mosaic/bbox/15.9,45.75,16.05,45.85"
+TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728.png"
+MEGABYTE = 1 << 20
+
+
+def test_a_budget_gives_out_no_more_than_it_has_and_takes_back_once():
+    budget = Budget(100, "nothing is left")
+    first = budget.take(60)
+    with pytest.raises(Overloaded, match="nothing is left"):
+        budget.take(50)
+    second = budget.take(40)
+    first()
+    first()
+    with pytest.raises(Overloaded):
+        budget.take(61)
+    third = budget.take(60)
+    for give_back in (second, third):
+        give_back()
+    # Alone, one may have more than there is.
+    budget.take(500)
+    with pytest.raises(Overloaded):
+        budget.take(1)
+
+
+def test_readiness_is_said_and_more_is_refused_while_every_renderer_is_blocked(sample_store):
+    """Nothing of this waits for a renderer: none goes on before all has been answered."""
+
+    async def asked():
+        app = create_app(Settings(store=str(sample_store), threads=2, queue=1))
+        desk, blocked = app.state.desk, threading.Event()
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            assert (await client.get("/readyz")).status_code == 200
+            etag = (await client.get(TILE)).headers["etag"]
+            inside = [asyncio.ensure_future(desk._renders.run(blocked.wait)) for _ in range(3)]
+            await asyncio.sleep(0)
+            desk.mosaics._state = (desk.mosaics._state[0] - 30, desk.mosaics._state[1])
+            ready = [await client.get(p) for p in ("/readyz", "/healthz", "/metrics", "/mosaics")]
+            same = await client.get(TILE, headers={"If-None-Match": etag})
+            refused = [await client.get(p) for p in (f"{TILE}?max_cloud=50", f"{BOX}/64x64.png")]
+            assert not any(i.done() for i in inside)
+            blocked.set()
+            await asyncio.gather(*inside)
+            again = await client.get(f"{TILE}?max_cloud=50")
+        return ready, same, refused, again
+
+    ready, same, refused, again = asyncio.run(asked())
+    assert [a.status_code for a in ready] == [200] * 4
+    assert ready[0].json() == {"status": "ready", "mosaics": ["mosaic"]}
+    assert same.status_code == 304
+    assert [a.status_code for a in refused] == [503, 503]
+    assert all(
+        int(a.headers["retry-after"]) > 0 and a.headers["cache-control"] == "no-store" for a in refused
+    )
+    assert again.status_code == 200
+
+
+def test_boxes_past_the_memory_of_all_requests_are_told_to_come_again(sample_store):
+    """A box of 1024² takes 48 MB, of 64 MB there are."""
+
+    async def asked():
+        app = create_app(Settings(store=str(sample_store), threads=4, memory=64 * MEGABYTE))
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://127.0.0.1", timeout=PATIENCE
+        ) as client:
+            paths = [f"{BOX}/1024x1024.png?max_cloud={n}" for n in range(60, 80)]
+            answers = await asyncio.gather(*(client.get(p) for p in paths))
+            # All has been given back, whatever was refused.
+            assert app.state.desk.memory._used == 0
+            after = await client.get(paths[-1])
+            alone = await client.get(f"{BOX}/2048x2048.png")
+        return answers, after, alone
+
+    answers, after, alone = asyncio.run(asked())
+    refused = [a for a in answers if a.status_code == 503]
+    assert refused
+    assert {a.status_code for a in answers} == {200, 503}
+    assert all(a.headers["retry-after"] == "2" and "memory" in a.json()["detail"] for a in refused)
+    assert (after.status_code, alone.status_code) == (200, 200)
+
+
+def test_only_so_many_files_are_received_at_once(sample_store, tmp_path):
+    app = create_app(Settings(store=str(sample_store), state=tmp_path / "state", uploads=1))
+
+    async def asked():
+        begun, end = asyncio.Event(), asyncio.Event()
+
+        async def slowly():
+            yield b"SQLite format 3\0"
+            begun.set()
+            await end.wait()
+            yield b"no more"
+
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(
+            transport=transport, base_url="http://127.0.0.1", timeout=PATIENCE
+        ) as client:
+            address = "/mosaics/mosaic/exports/statistics?bands=B04"
+            kind = {"Content-Type": "application/geopackage+sqlite3"}
+            first = asyncio.ensure_future(client.post(address, content=slowly(), headers=kind))
+            await begun.wait()
+            second = await client.post(address, content=b"SQLite format 3\0", headers=kind)
+            end.set()
+            return second, await first, await client.post(address, content=b"SQLite format 3\0", headers=kind)
+
+    second, first, third = asyncio.run(asked())
+    assert (second.status_code, second.headers["retry-after"]) == (503, "2")
+    assert [a.status_code for a in (first, third)] == [400, 400]
+    assert list((tmp_path / "state").glob("*areas-*")) == []
+
+
+def connected(address):
+    place = urlsplit(address)
+    return socket.create_connection((place.hostname, place.port), timeout=PATIENCE)
+
+
+HASTE = """
+import sys
+from terrazzo.server import patience
+patience.HEAD, patience.STALL = 0.5, 0.5
+from terrazzo.cli import main
+sys.argv[0] = "terrazzo"
+main()
+"""
+
+
+@pytest.fixture
+def hasty(sample_store, tmp_path, monkeypatch):
+    """A real server that waits half a second where others wait half a minute."""
+    script = tmp_path / "hasty"
+    script.write_text(f"#!{__import__('sys').executable}\n{HASTE}")
+    script.chmod(0o755)
+    monkeypatch.setattr("tests.server.test_serve.TERRAZZO", script)
+    with serving(sample_store, "--no-worker", TERRAZZO_STATE=str(tmp_path / "state")) as (_, address):
+        yield address
+
+
+@pytest.mark.parametrize("begun", [b"", b"G", b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: b\r\n"])
+def test_a_head_that_does_not_end_is_not_waited_for(hasty, begun):
+    with connected(hasty) as client:
+        client.sendall(begun)
+        assert until(lambda: closed(client))
+
+
+def closed(client):
+    try:
+        return client.recv(4096) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_a_body_that_does_not_come_is_answered_408(hasty):
+    with connected(hasty) as client:
+        client.sendall(
+            b"POST /mosaics/mosaic/exports HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 900\r\n\r\n{"
+        )
+        answer = client.recv(4096)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"came too slowly" in answer + client.recv(4096)
+
+
+def test_an_answer_that_nobody_takes_ends_and_gives_its_memory_back(hasty):
+    with connected(hasty) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.sendall(
+            f"GET {BOX}/2048x2048.npy?bands=B02,B03,B04,B08 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+        )
+        assert until(lambda: b'kind="bbox"' in fetched(hasty, "/metrics")[2])
+        # What had been sent is there, and then the connection ends before the 32 MB.
+        size = 0
+        try:
+            while part := client.recv(1 << 16):
+                size += len(part)
+        except ConnectionResetError:
+            pass
+        assert size < 30 * MEGABYTE
+
+
+def test_a_client_that_keeps_a_connection_and_asks_again_is_answered(hasty):
+    with connected(hasty) as client:
+        for _ in range(3):
+            client.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+            assert client.recv(4096).startswith(b"HTTP/1.1 200 ")
+
+
+def test_the_waits_are_those_that_the_documentation_says():
+    assert (patience.HEAD, patience.STALL, patience.SLOWEST) == (20, 30, 50_000)
