@@ -1,5 +1,6 @@
 """Writes the STAC Item of a scene: what it is, what it was made of, and what was done to it."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -18,7 +19,6 @@ from terrazzo.bands import BANDS, NODATA, SCALE, MaskClass
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.precompute.clouds.model import model_hash
 from terrazzo.precompute.products.angles import Angles
-from terrazzo.precompute.products.files import checksum
 from terrazzo.precompute.products.globe import cut
 from terrazzo.precompute.products.offset import Offset
 from terrazzo.precompute.products.product import Product
@@ -217,7 +217,7 @@ def _asset(path: Path, store: Store) -> dict[str, Any]:
     asset: dict[str, Any] = {
         "href": f"./{path.name}",
         "file:size": path.stat().st_size,
-        "file:checksum": checksum(str(path)),
+        "file:checksum": _multihash(path),
     }
     if path.suffix != ".tif":
         return asset | {"type": "application/octet-stream", "roles": ["metadata"]}
@@ -254,3 +254,9 @@ def _offset_line(offset: Offset) -> str:
 
 def _utc(when: datetime) -> str:
     return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _multihash(path: Path) -> str:
+    """SHA-256 of a file that was just written. Where it cannot be read the disk fails, not the product."""
+    with path.open("rb") as file:
+        return "1220" + hashlib.file_digest(file, "sha256").hexdigest()
