@@ -103,7 +103,8 @@ class Grids:
                 f"there is no tile matrix set {name!r}; there are {', '.join(known)} and those under /tileMatrixSets"
             )
         b = version.bounds
-        lon, lat = round((b.left + b.right) / 2), round((b.bottom + b.top) / 2)
+        # Not whole degrees: these may lie beyond the area where a national system is known.
+        lon, lat = round((b.left + b.right) / 2, 1), round((b.bottom + b.top) / 2, 1)
         key = (name, pixel, lon, lat, b if name in self._turned else None)
         if key not in self._cut:
             self._cut[key] = _ending(self._placed(version, name), pixel, lon, lat)
@@ -221,7 +222,7 @@ def _web_512() -> TileMatrixSet:
     return web.model_copy(update=changed)
 
 
-def _ending(tms: TileMatrixSet, pixel: float, lon: int, lat: int) -> TileMatrixSet:
+def _ending(tms: TileMatrixSet, pixel: float, lon: float, lat: float) -> TileMatrixSet:
     """A set without the matrices beyond the data's resolution at a place."""
     metres = _metres_a_unit(tms, lon, lat)
     sizes = [m.cellSize * metres for m in tms.tileMatrices]

@@ -124,7 +124,7 @@ def _of_parquet(path: Path, id_name: str | None, layer: str | None) -> Areas:
         _known(path, id_name, names)
         table = file.read(columns=[column, *([id_name] if id_name else [])])
     # GeoParquet writes PROJJSON.
-    crs = crs_of(canonical(json.dumps(about["crs"]) if about.get("crs") else DEGREES))
+    crs = _crs_of_file(path, json.dumps(about["crs"]) if about.get("crs") else DEGREES)
     ids = table[id_name].combine_chunks() if id_name else pa.array(np.arange(len(table)))
     return Areas(_binary(table[column]), ids, id_name or "fid", crs)
 
@@ -140,7 +140,19 @@ def _of_layer(path: Path, id_name: str | None, layer: str | None) -> Areas:
     name = id_name or meta["fid_column"] or "OGC_FID"
     ids = table[name].combine_chunks()
     geometry = _binary(table[meta["geometry_name"] or "wkb_geometry"])
-    return Areas(geometry, ids, id_name or "fid", crs_of(canonical(meta["crs"])))
+    return Areas(geometry, ids, id_name or "fid", _crs_of_file(path, meta["crs"]))
+
+
+def _crs_of_file(path: Path, text: str) -> CRS:
+    """The coordinate system that a file names.
+
+    Raises:
+        InvalidRequest: it is none, or cannot be placed; the message names the file.
+    """
+    try:
+        return crs_of(canonical(text))
+    except InvalidRequest as error:
+        raise InvalidRequest(f"{path.name}: {error}") from None
 
 
 def _binary(column: pa.ChunkedArray) -> pa.Array:

@@ -51,8 +51,9 @@ ELSEWHERE = {
 """Feet, north before east, west before south, and the poles: codes, and a place of each."""
 LIMIT, OLD_LIMIT = 0.05, 0.15
 """Pixels; and of datums before those by satellites: GDAL 3.6 may choose another of the shifts that EPSG has, each good to metres."""
-OTHERWISE = 6316, 31469, 5676
-"""Codes that GDAL 3.6 places more than a metre from where today's PROJ and GDAL do, which agree: EPSG has changed since."""
+OTHERWISE = 6204, 6316, 9945, 31469, 5676
+"""Codes that GDAL 3.6 places more than a metre from where today's PROJ and GDAL do, which agree. Of MGI 1901 over Macedonia
+(6204, 6316, 9945) EPSG has shifts that lie 1.6 km apart, each said to be good to metres (findings/)."""
 UNKNOWN = "Cannot parse CRS", "Too many points"
 """What GDAL 3.6 says of codes that came after it, and of Modified Krovak, of which its PROJ has no inverse."""
 PARTS = 4
@@ -116,6 +117,15 @@ def grid_file(folder: Path, code: int, place: tuple[float, float], *, up_first: 
     path = folder / f"{name}.json"
     path.write_text(json.dumps(about))
     return str(path)
+
+
+def ambiguous(code: int, place: tuple[float, float]) -> bool:
+    """Whether a grid of `grid_file` holds its place with the origin read in either order, so that only the axes decide."""
+    crs = CRS.from_epsg(code)
+    side = 81_920 / crs.axis_info[0].unit_conversion_factor
+    x, y = Transformer.from_crs(4326, crs, always_xy=True).transform(*place)
+    left, top = round(x - side * 0.45, -3), round(y + side * 0.55, -3)
+    return top - 5_000 <= x <= top + side + 5_000 and left - side - 5_000 <= y <= left + 5_000
 
 
 @contextmanager
@@ -182,7 +192,7 @@ def drawn(folder: Path, codes: Codes) -> dict[str, Any]:
         for site in found:
             with urllib.request.urlopen(site.capabilities, timeout=PATIENCE) as answer:
                 document = etree.fromstring(answer.read())
-            for code in site.codes:
+            for code in (c for c in site.codes if not ambiguous(c, codes[c])):
                 assert matrices(document, f"E{code}own") == matrices(document, f"E{code}other"), code
             names = [f"E{c}{'own' if i % 2 else 'other'}" for i, c in enumerate(site.codes)]
             asked.append((site.capabilities, str(site.truth), names))

@@ -150,7 +150,9 @@ def test_a_tile_outlives_a_server_that_is_gone_and_new_ones_come_when_it_is_back
     old = get(tile(front, 7))
     upstream.stop()
     assert until(tile(front, 7), "STALE")[2] == old[2]
-    assert get(tile(front, 8))[0] in (502, 504)
+    # A connection that nginx keeps may still be answered by the thread that serves it.
+    gone = next(status for n in range(20, 40) if (status := get(tile(front, n))[0]) != 200)
+    assert gone in (502, 504)
     back = Upstream(upstream.port)
     while get(tile(front, 9))[0] != 200:
         time.sleep(0.05)

@@ -34,6 +34,7 @@ READING = {
     "store": ("verify", "STORE"),
     "inspect": ("scene", SCENE, "--store", "STORE"),
     "plan": ("STORE/store.json",),
+    "audit": ("STORE/store.json",),
     "get": ("--bbox", BOX, "--datetime", "2025-06", "-o", "OUT/a.tif", "--store", "STORE"),
     "acquire": ("--bbox", BOX, "--datetime", "2025-06", "--store", "STORE"),
     "watch": ("--bbox", BOX, "--datetime", "2025-06", "--store", "STORE"),
