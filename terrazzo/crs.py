@@ -7,12 +7,14 @@ either may shift the datum where the other does not.
 
 import math
 import re
+import statistics
+import warnings
 from functools import lru_cache
 from typing import Any
 
 from pyproj import CRS, Geod, Transformer
 from pyproj.exceptions import CRSError, ProjError
-from pyproj.transformer import AreaOfInterest
+from pyproj.transformer import AreaOfInterest, TransformerGroup
 
 from terrazzo.errors import InvalidRequest
 
@@ -25,6 +27,8 @@ MODERN = frozenset({"China 2000", "ETRS89/DREF91 Realization 2016", "Latvian coo
 of ITRS or ETRS89: within .2 m, and Europe's plate's drift since 1989."""
 FAR = 1.0
 """Metres by which a place may differ between pyproj and the programs that read a label."""
+CONTRADICTS = 300.0
+"""Metres by which a datum shift may lie from the middle of those known: the oldest differ by some 200 m among themselves."""
 GEOD = Geod(ellps="WGS84")
 WORLD = AreaOfInterest(-180, -90, 180, 90)
 
@@ -129,9 +133,36 @@ def check_place(crs: str, lon: float, lat: float) -> None:
     """Checks that a file in a coordinate system lies at a place where its label says.
 
     Raises:
-        InvalidRequest: programs that read the label would put it more than `FAR` metres away.
+        InvalidRequest: programs that read the label would put it more than `FAR` metres away, or the datum shift that they take
+            contradicts the others that are known there.
     """
     _check_label(crs_of(crs), lon, lat)
+    _check_shift(crs_of(crs), lon, lat)
+
+
+def _check_shift(crs: CRS, lon: float, lat: float) -> None:
+    """Compares PROJ's choice of a datum shift with the middle of all shifts that EPSG has at a place.
+
+    Raises:
+        InvalidRequest: it lies more than `CONTRADICTS` metres from it (MGI 1901 over Kosovo: 1,611 m, PROJ 9.5.1; see findings/).
+    """
+    around = AreaOfInterest(lon - 0.01, lat - 0.01, lon + 0.01, lat + 0.01)
+    with warnings.catch_warnings():
+        # That the best shift needs a grid that is not installed.
+        warnings.simplefilter("ignore", UserWarning)
+        known = TransformerGroup(crs_of(DEGREES), crs, always_xy=True, area_of_interest=around).transformers
+    places = [t.transform(lon, lat) for t in known if t.accuracy >= 0]
+    places = [p for p in places if all(map(math.isfinite, p))]
+    if len(places) < 3:
+        return
+    unit = crs.axis_info[0].unit_conversion_factor * (math.degrees(DEGREE) if crs.is_geographic else 1)
+    middle = tuple(statistics.median(axis) for axis in zip(*places, strict=True))
+    off = math.dist(transform(crs_of(DEGREES), crs).transform(lon, lat), middle) * unit
+    if off > CONTRADICTS:
+        raise InvalidRequest(
+            f"coordinate system {_named(crs)}: near {lon:.2f}, {lat:.2f} the datum shift that programs take lies {off:.0f} m from the"
+            " others that EPSG has; use the mosaic's UTM zone, or the successor of the system"
+        )
 
 
 def _check_label(crs: CRS, lon: float, lat: float) -> None:

@@ -9,7 +9,7 @@ from pyproj import CRS, Geod, Transformer
 from pyproj.database import query_crs_info
 from pyproj.exceptions import ProjError
 
-from terrazzo.crs import DEGREES, canonical, crs_of, definition, northing_first, transform
+from terrazzo.crs import DEGREES, canonical, check_place, crs_of, definition, northing_first, transform
 from terrazzo.errors import InvalidRequest
 
 GEOD = Geod(ellps="WGS84")
@@ -137,3 +137,17 @@ def test_every_projected_code_lies_where_its_files_label_says_or_is_refused(tmp_
     found = places_by_label(PROJECTED[part::PARTS], tmp_path)
     assert len(found) > 1000
     assert {k: v for k, v in found.items() if not v < 1} == {}
+
+
+def test_a_datum_shift_that_contradicts_the_others_is_refused_where_it_does():
+    """Over Kosovo PROJ and GDAL both take one that lies 1.6 km from five others (findings/proj-kosovo-shift-is-off.sh)."""
+    with pytest.raises(InvalidRequest, match=r"near 21\.16, 42\.66 the datum shift .* lies 16\d\d m"):
+        check_place("EPSG:6316", 21.16, 42.66)
+    for code, lon, lat in (
+        ("EPSG:6316", 20.5, 44.8),
+        ("EPSG:31256", 16.4, 48.2),
+        ("EPSG:5514", 14.4, 50.1),
+        ("EPSG:26716", -87, 40),
+        ("EPSG:4230", 10, 47),
+    ):
+        check_place(code, lon, lat)
