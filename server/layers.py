@@ -55,19 +55,23 @@ def _ramped(name: str, numbers: NDArray[Any]) -> NDArray[np.uint8]:
     return np.asarray(_ramp(name)[numbers.astype(np.uint8)])
 
 
-def scene_colours(names: Sequence[str]) -> NDArray[np.uint8]:
-    """(n, 3) uint8: a hue for each scene by its name, so that it keeps it when others come and go."""
-    digests = [hashlib.blake2b(n.encode(), digest_size=2).digest() for n in names]
-    hue, light = np.array([list(d) for d in digests]).reshape(-1, 2).T / 256
+def scene_colours(days: Sequence[int], names: Sequence[str]) -> NDArray[np.uint8]:
+    """(n, 3) uint8 colours of scenes, which keep them when others come and go: near days have hues a golden section apart,
+    names of one day differ in brightness."""
+    hue = np.array(days) * 0.61803398875 % 1.0
+    light = np.array([hashlib.blake2b(n.encode(), digest_size=1).digest()[0] for n in names]) / 256
     channels = [np.abs((hue + shift) % 1.0 * 6 - 3) - 1 for shift in (0.0, 2 / 3, 1 / 3)]
     dark = (40 + 60 * light)[:, None]
     return np.asarray(np.rint(dark + 155 * np.clip(np.stack(channels, -1), 0, 1)), np.uint8)
 
 
 def _scene_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
+    if not image.entries:
+        return np.zeros((*values.shape, 3), np.uint8)
     shown = np.unique(values)
-    names = [image.entries[n].scene.id if n < len(image.entries) else "" for n in shown.tolist()]
-    return np.asarray(scene_colours(names)[np.searchsorted(shown, values)])
+    scenes = [image.entries[min(n, len(image.entries) - 1)].scene for n in shown.tolist()]
+    colours = scene_colours([s.datetime.toordinal() for s in scenes], [s.id for s in scenes])
+    return np.asarray(colours[np.searchsorted(shown, values)])
 
 
 def _day_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
@@ -155,7 +159,8 @@ def legend(layer: Layer, days: tuple[str, str] = ("oldest", "newest")) -> bytes:
     else:
         width = SIZE[0] - 20
         if layer.name == "scene":
-            swatches = scene_colours([str(n) for n in range(width // 18 + 1)])
+            count = width // 18 + 1
+            swatches = scene_colours(range(count), [str(n) for n in range(count)])
             ramp, texts = swatches[np.arange(width) // 18], ("a colour for each scene", "")
         else:
             name, texts = {

@@ -156,6 +156,9 @@ class Engine:
         bands = 1 if selection.request.stage == "mask" else len(selection.request.bands)
         planned = self.planner.zones(selection, where)
         layers, total, problems = None, np.zeros(0), tuple[str, ...]()
+        # Beyond the scenes' overviews they show other pixels than the pyramid.
+        if self.planner.pyramid_problem and any(p.level for p in planned):
+            problems += (self.planner.pyramid_problem,)
         for plan in planned:
             # Where two zones meet they are weighed by the trust of all their scenes.
             pixels, left_out = self._pixels(selection, plan, counted=counted, trusted=len(planned) > 1)

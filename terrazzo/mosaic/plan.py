@@ -151,13 +151,22 @@ class Planner:
             return {}
         return {epsg: part for (name, epsg), part in self._pyramid.items() if name == period}
 
-    @cached_property
+    @property
+    def pyramid_problem(self) -> str:
+        """Why low zooms are merged from scenes though the version has a pyramid; empty where they are not."""
+        return self._read_pyramid[1]
+
+    @property
     def _pyramid(self) -> Mapping[tuple[str, int], Part]:
+        return self._read_pyramid[0]
+
+    @cached_property
+    def _read_pyramid(self) -> tuple[Mapping[tuple[str, int], Part], str]:
         try:
-            return read_pyramid(self.version.store, self.version.mosaic_id, self.version.name)
+            return read_pyramid(self.version.store, self.version.mosaic_id, self.version.name), ""
         except Damaged as error:
             log.error("low zooms are merged from scenes: %s", error)
-            return {}
+            return {}, f"pyramid: {error}"
 
     def _near(self, where: Target | Points) -> list[int]:
         """The zones whose scenes may lie where pixels are asked for, by longitude and latitude."""

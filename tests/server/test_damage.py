@@ -9,7 +9,6 @@ from fastapi.testclient import TestClient
 from terrazzo.server.app import create_app
 from terrazzo.server.settings import Settings
 from terrazzo.store import Store
-from terrazzo.version import open_version
 
 TILE = morecantile.tms.get("WebMercatorQuad").tile(15.7, 46.0, 11)
 ADDRESS = f"/mosaics/mosaic/tiles/WebMercatorQuad/{TILE.z}/{TILE.x}/{TILE.y}"
@@ -116,11 +115,12 @@ def test_readiness_is_that_a_pixel_can_be_read(store):
         assert "mosaic: " in answer.json()["detail"]
 
 
-def test_a_damaged_pyramid_leaves_low_zooms_to_the_scenes(store):
-    """And the next start with a whole one shows the same pixels."""
+def test_a_damaged_pyramid_leaves_low_zooms_to_the_scenes_and_says_so(store):
     low = f"/mosaics/mosaic/tiles/WebMercatorQuad/8/{TILE.x >> 3}/{TILE.y >> 3}.png"
     key = keys(store, "pyramid/pyramid.json")[0]
     store.write_bytes(key, store.read_bytes(key)[:-9])
     with served(store) as client:
-        assert client.get(low).status_code == 200
-    assert open_version(store, "mosaic").name
+        answer = client.get(low)
+        assert answer.status_code == 200
+        assert "pyramid.json is" in answer.headers["x-terrazzo-problems"]
+        assert "x-terrazzo-problems" not in client.get(f"{ADDRESS}.png").headers
