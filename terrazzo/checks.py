@@ -21,7 +21,7 @@ UNREADABLE = (
     *(OSError, ValueError, LookupError, TypeError, EOFError, AttributeError, NotImplementedError),
     *(zipfile.BadZipFile, zlib.error, struct.error, pa.ArrowException),
 )
-"""What NumPy, zipfile and Arrow raise of files that are not whole."""
+"""What NumPy, zipfile and Arrow raise of files that are not whole; whoever reads gets `Damaged`, with their words."""
 
 
 def checksum(data: bytes | memoryview) -> str:
