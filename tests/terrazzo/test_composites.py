@@ -50,7 +50,7 @@ def test_the_geometric_median_is_that_of_the_plain_iteration():
 def test_no_point_is_nearer_to_all_dates_than_the_geometric_median(points):
     values = np.array(points, np.int16)
     got = merge(values[:, :, None, None], np.full((len(values), 1, 1), 9, np.uint8), "geomedian")
-    best, total = weiszfeld(values.astype(float), steps=2000)
+    best, total = weiszfeld(values.astype(float), steps=400)
     # A count of rounding a band and date.
     assert total(got.values[:, 0, 0].astype(float)) <= total(best) + len(values) * np.sqrt(3)
 
