@@ -1,24 +1,31 @@
-"""How well the mosaic foretells a clear date that it does not hold: `python -m benchmarks.left_out OUT --data FOLDER`.
+"""How well the mosaic foretells a clear date that it does not hold: `python -m benchmarks.left_out OUT --data FOLDER --sample FOLDER`.
 
-Two real series: 30 dates of Italian fields (L1C, 10 m) and 72 of Belgian ones (L2A, 20 m), written as products and brought through
-`terrazzo precompute` with the shipped masks, the Italian ones through the atmospheric correction. For each date that is clear, and has two
-clear ones beside it, a mosaic of the other dates of `--days` before and after is made, the date itself excluded, and read through the engine.
-Judged is the median absolute difference to the date's own corrected pixels where its mask calls them clear, beside what is simple: each
-pixel's clear date nearest in time, the median of the clear ones, the robust merge without normalization. `level` takes from every
-prediction one line (gain and offset) a band and date first: the date's own level, which no other date can tell. Ways in brackets are
-none of the product's, they tell the parts of the error: single clear dates by their distance in days (20 for 20 to 29), the nearest date after normalization, and
-robust merges in which all that is kept weighs the same, or dates less the farther they lie from the middle of the period.
+Three real series: 30 dates of Italian fields (L1C, 10 m) and 72 of Belgian ones (L2A, 20 m), written as products and brought through
+`terrazzo precompute` with the shipped masks, the Italian ones through the atmospheric correction; and the sample's five days (L2A, 60 m), two tiles
+with borders of swaths. For each date that is clear, and has two clear ones beside it, a mosaic of the other dates of `--days` before and after is
+made, the date itself excluded, and read through the engine. `--dates N` takes N dates of each series and period, spread evenly.
+
+Judged over the date's own corrected pixels where its mask calls them clear, in 1e-4: RMSE, median absolute difference and signed median difference
+(mosaic less date). `level` takes from every prediction one line (gain and offset) a band and date first: the date's own level, which no other date can
+tell. Beside the methods stand simple ways, all of the clear dates without normalization: each pixel's date nearest in time, the line between the
+last before and the first after, median, geometric median, medoid. `share` is the RMSE, mean over dates, over that of the best simple way,
+the mean of the bands.
 """
 
 import json
 import shutil
-from datetime import date, timedelta
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from functools import partial
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import click
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from benchmarks.made import SILENT, mosaic
 from benchmarks.series import Array, Series, both, write_series
@@ -38,62 +45,91 @@ CLEAR = 0.9
 OTHERS = 2
 """Other clear dates that a mosaic has at least."""
 GROUND = (MaskClass.LAND, MaskClass.WATER, MaskClass.TERRAIN_SHADOW)
-DECAY = 8.0
-"""Days from the middle at which a date weighs .61, where days weigh."""
-SIMPLE = ("nearest", "median", "robust, off")
+SIMPLE = ("nearest", "linear", "median", "geometric median", "medoid")
+METHODS = ("feather", "median", "robust", "kriging")
+SIDE = 512
+"""Pixels of the middle of a whole scene that are judged."""
+FIGURES = ("rmse", "median", "signed")
 
 
-class Picture:
-    """Pictures of a series' middle, (band, row, col) reflectance."""
+class Place(NamedTuple):
+    """A series in a store: its scenes, and of each the pixels that are judged when it is left out."""
 
-    def __init__(self, series: Series) -> None:
-        rows, cols = series.dates[0][1].shape[1:]
-        box = series.place.box
-        row, col = box.row0 + (box.height - rows) // 2, box.col0 + (box.width - cols) // 2
-        self.epsg, self.box = series.place.epsg, PixelBox(row, col, row + rows, col + cols)
+    name: str
+    products: Path
+    store: Store
+    scenes: Sequence[Scene]
+    picture: PixelBox | None
 
-    def of(self, version: Version, **request: object) -> Array:
-        """What the engine shows."""
-        asked = {"bands": FOUR, "resampling": "nearest", "fill": "none", **request}
-        return reflectance(native(version, self.box, self.epsg, **asked).values)
+    def box(self, scene: Scene) -> PixelBox:
+        """The pixels of the zone's grid that are judged."""
+        if self.picture is not None:
+            return self.picture
+        row, col = (scene.box.row0 + scene.box.row1) // 2, (scene.box.col0 + scene.box.col1) // 2
+        half = SIDE // 2
+        return PixelBox(row - half, col - half, row + half, col + half).intersection(scene.box)
 
-    def clear(self, store: Store, scene: Scene) -> Array:
-        """A scene's corrected reflectance where its mask calls it clear ground."""
-        at = self.box.within(scene.box)
-        rho = np.stack([stored(store, scene, b)[at] for b in FOUR])
-        seen = np.isin(stored(store, scene, "mask")[at], GROUND) & (rho != NODATA).all(axis=0)
-        return np.where(seen, rho * np.float32(SCALE), np.float32(np.nan))
+    def clear(self, scene: Scene, box: PixelBox) -> Array:
+        """(band, row, col) corrected reflectance of a box where a scene's mask calls it clear ground, NaN elsewhere."""
+        out = np.full((len(FOUR), *box.shape), np.nan, np.float32)
+        inner = box.intersection(scene.box)
+        if not inner.empty:
+            at = inner.within(scene.box)
+            rho = np.stack([stored(self.store, scene, b)[at] for b in FOUR])
+            seen = np.isin(stored(self.store, scene, "mask")[at], GROUND) & (rho != NODATA).all(axis=0)
+            out[:, *inner.within(box)] = np.where(seen, rho * np.float32(SCALE), np.float32(np.nan))
+        return out
 
 
-def predictions(picture: Picture, made: Version, clear: dict[str, Array], day: date) -> dict[str, Array]:
-    """What the mosaic and the simple ways foretell of a day."""
-    out = {
-        f"{method}, {'on' if on else 'off'}": picture.of(made, method=method, normalize=on)
-        for method in ("feather", "robust")
-        for on in (True, False)
-    }
-    entries = sorted(made.entries("around"), key=lambda e: abs((e.scene.datetime.date() - day).days))
-    seen = np.stack([clear[e.scene.id] for e in entries])
-    out["nearest"], out["median"] = nearest(seen), np.nanmedian(seen, axis=0)
-    weight = np.stack([weight_of(made.store, e)[picture.box.within(e.scene.box)] for e in entries])
-    equal = np.where((weight > 1) & np.isfinite(seen).all(axis=1), 255, 0).astype(np.uint8)
-    out["(robust, off, weights equal)"] = merge(seen, equal, "robust").values
-    normalized = np.stack(
-        [picture.of(made, method="first", normalize=True, ids=(e.scene.id,)) for e in entries]
-    )
-    normalized = np.where((weight > 1)[:, None], normalized, np.float32(np.nan))
-    out["(nearest, on)"] = nearest(normalized)
-    days = np.array([(e.scene.datetime.date() - day).days for e in entries])
-    near = np.exp(-((days / DECAY) ** 2) / 2)[:, None, None]
-    weight = np.where(weight > 1, np.maximum(np.rint(weight * near), 1), 0).astype(np.uint8)
-    out["(robust, on, days weigh)"] = merge(normalized, weight, "robust").values
-    return out
+def series_place(folder: Path, series: Series) -> Place:
+    """A series of pictures as a store; the pictures are the middle of its mirrored scenes."""
+    rows, cols = series.dates[0][1].shape[1:]
+    box, pixel = series.place.box, series.place.pixel
+    row, col = box.row0 + (box.height - rows) // 2, box.col0 + (box.width - cols) // 2
+    products = folder / "products"
+    write_series(products, series)
+    store = create_store(folder / "store", StoreConfig(pixel, 2 * pixel, series.place.window, FOUR))
+    scenes = run([products], store, "all", Options(), only="strips", console=SILENT).scenes
+    return Place(series.name, products, store, scenes, PixelBox(row, col, row + rows, col + cols))
+
+
+def sample_place(folder: Path, sample: Path) -> Place:
+    """The sample as a store of 60 m."""
+    store = create_store(folder / "store", StoreConfig(60.0, 60.0, 256, FOUR))
+    scenes = run([sample], store, "all", Options(), only="strips", console=SILENT).scenes
+    return Place("sample", sample, store, scenes, None)
+
+
+def simple(clear: Array, days: NDArray[np.float64]) -> dict[str, Array]:
+    """What the simple ways foretell of day 0.
+
+    Args:
+        clear: (scene, band, row, col) reflectance, NaN where not clear; days: (scene,) of each, the nearest first.
+    """
+    weight = np.where(np.isfinite(clear).all(axis=1), 255, 0).astype(np.uint8)
+    out = {"nearest": nearest(clear), "linear": linear(clear, days)}
+    names = {"median": "median", "geometric median": "geomedian", "medoid": "medoid"}
+    return out | {name: merge(clear, weight, method).values for name, method in names.items()}  # type: ignore[arg-type]
 
 
 def nearest(scenes: Array) -> Array:
     """The first of (scene, band, row, col) that shows something, pixel by pixel."""
     first = np.isfinite(scenes).all(axis=1).argmax(axis=0)
     return np.take_along_axis(scenes, first[None, None], axis=0)[0]
+
+
+def linear(scenes: Array, days: NDArray[np.float64]) -> Array:
+    """The line between the last clear date before and the first after day 0; the nearest where one side has none."""
+    sides, off = [], []
+    for side in (days <= 0, days > 0):
+        seen = scenes[side] if side.any() else np.full((1, *scenes.shape[1:]), np.nan, np.float32)
+        own = np.abs(days[side]) if side.any() else np.zeros(1)
+        first = np.isfinite(seen).all(axis=1).argmax(axis=0)
+        sides.append(np.take_along_axis(seen, first[None, None], axis=0)[0])
+        off.append(own[first])
+    share = (off[0] / np.maximum(off[0] + off[1], 1e-9)).astype(np.float32)
+    both_sides = (1 - share) * sides[0] + share * sides[1]
+    return np.where(np.isfinite(both_sides), both_sides, nearest(scenes))
 
 
 def level(prediction: Array, truth: Array) -> Array:
@@ -109,72 +145,137 @@ def level(prediction: Array, truth: Array) -> Array:
     return out
 
 
-def one_series(folder: Path, series: Series, spans: tuple[int, ...]) -> list[dict[str, object]]:
-    """Rows of a date, a way, and its error in 1e-4 by band, as it is and at the date's own level."""
-    shutil.rmtree(folder, ignore_errors=True)
-    products, pixel = folder / "products", series.place.pixel
-    write_series(products, series)
-    store = create_store(folder / "store", StoreConfig(pixel, 2 * pixel, series.place.window, FOUR))
-    scenes = run([products], store, "all", Options(), only="strips", console=SILENT).scenes
-    picture = Picture(series)
-    clear = {s.id: picture.clear(store, s) for s in scenes}
-    good = sorted((s for s in scenes if np.isfinite(clear[s.id]).mean() >= CLEAR), key=lambda s: s.datetime)
-    rows: list[dict[str, object]] = []
-    for span, scene in product(spans, good):
-        day, reach = scene.datetime.date(), timedelta(days=span)
-        if sum(abs(o.datetime - scene.datetime) <= reach for o in good) <= OTHERS:
-            continue
-        period = {"around": (day - reach, day + reach)}
-        made = mosaic(products, store, f"{span}-{day}", period, without=scene.id)
-        found = predictions(picture, made, clear, day)
-        judged = np.all([np.isfinite(p).all(axis=0) for p in found.values()], axis=0)
-        truth = np.where(judged, clear[scene.id], np.nan)
-        off = {o.id: abs((o.datetime.date() - day).days) for o in good if o is not scene}
-        pairs = [
-            (f"(clear date {n // 10 * 10} days off)", clear[i])
-            for i, n in sorted(off.items(), key=lambda x: x[1])
-            if n <= span
-        ]
-        for (way, values), kind in product([*found.items(), *pairs], ("as it is", "level")):
-            p = level(values, truth) if kind == "level" else values
-            error = 1e4 * np.nanmedian(np.abs(p - truth), axis=(1, 2))
-            row = {"series": series.name, "days": span, "date": str(day), "judged": kind, "way": way}
-            rows.append(row | dict(zip(FOUR, error.tolist(), strict=True)))
-        click.echo(f"{series.name} {span} {day} {judged.mean():.2f}", err=True)
-    return rows
+def left_out(place: Place, span: int, scene: Scene, keep: Path | None) -> tuple[dict[str, Array], Array]:
+    """Predictions of a scene by a mosaic without its day, and its own clear pixels.
+
+    Args:
+        keep: folder to which what was merged is written, to try methods on.
+    """
+    day, reach = scene.datetime.date(), timedelta(days=span)
+    same_day = [s.id for s in place.scenes if s.datetime.date() == day]
+    name = f"{span}-{scene.mgrs}-{day}"
+    period = {"around": (day - reach, day + reach)}
+    version = mosaic(place.products, place.store, name, period, without=same_day)
+    box = place.box(scene)
+    entries = sorted(version.entries("around"), key=lambda e: abs((e.scene.datetime.date() - day).days))
+    entries = [e for e in entries if not e.scene.box.intersection(box).empty]
+    days = np.array([(e.scene.datetime.date() - day).days for e in entries], float)
+    clear = np.stack([place.clear(e.scene, box) for e in entries])
+    out = simple(clear, days)
+    picture = partial(_picture, version, box, scene.epsg)
+    for method, on in product(METHODS, (True, False)):
+        out[f"{method}, {'on' if on else 'off'}"] = picture(method=method, normalize=on)
+    truth = place.clear(scene, box)
+    if keep is not None:
+        ids = [e.scene.id for e in entries]
+        on = [picture(method="first", normalize=True, ids=(i,)) for i in ids]
+        weight = [_weight(version, e, box) for e in entries]
+        haze = [e.haze for e in entries]
+        arrays = {"on": np.stack(on), "weight": np.stack(weight), "clear": clear, "truth": truth}
+        np.savez(keep / f"{place.name.split()[0]}-{name}.npz", days=days, haze=haze, **arrays)
+    return out, truth
+
+
+def _picture(version: Version, box: PixelBox, epsg: int, **request: object) -> Array:
+    asked = {"bands": FOUR, "resampling": "nearest", "fill": "none", **request}
+    return reflectance(native(version, box, epsg, **asked).values)
+
+
+def _weight(version: Version, entry: object, box: PixelBox) -> NDArray[np.uint8]:
+    out = np.zeros(box.shape, np.uint8)
+    scene = entry.scene  # type: ignore[attr-defined]
+    inner = box.intersection(scene.box)
+    out[inner.within(box)] = weight_of(version.store, entry)[inner.within(scene.box)]  # type: ignore[arg-type]
+    return out
+
+
+def candidates(place: Place, span: int, most: int | None) -> list[Scene]:
+    """The scenes to be left out in turn."""
+    share = {s.id: float(np.isfinite(place.clear(s, place.box(s))).all(axis=0).mean()) for s in place.scenes}
+    good = sorted((s for s in place.scenes if share[s.id] >= CLEAR), key=lambda s: (s.datetime, s.id))
+    reach = timedelta(days=span)
+    others = {s.id: {o.datetime.date() for o in good if abs(o.datetime - s.datetime) <= reach} for s in good}
+    asked = [s for s in good if len(others[s.id]) > OTHERS]
+    if most is None or len(asked) <= most:
+        return asked
+    return [asked[i] for i in np.unique(np.linspace(0, len(asked) - 1, most).round().astype(int))]
+
+
+def judged(predictions: dict[str, Array], truth: Array) -> Iterator[dict[str, object]]:
+    """Figures of each way by band, where all ways show something."""
+    seen = np.all([np.isfinite(p).all(axis=0) for p in predictions.values()], axis=0)
+    truth = np.where(seen, truth, np.nan)
+    for (way, values), kind in product(predictions.items(), ("as it is", "level")):
+        d = 1e4 * ((level(values, truth) if kind == "level" else values) - truth)
+        figures = (
+            np.sqrt(np.nanmean(d**2, axis=(1, 2))),
+            np.nanmedian(np.abs(d), axis=(1, 2)),
+            np.nanmedian(d, axis=(1, 2)),
+        )
+        for figure, numbers in zip(FIGURES, figures, strict=True):
+            row = {"judged": kind, "way": way, "figure": figure}
+            yield row | dict(zip(FOUR, numbers.tolist(), strict=True))
 
 
 def summary(rows: list[dict[str, object]]) -> pd.DataFrame:
-    """Mean error over the dates, and its share of the best simple way's by band."""
+    """Means over the dates by series, period and way, and the RMSE's share of the best simple way's."""
     table = pd.DataFrame(rows)
     keys = ["series", "days", "judged"]
-    mean = (
-        table.groupby([*keys, "way"], sort=False)[list(FOUR)]
-        .mean()
-        .sort_index(level=keys, sort_remaining=False)
-    )
-    best = mean[mean.index.get_level_values("way").isin(SIMPLE)].groupby(level=keys, sort=False).min()
-    share = (mean / best.reindex(mean.index.droplevel("way")).to_numpy()).round(2).add_suffix(" ÷ best")
+    mean = table.groupby([*keys, "way", "figure"], sort=False)[list(FOUR)].mean()
+    rmse = mean.xs("rmse", level="figure")
+    out = {}
+    for key, ours in rmse.groupby(keys, sort=False):
+        to_median = ours / ours.xs("median", level="way").iloc[0]
+        best = to_median[to_median.index.get_level_values("way").isin(SIMPLE)].mean(axis=1).min()
+        out[key] = to_median.mean(axis=1) / best
+    share = pd.concat(out.values()).rename("share")
+    flat = mean.round(0).unstack("figure").swaplevel(axis=1)[list(FIGURES)]
+    flat.columns = [f"{figure} {band}" for figure, band in flat.columns]
     dates = table.groupby(keys, sort=False).date.nunique().rename("dates")
-    return pd.concat([mean.round(0), share], axis=1).join(dates, on=keys)
+    return pd.DataFrame(share.round(3)).join(flat.astype(int)).join(dates, on=keys).sort_index(level=keys)
 
 
 @click.command()
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option(
-    "--data",
-    type=click.Path(exists=True, path_type=Path),
-    required=True,
-    help="folder with labelled/ and imagery/",
+    "--data", type=click.Path(exists=True, path_type=Path), help="folder with labelled/ and imagery/"
 )
-@click.option(
-    "--days", "spans", multiple=True, default=(20, 45), help="days before and after that a mosaic holds"
-)
-def main(out: Path, data: Path, spans: tuple[int, ...]) -> None:
+@click.option("--sample", type=click.Path(exists=True, path_type=Path), help="folder of the sample")
+@click.option("--days", "spans", multiple=True, default=(20, 45), help="days before and after that it holds")
+@click.option("--dates", type=int, help="dates of a series and period at most")
+@click.option("--keep", type=click.Path(path_type=Path), help="folder for what was merged")
+def main(
+    out: Path,
+    data: Path | None,
+    sample: Path | None,
+    spans: tuple[int, ...],
+    dates: int | None,
+    keep: Path | None,
+) -> None:
     """Print the table and keep left_out.json."""
-    rows = [r for s in both(data) for r in one_series(out / s.name.split()[0], s, spans)]
+    rows = list[dict[str, object]]()
+    for place in _places(out, data, sample):
+        # The sample has ten days in all: a longer period holds the same scenes.
+        for span in spans if place.picture is not None else spans[:1]:
+            for scene in candidates(place, span, dates):
+                start = time.process_time()
+                predictions, truth = left_out(place, span, scene, keep)
+                about = {"series": place.name, "days": span, "date": f"{scene.mgrs} {scene.datetime.date()}"}
+                rows += [about | row for row in judged(predictions, truth)]
+                click.echo(f"{about} {time.process_time() - start:.1f} s", err=True)
     (out / "left_out.json").write_text(json.dumps(rows, indent=1))
-    click.echo(summary(rows).to_string())
+    with pd.option_context("display.width", 250):
+        click.echo(summary(rows).to_string())
+
+
+def _places(out: Path, data: Path | None, sample: Path | None) -> Iterator[Place]:
+    for series in both(data) if data else ():
+        folder = out / series.name.split()[0]
+        shutil.rmtree(folder, ignore_errors=True)
+        yield series_place(folder, series)
+    if sample:
+        shutil.rmtree(out / "sample", ignore_errors=True)
+        yield sample_place(out / "sample", sample)
 
 
 if __name__ == "__main__":

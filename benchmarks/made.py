@@ -1,6 +1,6 @@
 """Mosaics of products for benchmarks, by the chain of `terrazzo precompute`; without the report, which costs most and changes no pixel."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date
 from io import StringIO
 from pathlib import Path
@@ -24,11 +24,11 @@ def mosaic(
     name: str,
     periods: Mapping[str, tuple[date, date]],
     *,
-    without: str | None = None,
+    without: Sequence[str] = (),
     external: Path | None = None,
     mask: str = "fused",
 ) -> Version:
-    """Publishes a mosaic of periods, one scene excluded.
+    """Publishes a mosaic of periods, some scenes excluded.
 
     Args:
         external: a composite whose level its scenes are brought to.
@@ -37,8 +37,8 @@ def mosaic(
     text = f'reference = "external"\nreference_file = "{external}"\n' if external else ""
     text += "".join(f'[[periods]]\nname = "{n}"\nstart = {a}\nend = {b}\n' for n, (a, b) in periods.items())
     store.write_bytes(config_key(name), text.encode())
-    if without:
-        exclude(store, name, without, "left out", None)
+    for scene in without:
+        exclude(store, name, scene, "left out", None)
     with patch("terrazzo.precompute.versions.write.write_report"):
         done = run([products], store, name, Options(Recipe(mask)), console=SILENT)
     assert done.version is not None

@@ -14,7 +14,20 @@ if TYPE_CHECKING:
     # The table of parameters reads this module, and no help of a command need wait for object stores.
     from terrazzo.store import Store
 
-Method = Literal["feather", "first", "median", "mean", "robust"]
+Method = Literal[
+    "feather",
+    "first",
+    "median",
+    "mean",
+    "robust",
+    "geomedian",
+    "medoid",
+    "kriging",
+    "percentile:10",
+    "percentile:25",
+    "percentile:75",
+    "percentile:90",
+]
 Fill = Literal["adjacent", "none", "best"]
 Snow = Literal["avoid", "keep", "drop"]
 Resampling = Literal["bilinear", "nearest"]

@@ -137,32 +137,6 @@ def mean(values, weight, nodata, is_float, out, provenance, count):  # pragma: n
                     out[b, r, c] = total / n
 
 
-@njit(cache=True, nogil=True)
-def median(values, weight, nodata, is_float, out, provenance, count):  # pragma: no cover
-    scenes, bands, rows, cols = values.shape
-    usable = np.empty(scenes, np.int64)
-    ordered = np.empty((2, scenes), np.float64)
-    v = np.empty(scenes, np.float64)
-    one = np.ones(scenes, np.float64)
-    for r in range(rows):
-        for c in range(cols):
-            n = usable_scenes(values, weight, nodata, is_float, r, c, usable)
-            count[r, c] = n
-            if n == 0:
-                continue
-            for b in range(bands):
-                for i in range(n):
-                    v[i] = values[usable[i], b, r, c]
-                out[b, r, c] = weighted_median(v, one, n, ordered)
-                # A median of several bands is of no single scene: the first band says which one stands for the pixel.
-                if b == 0:
-                    nearest = 0
-                    for i in range(1, n):
-                        if abs(v[i] - out[0, r, c]) < abs(v[nearest] - out[0, r, c]):
-                            nearest = i
-                    provenance[r, c] = usable[nearest]
-
-
 AT_ONCE = 128
 """Pixels of a row that are brought together before they are merged: read one by one, all scenes' rows would be
 in use at the same time, more than a processor foresees."""

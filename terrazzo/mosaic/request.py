@@ -1,6 +1,7 @@
 """What a request asks of the engine: one frozen value, and the same with every default filled in."""
 
 from dataclasses import asdict, dataclass
+from datetime import date
 from typing import Any, get_args
 
 from terrazzo.config import Fill, Method, Resampling, Snow, Stage
@@ -21,6 +22,7 @@ class PixelRequest:
         max_cloud: per cent of a scene's valid pixels that may be cloud or shadow.
         orbit: relative orbit.
         ids: scenes, all when empty.
+        target: day that a method of `TIMED` shows, YYYY-MM-DD; None is the middle of the asked time.
     """
 
     bands: tuple[str, ...]
@@ -34,6 +36,7 @@ class PixelRequest:
     fill: Fill | None = None
     snow: Snow | None = None
     resampling: Resampling | None = None
+    target: str | None = None
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Resolved:
     fill: Fill
     snow: Snow
     resampling: Resampling
+    target: date | None = None
 
     @property
     def normalized(self) -> bool:

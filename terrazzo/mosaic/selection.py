@@ -2,15 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo.config import Period, day_interval
+from terrazzo.config import Method, Period, day_interval
 from terrazzo.errors import InvalidRequest
 from terrazzo.grid import PixelBox
+from terrazzo.mosaic.methods import METHODS
 from terrazzo.mosaic.request import PixelRequest, Resolved, check, stage_of
 from terrazzo.version import Entry, Places, Version, places_of
 
@@ -65,6 +66,7 @@ def select(version: Version, request: PixelRequest) -> Selection:
     stage = stage_of(request, version)
     period, interval = _period(version, request, needs_gains=stage == "normalized")
     config = version.config
+    method: Method = "first" if stage in ("raw", "mask", "corrected") else request.method or config.method
     resolved = Resolved(
         bands=request.bands,
         period=period.name,
@@ -72,13 +74,35 @@ def select(version: Version, request: PixelRequest) -> Selection:
         max_cloud=config.max_cloud if request.max_cloud is None else float(request.max_cloud),
         orbit=request.orbit,
         ids=tuple(sorted(request.ids)),
-        method="first" if stage in ("raw", "mask", "corrected") else request.method or config.method,
+        method=method,
         stage=stage,
         fill=request.fill or config.fill,
         snow=request.snow or config.snow,
         resampling="nearest" if stage == "mask" else request.resampling or config.resampling,
+        target=_target(request.target, method, period, interval),
     )
     return _selected(version, period.name, resolved, interval)
+
+
+def _target(
+    asked: str | None, method: Method, period: Period, interval: tuple[date | None, date | None]
+) -> date | None:
+    """The day that is shown: the asked one, or the middle of the interval or period; None for methods that weigh no days.
+
+    Raises:
+        InvalidRequest: a day is asked of such a method, or it is none.
+    """
+    if not METHODS[method].timed:
+        if asked is not None:
+            raise InvalidRequest(f"target={asked}: method={method} shows no single day; add method=kriging")
+        return None
+    if asked is None:
+        first, last = interval
+        return first + timedelta(days=(last - first).days // 2) if first and last else period.middle
+    first, last = day_interval(asked)
+    if first is None or first != last:
+        raise InvalidRequest(f"target={asked}: one day, such as {period.middle}")
+    return first
 
 
 def _selected(

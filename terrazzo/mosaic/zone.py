@@ -26,6 +26,11 @@ from terrazzo.version import Entry, Version
 
 LAST = 1
 """Weight of a last resort: counts only where no scene has more."""
+DOUBTED = 10
+"""Weight, for methods that weigh days, of what the mask calls clear and the rules of the reference leave out: those rules compare with one picture of
+the whole period, and a field that grows or is harvested differs from that as a cloud does."""
+GROUND = (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW, MaskClass.TERRAIN_SHADOW)
+"""Classes that a mosaic may show."""
 
 
 class ZonePixels(NamedTuple):
@@ -96,7 +101,8 @@ class Merging:
             merged = self._band_by_band(merged, holes, entries, box)
         if counted or not METHODS[self.request.method].layered:
             merged = merged._replace(count=self._passes(merged.count, trust, entries, box))
-        quality = np.where((trust == LAST) & (merged.count > 0), 2, 0).astype(np.uint8)
+        doubted = (trust == LAST) | (self._timed & (trust == DOUBTED))
+        quality = np.where(doubted & (merged.count > 0), 2, 0).astype(np.uint8)
         return Outcome(ZonePixels(*merged, quality, trust), problems)
 
     def baked(self, part: Part, entries: list[tuple[int, Entry]], box: PixelBox) -> Outcome:
@@ -132,7 +138,9 @@ class Merging:
         """
         if self.version.store.root is not None:
             return {}
-        masked = self.request.fill == "best" or self.request.stage in ("raw", "mask", "corrected")
+        masked = (
+            self.request.fill == "best" or self._timed or self.request.stage in ("raw", "mask", "corrected")
+        )
         snow = self.request.snow != "keep"
         self.blocks.fetch(
             [
@@ -295,9 +303,20 @@ class Merging:
             except (ReadFailure, NotFound) as error:
                 problems.append(_problem(entry, error))
                 weight[i] = 0
-        merged = merge(values, weight, self.request.method)
+        merged = merge(values, weight, self.request.method, self.days(kept))
         table = np.array([*numbers, -1], np.int16)
         return merged._replace(provenance=table[merged.provenance]), trust, tuple(problems)
+
+    def days(self, entries: Iterable[Entry]) -> NDArray[np.float32] | None:
+        """(scene,) days of scenes from the one that is shown; None for methods that weigh no days."""
+        target = self.request.target
+        if target is None:
+            return None
+        return np.array([(e.scene.datetime.date() - target).days for e in entries], np.float32)
+
+    @property
+    def _timed(self) -> bool:
+        return METHODS[self.request.method].timed
 
     @property
     def _bands(self) -> int:
@@ -309,6 +328,9 @@ class Merging:
             seen = self._coarse(entry, entry.scene.key(MASK), box, 0) != MaskClass.NODATA
             return np.where(seen, 255, 0).astype(np.uint8)
         weight = self._coarse(entry, entry.weight_key, box, 0, smooth=True).astype(np.uint8, copy=False)
+        if self._timed:
+            clear = np.isin(self._coarse(entry, entry.scene.key(MASK), box, 0), GROUND)
+            weight = np.where(clear & (weight <= LAST), DOUBTED, weight).astype(np.uint8)
         if self.request.snow != "keep" and entry.scene.snow_share > 0:
             snow = self._coarse(entry, entry.scene.key(MASK), box, 0) == MaskClass.SNOW
             weight[snow] = np.minimum(weight[snow], LAST if self.request.snow == "avoid" else 0)

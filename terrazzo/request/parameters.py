@@ -130,6 +130,12 @@ SCENES: tuple[Parameter, ...] = (
     Parameter("orbit", "whole", "a relative orbit, 1 to 143", low=1, high=143),
     Parameter("ids", "names", "names of scenes, comma-separated; see the mosaic's /scenes", high=50),
     Parameter("method", "choice", "how scenes are merged", get_args(Method), MOSAIC),
+    Parameter(
+        "target",
+        "text",
+        "the day that method=kriging shows, YYYY-MM-DD",
+        default="the middle of the period or of the asked interval",
+    ),
     Parameter("normalize", "switch", "whether scenes are brought to one level: on or off", (), MOSAIC),
     Parameter(
         "stage", "choice", "the step of the algorithm that is shown", get_args(Stage), "as normalize says"

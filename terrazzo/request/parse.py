@@ -120,6 +120,7 @@ def measured(
         fill=given.get("fill"),
         snow=given.get("snow"),
         resampling=given.get("resampling"),
+        target=given.get("target"),
     )
     return measure_of(pixels, expression or formula, given.get("baseline"))
 

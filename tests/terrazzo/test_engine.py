@@ -1,11 +1,14 @@
 """The engine gives a place the same pixels whoever asks: tiles of any size, one box, or points."""
 
+from datetime import date
+
 import morecantile
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from terrazzo.errors import InvalidRequest
 from terrazzo.grid import Bounds, PixelBox
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine, tile_target
@@ -23,7 +26,7 @@ def engine(sample_store):
     return Engine(open_version(Store(sample_store), "mosaic"), Blocks())
 
 
-METHODS = st.sampled_from(["feather", "first", "mean", "median", "robust"])
+METHODS = st.sampled_from(["feather", "first", "mean", "median", "robust", "geomedian", "kriging"])
 
 
 @settings(max_examples=8)
@@ -106,3 +109,44 @@ def test_pixels_of_the_zones_own_grid_are_the_merged_ones_and_beyond_all_scenes_
         assert merged is not None
         assert (image.values == merged.values).all()
         assert (image.provenance == merged.provenance).all()
+
+
+def test_kriging_shows_the_asked_day_by_the_days_own_scenes(engine):
+    """Of two asked days each is more like its own clear date than the other asked day is."""
+    bounds = Bounds(545_000, 5_080_000, 575_000, 5_110_000)
+    target = Target("EPSG:32633", bounds, 250, 250)
+
+    def shown(**request):
+        asked = PixelRequest(("B02", "B04", "B08"), fill="none", snow="keep", **request)
+        values = engine.part(asked, target).values
+        return np.where(values == -32768, np.nan, values.astype(float))
+
+    days = ("2023-08-13", "2023-08-20")
+    dates = [shown(datetime=d, method="first") for d in days]
+    asked = [shown(target=d, method="kriging") for d in days]
+    off = [[np.nanmedian(np.abs(a - d)) for d in dates] for a in asked]
+    assert off[0][0] < off[1][0]
+    assert off[1][1] < off[0][1]
+
+
+def test_the_day_that_is_shown_is_the_middle_of_what_is_asked_and_a_part_of_the_requests_name(engine):
+    def text(**request):
+        return engine.select(PixelRequest(("B04",), **request)).request
+
+    assert text(method="kriging", datetime="2023-08-12/2023-08-18").target == date(2023, 8, 15)
+    assert "target=2023-08-14" in text(method="kriging", target="2023-08-14").text()
+    assert text(method="kriging").target is not None
+    assert "target" not in text(method="median").text()
+
+
+@pytest.mark.parametrize(
+    ("request_", "remedy"),
+    [
+        ({"target": "2023-08-14", "method": "median"}, "add method=kriging"),
+        ({"target": "2023-08", "method": "kriging"}, "one day, such as"),
+        ({"target": "2023-08-01/2023-08-03", "method": "kriging"}, "one day, such as"),
+    ],
+)
+def test_what_is_no_day_or_goes_with_no_method_is_refused_with_what_does(engine, request_, remedy):
+    with pytest.raises(InvalidRequest, match=remedy):
+        engine.select(PixelRequest(("B04",), **request_))

@@ -77,7 +77,7 @@ def candidates(at: At, selection: Selection) -> list[ExplainedScene]:
     weight = np.array([r.weight for r in reads], np.uint8)
     best = int(weight.max(initial=0))
     counted = np.where((weight == LAST) & (best > LAST), 0, weight).astype(np.uint8)
-    parts = shares(values, counted, at.request.method)
+    parts = shares(values, counted, at.request.method, at.merging.days(r.entry for r in reads))
     out = []
     for read, part, used in zip(reads, parts, counted, strict=True):
         is_chosen = read.entry == at.chosen
