@@ -11,12 +11,12 @@ from tests.conftest import ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("cc")]
 EVERY = 61
-"""A sample: the eight commands have some 3,000 operations, each of which takes seconds to try."""
+"""A sample: the ten commands have some 5,000 operations."""
 
 
 def test_any_operation_on_files_may_fail_once(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-m", "tests.world.operations", tmp_path / "w", "--every", str(EVERY)],
+        [sys.executable, "-m", "benchmarks.operations", tmp_path / "w", "--every", str(EVERY)],
         cwd=ROOT,
         capture_output=True,
         text=True,
