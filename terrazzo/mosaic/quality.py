@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from terrazzo import gains
 from terrazzo.bands import MaskClass
 from terrazzo.errors import NotFound, TooLarge
-from terrazzo.mosaic.engine import FILLED, LAST_RESORT, Engine, Image
+from terrazzo.mosaic.engine import FILLED, Engine, Image
 from terrazzo.mosaic.plan import MOST_SCENES
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Points, Target, locate
+from terrazzo.mosaic.zone import DAMAGED, LAST_RESORT
 from terrazzo.version import Entry, gains_key, places_of
 
 HAZE, SNOW, TERRAIN_SHADOW, EXTRAPOLATED, CLAMPED, SINGLE, MISREGISTERED = (2**k for k in range(2, 9))
@@ -40,6 +41,7 @@ FLAGS = {
     HAZE: Flag("haze or thin cloud", "haze", (250, 190, 90)),
     FILLED: Flag("filled from another period", "another period", (60, 110, 200)),
     LAST_RESORT: Flag("last resort: no scene is clear here", "not clear", (210, 90, 60)),
+    DAMAGED: Flag("a scene that would show cannot be read", "scene damaged", (200, 0, 80)),
 }
 """All bits, the gravest last: its colour hides those before."""
 HAZY = 0.5
@@ -56,7 +58,7 @@ def quality(engine: Engine, selection: Selection, where: Target | Points, image:
     Raises:
         TooLarge: too many scenes show.
     """
-    out = image.quality.astype(np.uint16)
+    out = image.quality.copy()
     shown = image.provenance >= 0
     out[shown & (image.count == 1)] |= SINGLE
     numbers = np.unique(image.provenance[shown])
