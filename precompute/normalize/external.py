@@ -26,7 +26,7 @@ def read_composite(path: str, band: str, store: Store, epsg: int, box: PixelBox)
     grid, f = store.grid(epsg), stored_factor(band)
     own = box.coarser(f)
     try:
-        with rasterio.open(path) as file:
+        with rasterio.open(path, driver=["GTiff", "VRT"]) as file:
             if file.crs is None:
                 raise StoreError(
                     f"reference {path} has no coordinate system: gdal_edit.py -a_srs gives it one"

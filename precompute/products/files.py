@@ -29,21 +29,25 @@ MOST_UNPACKED, MOST_MEMBERS = 8_000_000_000, 5_000
 """Bytes and files of a zip: a product has one or two GB in 150 files."""
 
 
-def open_raster(path: str) -> rasterio.DatasetReader:
+def open_raster(source: str | IO[bytes]) -> rasterio.DatasetReader:
     """Opens an image of a product, which is a GeoTIFF or JPEG 2000.
 
     GDAL would read more: a VRT under the name of an image leads to any file and any address.
+
+    Args:
+        source: path, or a file that is open.
 
     Raises:
         RasterioError: it is neither, or cannot be read.
     """
     with rasterio.Env() as env:
         jpeg2000 = [d for d in JPEG2000 if d in env.drivers()]
-    drivers = [*jpeg2000, "GTiff"] if path.lower().endswith(".jp2") else ["GTiff", *jpeg2000]
+    is_jp2 = isinstance(source, str) and source.lower().endswith(".jp2")
+    drivers = [*jpeg2000, "GTiff"] if is_jp2 else ["GTiff", *jpeg2000]
     problems = []
     for driver in drivers:
         try:
-            return rasterio.open(path, driver=driver)
+            return rasterio.open(source, driver=driver)
         except RasterioError as error:
             problems.append(error)
     raise problems[0]
