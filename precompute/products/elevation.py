@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
@@ -17,8 +16,9 @@ from terrazzo.errors import UnreadableAsset
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.precompute.products.angles import Angles
 from terrazzo.precompute.products.auxiliary import read_height
+from terrazzo.precompute.products.files import open_as
 
-DRIVERS = ["GTiff", "VRT", "SRTMHGT", "DTED"]
+DRIVERS = ("GTiff", "VRT", "SRTMHGT", "DTED")
 """What elevation models come as. GDAL would read much more, some of it programs or addresses."""
 
 
@@ -57,7 +57,7 @@ def _warped(
 ) -> NDArray[np.float32]:
     try:
         with (
-            rasterio.open(dem, driver=DRIVERS) as source,
+            open_as(dem, DRIVERS) as source,
             WarpedVRT(
                 source,
                 crs=f"EPSG:{epsg}",

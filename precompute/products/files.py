@@ -7,7 +7,7 @@ import hashlib
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -43,7 +43,15 @@ def open_raster(source: str | IO[bytes]) -> rasterio.DatasetReader:
     with rasterio.Env() as env:
         jpeg2000 = [d for d in JPEG2000 if d in env.drivers()]
     is_jp2 = isinstance(source, str) and source.lower().endswith(".jp2")
-    drivers = [*jpeg2000, "GTiff"] if is_jp2 else ["GTiff", *jpeg2000]
+    return open_as(source, [*jpeg2000, "GTiff"] if is_jp2 else ["GTiff", *jpeg2000])
+
+
+def open_as(source: str | Path | IO[bytes], drivers: Sequence[str]) -> rasterio.DatasetReader:
+    """Opens a raster with the first of some drivers that can.
+
+    Raises:
+        RasterioError: none can; what the first one says.
+    """
     problems = []
     for driver in drivers:
         try:

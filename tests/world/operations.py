@@ -61,8 +61,8 @@ class Case:
 
     Attributes:
         base: folder of the store before it, or None for none.
-        arguments: of the command line, with STORE for the store's folder.
-        output: name of a file in the store's folder that it writes besides, if any.
+        arguments: of the command line, with STORE for the store's address, and OUT for a folder for what else it writes.
+        output: name of a file in OUT that it writes, if any.
     """
 
     name: str
@@ -70,15 +70,9 @@ class Case:
     arguments: tuple[str, ...]
     output: str = ""
 
-    def on(self, store: Path) -> list[str]:
+    def on(self, store: str, out: Path) -> list[str]:
         """The arguments for a store."""
-        return [a.replace("STORE", str(store)) for a in self.arguments]
-
-    def copied(self, store: Path) -> None:
-        """Makes a folder what the store is before the command."""
-        shutil.rmtree(store, ignore_errors=True)
-        if self.base:
-            shutil.copytree(self.base, store)
+        return [a.replace("STORE", store).replace("OUT", str(out)) for a in self.arguments]
 
 
 def cases(folder: Path) -> list[Case]:
@@ -104,11 +98,11 @@ def cases(folder: Path) -> list[Case]:
     box = ("--bbox", "15.001,46.047,15.005,46.050")
     store, areas = ("--store", "STORE"), str(folder / "areas.geojson")
     return [
-        Case("keys add", two, ("keys", *store, "--state", "STORE/.state", "add", "anna", "--scope", "tiles")),
+        Case("keys add", two, ("keys", *store, "--state", "OUT/.state", "add", "anna", "--scope", "tiles")),
         Case("publish an earlier version", two, ("publish", *store, "--version", old)),
-        Case("export", two, ("export", *store, *box, "-o", "STORE/out.tif", "--overwrite"), "out.tif"),
-        Case("statistics", two, ("statistics", areas, *store, "-o", "STORE/out.csv"), "out.csv"),
-        Case("seed", two, ("seed", *store, "--cache-dir", "STORE/.cache", "--zooms", "12-13")),
+        Case("export", two, ("export", *store, *box, "-o", "OUT/out.tif", "--overwrite"), "out.tif"),
+        Case("statistics", two, ("statistics", areas, *store, "-o", "OUT/out.csv"), "out.csv"),
+        Case("seed", two, ("seed", *store, "--cache-dir", "OUT/.cache", "--zooms", "12-13")),
         Case("prune", two, ("prune", *store, "--keep-versions", "1", "--grace", "0")),
         Case("exclude", two, ("exclude", scene, *store, "--reason", "test")),
         Case("store upgrade", STORE, ("store", "upgrade", "STORE", "--workers", "1")),
@@ -126,8 +120,8 @@ def _area() -> object:
     }
 
 
-def child(work: Callable[[], int]) -> int:
-    """The exit status of work in a process of its own; negative for a signal."""
+def child(work: Callable[[], int], forked: Callable[[int], None] = lambda process: None) -> int:
+    """The exit status of work in a process of its own, whose number `forked` gets; negative for a signal."""
     sys.stdout.flush()
     process = os.fork()
     if process == 0:
@@ -140,6 +134,7 @@ def child(work: Callable[[], int]) -> int:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
+    forked(process)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
@@ -164,7 +159,7 @@ def run(*arguments: str, said: Path | None = None) -> int:
     return 0
 
 
-def shown(store: Path) -> str:
+def shown(store: str) -> str:
     """A hash of what the current version shows, at full resolution and at low zooms; empty where nothing is published."""
     from terrazzo.errors import EmptyStore, NotFound
     from terrazzo.mosaic.blocks import Blocks
@@ -174,7 +169,7 @@ def shown(store: Path) -> str:
     from tests.chain import native
 
     try:
-        if not store.exists():
+        if "://" not in store and not Path(store).exists():
             return ""
         version = open_version(Store(store), "mosaic")
     except (EmptyStore, NotFound):
@@ -188,7 +183,7 @@ def shown(store: Path) -> str:
     return out.hexdigest()
 
 
-def damages(store: Path) -> str:
+def damages(store: str) -> str:
     """What `store verify` says is missing or damaged; empty where nothing is, or where a first run ended before there was a store."""
     from terrazzo.errors import StoreError
     from terrazzo.precompute.versions.verify import verify
@@ -241,13 +236,11 @@ class Trials:
     _shown: tuple[str, str] = ("", "")
 
     def __post_init__(self) -> None:
-        self._whole = self.folder / f"whole {self.case.name}"
         self._said = self.folder / "said"
-        self.case.copied(self._whole)
-        status = child(self._undisturbed)
+        status = self._counted()
         assert status == 0, f"{self.case.name} ends with {status} undisturbed; OPERATIONS_SHOW=1 shows why"
-        counted, before, after, modules, kernels = json.loads(self._read())
-        self.operations, self._shown = counted, (before, after)
+        counted, before, after, modules, kernels = json.loads(self._said.read_text())
+        self.operations, self._shown = self.operations or counted, (before, after)
         preload(modules, kernels)
 
     def trial(self, number: int, how: str) -> str:
@@ -255,64 +248,97 @@ class Trials:
 
         A trial that leaves the exit status and, byte by byte, the store of an earlier one that passed has passed.
         """
-        store = self.folder / "store"
-        self.case.copied(store)
-        status = child(lambda: self._disturbed(store, number, how))
+        self._copy("store")
+        status = self._disturbed(number, how)
         if status == CRASHED:
             return "an error that is none for the user"
-        state = (status, state_of(store))
+        state = (status, self._state())
         if state in self._good:
             return ""
         self._said.write_text("an error of the trial itself")
-        if child(lambda: self._judged(store, status)):
-            return self._read()
-        self._good.add(state)
+        if child(lambda: self._judged(status)):
+            return self._said.read_text()
+        if state[1]:
+            self._good.add(state)
         return ""
+
+    def _place(self, name: str) -> str:
+        return str(self.folder / (name if name == "store" else f"whole {self.case.name}"))
+
+    def _out(self, name: str) -> Path:
+        return Path(self._place(name))
+
+    def _copy(self, name: str) -> None:
+        """Makes a store what it is before the command."""
+        shutil.rmtree(self._place(name), ignore_errors=True)
+        if self.case.base:
+            shutil.copytree(self.case.base, self._place(name))
+
+    def _state(self) -> str:
+        """A hash of the store that a trial left; empty where it is not known."""
+        return state_of(Path(self._place("store")))
+
+    def _run(self, name: str, said: Path | None = None) -> int:
+        return run(*self.case.on(self._place(name), self._out(name)), said=said)
+
+    def _counted(self) -> int:
+        self._copy("whole")
+        return child(self._undisturbed)
 
     def _undisturbed(self) -> int:
         shim = ctypes.CDLL(str(self.library))
         shim.operations_count.restype = ctypes.c_long
-        shim.operations_arm(os.fsencode(self._whole), ctypes.c_long(0), 0, 0)
-        status = run(*self.case.on(self._whole))
+        shim.operations_arm(os.fsencode(self._place("whole")), ctypes.c_long(0), 0, 0)
+        status = self._run("whole")
         counted = shim.operations_count()
         shim.operations_arm(b"", ctypes.c_long(0), 0, 0)
-        before = shown(self.case.base) if self.case.base else ""
-        after = shown(self._whole)
-        assert not damages(self._whole)
-        self._said.write_text(json.dumps([counted, before, after, list(sys.modules), loaded_kernels()]))
+        self._note(counted)
         return status
 
-    def _disturbed(self, store: Path, number: int, how: str) -> int:
-        shim = ctypes.CDLL(str(self.library))
-        kind, code = HOW[how]
-        shim.operations_arm(os.fsencode(store), ctypes.c_long(number), kind, code)
-        try:
-            return run(*self.case.on(store), said=self.folder / "messages")
-        finally:
-            shim.operations_arm(b"", ctypes.c_long(0), 0, 0)
+    def _note(self, counted: int) -> None:
+        before = shown(str(self.case.base)) if self.case.base else ""
+        after = shown(self._place("whole"))
+        assert not damages(self._place("whole"))
+        self._said.write_text(json.dumps([counted, before, after, list(sys.modules), loaded_kernels()]))
 
-    def _judged(self, store: Path, status: int) -> int:
+    def _disturbed(self, number: int, how: str) -> int:
+        """The exit status of the command, one of whose operations fails."""
+
+        def work() -> int:
+            shim = ctypes.CDLL(str(self.library))
+            kind, code = HOW[how]
+            shim.operations_arm(os.fsencode(self._place("store")), ctypes.c_long(number), kind, code)
+            try:
+                return self._run("store", self.folder / "messages")
+            finally:
+                shim.operations_arm(b"", ctypes.c_long(0), 0, 0)
+
+        return child(work)
+
+    def _judged(self, status: int) -> int:
         """Whether the state between is one that may be, and whether the next run heals it."""
+        store = self._place("store")
         if shown(store) not in self._shown:
             return self._wrong("neither the old version nor the new one is shown")
         if said := damages(store):
             return self._wrong(f"after it: {said}")
-        if status == 0 and (shown(store) != self._shown[1] or not (self._has_output(store) or self._names())):
+        if status == 0 and (shown(store) != self._shown[1] or not (self._has_output() or self._names())):
             return self._wrong("it says that all went well, and not all did")
         # What was done in spite of it may be refused when it is asked for again.
-        if run(*self.case.on(store)) and status:
+        if self._run("store") and status:
             return self._wrong("the next run fails")
         if shown(store) != self._shown[1]:
             return self._wrong("the next run gives other pixels")
-        if not self._has_output(store):
+        if not self._has_output():
             return self._wrong("the next run gives another file")
         said = damages(store)
         return self._wrong(f"after the next run: {said}") if said else 0
 
-    def _has_output(self, store: Path) -> bool:
+    def _has_output(self) -> bool:
         """Whether the file that the command writes besides is that of the undisturbed run."""
         name = self.case.output
-        return not name or (store / name).read_bytes() == (self._whole / name).read_bytes()
+        mine, whole = (self._out(n) / name for n in ("store", "whole"))
+        return not name or (mine.exists() and mine.read_bytes() == whole.read_bytes())
 
     def _names(self) -> bool:
         """Whether the disturbed command named a scene that it left out."""
@@ -321,9 +347,6 @@ class Trials:
     def _wrong(self, what: str) -> int:
         self._said.write_text(what)
         return WRONG
-
-    def _read(self) -> str:
-        return self._said.read_text() if self._said.exists() else ""
 
 
 def loaded_kernels() -> list[tuple[str, str, str]]:
