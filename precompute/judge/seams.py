@@ -15,10 +15,11 @@ from terrazzo.bands import NODATA, SCALE, MaskClass
 from terrazzo.config import Method, Stage
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.blocks import Blocks
-from terrazzo.mosaic.engine import LAST_RESORT, Engine, Image
+from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target
 from terrazzo.precompute.judge import figures as metrics
+from terrazzo.mosaic.zone import LAST_RESORT
 from terrazzo.version import Entry, Version
 
 BANDS = ("B02", "B03", "B04", "B08")
