@@ -18,8 +18,8 @@ from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target
-from terrazzo.precompute.judge import figures as metrics
 from terrazzo.mosaic.zone import LAST_RESORT
+from terrazzo.precompute.judge import figures as metrics
 from terrazzo.version import Entry, Version
 
 BANDS = ("B02", "B03", "B04", "B08")
