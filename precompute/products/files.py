@@ -5,6 +5,8 @@ Zips are read, never unpacked; what is larger than any product is, or leads out 
 
 import hashlib
 import io
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -27,6 +29,12 @@ MOST_XML = 64_000_000
 """Bytes of an XML file: the largest that is read here has 0.6 MB, the largest of a product 22."""
 MOST_UNPACKED, MOST_MEMBERS = 8_000_000_000, 5_000
 """Bytes and files of a zip: a product has one or two GB in 150 files."""
+
+DAMAGED_ZIP = (
+    *(OSError, LookupError, RuntimeError, NotImplementedError, EOFError, OverflowError),
+    *(struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+)
+"""What files that are missing, and zips that are damaged or encrypted, raise."""
 
 
 def open_raster(source: str | IO[bytes]) -> rasterio.DatasetReader:
@@ -70,7 +78,7 @@ def zip_members(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as container:
             members = container.infolist()
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+    except (ValueError, *DAMAGED_ZIP) as error:
         raise UnreadableAsset(f"{path}: {error}; fetch the product again") from None
     for member in members:
         name = PurePosixPath(member.filename.replace("\\", "/"))
@@ -102,8 +110,8 @@ def opened(path: str) -> Iterator[IO[bytes]]:
         else:
             with Path(path).open("rb") as file:
                 yield file
-    except (OSError, KeyError, RuntimeError, NotImplementedError, zlib.error, zipfile.BadZipFile) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except DAMAGED_ZIP as error:
+        reason = getattr(error, "strerror", None) or str(error) or "it is cut off"
         raise UnreadableAsset(f"{path}: {reason}; fetch the product again") from None
 
 
