@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 
 COMPILED = ("terrazzo.mosaic.kernels", "terrazzo.thinning", "terrazzo.export", "terrazzo.cog", "terrazzo.correction",
-            "terrazzo.precompute.clouds", "terrazzo.precompute.normalize")  # fmt: skip
+            "terrazzo.precompute.clouds", "terrazzo.precompute.normalize", "terrazzo.server.png")  # fmt: skip
 """What Numba compiles cannot be instrumented."""
 
 

@@ -86,7 +86,7 @@ def zip_members(path: Path) -> list[str]:
             raise UnreadableAsset(f"{path}: {member.filename!r} leads out of the zip; do not use this file")
     if len(members) > MOST_MEMBERS or sum(m.file_size for m in members) > MOST_UNPACKED:
         raise UnreadableAsset(f"{path}: unpacked it is larger than any product; do not use this file")
-    return [m.filename for m in members if not m.is_dir()]
+    return [m.filename for m in members if m.filename and not m.is_dir()]
 
 
 def zip_member(archive: Path, member: str) -> str:
