@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of what parses bytes of others: `python -m benchmarks.fuzz [--minutes 5] [--target NAME] [--keep FOLDER]`.
 
 Atheris (`pip install atheris`) changes inputs of `tests/world/fuzz.py` and keeps those that reach code that no other did. An input
-that raises another error than one for users, takes 10 s or 2 GiB is a fault: it is written to FOLDER, from where it goes to
+that raises another error than one for users, takes a minute or 2 GiB is a fault: it is written to FOLDER, from where it goes to
 `tests/data/fuzz/NAME` with the change that mends it.
 """
 
@@ -60,7 +60,7 @@ def _fuzz(name: str, minutes: float, keep: Path) -> None:
     for number, data in enumerate(targets.seeds(name)):
         (corpus / f"seed-{number}").write_bytes(data)
     with tempfile.TemporaryDirectory() as folder:
-        options = [f"-max_total_time={round(60 * minutes)}", "-timeout=10", "-rss_limit_mb=2048"]
+        options = [f"-max_total_time={round(60 * minutes)}", "-timeout=60", "-rss_limit_mb=2048"]
         options += [f"-artifact_prefix={keep / name}-", "-max_len=65536", "-print_final_stats=0"]
         atheris.Setup([sys.argv[0], *options, str(corpus)], targets.TARGETS[name](Path(folder)))
         atheris.Fuzz()

@@ -340,6 +340,8 @@ def upgrade(url: str, dry_run: bool, undo: bool, finish: bool, workers: int, das
             upgrading.undo(there)
         elif finish:
             click.echo(f"{len(upgrading.finish(there))} files removed")
+        elif there.config.format == FORMAT:
+            click.echo(f"{url} has format {FORMAT} already")
         else:
             done = upgrading.upgrade(there, workers=hands, console=console)
             click.echo(
