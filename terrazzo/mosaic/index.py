@@ -20,6 +20,8 @@ HEAD = 1 << 16
 """Bytes read at first: the head of a COG with its index is seldom longer."""
 MOST_INDEX, MOST_DIRECTORIES = 1 << 28, 64
 """Bytes of an index, and directories of a file: ours have a hundredth and 20 at most. A damaged one may lead in a circle."""
+FARTHEST = 1 << 62
+"""Place in a file past which a system reads none."""
 ZSTD, DEFLATE, ADOBE_DEFLATE = 50000, 32946, 8
 _TYPES = {1: "u1", 3: "u2", 4: "u4", 16: "u8", 12: "f8", 2: "u1"}
 _DTYPES = {(8, 1): "u1", (16, 2): "i2", (16, 1): "u2"}
@@ -107,7 +109,7 @@ class _Reader:
         (self._head,) = source.parts([0], [HEAD])
 
     def at(self, offset: int, size: int) -> bytes:
-        if not 0 <= size <= MOST_INDEX:
+        if not (0 <= size <= MOST_INDEX and 0 <= offset < FARTHEST):
             raise ValueError("its block index is damaged")
         if offset + size <= len(self._head):
             return self._head[offset : offset + size]
@@ -179,7 +181,8 @@ def _level(tags: dict[int, NDArray[np.generic]], checked: bool) -> Level:
     rows, columns = one(257), one(256)
     across, down = -(-columns // block), -(-rows // block)
     offsets, sizes = tags[324].astype(np.int64), tags[325].astype(np.int64)
-    if len(offsets) != across * down or len(sizes) != across * down:
+    whole = len(offsets) == len(sizes) == across * down
+    if not whole or offsets.min() < 0 or sizes.min() < 0 or sizes.max() > MOST_INDEX:
         raise ValueError("its block index is damaged")
     dtype = np.dtype(_DTYPES[kind])
     return Level((rows, columns), block, across, dtype, compression, predictor == 2, offsets, sizes, checked)
