@@ -1,16 +1,14 @@
 """Many people look at the map at once: a replay of their views against stock TiTiler and against Terrazzo, one after the other.
 
     python -m benchmarks.load --store FOLDER --replay LOAD.py [--users 1 8 64] [--seconds 20]
-    python -m benchmarks.load --store FOLDER --soak 50000
 
 FOLDER is a store made by `python -m benchmarks.scenes`. LOAD.py is any replay that takes a tile URL, `--bbox`, `--zooms`,
 `--users` and `--seconds`. Both servers run alone, each with two processes, over the same scenes and bands, with an empty cache of
 tiles; stock is titiler.mosaic's own factory over the version's MosaicJSON, with GDAL tuned and one scene at a time read (what
-`benchmarks.tile` calls tuned). `--soak N` instead sends N tile requests to Terrazzo and prints its memory as it goes.
+`benchmarks.tile` calls tuned). Whether memory stays where it is: `benchmarks.steady`.
 """
 
 import argparse
-import asyncio
 import os
 import socket
 import subprocess
@@ -22,12 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
-import httpx
-import numpy as np
 import psutil
 from fastapi import FastAPI
 
-from benchmarks.tile import RGB, TUNED_GDAL, addressed, native_zoom, tiles
+from benchmarks.tile import RGB, TUNED_GDAL, addressed, native_zoom
 from terrazzo.store import Store
 from terrazzo.version import Version, open_version, version_key
 
@@ -106,39 +102,6 @@ def memory(server: psutil.Process) -> float:
     return sum(p.memory_full_info().uss for p in (server, *server.children(recursive=True))) / 1e6
 
 
-async def soak(port: int, version: Version, requests: int, server: psutil.Process) -> None:
-    """Sends tiles, boxes, points, bad and conditional requests, 8 at a time, and prints memory ten times."""
-    rng = np.random.default_rng(0)
-    native = native_zoom(version)
-    places = [t for z in range(native - 5, native + 1) for t in tiles(version, z, 400, z)]
-    answers: dict[int, int] = {}
-
-    async def one(client: httpx.AsyncClient, gate: asyncio.Semaphore) -> None:
-        t, kind = places[rng.integers(len(places))], rng.random()
-        base = f"http://127.0.0.1:{port}/mosaics/mosaic"
-        style = ("bands=B04,B03,B02", "bands=B02", "expression=(B03-B02)/(B03%2BB02)", "style=scene")[
-            rng.integers(4)
-        ]
-        url = f"{base}/tiles/WebMercatorQuad/{t.z}/{t.x}/{t.y}.{('png', 'jpg', 'webp')[rng.integers(3)]}?{style}"
-        if kind < 0.05:
-            b = version.bounds
-            url = f"{base}/point/{rng.uniform(b.left, b.right):.5f},{rng.uniform(b.bottom, b.top):.5f}"
-        elif kind < 0.07:
-            url += "&colour=1"
-        async with gate:
-            found = await client.get(url, headers={"If-None-Match": '"x"'} if kind > 0.95 else {})
-            answers[found.status_code] = answers.get(found.status_code, 0) + 1
-
-    async with httpx.AsyncClient(timeout=120) as client:
-        gate = asyncio.Semaphore(8)
-        for step in range(STEPS):
-            await asyncio.gather(*(one(client, gate) for _ in range(requests // STEPS)))
-            print(
-                f"{requests // STEPS * (step + 1)} requests: {memory(server):.0f} MB, answers {answers}",
-                flush=True,
-            )
-
-
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -149,9 +112,6 @@ def main() -> None:
     parser.add_argument("--users", type=int, nargs="+", default=[1, 8, 64])
     parser.add_argument("--seconds", type=int, default=20, help="of each number of users [20]")
     parser.add_argument("--places", type=int, default=40, help="places that users jump to [40]")
-    parser.add_argument(
-        "--soak", type=int, metavar="N", help="send N requests to Terrazzo, and print its memory"
-    )
     parser.add_argument("--only-ours", action="store_true", help="leave stock TiTiler out")
     a = parser.parse_args()
     store = Store(a.store)
@@ -169,9 +129,6 @@ def main() -> None:
         env = {"TERRAZZO_CACHE_DIR": cache}
         port = free_port()
         with running(terrazzo, port, "/readyz", env) as server:
-            if a.soak:
-                asyncio.run(soak(port, version, a.soak, server))
-                return
             print("terrazzo", flush=True)
             url = f"http://127.0.0.1:{port}/mosaics/mosaic/tiles/{tile}?bands={','.join(RGB)}&rescale=0,0.3"
             replay(a.replay, url, version, a.users, a.seconds, a.places)

@@ -8,7 +8,16 @@ from fastapi.responses import JSONResponse
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from terrazzo.errors import InvalidRequest, NotFound, Overloaded, StoreError, TerrazzoError, TooMany, TooSlow
+from terrazzo.errors import (
+    InvalidRequest,
+    NotFound,
+    Overloaded,
+    ReadFailure,
+    StoreError,
+    TerrazzoError,
+    TooMany,
+    TooSlow,
+)
 
 log = logging.getLogger(__name__)
 LEFT = 499
@@ -20,6 +29,7 @@ STATUS_CODES: dict[type[Exception], int] = {
     TooMany: 429,
     Overloaded: 503,
     StoreError: 503,
+    ReadFailure: 503,
     TerrazzoError: 500,
     ClientDisconnect: LEFT,
 }

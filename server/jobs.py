@@ -7,7 +7,6 @@ back into the queue.
 
 import errno
 import fcntl
-import json
 import logging
 import os
 import shutil
@@ -19,12 +18,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-
-from huey import SqliteHuey
-from huey.api import Huey
-from huey.registry import Message
-from huey.serializer import Serializer
 
 from terrazzo.checks import document_bytes, read_document
 from terrazzo.clock import SteadyClock
@@ -33,6 +26,7 @@ from terrazzo.export.order import parse_order
 from terrazzo.export.run import Exported, export
 from terrazzo.mosaic.engine import Engine
 from terrazzo.server.areas import read_apart
+from terrazzo.server.queue import Queue
 from terrazzo.statistics.question import parse_table
 from terrazzo.statistics.run import Tabled, statistics
 from terrazzo.store import beside
@@ -96,35 +90,6 @@ class Job:
         return self.status in UNFINISHED
 
 
-class PlainSerializer(Serializer):  # type: ignore[misc]  # the library has no types
-    """Messages as JSON: the library's own are pickled, and who may write to the queue could run code here."""
-
-    def _serialize(self, data: Message) -> bytes:
-        return json.dumps(data).encode()
-
-    def _deserialize(self, data: bytes) -> Message:
-        return Message(*json.loads(data))
-
-
-def make_queue(folder: Path, url: str | None) -> Huey:
-    """The queue: a database in a folder, or a server that several workers share.
-
-    Raises:
-        StoreError: there is no library for such a server.
-    """
-    common = {"results": False, "serializer": PlainSerializer()}
-    if url is None:
-        return SqliteHuey("exports", filename=str(folder / "jobs.sqlite"), **common)
-    try:
-        from huey import RedisHuey
-
-        return RedisHuey("exports", url=url, **common)
-    except Exception as error:
-        raise StoreError(
-            f"TERRAZZO_JOBS_URL={urlsplit(url).scheme}://…: {error}; it needs `pip install redis` and its address"
-        ) from None
-
-
 class Jobs:
     """The jobs in a folder."""
 
@@ -132,10 +97,9 @@ class Jobs:
         self.folder, self.url = folder, url
         try:
             (folder / "exports").mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._queue = make_queue(folder, url)
+            self._queue = Queue(folder, url)
         except OSError as error:
             raise StoreError(f"exports need a folder to write to, set TERRAZZO_STATE: {error}") from None
-        self._run = self._queue.task(name="export")(lambda name: name)
         self._clock = SteadyClock(folder / "clock.json")
         self._damaged: set[str] = set()
 
@@ -155,7 +119,7 @@ class Jobs:
         if areas is not None:
             os.replace(areas, self._place(job.id) / name)
         self._write(job)
-        self._run(job.id)
+        self._queue.put(job.id)
         return job
 
     def get(self, mosaic: str, name: str) -> Job:
@@ -195,18 +159,17 @@ class Jobs:
 
     def next(self) -> str | None:
         """The next job's id from the queue."""
-        task = self._queue.dequeue()
-        return None if task is None else str(task.args[0])
+        return self._queue.next()
 
     def revive(self) -> None:
         """Puts unfinished jobs that nobody works on and no queue knows back into the queue."""
-        waiting = {t.args[0] for t in self._queue.pending()}
+        waiting = self._queue.waiting()
         for job in self.all():
             if job.open and job.id not in waiting:
                 with self._claimed(job.id) as ours:
                     free = ours
                 if free:
-                    self._run(job.id)
+                    self._queue.put(job.id)
 
     def tidy(self, days: float) -> None:
         """Removes jobs that ended so many days ago, and what processes left that were killed while they wrote.

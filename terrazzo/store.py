@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -360,6 +361,16 @@ class Store:
             below = obstore.list_with_delimiter(self._objects, prefix)["common_prefixes"]
         names = (p.rstrip("/").rsplit("/", 1)[-1] for p in below)
         return tuple(sorted(n for n in names if not n.startswith(".")))
+
+    def modified(self, key: str) -> datetime:
+        """When an object was written, by the clock of where the store lies.
+
+        Raises:
+            NotFound: there is no such object.
+            StoreUnreachable: the store does not answer.
+        """
+        with self._reading(key):
+            return obstore.head(self._objects, key)["last_modified"]
 
     def raster_path(self, key: str) -> str:
         """What rasterio opens to read the raster stored under a key."""

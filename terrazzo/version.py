@@ -62,10 +62,13 @@ class Gains:
     Attributes:
         windows: box of window indices whose corners these are.
         corners: (ordinal, 2, band, ny + 1, nx + 1) int16: gain · 2¹⁴, offset · 1e5.
+        measured: by scene, a packed bit for each window: whether its gain was measured there, not extrapolated. Of scenes that
+            are not named it is not known.
     """
 
     windows: PixelBox
     corners: NDArray[np.int16]
+    measured: Mapping[str, bytes]
 
 
 @dataclass(frozen=True)
@@ -219,16 +222,23 @@ class Version:
         )
         data = self.read_checked(name)
         with understood(f"{name} of {self.name}"):
-            return Gains(PixelBox(*about["windows"]), np.load(io.BytesIO(data), allow_pickle=False))
+            measured = {k: bytes.fromhex(v) for k, v in about.get("measured", {}).items()}
+            corners = np.load(io.BytesIO(data), allow_pickle=False)
+            return Gains(PixelBox(*about["windows"]), corners, measured)
 
     def read_checked(self, name: str) -> bytes:
         """The content of one of the version's tables.
 
         Raises:
-            NotFound: it is missing.
-            Damaged: it is not what was written.
+            Damaged: it is missing, or is not what was written.
         """
-        data = self.store.read_bytes(version_key(self.mosaic_id, self.name, name))
+        try:
+            data = self.store.read_bytes(version_key(self.mosaic_id, self.name, name))
+        except NotFound:
+            raise Damaged(
+                f"{name} of version {self.name} of mosaic {self.mosaic_id} is missing:"
+                " `terrazzo store verify --repair` mends it, or says what does"
+            ) from None
         # Versions of older stores have no checksums.
         if name in self._sums and checksum(data) != self._sums[name]:
             raise Damaged(

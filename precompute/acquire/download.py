@@ -30,7 +30,7 @@ from terrazzo.errors import ArchiveError, UnreadableAsset
 from terrazzo.grid import Bounds
 from terrazzo.precompute.acquire.opener import Opener
 from terrazzo.precompute.acquire.search import RemoteFile
-from terrazzo.precompute.products.files import read_xml
+from terrazzo.precompute.products.files import open_raster, read_xml
 from terrazzo.precompute.products.links import without_secrets
 
 if TYPE_CHECKING:
@@ -245,7 +245,7 @@ def _attempt_part(opener: Opener, file: RemoteFile, part: _Part, bounds: Bounds,
             size = opener.size(file.href)
         opener.answered()
         reader = io.BufferedReader(_Remote(store, key, size), BUFFER)
-        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(reader) as source:
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), open_raster(reader) as source:
             _write_part(source, part, bounds, stop)
     except (NotFoundError, FileNotFoundError):
         raise Missing(f"{opener.archive.name} has no {file.shown}") from None
@@ -363,7 +363,7 @@ def check(path: Path, file: RemoteFile) -> None:
 def _check_raster(path: Path, file: RemoteFile) -> None:
     """Decodes the first block and the last, which lies at a whole file's end."""
     try:
-        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), rasterio.open(path) as dataset:
+        with rasterio.Env(GDAL_DISABLE_READDIR_ON_OPEN="EMPTY_DIR"), open_raster(str(path)) as dataset:
             rows, cols = dataset.block_shapes[0]
             for row, col in (
                 (0, 0),

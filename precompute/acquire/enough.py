@@ -94,7 +94,7 @@ def expected(item: Any, where: NDArray[np.float64]) -> NDArray[np.float64]:
 def measured(store: Store, scene: Scene, where: NDArray[np.float64]) -> NDArray[np.float64]:
     """(place,) share of each place that a scene's mask calls clear."""
     x, y = Transformer.from_crs(4326, scene.epsg, always_xy=True).transform(where[:, 0], where[:, 1])
-    with rasterio.open(store.raster_path(scene.key(MASK))) as dataset:
+    with rasterio.open(store.raster_path(scene.key(MASK)), driver="GTiff") as dataset:
         step = max(1, round(PLACE / FINE / dataset.res[0]))
         shape = (-(-dataset.height // step), -(-dataset.width // step))
         clear = np.isin(dataset.read(1, out_shape=shape), [int(c) for c in CLEAR])

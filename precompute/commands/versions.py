@@ -242,7 +242,10 @@ def store() -> None:
 @click.option("--quick", is_flag=True, help="presence, sizes and documents only; checksums read every file")
 @click.option("--json", "as_json", is_flag=True, help="as JSON, one finding a line")
 @click.option(
-    "--repair", "mend", is_flag=True, help="make damaged scenes and pyramids again, say what the rest needs"
+    "--repair",
+    "mend",
+    is_flag=True,
+    help="make again what follows from products, scenes and locks, say what the rest needs",
 )
 @click.option("--dem", type=click.Path(exists=True, path_type=Path), help="with --repair: as of precompute")
 @worker_options
@@ -259,7 +262,8 @@ def verify(
     """Checks that all that versions refer to is there and as it was written, and lists what nothing refers to.
 
     Ends with an error if something is missing or damaged; orphans only take room. With --repair, scenes are made again from
-    products in SOURCE, or where they were read from, and pyramids from scenes; the rest is listed with its remedy.
+    products in SOURCE, or where they were read from; weights, gains and tables of a store in a folder from scenes and locks;
+    then pyramids; the rest is listed with its remedy.
 
     \b
     terrazzo store verify demo
@@ -336,6 +340,8 @@ def upgrade(url: str, dry_run: bool, undo: bool, finish: bool, workers: int, das
             upgrading.undo(there)
         elif finish:
             click.echo(f"{len(upgrading.finish(there))} files removed")
+        elif there.config.format == FORMAT:
+            click.echo(f"{url} has format {FORMAT} already")
         else:
             done = upgrading.upgrade(there, workers=hands, console=console)
             click.echo(

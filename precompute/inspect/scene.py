@@ -122,7 +122,7 @@ def picture(store: Store, scene: Scene) -> tuple[NDArray[np.float32], str]:
 
 def read_small(store: Store, key: str) -> NDArray[Any]:
     """A raster at the overview that is about `LONGEST` pixels long."""
-    with rasterio.open(store.raster_path(key)) as dataset:
+    with rasterio.open(store.raster_path(key), driver="GTiff") as dataset:
         return np.asarray(dataset.read(1, out_shape=thinned_shape(dataset.shape)))
 
 
@@ -205,8 +205,8 @@ def _histograms(axes: NDArray[Any], store: Store, scene: Scene) -> None:
         lines: list[NDArray[Any]] = []
         was: list[NDArray[Any]] = []
         with (
-            rasterio.open(store.raster_path(scene.band_key(band))) as dataset,
-            rasterio.open(store.raster_path(scene.key(MASK))) as mask,
+            rasterio.open(store.raster_path(scene.band_key(band)), driver="GTiff") as dataset,
+            rasterio.open(store.raster_path(scene.key(MASK)), driver="GTiff") as mask,
         ):
             for row, col in _squares(whole.shape):
                 height, width = min(SAMPLE, whole.height - row), min(SAMPLE, whole.width - col)

@@ -15,9 +15,10 @@ from terrazzo.bands import NODATA, SCALE, MaskClass
 from terrazzo.config import Method, Stage
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.blocks import Blocks
-from terrazzo.mosaic.engine import LAST_RESORT, Engine, Image
+from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target
+from terrazzo.mosaic.zone import LAST_RESORT
 from terrazzo.precompute.judge import figures as metrics
 from terrazzo.version import Entry, Version
 

@@ -1,7 +1,6 @@
 """Another composite, whose level scenes are brought to."""
 
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from rasterio.enums import Resampling
@@ -11,6 +10,7 @@ from rasterio.vrt import WarpedVRT
 from terrazzo.bands import NODATA, SCALE, stored_factor
 from terrazzo.errors import StoreError
 from terrazzo.grid import PixelBox
+from terrazzo.precompute.products.files import open_as
 from terrazzo.store import Store
 
 MOST_REFLECTANCE = 2.0
@@ -26,7 +26,7 @@ def read_composite(path: str, band: str, store: Store, epsg: int, box: PixelBox)
     grid, f = store.grid(epsg), stored_factor(band)
     own = box.coarser(f)
     try:
-        with rasterio.open(path) as file:
+        with open_as(path, ("GTiff", "VRT")) as file:
             if file.crs is None:
                 raise StoreError(
                     f"reference {path} has no coordinate system: gdal_edit.py -a_srs gives it one"

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import NDArray
 from pyproj import Transformer
@@ -17,6 +16,10 @@ from terrazzo.errors import UnreadableAsset
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.precompute.products.angles import Angles
 from terrazzo.precompute.products.auxiliary import read_height
+from terrazzo.precompute.products.files import open_as
+
+DRIVERS = ("GTiff", "VRT", "SRTMHGT", "DTED")
+"""What elevation models come as. GDAL would read much more, some of it programs or addresses."""
 
 
 def node_elevation(dem: Path, angles: Angles, epsg: int) -> NDArray[np.float64]:
@@ -54,7 +57,7 @@ def _warped(
 ) -> NDArray[np.float32]:
     try:
         with (
-            rasterio.open(dem) as source,
+            open_as(dem, DRIVERS) as source,
             WarpedVRT(
                 source,
                 crs=f"EPSG:{epsg}",
@@ -67,6 +70,6 @@ def _warped(
             values = warped.read(1, masked=True)
     except RasterioError as error:
         raise UnreadableAsset(
-            f"elevation model {dem}: {error}; name one raster (a VRT of many) in any grid, or leave --dem out"
+            f"elevation model {dem}: {error}; name one raster in any grid, a GeoTIFF, HGT, DTED, or a VRT of many, or leave --dem out"
         ) from None
     return np.asarray(values.astype(np.float32).filled(0))

@@ -5,9 +5,11 @@ Zips are read, never unpacked; what is larger than any product is, or leads out 
 
 import hashlib
 import io
+import lzma
+import struct
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -28,22 +30,40 @@ MOST_XML = 64_000_000
 MOST_UNPACKED, MOST_MEMBERS = 8_000_000_000, 5_000
 """Bytes and files of a zip: a product has one or two GB in 150 files."""
 
+DAMAGED_ZIP = (
+    *(OSError, LookupError, RuntimeError, NotImplementedError, EOFError, OverflowError),
+    *(struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+)
+"""What files that are missing, and zips that are damaged or encrypted, raise."""
 
-def open_raster(path: str) -> rasterio.DatasetReader:
+
+def open_raster(source: str | IO[bytes]) -> rasterio.DatasetReader:
     """Opens an image of a product, which is a GeoTIFF or JPEG 2000.
 
     GDAL would read more: a VRT under the name of an image leads to any file and any address.
+
+    Args:
+        source: path, or a file that is open.
 
     Raises:
         RasterioError: it is neither, or cannot be read.
     """
     with rasterio.Env() as env:
         jpeg2000 = [d for d in JPEG2000 if d in env.drivers()]
-    drivers = [*jpeg2000, "GTiff"] if path.lower().endswith(".jp2") else ["GTiff", *jpeg2000]
+    is_jp2 = isinstance(source, str) and source.lower().endswith(".jp2")
+    return open_as(source, [*jpeg2000, "GTiff"] if is_jp2 else ["GTiff", *jpeg2000])
+
+
+def open_as(source: str | Path | IO[bytes], drivers: Sequence[str]) -> rasterio.DatasetReader:
+    """Opens a raster with the first of some drivers that can.
+
+    Raises:
+        RasterioError: none can; what the first one says.
+    """
     problems = []
     for driver in drivers:
         try:
-            return rasterio.open(path, driver=driver)
+            return rasterio.open(source, driver=driver)
         except RasterioError as error:
             problems.append(error)
     raise problems[0]
@@ -58,7 +78,7 @@ def zip_members(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as container:
             members = container.infolist()
-    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile) as error:
+    except (ValueError, *DAMAGED_ZIP) as error:
         raise UnreadableAsset(f"{path}: {error}; fetch the product again") from None
     for member in members:
         name = PurePosixPath(member.filename.replace("\\", "/"))
@@ -66,7 +86,7 @@ def zip_members(path: Path) -> list[str]:
             raise UnreadableAsset(f"{path}: {member.filename!r} leads out of the zip; do not use this file")
     if len(members) > MOST_MEMBERS or sum(m.file_size for m in members) > MOST_UNPACKED:
         raise UnreadableAsset(f"{path}: unpacked it is larger than any product; do not use this file")
-    return [m.filename for m in members if not m.is_dir()]
+    return [m.filename for m in members if m.filename and not m.is_dir()]
 
 
 def zip_member(archive: Path, member: str) -> str:
@@ -90,8 +110,8 @@ def opened(path: str) -> Iterator[IO[bytes]]:
         else:
             with Path(path).open("rb") as file:
                 yield file
-    except (OSError, KeyError, RuntimeError, NotImplementedError, zlib.error, zipfile.BadZipFile) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except DAMAGED_ZIP as error:
+        reason = getattr(error, "strerror", None) or str(error) or "it is cut off"
         raise UnreadableAsset(f"{path}: {reason}; fetch the product again") from None
 
 

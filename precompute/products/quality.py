@@ -161,7 +161,10 @@ def _polygons(path: str) -> Iterator[tuple[str, str, shapely.Polygon]]:
         for polygon in feature.iter(f"{GML}Polygon"):
             rings = [_ring(path, e) for e in polygon.iter(f"{GML}posList")]
             if rings:
-                outline = shapely.make_valid(shapely.Polygon(rings[0], rings[1:]))
+                try:
+                    outline = shapely.make_valid(shapely.Polygon(rings[0], rings[1:]))
+                except (ValueError, shapely.errors.ShapelyError):
+                    raise _no_ring(path) from None
                 yield feature.get(f"{GML}id", ""), kind, outline
 
 
@@ -170,7 +173,11 @@ def _ring(path: str, element: Element) -> NDArray[np.float64]:
         numbers = np.array((element.text or "").split(), np.float64)
         return numbers.reshape(-1, int(element.get("srsDimension", "2")))[:, :2]
     except ValueError:
-        raise UnreadableAsset(f"{path} has a ring that is none; fetch the product again") from None
+        raise _no_ring(path) from None
+
+
+def _no_ring(path: str) -> UnreadableAsset:
+    return UnreadableAsset(f"{path} has a ring that is none; fetch the product again")
 
 
 def _burnt(

@@ -221,7 +221,7 @@ def _asset(path: Path, store: Store) -> dict[str, Any]:
     }
     if path.suffix != ".tif":
         return asset | {"type": "application/octet-stream", "roles": ["metadata"]}
-    with rasterio.open(path) as dataset:
+    with rasterio.open(path, driver="GTiff") as dataset:
         asset |= {
             "type": COG,
             "proj:shape": list(dataset.shape),

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from terrazzo.precompute.normalize.weigh import difference_key
-from terrazzo.precompute.versions.grace import since_replaced
+from terrazzo.precompute.versions.grace import drop_note, since_replaced
 from terrazzo.precompute.versions.pointer import forget
 from terrazzo.scene import ITEM
 from terrazzo.store import Store
@@ -88,6 +88,7 @@ def prune(store: Store, mosaic_id: str, planned: Pruning) -> None:
         store.write_json(f"{base}/pruned/{name}.json", {"scenes": scenes})
         forget(store, mosaic_id, name)
         store.drop(f"{base}/versions/{name}", first="lock.json")
+        drop_note(store, mosaic_id, name)
     for prefix in planned.scenes:
         store.drop(prefix, first=ITEM)
     for key in planned.solved:

@@ -16,6 +16,7 @@ from rich.console import Console
 from terrazzo.bands import NODATA, SCALE
 from terrazzo.bulk.windowed import windowed
 from terrazzo.cog import Overview, write_cog
+from terrazzo.errors import ReadFailure
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
@@ -68,6 +69,7 @@ def write_pyramid(
 
     Raises:
         OSError: the disk is full.
+        ReadFailure: a scene cannot be read; low zooms would lack it for good.
     """
     index = version_key(version.mosaic_id, version.name, INDEX)
     if store.exists(index):
@@ -174,13 +176,16 @@ def bake(row: Row) -> list[tuple[PixelBox, dict[str, NDArray[Any]]]]:
         engine.fetch_zone(selection, row.epsg, row.part.level, box)
 
     def merge(box: PixelBox, _: None) -> dict[str, NDArray[Any]]:
-        pixels = engine.zone(selection, row.epsg, row.part.level, box).pixels
+        pixels, problems = engine.zone(selection, row.epsg, row.part.level, box)
+        if problems:
+            raise ReadFailure(f"{problems[0]}; `terrazzo store verify --repair` mends it, or says what does")
         if pixels is None:
             return {}
         return dict(zip(version.bands, pixels.values, strict=True)) | {
             "provenance": ranks[pixels.provenance],
             "count": pixels.count,
-            "quality": pixels.quality,
+            # Its bit for damage, the only one beyond, cannot be set.
+            "quality": pixels.quality.astype(np.uint8),
             "trust": pixels.trust,
         }
 

@@ -1,5 +1,6 @@
 """Makes a version anew from its lock and the products that it names, in an empty store."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -12,6 +13,7 @@ from terrazzo import PIXELS
 from terrazzo.checks import read_document
 from terrazzo.config import Period, config_key, parse_config
 from terrazzo.errors import ProductError, StoreError
+from terrazzo.precompute.judge.report import write_report
 from terrazzo.precompute.normalize.stage import Normalized, Rules, file_hash, level_of, normalize_period
 from terrazzo.precompute.products.find import find_products
 from terrazzo.precompute.products.product import Product
@@ -22,12 +24,13 @@ from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.precompute.versions.exclusions import Exclusion, write_exclusions
 from terrazzo.precompute.versions.lineage import read_solves
 from terrazzo.precompute.versions.pointer import point_to
-from terrazzo.precompute.versions.write import PeriodContent, write_version
+from terrazzo.precompute.versions.pyramid import write_pyramid
+from terrazzo.precompute.versions.write import PeriodContent, write_tables
 from terrazzo.precompute.work.executor import Crew, Workers, results
 from terrazzo.precompute.work.lease import writer
 from terrazzo.scene import Scene, list_scenes
 from terrazzo.store import Store, StoreConfig
-from terrazzo.version import Version
+from terrazzo.version import Version, version_key
 
 
 @dataclass(frozen=True)
@@ -59,13 +62,7 @@ def rebuild(
             names, or the store is not empty.
     """
     lock = read_document(path.read_bytes(), str(path))
-    if not _tells_inputs(lock):
-        raise StoreError(
-            f"{path} does not tell all its inputs: versions of earlier releases, and what grew from them, cannot be"
-            " made anew; `terrazzo publish --full` makes one that can"
-        )
-    external = parse_config(mosaic_id, lock["mosaic_toml"]).reference_file
-    _require_reference(lock, external)
+    _require_inputs(lock, mosaic_id, str(path))
     config = StoreConfig(lock["pixel"], lock["mask_pixel"], lock["window"], tuple(lock["bands"]))
     products = [p for s in sources for p in find_products(s).products]
     store = Store(url, config)
@@ -74,26 +71,76 @@ def rebuild(
         raise StoreError(f"{url} has scenes already; name a new store")
     with writer(store, f"rebuild of mosaic {mosaic_id}") as lease:
         store.write_config()
-        store.write_bytes(config_key(mosaic_id), lock["mosaic_toml"].encode())
-        exclusions = [Exclusion(**e, since="") for e in lock["exclusions"]]
-        write_exclusions(store, mosaic_id, exclusions)
         remade = results(make_scenes(tasks, store, workers=workers, console=console))
-        scenes = {f"{s.id}/{s.rev}": s for s in remade}
-        contents = [
-            _period(store, mosaic_id, p, scenes, lock, external, workers, console) for p in lock["periods"]
-        ]
-        version = write_version(
-            store,
-            parse_config(mosaic_id, lock["mosaic_toml"]),
-            contents,
-            lock["parameters"],
-            exclusions=exclusions,
-            workers=workers,
-            console=console,
-        )
+        version = _replayed(store, mosaic_id, lock, remade, workers, console)
+        write_pyramid(store, version, workers=workers, console=console)
+        write_report(store, version, None)
         lease.check()
         point_to(store, version)
     return Rebuilt(version, _differs(lock, version, path))
+
+
+def solve_again(
+    store: Store,
+    mosaic_id: str,
+    name: str,
+    folder: Path,
+    *,
+    workers: Workers = 1,
+    console: Console | None = None,
+) -> Version:
+    """Gains, weights and tables of a version of a store in a folder, solved again from the store's own scenes.
+
+    Args:
+        folder: for the store that holds them, empty, on the same disk: the scenes are linked.
+
+    Raises:
+        StoreError: the lock cannot be read or is an earlier release's, or scenes are missing or damaged.
+    """
+    assert store.root is not None
+    lock = store.read_json(version_key(mosaic_id, name, "lock.json"))
+    _require_inputs(lock, mosaic_id, f"the lock of version {name}")
+    own = Store(folder, store.config)
+    own.write_config()
+    scenes = [s for s in list_scenes(store) if f"{s.id}/{s.rev}" in lock["inputs"]]
+    if lost := set(lock["inputs"]) - {f"{s.id}/{s.rev}" for s in scenes}:
+        raise StoreError(f"scenes are missing: {', '.join(sorted(lost))}")
+    for key in (k for s in scenes for k in store.list(s.prefix)):
+        (folder / key).parent.mkdir(parents=True, exist_ok=True)
+        os.link(store.root / key, folder / key)
+    return _replayed(own, mosaic_id, lock, scenes, workers, console)
+
+
+def _replayed(
+    store: Store,
+    mosaic_id: str,
+    lock: Mapping[str, Any],
+    scenes: Iterable[Scene],
+    workers: Workers,
+    console: Console | None,
+) -> Version:
+    """The version of a lock, solved by the same steps from scenes in a new store, without pyramid and report."""
+    store.write_bytes(config_key(mosaic_id), lock["mosaic_toml"].encode())
+    exclusions = [Exclusion(**e, since="") for e in lock["exclusions"]]
+    write_exclusions(store, mosaic_id, exclusions)
+    named = {f"{s.id}/{s.rev}": s for s in scenes}
+    contents = [_period(store, mosaic_id, p, named, lock, workers, console) for p in lock["periods"]]
+    config = parse_config(mosaic_id, lock["mosaic_toml"])
+    return write_tables(store, config, contents, lock["parameters"], exclusions=exclusions)
+
+
+def _require_inputs(lock: Mapping[str, Any], mosaic_id: str, shown: str) -> None:
+    """Checks that a lock tells all that its version was made of, and that another composite is the one it was.
+
+    Raises:
+        StoreError: it does not, or it is not.
+    """
+    if not _tells_inputs(lock):
+        raise StoreError(
+            f"{shown} does not tell all its inputs: versions of earlier releases, and what grew from them, cannot be"
+            " made anew; `terrazzo publish --full` makes one that can"
+        )
+    _require_reference(lock, parse_config(mosaic_id, lock["mosaic_toml"]).reference_file)
 
 
 def _tells_inputs(lock: Mapping[str, Any]) -> bool:
@@ -165,11 +212,11 @@ def _period(
     locked: Mapping[str, Any],
     scenes: Mapping[str, Scene],
     lock: Mapping[str, Any],
-    external: str | None,
     workers: Workers,
     console: Console | None,
 ) -> PeriodContent:
     """A period of the lock, solved by the same steps."""
+    external = parse_config(mosaic_id, lock["mosaic_toml"]).reference_file
     normalized: Normalized | None = None
     members: tuple[Scene, ...] = ()
     for solve in read_solves(locked["solves"]):

@@ -1,6 +1,8 @@
 """Mends a store: makes anew what can be made anew, and says what the rest needs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from terrazzo.mosaic.pyramid import INDEX
 from terrazzo.precompute.products.find import find_products
 from terrazzo.precompute.scene.many import make_scenes
 from terrazzo.precompute.versions.pyramid import write_pyramid
-from terrazzo.precompute.versions.rebuild import tasks_of
+from terrazzo.precompute.versions.rebuild import solve_again, tasks_of
 from terrazzo.precompute.versions.verify import Finding
 from terrazzo.precompute.work.executor import Workers, results
 from terrazzo.scene import ITEM
@@ -44,7 +46,7 @@ def repair(
     workers: Workers = 1,
     console: Console | None = None,
 ) -> list[Repair]:
-    """Mends what findings name: scenes from their products, then pyramids from their scenes.
+    """Mends what findings name: scenes from their products, weights, gains and tables from scenes, then pyramids.
 
     Args:
         sources: folders of products; where a product still lies where it was read from, it is taken from there.
@@ -54,10 +56,20 @@ def repair(
     scenes = sorted({"/".join(f.where.split("/")[:5]) for f in bad if f.where.startswith("scenes/")})
     inputs = _inputs(store)
     done = [_scene(store, prefix, inputs, sources, dem, workers, console) for prefix in scenes]
+    rest = {f.where for f in bad if not f.where.startswith("scenes/") and "/pyramid/" not in f.where}
+    reasons: dict[str, str] = {}
+    for mosaic in list_mosaics(store):
+        solved = {w for w in rest if SOLVED.match(w) and w.split("/")[1] == mosaic}
+        mended, why = _solved(store, mosaic, solved, workers, console)
+        done += [Repair(where, True, f"solved again for version {name}") for where, name in mended.items()]
+        rest -= set(mended)
+        reasons |= dict.fromkeys(solved - set(mended), why)
     folders = sorted({f.where.split("/pyramid/")[0] for f in bad if "/pyramid/" in f.where})
     done += [_pyramid(store, folder, workers, console) for folder in folders]
-    rest = sorted({f.where for f in bad if not f.where.startswith("scenes/") and "/pyramid/" not in f.where})
-    return done + [Repair(where, False, _remedy(where)) for where in rest]
+    return done + [
+        Repair(where, False, "; ".join(filter(None, (reasons.get(where, ""), _remedy(where)))))
+        for where in sorted(rest)
+    ]
 
 
 def _inputs(store: Store) -> dict[str, Any]:
@@ -104,6 +116,52 @@ def _scene(
     except ReadFailure as error:
         return Repair(prefix, False, str(error))
     return Repair(prefix, True, f"made again from {tasks[0][0].id}")
+
+
+SOLVED = re.compile(
+    r"mosaics/[^/]+/(weights/|differences/|versions/[^/]+/($|gains/|scenes\.parquet|cells\.parquet))"
+)
+"""Keys of what follows from scenes and a lock, and folders of versions whose tables cannot be read."""
+
+
+def _solved(
+    store: Store, mosaic: str, bad: Set[str], workers: Workers, console: Console | None
+) -> tuple[dict[str, str], str]:
+    """Writes what is damaged of versions as it is solved again.
+
+    Returns:
+        The version for which each key was solved, and why others were not.
+    """
+    mended: dict[str, str] = {}
+    named = {w.split("/")[3] for w in bad if w.split("/")[2] == "versions"}
+    why = "" if store.root is not None or not bad else "in an object store it is not solved again"
+    # Weights and differences belong to the versions whose scenes they weigh; the newest one has most of them.
+    for name in sorted(list_versions(store, mosaic), key=lambda n: n not in named) if not why else ():
+        if bad <= set(mended):
+            break
+        with tempfile.TemporaryDirectory(dir=store.scratch()) as folder:
+            try:
+                version = solve_again(store, mosaic, name, Path(folder), workers=workers, console=console)
+            except (StoreError, ReadFailure) as error:
+                why = str(error)
+                continue
+            if version.name != name:
+                why = "this release, or the scenes that are there, give another version"
+                continue
+            for where in sorted(bad - set(mended)):
+                if keys := _followed(version.store, where):
+                    mended[where] = name
+                for key in keys:
+                    store.write_bytes(key, version.store.read_bytes(key))
+    return mended, why
+
+
+def _followed(solved: Store, where: str) -> list[str]:
+    """Keys of a store solved again that mend one: of a folder all tables, of a weight its note too, which has its hash."""
+    if where.endswith("/"):
+        return [k for k in solved.list(where.rstrip("/")) if not k.endswith("/lock.json")]
+    stem = where.rpartition(".")[0] if "/weights/" in where else where
+    return [k for k in solved.list(where.rpartition("/")[0]) if k == where or k.rpartition(".")[0] == stem]
 
 
 def _pyramid(store: Store, folder: str, workers: Workers, console: Console | None) -> Repair:

@@ -116,7 +116,7 @@ def weight_digest(store: Store, key: str) -> str:
         NotFound: it is missing.
     """
     try:
-        with rasterio.open(store.raster_path(key)) as dataset:
+        with rasterio.open(store.raster_path(key), driver="GTiff") as dataset:
             return digest(dataset.read(1).tobytes()).hex()
     except rasterio.errors.RasterioError as error:
         raise ReadFailure(f"{short(key)}: {error}") from None

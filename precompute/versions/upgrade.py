@@ -55,13 +55,13 @@ def changes(store: Store) -> Iterator[UpgradeStep]:
 
 
 def upgrade(store: Store, *, workers: Workers = 1, console: Console | None = None) -> list[UpgradeStep]:
-    """Carries out what is left of an upgrade; what was done.
+    """Carries out what is left of an upgrade; what was done, nothing to a store that has this release's format.
 
     Raises:
-        StoreError: the store has this release's format, or holds files that are not what was written.
+        StoreError: the store holds files that are not what was written.
     """
     if store.config.format == FORMAT:
-        raise StoreError(f"{store.url} has format {FORMAT} already")
+        return []
     todo = list(changes(store))
     baked = [c.where for c in todo if c.kind == "bake"]
     # The first run's list: what it baked is there when another one goes on.

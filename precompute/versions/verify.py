@@ -143,7 +143,8 @@ def _version(store: Store, version: Version, contents: bool) -> Iterator[Finding
     for period in version.periods:
         if version.normalized:
             for mgrs in {e.scene.mgrs for e in version.entries(period)}:
-                wanted.add(gains_key(version.mosaic_id, version.name, period, mgrs))
+                table = gains_key(version.mosaic_id, version.name, period, mgrs)
+                wanted |= {table, table.removesuffix(".npy") + ".json"}
     for key in sorted(wanted):
         if not store.exists(key):
             yield Finding("missing", key, named)
@@ -191,12 +192,14 @@ def _weights(store: Store, contents: bool, damaged: set[str]) -> Iterator[Findin
     if not contents:
         return
     for mosaic in list_mosaics(store):
-        for key in store.list(f"mosaics/{mosaic}/weights"):
-            raster = key.removesuffix(".json") + ".tif"
-            if not key.endswith(".json") or key in damaged or not store.exists(raster):
+        for raster in store.list(f"mosaics/{mosaic}/weights"):
+            note = raster.removesuffix(".tif") + ".json"
+            if not raster.endswith(".tif"):
                 continue
+            # Without its note, which is named by itself, only the raster's own checksums are known.
+            known = note not in damaged and store.exists(note)
             try:
-                if weight_digest(store, raster) != store.read_json(key).get("hash"):
+                if known and weight_digest(store, raster) != store.read_json(note).get("hash"):
                     yield Finding("changed", raster, "its pixels are not those that were written")
                 elif reason := _unreadable(store, raster):
                     yield Finding("unreadable", raster, reason)

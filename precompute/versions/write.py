@@ -110,6 +110,22 @@ def write_version(
     Raises:
         StoreError: there is no scene to publish, or a period has more than `MOST_SCENES`.
     """
+    version = write_tables(store, config, contents, parameters, exclusions=exclusions, previous=previous)
+    write_pyramid(store, version, workers=workers, console=console)
+    write_report(store, version, previous)
+    return version
+
+
+def write_tables(
+    store: Store,
+    config: MosaicConfig,
+    contents: Sequence[PeriodContent],
+    parameters: Mapping[str, Any],
+    *,
+    exclusions: Sequence[Exclusion] = (),
+    previous: Version | None = None,
+) -> Version:
+    """Writes the gains, tables and lock of a version; the arguments are those of `write_version`."""
     _require_scenes(config, contents)
     ordered = {c.period.name: total_order(c.scenes, _middle(c), c.normalized.haze) for c in contents}
     cells = {
@@ -135,10 +151,7 @@ def write_version(
     name = version_name(lock, cells)
     if name not in list_versions(store, config.id):
         _write(store, config, contents, ordered, items, cells, lock, name)
-    version = open_version(store, config.id, name)
-    write_pyramid(store, version, workers=workers, console=console)
-    write_report(store, version, previous)
-    return version
+    return open_version(store, config.id, name)
 
 
 def _require_scenes(config: MosaicConfig, contents: Sequence[PeriodContent]) -> None:

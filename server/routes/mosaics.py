@@ -1,12 +1,14 @@
 """Mosaics, their versions and scenes as STAC, how a version is cited, and how visible its seams are."""
 
 import json
+import logging
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import JSONResponse
 
-from terrazzo.errors import InvalidRequest
+from terrazzo.errors import InvalidRequest, NotFound, ReadFailure, StoreError
 from terrazzo.mosaic.measure import choose
 from terrazzo.server.answer import document
 from terrazzo.server.cite import citation
@@ -16,6 +18,7 @@ from terrazzo.server.routes.inputs import desk_of, mount_of, opened
 from terrazzo.server.stac import catalog, collection, item, version_collection
 from terrazzo.server.urls import public_base
 
+log = logging.getLogger(__name__)
 router = APIRouter(tags=["Mosaics"])
 BRIEF = {"Cache-Control": "public, max-age=60"}
 CITATIONS = {"json": "application/json", "text": "text/plain", "bibtex": "application/x-bibtex"}
@@ -27,12 +30,12 @@ async def mosaics(request: Request) -> Any:
     only(request.query_params, ())
     desk, base, exports = desk_of(request), public_base(request), mount_of(request).exports
 
-    def read() -> list[dict[str, Any]]:
-        versions = [desk.mosaics.engine(name).version for name in desk.mosaics.names()]
-        return [collection(base, version, exports=exports) for version in versions]
+    def one(name: str) -> dict[str, Any]:
+        return collection(base, desk.mosaics.engine(name).version, exports=exports)
 
-    collections = await desk.look(read)
-    return {"collections": collections, "links": [{"rel": "self", "href": f"{base}/mosaics"}]}
+    collections, problems = await desk.look(lambda: _readable(one, desk.mosaics.names()))
+    links = [{"rel": "self", "href": f"{base}/mosaics"}]
+    return {"collections": collections, "links": links, **problems}
 
 
 @router.get("/mosaics/{mosaic}")
@@ -92,14 +95,29 @@ async def scenes(request: Request, mosaic: str) -> Any:
     """The STAC Items of the scenes that a request selects, in their order; then those of its baseline."""
     desk, base = desk_of(request), public_base(request)
 
-    def read() -> list[dict[str, Any]]:
+    def read() -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
         engine, ask = opened(desk, mosaic, request)
         chosen = choose(engine, ask.measure)
         sides = [s for s in (chosen.selection, chosen.baseline) if s is not None]
         names = dict.fromkeys(e.scene.id for side in sides for e in side.entries)
-        return [item(base, engine.version, name, desk.settings.assets_url) for name in names]
+        return _readable(lambda name: item(base, engine.version, name, desk.settings.assets_url), names)
 
-    return {"type": "FeatureCollection", "features": await desk.look(read), "links": []}
+    features, problems = await desk.look(read)
+    return {"type": "FeatureCollection", "features": features, "links": [], **problems}
+
+
+def _readable(
+    read: Callable[[str], dict[str, Any]], names: Iterable[str]
+) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
+    """The documents that can be read; and as `problems`, where there are any, why others cannot."""
+    documents, problems = [], []
+    for name in names:
+        try:
+            documents.append(read(name))
+        except (NotFound, ReadFailure, StoreError) as error:
+            log.error("%s is left out: %s", name, error)
+            problems.append(f"{name}: {error}")
+    return documents, {"problems": problems} if problems else {}
 
 
 @router.get("/mosaics/{mosaic}/seams")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import rasterio
+from rasterio.io import MemoryFile
 from rasterio.shutil import copy as copy_raster
 from rasterio.windows import Window as RasterWindow
 
@@ -144,18 +145,20 @@ def write_cog(
         overviews.append(str(whole.with_name(f"{whole.name}.{factor}.vrt").absolute()))
         Path(overviews[-1]).write_text(_overview(raster, target, factor))
     try:
-        # Directories, names and tags are GDAL's; there are no blocks yet.
-        copy_raster(
-            vrt(raster, target, (), tags, spreads, overviews=overviews),
-            whole,
-            driver="COG",
-            COMPRESS=compression.upper(),
-            BLOCKSIZE=str(BLOCK),
-            OVERVIEWS="FORCE_USE_EXISTING" if overviews else "NONE",
-            SPARSE_OK="YES",
-            BIGTIFF="IF_SAFER",
-            **({} if compression == "none" else {"PREDICTOR": "YES"}),
-        )
+        # Directories, names and tags are GDAL's; there are no blocks yet. GDAL names no error of the last writes of a file.
+        with MemoryFile(ext=".tif") as head:
+            copy_raster(
+                vrt(raster, target, (), tags, spreads, overviews=overviews),
+                head.name,
+                driver="COG",
+                COMPRESS=compression.upper(),
+                BLOCKSIZE=str(BLOCK),
+                OVERVIEWS="FORCE_USE_EXISTING" if overviews else "NONE",
+                SPARSE_OK="YES",
+                BIGTIFF="IF_SAFER",
+                **({} if compression == "none" else {"PREDICTOR": "YES"}),
+            )
+            whole.write_bytes(head.getbuffer())
         empty = packing.empty(len(raster.bands), raster.dtype)
         with whole.open("r+b") as file, whole.with_name(f"{whole.name}.joined").open("w+b") as spare:
             Joining(target.shape, files, side, levels, packing, empty, spare).into(file)

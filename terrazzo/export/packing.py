@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import zstandard
@@ -224,11 +225,15 @@ def _inner(array: NDArray[Any], axes: list[tuple[int, int, int, list[int]]], lev
 
 
 class WindowFile:
-    """What `write_window` wrote."""
+    """What `write_window` wrote.
+
+    Raises:
+        OSError: it cannot be read, or is cut off.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        with path.open("rb") as file:
+        with self._opened() as file:
             self._sizes = np.load(file)
             self._starts = file.tell() + np.concatenate([[0], np.cumsum(self._sizes)])
 
@@ -238,15 +243,27 @@ class WindowFile:
 
     def rest(self) -> NDArray[Any]:
         """(band, row, col) of the first level whose blocks reach beyond the window, not read yet."""
-        with self._path.open("rb") as file:
+        with self._opened() as file:
             file.seek(int(self._starts[-1]))
             np.lib.format.read_magic(file)
             shape, _, dtype = np.lib.format.read_array_header_1_0(file)
             return np.memmap(self._path, dtype, "r", file.tell(), shape)
 
     def _read(self, start: int, size: int) -> bytes:
-        with self._path.open("rb", buffering=0) as file:
-            return os.pread(file.fileno(), size, start)
+        with self._opened() as file:
+            file.seek(start)
+            data = file.read(size)
+            if len(data) != size:
+                raise EOFError(f"{len(data)} of {size} bytes")
+            return data
+
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        try:
+            with self._path.open("rb") as file:
+                yield file
+        except (EOFError, ValueError) as error:
+            raise OSError(f"{self._path} is cut off ({error}); remove it, it is computed again") from None
 
 
 def _apart(pixels: NDArray[Any]) -> NDArray[Any]:

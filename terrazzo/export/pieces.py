@@ -10,6 +10,7 @@ import numpy as np
 import rasterio
 from numba import njit
 from numpy.typing import NDArray
+from rasterio.io import MemoryFile
 from rasterio.windows import Window as RasterWindow
 
 from terrazzo.bands import NODATA, SCALE
@@ -285,8 +286,11 @@ def _write(path: Path, array: NDArray[np.uint8], part: Target) -> None:
         "zstd_level": 1,
         "predictor": 2,
     }
-    with rasterio.open(temporary, "w", **profile) as file:
-        file.write(array)
-    with temporary.open("rb") as written:
-        os.fsync(written.fileno())
+    # GDAL names no error of the last writes of a file.
+    with MemoryFile() as memory:
+        with memory.open(**profile) as file:
+            file.write(array)
+        with temporary.open("wb") as out:
+            out.write(memory.getbuffer())
+            os.fsync(out.fileno())
     os.replace(temporary, path)

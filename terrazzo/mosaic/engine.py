@@ -24,11 +24,11 @@ from terrazzo.mosaic.warp import (
     gather,
     locate,
 )
-from terrazzo.mosaic.zone import Merging, Outcome, ZonePixels
+from terrazzo.mosaic.zone import DAMAGED, LAST_RESORT, Merging, Outcome, ZonePixels
 from terrazzo.version import Entry, Version
 
-FILLED, LAST_RESORT = 1, 2
-"""Bits of the quality layer: from another period; no date is clear, the least hazy one shows."""
+FILLED = 1
+"""Bit of the quality layer: from another period. `terrazzo.mosaic.zone` has the others that the engine knows."""
 
 
 class Image(NamedTuple):
@@ -39,7 +39,7 @@ class Image(NamedTuple):
         values: (band, row, col) int16, scale 1e-4, nodata −32768; for `stage=mask` classes, for `raw` counts.
         provenance: (row, col) int16 index into `entries`, −1 none.
         count: (row, col) uint8 usable scenes; of `first` and `feather` as many as were looked at, of points all.
-        quality: (row, col) uint8 bits FILLED, LAST_RESORT; `terrazzo.mosaic.quality` tells more.
+        quality: (row, col) uint16 bits FILLED, LAST_RESORT, DAMAGED; `terrazzo.mosaic.quality` tells more.
         problems: scenes that were left out, and why.
     """
 
@@ -47,7 +47,7 @@ class Image(NamedTuple):
     values: NDArray[np.int16]
     provenance: NDArray[np.int16]
     count: NDArray[np.uint8]  # type: ignore[assignment]
-    quality: NDArray[np.uint8]
+    quality: NDArray[np.uint16]
     entries: tuple[Entry, ...]
     problems: tuple[str, ...]
 
@@ -135,7 +135,7 @@ class Engine:
     def _render(self, selection: Selection, where: Target | Points, *, counted: bool) -> Image:
         entries = selection.entries
         image, problems = self._merged(selection, where, counted=counted)
-        lacks = bool(((image.quality == LAST_RESORT) | _missing(image.values)).any())
+        lacks = bool(((image.quality & LAST_RESORT > 0) | _missing(image.values)).any())
         if lacks and selection.request.fill == "adjacent":
             for other in self.planner.adjacent(selection.request):
                 more, others = self._merged(other, where, counted=counted)
@@ -189,7 +189,7 @@ class _Layers(NamedTuple):
     values: NDArray[np.int16]
     provenance: NDArray[np.int16]
     count: NDArray[np.uint8]  # type: ignore[assignment]
-    quality: NDArray[np.uint8]
+    quality: NDArray[np.uint16]
 
 
 def _empty(bands: int, shape: tuple[int, ...]) -> _Layers:
@@ -197,7 +197,7 @@ def _empty(bands: int, shape: tuple[int, ...]) -> _Layers:
         np.full((bands, *shape), NODATA, np.int16),
         np.full(shape, -1, np.int16),
         np.zeros(shape, np.uint8),
-        np.zeros(shape, np.uint8),
+        np.zeros(shape, np.uint16),
     )
 
 
@@ -263,13 +263,13 @@ def _blend(
 def _filled(image: _Layers, other: _Layers) -> _Layers:
     """Puts another period's clear pixels where this one has none or only a last resort."""
     empty, there = _missing(image.values), ~_missing(other.values)
-    bad = empty | (image.quality == LAST_RESORT)
-    good = there & (other.quality == 0)
+    bad = empty | (image.quality & LAST_RESORT > 0)
+    good = there & (other.quality & LAST_RESORT == 0)
     # What was never clear anywhere shows at least something.
     take = bad & good | empty & there
     image.values[:, take] = other.values[:, take]
     image.provenance[take], image.count[take] = other.provenance[take], other.count[take]
-    image.quality[take] = other.quality[take] | FILLED
+    image.quality[take] = other.quality[take] | image.quality[take] & DAMAGED | FILLED
     return image
 
 

@@ -77,7 +77,7 @@ class Handles:
         if dataset is None:
             options = {"overview_level": level - 1} if level else {}
             with rasterio.Env(**GDAL_OPTIONS):
-                dataset = rasterio.open(path, **options)
+                dataset = rasterio.open(path, driver="GTiff", **options)
         # A dataset taken from the table belongs to this thread until it is put back: two threads that want
         # the same file at the same time open it twice, neither waits for the other.
         try:

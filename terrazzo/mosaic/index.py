@@ -18,6 +18,10 @@ from terrazzo.tiff import is_sealed
 
 HEAD = 1 << 16
 """Bytes read at first: the head of a COG with its index is seldom longer."""
+MOST_INDEX, MOST_DIRECTORIES = 1 << 28, 64
+"""Bytes of an index, and directories of a file: ours have a hundredth and 20 at most. A damaged one may lead in a circle."""
+FARTHEST = 1 << 62
+"""Place in a file past which a system reads none."""
 ZSTD, DEFLATE, ADOBE_DEFLATE = 50000, 32946, 8
 _TYPES = {1: "u1", 3: "u2", 4: "u4", 16: "u8", 12: "f8", 2: "u1"}
 _DTYPES = {(8, 1): "u1", (16, 2): "i2", (16, 1): "u2"}
@@ -105,6 +109,8 @@ class _Reader:
         (self._head,) = source.parts([0], [HEAD])
 
     def at(self, offset: int, size: int) -> bytes:
+        if not (0 <= size <= MOST_INDEX and 0 <= offset < FARTHEST):
+            raise ValueError("its block index is damaged")
         if offset + size <= len(self._head):
             return self._head[offset : offset + size]
         (data,) = self._source.parts([offset], [size])
@@ -119,8 +125,11 @@ def _levels(file: _Reader, *, must_be_sealed: bool) -> list[Level]:
         raise ValueError("not a little-endian TIFF")
     big = magic == 43
     (offset,) = struct.unpack("<Q", file.at(8, 8)) if big else struct.unpack("<I", file.at(4, 4))
-    directories = []
+    directories, left = [], MOST_DIRECTORIES
     while offset:
+        left -= 1
+        if left < 0:
+            raise ValueError("its directories are damaged")
         tags, offset = _directory(file, offset, big)
         if not int(tags.get(254, [0])[0]) & 4:
             directories.append(tags)
@@ -165,13 +174,15 @@ def _level(tags: dict[int, NDArray[np.generic]], checked: bool) -> Level:
         or predictor not in (1, 2)
         or one(277, 1) != 1
         or one(323) != block
+        or block < 1
         or kind not in _DTYPES
     ):
         raise ValueError("not laid out as docs/store.md says; write it with terrazzo.cog")
     rows, columns = one(257), one(256)
     across, down = -(-columns // block), -(-rows // block)
     offsets, sizes = tags[324].astype(np.int64), tags[325].astype(np.int64)
-    if len(offsets) != across * down or len(sizes) != across * down:
+    whole = len(offsets) == len(sizes) == across * down
+    if not whole or offsets.min() < 0 or sizes.min() < 0 or sizes.max() > MOST_INDEX:
         raise ValueError("its block index is damaged")
     dtype = np.dtype(_DTYPES[kind])
     return Level((rows, columns), block, across, dtype, compression, predictor == 2, offsets, sizes, checked)

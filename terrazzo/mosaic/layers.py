@@ -81,6 +81,11 @@ class Layers:
         )
 
     @property
+    def open(self) -> NDArray[np.bool_]:
+        """(row, col) where a further scene can show."""
+        return np.asarray(self._through >= ENOUGH)
+
+    @property
     def full(self) -> bool:
         """Whether no further scene can show anywhere."""
         return bool(self._through.max() < ENOUGH)

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from terrazzo import gains
 from terrazzo.bands import MaskClass
 from terrazzo.errors import NotFound, TooLarge
-from terrazzo.mosaic.engine import FILLED, LAST_RESORT, Engine, Image
+from terrazzo.mosaic.engine import FILLED, Engine, Image
 from terrazzo.mosaic.plan import MOST_SCENES
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Points, Target, locate
-from terrazzo.version import Entry, gains_key, places_of
+from terrazzo.mosaic.zone import DAMAGED, LAST_RESORT
+from terrazzo.version import Entry, places_of
 
 HAZE, SNOW, TERRAIN_SHADOW, EXTRAPOLATED, CLAMPED, SINGLE, MISREGISTERED = (2**k for k in range(2, 9))
 
@@ -40,6 +41,7 @@ FLAGS = {
     HAZE: Flag("haze or thin cloud", "haze", (250, 190, 90)),
     FILLED: Flag("filled from another period", "another period", (60, 110, 200)),
     LAST_RESORT: Flag("last resort: no scene is clear here", "not clear", (210, 90, 60)),
+    DAMAGED: Flag("a scene that would show cannot be read", "scene damaged", (200, 0, 80)),
 }
 """All bits, the gravest last: its colour hides those before."""
 HAZY = 0.5
@@ -56,7 +58,7 @@ def quality(engine: Engine, selection: Selection, where: Target | Points, image:
     Raises:
         TooLarge: too many scenes show.
     """
-    out = image.quality.astype(np.uint16)
+    out = image.quality.copy()
     shown = image.provenance >= 0
     out[shown & (image.count == 1)] |= SINGLE
     numbers = np.unique(image.provenance[shown])
@@ -110,10 +112,10 @@ def _gain_bits(
     version = engine.version
     grid = version.store.grid(entry.scene.epsg)
     rows, cols = locate(where, grid, 0, engine.planner.area)
-    gains_here = version.corners(entry)
-    if gains_here is None:
+    of_tile = version.gains(entry)
+    if of_tile is None:
         return np.zeros(rows.shape, np.uint16)
-    corners, windows = gains_here
+    corners, windows = of_tile.corners[entry.ordinal], of_tile.windows
     of_bands = corners[:, [version.bands.index(b) for b in selection.request.bands]]
     gain, offset = gains.decode(of_bands)
     low, high = gains.GAIN_LIMITS
@@ -124,10 +126,8 @@ def _gain_bits(
         axis=0,
     )
     bits = np.where(at[:-1, :-1] | at[:-1, 1:] | at[1:, :-1] | at[1:, 1:], CLAMPED, 0).astype(np.uint16)
-    key = gains_key(version.mosaic_id, version.name, entry.period, entry.scene.mgrs)
-    measured = version.store.read_json(key.removesuffix(".npy") + ".json").get("measured", {})
-    if entry.scene.id in measured:
-        packed = np.frombuffer(bytes.fromhex(measured[entry.scene.id]), np.uint8)
+    if entry.scene.id in of_tile.measured:
+        packed = np.frombuffer(of_tile.measured[entry.scene.id], np.uint8)
         known = np.unpackbits(packed, count=bits.size).astype(bool).reshape(bits.shape)
         bits[~known] |= EXTRAPOLATED
     wy, wx = (np.nan_to_num(v) // grid.window for v in (rows, cols))

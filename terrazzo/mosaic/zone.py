@@ -31,6 +31,8 @@ DOUBTED = 10
 the whole period, and a field that grows or is harvested differs from that as a cloud does."""
 GROUND = (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW, MaskClass.TERRAIN_SHADOW)
 """Classes that a mosaic may show."""
+LAST_RESORT, DAMAGED = 2, 512
+"""Bits of the quality layer: no scene is clear, the least hazy one shows; a scene that would show cannot be read."""
 
 
 class ZonePixels(NamedTuple):
@@ -44,7 +46,7 @@ class ZonePixels(NamedTuple):
     values: NDArray[np.int16]
     provenance: NDArray[np.int16]
     count: NDArray[np.uint8]  # type: ignore[assignment]
-    quality: NDArray[np.uint8]
+    quality: NDArray[np.uint16]
     trust: NDArray[np.uint8]
 
 
@@ -60,8 +62,15 @@ class Outcome(NamedTuple):
     problems: tuple[str, ...]
 
 
-_Parts = tuple[Merged | None, NDArray[np.uint8], tuple[str, ...]]
-"""The merged picture, None without any data; the highest weight; problems."""
+class _Parts(NamedTuple):
+    """The merged picture, None without any data; the highest weight; where scenes that cannot be read would show; problems."""
+
+    merged: Merged | None
+    trust: NDArray[np.uint8]
+    lost: NDArray[np.bool_]
+    problems: tuple[str, ...]
+
+
 _Weights = Mapping[int, NDArray[np.uint8]]
 """(row, col) weights of scenes by their number."""
 
@@ -93,7 +102,7 @@ class Merging:
                 stop else when no further scene can show. Values and provenance are the same.
         """
         ready = self.fetch(entries, box, counted=counted)
-        merged, trust, problems = self._merged(entries, box, counted, trusted, ready)
+        merged, trust, lost, problems = self._merged(entries, box, counted, trusted, ready)
         if merged is None:
             return Outcome(None, problems)
         holes = (merged.count == 0) & (trust > 0)
@@ -102,7 +111,9 @@ class Merging:
         if counted or not METHODS[self.request.method].layered:
             merged = merged._replace(count=self._passes(merged.count, trust, entries, box))
         doubted = (trust == LAST) | (self._timed & (trust == DOUBTED))
-        quality = np.where(doubted & (merged.count > 0), 2, 0).astype(np.uint8)
+        quality = np.where(doubted & (merged.count > 0), LAST_RESORT, 0).astype(np.uint16)
+        if problems:
+            quality[lost] |= DAMAGED
         return Outcome(ZonePixels(*merged, quality, trust), problems)
 
     def baked(self, part: Part, entries: list[tuple[int, Entry]], box: PixelBox) -> Outcome:
@@ -122,7 +133,7 @@ class Merging:
             values,
             table[layers["provenance"]],
             layers["count"].astype(np.uint8, copy=False),
-            layers["quality"].astype(np.uint8, copy=False),
+            layers["quality"].astype(np.uint16),
             layers["trust"].astype(np.uint8, copy=False),
         )
         return Outcome(pixels, ())
@@ -222,7 +233,7 @@ class Merging:
         values, provenance, count = (np.array(a) for a in merged)
         for number, band in enumerate(self.request.bands):
             alone = replace(self, request=replace(self.request, bands=(band,)))
-            single, _, _ = alone._merged(entries, inner, True, True, {})
+            single = alone._merged(entries, inner, True, True, {}).merged
             if single is None:
                 continue
             # Origin and count are those of the first band that some scene has.
@@ -241,12 +252,13 @@ class Merging:
     ) -> _Parts:
         """Scene by scene, in order, reading of each only what shows; last resorts when all else is laid."""
         layers = Layers(self.request.method, self._bands, box.shape)  # type: ignore[arg-type]
-        trust = np.zeros(box.shape, np.uint8)
+        trust, lost = np.zeros(box.shape, np.uint8), np.zeros(box.shape, bool)
         last: list[tuple[int, Entry, NDArray[np.uint8]]] = []
         problems = list[str]()
         for number, entry in entries:
             if layers.full and not (counted or trusted):
                 break
+            weight = None
             try:
                 weight = ready[number] if number in ready else self.weight(entry, box)
                 np.maximum(trust, weight, out=trust)
@@ -255,6 +267,8 @@ class Merging:
                 self._lay(layers, number, entry, weight, LAST + 1, box, counted)
             except (ReadFailure, NotFound) as error:
                 problems.append(_problem(entry, error))
+                there = self._footprint(entry, box) if weight is None else weight > LAST
+                lost |= there & layers.open
         for number, entry, weight in last:
             # Counts only where no scene has more.
             weight = np.where(trust == LAST, weight, 0).astype(np.uint8)
@@ -262,7 +276,15 @@ class Merging:
                 self._lay(layers, number, entry, weight, LAST, box, counted)
             except (ReadFailure, NotFound) as error:
                 problems.append(_problem(entry, error))
-        return (layers.merged() if trust.any() else None), trust, tuple(problems)
+                lost |= (weight == LAST) & layers.open
+        return _Parts(layers.merged() if trust.any() else None, trust, lost, tuple(problems))
+
+    def _footprint(self, entry: Entry, box: PixelBox) -> NDArray[np.bool_]:
+        """(row, col) the rectangle in which a scene lies, all that is known of one whose weights cannot be read."""
+        there, common = np.zeros(box.shape, bool), entry.scene.box.coarser(2**self.level).intersection(box)
+        if not common.empty:
+            there[common.within(box)] = True
+        return there
 
     def _lay(
         self,
@@ -281,18 +303,20 @@ class Merging:
     def _together(self, entries: list[tuple[int, Entry]], box: PixelBox, ready: _Weights) -> _Parts:
         """All scenes at once, for methods that weigh each against all others."""
         numbers, weights, kept, problems = [], [], [], list[str]()
+        lost = np.zeros(box.shape, bool)
         for number, entry in entries:
             try:
                 weight = ready[number] if number in ready else self.weight(entry, box)
             except (ReadFailure, NotFound) as error:
                 problems.append(_problem(entry, error))
+                lost |= self._footprint(entry, box)
                 continue
             if weight.any():
                 numbers.append(number)
                 weights.append(weight)
                 kept.append(entry)
         if not kept:
-            return None, np.zeros(box.shape, np.uint8), tuple(problems)
+            return _Parts(None, np.zeros(box.shape, np.uint8), lost, tuple(problems))
         weight = np.stack(weights)
         trust = weight.max(axis=0)
         weight[(weight == LAST) & (trust > LAST)] = 0
@@ -302,10 +326,12 @@ class Merging:
                 values[i] = self.values(entry, box)
             except (ReadFailure, NotFound) as error:
                 problems.append(_problem(entry, error))
+                lost |= weight[i] > 0
                 weight[i] = 0
         merged = merge(values, weight, self.request.method, self.days(kept))
         table = np.array([*numbers, -1], np.int16)
-        return merged._replace(provenance=table[merged.provenance]), trust, tuple(problems)
+        merged = merged._replace(provenance=table[merged.provenance])
+        return _Parts(merged, trust, lost, tuple(problems))
 
     def days(self, entries: Iterable[Entry]) -> NDArray[np.float32] | None:
         """(scene,) days of scenes from the one that is shown; None for methods that weigh no days."""

@@ -1,14 +1,24 @@
 """A damaged store: what can be read is shown, what cannot is named, and nobody keeps an answer that lacks something."""
 
+import io
 import shutil
 
 import morecantile
+import numpy as np
 import pytest
+import rasterio
 from fastapi.testclient import TestClient
 
+from terrazzo.bands import NODATA
+from terrazzo.export.order import parse_order
+from terrazzo.export.run import export
+from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.zone import DAMAGED
 from terrazzo.server.app import create_app
 from terrazzo.server.settings import Settings
 from terrazzo.store import Store
+from terrazzo.version import open_version
 
 TILE = morecantile.tms.get("WebMercatorQuad").tile(15.7, 46.0, 11)
 ADDRESS = f"/mosaics/mosaic/tiles/WebMercatorQuad/{TILE.z}/{TILE.x}/{TILE.y}"
@@ -124,3 +134,42 @@ def test_a_damaged_pyramid_leaves_low_zooms_to_the_scenes_and_says_so(store):
         assert answer.status_code == 200
         assert "pyramid.json is" in answer.headers["x-terrazzo-problems"]
         assert "x-terrazzo-problems" not in client.get(f"{ADDRESS}.png").headers
+
+
+@pytest.mark.parametrize("method", ["first", "median"])
+def test_pixels_for_which_a_damaged_scene_would_show_bear_a_quality_bit(store, method):
+    """Truth: the scene that showed at each pixel before, and for methods that take all scenes its weight there."""
+    address = f"{ADDRESS}.npy?method={method}"
+
+    def numbers(client, style):
+        return np.load(io.BytesIO(client.get(f"{address}&style={style}").content))[0]
+
+    with served(store) as client:
+        before, sound = numbers(client, "scene"), numbers(client, "quality")
+        assert not (sound[sound != NODATA] & DAMAGED).any()
+    version = open_version(store, "mosaic")
+    entries = version.entries(next(iter(version.periods)))
+    number = int(np.bincount(before[before >= 0]).argmax())
+    key = entries[number].scene.band_key("B04")
+    store.write_bytes(key, store.read_bytes(key)[:4000])
+    with served(store) as client:
+        after, quality = numbers(client, "scene"), numbers(client, "quality")
+    there = after != NODATA
+    assert (after[there] != number).all()
+    marked = quality[there] & DAMAGED > 0
+    if method == "first":
+        assert np.array_equal(marked, before[there] == number)
+    assert marked[before[there] == number].all()
+    assert 0 < marked.sum() < there.sum()
+
+
+def test_the_quality_file_of_an_export_marks_where_a_damaged_scene_would_show(store, tmp_path):
+    version = open_version(store, "mosaic")
+    entry = version.entries(next(iter(version.periods)))[0]
+    key = entry.scene.band_key("B04")
+    store.write_bytes(key, store.read_bytes(key)[:4000])
+    order = parse_order({"bbox": "15.69,46.0,15.71,46.01", "extras": "quality"}, version)
+    *_, done = export(Engine(version, Blocks()), order, tmp_path / "a.tif")
+    assert any(entry.scene.id in p for p in done.problems)
+    with rasterio.open(tmp_path / "a_quality.tif") as file:
+        assert (file.read(1) & DAMAGED).any()

@@ -23,8 +23,9 @@ from terrazzo.errors import StoreError
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import export
 from terrazzo.server.app import create_app
-from terrazzo.server.jobs import Jobs, PlainSerializer
+from terrazzo.server.jobs import Jobs
 from terrazzo.server.mosaics import Mosaics
+from terrazzo.server.queue import PlainSerializer
 from terrazzo.server.settings import Settings
 from tests.waiting import PATIENCE, until
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -201,3 +203,29 @@ def test_the_worker_leaves_a_damaged_job_out(http, sample_store, state):
     worked(sample_store, state)
     with pytest.raises(Damaged):
         Jobs(state).get("mosaic", name)
+
+
+@pytest.mark.parametrize("damage", [cut, emptied, zeroed, "message", "missing"])
+def test_a_damaged_queue_takes_no_export_away(http, sample_store, state, caplog, damage):
+    """The file is kept beside, what is ordered before and after is worked on, and tiles know nothing of it."""
+    before = http.post(EXPORTS, json=ORDER).json()["jobID"]
+    path = state / "jobs.sqlite"
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("pragma wal_checkpoint(truncate)")
+        if damage == "message":
+            file.execute("update task set data = ?", (b'["x", 1',))
+            file.commit()
+    if damage == "missing":
+        path.unlink()
+    elif damage != "message":
+        path.write_bytes(damage(path.read_bytes()))
+    assert http.get("/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728.png").status_code == 200
+    after = http.post(EXPORTS, json=ORDER)
+    assert after.status_code == 201
+    Jobs(state).revive()
+    worked(sample_store, state)
+    statuses = {j["jobID"]: j["status"] for j in http.get(EXPORTS).json()["jobs"]}
+    assert statuses == {before: "successful", after.json()["jobID"]: "successful"}
+    kept = list(state.glob("jobs.sqlite.damaged-*"))
+    assert bool(kept) == any("a new one begins empty" in r.getMessage() for r in caplog.records)
+    assert bool(kept) == (damage not in ("missing", "message"))

@@ -14,9 +14,9 @@ import pytest
 
 from terrazzo.commands import COMMANDS
 from tests.golden.make import STORE
+from tests.world.operations import CHANGES, EACH, build
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs("cc")]
-SOURCE = Path(__file__).parent.parent / "failing.c"
 COMMAND = Path(sys.executable).parent / "terrazzo"
 VERSION = next(p.name for p in (STORE / "mosaics/mosaic/versions").iterdir())
 SCENE = next(p.name for p in (STORE / "scenes").glob("*/*/*"))
@@ -56,14 +56,12 @@ ELSEWHERE = {"train", "mask"}
 
 
 @pytest.fixture(scope="module")
-def failing(tmp_path_factory):
-    library = tmp_path_factory.mktemp("failing") / "failing.so"
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, SOURCE, "-ldl"], check=True)
-    return library
+def library(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("operations"))
 
 
 @pytest.fixture
-def run(failing, tmp_path):
+def run(library, tmp_path):
     store, out = tmp_path / "store", tmp_path / "out"
     shutil.copytree(STORE, store)
     out.mkdir()
@@ -72,15 +70,14 @@ def run(failing, tmp_path):
         ' "coordinates": [[[14.35, 45.81], [14.36, 45.81], [14.36, 45.82], [14.35, 45.81]]]}}]}'
     )
 
-    def run(name, arguments, number, under="", writing=False):
+    def run(name, arguments, number, under="", how=EACH):
         words = [a.replace("STORE", str(store)).replace("OUT", str(out)) for a in arguments]
-        settings = {"LD_PRELOAD": failing, "FAIL_UNDER": store / under, "FAIL_ERRNO": str(number)}
-        settings |= {"FAIL_WRITING": "1"} if writing else {}
+        settings = {"LD_PRELOAD": str(library), "OPERATIONS": f"{how} {number} {store / under}"}
         # No proxy answers there: what goes to an archive all the same ends at once.
         settings |= {"HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"}
         return subprocess.run(
             [COMMAND, name, *words],
-            env={**os.environ, **{k: str(v) for k, v in settings.items()}},
+            env={**os.environ, **settings},
             capture_output=True,
             text=True,
             stdin=subprocess.DEVNULL,
@@ -109,7 +106,7 @@ def test_a_disk_that_cannot_be_read_is_named_with_what_to_do(run, name):
 
 @pytest.mark.parametrize("name", WRITING)
 def test_a_store_that_is_read_only_is_named_with_what_to_do(run, name):
-    line = told(run(name, WRITING[name], errno.EROFS, writing=True))
+    line = told(run(name, WRITING[name], errno.EROFS, how=CHANGES))
     assert "Read-only file system" in line
     assert "give this user the right to it" in line
 

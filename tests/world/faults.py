@@ -13,7 +13,7 @@ from urllib.parse import urlparse
 
 from tests.waiting import PATIENCE
 
-Kind = Literal["busy", "down", "refused", "dropped", "truncated", "slow"]
+Kind = Literal["busy", "down", "refused", "lost", "dropped", "truncated", "slow", "kill", "kill after"]
 HOP = ("connection", "transfer-encoding", "keep-alive", "server", "date")
 SLOW = 0.05
 """Seconds between two pieces of a slow body."""
@@ -56,11 +56,12 @@ def share(of_requests: float, seed: int) -> Fault:
 
 @dataclass
 class Proxy:
-    """A running proxy: its address, the faults it makes, and the requests it saw."""
+    """A running proxy: its address, the faults it makes, the requests it saw, and what ends its client."""
 
     address: str
     fault: Fault
     seen: list[Seen]
+    kill: Callable[[], None] = lambda: None
 
 
 @contextmanager
@@ -69,8 +70,9 @@ def proxy(
 ) -> Iterator[Proxy]:
     """A proxy before a server; `rewrite` makes of each body what its client gets.
 
-    `busy` is 429 with Retry-After, `down` 503, `refused` 403, `dropped` ends the connection in the middle of the
-    body, `truncated` sends the first half as if it were all, `slow` sends the body in small pieces.
+    `busy` is 429 with Retry-After, `down` 503, `refused` 403, `lost` 403 of what was done all the same, `dropped` ends the
+    connection in the middle of the body, `truncated` sends the first half as if it were all, `slow` sends the body in small
+    pieces; `kill` and `kill after` end the client before or after its request was carried out.
     """
     target, counts, lock = urlparse(upstream), {}, threading.Lock()
     running = Proxy("", fault, [])
@@ -90,12 +92,21 @@ def proxy(
                 code = {"busy": 429, "down": 503, "refused": 403}[kind]
                 self._answer(code, [("Retry-After", "1")] if kind == "busy" else [], b"not now")
                 return
+            if kind == "kill":
+                running.kill()
+                self.close_connection = True
+                return
             connection = http.client.HTTPConnection(target.hostname or "", target.port, timeout=PATIENCE)
             connection.request(self.command, self.path, sent, dict(self.headers))
             got = connection.getresponse()
             headers = [h for h in got.getheaders() if h[0].lower() not in (*HOP, "content-length")]
             length, body = got.getheader("Content-Length"), rewrite(got.read())
             connection.close()
+            if kind == "kill after":
+                running.kill()
+            if kind == "lost":
+                self._answer(403, [], b"not now")
+                return
             half = body[: len(body) // 2]
             if self.command == "HEAD":
                 self._answer(got.status, headers, b"", int(length or 0))
@@ -107,7 +118,7 @@ def proxy(
             else:
                 self._answer(got.status, headers, body, slow=kind == "slow")
 
-        do_GET = do_HEAD = do_POST = do_PUT = _serve
+        do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = _serve
 
         def _answer(
             self,
@@ -135,7 +146,11 @@ def proxy(
         def log_message(self, format: str, *args: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    class Server(ThreadingHTTPServer):
+        def handle_error(self, request: object, client_address: object) -> None:
+            """A client that ended is no error."""
+
+    server = Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     running.address = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)

@@ -1,34 +1,58 @@
-"""Lets each operation on a store's files fail once: `python -m tests.world.operations FOLDER [--every 1] [--kinds fail,short,kill]`.
+"""Lets an operation on a store's files fail, at the level of the operating system.
 
-A library before libc (`operations.c`, built with cc) counts opens, reads, writes, fsyncs, renames, links, unlinks, locks and makes
-folders under one path, and makes the n-th fail: with EIO or ENOSPC, by doing half of it, or by kill −9. For each n a child process
+A library before libc (`operations.c`, built with cc) counts opens, reads, writes, fsyncs, renames, links, unlinks, locks, lists and
+makes folders under one path, and makes the n-th fail: with EIO or ENOSPC, by doing half of it, or by kill −9. A child process
 carries out one command on a copy of a small store; then it must hold that
 
 - the pixels of what was published before are shown, or those of the new version;
-- `store verify` finds nothing missing or damaged, or names it;
+- `store verify` finds nothing missing or damaged;
 - the command, run again, ends well, with the pixels of an undisturbed run.
+
+`python -m benchmarks.operations` tries all n.
 """
 
 import ctypes
 import errno
+import hashlib
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 
 import click
-import numpy as np
+
+from terrazzo.checks import read_document
+from terrazzo.errors import Damaged
 
 SOURCE = Path(__file__).with_name("operations.c")
-KINDS = {"fail": 1, "short": 2, "kill": 3}
-BUILD = ("cc", "-shared", "-fPIC", "-O1")
+FAIL, SHORT, KILL, EACH, CHANGES = range(1, 6)
+"""How operations fail; as in `operations.c`."""
+HOW = {
+    "EIO": (FAIL, errno.EIO),
+    "short": (SHORT, errno.EIO),
+    "kill": (KILL, 0),
+    "ENOSPC": (FAIL, errno.ENOSPC),
+}
 CRASHED, WRONG = 98, 97
-"""Exit status of a child that ended with an error that is none for the user, or found something wrong."""
-WINDOW = ("--window", "32", "--bands", "B02,B03,B04,B08", "--workers", "1")
+"""Exit status of a child that ended with an error that is none for the user, or that saw something wrong."""
+WINDOW = ("--window", "16", "--bands", "B02,B03,B04,B08", "--workers", "1")
+TIMES = re.compile(rb'"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+(?:Z|\+00:00)"|"terrazzo:check": "[0-9a-f]+"')
+TEMPORARY = re.compile(r"\.[a-z0-9_]{8}\.part")
+
+
+def build(folder: Path) -> Path:
+    """The library, built; it must come before libc, with LD_PRELOAD."""
+    library = folder / "operations.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, SOURCE, "-ldl"], check=True)
+    return library
 
 
 @dataclass(frozen=True)
@@ -37,61 +61,68 @@ class Case:
 
     Attributes:
         base: folder of the store before it, or None for none.
-        arguments: of the command line, with STORE for the store's folder.
+        arguments: of the command line, with STORE for the store's address, and OUT for a folder for what else it writes.
+        output: name of a file in OUT that it writes, if any.
     """
 
     name: str
     base: Path | None
     arguments: tuple[str, ...]
+    output: str = ""
 
-
-def build(folder: Path) -> Path:
-    """The library, built."""
-    library = folder / "operations.so"
-    subprocess.run([*BUILD, "-o", str(library), str(SOURCE), "-ldl"], check=True)
-    return library
+    def on(self, store: str, out: Path) -> list[str]:
+        """The arguments for a store."""
+        return [a.replace("STORE", store).replace("OUT", str(out)) for a in self.arguments]
 
 
 def cases(folder: Path) -> list[Case]:
-    """Commands on a small world, whose stores are made first."""
+    """Commands on a small world, whose stores are written first, below `folder`; what is there already is kept."""
     from tests.golden.make import STORE
     from tests.world.worlds import make_world
 
-    make_world(folder / "p", seed=5, dates=3, size=(96, 96))
-    products = sorted((folder / "p").iterdir())
-    first = folder / "first"
-    first.mkdir()
-    for path in products[:2]:
-        shutil.copytree(path, first / path.name) if path.is_dir() else shutil.copy(path, first)
-    one, two = folder / "one", folder / "two"
-    for source, store, base in ((first, one, None), (folder / "p", two, one)):
-        if base:
-            shutil.copytree(base, store)
-        assert child(lambda s=source, t=store: run("precompute", str(s), "--store", str(t), *WINDOW)) == 0  # type: ignore[misc]
+    products, first, one, two = (folder / n for n in ("products", "first", "one", "two"))
+    if not (folder / "ready").exists():
+        make_world(products, seed=5, dates=3, size=(48, 48))
+        first.mkdir()
+        for path in sorted(products.iterdir())[:2]:
+            (shutil.copytree if path.is_dir() else shutil.copy)(path, first / path.name)
+        for source, store, base in ((first, one, None), (products, two, one)):
+            if base:
+                shutil.copytree(base, store)
+            arguments = ("precompute", str(source), "--store", str(store), *WINDOW)
+            assert child(lambda a=arguments: run(*a)) == 0  # type: ignore[misc]
+        (folder / "areas.geojson").write_text(json.dumps(_area()))
+        (folder / "ready").touch()
     old = min((two / "mosaics/mosaic/versions").iterdir(), key=lambda p: p.stat().st_mtime).name
-    box = ("--bbox", "15.001,46.047,15.009,46.052")
+    scene = next(two.glob("scenes/*/*/*")).name
+    box = ("--bbox", "15.001,46.047,15.005,46.050")
+    store, areas = ("--store", "STORE"), str(folder / "areas.geojson")
     return [
-        Case("precompute", None, ("precompute", str(first), "--store", "STORE", *WINDOW)),
-        Case("precompute another date", one, ("precompute", str(folder / "p"), "--store", "STORE", *WINDOW)),
-        Case("publish an earlier version", two, ("publish", "--store", "STORE", "--version", old)),
-        Case("prune", two, ("prune", "--store", "STORE", "--keep-versions", "1", "--grace", "0")),
+        Case("keys add", two, ("keys", *store, "--state", "OUT/.state", "add", "anna", "--scope", "tiles")),
+        Case("publish an earlier version", two, ("publish", *store, "--version", old)),
+        Case("export", two, ("export", *store, *box, "-o", "OUT/out.tif", "--overwrite"), "out.tif"),
+        Case("statistics", two, ("statistics", areas, *store, "-o", "OUT/out.csv"), "out.csv"),
+        Case("seed", two, ("seed", *store, "--cache-dir", "OUT/.cache", "--zooms", "12-13")),
+        Case("prune", two, ("prune", *store, "--keep-versions", "1", "--grace", "0")),
+        Case("exclude", two, ("exclude", scene, *store, "--reason", "test")),
         Case("store upgrade", STORE, ("store", "upgrade", "STORE", "--workers", "1")),
-        Case("exclude", two, ("exclude", _a_scene(two), "--store", "STORE", "--reason", "test")),
-        Case("export", two, ("export", "--store", "STORE", *box, "-o", "STORE/out.tif")),
-        Case(
-            "keys add",
-            two,
-            ("keys", "--store", "STORE", "--state", "STORE/.state", "add", "anna", "--scope", "tiles"),
-        ),
+        Case("precompute", None, ("precompute", str(first), *store, *WINDOW)),
+        Case("precompute another date", one, ("precompute", str(products), *store, *WINDOW)),
     ]
 
 
-def _a_scene(store: Path) -> str:
-    return next(store.glob("scenes/*/*/*")).name
+def _area() -> object:
+    ring = [[15.001, 46.047], [15.004, 46.047], [15.004, 46.05], [15.001, 46.047]]
+    geometry = {"type": "Polygon", "coordinates": [ring]}
+    return {
+        "type": "FeatureCollection",
+        "features": [{"type": "Feature", "properties": {}, "geometry": geometry}],
+    }
 
 
-def child(work: Callable[[], int]) -> int:
-    """The exit status of work in a process of its own; negative for a signal."""
+def child(work: Callable[[], int], forked: Callable[[int], None] = lambda process: None) -> int:
+    """The exit status of work in a process of its own, whose number `forked` gets; negative for a signal."""
+    sys.stdout.flush()
     process = os.fork()
     if process == 0:
         status = CRASHED
@@ -103,17 +134,21 @@ def child(work: Callable[[], int]) -> int:
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(status)
+    forked(process)
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
-def run(*arguments: str) -> int:
-    """Runs a command as the console script does; its exit status, `CRASHED` for an error that is none for the user."""
+def run(*arguments: str, said: Path | None = None) -> int:
+    """Runs a command as the console script does; its exit status, `CRASHED` for an error that is none for the user.
+
+    Args:
+        said: where its messages go; nowhere by default.
+    """
     from terrazzo.cli import cli
 
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 1)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     if "OPERATIONS_SHOW" not in os.environ:
-        os.dup2(quiet, 2)
+        os.dup2(os.open(said or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
     try:
         cli.main(list(arguments), standalone_mode=False)
     except (click.ClickException, click.Abort) as error:
@@ -124,73 +159,32 @@ def run(*arguments: str) -> int:
     return 0
 
 
-def shown(store: Path) -> bytes | None:
-    """What the current version shows; None where nothing is published."""
+def shown(store: str) -> str:
+    """A hash of what the current version shows, at full resolution and at low zooms; empty where nothing is published."""
     from terrazzo.errors import EmptyStore, NotFound
+    from terrazzo.mosaic.blocks import Blocks
+    from terrazzo.mosaic.pyramid import read_pyramid
     from terrazzo.store import Store
     from terrazzo.version import open_version
     from tests.chain import native
 
     try:
-        if not store.exists():
-            return None
+        if "://" not in store and not Path(store).exists():
+            return ""
         version = open_version(Store(store), "mosaic")
     except (EmptyStore, NotFound):
-        return None
+        return ""
     image = native(version, version.entries("all")[0].scene.box, 32633)
     assert not image.problems, image.problems
-    return np.ascontiguousarray(image.values).tobytes()
+    out = hashlib.sha256(image.values.tobytes())
+    for part in read_pyramid(version.store, "mosaic", version.name).values():
+        values, layers = part.read(version.store, Blocks(), version.bands, part.level, part.box)
+        out.update(values.tobytes() + b"".join(v.tobytes() for v in layers.values()))
+    return out.hexdigest()
 
 
-def trial(case: Case, folder: Path, library: Path, number: int, how: str, code: int) -> str:
-    """What went wrong when the `number`-th operation of a command fails; empty if nothing did."""
-    store = folder / "store"
-    shutil.rmtree(store, ignore_errors=True)
-    if case.base:
-        shutil.copytree(case.base, store)
-    arguments = [a.replace("STORE", str(store)) for a in case.arguments]
-    status = child(lambda: _disturbed(arguments, store, library, number, how, code))
-    if status == CRASHED:
-        return "an error that is none for the user"
-    if child(lambda: _checked(case, store, folder)):
-        return "after it: " + (folder / "wrong").read_text()
-    # What was done in spite of it may be refused when it is asked for again.
-    if child(lambda: run(*_again(case, arguments))) and status:
-        return "the next run fails"
-    return "" if child(lambda: _healed(case, store, folder)) == 0 else (folder / "wrong").read_text()
-
-
-def _again(case: Case, arguments: list[str]) -> list[str]:
-    return [*arguments, "--overwrite"] if case.name == "export" and _has_overwrite() else arguments
-
-
-def _has_overwrite() -> bool:
-    from terrazzo.commands.export import export
-
-    return any("--overwrite" in p.opts for p in export.params)
-
-
-def _disturbed(arguments: Sequence[str], store: Path, library: Path, number: int, how: str, code: int) -> int:
-    shim = ctypes.CDLL(str(library))
-    shim.operations_arm(os.fsencode(store), ctypes.c_long(number), KINDS[how], code)
-    try:
-        return run(*arguments)
-    finally:
-        shim.operations_arm(b"", ctypes.c_long(0), 0, 0)
-
-
-def _checked(case: Case, store: Path, folder: Path) -> int:
-    """Whether the state between is one that may be."""
-    before = shown(case.base) if case.base else None
-    after = shown(Path(_undisturbed(folder, case)))
-    now = shown(store)
-    if now not in (before, after):
-        (folder / "wrong").write_text("neither the old version nor the new one is shown")
-        return WRONG
-    return _verified(store, folder)
-
-
-def _verified(store: Path, folder: Path) -> int:
+def damages(store: str) -> str:
+    """What `store verify` says is missing or damaged; empty where nothing is, or where a first run ended before there was a store."""
     from terrazzo.errors import StoreError
     from terrazzo.precompute.versions.verify import verify
     from terrazzo.store import Store
@@ -198,91 +192,190 @@ def _verified(store: Path, folder: Path) -> int:
     try:
         there = Store(store)
     except StoreError:
-        # A first run ended before there was a store.
-        return 0
-    bad = [f for f in verify(there) if f.bad]
-    if bad:
-        (folder / "wrong").write_text(f"verify: {bad[:2]}")
-        return WRONG
-    return 0
+        return ""
+    return ", ".join(f"verify: {f.kind} {f.where}" for f in verify(there) if f.bad)
 
 
-def _healed(case: Case, store: Path, folder: Path) -> int:
-    whole = Path(_undisturbed(folder, case))
-    if shown(store) != shown(whole):
-        (folder / "wrong").write_text("the next run gives other pixels")
-        return WRONG
-    if case.name == "export" and (store / "out.tif").read_bytes() != (whole / "out.tif").read_bytes():
-        (folder / "wrong").write_text("the next run gives another file")
-        return WRONG
-    return _verified(store, folder)
+def state_of(store: Path) -> str:
+    """A hash of all files of a store; times in documents, and what is random in names, left out."""
+    out = hashlib.sha256()
+    for path in sorted(store.rglob("*")):
+        name = TEMPORARY.sub(".part", path.relative_to(store).as_posix())
+        data = b"" if path.is_dir() else _steady(path)
+        out.update(f"{name}\0{len(data)}\0".encode() + data)
+    return out.hexdigest()
 
 
-def _undisturbed(folder: Path, case: Case) -> str:
-    return str(folder / f"whole {case.name}")
+def _steady(path: Path) -> bytes:
+    """The content of a file without what is another in each run; of whole notes of times and processes nothing."""
+    data = path.read_bytes()
+    if path.name == ".writer" or path.parent.name == ".clock":
+        with suppress(Damaged):
+            read_document(data, path.name)
+            return b""
+    return TIMES.sub(b"", data)
 
 
-def counted(case: Case, folder: Path, library: Path) -> int:
-    """How many operations a command has; the store that it leaves is kept to be compared with."""
-    store = Path(_undisturbed(folder, case))
-    if case.base:
-        shutil.copytree(case.base, store)
-    arguments = [a.replace("STORE", str(store)) for a in case.arguments]
+@dataclass
+class Trials:
+    """A command whose operations fail one at a time.
 
-    def work() -> int:
-        shim = ctypes.CDLL(str(library))
+    Args:
+        folder: for the stores of trials.
+        library: as `build` gives it, loaded before libc in this process.
+
+    Attributes:
+        operations: how many the undisturbed command has.
+    """
+
+    case: Case
+    folder: Path
+    library: Path
+    operations: int = 0
+    _good: set[tuple[int, str]] = field(default_factory=set)
+    _shown: tuple[str, str] = ("", "")
+
+    def __post_init__(self) -> None:
+        self._said = self.folder / "said"
+        status = self._counted()
+        assert status == 0, f"{self.case.name} ends with {status} undisturbed; OPERATIONS_SHOW=1 shows why"
+        counted, before, after, modules, kernels = json.loads(self._said.read_text())
+        self.operations, self._shown = self.operations or counted, (before, after)
+        preload(modules, kernels)
+
+    def trial(self, number: int, how: str) -> str:
+        """What goes wrong when the `number`-th operation fails; empty if nothing does.
+
+        A trial that leaves the exit status and, byte by byte, the store of an earlier one that passed has passed.
+        """
+        self._copy("store")
+        status = self._disturbed(number, how)
+        if status == CRASHED:
+            return "an error that is none for the user"
+        state = (status, self._state())
+        if state in self._good:
+            return ""
+        self._said.write_text("an error of the trial itself")
+        if child(lambda: self._judged(status)):
+            return self._said.read_text()
+        if state[1]:
+            self._good.add(state)
+        return ""
+
+    def _place(self, name: str) -> str:
+        return str(self.folder / (name if name == "store" else f"whole {self.case.name}"))
+
+    def _out(self, name: str) -> Path:
+        return Path(self._place(name))
+
+    def _copy(self, name: str) -> None:
+        """Makes a store what it is before the command."""
+        shutil.rmtree(self._place(name), ignore_errors=True)
+        if self.case.base:
+            shutil.copytree(self.case.base, self._place(name))
+
+    def _state(self) -> str:
+        """A hash of the store that a trial left; empty where it is not known."""
+        return state_of(Path(self._place("store")))
+
+    def _run(self, name: str, said: Path | None = None) -> int:
+        return run(*self.case.on(self._place(name), self._out(name)), said=said)
+
+    def _counted(self) -> int:
+        self._copy("whole")
+        return child(self._undisturbed)
+
+    def _undisturbed(self) -> int:
+        shim = ctypes.CDLL(str(self.library))
         shim.operations_count.restype = ctypes.c_long
-        shim.operations_arm(os.fsencode(store), ctypes.c_long(0), 0, 0)
-        status = run(*arguments)
-        (folder / "count").write_text(str(shim.operations_count()))
+        shim.operations_arm(os.fsencode(self._place("whole")), ctypes.c_long(0), 0, 0)
+        status = self._run("whole")
+        counted = shim.operations_count()
         shim.operations_arm(b"", ctypes.c_long(0), 0, 0)
+        self._note(counted)
         return status
 
-    assert child(work) == 0, case.name
-    return int((folder / "count").read_text())
+    def _note(self, counted: int) -> None:
+        before = shown(str(self.case.base)) if self.case.base else ""
+        after = shown(self._place("whole"))
+        assert not damages(self._place("whole"))
+        self._said.write_text(json.dumps([counted, before, after, list(sys.modules), loaded_kernels()]))
+
+    def _disturbed(self, number: int, how: str) -> int:
+        """The exit status of the command, one of whose operations fails."""
+
+        def work() -> int:
+            shim = ctypes.CDLL(str(self.library))
+            kind, code = HOW[how]
+            shim.operations_arm(os.fsencode(self._place("store")), ctypes.c_long(number), kind, code)
+            try:
+                return self._run("store", self.folder / "messages")
+            finally:
+                shim.operations_arm(b"", ctypes.c_long(0), 0, 0)
+
+        return child(work)
+
+    def _judged(self, status: int) -> int:
+        """Whether the state between is one that may be, and whether the next run heals it."""
+        store = self._place("store")
+        if shown(store) not in self._shown:
+            return self._wrong("neither the old version nor the new one is shown")
+        if said := damages(store):
+            return self._wrong(f"after it: {said}")
+        if status == 0 and (shown(store) != self._shown[1] or not (self._has_output() or self._names())):
+            return self._wrong("it says that all went well, and not all did")
+        # What was done in spite of it may be refused when it is asked for again.
+        if self._run("store") and status:
+            return self._wrong("the next run fails")
+        if shown(store) != self._shown[1]:
+            return self._wrong("the next run gives other pixels")
+        if not self._has_output():
+            return self._wrong("the next run gives another file")
+        said = damages(store)
+        return self._wrong(f"after the next run: {said}") if said else 0
+
+    def _has_output(self) -> bool:
+        """Whether the file that the command writes besides is that of the undisturbed run."""
+        name = self.case.output
+        mine, whole = (self._out(n) / name for n in ("store", "whole"))
+        return not name or (mine.exists() and mine.read_bytes() == whole.read_bytes())
+
+    def _names(self) -> bool:
+        """Whether the disturbed command named a scene that it left out."""
+        return "left out" in (self.folder / "messages").read_text()
+
+    def _wrong(self, what: str) -> int:
+        self._said.write_text(what)
+        return WRONG
 
 
-def trials(
-    folder: Path, library: Path, every: int, kinds: Sequence[str]
-) -> Iterator[tuple[Case, int, int, str, str]]:
-    """Each case, its number of operations, and for each tried one how it failed and what went wrong."""
-    for offset, case in enumerate(cases(folder)):
-        total = counted(case, folder, library)
-        for number in range(1 + offset % every, total + 1, every):
-            how = kinds[number // every % len(kinds)]
-            code = (errno.EIO, errno.ENOSPC)[number % 2]
-            yield case, total, number, how, trial(case, folder, library, number, how, code)
+def loaded_kernels() -> list[tuple[str, str, str]]:
+    """Module, name and signature, pickled, of each compiled kernel in use."""
+    import base64
+    import pickle
+
+    from numba.core.registry import CPUDispatcher
+
+    return [
+        (module, name, base64.b64encode(pickle.dumps(signature)).decode())
+        for module, loaded in list(sys.modules.items())
+        if module.startswith("terrazzo.")
+        for name, kernel in vars(loaded).items()
+        if isinstance(kernel, CPUDispatcher)
+        for signature in kernel.signatures
+    ]
 
 
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--every", default=1, show_default=True, help="try every so manyth operation")
-@click.option("--kinds", default="fail,short,kill", show_default=True)
-def operations(folder: Path, every: int, kinds: str) -> None:
-    """Tries them."""
-    folder = folder.absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    if "LD_PRELOAD" not in os.environ:
-        library = build(folder)
-        os.execve(
-            sys.executable,
-            [sys.executable, "-m", "tests.world.operations", *sys.argv[1:]],
-            {**os.environ, "LD_PRELOAD": str(library)},
-        )
-    import terrazzo.precompute.pipeline  # noqa: F401  # Once, before the children.
+def preload(modules: list[str], kernels: list[tuple[str, str, str]]) -> None:
+    """Imports and loads once, before the children, what each of them would."""
+    import base64
+    import pickle
 
-    tried, failed, name = 0, 0, ""
-    for case, total, number, how, wrong in trials(folder, folder / "operations.so", every, kinds.split(",")):
-        if case.name != name:
-            name = case.name
-            print(f"{name}: {total} operations", flush=True)
-        tried += 1
-        if wrong:
-            failed += 1
-            print(f"  {how} at {number}: {wrong}", flush=True)
-    print(f"{tried} tried, {tried - failed} passed")
-    raise SystemExit(bool(failed))
-
-
-if __name__ == "__main__":
-    operations()
+    for name in modules:
+        if name not in sys.modules and name.partition(".")[0] != "__main__":
+            try:
+                import_module(name)
+            except Exception:
+                continue  # A part of a library that cannot be imported by itself.
+    for module, name, signature in kernels:
+        getattr(sys.modules[module], name).compile(pickle.loads(base64.b64decode(signature)))

@@ -84,7 +84,7 @@ def _picked(
 
 
 def _crop(data: Path, crop: str, level: str) -> Array:
-    with rasterio.open(data / "labelled" / "terramind" / f"S2{level}_{crop}.tif") as source:
+    with rasterio.open(data / "labelled" / "terramind" / f"S2{level}_{crop}.tif", driver="GTiff") as source:
         rho = source.read().astype(np.float64) / 10_000
     if level == "L1C":
         return np.asarray(rho - 0.1)
@@ -96,9 +96,9 @@ def _crop(data: Path, crop: str, level: str) -> Array:
 def _forest(data: Path) -> Iterator[tuple[Array, NDArray[np.uint8]]]:
     """Images of the Alpine series, NaN without data, and the probability of cloud in per cent."""
     for path in sorted((data / "imagery" / "stack_l1c_slovenia_10m").glob("S2A_*_cloud.tif")):
-        with rasterio.open(path) as source:
+        with rasterio.open(path, driver="GTiff") as source:
             cloud = source.read(2)
-        with rasterio.open(path.with_name(path.name.replace("_cloud", ""))) as source:
+        with rasterio.open(path.with_name(path.name.replace("_cloud", "")), driver="GTiff") as source:
             counts = source.read().astype(np.float64)
         counts[:, (counts[:12] == 0).any(axis=0)] = np.nan
         yield counts[:, :100] / 10_000, cloud[:100]
@@ -129,14 +129,14 @@ def fields(data: Path) -> Iterator[tuple[date, Array, NDArray[np.float64]]]:
 
 
 def _days(path: Path) -> list[date]:
-    with rasterio.open(f"netcdf:{path}:SCL") as source:
+    with rasterio.open(f"netcdf:{path}:SCL", driver="netCDF") as source:
         unit = source.tags()["timestamp#units"].removeprefix("seconds since ")
         seconds = [float(source.tags(k)["NETCDF_DIM_timestamp"]) for k in source.indexes]
     return [(datetime.fromisoformat(unit) + timedelta(seconds=s)).date() for s in seconds]
 
 
 def _layers(path: Path, name: str) -> NDArray[np.float64]:
-    with rasterio.open(f"netcdf:{path}:{name}") as source:
+    with rasterio.open(f"netcdf:{path}:{name}", driver="netCDF") as source:
         return np.asarray(source.read(), np.float64)
 
 

@@ -99,7 +99,7 @@ def images(data: Path) -> list[Path]:
 
 def read(path: Path) -> NDArray[np.uint16]:
     """(band, row, col) counts of `BANDS`."""
-    with rasterio.open(path) as dataset:
+    with rasterio.open(path, driver="GTiff") as dataset:
         return np.asarray(dataset.read(), np.uint16)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from terrazzo.errors import OutsideCoverage
+from terrazzo.errors import OutsideCoverage, ReadFailure
 from terrazzo.mosaic.engine import FILLED, Engine
 from terrazzo.mosaic.explain.candidates import ExplainedScene, candidates, left_out
 from terrazzo.mosaic.explain.place import At, plain, properties
@@ -61,10 +61,13 @@ def explain(engine: Engine, selection: Selection, lon: float, lat: float) -> Exp
 
     Raises:
         OutsideCoverage: no scene shows there.
+        ReadFailure: none does, since scenes could not be read.
     """
     xy = (np.array([lon], np.float64), np.array([lat], np.float64))
     image = engine.points(selection, "EPSG:4326", *xy)
     number = int(image.provenance[0, 0])
+    if number < 0 and image.problems:
+        raise ReadFailure("; ".join(image.problems))
     if number < 0:
         raise OutsideCoverage(f"no data at {lon},{lat} for {selection.request.text()}")
     entry = image.entries[number]

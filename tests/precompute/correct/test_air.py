@@ -9,6 +9,7 @@ import rasterio
 from rasterio.shutil import copy
 from rasterio.transform import from_origin
 
+from terrazzo.errors import UnreadableAsset
 from terrazzo.precompute.correct import toa_reflectance
 from terrazzo.precompute.correct.air import Source, pressure_at, see_air
 from terrazzo.precompute.products.angles import constant_angles
@@ -121,6 +122,18 @@ def test_elevation_is_the_mean_around_each_node(tmp_path: Path) -> None:
     assert heights.shape == (2, 2)
     assert (heights[0] > heights[1]).all()
     assert 1000 < heights.min() < heights.max() < 1100
+
+
+def test_an_elevation_model_is_opened_as_what_such_models_come_as(tmp_path: Path) -> None:
+    angles = constant_angles(LEFT, TOP, SIDE, (40.0, 150.0))
+    tif = write_dem(tmp_path / "dem.tif", 1000.0)
+    known = node_elevation(tif, angles, 32632)
+    copy(tif, tmp_path / "dem.vrt", driver="VRT")
+    np.testing.assert_array_equal(node_elevation(tmp_path / "dem.vrt", angles, 32632), known)
+    # GDAL reads a table of places as a raster too, as it does programs and addresses.
+    copy(tif, tmp_path / "dem.xyz", driver="XYZ")
+    with pytest.raises(UnreadableAsset, match="a GeoTIFF, HGT, DTED, or a VRT"):
+        node_elevation(tmp_path / "dem.xyz", angles, 32632)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import pytest
 import rasterio
 
 from terrazzo.errors import EmptyStore, StoreError, TerrazzoError
+from terrazzo.precompute.products.files import open_raster
 from terrazzo.precompute.products.product import Product
 from terrazzo.scene import list_scenes, read_item
 from terrazzo.store import Store
@@ -73,6 +74,14 @@ def lead_elsewhere(path: Path) -> None:
     path.write_text(text)
     with rasterio.open(path) as dataset:
         assert dataset.read(1).any()
+
+
+def test_an_image_that_an_archive_sends_cannot_lead_elsewhere_either(products):
+    lead_elsewhere(products / BAD / "B02.tif")
+    with (products / BAD / "B02.tif").open("rb") as sent, pytest.raises(rasterio.errors.RasterioError):
+        open_raster(sent)
+    with (products / GOOD / "B02.tif").open("rb") as sent, open_raster(sent) as dataset:
+        assert dataset.driver == "GTiff"
 
 
 DAMAGES = {

@@ -155,3 +155,36 @@ def test_damaged_scenes_and_pyramids_are_made_again(tmp_path):
     assert "sound; 0 orphans" in mended.output
     rasters = {k for k in whole if k.endswith((".tif", ".npy", ".parquet", ".npz"))}
     assert {k for k in rasters if store.read_bytes(k) != whole[k]} == set()
+
+
+def test_what_follows_from_scenes_and_locks_is_solved_again(tmp_path):
+    """Without any product, to the byte; of a version that grew in two steps."""
+    make_world(tmp_path / "p", seed=1, dates=3, size=(96, 96))
+    (late,) = (tmp_path / "p").glob("*20230813*.json")
+    late.rename(tmp_path / late.name)
+    precompute(tmp_path / "p", tmp_path / "s", window=32)
+    (tmp_path / late.name).rename(late)
+    done, _ = precompute(tmp_path / "p", tmp_path / "s", window=32, force=True)
+    shutil.rmtree(tmp_path / "p")
+    store, version = done.version.store, done.version
+    folder, entry = f"mosaics/mosaic/versions/{version.name}", version.entries("all")[0]
+    note = entry.weight_key.removesuffix(".tif") + ".json"
+    whole = {k: store.read_bytes(k) for k in store.list()}
+    for damaged in (
+        [entry.weight_key, note, f"{folder}/gains/all/33TWL.npy", f"{folder}/gains/all/33TWL.json"],
+        [f"{folder}/cells.parquet", version.entries("all")[1].weight_key],
+        [f"{folder}/scenes.parquet"],
+    ):
+        for key in damaged[::2]:
+            store.write_bytes(key, whole[key][:-30])
+        for key in damaged[1::2]:
+            store.delete(key)
+        done = CliRunner().invoke(cli, ["store", "verify", store.url, "--workers", "1", "--repair"])
+        assert done.exit_code == 0, done.output
+        assert {k for k in whole if store.read_bytes(k) != whole[k]} == set()
+    lock = f"{folder}/lock.json"
+    store.write_bytes(lock, whole[lock][:-30])
+    store.delete(entry.weight_key)
+    done = CliRunner().invoke(cli, ["store", "verify", store.url, "--workers", "1", "--repair"])
+    assert done.exit_code != 0
+    assert f"left       {lock}" in done.output

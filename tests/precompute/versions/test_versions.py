@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
+import obstore
 import pytest
 import rasterio
 from click.testing import CliRunner
@@ -16,13 +17,17 @@ from click.testing import CliRunner
 from terrazzo.checks import document_bytes
 from terrazzo.cli import cli
 from terrazzo.diff import boxes, difference
+from terrazzo.errors import NotFound
 from terrazzo.grid import PixelBox, Window
 from terrazzo.precompute.versions import prune as pruning
 from terrazzo.precompute.versions.exclusions import exclude
+from terrazzo.precompute.versions.pointer import point_to
 from terrazzo.precompute.work.lease import writer
 from terrazzo.store import Store
 from terrazzo.version import COLLECTION, HISTORY, Version, current_version, list_versions, open_version
 from tests.chain import native, precompute
+from tests.waiting import until
+from tests.world.archive import BUCKET, KEYS, bucket, s3_server
 from tests.world.worlds import Weather, make_world
 
 pytestmark = pytest.mark.slow
@@ -148,22 +153,52 @@ def test_pruning_frees_what_only_the_old_version_used_and_no_pixel(grown, copied
     assert done.version.name == grown.after.name
 
 
-def test_a_wall_clock_set_forward_ends_no_grace_and_time_does(grown, copied):
-    """The wall clock says that the old version was replaced three days ago; in truth it was a moment."""
-    key, day = f"mosaics/mosaic/{COLLECTION}", pruning.timedelta(days=1)
-    document = copied.read_json(key)
+DAY = pruning.timedelta(days=1)
+
+
+def set_forward(store):
+    """What a store says when the wall clock of the machine is set forward three days after a version was replaced."""
+    key = f"mosaics/mosaic/{COLLECTION}"
+    document = store.read_json(key)
     for entry in document[HISTORY]:
         if "replaced" in entry:
-            then = datetime.fromisoformat(entry["replaced"]) - 3 * day
+            then = datetime.fromisoformat(entry["replaced"]) - 3 * DAY
             entry["replaced"] = then.strftime("%Y-%m-%dT%H:%M:%SZ")
-    copied.write_json(key, document)
-    planned = pruning.plan(copied, "mosaic", 1, grace=day)
+    store.write_json(key, document)
+
+
+def test_a_wall_clock_set_forward_ends_no_grace_and_time_does(grown, copied):
+    """In truth the old version was replaced a moment ago."""
+    set_forward(copied)
+    planned = pruning.plan(copied, "mosaic", 1, grace=DAY)
     assert planned.versions == ()
     assert "a running export or server may still read it" in planned.kept[grown.before.name]
     clock = copied.root / ".clock" / "clock.json"
     seconds, *look = json.loads(clock.read_text())["look"]
     clock.write_bytes(document_bytes({"look": [seconds + 90_000, *look]}))
-    assert pruning.plan(copied, "mosaic", 1, grace=day).versions == (grown.before.name,)
+    assert pruning.plan(copied, "mosaic", 1, grace=DAY).versions == (grown.before.name,)
+
+
+@pytest.mark.clients
+def test_in_an_object_store_its_own_clock_counts_for_the_grace(grown, tmp_path, monkeypatch):
+    with s3_server(tmp_path, {}) as address:
+        for name, value in (KEYS | {"AWS_ENDPOINT_URL": address, "AWS_ALLOW_HTTP": "true"}).items():
+            monkeypatch.setenv(name, value)
+        for path in (p for p in grown.store.root.rglob("*") if p.is_file()):
+            key = path.relative_to(grown.store.root).as_posix()
+            if not key.startswith("."):
+                obstore.put(bucket(address), f"s/{key}", path.read_bytes())
+        store = Store(f"s3://{BUCKET}/s")
+        for version in (grown.before, grown.after):
+            point_to(store, open_version(store, "mosaic", version.name))
+        set_forward(store)
+        assert pruning.plan(store, "mosaic", 1, grace=DAY).versions == ()
+        second = pruning.timedelta(seconds=1)
+        assert until(lambda: pruning.plan(store, "mosaic", 1, grace=second).versions)
+        pruning.prune(store, "mosaic", pruning.plan(store, "mosaic", 1, grace=second))
+        assert list_versions(store, "mosaic") == [grown.after.name]
+        with pytest.raises(NotFound):
+            store.modified(f".clock/replaced/mosaic/{grown.before.name}")
 
 
 def test_a_pruning_that_is_stopped_anywhere_leaves_a_whole_store_and_is_completed_by_the_next(
