@@ -24,6 +24,7 @@ from terrazzo.mosaic.warp import Target
 from terrazzo.server import layers, metrics
 from terrazzo.server.budget import Budget, Gate
 from terrazzo.server.cache import TileCache
+from terrazzo.server.conditions import has_already, not_there, part_of
 from terrazzo.server.grids import Grids
 from terrazzo.server.jobs import Jobs
 from terrazzo.server.mosaics import Mosaics, State
@@ -221,7 +222,7 @@ class Desk:
                 f"mosaic={engine.version.mosaic_id}&version={engine.version.name}&{_ascii(plan.chosen.text())}"
             ),
         }
-        if matches(request.headers.get("if-none-match"), headers["ETag"]):
+        if has_already(request.headers, headers["ETag"]):
             return Response(status_code=304, headers=headers)
 
         async def make() -> tuple[bytes, bool]:
@@ -241,8 +242,19 @@ class Desk:
             del headers["ETag"]
         if name:
             headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        body = memoryview(packed)[4 + size :]
+        part = None
+        if "ETag" in headers:
+            headers["Accept-Ranges"] = "bytes"
+            part = part_of(request.headers, len(body), headers["ETag"])
+        if part is not None and not part:
+            return not_there(len(body))
+        if part is not None:
+            headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(body)}"
+            body = body[part.start : part.stop]
         keep = self.memory.take(len(packed), refuse=False)
-        return HeldResponse(packed[4 + size :], keep, media_type=form.media, headers=headers)
+        about = {"status_code": 200 if part is None else 206, "media_type": form.media, "headers": headers}
+        return HeldResponse(bytes(body), keep, **about)
 
 
 async def _while_there(request: Request, work: Awaitable[T]) -> T:
@@ -349,14 +361,6 @@ def document(request: Request, text: str, media: str, settings: Settings) -> Res
     """A document of the current version: ETag, 304, Cache-Control."""
     etag = f'"{digest(text.encode()).hex()}"'
     headers = {"ETag": etag, "Cache-Control": f"public, max-age={settings.max_age}"}
-    if matches(request.headers.get("if-none-match"), etag):
+    if has_already(request.headers, etag):
         return Response(status_code=304, headers=headers)
     return Response(text, media_type=media, headers=headers)
-
-
-def matches(header: str | None, etag: str) -> bool:
-    """Whether If-None-Match names an ETag."""
-    if header is None:
-        return False
-    names = [n.strip().removeprefix("W/") for n in header.split(",")]
-    return "*" in names or etag in names

@@ -2,7 +2,6 @@
 
 from fastapi import Depends, FastAPI
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TMSFactory
 
@@ -13,7 +12,7 @@ from terrazzo.server.errors import add_error_answers
 from terrazzo.server.factory import READING, WMTS, MosaicFactory
 from terrazzo.server.guard import Guarded
 from terrazzo.server.keys import Keys, TakeKey
-from terrazzo.server.middleware import CommonHeaders, HeadAsGet, PublicAddress, Unforeseen, Watched
+from terrazzo.server.middleware import CommonHeaders, HeadAsGet, Packed, PublicAddress, Unforeseen, Watched
 from terrazzo.server.routes import exports, service, uploads
 from terrazzo.server.settings import Settings
 from terrazzo.server.tilesets import CONFORMS_TO
@@ -78,7 +77,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
         Middleware(
             Guarded, guarded=settings.guarded(), own=settings.protect is None, names=settings.own_hosts()
         ),
-        Middleware(GZipMiddleware, compresslevel=5, exclude_content_types=("image/*", "application/x-npy")),
+        Middleware(Packed),
         Middleware(Unforeseen),
     ]
 
