@@ -11,6 +11,7 @@ from terrazzo.request.boxes import box_of, numbers_of_box
 from terrazzo.request.parameters import BOXED, asked_names
 from terrazzo.server.answer import PictureRequest
 from terrazzo.server.boxes import box_target
+from terrazzo.server.grids import limits
 from terrazzo.server.request import asked, beside, documented, parse_format
 from terrazzo.server.routes.inputs import Corners, desk_of, opened
 
@@ -53,6 +54,31 @@ async def tile(
             raise OutsideCoverage(str(error)) from None
 
     return await desk.picture(request, find, form)
+
+
+@router.get(
+    "/collections/{mosaic}/map/tiles/{tms}/{matrix}/{row}/{column}.{form}",
+    tags=["Tiles"],
+    dependencies=[Depends(asked)],
+    operation_id="collection.map.getTile",
+)
+async def map_tile(
+    request: Request, mosaic: str, tms: str, matrix: str, row: str, column: str, form: str
+) -> Response:
+    """A tile of a tile set (OGC API – Tiles): 404 outside the limits that the tile set names."""
+    desk, picture_format = desk_of(request), parse_format(form)
+    zoom, y, x = (_whole(v) for v in (matrix, row, column))
+
+    def find() -> PictureRequest:
+        engine, ask = opened(desk, mosaic, request)
+        matrix_set = desk.grids.find(engine.version, tms)
+        row0, row1, column0, column1 = limits(matrix_set, engine.version).get(zoom, (0, -1, 0, -1))
+        if not (row0 <= y <= row1 and column0 <= x <= column1):
+            raise OutsideCoverage(f"tile {zoom}/{y}/{x} lies outside the limits of {matrix_set.id}")
+        size = matrix_set.tileMatrices[0].tileWidth
+        return PictureRequest(engine, ask, tile_target(matrix_set, x, y, zoom, size))
+
+    return await desk.picture(request, find, picture_format)
 
 
 @router.get(BOX + ".{form}", tags=["Boxes"], dependencies=BOXES)

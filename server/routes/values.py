@@ -11,6 +11,7 @@ from terrazzo.errors import InvalidRequest
 from terrazzo.formats import offered
 from terrazzo.request.boxes import numbers_of_box
 from terrazzo.request.parameters import DESCRIBED, asked_names
+from terrazzo.server.accept import preferred
 from terrazzo.server.bodies import collection_of, read_order
 from terrazzo.server.explain import POLICY, account_of, as_document, as_page, as_text
 from terrazzo.server.figures import day_shares
@@ -22,6 +23,9 @@ from terrazzo.server.statistics import with_statistics
 router = APIRouter()
 BRIEF = {"Cache-Control": "public, max-age=60"}
 ACCOUNTS = {name: f.media for name, f in offered("account").items()}
+OFFERED = ACCOUNTS["json"]
+"""What accounts are for those who do not care."""
+OF_MEDIA = {OFFERED: "json", **{media: name for name, media in ACCOUNTS.items()}}
 FEATURE_BODY = {
     "requestBody": {
         "required": True,
@@ -49,7 +53,7 @@ async def explain(
 ) -> Response:
     """Why a pixel is as it is: every scene with its reason, the chosen one's numbers, and the way back."""
     desk = desk_of(request)
-    form = f or _preferred(request.headers.get("accept", ""))
+    form = f or OF_MEDIA[preferred(request.headers.get("accept", ""), [*OF_MEDIA]) or OFFERED]
     if form not in ACCOUNTS:
         raise InvalidRequest(f"f={form}: use json, html or txt")
 
@@ -96,15 +100,3 @@ async def statistics(request: Request, mosaic: str) -> Any:
 
     described = await desk.work(request, compute)
     return {"type": "FeatureCollection", "features": described} if several else described[0]
-
-
-def _preferred(accept: str) -> str:
-    """The first kind of document that a client names and that we have."""
-    kinds = {"text/html": "html", "text/plain": "txt"}
-    for kind in accept.split(","):
-        name = kind.split(";")[0].strip().lower()
-        if name == "application/json":
-            return "json"
-        if name in kinds:
-            return kinds[name]
-    return "json"
