@@ -9,7 +9,7 @@ from starlette.responses import JSONResponse
 from terrazzo.bulk.area import crs_of_geojson
 from terrazzo.errors import InvalidRequest
 from terrazzo.formats import offered
-from terrazzo.request.boxes import numbers_of_box
+from terrazzo.request.boxes import numbers_of_box, numbers_of_place
 from terrazzo.request.parameters import DESCRIBED, asked_names
 from terrazzo.server.accept import preferred
 from terrazzo.server.bodies import collection_of, read_order
@@ -17,7 +17,7 @@ from terrazzo.server.explain import POLICY, account_of, as_document, as_page, as
 from terrazzo.server.figures import day_shares
 from terrazzo.server.points import point_values
 from terrazzo.server.request import asked, beside, documented
-from terrazzo.server.routes.inputs import Corners, desk_of, opened
+from terrazzo.server.routes.inputs import Corners, Place, desk_of, opened
 from terrazzo.server.statistics import with_statistics
 
 router = APIRouter()
@@ -34,25 +34,24 @@ FEATURE_BODY = {
 }
 
 
-@router.get("/mosaics/{mosaic}/point/{lon},{lat}", tags=["Points"], dependencies=[Depends(asked)])
-async def point(request: Request, mosaic: str, lon: float, lat: float) -> Any:
+@router.get("/mosaics/{mosaic}/point/{place}", tags=["Points"], dependencies=[Depends(asked)])
+async def point(request: Request, mosaic: str, place: Place) -> Any:
     """Reflectance, an expression or a change at a place, and the scene it comes from."""
-    desk = desk_of(request)
+    desk, (lon, lat) = desk_of(request), numbers_of_place(place)
     return await desk.work(request, lambda: point_values(*opened(desk, mosaic, request), lon, lat))
 
 
-@router.get("/mosaics/{mosaic}/explain/{lon},{lat}", tags=["Points"], dependencies=[Depends(asked)])
+@router.get("/mosaics/{mosaic}/explain/{place}", tags=["Points"], dependencies=[Depends(asked)])
 async def explain(
     request: Request,
     mosaic: str,
-    lon: float,
-    lat: float,
+    place: Place,
     f: Annotated[
         str | None, Query(description="json, html or txt; by default what Accept names first")
     ] = None,
 ) -> Response:
     """Why a pixel is as it is: every scene with its reason, the chosen one's numbers, and the way back."""
-    desk = desk_of(request)
+    desk, (lon, lat) = desk_of(request), numbers_of_place(place, "explain")
     form = f or OF_MEDIA[preferred(request.headers.get("accept", ""), [*OF_MEDIA]) or OFFERED]
     if form not in ACCOUNTS:
         raise InvalidRequest(f"f={form}: use json, html or txt")
