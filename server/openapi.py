@@ -13,29 +13,29 @@ def as_older(value: Any) -> Any:
         return [as_older(v) for v in value]
     if not isinstance(value, dict):
         return value
-    found = {k: as_older(v) for k, v in value.items()}
-    choices = found.get("anyOf")
+    older = {k: as_older(v) for k, v in value.items()}
+    choices = older.get("anyOf")
     if isinstance(choices, list) and NULL in choices:
-        found.pop("anyOf")
+        older.pop("anyOf")
         left = [c for c in choices if c != NULL]
-        found = {**(left[0] if len(left) == 1 else {"anyOf": left}), **found, "nullable": True}
-        if reference := found.pop("$ref", None):
+        older = {**(left[0] if len(left) == 1 else {"anyOf": left}), **older, "nullable": True}
+        if reference := older.pop("$ref", None):
             # Nothing may stand beside a reference.
-            found["allOf"] = [{"$ref": reference}]
-    if isinstance(kinds := found.get("type"), list):
-        of_lists = {k: found.pop(k) for k in ("items", "minItems", "maxItems") if k in found}
-        found["anyOf"] = [{"type": kind, **(of_lists if kind == "array" else {})} for kind in kinds]
-        del found["type"]
-    if "const" in found:
-        found["enum"] = [found.pop("const")]
-    if isinstance(found.get("examples"), list):
-        found["example"] = found.pop("examples")[0]
+            older["allOf"] = [{"$ref": reference}]
+    if isinstance(kinds := older.get("type"), list):
+        of_lists = {k: older.pop(k) for k in ("items", "minItems", "maxItems") if k in older}
+        older["anyOf"] = [{"type": kind, **(of_lists if kind == "array" else {})} for kind in kinds]
+        del older["type"]
+    if "const" in older:
+        older["enum"] = [older.pop("const")]
+    if isinstance(older.get("examples"), list):
+        older["example"] = older.pop("examples")[0]
     for bound, plain in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        if isinstance(found.get(bound), int | float) and not isinstance(found[bound], bool):
-            found |= {plain: found[bound], bound: True}
-    if isinstance(items := found.pop("prefixItems", None), list):
-        found["items"] = {"anyOf": items}
+        if isinstance(older.get(bound), int | float) and not isinstance(older[bound], bool):
+            older |= {plain: older[bound], bound: True}
+    if isinstance(items := older.pop("prefixItems", None), list):
+        older["items"] = {"anyOf": items}
     # The last one is a misprint in a model of titiler.core.
     for newer in ("propertyNames", "contentMediaType", "contentEncoding", "exemples"):
-        found.pop(newer, None)
-    return found
+        older.pop(newer, None)
+    return older
