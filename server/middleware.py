@@ -31,7 +31,7 @@ NEVER_PACKED = (
 """Media types whose bytes are packed already, or are read in parts."""
 REQUEST_NAME = re.compile(r"[\w\-]{1,64}")
 KIND = re.compile(
-    r"(?:^|/)mosaics/[^/]+/(?:[^/]+/)?(tiles|wmts|bbox|exports|statistics|point|explain|dates|seams|scenes|legend|tilejson\.json|gdal\.xml)\b"
+    r"(?:^|/)(?:mosaics|collections)/[^/]+/(?:[^/]+/)?(tiles|wmts|bbox|exports|statistics|point|explain|dates|seams|scenes|legend|tilejson\.json|gdal\.xml)\b"
 )
 
 
