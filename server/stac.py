@@ -14,6 +14,7 @@ JSON, GEOJSON = "application/json", "application/geo+json"
 VERSION_EXTENSION = "https://stac-extensions.github.io/version/v1.2.0/schema.json"
 EXECUTE = "http://www.opengis.net/def/rel/ogc/1.0/execute"
 TILESETS = "http://www.opengis.net/def/rel/ogc/1.0/tilesets-map"
+MAP = "http://www.opengis.net/def/rel/ogc/1.0/map"
 
 
 def catalog(
@@ -82,6 +83,7 @@ def collection(base: str, version: Version, *, exports: bool = False, items: boo
         _link("items", f"{here}/scenes", GEOJSON),
         _link("tilejson", f"{here}/{grids.WEB}/tilejson.json", JSON),
         _link(TILESETS, f"{base}/collections/{mosaic}/map/tiles", JSON),
+        _link(MAP, f"{base}/collections/{mosaic}/map", "image/png"),
         _link("wmts", f"{here}/wmts/1.0.0/WMTSCapabilities.xml", "application/xml"),
         *([_link(EXECUTE, f"{here}/exports", JSON, "Exports")] if exports else []),
         *(_item_links(f"{here}/versions/{version.name}", scenes_of(version)) if items else []),

@@ -10,14 +10,12 @@ from terrazzo.server import grids
 from terrazzo.version import Version
 
 CONFORMS_TO = frozenset(
-    f"http://www.opengis.net/spec/ogcapi-tiles-1/1.0/conf/{name}"
-    for name in (
-        "core",
-        "tileset",
-        "tilesets-list",
-        "geodata-tilesets",
-        *(f.conformance for f in offered("tile").values() if f.conformance),
+    f"http://www.opengis.net/spec/ogcapi-{standard}-1/1.0/conf/{name}"
+    for standard, names in (
+        ("tiles", ("core", "tileset", "tilesets-list", "geodata-tilesets")),
+        ("maps", ("core", "collection-map")),
     )
+    for name in (*names, *(f.conformance for f in offered("tile").values() if f.conformance))
 )
 SCHEME = "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme"
 COORDINATES = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"

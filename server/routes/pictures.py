@@ -6,11 +6,14 @@ from fastapi import APIRouter, Depends, Path, Request, Response
 
 from terrazzo.crs import DEGREES
 from terrazzo.errors import InvalidRequest, OutsideCoverage
+from terrazzo.formats import offered
 from terrazzo.mosaic.engine import tile_target
+from terrazzo.mosaic.measure import choose
 from terrazzo.request.boxes import box_of, numbers_of_box
-from terrazzo.request.parameters import BOXED, asked_names
+from terrazzo.request.parameters import BOXED, MAPPED, asked_names
+from terrazzo.server.accept import preferred
 from terrazzo.server.answer import PictureRequest
-from terrazzo.server.boxes import box_target
+from terrazzo.server.boxes import box_target, map_size
 from terrazzo.server.grids import limits
 from terrazzo.server.request import asked, beside, documented, parse_format
 from terrazzo.server.routes.inputs import Corners, desk_of, opened
@@ -60,7 +63,7 @@ async def tile(
     "/collections/{mosaic}/map/tiles/{tms}/{matrix}/{row}/{column}.{form}",
     tags=["Tiles"],
     dependencies=[Depends(asked)],
-    operation_id="collection.map.getTile",
+    operation_id="mosaics.collection.map.getTile",
 )
 async def map_tile(
     request: Request, mosaic: str, tms: str, matrix: str, row: str, column: str, form: str
@@ -79,6 +82,36 @@ async def map_tile(
         return PictureRequest(engine, ask, tile_target(matrix_set, x, y, zoom, size))
 
     return await desk.picture(request, find, picture_format)
+
+
+@router.get(
+    "/collections/{mosaic}/map",
+    tags=["Boxes"],
+    dependencies=[Depends(asked), Depends(documented(MAPPED))],
+    operation_id="mosaics.collection.getMap",
+)
+async def map_picture(request: Request, mosaic: str) -> Response:
+    """A picture of a mosaic, or of a box, in degrees (OGC API – Maps)."""
+    desk, given = desk_of(request), beside(request, MAPPED)
+    media = [f.media for f in offered("tile").values()]
+    picture_format = parse_format(
+        given.get("f") or preferred(request.headers.get("accept", ""), media) or media[0]
+    )
+    about: dict[str, str] = {"Vary": "Accept"}
+
+    def find() -> PictureRequest:
+        engine, ask = opened(desk, mosaic, request, asked_names(MAPPED))
+        box = box_of(given.get("bbox", engine.version.bounds), DEGREES, engine.version.bounds)
+        width, height = map_size(box, given.get("width"), given.get("height"))
+        target = box_target(engine, box, DEGREES, None, width, height)
+        about["Content-Bbox"] = ",".join(f"{v:.10g}" for v in target.bounds)
+        if days := choose(engine, ask.measure).selection.days:
+            about["Content-Datetime"] = "/".join(day.isoformat() for day in days)
+        return PictureRequest(engine, ask, target)
+
+    answer = await desk.picture(request, find, picture_format)
+    answer.headers.update(about)
+    return answer
 
 
 @router.get(BOX + ".{form}", tags=["Boxes"], dependencies=BOXES)

@@ -75,7 +75,7 @@ async def gdal_xml(
 @router.get(
     "/collections/{mosaic}/map/tiles",
     dependencies=[Depends(asked)],
-    operation_id="collection.map.getTileSetsList",
+    operation_id="mosaics.collection.map.getTileSetsList",
 )
 async def tile_sets(request: Request, mosaic: str) -> Any:
     """The tile sets of a mosaic (OGC API – Tiles)."""
@@ -93,7 +93,7 @@ async def tile_sets(request: Request, mosaic: str) -> Any:
 @router.get(
     "/collections/{mosaic}/map/tiles/{tms}",
     dependencies=[Depends(asked)],
-    operation_id="collection.map.getTileSet",
+    operation_id="mosaics.collection.map.getTileSet",
 )
 async def tile_set(request: Request, mosaic: str, tms: str) -> Any:
     """A tile set of a mosaic with the limits of its matrices (OGC API – Tiles)."""

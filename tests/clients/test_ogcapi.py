@@ -46,6 +46,36 @@ def test_gdals_ogcapi_driver_draws_the_tile_sets(golden, tmp_path, tms, code):
     assert beside > 3 * apart + 1, "one pixel beside would be noticed"
 
 
+@pytest.mark.needs("GDAL")
+def test_debians_gdal_draws_the_map(golden, tmp_path):
+    """OGC API – Maps: GDAL asks for the pixels that it needs by `bbox`, `width` and `height`."""
+    out = tmp_path / "map.png"
+    size = (160, 160)
+    box = (15.002, 46.046, 15.01, 46.052)
+    window = [str(box[i]) for i in (0, 3, 2, 1)]
+    command = [
+        "gdal_translate",
+        "-q",
+        "-oo",
+        "API=MAP",
+        "-oo",
+        "CACHE=NO",
+        "-projwin",
+        *window,
+        "-outsize",
+        *map(str, size),
+    ]
+    green([*command, f"OGCAPI:{golden}/collections/mosaic", out])
+    theirs = np.asarray(Image.open(out).convert("RGBA")).astype(int)
+    address = f"{golden}/mosaics/mosaic/bbox/{','.join(map(str, box))}/{size[0]}x{size[1]}.png"
+    with urllib.request.urlopen(address, timeout=PATIENCE) as answer:
+        ours = np.asarray(Image.open(io.BytesIO(answer.read())).convert("RGBA")).astype(int)
+    # GDAL takes the nearest pixel of the next finer picture.
+    apart = [np.abs(np.roll(theirs, k, axis=1) - ours)[8:-8, 8:-8, :3].mean() for k in (-2, -1, 0, 1, 2)]
+    assert int(np.argmin(apart)) == 2, apart
+    assert apart[2] < 6
+
+
 @pytest.fixture(scope="module")
 def golden(tmp_path_factory):
     """Address of a server over the small store."""

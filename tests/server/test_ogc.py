@@ -1,8 +1,9 @@
-"""OGC API – Common and Tiles: the rules of their executable and abstract test suites, walked from `/` by links alone."""
+"""OGC API – Common, Tiles and Maps: the rules of their executable and abstract test suites, walked from `/` by links alone."""
 
 import io
 import re
 import shutil
+from datetime import date
 from urllib.parse import urlsplit
 
 import jsonschema
@@ -18,6 +19,7 @@ from terrazzo.server.settings import Settings
 from tests.golden.make import STORE
 
 TILES = "http://www.opengis.net/spec/ogcapi-tiles-1/1.0/conf"
+MAPS = "http://www.opengis.net/spec/ogcapi-maps-1/1.0/conf"
 TILESETS = "http://www.opengis.net/def/rel/ogc/1.0/tilesets-"
 SCHEME = "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme"
 OPENAPI = "application/vnd.oai.openapi+json;version=3.0"
@@ -86,6 +88,8 @@ def test_the_conformance_is_declared_with_core(client, landing):
     assert claimed == set(landing["conformsTo"]) == set(client.get("/conformance").json()["conformsTo"])
     for name in ("core", "tileset", "tilesets-list", "geodata-tilesets", "oas30", "png", "jpeg", "tiff"):
         assert f"{TILES}/{name}" in claimed
+    for name in ("core", "collection-map", "png", "jpeg", "tiff"):
+        assert f"{MAPS}/{name}" in claimed
 
 
 def test_the_description_is_openapi_3_0_and_names_the_operations(client, landing):
@@ -97,7 +101,8 @@ def test_the_description_is_openapi_3_0_and_names_the_operations(client, landing
     assert client.get("/api").json() == answer.json()
     names = [o["operationId"] for p in answer.json()["paths"].values() for o in p.values()]
     assert len(names) == len(set(names))
-    for suffix in (".getTile", ".getTileSet", ".getTileSetsList"):
+    for suffix in (".map.getTile", ".map.getTileSet", ".map.getTileSetsList", ".getMap"):
+        suffix = f".collection{suffix}"
         assert [n for n in names if n.endswith(suffix)], suffix
 
 
@@ -197,6 +202,7 @@ def test_what_is_not_there_is_404_and_a_wrong_value_400(client):
     """/req/core/query-param-unknown and -invalid of Common, and resources without a place."""
     for path in (
         "/collections/none",
+        "/collections/none/map",
         "/collections/none/map/tiles",
         "/collections/mosaic/map/tiles/none",
         "/collections/none/map/tiles/WebMercatorQuad/0/0/0.png",
@@ -212,6 +218,54 @@ def test_what_is_not_there_is_404_and_a_wrong_value_400(client):
         "/collections/mosaic/map/tiles/WebMercatorQuad/0/0/0.xyz",
     ):
         assert client.get(path).status_code == 400, path
+
+
+@pytest.mark.parametrize(
+    ("asked", "accept", "media", "size"),
+    [
+        ("", "image/png,image/jpeg,image/*", "image/png", None),
+        ("", "*/*", "image/png", None),
+        ("?width=200&height=100", "image/jpeg", "image/jpeg", (200, 100)),
+        ("?f=jpg&width=90&height=60", "image/png", "image/jpeg", (90, 60)),
+        ("?bbox=15.002,46.046,15.006,46.05&width=64", "image/png", "image/png", (64, None)),
+    ],
+)
+def test_each_collection_has_a_map(client, asked, accept, media, size):
+    """/req/core/map-op and map-response, /req/collection-map of OGC API – Maps."""
+    collection = client.get("/collections/mosaic").json()
+    (link,) = linked(collection, "http://www.opengis.net/def/rel/ogc/1.0/map")
+    assert urlsplit(link["href"]).path == "/collections/mosaic/map"
+    answer = client.get(link["href"] + asked, headers={"Accept": accept})
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == media
+    assert "Accept" in answer.headers["vary"]
+    west, south, east, north = map(float, answer.headers["content-bbox"].split(","))
+    first, last = map(date.fromisoformat, answer.headers["content-datetime"].split("/"))
+    assert first <= last
+    picture = Image.open(io.BytesIO(answer.content))
+    if "bbox" in asked:
+        assert (west, south, east, north) == (15.002, 46.046, 15.006, 46.05)
+        box = f"{west},{south},{east},{north}/{picture.width}x{picture.height}.png"
+        assert client.get(f"/mosaics/mosaic/bbox/{box}").content == answer.content
+    else:
+        assert [west, south, east, north] == pytest.approx(collection["extent"]["spatial"]["bbox"][0])
+    width, height = size or (None, None)
+    assert picture.width == (width or picture.width)
+    assert picture.height == (height or picture.height)
+    assert max(picture.size) == 1024 or size
+    if height is None:
+        # As wide as it is high on the ground.
+        ground = (east - west) * np.cos(np.radians((north + south) / 2)) / (north - south)
+        assert picture.width / picture.height == pytest.approx(ground, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "asked", ["bbox=1,2,3", "width=0", "height=5000", "f=svg", "unknown=1", "bbox=46,15,47,16"]
+)
+def test_a_map_that_cannot_be_is_refused(client, asked):
+    answer = client.get(f"/collections/mosaic/map?{asked}")
+    assert answer.status_code == 400
+    assert answer.json()["detail"]
 
 
 def test_parameters_of_a_list_are_those_of_its_tiles(client):
