@@ -10,12 +10,12 @@ from terrazzo.server import grids
 from terrazzo.version import Version
 
 CONFORMS_TO = frozenset(
-    f"http://www.opengis.net/spec/ogcapi-{standard}-1/1.0/conf/{name}"
-    for standard, names in (
-        ("tiles", ("core", "tileset", "tilesets-list", "geodata-tilesets")),
-        ("maps", ("core", "collection-map")),
+    f"http://www.opengis.net/spec/ogcapi-{name}"
+    for name in (
+        *(f"tiles-1/1.0/conf/{c}" for c in ("core", "tileset", "tilesets-list", "geodata-tilesets")),
+        *(f"tiles-1/1.0/conf/{f.conformance}" for f in offered("tile").values() if f.conformance),
+        *(f"maps-1/1.0/conf/{c}" for c in ("core", "collection-map", "png", "jpeg")),
     )
-    for name in (*names, *(f.conformance for f in offered("tile").values() if f.conformance))
 )
 SCHEME = "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme"
 COORDINATES = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"

@@ -14,7 +14,6 @@ from terrazzo.request.parameters import BOXED, MAPPED, asked_names
 from terrazzo.server.accept import preferred
 from terrazzo.server.answer import PictureRequest
 from terrazzo.server.boxes import box_target, map_size
-from terrazzo.server.grids import limits
 from terrazzo.server.request import asked, beside, documented, parse_format
 from terrazzo.server.routes.inputs import Corners, desk_of, opened
 
@@ -75,7 +74,7 @@ async def map_tile(
     def find() -> PictureRequest:
         engine, ask = opened(desk, mosaic, request)
         matrix_set = desk.grids.find(engine.version, tms)
-        row0, row1, column0, column1 = limits(matrix_set, engine.version).get(zoom, (0, -1, 0, -1))
+        row0, row1, column0, column1 = desk.grids.limits(engine.version, tms).get(zoom, (0, -1, 0, -1))
         if not (row0 <= y <= row1 and column0 <= x <= column1):
             raise OutsideCoverage(f"tile {zoom}/{y}/{x} lies outside the limits of {matrix_set.id}")
         size = matrix_set.tileMatrices[0].tileWidth

@@ -88,7 +88,7 @@ def test_the_conformance_is_declared_with_core(client, landing):
     assert claimed == set(landing["conformsTo"]) == set(client.get("/conformance").json()["conformsTo"])
     for name in ("core", "tileset", "tilesets-list", "geodata-tilesets", "oas30", "png", "jpeg", "tiff"):
         assert f"{TILES}/{name}" in claimed
-    for name in ("core", "collection-map", "png", "jpeg", "tiff"):
+    for name in ("core", "collection-map", "png", "jpeg"):
         assert f"{MAPS}/{name}" in claimed
 
 
