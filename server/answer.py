@@ -4,15 +4,16 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from terrazzo.cells import digest
 from terrazzo.errors import Overloaded, TerrazzoError, TooLarge
@@ -28,6 +29,7 @@ from terrazzo.server.conditions import has_already, not_there, part_of
 from terrazzo.server.grids import Grids
 from terrazzo.server.jobs import Jobs
 from terrazzo.server.mosaics import Mosaics, State
+from terrazzo.server.recent import Answered, Recent
 from terrazzo.server.render import PICTURES, render
 from terrazzo.server.request import Ask
 from terrazzo.server.settings import Settings
@@ -107,6 +109,7 @@ class Desk:
         )
         self.uploads = Budget(settings.uploads, f"{settings.uploads} files are being received; {again}")
         self._renders = Gate(self.threads, settings.queue, behind=True)
+        self._recent = Recent()
         metrics.MOST_INSIDE.set(self.threads + settings.queue)
 
     async def look(self, function: Callable[[], T]) -> T:
@@ -184,12 +187,22 @@ class Desk:
             metrics.INSIDE.dec()
 
     async def picture(
-        self, request: Request, find: Callable[[], PictureRequest], form: Format, *, name: str | None = None
+        self,
+        request: Request,
+        find: Callable[[], PictureRequest],
+        form: Format,
+        *,
+        name: str | None = None,
+        repeatable: bool = True,
     ) -> Response:
-        """The answer to a request: 304 without rendering, from the cache, or rendered."""
+        """The answer to a request: 304 without rendering, from the cache, or rendered.
+
+        Args:
+            repeatable: whether its address alone decides the answer, so that the next one may be had without the route.
+        """
         try:
             async with self._patience():
-                answer = await self._picture(request, find, form, name)
+                answer = await self._picture(request, find, form, name, repeatable)
         except ClientDisconnect:
             metrics.TILES.labels("left", "none").inc()
             raise
@@ -208,7 +221,12 @@ class Desk:
         return answer
 
     async def _picture(
-        self, request: Request, find: Callable[[], PictureRequest], form: Format, name: str | None
+        self,
+        request: Request,
+        find: Callable[[], PictureRequest],
+        form: Format,
+        name: str | None,
+        repeatable: bool,
     ) -> Response:
         start = time.perf_counter()
         with metrics.timed("look"):
@@ -222,16 +240,38 @@ class Desk:
                 f"mosaic={engine.version.mosaic_id}&version={engine.version.name}&{_ascii(plan.chosen.text())}"
             ),
         }
+        if name:
+            headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        answered = Answered(
+            engine.version.mosaic_id,
+            engine.version.name,
+            ask.version is not None,
+            plan.key,
+            form.media,
+            headers,
+        )
         if has_already(request.headers, headers["ETag"]):
+            if repeatable:
+                self._recent.note(request.scope, answered)
             return Response(status_code=304, headers=headers)
 
         async def make() -> tuple[bytes, bool]:
             target = plan.request.target
             return await self._pixels(lambda: rendered(plan, form), PIXEL * target.height * target.width)
 
-        packed, headers["X-Cache"] = await _while_there(request, self.cache.get(plan.key, make))
+        packed, source = await _while_there(request, self.cache.get(plan.key, make))
         seconds = {"look": looked - start, "tile": time.perf_counter() - looked}
-        headers["Server-Timing"] = ", ".join(f"{k};dur={1e3 * v:.1f}" for k, v in seconds.items())
+        answer = self._unpacked(packed, answered, request.headers, source, seconds)
+        if repeatable and "ETag" in answer.headers:
+            self._recent.note(request.scope, answered)
+        return answer
+
+    def _unpacked(
+        self, packed: bytes, answered: Answered, asked: Headers, source: str, seconds: Mapping[str, float]
+    ) -> Response:
+        """The answer that a picture makes, or a part of it, with what stands before it: its problems and how it is interpolated."""
+        timing = ", ".join(f"{k};dur={1e3 * v:.1f}" for k, v in seconds.items())
+        headers = {**answered.headers, "X-Cache": source, "Server-Timing": timing}
         size = int.from_bytes(packed[:4], "little")
         head = json.loads(packed[4 : 4 + size])
         if head["interpolated"]:
@@ -240,21 +280,49 @@ class Desk:
             headers["X-Terrazzo-Problems"] = _ascii("; ".join(head["problems"]))[:1000]
             headers["Cache-Control"] = "no-store"
             del headers["ETag"]
-        if name:
-            headers["Content-Disposition"] = f'attachment; filename="{name}"'
-        body = memoryview(packed)[4 + size :]
-        part = None
+        body, part = memoryview(packed)[4 + size :], None
         if "ETag" in headers:
             headers["Accept-Ranges"] = "bytes"
-            part = part_of(request.headers, len(body), headers["ETag"])
+            part = part_of(asked, len(body), headers["ETag"])
         if part is not None and not part:
             return not_there(len(body))
         if part is not None:
             headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(body)}"
             body = body[part.start : part.stop]
         keep = self.memory.take(len(packed), refuse=False)
-        about = {"status_code": 200 if part is None else 206, "media_type": form.media, "headers": headers}
-        return HeldResponse(bytes(body), keep, **about)
+        status = 200 if part is None else 206
+        return HeldResponse(bytes(body), keep, status_code=status, media_type=answered.media, headers=headers)
+
+    async def again(self, scope: Scope) -> Response | None:
+        """The answer to a request that was answered before; None where the store has to be looked at, or a picture drawn."""
+        known, asked = self._recent.find(scope), Headers(scope=scope)
+        if known is None or not self.mosaics.is_open(known.mosaic, known.version, named=known.is_named):
+            return None
+        if has_already(asked, known.headers["ETag"]):
+            metrics.TILES.labels("not_modified", "none").inc()
+            return Response(status_code=304, headers=known.headers)
+        if not self.cache.works:
+            return None
+        start = time.perf_counter()
+        packed = await asyncio.get_running_loop().run_in_executor(None, self.cache.kept, known.key)
+        if packed is None:
+            return None
+        metrics.TILES.labels("ok", "hit").inc()
+        return self._unpacked(packed, known, asked, "hit", {"tile": time.perf_counter() - start})
+
+
+class Again:
+    """The short way of repeated requests, ahead of the routes."""
+
+    def __init__(self, app: ASGIApp, desk: Desk) -> None:
+        self.app, self._desk = app, desk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers what was answered before, and passes on the rest."""
+        answer = None
+        if scope["type"] == "http" and scope["method"] == "GET":
+            answer = await self._desk.again(scope)
+        await (self.app if answer is None else answer)(scope, receive, send)
 
 
 async def _while_there(request: Request, work: Awaitable[T]) -> T:

@@ -8,6 +8,7 @@ from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TMSFactory
 from terrazzo import __version__
 from terrazzo.errors import InvalidRequest, StoreError
 from terrazzo.server import openapi, pages
+from terrazzo.server.answer import Again, Desk
 from terrazzo.server.errors import add_error_answers
 from terrazzo.server.factory import READING, WMTS, MosaicFactory
 from terrazzo.server.guard import Guarded
@@ -58,7 +59,7 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
-        middleware=_middleware(settings),
+        middleware=_middleware(settings, mosaics.desk),
     )
     app.openapi_version = openapi.VERSION
     app.state.desk = mosaics.desk
@@ -77,7 +78,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _middleware(settings: Settings) -> list[Middleware]:
+def _middleware(settings: Settings, desk: Desk) -> list[Middleware]:
     """What happens to every request, the outermost first."""
     return [
         Middleware(PublicAddress, public_url=settings.public_url, trusted=settings.trusted_proxies),
@@ -88,6 +89,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
         Middleware(
             Guarded, guarded=settings.guarded(), own=settings.protect is None, names=settings.own_hosts()
         ),
+        Middleware(Again, desk=desk),
         Middleware(Packed),
         Middleware(Unforeseen),
     ]

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from terrazzo.crs import DEGREES
 from terrazzo.errors import InvalidRequest, OutsideCoverage
@@ -10,19 +10,19 @@ from terrazzo.formats import offered
 from terrazzo.mosaic.engine import tile_target
 from terrazzo.mosaic.measure import choose
 from terrazzo.request.boxes import box_of, numbers_of_box
-from terrazzo.request.parameters import BOXED, MAPPED, asked_names
+from terrazzo.request.parameters import BOXED, MAPPED, PICTURE, asked_names
 from terrazzo.server.accept import preferred
 from terrazzo.server.answer import PictureRequest
 from terrazzo.server.boxes import box_target, map_size
-from terrazzo.server.request import asked, beside, documented, parse_format
+from terrazzo.server.request import ASKED, beside, documented, parse_format
 from terrazzo.server.routes.inputs import Corners, desk_of, opened
 
 router = APIRouter()
 BOX = "/mosaics/{mosaic}/bbox/{bbox}"
-BOXES = [Depends(asked), Depends(documented(BOXED))]
+BOXES = documented(PICTURE, BOXED)
 
 
-@router.get("/mosaics/{mosaic}/tiles/{tms}/{z}/{x}/{tile}", tags=["Tiles"], dependencies=[Depends(asked)])
+@router.get("/mosaics/{mosaic}/tiles/{tms}/{z}/{x}/{tile}", tags=["Tiles"], openapi_extra=ASKED)
 async def tile(
     request: Request,
     mosaic: str,
@@ -61,7 +61,7 @@ async def tile(
 @router.get(
     "/collections/{mosaic}/map/tiles/{tms}/{matrix}/{row}/{column}.{form}",
     tags=["Tiles"],
-    dependencies=[Depends(asked)],
+    openapi_extra=ASKED,
     operation_id="mosaics.collection.map.getTile",
 )
 async def map_tile(
@@ -86,7 +86,7 @@ async def map_tile(
 @router.get(
     "/collections/{mosaic}/map",
     tags=["Boxes"],
-    dependencies=[Depends(asked), Depends(documented(MAPPED))],
+    openapi_extra=documented(PICTURE, MAPPED),
     operation_id="mosaics.collection.getMap",
 )
 async def map_picture(request: Request, mosaic: str) -> Response:
@@ -108,13 +108,14 @@ async def map_picture(request: Request, mosaic: str) -> Response:
             about["Content-Datetime"] = "/".join(day.isoformat() for day in days)
         return PictureRequest(engine, ask, target)
 
-    answer = await desk.picture(request, find, picture_format)
+    # Accept decides too, and more headers than a repeated answer has.
+    answer = await desk.picture(request, find, picture_format, repeatable=False)
     answer.headers.update(about)
     return answer
 
 
-@router.get(BOX + ".{form}", tags=["Boxes"], dependencies=BOXES)
-@router.get(BOX + "/{width}x{height}.{form}", tags=["Boxes"], dependencies=BOXES)
+@router.get(BOX + ".{form}", tags=["Boxes"], openapi_extra=BOXES)
+@router.get(BOX + "/{width}x{height}.{form}", tags=["Boxes"], openapi_extra=BOXES)
 async def box(
     request: Request,
     mosaic: str,
