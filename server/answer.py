@@ -25,6 +25,7 @@ from terrazzo.mosaic.warp import Target
 from terrazzo.server import layers, metrics
 from terrazzo.server.budget import Budget, Gate
 from terrazzo.server.cache import TileCache
+from terrazzo.server.conditions import has_already, not_there, part_of
 from terrazzo.server.grids import Grids
 from terrazzo.server.jobs import Jobs
 from terrazzo.server.mosaics import Mosaics, State
@@ -186,12 +187,22 @@ class Desk:
             metrics.INSIDE.dec()
 
     async def picture(
-        self, request: Request, find: Callable[[], PictureRequest], form: Format, *, name: str | None = None
+        self,
+        request: Request,
+        find: Callable[[], PictureRequest],
+        form: Format,
+        *,
+        name: str | None = None,
+        repeatable: bool = True,
     ) -> Response:
-        """The answer to a request: 304 without rendering, from the cache, or rendered."""
+        """The answer to a request: 304 without rendering, from the cache, or rendered.
+
+        Args:
+            repeatable: whether its address alone decides the answer, so that the next one may be had without the route.
+        """
         try:
             async with self._patience():
-                answer = await self._picture(request, find, form, name)
+                answer = await self._picture(request, find, form, name, repeatable)
         except ClientDisconnect:
             metrics.TILES.labels("left", "none").inc()
             raise
@@ -210,7 +221,12 @@ class Desk:
         return answer
 
     async def _picture(
-        self, request: Request, find: Callable[[], PictureRequest], form: Format, name: str | None
+        self,
+        request: Request,
+        find: Callable[[], PictureRequest],
+        form: Format,
+        name: str | None,
+        repeatable: bool,
     ) -> Response:
         start = time.perf_counter()
         with metrics.timed("look"):
@@ -234,8 +250,9 @@ class Desk:
             form.media,
             headers,
         )
-        if matches(request.headers.get("if-none-match"), headers["ETag"]):
-            self._recent.note(request.scope, answered)
+        if has_already(request.headers, headers["ETag"]):
+            if repeatable:
+                self._recent.note(request.scope, answered)
             return Response(status_code=304, headers=headers)
 
         async def make() -> tuple[bytes, bool]:
@@ -244,15 +261,15 @@ class Desk:
 
         packed, source = await _while_there(request, self.cache.get(plan.key, make))
         seconds = {"look": looked - start, "tile": time.perf_counter() - looked}
-        answer = self._unpacked(packed, answered, source, seconds)
-        if "ETag" in answer.headers:
+        answer = self._unpacked(packed, answered, request.headers, source, seconds)
+        if repeatable and "ETag" in answer.headers:
             self._recent.note(request.scope, answered)
         return answer
 
     def _unpacked(
-        self, packed: bytes, answered: Answered, source: str, seconds: Mapping[str, float]
+        self, packed: bytes, answered: Answered, asked: Headers, source: str, seconds: Mapping[str, float]
     ) -> Response:
-        """The answer that a picture makes with what stands before it: its problems and how it is interpolated."""
+        """The answer that a picture makes, or a part of it, with what stands before it: its problems and how it is interpolated."""
         timing = ", ".join(f"{k};dur={1e3 * v:.1f}" for k, v in seconds.items())
         headers = {**answered.headers, "X-Cache": source, "Server-Timing": timing}
         size = int.from_bytes(packed[:4], "little")
@@ -263,15 +280,25 @@ class Desk:
             headers["X-Terrazzo-Problems"] = _ascii("; ".join(head["problems"]))[:1000]
             headers["Cache-Control"] = "no-store"
             del headers["ETag"]
+        body, part = memoryview(packed)[4 + size :], None
+        if "ETag" in headers:
+            headers["Accept-Ranges"] = "bytes"
+            part = part_of(asked, len(body), headers["ETag"])
+        if part is not None and not part:
+            return not_there(len(body))
+        if part is not None:
+            headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(body)}"
+            body = body[part.start : part.stop]
         keep = self.memory.take(len(packed), refuse=False)
-        return HeldResponse(packed[4 + size :], keep, media_type=answered.media, headers=headers)
+        status = 200 if part is None else 206
+        return HeldResponse(bytes(body), keep, status_code=status, media_type=answered.media, headers=headers)
 
     async def again(self, scope: Scope) -> Response | None:
         """The answer to a request that was answered before; None where the store has to be looked at, or a picture drawn."""
-        known = self._recent.find(scope)
+        known, asked = self._recent.find(scope), Headers(scope=scope)
         if known is None or not self.mosaics.is_open(known.mosaic, known.version, named=known.is_named):
             return None
-        if matches(Headers(scope=scope).get("if-none-match"), known.headers["ETag"]):
+        if has_already(asked, known.headers["ETag"]):
             metrics.TILES.labels("not_modified", "none").inc()
             return Response(status_code=304, headers=known.headers)
         if not self.cache.works:
@@ -281,7 +308,7 @@ class Desk:
         if packed is None:
             return None
         metrics.TILES.labels("ok", "hit").inc()
-        return self._unpacked(packed, known, "hit", {"tile": time.perf_counter() - start})
+        return self._unpacked(packed, known, asked, "hit", {"tile": time.perf_counter() - start})
 
 
 class Again:
@@ -402,14 +429,6 @@ def document(request: Request, text: str, media: str, settings: Settings) -> Res
     """A document of the current version: ETag, 304, Cache-Control."""
     etag = f'"{digest(text.encode()).hex()}"'
     headers = {"ETag": etag, "Cache-Control": f"public, max-age={settings.max_age}"}
-    if matches(request.headers.get("if-none-match"), etag):
+    if has_already(request.headers, etag):
         return Response(status_code=304, headers=headers)
     return Response(text, media_type=media, headers=headers)
-
-
-def matches(header: str | None, etag: str) -> bool:
-    """Whether If-None-Match names an ETag."""
-    if header is None:
-        return False
-    names = [n.strip().removeprefix("W/") for n in header.split(",")]
-    return "*" in names or etag in names

@@ -2,31 +2,39 @@
 
 from fastapi import Depends, FastAPI
 from starlette.middleware import Middleware
-from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TMSFactory
 
 from terrazzo import __version__
 from terrazzo.errors import InvalidRequest, StoreError
-from terrazzo.server import pages
+from terrazzo.server import openapi, pages
 from terrazzo.server.answer import Again, Desk
 from terrazzo.server.errors import add_error_answers
 from terrazzo.server.factory import READING, WMTS, MosaicFactory
 from terrazzo.server.guard import Guarded
 from terrazzo.server.keys import Keys, TakeKey
-from terrazzo.server.middleware import CommonHeaders, HeadAsGet, PublicAddress, Unforeseen, Watched
+from terrazzo.server.middleware import CommonHeaders, HeadAsGet, Packed, PublicAddress, Unforeseen, Watched
 from terrazzo.server.routes import exports, service, uploads
 from terrazzo.server.settings import Settings
 from terrazzo.server.tilesets import CONFORMS_TO
 
-CORE = "http://www.opengis.net/spec/ogcapi-common-1/1.0/conf/core"
+COMMON = tuple(
+    f"http://www.opengis.net/spec/{name}"
+    for name in (
+        "ogcapi-common-1/1.0/conf/core",
+        "ogcapi-common-1/1.0/conf/landing-page",
+        "ogcapi-common-1/1.0/conf/json",
+        "ogcapi-common-1/1.0/conf/oas30",
+        "ogcapi-tiles-1/1.0/conf/oas30",
+    )
+)
 JSON = "application/json"
 LINKS = (
     ("conformance", "/conformance", JSON, "Standards"),
-    ("service-desc", "/openapi.json", "application/vnd.oai.openapi+json;version=3.0", "Endpoints"),
+    ("service-desc", "/openapi.json", openapi.MEDIA, "Endpoints"),
     ("service-doc", "/docs", "text/html", "Endpoints, to read"),
-    ("alternate", "/", "text/html", "The map"),
-    ("data", "/mosaics", JSON, "Mosaics"),
+    ("alternate", "/?f=html", "text/html", "The map"),
+    ("data", "/collections", JSON, "Mosaics"),
     ("http://www.opengis.net/def/rel/ogc/1.0/tiling-schemes", "/tileMatrixSets", JSON, None),
 )
 """What the landing page links besides the mosaics."""
@@ -42,16 +50,18 @@ def create_app(settings: Settings) -> FastAPI:
         settings=settings,
         routers=(*READING, exports.router, uploads.router),
         links=LINKS,
-        conforms_to={WMTS, CORE, *CONFORMS_TO},
+        conforms_to={WMTS, *COMMON, *CONFORMS_TO},
     )
     app = FastAPI(
         title=settings.title,
         version=__version__,
         description="Cloud-free, seam-free Sentinel-2 mosaics as tiles, values and GeoTIFF.",
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         middleware=_middleware(settings, mosaics.desk),
     )
+    app.openapi_version = openapi.VERSION
     app.state.desk = mosaics.desk
     app.include_router(mosaics.router)
     plain = pages.templates()
@@ -80,7 +90,7 @@ def _middleware(settings: Settings, desk: Desk) -> list[Middleware]:
             Guarded, guarded=settings.guarded(), own=settings.protect is None, names=settings.own_hosts()
         ),
         Middleware(Again, desk=desk),
-        Middleware(GZipMiddleware, compresslevel=5, exclude_content_types=("image/*", "application/x-npy")),
+        Middleware(Packed),
         Middleware(Unforeseen),
     ]
 

@@ -1,5 +1,7 @@
 """The pixels of boxes that are answered at once."""
 
+import math
+
 import numpy as np
 
 from terrazzo.errors import InvalidRequest
@@ -10,6 +12,8 @@ from terrazzo.request.boxes import in_one_piece
 
 MOST_SIDE = 4096
 """Pixels of a side of a box that is answered at once."""
+MAP_SIDE = 1024
+"""Pixels of the longer side of a map whose size nobody names."""
 
 
 def box_target(
@@ -43,3 +47,14 @@ def box_target(
             f"bbox: {width} × {height} px; at most {MOST_SIDE} a side, or use `terrazzo export`"
         )
     return Target(answer, box, height, width)
+
+
+def map_size(box: Bounds, width: int | None, height: int | None) -> tuple[int, int]:
+    """Columns and rows of a map of a box in degrees, whose pixels are square on the ground unless both are given."""
+    across = (box.right - box.left) * math.cos(math.radians((box.top + box.bottom) / 2))
+    shape = across / (box.top - box.bottom)
+    if width is None and height is None:
+        width, height = (MAP_SIDE, None) if shape >= 1 else (None, MAP_SIDE)
+    if width is None:
+        width = max(1, round((height or 1) * shape))
+    return width, height or max(1, round(width / shape))

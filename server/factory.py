@@ -84,6 +84,7 @@ class MosaicFactory(BaseFactory):
                 methods=list(route.methods or ()),
                 tags=route.tags,
                 status_code=route.status_code,
+                operation_id=route.operation_id,
                 openapi_extra=route.openapi_extra,
                 dependencies=[bound, *route.dependencies],
             )

@@ -25,6 +25,8 @@ WEB_512 = "WebMercatorQuad512"
 """Tiles of 512 px on web mercator's borders, for screens of high density."""
 OWN = "UTM"
 """The grid of a zone is called `UTM33N`."""
+MOST_LIMITS = 256
+"""Sets of versions whose limits are kept."""
 ALIASES = {"GoogleMapsCompatible": WEB, "EPSG:3857": WEB, "WGS84": "WorldCRS84Quad"}
 GEOD = Geod(ellps="WGS84")
 
@@ -49,6 +51,7 @@ class Grids:
         plain = {n: t for n in morecantile.tms.list() if _is_plain(t := morecantile.tms.get(n))}
         self.known = TileMatrixSets({**plain, **added})
         self._cut: dict[tuple[object, ...], TileMatrixSet] = {}
+        self._limits: dict[tuple[str, str, str], dict[int, tuple[int, int, int, int]]] = {}
         strange = [n for n in self._offered if n not in self.known.list() and not n.startswith(OWN)]
         if strange:
             raise StoreError(
@@ -109,6 +112,19 @@ class Grids:
         if key not in self._cut:
             self._cut[key] = _ending(self._placed(version, name), pixel, lon, lat)
         return self._cut[key]
+
+    def limits(self, version: Version, name: str) -> dict[int, tuple[int, int, int, int]]:
+        """`limits` of a set by name, which is kept: each tile of OGC API – Tiles asks, and it looks at every scene.
+
+        Raises:
+            NotFound: there is none of that name, or it has no place for the mosaic.
+        """
+        key = (version.mosaic_id, version.name, name)
+        if key not in self._limits:
+            if len(self._limits) >= MOST_LIMITS:
+                self._limits = {}
+            self._limits[key] = limits(self.find(version, name), version)
+        return self._limits[key]
 
     def _placed(self, version: Version, name: str) -> TileMatrixSet:
         """A set; with the numbers of its origin in the other order where that alone has a place for the mosaic."""

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from terrazzo.server.keys import PARAMETER, Key
 
-MOSAIC = re.compile(r"/mosaics/([^/]+)(/exports(?:/|$))?")
+MOSAIC = re.compile(r"/(?:mosaics|collections)/([^/]+)(/exports(?:/|$))?")
 FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 """Headers that proxies add."""
 
@@ -104,7 +104,7 @@ def needs(path: str) -> tuple[str | None, str | None]:
     match = MOSAIC.match(path)
     if match:
         return "export" if match[2] else "tiles", match[1]
-    return ("tiles" if path in ("/mosaics", "/stac") else None), None
+    return ("tiles" if path in ("/mosaics", "/collections", "/stac") else None), None
 
 
 def _private(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

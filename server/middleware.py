@@ -8,9 +8,11 @@ import time
 import uuid
 from urllib.parse import urlsplit
 
-from starlette.datastructures import Headers
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware.gzip import DEFAULT_EXCLUDED_CONTENT_TYPES, GZipMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from terrazzo.formats import FORMATS
 from terrazzo.server import metrics
 from terrazzo.server.guard import came_straight
 from terrazzo.server.logs import REQUEST_ID, access
@@ -18,10 +20,18 @@ from terrazzo.server.logs import REQUEST_ID, access
 log = logging.getLogger(__name__)
 HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 PREFIX = re.compile(r"(/[A-Za-z0-9._~\-]+){1,8}")
-EXPOSED = "ETag, Location, Content-Disposition, Content-Range, Server-Timing, X-Cache, X-Request-Id, X-Terrazzo-Request, X-Terrazzo-Problems, X-Terrazzo-Interpolated"
+EXPOSED = "ETag, Location, Content-Bbox, Content-Datetime, Content-Disposition, Content-Range, Server-Timing, X-Cache, X-Request-Id, X-Terrazzo-Request, X-Terrazzo-Problems, X-Terrazzo-Interpolated"
+NEVER_PACKED = (
+    *DEFAULT_EXCLUDED_CONTENT_TYPES,
+    "image/*",
+    "font/*",
+    "application/octet-stream",
+    *(f.media for f in FORMATS.values() if not f.is_text),
+)
+"""Media types whose bytes are packed already, or are read in parts."""
 REQUEST_NAME = re.compile(r"[\w\-]{1,64}")
 KIND = re.compile(
-    r"(?:^|/)mosaics/[^/]+/(?:[^/]+/)?(tiles|wmts|bbox|exports|statistics|point|explain|dates|seams|scenes|legend|tilejson\.json|gdal\.xml)\b"
+    r"(?:^|/)(?:mosaics|collections)/[^/]+/(?:[^/]+/)?(tiles|wmts|bbox|exports|statistics|point|explain|dates|seams|scenes|legend|tilejson\.json|gdal\.xml)\b"
 )
 
 
@@ -155,7 +165,7 @@ class Watched:
 
 
 class HeadAsGet:
-    """Answers HEAD as GET without a body, on every path; the server itself leaves the body out."""
+    """Answers HEAD as GET of the whole without a body, on every path; the server itself leaves the body out."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -169,7 +179,9 @@ class HeadAsGet:
                     message = {**message, "body": b""}
                 await send(message)
 
-            await self.app({**scope, "method": "GET"}, receive, bodiless)
+            # Of parts only GET knows.
+            whole = [(k, v) for k, v in scope["headers"] if k != b"range"]
+            await self.app({**scope, "method": "GET", "headers": whole}, receive, bodiless)
         else:
             await self.app(scope, receive, send)
 
@@ -226,6 +238,37 @@ class CommonHeaders:
         if origin in self._origins and origin:
             headers += [(b"access-control-allow-origin", origin.encode("latin-1")), exposed]
         return headers
+
+
+class Packed:
+    """Packs texts by gzip for clients that take it; pictures, numbers and files as they are.
+
+    A packed answer is another stream of bytes: its ETag becomes weak, also in the 304 to a client that has it, and it has no
+    parts.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._packing = GZipMiddleware(app, compresslevel=5, exclude_content_types=NEVER_PACKED)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on and packs its answer."""
+        known = Headers(scope=scope).get("if-none-match", "") if scope["type"] == "http" else ""
+
+        async def honest(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(raw=list(message["headers"]))
+                etag = headers.get("etag", "")
+                is_packed = "content-encoding" in headers
+                if is_packed:
+                    del headers["accept-ranges"]
+                if etag.startswith('"') and (
+                    is_packed or (message["status"] == 304 and f"W/{etag}" in known)
+                ):
+                    headers["etag"] = f"W/{etag}"
+                message = {**message, "headers": headers.raw}
+            await send(message)
+
+        await self._packing(scope, receive, honest)
 
 
 class Unforeseen:

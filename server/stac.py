@@ -1,19 +1,20 @@
 """Static STAC over HTTP: a catalogue of mosaics, each with its versions, each with the Items of its scenes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from terrazzo.bands import renders
+from terrazzo.bands import RENDER, STYLES, renders
 from terrazzo.errors import NotFound
-from terrazzo.scene import read_item
+from terrazzo.scene import Scene, read_item
 from terrazzo.server import grids
-from terrazzo.server.layers import BANDS, LAYERS
+from terrazzo.server.layers import LAYERS
 from terrazzo.version import Version, list_versions
 
 JSON, GEOJSON = "application/json", "application/geo+json"
 VERSION_EXTENSION = "https://stac-extensions.github.io/version/v1.2.0/schema.json"
 EXECUTE = "http://www.opengis.net/def/rel/ogc/1.0/execute"
 TILESETS = "http://www.opengis.net/def/rel/ogc/1.0/tilesets-map"
+MAP = "http://www.opengis.net/def/rel/ogc/1.0/map"
 
 
 def catalog(
@@ -46,21 +47,24 @@ def catalog(
     }
 
 
-def collection(base: str, version: Version, *, exports: bool) -> dict[str, Any]:
+def collection(base: str, version: Version, *, exports: bool = False, items: bool = False) -> dict[str, Any]:
     """A mosaic as a Collection, with a child for each version.
 
     Args:
         exports: whether the server can carry out exports; it links them then.
+        items: whether to link the Item of each scene of the version, as clients of static STAC look for them.
     """
     mosaic = version.mosaic_id
     document: dict[str, Any] = version.store.read_json(f"mosaics/{mosaic}/mosaic.json")
     if document.get("id") != mosaic:
         raise NotFound(f"there is no mosaic {mosaic!r}")
     here = f"{base}/mosaics/{mosaic}"
-    document["renders"] = {
-        # Not those of the day of publishing: a release may add styles.
-        **renders(version.bands),
-        **{k: {"title": v.title, "assets": list(BANDS)} for k, v in LAYERS.items()},
+    # Not those of the day of publishing: a release may add styles.
+    document["renders"] = renders(version.bands)
+    document["terrazzo:styles"] = {
+        # What only this server can draw, too.
+        **{name: STYLES[name].title for name in document["renders"]},
+        **{name: layer.title for name, layer in LAYERS.items()},
     }
     document["summaries"] = {
         **document.get("summaries", {}),
@@ -78,9 +82,11 @@ def collection(base: str, version: Version, *, exports: bool) -> dict[str, Any]:
         ),
         _link("items", f"{here}/scenes", GEOJSON),
         _link("tilejson", f"{here}/{grids.WEB}/tilejson.json", JSON),
-        _link(TILESETS, f"{here}/tiles", JSON),
+        _link(TILESETS, f"{base}/collections/{mosaic}/map/tiles", JSON),
+        _link(MAP, f"{base}/collections/{mosaic}/map", "image/png"),
         _link("wmts", f"{here}/wmts/1.0.0/WMTSCapabilities.xml", "application/xml"),
         *([_link(EXECUTE, f"{here}/exports", JSON, "Exports")] if exports else []),
+        *(_item_links(f"{here}/versions/{version.name}", scenes_of(version)) if items else []),
     ]
     return document
 
@@ -89,8 +95,8 @@ def version_collection(base: str, version: Version, current: str) -> dict[str, A
     """A version as a Collection, with a link to the Item of each scene."""
     mosaic = version.mosaic_id
     here = f"{base}/mosaics/{mosaic}/versions/{version.name}"
-    document = collection(base, version, exports=False)
-    scenes = {e.scene.id: e.scene for p in version.periods for e in version.entries(p)}
+    document = collection(base, version)
+    scenes = scenes_of(version)
     times = sorted(s.datetime.isoformat().replace("+00:00", "Z") for s in scenes.values())
     kept = [k for k in document["links"] if k["rel"] == "license"]
     document |= {
@@ -110,7 +116,7 @@ def version_collection(base: str, version: Version, current: str) -> dict[str, A
             _link("parent", f"{base}/mosaics/{mosaic}", JSON),
             _link("cite-as", f"{here}/cite?f=text", "text/plain", "How to cite this version"),
             _link("latest-version", f"{base}/mosaics/{mosaic}/versions/{current}", JSON),
-            *(_link("item", f"{here}/scenes/{name}", GEOJSON) for name in sorted(scenes)),
+            *_item_links(here, scenes),
         ],
     }
     return document
@@ -125,12 +131,15 @@ def item(base: str, version: Version, scene_id: str, assets: str | None) -> dict
     Raises:
         NotFound: the version has no such scene.
     """
-    scenes = {e.scene.id: e.scene for p in version.periods for e in version.entries(p)}
+    scenes = scenes_of(version)
     if scene_id not in scenes:
         raise NotFound(f"version {version.name} has no scene {scene_id!r}; see its links")
     mosaic = version.mosaic_id
     above = f"{base}/mosaics/{mosaic}/versions/{version.name}"
     document = with_assets(read_item(version.store, scenes[scene_id]), scenes[scene_id].prefix, assets)
+    if document["assets"]:
+        document["properties"]["renders"] = renders(version.bands)
+        document["stac_extensions"] = [*document["stac_extensions"], RENDER]
     document["collection"] = f"{mosaic}-{version.name}"
     document["links"] = [
         *(k for k in document["links"] if k["rel"] not in ("self", "root", "parent", "collection")),
@@ -140,6 +149,16 @@ def item(base: str, version: Version, scene_id: str, assets: str | None) -> dict
         _link("collection", above, JSON),
     ]
     return document
+
+
+def scenes_of(version: Version) -> dict[str, Scene]:
+    """The scenes of a version by name."""
+    return {e.scene.id: e.scene for p in version.periods for e in version.entries(p)}
+
+
+def _item_links(above: str, scenes: Iterable[str]) -> list[dict[str, Any]]:
+    """Links to the Items of a version's scenes."""
+    return [_link("item", f"{above}/scenes/{name}", GEOJSON) for name in sorted(scenes)]
 
 
 def with_assets(document: dict[str, Any], prefix: str, assets: str | None) -> dict[str, Any]:

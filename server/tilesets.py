@@ -10,15 +10,15 @@ from terrazzo.server import grids
 from terrazzo.version import Version
 
 CONFORMS_TO = frozenset(
-    f"http://www.opengis.net/spec/ogcapi-tiles-1/1.0/conf/{name}"
+    f"http://www.opengis.net/spec/ogcapi-{name}"
     for name in (
-        "core",
-        "tileset",
-        "tilesets-list",
-        *(f.conformance for f in offered("tile").values() if f.conformance),
+        *(f"tiles-1/1.0/conf/{c}" for c in ("core", "tileset", "tilesets-list", "geodata-tilesets")),
+        *(f"tiles-1/1.0/conf/{f.conformance}" for f in offered("tile").values() if f.conformance),
+        *(f"maps-1/1.0/conf/{c}" for c in ("core", "collection-map", "png", "jpeg")),
     )
 )
 SCHEME = "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme"
+COORDINATES = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 
 
 def tilejson(base: str, version: Version, matrix_set: TileMatrixSet, query: str) -> dict[str, Any]:
@@ -45,15 +45,26 @@ def tilejson(base: str, version: Version, matrix_set: TileMatrixSet, query: str)
 
 
 def tilesets(base: str, version: Version, sets: list[TileMatrixSet], query: str) -> dict[str, Any]:
-    """The list of a mosaic's tile sets, each with its links."""
+    """The list of a mosaic's tile sets: what each is, and where all of it is said."""
     document = {"tilesets": [_described(base, version, tms, query) for tms in sets]}
     TileSetList.model_validate(document)
     return document
 
 
 def tileset(base: str, version: Version, tms: TileMatrixSet, query: str) -> dict[str, Any]:
-    """A tile set with the limits of its matrices."""
+    """A tile set with the addresses of its tiles and the limits of its matrices, outside which it has none."""
     document = _described(base, version, tms, query)
+    here = f"{_above(base, version)}/{tms.id}"
+    document["links"] += [
+        {
+            "href": f"{here}/{{tileMatrix}}/{{tileRow}}/{{tileCol}}.{form.name}{query}",
+            "rel": "item",
+            "type": form.media,
+            "templated": True,
+        }
+        for form in offered("tile").values()
+        if form.name != "npy"
+    ]
     document["tileMatrixSetLimits"] = [
         {
             "tileMatrix": str(zoom),
@@ -68,32 +79,23 @@ def tileset(base: str, version: Version, tms: TileMatrixSet, query: str) -> dict
     return document
 
 
+def _above(base: str, version: Version) -> str:
+    """The address of a mosaic's tile sets as OGC API – Tiles has it."""
+    return f"{base}/collections/{version.mosaic_id}/map/tiles"
+
+
 def _described(base: str, version: Version, tms: TileMatrixSet, query: str) -> dict[str, Any]:
     mosaic, b = version.mosaic_id, version.bounds
-    here = f"{base}/mosaics/{mosaic}/tiles/{tms.id}"
-    crs = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
+    scheme = f"{base}/mosaics/{mosaic}/tileMatrixSets/{tms.id}"
     return {
         "title": f"{version.config.title or mosaic} in {tms.title or tms.id}",
         "dataType": "map",
         "crs": grids.uri(tms),
         "attribution": version.attribution,
-        "boundingBox": {"lowerLeft": [b.left, b.bottom], "upperRight": [b.right, b.top], "crs": crs},
+        "boundingBox": {"lowerLeft": [b.left, b.bottom], "upperRight": [b.right, b.top], "crs": COORDINATES},
+        **({"tileMatrixSetURI": str(tms.uri)} if tms.uri else {}),
         "links": [
-            {"href": f"{here}{query}", "rel": "self", "type": "application/json"},
-            {
-                "href": f"{base}/mosaics/{mosaic}/tileMatrixSets/{tms.id}",
-                "rel": SCHEME,
-                "type": "application/json",
-            },
-            *(
-                {
-                    "href": f"{here}/{{tileMatrix}}/{{tileCol}}/{{tileRow}}.{form.name}{query}",
-                    "rel": "item",
-                    "type": form.media,
-                    "templated": True,
-                }
-                for form in offered("tile").values()
-                if form.name != "npy"
-            ),
+            {"href": f"{_above(base, version)}/{tms.id}{query}", "rel": "self", "type": "application/json"},
+            {"href": scheme, "rel": SCHEME, "type": "application/json"},
         ],
     }

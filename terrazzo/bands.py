@@ -1,5 +1,6 @@
 """Bands, mask classes, reflectance encoding and the named styles."""
 
+import re
 from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any, NamedTuple
@@ -8,6 +9,8 @@ NODATA = -32768
 """Value of a reflectance pixel without data."""
 SCALE = 1e-4
 """Reflectance of one count."""
+RENDER = "https://stac-extensions.github.io/render/v2.0.0/schema.json"
+"""STAC's extension that says how assets are drawn."""
 
 
 class SpectralBand(NamedTuple):
@@ -103,12 +106,27 @@ STYLES: dict[str, Style] = {
 
 
 def renders(bands: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The styles that these bands can show, as STAC's render extension describes them."""
+    """The styles that these bands can show, as STAC's render extension describes them and TiTiler draws them.
+
+    `rescale` is in stored numbers, a pair for each channel; an expression names its assets by their place: b1, b2, ….
+    """
     have = set(bands)
-    return {
-        s.name: {"title": s.title, "assets": list(s.bands), "rescale": [list(s.rescale)]}
-        | ({"expression": s.expression} if s.expression else {})
-        | ({"colormap_name": s.colormap} if s.colormap else {})
-        for s in STYLES.values()
-        if have.issuperset(s.bands)
-    }
+    return {s.name: _render(s) for s in STYLES.values() if have.issuperset(s.bands)}
+
+
+def _render(style: Style) -> dict[str, Any]:
+    places = {name: f"b{place}" for place, name in enumerate(style.bands, 1)}
+    if style.expression:
+        # A ratio, the same of stored numbers as of reflectance.
+        names = re.compile("|".join(places))
+        drawn: dict[str, Any] = {
+            "expression": names.sub(lambda m: places[m[0]], style.expression),
+            "rescale": [list(style.rescale)],
+        }
+    else:
+        drawn = {"rescale": [[round(v / SCALE) for v in style.rescale]] * len(style.bands)}
+    if style.colormap:
+        drawn["colormap_name"] = style.colormap
+    if style.gamma != 1:
+        drawn["color_formula"] = f"gamma {'RGB'[: len(style.bands)]} {style.gamma:g}"
+    return {"title": style.title, "assets": list(style.bands), **drawn}

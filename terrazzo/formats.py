@@ -29,6 +29,7 @@ class Format(NamedTuple):
         lossless: options that keep every pixel, of a format that is lossy else.
         transparent: whether it knows transparency.
         conformance: name of its class in OGC API – Tiles.
+        is_text: whether answers are worth packing.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Format(NamedTuple):
     lossless: Mapping[str, Any] | None = None
     transparent: bool = True
     conformance: str = ""
+    is_text: bool = False
 
     def options(self, quality: int) -> dict[str, Any]:
         """Options of the driver for a quality from 1 to `LOSSLESS`."""
@@ -119,11 +121,11 @@ FORMATS: dict[str, Format] = {
             settings={"TYPE": "baselayer"},
         ),
         Format("parquet", "application/vnd.apache.parquet", ("table",)),
-        Format("csv", "text/csv", ("table",)),
-        Format("html", "text/html", ("account",)),
-        Format("json", "application/json", ("account",)),
-        Format("txt", "text/plain", ("account",)),
-        Format("vrt", "application/x-vrt", ("beside",)),
+        Format("csv", "text/csv", ("table",), is_text=True),
+        Format("html", "text/html", ("account",), is_text=True),
+        Format("json", "application/json", ("account",), is_text=True),
+        Format("txt", "text/plain", ("account",), is_text=True),
+        Format("vrt", "application/x-vrt", ("beside",), is_text=True),
     )
 }
 COG = "image/tiff; application=geotiff; profile=cloud-optimized"

@@ -8,11 +8,10 @@ from typing import Any
 import pyarrow as pa
 import stac_geoparquet.arrow as stac_arrow
 
-from terrazzo.bands import renders
+from terrazzo.bands import RENDER, renders
 from terrazzo.formats import COG
 from terrazzo.version import POINTER, Version
 
-RENDER = "https://stac-extensions.github.io/render/v2.0.0/schema.json"
 COPERNICUS = "https://sentinel.esa.int/documents/247904/690755/Sentinel_Data_Legal_Notice"
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
-from starlette.responses import FileResponse, JSONResponse
+from starlette.responses import JSONResponse
 
 from terrazzo.bulk.windows import export_target, touching
 from terrazzo.errors import InvalidRequest
@@ -13,6 +13,7 @@ from terrazzo.formats import media_of_file
 from terrazzo.mosaic.measure import choose
 from terrazzo.request.parameters import EXPORT, schema_of
 from terrazzo.server.bodies import read_order
+from terrazzo.server.conditions import Download
 from terrazzo.server.jobs import Job
 from terrazzo.server.processes import (
     FRESH,
@@ -142,7 +143,7 @@ async def download(request: Request, mosaic: str, job: str, name: str) -> Respon
     """A file of a finished export; parts of it by Range."""
     desk = desk_of(request)
     path = await desk.look(lambda: desk.jobs.file(own_job(request, desk.jobs, mosaic, job), name))
-    return FileResponse(
+    return Download(
         path,
         media_type=media_of_file(name),
         filename=name,

@@ -16,6 +16,8 @@ Corners = Annotated[
     str, Path(description="W,S,E,N with commas or blanks; W east of E crosses the antimeridian")
 ]
 """A box in an address."""
+Place = Annotated[str, Path(description="longitude and latitude with a comma or a blank between")]
+"""A place in an address."""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,11 @@ from terrazzo.mosaic.measure import choose
 from terrazzo.server.answer import document
 from terrazzo.server.cite import citation
 from terrazzo.server.figures import seam_scores
+from terrazzo.server.processes import key_of
 from terrazzo.server.request import ASKED, only
 from terrazzo.server.routes.inputs import desk_of, mount_of, opened
-from terrazzo.server.stac import catalog, collection, item, version_collection
+from terrazzo.server.settings import Settings
+from terrazzo.server.stac import JSON, catalog, collection, item, version_collection
 from terrazzo.server.urls import public_base
 
 log = logging.getLogger(__name__)
@@ -25,6 +27,7 @@ CITATIONS = {"json": "application/json", "text": "text/plain", "bibtex": "applic
 
 
 @router.get("/mosaics")
+@router.get("/collections")
 async def mosaics(request: Request) -> Any:
     """The mosaics, as STAC Collections."""
     only(request.query_params, ())
@@ -34,16 +37,21 @@ async def mosaics(request: Request) -> Any:
         return collection(base, desk.mosaics.engine(name).version, exports=exports)
 
     collections, problems = await desk.look(lambda: _readable(one, desk.mosaics.names()))
-    links = [{"rel": "self", "href": f"{base}/mosaics"}]
+    links = [{"rel": "self", "href": f"{base}/mosaics", "type": JSON}]
     return {"collections": collections, "links": links, **problems}
 
 
 @router.get("/mosaics/{mosaic}")
+@router.get("/collections/{mosaic}")
 async def one_mosaic(request: Request, mosaic: str) -> Any:
     """A mosaic, as a STAC Collection."""
     only(request.query_params, ())
     desk, base, exports = desk_of(request), public_base(request), mount_of(request).exports
-    return await desk.look(lambda: collection(base, desk.mosaics.engine(mosaic).version, exports=exports))
+
+    def read() -> dict[str, Any]:
+        return collection(base, desk.mosaics.engine(mosaic).version, exports=exports, items=True)
+
+    return await desk.look(read)
 
 
 @router.get("/mosaics/{mosaic}/versions/{version}")
@@ -129,11 +137,17 @@ async def seams(request: Request, mosaic: str) -> JSONResponse:
     return JSONResponse(scores, headers=BRIEF)
 
 
+def is_open(request: Request, settings: Settings, mosaic: str) -> bool:
+    """Whether whoever asks may see a mosaic's tiles, and so its name."""
+    key = key_of(request)
+    return "tiles" not in settings.guarded() or (key is not None and key.opens("tiles", mosaic))
+
+
 @router.get("/stac")
 async def stac(request: Request) -> Response:
     """The landing page: a STAC Catalog with links to all there is."""
     desk = desk_of(request)
-    names = await desk.look(desk.mosaics.names)
+    names = [n for n in await desk.look(desk.mosaics.names) if is_open(request, desk.settings, n)]
     mount = mount_of(request)
     page = catalog(
         public_base(request), desk.settings.title, names, conforms_to=mount.conforms_to, links=mount.links

@@ -6,11 +6,14 @@ from fastapi import APIRouter, Path, Request, Response
 
 from terrazzo.crs import DEGREES
 from terrazzo.errors import InvalidRequest, OutsideCoverage
+from terrazzo.formats import offered
 from terrazzo.mosaic.engine import tile_target
+from terrazzo.mosaic.measure import choose
 from terrazzo.request.boxes import box_of, numbers_of_box
-from terrazzo.request.parameters import BOXED, PICTURE, asked_names
+from terrazzo.request.parameters import BOXED, MAPPED, PICTURE, asked_names
+from terrazzo.server.accept import preferred
 from terrazzo.server.answer import PictureRequest
-from terrazzo.server.boxes import box_target
+from terrazzo.server.boxes import box_target, map_size
 from terrazzo.server.request import ASKED, beside, documented, parse_format
 from terrazzo.server.routes.inputs import Corners, desk_of, opened
 
@@ -53,6 +56,62 @@ async def tile(
             raise OutsideCoverage(str(error)) from None
 
     return await desk.picture(request, find, form)
+
+
+@router.get(
+    "/collections/{mosaic}/map/tiles/{tms}/{matrix}/{row}/{column}.{form}",
+    tags=["Tiles"],
+    openapi_extra=ASKED,
+    operation_id="mosaics.collection.map.getTile",
+)
+async def map_tile(
+    request: Request, mosaic: str, tms: str, matrix: str, row: str, column: str, form: str
+) -> Response:
+    """A tile of a tile set (OGC API – Tiles): 404 outside the limits that the tile set names."""
+    desk, picture_format = desk_of(request), parse_format(form)
+    zoom, y, x = (_whole(v) for v in (matrix, row, column))
+
+    def find() -> PictureRequest:
+        engine, ask = opened(desk, mosaic, request)
+        matrix_set = desk.grids.find(engine.version, tms)
+        row0, row1, column0, column1 = desk.grids.limits(engine.version, tms).get(zoom, (0, -1, 0, -1))
+        if not (row0 <= y <= row1 and column0 <= x <= column1):
+            raise OutsideCoverage(f"tile {zoom}/{y}/{x} lies outside the limits of {matrix_set.id}")
+        size = matrix_set.tileMatrices[0].tileWidth
+        return PictureRequest(engine, ask, tile_target(matrix_set, x, y, zoom, size))
+
+    return await desk.picture(request, find, picture_format)
+
+
+@router.get(
+    "/collections/{mosaic}/map",
+    tags=["Boxes"],
+    openapi_extra=documented(PICTURE, MAPPED),
+    operation_id="mosaics.collection.getMap",
+)
+async def map_picture(request: Request, mosaic: str) -> Response:
+    """A picture of a mosaic, or of a box, in degrees (OGC API – Maps)."""
+    desk, given = desk_of(request), beside(request, MAPPED)
+    media = [f.media for f in offered("tile").values()]
+    picture_format = parse_format(
+        given.get("f") or preferred(request.headers.get("accept", ""), media) or media[0]
+    )
+    about: dict[str, str] = {"Vary": "Accept"}
+
+    def find() -> PictureRequest:
+        engine, ask = opened(desk, mosaic, request, asked_names(MAPPED))
+        box = box_of(given.get("bbox", engine.version.bounds), DEGREES, engine.version.bounds)
+        width, height = map_size(box, given.get("width"), given.get("height"))
+        target = box_target(engine, box, DEGREES, None, width, height)
+        about["Content-Bbox"] = ",".join(f"{v:.10g}" for v in target.bounds)
+        if days := choose(engine, ask.measure).selection.days:
+            about["Content-Datetime"] = "/".join(day.isoformat() for day in days)
+        return PictureRequest(engine, ask, target)
+
+    # Accept decides too, and more headers than a repeated answer has.
+    answer = await desk.picture(request, find, picture_format, repeatable=False)
+    answer.headers.update(about)
+    return answer
 
 
 @router.get(BOX + ".{form}", tags=["Boxes"], openapi_extra=BOXES)

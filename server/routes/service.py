@@ -9,13 +9,16 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
 from terrazzo import __version__
-from terrazzo.server import pages
+from terrazzo.errors import InvalidRequest
+from terrazzo.server import openapi, pages
+from terrazzo.server.accept import preferred
 from terrazzo.server.metrics import exposition
 from terrazzo.server.mosaics import NONE_YET
 from terrazzo.server.routes.inputs import desk_of, mount_of
 from terrazzo.server.routes.mosaics import stac
 
 router = APIRouter()
+JSON, HTML = "application/json", "text/html"
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:;"
     " connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'self'; frame-ancestors 'self'"
@@ -40,9 +43,11 @@ def add_files(app: FastAPI) -> None:
 
 @router.get("/", include_in_schema=False)
 async def page(request: Request) -> Response:
-    """The map; for programs that ask for JSON, the landing page."""
-    accept = request.headers.get("accept", "")
-    if request.query_params.get("f") == "json" or ("json" in accept and "text/html" not in accept):
+    """The landing page; for those who rather have HTML, as browsers do, the map."""
+    asked = request.query_params.get("f")
+    if asked not in (None, "json", "html"):
+        raise InvalidRequest(f"f={asked[:20]}: json or html")
+    if (asked or preferred(request.headers.get("accept", ""), (JSON, HTML))) not in ("html", HTML):
         return await stac(request)
     headers = {"Content-Security-Policy": POLICY, "Vary": "Accept"}
     return HTMLResponse(pages.viewer(), headers=headers)
@@ -53,6 +58,13 @@ async def documentation(request: Request) -> Response:
     """The endpoints and their parameters."""
     text = pages.endpoints(request.app.openapi())
     return HTMLResponse(text, headers={"Content-Security-Policy": POLICY})
+
+
+@router.get("/api", include_in_schema=False)
+@router.get("/openapi.json", include_in_schema=False)
+async def described(request: Request) -> Response:
+    """The endpoints and their parameters, for machines."""
+    return JSONResponse(openapi.as_older(request.app.openapi()), media_type=openapi.MEDIA)
 
 
 @router.get("/healthz", tags=["Health"])

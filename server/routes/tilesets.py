@@ -72,6 +72,11 @@ async def gdal_xml(
 
 
 @router.get("/mosaics/{mosaic}/tiles", openapi_extra=ASKED)
+@router.get(
+    "/collections/{mosaic}/map/tiles",
+    openapi_extra=ASKED,
+    operation_id="mosaics.collection.map.getTileSetsList",
+)
 async def tile_sets(request: Request, mosaic: str) -> Any:
     """The tile sets of a mosaic (OGC API – Tiles)."""
     desk, base = desk_of(request), public_base(request)
@@ -85,6 +90,11 @@ async def tile_sets(request: Request, mosaic: str) -> Any:
 
 
 @router.get("/mosaics/{mosaic}/tiles/{tms}", openapi_extra=ASKED)
+@router.get(
+    "/collections/{mosaic}/map/tiles/{tms}",
+    openapi_extra=ASKED,
+    operation_id="mosaics.collection.map.getTileSet",
+)
 async def tile_set(request: Request, mosaic: str, tms: str) -> Any:
     """A tile set of a mosaic with the limits of its matrices (OGC API – Tiles)."""
     desk, base = desk_of(request), public_base(request)

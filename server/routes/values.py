@@ -9,19 +9,23 @@ from starlette.responses import JSONResponse
 from terrazzo.bulk.area import crs_of_geojson
 from terrazzo.errors import InvalidRequest
 from terrazzo.formats import offered
-from terrazzo.request.boxes import numbers_of_box
+from terrazzo.request.boxes import numbers_of_box, numbers_of_place
 from terrazzo.request.parameters import DESCRIBED, PICTURE, asked_names
+from terrazzo.server.accept import preferred
 from terrazzo.server.bodies import collection_of, read_order
 from terrazzo.server.explain import POLICY, account_of, as_document, as_page, as_text
 from terrazzo.server.figures import day_shares
 from terrazzo.server.points import point_values
 from terrazzo.server.request import ASKED, beside, documented
-from terrazzo.server.routes.inputs import Corners, desk_of, opened
+from terrazzo.server.routes.inputs import Corners, Place, desk_of, opened
 from terrazzo.server.statistics import with_statistics
 
 router = APIRouter()
 BRIEF = {"Cache-Control": "public, max-age=60"}
 ACCOUNTS = {name: f.media for name, f in offered("account").items()}
+OFFERED = ACCOUNTS["json"]
+"""What accounts are for those who do not care."""
+OF_MEDIA = {OFFERED: "json", **{media: name for name, media in ACCOUNTS.items()}}
 FEATURE_BODY = {
     "requestBody": {
         "required": True,
@@ -30,26 +34,25 @@ FEATURE_BODY = {
 }
 
 
-@router.get("/mosaics/{mosaic}/point/{lon},{lat}", tags=["Points"], openapi_extra=ASKED)
-async def point(request: Request, mosaic: str, lon: float, lat: float) -> Any:
+@router.get("/mosaics/{mosaic}/point/{place}", tags=["Points"], openapi_extra=ASKED)
+async def point(request: Request, mosaic: str, place: Place) -> Any:
     """Reflectance, an expression or a change at a place, and the scene it comes from."""
-    desk = desk_of(request)
+    desk, (lon, lat) = desk_of(request), numbers_of_place(place)
     return await desk.work(request, lambda: point_values(*opened(desk, mosaic, request), lon, lat))
 
 
-@router.get("/mosaics/{mosaic}/explain/{lon},{lat}", tags=["Points"], openapi_extra=ASKED)
+@router.get("/mosaics/{mosaic}/explain/{place}", tags=["Points"], openapi_extra=ASKED)
 async def explain(
     request: Request,
     mosaic: str,
-    lon: float,
-    lat: float,
+    place: Place,
     f: Annotated[
         str | None, Query(description="json, html or txt; by default what Accept names first")
     ] = None,
 ) -> Response:
     """Why a pixel is as it is: every scene with its reason, the chosen one's numbers, and the way back."""
-    desk = desk_of(request)
-    form = f or _preferred(request.headers.get("accept", ""))
+    desk, (lon, lat) = desk_of(request), numbers_of_place(place, "explain")
+    form = f or OF_MEDIA[preferred(request.headers.get("accept", ""), [*OF_MEDIA]) or OFFERED]
     if form not in ACCOUNTS:
         raise InvalidRequest(f"f={form}: use json, html or txt")
 
@@ -95,15 +98,3 @@ async def statistics(request: Request, mosaic: str) -> Any:
 
     described = await desk.work(request, compute)
     return {"type": "FeatureCollection", "features": described} if several else described[0]
-
-
-def _preferred(accept: str) -> str:
-    """The first kind of document that a client names and that we have."""
-    kinds = {"text/html": "html", "text/plain": "txt"}
-    for kind in accept.split(","):
-        name = kind.split(";")[0].strip().lower()
-        if name == "application/json":
-            return "json"
-        if name in kinds:
-            return kinds[name]
-    return "json"

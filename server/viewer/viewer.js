@@ -59,7 +59,7 @@ function describe() {
   field.datetime.value = moments.at(-1);
   form.querySelector(".time").hidden = form.querySelector(".since").hidden = moments.length < 2;
   field.time.max = moments.length - 1;
-  fill(field.style, [...Object.entries(mosaic.renders).map(([name, r]) => [name, r.title]),
+  fill(field.style, [...Object.entries(mosaic["terrazzo:styles"]),
     ["bands", "Bands …"], ["expression", "Expression …"]]);
   field.export.hidden = !mosaic.links.some(({ rel }) => rel.endsWith("/execute"));
   seams = [];

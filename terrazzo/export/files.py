@@ -89,8 +89,14 @@ def rasters(order: Order, chosen: Chosen) -> list[Raster]:
     ]
 
 
-def tags_of(version: Version, chosen: Chosen, shown: Sequence[Entry], lock: str) -> dict[str, str]:
-    """What a file says of itself: whose data it holds, of which version, how it was asked for, and its lock's hash."""
+def tags_of(
+    version: Version, chosen: Chosen, shown: Sequence[Entry], lock: str, interpolated: Sequence[str] = ()
+) -> dict[str, str]:
+    """What a file says of itself: whose data it holds, of which version, how it was asked for, and its lock's hash.
+
+    Args:
+        interpolated: of `stage=raw`, why its numbers are not the product's own, a line each.
+    """
     tags = {
         "TERRAZZO_MOSAIC": version.mosaic_id,
         "TERRAZZO_VERSION": version.name,
@@ -102,6 +108,8 @@ def tags_of(version: Version, chosen: Chosen, shown: Sequence[Entry], lock: str)
     }
     if version.config.licence:
         tags["LICENSE"] = version.config.licence
+    if interpolated:
+        tags["TERRAZZO_INTERPOLATED"] = "; ".join(interpolated)
     return tags
 
 

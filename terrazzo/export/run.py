@@ -4,7 +4,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 import rasterio
 
 from terrazzo.bulk.lock import alone
-from terrazzo.bulk.windows import Sheet, export_target, reaching, sheets, window_side
+from terrazzo.bulk.windows import Sheet, export_target, part_of, reaching, sheets, window_side
 from terrazzo.errors import NameTaken, OutsideCoverage
 from terrazzo.export.files import Raster, item_of, locked, rasters, tags_of, vrt, write_cog
 from terrazzo.export.names import ending_of
@@ -21,6 +21,7 @@ from terrazzo.export.packing import BLOCK
 from terrazzo.export.pieces import Piece, Spread, holds_data, joined, piece_name, rendered
 from terrazzo.export.tiles import write_tiles
 from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.interpolated import interpolated
 from terrazzo.mosaic.measure import Chosen, choose
 from terrazzo.mosaic.selection import adjacent
 from terrazzo.mosaic.warp import Target
@@ -61,6 +62,7 @@ class _Done(NamedTuple):
     problems: tuple[str, ...]
     files: tuple[str, ...]
     spreads: tuple[Spread, ...]
+    interpolated: tuple[str, ...] = ()
 
 
 def export(
@@ -290,7 +292,8 @@ class _Run:
         if not held:
             return _Done(0, (), problems, (), ())
         shown = self._shown(scenes)
-        tags = tags_of(self.engine.version, self.chosen, shown, self.lock)
+        lines = self._interpolated(sheet.target, held, shown)
+        tags = tags_of(self.engine.version, self.chosen, shown, self.lock, lines)
         files = []
         for raster in self.rasters:
             name = raster.file(self._stem(sheet), self.ending)
@@ -312,10 +315,22 @@ class _Run:
             )
             files.append(name)
         filled = sum(p.filled for p in kept)
-        return _Done(filled, tuple(e.scene.id for e in shown), problems, tuple(files), spreads)
+        return _Done(filled, tuple(e.scene.id for e in shown), problems, tuple(files), spreads, lines)
 
     def _shown(self, scenes: set[str]) -> list[Entry]:
         return [e for name, e in self.entries.items() if name in scenes]
+
+    def _interpolated(
+        self, target: Target, held: Iterable[rasterio.windows.Window], shown: Sequence[Entry]
+    ) -> tuple[str, ...]:
+        """Why numbers of `stage=raw` in some windows of a target are not the product's own, a line each."""
+        scenes, lines = [e.scene for e in shown], dict[str, None]()
+        for w in held:
+            part = part_of(target, w.row_off, w.col_off, w.height, w.width)
+            lines |= dict.fromkeys(interpolated(self.engine, self.chosen.selection, scenes, part))
+            # Their Items say it once for all windows.
+            scenes = []
+        return tuple(lines)
 
     def _finished(self, found: list[tuple[Sheet, _Done]]) -> Exported:
         """Writes what describes all files, and tells of them."""
@@ -363,7 +378,8 @@ class _Run:
             for s, _ in held
         ]
         spreads = [joined(band) for band in zip(*(d.spreads for _, d in held), strict=True)]
-        tags = tags_of(self.engine.version, self.chosen, shown, self.lock)
+        lines = dict.fromkeys(line for _, d in held for line in d.interpolated)
+        tags = tags_of(self.engine.version, self.chosen, shown, self.lock, tuple(lines))
         text = vrt(raster, self.target, sources, tags, () if raster.layer else spreads, relative=True)
         _publish(self.path.parent / raster.file(self.path.stem, self.vrt_ending), text)
 
@@ -375,5 +391,7 @@ def _publish(path: Path, text: str) -> None:
 
 
 def _read(told: Path) -> _Done:
-    filled, scenes, problems, files, spreads = json.loads(told.read_text())
-    return _Done(filled, tuple(scenes), tuple(problems), tuple(files), tuple(Spread(*s) for s in spreads))
+    # What an earlier release has finished lacks the last.
+    filled, scenes, problems, files, spreads, lines = (*json.loads(told.read_text()), ())[:6]
+    bands = tuple(Spread(*s) for s in spreads)
+    return _Done(filled, tuple(scenes), tuple(problems), tuple(files), bands, tuple(lines))

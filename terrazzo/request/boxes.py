@@ -18,14 +18,40 @@ def numbers_of_box(value: Any, name: str = "bbox") -> Bounds:
     Raises:
         InvalidRequest: there are not four, or one is no finite number.
     """
-    parts = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
+    return Bounds(
+        *_finite(value, 4, f"{name}: four finite numbers, W S E N, with commas or blanks between them")
+    )
+
+
+def numbers_of_place(value: Any, name: str = "point") -> tuple[float, float]:
+    """Longitude and latitude from a list, or from text with commas or blanks between them.
+
+    Raises:
+        InvalidRequest: there are not two, or one is no finite number.
+    """
+    what = f"{name}: two finite numbers, longitude and latitude, with commas or blanks between them"
+    lon, lat = _finite(value, 2, what)
+    return lon, lat
+
+
+def _finite(value: Any, count: int, refusal: str) -> list[float]:
+    """So many finite numbers from a list or text.
+
+    Raises:
+        InvalidRequest: they are not.
+    """
     try:
-        numbers = [math.nan if isinstance(v, bool) else float(v) for v in parts]
+        numbers = [math.nan if isinstance(v, bool) else float(v) for v in parts_of(value)]
     except (TypeError, ValueError, OverflowError):
         numbers = []
-    if len(numbers) != 4 or not all(map(math.isfinite, numbers)):
-        raise InvalidRequest(f"{name}: four finite numbers, W S E N, with commas or blanks between them")
-    return Bounds(*numbers)
+    if len(numbers) != count or not all(map(math.isfinite, numbers)):
+        raise InvalidRequest(refusal)
+    return numbers
+
+
+def parts_of(value: Any) -> Any:
+    """The parts of text with commas or blanks between them; what is no text as it is."""
+    return re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
 
 
 def box_of(bounds: Bounds, crs: str = DEGREES, coverage: Bounds | None = None, name: str = "bbox") -> Bounds:

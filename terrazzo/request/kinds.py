@@ -10,7 +10,7 @@ from terrazzo.crs import canonical
 from terrazzo.errors import InvalidRequest
 from terrazzo.expression import checked
 from terrazzo.grid import Bounds
-from terrazzo.request.boxes import numbers_of_box
+from terrazzo.request.boxes import numbers_of_box, parts_of
 from terrazzo.request.parameters import LONGEST, MOST_PERCENTILES, Kind, Parameter
 
 MOST_RESCALE = 1e6
@@ -121,7 +121,7 @@ def _pairs(parameter: Parameter, value: Any) -> tuple[tuple[float, float], ...]:
 
 
 def _numbers(parameter: Parameter, value: Any) -> tuple[float, ...]:
-    parts: Any = value.split(",") if isinstance(value, str) else value
+    parts = parts_of(value)
     low, high = parameter.low or 0.0, parameter.high or 0.0
     try:
         numbers = tuple(float(p) for p in (parts if isinstance(parts, list | tuple) else [parts]))

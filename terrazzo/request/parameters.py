@@ -186,6 +186,15 @@ BOXED = table(
     )
 )
 """What boxes take beside."""
+MAPPED = table(
+    (
+        Parameter("bbox", "box", "W S E N in degrees", default="all of the mosaic"),
+        Parameter("width", "whole", "pixels", default="1024 on the longer side", low=1, high=4096),
+        Parameter("height", "whole", "pixels", default="as width has it", low=1, high=4096),
+        Parameter("f", "text", "png, jpg, webp or tif", default="what Accept names"),
+    )
+)
+"""What maps of OGC API take beside."""
 
 DTYPES, COMPRESSIONS = ("int16", "uint16", "uint8", "float32"), ("deflate", "zstd", "lzw", "none")
 DEFAULT_EXTRAS: tuple[str, ...] = ("quality", "date")

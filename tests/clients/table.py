@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import subprocess
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -29,6 +30,8 @@ CLIENTS: Rows = (
     ("GDAL", "`gdal.xml` equal to an export, number by number", "test_gdal_xml.py::test_gdal_translate*"),
     ("GDAL", "national grids: both ends of every system of Europe that PROJ knows and others from elsewhere, both orders of origin, within 0.05 px (old datums 0.15)", "test_national_grids.py::test_gdal_draws_every*"),
     ("GDAL", "grids of each kind of axes, both orders of origin: Austria, Poland, New Zealand, South Africa, New York", "test_national_grids.py::test_gdal_draws_grids*"),
+    ("GDAL of pyogrio", "driver OGCAPI (GDAL 3.8 and newer; 3.6 reads only the draft of tile matrix sets): tile sets in web mercator and ETRS89-LAEA, pixel by pixel", "test_ogcapi.py::test_gdals*"),
+    ("GDAL", "driver OGCAPI: the map of a Collection (`-oo API=MAP`)", "test_ogcapi.py::test_debians*"),
     ("GDAL", "exports: COG by its validator, every level, systems with north first, VRT", "test_exports_opened.py::test_debians*|test_exports_opened.py::test_the_validators*"),
     ("QGIS", "exports, in several systems, and a divided one", "test_exports_opened.py::test_qgis*"),
     ("QGIS", "XYZ past the last zoom", "test_overzoom.py::test_qgis*"),
@@ -39,7 +42,9 @@ CLIENTS: Rows = (
     ("MapLibre", "XYZ, and the server's own map", "test_snippets.py::*|test_viewer.py::*"),
     ("Leaflet", "XYZ; past the last zoom without `maxNativeZoom`", "test_snippets.py::*|test_overzoom.py::test_leaflet*"),
     ("nginx", "cache, lock, stale answers, limits, sub-path, keys before hits, TLS, /vsicurl, uploads, the map's exports; Debian's variant", "test_nginx.py::*|test_nginx_cache.py::*"),
-    ("pystac, pystac-client", "catalogue to Items", "test_stac.py::test_pystac*"),
+    ("pystac, pystac-client", "catalogue to Items, Items of a Collection", "test_stac.py::test_pystac*|test_stac.py::test_the_scenes*"),
+    ("TiTiler", "`renders` of Items, drawn as they are, beside our own pictures", "test_renders.py::*"),
+    ("curl, Chromium, rasterio", "downloads in parts, cut and continued", "test_downloads.py::*"),
     ("OGC schemas", "every document valid, no rule broken", "test_owslib.py::test_the_document*|test_grids.py::test_the_document*"),
     ("ArcGIS Pro", "the ten steps above", ""),
 )  # fmt: skip
@@ -98,7 +103,12 @@ def versions() -> dict[str, str]:
             done = subprocess.run(command.split(), capture_output=True, text=True)
             if number := re.search(r"\d+(\.\d+)*", done.stdout + done.stderr):
                 found[client] = number[0]
+    with suppress(ImportError):
+        import pyogrio
+
+        found["GDAL of pyogrio"] = ".".join(map(str, pyogrio.__gdal_version__))
     for client, package in (
+        ("TiTiler", "titiler-core"),
         ("OWSLib", "owslib"),
         ("pystac, pystac-client", "pystac-client"),
         ("odc-geo", "odc-geo"),

@@ -1,6 +1,7 @@
 """Our nginx.conf in front of the real server: what it adds, limits and lets through, its variants, and the map behind it."""
 
 import concurrent.futures
+import gzip
 import http.server
 import json
 import os
@@ -213,6 +214,29 @@ def test_a_geotiff_is_opened_from_a_distance_with_ranges(front):
             assert (far.read(1) != far.nodata).any()
         with rasterio.open(f"/vsicurl/{box}") as far:
             assert (far.read(1) != far.nodata).any()
+
+
+def test_files_come_through_as_they_are(front):
+    """Whatever a client can unpack: one ETag, the same bytes; and a download goes on, of cached answers too."""
+    files = finished(front, json.loads(order(front, bbox=BOX, bands=["B04"])[2])["jobID"])
+    tile = f"{front}{TILE.replace('.png', '.tif')}"
+    box = f"{front}/mosaics/mosaic/bbox/15.8,45.9,15.9,46.0.tif"
+    for href in (*(h for n, h in files.items() if not n.endswith(".json")), tile, box):
+        whole = get(href, Accept_Encoding="identity")
+        packing = get(href, Accept_Encoding="gzip, deflate, br")
+        assert (packing[1]["ETag"], packing[2]) == (whole[1]["ETag"], whole[2]), href
+        assert packing[1]["Content-Encoding"] is None
+        rest = get(href, Range="bytes=1000-", If_Range=whole[1]["ETag"], Accept_Encoding="gzip")
+        assert (rest[0], rest[2]) == (206, whole[2][1000:]), href
+        other = get(href, Range="bytes=1000-", If_Range='"another"')
+        assert (other[0], other[2]) == (200, whole[2]), href
+        assert get(href, If_None_Match=whole[1]["ETag"])[0] == 304
+    documents = [h for n, h in files.items() if n.endswith(".json")]
+    for href in documents:
+        plain, packed = (get(href, Accept_Encoding=how) for how in ("identity", "gzip"))
+        assert packed[1]["ETag"] == f"W/{plain[1]['ETag']}"
+        assert gzip.decompress(packed[2]) == plain[2]
+    assert documents
 
 
 def feature(sides):

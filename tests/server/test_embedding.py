@@ -98,7 +98,9 @@ def test_a_parameter_of_the_prefix_stands_in_our_addresses(sample_store):
     app.include_router(factory.router, prefix="/{team}/maps")
     with TestClient(app) as client:
         links = client.get("/forest/maps/mosaics").json()["links"]
-    assert links == [{"rel": "self", "href": "http://testserver/forest/maps/mosaics"}]
+    assert links == [
+        {"rel": "self", "href": "http://testserver/forest/maps/mosaics", "type": "application/json"}
+    ]
 
 
 def test_route_dependencies_as_titiler_has_them_guard_single_routes(sample_store):

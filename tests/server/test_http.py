@@ -84,6 +84,39 @@ def test_documents_are_compressed_and_pictures_are_not(client):
     assert "content-encoding" not in client.get(TILE, headers=packed).headers
 
 
+@pytest.mark.parametrize(
+    ("accept", "kind"),
+    [
+        (None, "application/json"),
+        ("", "application/json"),
+        ("*/*", "application/json"),
+        ("application/json", "application/json"),
+        ("application/*", "application/json"),
+        ("image/png", "application/json"),
+        ("text/html;q=0", "application/json"),
+        ("text/html;q=0.5, application/json", "application/json"),
+        ("text/html;q=0.5, */*", "application/json"),
+        ("application/json, text/html", "application/json"),
+        ("text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8", "text/html"),
+        ("text/html, application/json", "text/html"),
+        ("TEXT/HTML; q=1.0 , */* ; q=0.1", "text/html"),
+        ("text/*, */*;q=0.9", "text/html"),
+        ("application/json;q=0.9, text/html", "text/html"),
+    ],
+)
+def test_the_landing_page_is_json_for_who_does_not_rather_have_html(client, accept, kind):
+    request = client.build_request("GET", "/")
+    request.headers.pop("accept", None)
+    if accept is not None:
+        request.headers["accept"] = accept
+    answer = client.send(request)
+    assert answer.headers["content-type"].split(";")[0] == kind
+    assert "accept" in answer.headers["vary"].lower()
+    assert client.get("/?f=html", headers={"Accept": accept or ""}).text.startswith("<!doctype html>")
+    assert client.get("/?f=json", headers={"Accept": accept or ""}).json()["type"] == "Catalog"
+    assert client.get("/?f=xml").status_code == 400
+
+
 def test_an_unforeseen_error_tells_nothing_and_is_not_kept(sample_store, monkeypatch):
     from terrazzo.mosaic.engine import Engine
 

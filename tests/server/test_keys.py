@@ -55,7 +55,26 @@ def test_a_key_comes_in_each_of_four_ways(guarded, keys):
     assert guarded.get(f"{TILE}?API_KEY={key}").status_code == 200
 
 
-@pytest.mark.parametrize("path", [TILE, TILEJSON, WMTS, EXPORTS, "/mosaics", "/mosaics/mosaic", "/stac"])
+OGC = "/collections/mosaic/map/tiles"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        TILE,
+        TILEJSON,
+        WMTS,
+        EXPORTS,
+        "/mosaics",
+        "/mosaics/mosaic",
+        "/stac",
+        "/collections",
+        "/collections/mosaic",
+        OGC,
+        f"{OGC}/WebMercatorQuad",
+        f"{OGC}/WebMercatorQuad/11/728/1113.png",
+    ],
+)
 def test_without_a_key_a_client_is_asked_for_one_and_nothing_is_told(guarded, keys, path):
     key = keys.add("gis", ["tiles", "export"])
     for headers in (
@@ -71,6 +90,17 @@ def test_without_a_key_a_client_is_asked_for_one_and_nothing_is_told(guarded, ke
         assert answer.headers["access-control-allow-origin"] == "*"
         assert "mosaic" not in answer.text.replace("/mosaics", "")
     assert guarded.get(path, headers={"X-API-Key": key}).status_code == 200
+
+
+def test_the_landing_page_names_the_mosaics_that_a_key_opens(guarded, keys):
+    """The page itself is open: it says where the rest is."""
+
+    def named(**headers):
+        return [k["title"] for k in guarded.get("/", headers=headers).json()["links"] if k["rel"] == "child"]
+
+    tiles, other = keys.add("a", ["tiles"]), keys.add("b", ["tiles"], ["elsewhere"])
+    assert named(**{"X-API-Key": tiles}) == ["mosaic"]
+    assert named() == named(**{"X-API-Key": other}) == []
 
 
 @pytest.mark.parametrize(

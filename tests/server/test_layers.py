@@ -52,7 +52,7 @@ def test_a_layer_has_a_picture_a_legend_and_a_wmts_style(client, style):
     assert client.get(rest).content == answer.content
     legend = client.get(f"/mosaics/mosaic/legend/{style}.png")
     assert Image.open(io.BytesIO(legend.content)).size == (200, 52)
-    assert style in client.get("/mosaics/mosaic").json()["renders"]
+    assert style in client.get("/mosaics/mosaic").json()["terrazzo:styles"]
     assert client.get(f"{TILE}.png?style={style}&rescale=0,1").status_code == 400
 
 

@@ -393,6 +393,25 @@ def test_a_box_in_an_address_has_commas_or_blanks_between_its_numbers(doors, wor
         assert one.content == other.content
 
 
+@pytest.mark.parametrize("words", ["15.006 46.05", "15.006, 46.05", "15.006%2046.05", " 15.006,%0946.05 "])
+def test_a_place_in_an_address_has_a_comma_or_a_blank_between_its_numbers(doors, words):
+    for path in (f"{MOSAIC}/point/%s?bands=B04", f"{MOSAIC}/explain/%s?bands=B04&f=json"):
+        one, other = (doors.http.get(path.replace("%s", place)) for place in ("15.006,46.05", words))
+        assert (one.status_code, other.status_code) == (200, 200), other.text
+        assert one.json() == other.json()
+
+
+@pytest.mark.parametrize("words", ["15", "15,46,100", "15;46", "x,46", "nan,46", "15,inf", ""])
+def test_a_place_that_is_none_is_refused_in_one_way(doors, words):
+    for door in ("point", "explain"):
+        answer = doors.http.get(f"{MOSAIC}/{door}/{words}")
+        assert answer.status_code == (400 if words else 404)
+        if words:
+            assert answer.json()["detail"] == (
+                f"{door}: two finite numbers, longitude and latitude, with commas or blanks between them"
+            )
+
+
 def test_a_box_in_an_address_that_is_none_is_refused_in_the_words_of_an_order(doors):
     detail = doors.http.post(f"{MOSAIC}/exports", json={"bbox": "15,46,16", "dry_run": True}).json()["detail"]
     assert detail == "bbox: four finite numbers, W S E N, with commas or blanks between them"

@@ -59,6 +59,17 @@ def test_pystac_client_walks_it_as_a_static_catalogue(address):
     assert [c.id for c in client.get_children()] == ["mosaic"]
 
 
+def test_the_scenes_of_a_mosaic_come_from_its_collection(address):
+    """As static STAC has it: by `item` links, which both libraries follow where there is no search."""
+    collection = pystac_client.Client.open(f"{address}/").get_collection("mosaic")
+    items = list(collection.get_items())
+    assert len({i.id for i in items}) == len(items) == 10
+    assert collection.get_item(items[3].id).to_dict() == items[3].to_dict()
+    assert [i.id for i in pystac.Collection.from_file(f"{address}/collections/mosaic").get_items()] == [
+        i.id for i in items
+    ]
+
+
 def test_items_name_no_file_unless_clients_can_read_it(client):
     features = client.get("/mosaics/mosaic/scenes").json()["features"]
     assert all(f["assets"] == {} for f in features)
@@ -103,7 +114,7 @@ def test_conformance_claims_what_is_there(client):
     claimed = client.get("/conformance").json()["conformsTo"]
     assert claimed == client.get("/stac").json()["conformsTo"]
     tiles = {c.rsplit("/", 1)[-1] for c in claimed if "ogcapi-tiles" in c}
-    assert tiles == {"core", "tileset", "tilesets-list", "png", "jpeg", "tiff"}
+    assert tiles == {"core", "tileset", "tilesets-list", "geodata-tilesets", "oas30", "png", "jpeg", "tiff"}
     listed = client.get("/mosaics/mosaic/tiles?style=infrared").json()
     TileSetList.model_validate(listed)
     for told in listed["tilesets"]:

@@ -169,5 +169,5 @@ def test_health_and_documents(client):
     collection = client.get("/mosaics").json()["collections"][0]
     assert collection["renders"]["natural"]["assets"] == ["B04", "B03", "B02"]
     assert len(client.get("/mosaics/mosaic/scenes?max_cloud=20").json()["features"]) == 6
-    assert "Terrazzo" in client.get("/").text
+    assert "Terrazzo" in client.get("/?f=html").text
     assert client.get("/mosaics/none").status_code == 404

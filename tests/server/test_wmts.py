@@ -56,9 +56,9 @@ def test_parameter_names_know_no_case_and_stray_separators_do_no_harm(client):
 def test_the_document_is_small_cached_and_lists_two_sets_and_few_entries(client):
     answer = client.get(f"{REST}/WMTSCapabilities.xml")
     assert len(answer.content) < 50_000
-    again = client.get(
-        f"{REST}/WMTSCapabilities.xml", headers={"If-None-Match": f"W/{answer.headers['etag']}"}
-    )
+    # Packed, as the client takes it: so the ETag is weak.
+    assert answer.headers["etag"].startswith("W/")
+    again = client.get(f"{REST}/WMTSCapabilities.xml", headers={"If-None-Match": answer.headers["etag"]})
     assert (again.status_code, again.content) == (304, b"")
     root = document(answer)
     sets = root.findall("w:Contents/w:TileMatrixSet", N)

@@ -68,6 +68,7 @@ RENDERS = {
             "title": TEXT,
             "expression": TEXT,
             "colormap_name": TEXT,
+            "color_formula": TEXT,
             "assets": {"type": "array", "minItems": 1, "items": TEXT},
             "rescale": {"type": "array", "items": {"type": "array", "items": NUMBER, "minItems": 2}},
         },

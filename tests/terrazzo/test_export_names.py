@@ -132,6 +132,41 @@ def test_an_item_tells_of_each_sheet_its_own_size_and_place_and_how_numbers_are_
         assert item["properties"]["proj:shape"] == list(file.shape)
 
 
+RESAMPLED, BETWEEN = (
+    "resampled once from 120 m to 60 m",
+    "interpolated between the store's pixels to the place",
+)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ((), (RESAMPLED,)),
+        (("--resolution", "240"), (RESAMPLED, "means of 4 x 4 of the store's pixels")),
+        (("--crs", "EPSG:3035", "--resolution", "60"), (RESAMPLED, BETWEEN)),
+        (("--crs", "EPSG:3035", "--resolution", "60", "--resampling", "nearest"), (RESAMPLED,)),
+        (("--split", "512", "--crs", "EPSG:3035", "--resolution", "60"), (RESAMPLED, BETWEEN)),
+    ],
+)
+def test_numbers_that_are_not_the_products_own_say_so(run, more, said):
+    """The sample's products have pixels of 120 m, its store has 60 m."""
+    done = run("--stage", "raw", *more, "-o", "raw" if "--split" in more else "raw.tif")
+    assert done.exit_code == 0, done.output
+    written = [p for p in os.listdir() if p.endswith((".tif", ".vrt"))]
+    assert len(written) == (2 if "--split" in more else 1)
+    for name in written:
+        with rasterio.open(name) as file:
+            lines = file.tags()["TERRAZZO_INTERPOLATED"].split("; ")
+        for line in (RESAMPLED, "means of 4 x 4", BETWEEN):
+            assert any(line in one for one in lines) == any(line in one for one in said), (name, lines)
+
+
+def test_other_numbers_do_not(run):
+    assert run("--crs", "EPSG:3035", "--resolution", "60", "-o", "a.tif").exit_code == 0
+    with rasterio.open("a.tif") as file:
+        assert "TERRAZZO_INTERPOLATED" not in file.tags()
+
+
 def test_a_dry_run_tells_the_room_that_is_needed_meanwhile(run):
     told = run("--dry-run", box=WIDE)
     assert "MB have to be free meanwhile" in told.output
