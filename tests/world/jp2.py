@@ -39,7 +39,7 @@ def write_jp2(
     profile = {
         "driver": "JP2OpenJPEG", "count": len(bands), "height": bands.shape[1], "width": bands.shape[2],
         "dtype": bands.dtype, "crs": f"EPSG:{epsg}", "transform": from_origin(*corner, metres, metres),
-        "tiled": True, "blockxsize": tile, "blockysize": tile, "QUALITY": "100", "REVERSIBLE": "YES",
+        "blockxsize": tile, "blockysize": tile, "QUALITY": "100", "REVERSIBLE": "YES",
         "TLM": "YES" if index else "NO",
     }  # fmt: skip
     with rasterio.open(path, "w", **profile) as out:
