@@ -155,12 +155,12 @@ def _size(candidate: Candidate, opener: Opener, shelf: Shelf) -> int:
             size = None
         # Who gives no size after all retries gives none of the next file either: do not wait for it again.
         answers = answers and size is not None
-        whole += round((typical(file) if size is None else size) * _share(file, candidate.product.mgrs))
+        whole += round((typical(file) if size is None else size) * share_of(file, candidate.product.mgrs))
     return whole
 
 
-def _share(file: RemoteFile, tile: str) -> float:
-    """Of a file's bytes those that its part takes: in a JP2 all code-stream tiles that the part touches."""
+def share_of(file: RemoteFile, tile: str) -> float:
+    """The share of a file's bytes that its part takes, by area: in a JP2 all code-stream tiles that the part touches."""
     if file.part is None:
         return 1.0
     part = file.part
