@@ -95,6 +95,7 @@ class RemoteFile:
 
     @property
     def is_jp2(self) -> bool:
+        """Whether it is named as a JPEG 2000 file."""
         return self.name.lower().endswith(".jp2")
 
     @property
