@@ -184,3 +184,13 @@ def part_of(area: shapely.Geometry, name: str) -> Bounds | None:
     )
     share = (part.right - part.left) * (part.top - part.bottom) / TILE_SIDE**2
     return part if share <= SMALL else None
+
+
+def touched(part: Bounds, square: Bounds, side: float) -> Bounds:
+    """The blocks of a side in metres, counted from a square's north-west corner, that a part of it touches."""
+    return Bounds(
+        square.left + side * float(np.floor((part.left - square.left) / side)),
+        max(square.bottom, square.top - side * float(np.ceil((square.top - part.bottom) / side))),
+        min(square.right, square.left + side * float(np.ceil((part.right - square.left) / side))),
+        square.top - side * float(np.floor((square.top - part.top) / side)),
+    )

@@ -11,11 +11,11 @@ from urllib.parse import urlparse
 
 from terrazzo.bands import BANDS
 from terrazzo.errors import ArchiveError, StoreError, UnreadableAsset
-from terrazzo.grid import Bounds
-from terrazzo.precompute.acquire.area import TILE_SIDE
-from terrazzo.precompute.acquire.download import Missing, Pace, Report, Stopped, download, measure
+from terrazzo.precompute.acquire.area import TILE_SIDE, tile_square, touched
+from terrazzo.precompute.acquire.download import Missing, Note, Pace, Report, download, measure
 from terrazzo.precompute.acquire.held import Held
 from terrazzo.precompute.acquire.opener import Opener
+from terrazzo.precompute.acquire.parts import Stopped
 from terrazzo.precompute.acquire.search import Candidate, RemoteFile, Search
 from terrazzo.precompute.acquire.shelf import Shelf
 from terrazzo.precompute.products.passes import other_ground
@@ -25,6 +25,8 @@ SPARE = 500_000_000
 """Bytes of the disk that are left free."""
 TYPICAL = {10: 130_000_000, 20: 35_000_000, 60: 4_000_000}
 """Bytes of a whole tile's band by resolution in metres, where nobody tells the size."""
+CODED = {10: 1024, 20: 640, 60: 192}
+"""Pixels of a code-stream tile's side in ESA's JP2, by resolution in metres."""
 
 
 @dataclass(frozen=True)
@@ -67,12 +69,14 @@ class Fetched:
     Attributes:
         bad: passes that no archive could give.
         passed_over: candidates that failed where the next one came.
+        notes: files that came whole where a part was wanted, and why.
     """
 
     done: list[Candidate] = field(default_factory=list)
     bad: list[LeftOut] = field(default_factory=list)
     passed_over: list[LeftOut] = field(default_factory=list)
     dropped: list[LeftOut] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 class Openers:
@@ -151,14 +155,18 @@ def _size(candidate: Candidate, opener: Opener, shelf: Shelf) -> int:
             size = None
         # Who gives no size after all retries gives none of the next file either: do not wait for it again.
         answers = answers and size is not None
-        whole += round((typical(file) if size is None else size) * _share(file.part))
+        whole += round((typical(file) if size is None else size) * share_of(file, candidate.product.mgrs))
     return whole
 
 
-def _share(part: Bounds | None) -> float:
-    """Of a file's bytes that a part of its tile takes."""
-    if part is None:
+def share_of(file: RemoteFile, tile: str) -> float:
+    """The share of a file's bytes that its part takes, by area: in a JP2 all code-stream tiles that the part touches."""
+    if file.part is None:
         return 1.0
+    part = file.part
+    if file.is_jp2:
+        resolution = BANDS[file.role].resolution if file.role in BANDS else 20
+        part = touched(part, tile_square(tile)[0], resolution * CODED[resolution])
     return (part.right - part.left) * (part.top - part.bottom) / TILE_SIDE**2
 
 
@@ -247,7 +255,9 @@ def fetch(
         def one(wanted: Wanted) -> Candidate | None:
             failed = list[LeftOut]()
             for candidate in wanted.candidates:
-                reason = _product(candidate, shelf, openers.of(candidate), files, report, stop, pace)
+                reason = _product(
+                    candidate, shelf, openers.of(candidate), files, report, stop, pace, result.notes.append
+                )
                 finished(candidate, reason)
                 if reason is None:
                     result.passed_over += failed
@@ -285,6 +295,7 @@ def _product(
     report: Report,
     stop: Event,
     pace: Pace | None,
+    note: Note,
 ) -> str | None:
     """Fetches a product; the reason why it could not be had, or None."""
     folder = shelf.open(candidate)
@@ -294,7 +305,7 @@ def _product(
         if gone.is_set():
             return
         try:
-            download(opener, file, folder, report, stop, pace)
+            download(opener, file, folder, report, stop, pace, note)
         except Missing:
             if file.listed:
                 gone.set()

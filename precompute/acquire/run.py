@@ -164,6 +164,8 @@ def tell_plan(made: Plan, console: Console) -> None:
 
 def tell_fetched(fetched: Fetched, root: Path, console: Console) -> None:
     """What came and what did not."""
+    for note in fetched.notes:
+        _line(console, f"note: {note}", "yellow")
     for out in fetched.dropped:
         _line(console, f"removed {out.name}: {out.reason}")
     for out in fetched.passed_over:

@@ -76,7 +76,7 @@ class RemoteFile:
     """A file of a product in an archive.
 
     Attributes:
-        name: what it is called here.
+        name: what it is called in the archive.
         size: bytes, None where the Item does not tell.
         checksum: multihash in hexadecimal, None where the Item does not tell.
         listed: the Item lists it; the product is whole without one that is not.
@@ -92,6 +92,16 @@ class RemoteFile:
     listed: bool = True
     extra: bool = False
     part: Bounds | None = None
+
+    @property
+    def is_jp2(self) -> bool:
+        """Whether it is named as a JPEG 2000 file."""
+        return self.name.lower().endswith(".jp2")
+
+    @property
+    def kept(self) -> str:
+        """What it is called here: the part of a JP2 is a GeoTIFF."""
+        return f"{self.name}.tif" if self.is_jp2 and self.part is not None else self.name
 
     @property
     def shown(self) -> str:
@@ -374,9 +384,9 @@ def _files(
 
 
 def _parts(files: tuple[RemoteFile, ...], area: shapely.Geometry, product: Product) -> tuple[RemoteFile, ...]:
-    """The files with the part that an area needs, where they are COGs: of a JP2 no part can be had for little."""
-    rasters = {f.role: urlparse(f.href).path.lower().endswith((".tif", ".tiff")) for f in files}
-    if not all(tif for role, tif in rasters.items() if role in BANDS):
+    """The files with the part that an area needs, where the bands are rasters of which parts can be had."""
+    rasters = {f.role: f.name.lower().endswith((".tif", ".tiff", ".jp2")) for f in files}
+    if not all(raster for role, raster in rasters.items() if role in BANDS):
         return files
     part = part_of(area, product.mgrs)
     return tuple(replace(f, part=part) if rasters[f.role] else f for f in files)

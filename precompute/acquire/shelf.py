@@ -124,10 +124,10 @@ class Shelf:
         """Whether a file of a candidate is here whole, from this run or an earlier one."""
         partial = self._partial(candidate)
         mark = partial / ".fingerprint"
-        if mark.exists() and mark.read_text() == candidate.fingerprint and (partial / file.name).exists():
+        if mark.exists() and mark.read_text() == candidate.fingerprint and (partial / file.kept).exists():
             return True
         same = self.mark(candidate.id) == candidate.fingerprint
-        return same and (self._files(candidate) / file.name).exists()
+        return same and (self._files(candidate) / file.kept).exists()
 
     def open(self, candidate: Candidate) -> Path:
         """The folder for a candidate's files, with those that earlier runs left whole."""
@@ -141,8 +141,8 @@ class Shelf:
         here = self._files(candidate)
         if self.mark(candidate.id) == candidate.fingerprint:
             for file in candidate.files:
-                if (here / file.name).exists() and not (folder / file.name).exists():
-                    os.link(here / file.name, folder / file.name)
+                if (here / file.kept).exists() and not (folder / file.kept).exists():
+                    os.link(here / file.kept, folder / file.kept)
         return folder
 
     def finish(self, candidate: Candidate) -> Path:
@@ -231,14 +231,16 @@ def local_item(candidate: Candidate, folder: Path) -> dict[str, Any]:
     assets = {k: dict(a) for k, a in candidate.item["assets"].items()}
     chosen = choose_assets(assets)
     for file in candidate.files:
-        path = folder / file.name
+        path = folder / file.kept
         if path.exists():
             key = chosen.get(file.role) or KEYS.get(file.role, file.role)
             asset = assets.setdefault(key, {"roles": ["metadata"]})
-            asset["href"] = f"./{folder.name}/{file.name}"
+            asset["href"] = f"./{folder.name}/{file.kept}"
             if file.part is not None:
                 for name in OF_THE_WHOLE:
                     asset.pop(name, None)
+                if file.is_jp2:
+                    asset["type"] = "image/tiff; application=geotiff"
     properties: Mapping[str, Any] = candidate.item["properties"]
     place: dict[str, Any] = {}
     if candidate.part is not None:

@@ -63,7 +63,7 @@ AREA_OPTIONS = (
     click.option(
         "--whole-tiles",
         is_flag=True,
-        help="fetch whole tiles, not the part around a small area that COGs let one read",
+        help="fetch whole tiles, not the part around a small area",
     ),
     click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic"),
     click.option(

@@ -153,7 +153,8 @@ def image(path: str) -> Iterator[rasterio.DatasetReader]:
     except (RasterioError, ValueError) as error:
         raise UnreadableAsset(f"{path} cannot be opened ({error}); fetch the product again") from None
     try:
-        with dataset:
+        # Of several threads that decode a JP2 none says that it failed (findings/jp2-threads-hide-damage.sh).
+        with rasterio.Env(GDAL_NUM_THREADS="1"), dataset:
             yield dataset
     except RasterioError as error:
         raise UnreadableAsset(f"{path} is damaged ({error}); fetch the product again") from None

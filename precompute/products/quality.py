@@ -10,13 +10,12 @@ import numpy as np
 import shapely
 from affine import Affine
 from numpy.typing import NDArray
-from rasterio.errors import RasterioError
 from rasterio.features import rasterize
 from rasterio.warp import Resampling, reproject
 
 from terrazzo.errors import UnreadableAsset
 from terrazzo.grid import Grid, PixelBox
-from terrazzo.precompute.products.files import open_raster, read_xml
+from terrazzo.precompute.products.files import read_xml
 from terrazzo.precompute.products.form import image
 from terrazzo.precompute.products.raster import read_on_grid, window_of
 
@@ -109,13 +108,13 @@ def read_classification(
         UnreadableAsset: the file is missing or damaged.
     """
     try:
-        with open_raster(path) as dataset:
+        with image(path) as dataset:
             window = window_of(dataset, grid.bounds(box), off)
             if window is None:
                 return np.zeros(box.shape, np.uint8)
             opaque, cirrus, snow = dataset.read([1, 2, 3], window=window) > 0
             transform = Affine.translation(-off[0], -off[1]) @ dataset.window_transform(window)
-    except (RasterioError, IndexError) as error:
+    except IndexError as error:
         raise UnreadableAsset(f"{path} is damaged ({error}); fetch the product again") from None
     out = np.zeros(box.shape, np.uint8)
     reproject(

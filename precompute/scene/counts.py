@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -220,7 +221,8 @@ def _decide(
             claims=product.claims,
             baseline=product.baseline,
             cirrus=others[list(bands).index("B10")] if "B10" in bands else None,
-            untouched=product.asset("B02").endswith(".jp2"),
+            # A part of ESA's own file bears its name and another ending.
+            untouched=".jp2" in Path(product.asset("B02")).suffixes,
             swir=any(band in bands for band in SWIR),
         )
     except ProductError as error:

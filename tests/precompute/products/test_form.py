@@ -14,6 +14,7 @@ from terrazzo.precompute import sample
 from terrazzo.precompute.products.form import BRIGHTEST, read_forms
 from terrazzo.precompute.products.product import Told
 from terrazzo.precompute.products.raster import Images, asset_grid
+from tests.world.jp2 import ground, write_jp2
 
 EPSG, PIXEL, SIDE = 32633, 20.0, 40
 GRID = Grid(EPSG, PIXEL, 8)
@@ -168,6 +169,16 @@ def test_bounds_of_a_file_with_the_south_first_are_those_of_the_ground(tmp_path)
     )
     bounds, pixel = asset_grid(path, EPSG)
     assert (tuple(bounds), pixel) == ((LEFT, TOP - 800, LEFT + 800, TOP), PIXEL)
+
+
+def test_a_jp2_that_ends_too_early_is_refused_however_many_threads_decode(tmp_path, monkeypatch):
+    monkeypatch.setenv("GDAL_NUM_THREADS", "4")
+    path = write_jp2(tmp_path / "B02.jp2", ground((160, 160)), metres=PIXEL, tile=32, corner=(LEFT, TOP))
+    content, side = path.read_bytes(), 160 * PIXEL
+    path.write_bytes(content[: len(content) // 2])
+    box = GRID.box_from_bounds(LEFT, TOP - side, LEFT + side, TOP)
+    with pytest.raises(UnreadableAsset, match="fetch the product again"):
+        Images(Path("."), (0.0, 0.0)).read(str(path), GRID, box, "reflectance")
 
 
 def test_real_scenes_lie_within_the_brightness_that_is_believed():

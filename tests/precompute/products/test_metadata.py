@@ -11,7 +11,7 @@ import shapely
 
 from terrazzo.bands import BANDS, DEFAULT_BANDS
 from terrazzo.precompute.acquire.archives import ARCHIVES
-from terrazzo.precompute.acquire.download import parse_multihash
+from terrazzo.precompute.acquire.checks import parse_multihash
 from terrazzo.precompute.acquire.run import needed_files
 from terrazzo.precompute.acquire.search import Candidate, Query, candidate_of
 from terrazzo.precompute.products.angles import BAND_IDS, read_angles

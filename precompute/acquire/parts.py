@@ -1,0 +1,252 @@
+"""Parts of rasters in an archive: of a COG the blocks, of a JP2 the code-stream tiles that a box touches.
+
+What comes is a GeoTIFF of the box, pixel for pixel what the whole has there.
+"""
+
+import io
+import math
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import obstore
+import rasterio
+from affine import Affine
+from rasterio.crs import CRS
+from rasterio.errors import RasterioError
+from rasterio.io import MemoryFile
+from rasterio.windows import Window, from_bounds
+
+from terrazzo.grid import Bounds
+from terrazzo.precompute.products.codestream import (
+    PART_END,
+    SOT_BYTES,
+    Header,
+    TilePart,
+    Tiles,
+    Unusual,
+    chosen,
+    is_complete,
+    listed_parts,
+    part_header,
+    part_start,
+    read_header,
+    read_tile_part,
+    runs,
+    tiles_of,
+)
+from terrazzo.precompute.products.files import open_raster
+
+BUFFER = 1 << 18
+"""Bytes that are read ahead of a part of a COG: about a block of a band."""
+FIRST_READ = 1 << 13
+"""Bytes in which the header of a product's JP2 ends, with the list of its tile-parts."""
+READ_AHEAD = 1 << 12
+"""Bytes of a walk where tile-parts are smaller than that."""
+SMALL_FILE = 1 << 18
+"""Bytes of a JP2 that comes whole: walking through it would take longer."""
+MOST_PARTS, MOST_RUNS = 2048, 128
+"""Tile-parts of a walk, and requests for the tiles of one file."""
+
+Read = Callable[[int, int], tuple[int, Iterator[bytes]]]
+"""The size of a file, and its bytes from one to before another, as they come."""
+
+
+class Stopped(Exception):
+    """The user ended the run."""
+
+
+class Small(Unusual):
+    """A JP2 that comes whole because a part would save nothing."""
+
+
+class Remote(io.RawIOBase):
+    """A file in an archive, read where it is asked."""
+
+    def __init__(self, store: Any, key: str, size: int) -> None:
+        self.store, self.key, self.size, self.at = store, key, size, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.at, io.SEEK_END: self.size}[whence]
+        return self.at
+
+    def tell(self) -> int:
+        return self.at
+
+    def readinto(self, buffer: Any) -> int:
+        length = min(len(buffer), self.size - self.at)
+        if length <= 0:
+            return 0
+        data = obstore.get_range(self.store, self.key, start=self.at, length=length)
+        buffer[: len(data)] = bytes(data)
+        self.at += len(data)
+        return len(data)
+
+
+class TilesOfJP2:
+    """The tiles of a JP2 that a box touches, on their way into a file; what came stays when a connection breaks.
+
+    Attributes:
+        path: where they become a JP2 of their own, with the place of its first tile.
+    """
+
+    def __init__(self, path: Path, bounds: Bounds) -> None:
+        self.path, self.bounds = path, bounds
+        self._head = b""
+        self._header: Header | None = None
+        self._known: list[TilePart] = []
+        path.unlink(missing_ok=True)
+
+    def fetch(self, read: Read) -> None:
+        """Reads what is missing.
+
+        Raises:
+            Unusual: no part can be cut out of it.
+        """
+        header = self._read_header(read)
+        transform, crs = _place(self._head)
+        shape = header.height, header.width
+        tiles = tiles_of(header, *rows_and_columns(self.bounds, transform, shape))
+        numbers = tiles.numbers(header.columns)
+        if len(numbers) in (0, header.columns * header.rows):
+            raise Unusual("the area touches all its tiles")
+        parts = chosen(listed_parts(header) or self._walk(read, header, numbers), numbers)
+        corner = transform @ Affine.translation(
+            tiles.left * header.tile_width, tiles.top * header.tile_height
+        )
+        self._fill(read, part_header(header, tiles, _pixel_at(corner, crs)), parts)
+        self._finish(header, tiles, parts)
+
+    def _read_header(self, read: Read) -> Header:
+        while self._header is None:
+            begun = len(self._head)
+            size, chunks = read(begun, max(FIRST_READ, 2 * begun))
+            if size <= SMALL_FILE:
+                raise Small
+            self._head += b"".join(chunks)
+            self._header = read_header(self._head, size)
+        return self._header
+
+    def _walk(self, read: Read, header: Header, numbers: list[int]) -> list[TilePart]:
+        """Tile-parts from the first to the last that is needed, each told by the one before."""
+        known, ahead, begins = self._known, self._head, 0
+        while not is_complete(known, numbers):
+            at = known[-1].end if known else header.first
+            if not begins <= at <= begins + len(ahead) - SOT_BYTES:
+                small = bool(known) and known[-1].end - known[-1].start < READ_AHEAD
+                stop = min(at + (READ_AHEAD if small else SOT_BYTES), header.end)
+                begins, ahead = at, b"".join(read(at, stop)[1]) if at < stop else b""
+            part = read_tile_part(ahead[at - begins :], at, header)
+            if part is None:
+                break
+            if len(known) == MOST_PARTS:
+                raise Unusual("it has more tile-parts than any product")
+            known.append(part)
+        return known
+
+    def _fill(self, read: Read, head: bytes, parts: tuple[TilePart, ...]) -> None:
+        if len(wanted := runs(parts)) > MOST_RUNS:
+            raise Unusual("its tile-parts lie far apart")
+        if not self.path.exists():
+            self.path.write_bytes(head)
+        here, at = self.path.stat().st_size, len(head)
+        with self.path.open("ab") as out:
+            for start, end in wanted:
+                skip = max(0, here - at)
+                at += end - start
+                if skip < end - start:
+                    for chunk in read(start + skip, end)[1]:
+                        out.write(chunk)
+
+    def _finish(self, header: Header, tiles: Tiles, parts: tuple[TilePart, ...]) -> None:
+        """Numbers the tiles anew, once they all are what the header says."""
+        with self.path.open("r+b") as out:
+            at = self.path.stat().st_size - sum(p.end - p.start for p in parts)
+            for part in parts:
+                out.seek(at)
+                delivered = read_tile_part(out.read(SOT_BYTES), part.start, header)
+                if delivered is None or delivered[:2] + delivered[3:] != part[:2] + part[3:]:
+                    raise Unusual("its list of tile-parts is wrong")
+                out.seek(at)
+                out.write(part_start(part, tiles, header.columns, sum(p.tile == part.tile for p in parts)))
+                at += part.end - part.start
+            out.seek(0, os.SEEK_END)
+            out.write(PART_END)
+
+
+def _place(head: bytes) -> tuple[Affine, CRS]:
+    """Where a JP2 lies that begins with some bytes."""
+    try:
+        with MemoryFile(head, ext=".jp2") as memory, open_raster(memory.name) as image:
+            transform, crs = image.transform, image.crs
+    except RasterioError:
+        raise Unusual("its header cannot be read") from None
+    if crs is None or transform.is_identity or transform.b or transform.d:
+        raise Unusual("its header does not say where it lies")
+    return transform, crs
+
+
+def _pixel_at(corner: Affine, crs: CRS) -> bytes:
+    """A GeoTIFF of one pixel."""
+    profile: dict[str, Any] = {"driver": "GTiff", "width": 1, "height": 1, "count": 1, "dtype": "uint8"}
+    with MemoryFile() as memory:
+        memory.open(**profile, crs=crs, transform=corner).close()
+        return bytes(memory.read())
+
+
+def rows_and_columns(bounds: Bounds, transform: Affine, shape: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Top, left, bottom and right of the pixels of a raster that a box touches.
+
+    Raises:
+        Unusual: there are none.
+    """
+    window = from_bounds(*bounds, transform)
+    top, left = (max(0, math.floor(v + 1e-6)) for v in (window.row_off, window.col_off))
+    bottom = min(shape[0], math.ceil(window.row_off + window.height - 1e-6))
+    right = min(shape[1], math.ceil(window.col_off + window.width - 1e-6))
+    if bottom <= top or right <= left:
+        raise Unusual("it does not reach the part of its tile that is asked for")
+    return top, left, bottom, right
+
+
+def write_part(source: rasterio.DatasetReader, path: Path, bounds: Bounds, stop: Event) -> None:
+    """Writes the pixels of a raster that touch a box, unchanged, some rows of blocks at a time.
+
+    Raises:
+        Stopped: the event is set.
+        Unusual: there are none.
+        RasterioError: it cannot be read.
+    """
+    top, left, bottom, right = rows_and_columns(bounds, source.transform, source.shape)
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "width": right - left,
+        "height": bottom - top,
+        "count": source.count,
+        "dtype": source.dtypes[0],
+        "crs": source.crs,
+        "transform": source.transform @ Affine.translation(left, top),
+        "nodata": source.nodata,
+        "tiled": True,
+        "blockxsize": 512,
+        "blockysize": 512,
+        "interleave": "band",
+        "compress": "deflate",
+        "predictor": 2,
+    }
+    step = source.block_shapes[0][0]
+    with rasterio.open(path, "w", **profile) as out:
+        for row in range(top - top % step, bottom, step):
+            if stop.is_set():
+                raise Stopped
+            first, last = max(row, top), min(row + step, bottom)
+            values = source.read(window=Window(left, first, right - left, last - first))
+            out.write(values, window=Window(0, first - top, right - left, last - first))
