@@ -15,9 +15,9 @@ SNOW_SHORTWAVE, SNOW_BRIGHTEST = 0.15, 1.1
 small crystals of clouds hardly, and no ground reflects more than falls on it."""
 BRIGHT = 0.25
 """Reflectance of the darkest visible band above which a pixel is bright: snow, cloud, sand, salt, or a roof."""
-REDDEST, SANDIEST = 1.15, 1.3
-"""B04 and B11 over B02 up to which a bright pixel may be cloud: of sand and bare fields they were 1.17 and 1.5 at least, of real clouds 0.8 to
-1.1 and 0.4 to 1.2."""
+REDDEST, SANDIEST, REDDISH = 1.15, 1.3, 1.1
+"""B04 and B11 over B02 up to which a bright pixel may be cloud, and B04 over B02 from which a pixel has the ground's colour: of sand and bare
+fields they were 1.1 to 1.3 and 1.2 to 1.9, of real clouds 0.8 to 1.1 and 0.4 to 1.2."""
 
 
 def no_snow(reflectance: NDArray[np.floating], bands: Sequence[str]) -> NDArray[np.bool_]:
@@ -48,6 +48,17 @@ def cloud_like(reflectance: NDArray[np.floating], bands: Sequence[str]) -> NDArr
     for other, most in (("B04", REDDEST), ("B11", SANDIEST)):
         if other in band and "B02" in band:
             out &= ~(band[other] > most * band["B02"])
+    return np.asarray(out)
+
+
+def earth_coloured(reflectance: NDArray[np.floating], bands: Sequence[str]) -> NDArray[np.bool_]:
+    """(row, col) pixels that are redder than clouds are and, where B11 is there, brighter in it: soil, sand, dry grass, tiles."""
+    band = {name: reflectance[k] for k, name in enumerate(bands)}
+    if not {"B02", "B04"} <= band.keys():
+        return np.zeros(reflectance.shape[1:], np.bool_)
+    out = band["B04"] > REDDISH * band["B02"]
+    if "B11" in band:
+        out &= band["B11"] > SANDIEST * band["B02"]
     return np.asarray(out)
 
 

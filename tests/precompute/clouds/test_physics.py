@@ -6,8 +6,14 @@ import rasterio
 
 from terrazzo.bands import FOUR, MaskClass
 from terrazzo.precompute.clouds.mask import mask_scene
-from terrazzo.precompute.clouds.model import CLASSES, SIX
-from terrazzo.precompute.clouds.physics import bright, cloud_like, no_snow, without_impossible_snow
+from terrazzo.precompute.clouds.model import BANDS, CLASSES, SIX
+from terrazzo.precompute.clouds.physics import (
+    bright,
+    cloud_like,
+    earth_coloured,
+    no_snow,
+    without_impossible_snow,
+)
 
 CLOUDS = (MaskClass.CLOUD, MaskClass.THIN_CLOUD)
 LAND_RHO = {"B02": 0.04, "B03": 0.06, "B04": 0.05, "B08": 0.35, "B11": 0.20, "B12": 0.10}
@@ -88,6 +94,18 @@ def test_only_what_is_bright_grey_and_no_snow_looks_like_cloud():
     four = colours[[SIX.index(b) for b in FOUR]]
     assert cloud_like(four, FOUR).ravel().tolist() == [True, True, False, False]
     assert not bright(colours[3:], SIX[3:]).any()
+    assert earth_coloured(colours, SIX).ravel().tolist() == [False, False, True, True]
+    assert not earth_coloured(colours[1:], SIX[1:]).any()
+
+
+@pytest.mark.parametrize(("level", "offset"), [("L1C", -0.1), ("L2A", 0.0)])
+@pytest.mark.parametrize("bands", [SIX, FOUR], ids=["six", "four"])
+def test_a_clear_beach_is_no_cloud(data, level, offset, bands):
+    with rasterio.open(data / f"labelled/terramind/S2{level}_282D_485L_3_3.tif") as dataset:
+        rho = dataset.read().astype(np.float32) / 10_000 + np.float32(offset)
+    names = [b for b in BANDS if level == "L1C" or b != "B10"]
+    image = rho[[names.index(b) for b in bands]]
+    assert not np.isin(masked(image, bands, pixel=10.0, level=level).classes, CLOUDS).any()
 
 
 def test_what_was_taken_for_snow_goes_to_cloud_where_it_is_bright_and_is_shared_elsewhere():
