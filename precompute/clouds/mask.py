@@ -139,7 +139,7 @@ def mask_scene(
         p = np.asarray(p / p.sum(axis=0))
         return without_impossible_snow(p, no_snow(reflectance, bands), bright(reflectance, bands))
 
-    pixels = _by_strips(rows, shape, bands, fused, sigma=30.0 / pixel)
+    pixels = _by_strips(rows, shape, bands, level, fused, sigma=30.0 / pixel)
     thin_is_sure = np.full((1, 1), "B10" in bands)
     if scl is not None and choice != "model":
         thin_is_sure = thin_is_sure | np.isin(scl, SCL_CLOUDS)
@@ -150,6 +150,7 @@ def _by_strips(
     rows: Rows,
     shape: tuple[int, int],
     bands: tuple[str, ...],
+    level: str,
     probabilities: Callable[[int, int, NDArray[np.float32]], NDArray[np.float32]],
     sigma: float,
 ) -> _Pixels:
@@ -172,7 +173,7 @@ def _by_strips(
         seen = reflectance[:, inner]
         saturated[start:stop] = (seen > SATURATED).any(axis=0)
         white[start:stop] = cloud_like(seen, bands)
-        earth[start:stop] = earth_coloured(seen, bands)
+        earth[start:stop] = earth_coloured(seen, bands, level)
 
     # Strips run beside each other, so the linear algebra within one need not.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:

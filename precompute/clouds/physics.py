@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 from terrazzo.bands import MaskClass
 from terrazzo.precompute.clouds.model import CLASSES
 
+VEILED = 0.2
+"""Reflectance in B02 at the surface that veils over fields do not reach."""
 VISIBLE = ("B02", "B03", "B04")
 SHORTWAVE = ("B11", "B12")
 SNOW_SHORTWAVE, SNOW_BRIGHTEST = 0.15, 1.1
@@ -51,14 +53,19 @@ def cloud_like(reflectance: NDArray[np.floating], bands: Sequence[str]) -> NDArr
     return np.asarray(out)
 
 
-def earth_coloured(reflectance: NDArray[np.floating], bands: Sequence[str]) -> NDArray[np.bool_]:
-    """(row, col) pixels that are redder than clouds are and, where B11 is there, brighter in it: soil, sand, dry grass, tiles."""
+def earth_coloured(reflectance: NDArray[np.floating], bands: Sequence[str], level: str) -> NDArray[np.bool_]:
+    """(row, col) pixels that are redder than clouds are and, where B11 is there, brighter in it: soil, sand, dry grass, tiles.
+
+    At the surface, `L2A`, only pixels of `VEILED` or more: a veil over fields, whose blue light the correction took away, looks so, too.
+    """
     band = {name: reflectance[k] for k, name in enumerate(bands)}
     if not {"B02", "B04"} <= band.keys():
         return np.zeros(reflectance.shape[1:], np.bool_)
     out = band["B04"] > REDDISH * band["B02"]
     if "B11" in band:
         out &= band["B11"] > SANDIEST * band["B02"]
+    if level == "L2A":
+        out &= band["B02"] > VEILED
     return np.asarray(out)
 
 

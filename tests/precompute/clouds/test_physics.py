@@ -94,8 +94,17 @@ def test_only_what_is_bright_grey_and_no_snow_looks_like_cloud():
     four = colours[[SIX.index(b) for b in FOUR]]
     assert cloud_like(four, FOUR).ravel().tolist() == [True, True, False, False]
     assert not bright(colours[3:], SIX[3:]).any()
-    assert earth_coloured(colours, SIX).ravel().tolist() == [False, False, True, True]
-    assert not earth_coloured(colours[1:], SIX[1:]).any()
+    assert earth_coloured(colours, SIX, "L1C").ravel().tolist() == [False, False, True, True]
+    assert earth_coloured(colours, SIX, "L2A").ravel().tolist() == [False, False, True, False]
+    assert not earth_coloured(colours[1:], SIX[1:], "L1C").any()
+
+
+def test_a_veil_over_fields_is_cloud_though_their_colour_shows_through():
+    fields = {"B02": 0.05, "B03": 0.08, "B04": 0.09, "B08": 0.26, "B11": 0.30, "B12": 0.20}
+    # Seen through a thin cloud of even reflectance .08, twice dimmed by it.
+    veiled = {band: 0.08 + (1 - 0.08) ** 2 * rho for band, rho in fields.items()}
+    assert np.isin(masked(filled(veiled, SIX), SIX).classes, CLOUDS).mean() > 0.95
+    assert not np.isin(masked(filled(fields, SIX), SIX).classes, CLOUDS).any()
 
 
 @pytest.mark.parametrize(("level", "offset"), [("L1C", -0.1), ("L2A", 0.0)])
