@@ -254,8 +254,9 @@ def _near(mask: NDArray[np.bool_], distance: float, pixel: float) -> NDArray[np.
     rows, cols = (-(-n // f) for n in mask.shape)
     padded = np.zeros((rows * f, cols * f), np.bool_)
     padded[: mask.shape[0], : mask.shape[1]] = mask
-    coarse = dilated(padded.reshape(rows, f, cols, f).any(axis=(1, 3)), distance, f * pixel)
-    return coarse.repeat(f, axis=0).repeat(f, axis=1)[: mask.shape[0], : mask.shape[1]]
+    coarse = np.asarray(padded.reshape(rows, f, cols, f).any(axis=(1, 3)), np.bool_)
+    near = dilated(coarse, distance, f * pixel)
+    return near.repeat(f, axis=0).repeat(f, axis=1)[: mask.shape[0], : mask.shape[1]]
 
 
 def _ground(p: NDArray[np.uint8]) -> NDArray[np.uint8]:
