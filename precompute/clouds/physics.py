@@ -10,6 +10,8 @@ from terrazzo.precompute.clouds.model import CLASSES
 
 VEILED = 0.2
 """Reflectance in B02 at the surface that veils over fields do not reach."""
+LIGHTEST = 0.35
+"""Reflectance in B02 that sand and soil do not reach; brighter pixels may look red because a sensor's blue is saturated."""
 VISIBLE = ("B02", "B03", "B04")
 SHORTWAVE = ("B11", "B12")
 SNOW_SHORTWAVE, SNOW_BRIGHTEST = 0.15, 1.1
@@ -61,7 +63,7 @@ def earth_coloured(reflectance: NDArray[np.floating], bands: Sequence[str], leve
     band = {name: reflectance[k] for k, name in enumerate(bands)}
     if not {"B02", "B04"} <= band.keys():
         return np.zeros(reflectance.shape[1:], np.bool_)
-    out = band["B04"] > REDDISH * band["B02"]
+    out = (band["B04"] > REDDISH * band["B02"]) & (band["B02"] < LIGHTEST)
     if "B11" in band:
         out &= band["B11"] > SANDIEST * band["B02"]
     if level == "L2A":
