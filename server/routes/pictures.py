@@ -2,24 +2,24 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from terrazzo.crs import DEGREES
 from terrazzo.errors import InvalidRequest, OutsideCoverage
 from terrazzo.mosaic.engine import tile_target
 from terrazzo.request.boxes import box_of, numbers_of_box
-from terrazzo.request.parameters import BOXED, asked_names
+from terrazzo.request.parameters import BOXED, PICTURE, asked_names
 from terrazzo.server.answer import PictureRequest
 from terrazzo.server.boxes import box_target
-from terrazzo.server.request import asked, beside, documented, parse_format
+from terrazzo.server.request import ASKED, beside, documented, parse_format
 from terrazzo.server.routes.inputs import Corners, desk_of, opened
 
 router = APIRouter()
 BOX = "/mosaics/{mosaic}/bbox/{bbox}"
-BOXES = [Depends(asked), Depends(documented(BOXED))]
+BOXES = documented(PICTURE, BOXED)
 
 
-@router.get("/mosaics/{mosaic}/tiles/{tms}/{z}/{x}/{tile}", tags=["Tiles"], dependencies=[Depends(asked)])
+@router.get("/mosaics/{mosaic}/tiles/{tms}/{z}/{x}/{tile}", tags=["Tiles"], openapi_extra=ASKED)
 async def tile(
     request: Request,
     mosaic: str,
@@ -55,8 +55,8 @@ async def tile(
     return await desk.picture(request, find, form)
 
 
-@router.get(BOX + ".{form}", tags=["Boxes"], dependencies=BOXES)
-@router.get(BOX + "/{width}x{height}.{form}", tags=["Boxes"], dependencies=BOXES)
+@router.get(BOX + ".{form}", tags=["Boxes"], openapi_extra=BOXES)
+@router.get(BOX + "/{width}x{height}.{form}", tags=["Boxes"], openapi_extra=BOXES)
 async def box(
     request: Request,
     mosaic: str,
