@@ -79,8 +79,8 @@ class Mask(NamedTuple):
 
 
 class _Pixels(NamedTuple):
-    """What the pixels tell by themselves, (row, col) each: probabilities as in `Mask`; whether some band is saturated, and whether it is bright and grey as clouds are,
-    and whether it has the ground's colour."""
+    """What the pixels tell by themselves, (row, col) each: probabilities as in `Mask`; whether some band is saturated, whether the pixel
+    is bright and grey as clouds are, and whether it has the ground's colour."""
 
     p: NDArray[np.uint8]
     saturated: NDArray[np.bool_]
