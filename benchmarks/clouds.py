@@ -1,9 +1,10 @@
-"""The cloud masks measured: `python -m benchmarks.clouds --data FOLDER [--anchors PYTHON]`.
+"""The cloud masks measured: `python -m benchmarks.clouds --data FOLDER [--anchors PYTHON] [--before CHECKOUT]`.
 
 FOLDER holds `labelled/` and `imagery/`. Every place is judged by a classifier fitted without it. `--anchors` names the Python of an
 environment with s2cloudless and ukis-csmask (how to make it: benchmarks/anchors.py), which then judge the same pixels. Figures come with
 their standard error over places (±); those of single images without. What is asked:
 
+- goals: with `--before`, a checkout of another state of the code, the figures of both by number of bands, and their paired difference
 - pixels: labelled pixels of 12 places, whose labels are ukis-csmask's own where it was sure; 115 pixels labelled by hand
 - masks: whole masks, objects, shadows and rims settled, of clear images under simulated clouds, where every pixel's class is known
 - dense scene: one Landsat 5 scene labelled pixel by pixel, never trained on (another sensor; six bands; no sun given)
@@ -26,6 +27,7 @@ import rasterio
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from benchmarks.goals import compared_with
 from terrazzo.bands import MaskClass
 from terrazzo.mosaic.merge import merge
 from terrazzo.precompute.clouds.mask import mask_scene
@@ -49,7 +51,6 @@ from terrazzo.precompute.normalize.distance import distance_weight
 SKY_SEED = 77
 """Of the skies that are judged; training draws others."""
 PIXEL = 10.0
-AS_LABEL = {MaskClass.CLOUD: CLOUD, MaskClass.THIN_CLOUD: THIN, MaskClass.SHADOW: SHADOW}
 Image = NDArray[np.float32]
 Judged = dict[str, NDArray[np.uint8]]
 """By judge: (row, col) 0 clear, 1 cloud, 2 shadow."""
@@ -290,7 +291,7 @@ def speed(image: Image, folder: Path, side: int) -> str:
         pixel=20.0,
         sun=(40, 150),
     )
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     numbers = np.empty((len(SIX), half, half), np.uint16)
     for k, band in enumerate(SIX):
         with rasterio.open(folder / f"{band}.tif", num_threads="all_cpus") as source:
@@ -308,8 +309,9 @@ def speed(image: Image, folder: Path, side: int) -> str:
     keep = np.isin(made.classes, (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW))
     np.rint(255 * distance_weight(keep, 20.0)).astype(np.uint8)
     took = time.perf_counter() - start
+    cpu = time.process_time() - cpu
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    return f"{side**2 / took / 1e6:.1f} Mpx/s of 10 m pixels ({side} px: read {read_in:.1f} s, mask {masked - read_in:.1f}, weight {took - masked:.1f}); peak {peak:.2f} GB"
+    return f"{side**2 / took / 1e6:.1f} Mpx/s of 10 m pixels ({side} px: read {read_in:.1f} s, mask {masked - read_in:.1f}, weight {took - masked:.1f}; {cpu:.1f} CPU-s); peak {peak:.2f} GB"
 
 
 def reliability(trainer: Trainer, models: dict[str, Model], output: Path) -> str:
@@ -358,18 +360,42 @@ def reliability(trainer: Trainer, models: dict[str, Model], output: Path) -> str
     type=click.Path(dir_okay=False, path_type=Path),
     help="PNG to draw reliability into",
 )
+@click.option(
+    "--before",
+    type=click.Path(exists=True, path_type=Path),
+    help="checkout of the code to compare with, such as a git worktree of main",
+)
+@click.option(
+    "--models",
+    type=click.Path(path_type=Path),
+    help="folder to keep fitted classifiers in, before/ and after/, for the next run",
+)
+@click.option("--only-goals", is_flag=True, help="print the goals and nothing else")
 @click.option("--only-speed", is_flag=True, help="time one scene and nothing else")
 @click.option("--side", default=10980, show_default=True, help="pixels across of the scene that is timed")
-def main(data: Path, python: Path | None, picture: Path | None, only_speed: bool, side: int) -> None:
+def main(
+    data: Path,
+    python: Path | None,
+    picture: Path | None,
+    before: Path | None,
+    models: Path | None,
+    only_goals: bool,
+    only_speed: bool,
+    side: int,
+) -> None:
     """Print the tables."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        if before:
+            click.echo(f"goals\n{compared_with(before, data, folder, models or folder).to_string()}\n")
+        if only_goals:
+            return
         first = next(p for p in images(data) if "2018-09-18" in p.stem)
         click.echo(f"speed: {speed(read(first).astype(np.float32) / 10_000, folder, side)}\n")
         if only_speed:
             return
         trainer = Trainer(data, "L1C")
-        models = left_out(trainer)
+        fits = left_out(trainer)
         asked = {p.stem: (read(p) / np.float32(10_000)).astype(np.float32) for p in images(data)}
         further = {f"{c.place}/{k}": c for k, c in enumerate(clear_elsewhere(data))}
         asked |= {name: c.reflectance.astype(np.float32) for name, c in further.items()}
@@ -386,12 +412,12 @@ def main(data: Path, python: Path | None, picture: Path | None, only_speed: bool
                 place = further[key].place
             else:
                 place = truth[key][0] if key in truth else place_of(Path(f"{key}.tif"))
-            told[key]["ours, mask"] = ours(image, models[place], PIXEL, suns.get(key))[0]
+            told[key]["ours, mask"] = ours(image, fits[place], PIXEL, suns.get(key))[0]
             if key in suns:
-                told[key]["ours, no sun"] = ours(image, models[place], PIXEL, None)[0]
+                told[key]["ours, no sun"] = ours(image, fits[place], PIXEL, None)[0]
         if picture:
-            click.echo(f"mean gap of probability and share: {reliability(trainer, models, picture)}\n")
-        click.echo(f"pixels\n{pixels(trainer, models, told).to_string()}\n")
+            click.echo(f"mean gap of probability and share: {reliability(trainer, fits, picture)}\n")
+        click.echo(f"pixels\n{pixels(trainer, fits, told).to_string()}\n")
         click.echo(f"masks\n{masks(told, truth).to_string()}\n")
         scene = data / "imagery" / "reference_spectra" / "ukis_csmask_landsat5_labelled_6band.npz"
         click.echo(f"dense scene\n{dense(scene, python, folder).to_string()}\n")

@@ -9,7 +9,7 @@ from rasterio.windows import Window
 
 from terrazzo.errors import UnreadableAsset
 from terrazzo.precompute.acquire.search import RemoteFile
-from terrazzo.precompute.products.files import read_xml
+from terrazzo.precompute.products.files import open_raster, read_xml
 
 ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_NUM_THREADS": "1"}
 """Of several threads that decode a JP2 none says that it failed (findings/jp2-threads-hide-damage.sh)."""
@@ -53,7 +53,7 @@ def check(path: Path, file: RemoteFile) -> None:
 def check_raster(path: Path, file: RemoteFile) -> None:
     """Decodes the first block and the last, which lies at a whole file's end."""
     try:
-        with rasterio.Env(**ALONE), rasterio.open(path) as dataset:
+        with rasterio.Env(**ALONE), open_raster(str(path)) as dataset:
             rows, cols = dataset.block_shapes[0]
             for row, col in (
                 (0, 0),

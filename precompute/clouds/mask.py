@@ -18,6 +18,13 @@ from terrazzo.precompute.clouds.evidence import (
     scl_likelihood,
 )
 from terrazzo.precompute.clouds.model import CLASSES, Model, class_probabilities, load_model
+from terrazzo.precompute.clouds.physics import (
+    bright,
+    cloud_like,
+    earth_coloured,
+    no_snow,
+    without_impossible_snow,
+)
 from terrazzo.precompute.clouds.spatial import (
     cloud_shadows,
     dilated,
@@ -29,14 +36,27 @@ from terrazzo.precompute.clouds.spatial import (
 Choice = Literal["fused", "scl", "model"]
 
 SMALLEST_CLOUD = 25_000.0
-"""Area in square metres below which a bright object is a roof, a quarry or a greenhouse."""
+"""Area in square metres below which an object is a roof, a quarry or a greenhouse, unless its pixels prove a cloud."""
 CLOUD_RIM, SHADOW_RIM = 30.0, 20.0
 """Metres by which clouds and shadows reach beyond where they are seen; clouds by a pixel at least. Weights fall towards them in any case."""
 CORE = 0.75
-"""Probability that a quarter of the smallest cloud has to reach somewhere in an object: bright fields are taken for cloud half-heartedly."""
-FOUND, LIKELY, SURE = 0.25, 0.58, 0.7
-"""Probability of shadow that is believed where a cloud's shadow was found to lie, where a cloud may stand on the ray to the sun, and where
-there is none that could."""
+"""Probability that a quarter of the smallest cloud has to reach somewhere in an object that is not bright: bright fields are taken for cloud
+half-heartedly."""
+KEPT = 0.6
+"""Probability from which a bright pixel is cloud, however small its object."""
+HALO, IN_HALO = 300.0, 0.65
+"""Metres around thick clouds within which their light brightens the ground, and the probability that thin cloud needs there. Where B10 or
+Sen2Cor speaks for a cloud one half is enough, as it is farther away: there a veil covers all."""
+OVER_EARTH = 0.85
+"""Probability that a pixel needs whose colour is that of bare ground: four fifths of the false alarms over clear fields, cities and beaches had
+less, and of real clouds next to none."""
+SCL_CLOUDS = (8, 9, 10)
+"""Values of Sen2Cor's scene classification that are clouds."""
+FOUND, LIKELY, DOUBTED = 0.25, 0.35, 0.4
+"""Probability of shadow that is believed where a cloud's shadow was found to lie, where a cloud stands on the ray to the sun, and where that
+ray leaves the scene below the highest clouds."""
+SUNLESS, SURE = 0.5, 0.7
+"""The same where the sun is not known, with clouds in the scene and without any."""
 SHADOW_PIXEL = 40.0
 """Metres to which clouds and dark places are coarsened before shadows are matched."""
 SATURATED = 1.9
@@ -59,10 +79,13 @@ class Mask(NamedTuple):
 
 
 class _Pixels(NamedTuple):
-    """What the pixels tell by themselves, (row, col) each: probabilities as in `Mask`; whether some band is saturated."""
+    """What the pixels tell by themselves, (row, col) each: probabilities as in `Mask`; whether some band is saturated, whether the pixel
+    is bright and grey as clouds are, and whether it has the ground's colour."""
 
     p: NDArray[np.uint8]
     saturated: NDArray[np.bool_]
+    white: NDArray[np.bool_]
+    earth: NDArray[np.bool_]
 
 
 def mask_scene(
@@ -113,21 +136,27 @@ def mask_scene(
                 p = p * cloud_probability_likelihood(cloud_probability[start:stop])
         if classi is not None and choice == "fused":
             p = p * classi_likelihood(classi[start:stop])
-        return np.asarray(p / p.sum(axis=0))
+        p = np.asarray(p / p.sum(axis=0))
+        return without_impossible_snow(p, no_snow(reflectance, bands), bright(reflectance, bands))
 
-    pixels = _by_strips(rows, shape, fused, sigma=30.0 / pixel)
-    return Mask(_classes(pixels, pixel, sun), pixels.p)
+    pixels = _by_strips(rows, shape, bands, level, fused, sigma=30.0 / pixel)
+    thin_is_sure = np.full((1, 1), "B10" in bands)
+    if scl is not None and choice != "model":
+        thin_is_sure = thin_is_sure | np.isin(scl, SCL_CLOUDS)
+    return Mask(_classes(pixels, pixel, sun, thin_is_sure), pixels.p)
 
 
 def _by_strips(
     rows: Rows,
     shape: tuple[int, int],
+    bands: tuple[str, ...],
+    level: str,
     probabilities: Callable[[int, int, NDArray[np.float32]], NDArray[np.float32]],
     sigma: float,
 ) -> _Pixels:
     """What pixels tell, smoothed over `sigma` pixels, a strip of rows at a time."""
     p = np.empty((len(CLASSES), *shape), np.uint8)
-    saturated = np.empty(shape, np.bool_)
+    saturated, white, earth = (np.empty(shape, np.bool_) for _ in range(3))
     kernel = gaussian(sigma)
     rim = len(kernel) // 2
 
@@ -141,30 +170,64 @@ def _by_strips(
         smooth *= FULL
         np.rint(smooth, out=smooth)
         p[:, start:stop] = smooth if known.all() else np.where(known, smooth, UNKNOWN)
-        saturated[start:stop] = (reflectance[:, inner] > SATURATED).any(axis=0)
+        seen = reflectance[:, inner]
+        saturated[start:stop] = (seen > SATURATED).any(axis=0)
+        white[start:stop] = cloud_like(seen, bands)
+        earth[start:stop] = earth_coloured(seen, bands, level)
 
     # Strips run beside each other, so the linear algebra within one need not.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
         for done in [pool.submit(strip, start) for start in range(0, shape[0], STRIP)]:
             done.result()
-    return _Pixels(p, saturated)
+    return _Pixels(p, saturated, white, earth)
 
 
-def _classes(pixels: _Pixels, pixel: float, sun: tuple[float, float] | None) -> NDArray[np.uint8]:
-    p = pixels.p
-    index = {c: CLASSES.index(c) for c in CLASSES}
-    thick, thin, shade = (p[index[c]] for c in (MaskClass.CLOUD, MaskClass.THIN_CLOUD, MaskClass.SHADOW))
+class _Sky(NamedTuple):
+    """(row, col) pixels under any cloud, and under a thick one."""
+
+    cloudy: NDArray[np.bool_]
+    thick: NDArray[np.bool_]
+
+
+def _classes(
+    pixels: _Pixels, pixel: float, sun: tuple[float, float] | None, thin_is_sure: NDArray[np.bool_]
+) -> NDArray[np.uint8]:
+    valid = pixels.p[0] != UNKNOWN
+    sky = _clouds(pixels, pixel, thin_is_sure)
+    shadow = _shadows(pixels.p, sky.cloudy, pixel, sun)
+    classes = _ground(pixels.p[[CLASSES.index(c) for c in (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW)]])
+    classes[dilated(shadow, SHADOW_RIM, pixel)] = MaskClass.SHADOW
+    classes[dilated(sky.cloudy, max(CLOUD_RIM, pixel), pixel)] = MaskClass.THIN_CLOUD
+    classes[dilated(sky.thick, CLOUD_RIM / 2, pixel)] = MaskClass.CLOUD
+    classes[pixels.saturated] = MaskClass.DEFECTIVE
+    classes[~valid] = MaskClass.NODATA
+    return classes
+
+
+def _clouds(pixels: _Pixels, pixel: float, thin_is_sure: NDArray[np.bool_]) -> _Sky:
+    """Clouds as objects. What is bright and likely a cloud stays, however small."""
+    thick, thin = (pixels.p[CLASSES.index(c)] for c in (MaskClass.CLOUD, MaskClass.THIN_CLOUD))
     valid = thick != UNKNOWN
-    least = round(SMALLEST_CLOUD / pixel**2)
     either = thick.astype(np.uint16) + thin
-    cloudy = without_small_objects(valid & (either > 0.5 * FULL), least, valid & (either > CORE * FULL))
-    cloud = cloudy & (thick >= thin)
+    halo = _near(valid & (thick > 0.5 * FULL), HALO, pixel) & (thick < thin) & ~thin_is_sure & ~pixels.white
+    enough = np.where(halo, np.uint16(IN_HALO * FULL), np.uint16(0.5 * FULL))
+    enough[pixels.earth] = round(OVER_EARTH * FULL)
+    seen = valid & (either > enough)
+    core = seen & ((either > CORE * FULL) | pixels.white)
+    cloudy = without_small_objects(seen, round(SMALLEST_CLOUD / pixel**2), core)
+    cloudy |= valid & pixels.white & (either > KEPT * FULL)
+    return _Sky(cloudy, cloudy & (thick >= thin))
 
-    # A river's banks are as dark as a shadow: what lies beside water is water.
-    water = dilated(valid & (p[index[MaskClass.WATER]] > 0.3 * FULL), 1.5 * pixel, pixel)
-    unknown = LIKELY if cloudy.any() else SURE
+
+def _shadows(
+    p: NDArray[np.uint8], cloudy: NDArray[np.bool_], pixel: float, sun: tuple[float, float] | None
+) -> NDArray[np.bool_]:
+    """Dark ground where a cloud may stand before the sun."""
+    thick, shade, wet = (p[CLASSES.index(c)] for c in (MaskClass.CLOUD, MaskClass.SHADOW, MaskClass.WATER))
+    least = round(SMALLEST_CLOUD / pixel**2)
+    valid = thick != UNKNOWN
     if sun is None:
-        seen = shade > unknown * FULL
+        seen = shade > (SUNLESS if cloudy.any() else SURE) * FULL
     else:
         clouds = without_small_objects(cloudy & (thick > 0.2 * FULL), least)
         f = max(1, round(SHADOW_PIXEL / pixel))
@@ -176,18 +239,24 @@ def _classes(pixels: _Pixels, pixel: float, sun: tuple[float, float] | None) -> 
             pixel=f * pixel,
             least=max(least // f**2, 1),
         )
-        needed = (np.array([2, unknown, LIKELY]) * FULL).astype(np.uint16)[possible]
+        beyond = DOUBTED if cloudy.any() else SURE
+        needed = (np.array([2, beyond, LIKELY]) * FULL).astype(np.uint16)[possible]
         needed[dilated(shadows, SHADOW_PIXEL, f * pixel)] = round(FOUND * FULL)
         seen = shade > needed.repeat(f, axis=0).repeat(f, axis=1)[: shade.shape[0], : shade.shape[1]]
-    shadow = without_small_objects(valid & seen & ~water & ~cloudy, least // 2)
+    # A river's banks are as dark as a shadow: what lies beside water is water.
+    water = dilated(valid & (wet > 0.3 * FULL), 1.5 * pixel, pixel)
+    return without_small_objects(valid & seen & ~water & ~cloudy, least // 2)
 
-    classes = _ground(p[[index[c] for c in (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW)]])
-    classes[dilated(shadow, SHADOW_RIM, pixel)] = MaskClass.SHADOW
-    classes[dilated(cloudy, max(CLOUD_RIM, pixel), pixel)] = MaskClass.THIN_CLOUD
-    classes[dilated(cloud, CLOUD_RIM / 2, pixel)] = MaskClass.CLOUD
-    classes[pixels.saturated] = MaskClass.DEFECTIVE
-    classes[~valid] = MaskClass.NODATA
-    return classes
+
+def _near(mask: NDArray[np.bool_], distance: float, pixel: float) -> NDArray[np.bool_]:
+    """Pixels within about `distance` metres of a mask, told on `SHADOW_PIXEL`."""
+    f = max(1, round(SHADOW_PIXEL / pixel))
+    rows, cols = (-(-n // f) for n in mask.shape)
+    padded = np.zeros((rows * f, cols * f), np.bool_)
+    padded[: mask.shape[0], : mask.shape[1]] = mask
+    coarse = np.asarray(padded.reshape(rows, f, cols, f).any(axis=(1, 3)), np.bool_)
+    near = dilated(coarse, distance, f * pixel)
+    return near.repeat(f, axis=0).repeat(f, axis=1)[: mask.shape[0], : mask.shape[1]]
 
 
 def _ground(p: NDArray[np.uint8]) -> NDArray[np.uint8]:

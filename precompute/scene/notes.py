@@ -7,17 +7,44 @@ import numpy as np
 from terrazzo.precompute.correct.brdf import COEFFICIENTS, LOWEST_SUN, SUN, Brdf
 from terrazzo.precompute.correct.factors import view_of
 from terrazzo.precompute.products.angles import Angles
+from terrazzo.precompute.products.product import SWIR
 from terrazzo.precompute.scene.prepare import Prepared
 from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.scene import class_shares
 
+DARKEST_TRAINED = 76.0
+"""Degrees from the zenith of the lowest sun that the classifier of clouds was trained with."""
 LITTLE = 0.01
 """Share of clear pixels below which a scene hardly shows."""
+
+
+def doubts(bands: Sequence[str], sun_zenith: float) -> list[str]:
+    """Where the classifier of clouds was trained little or cannot tell, in words.
+
+    Args:
+        bands: what the mask was made from; none: the user's own.
+        sun_zenith: degrees.
+    """
+    if not bands:
+        return []
+    notes = []
+    if not set(SWIR) & set(bands):
+        notes.append(
+            "no short-wave infrared in the product, so nothing tells snow from cloud: what is white counts as"
+            " cloud; fetch B11 where snow matters"
+        )
+    if sun_zenith > DARKEST_TRAINED:
+        notes.append(
+            f"the sun stands {sun_zenith:.0f}° from the zenith, and the classifier of clouds was trained up to {DARKEST_TRAINED:g}°:"
+            " the mask is doubtful"
+        )
+    return notes
 
 
 def notes_of(prepared: Prepared, recipe: Recipe, bands: Sequence[str]) -> list[str]:
     """What the user should know of a scene that was made all the same."""
     offset, notes = prepared.offset, list(prepared.notes)
+    notes += doubts(prepared.seen_by, prepared.angles.mean_sun[0])
     clear, clouded = class_shares(dict(enumerate(np.bincount(prepared.classes.ravel()).tolist())))
     if clear < LITTLE:
         what = "nearly all cloud" if clouded > 0.5 else "hardly a clear pixel"

@@ -49,6 +49,7 @@ class Prepared:
         lineage: what was done, a line each.
         air: None for products that are corrected for the atmosphere already.
         notes: what the user should know.
+        seen_by: bands that the mask was made from; none where it is the user's own.
     """
 
     box: PixelBox
@@ -61,6 +62,7 @@ class Prepared:
     lineage: tuple[str, ...]
     air: SeenAir | None
     notes: tuple[str, ...]
+    seen_by: tuple[str, ...]
 
 
 def prepare(product: Product, store: Store, recipe: Recipe, images: Images) -> Prepared:
@@ -112,6 +114,7 @@ def prepare(product: Product, store: Store, recipe: Recipe, images: Images) -> P
         lineage=tuple(lines),
         air=air,
         notes=tuple(notes),
+        seen_by=() if recipe.mask.startswith(OWN) else numbers.bands,
     )
 
 

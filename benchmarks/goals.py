@@ -1,0 +1,223 @@
+"""The goals of the masks, before and after: what `benchmarks.clouds --before CHECKOUT` prints first.
+
+Two states of the code judge the same pixels, by number of bands: images under simulated clouds (each place by classifiers fitted without it),
+the dense scene, the dates of the Belgian series, clear images, and pixels labelled by hand. The difference comes with the interval that holds
+it in 95 of 100 draws of places, paired: both states are scored on the same places of each draw.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from terrazzo.bands import FOUR, MaskClass
+from terrazzo.precompute.clouds.model import BANDS, SIX
+from terrazzo.precompute.clouds.train.elsewhere import clear_elsewhere, fields
+from terrazzo.precompute.clouds.train.fit import NO_CIRRUS
+from terrazzo.precompute.clouds.train.scenes import clear_images, images, place_of, read, simulated
+from terrazzo.precompute.clouds.train.simulate import CLOUD, SHADOW, THIN
+
+BAND_SETS = {"13": BANDS, "12": NO_CIRRUS, "6": SIX, "4": FOUR}
+SKY_SEED = 77
+"""Of the skies that are judged; training draws others."""
+CERTAIN = 0.3
+"""Reflectance of the darkest visible band above which a pixel of a cloud is certainly one."""
+OVERCAST, VEILED, ALL, NONE = 0.2, 0.1, 95.0, 0.0
+"""Median reflectance in B02 of overcast and veiled dates of a series, and per cent of a date that Sen2Cor has to call cloud, or cloud and
+shadow of a clear one."""
+SNOWY = 0.02
+"""Share of snow from which a clear image is not counted for four bands, which call snow cloud by rule."""
+DRAWS = 2000
+
+
+class Case(NamedTuple):
+    """A (band, row, col) image of 13 bands, NaN where one is missing, and what is known of it.
+
+    Attributes:
+        kind: the table's rows that it counts in.
+        truth: (row, col) classes of the training, -1 unknown; None without.
+        sun: zenith and azimuth in degrees.
+    """
+
+    name: str
+    kind: str
+    place: str
+    level: str
+    pixel: float
+    image: NDArray[np.float32]
+    truth: NDArray[np.int64] | None = None
+    sun: tuple[float, float] | None = None
+
+
+def cases(data: Path) -> Iterator[Case]:
+    """All that is judged."""
+    for k, path in enumerate(clear_images(data)):
+        toa = read(path).astype(np.float64) / 10_000
+        for level in ("L1C", "L2A"):
+            sky = simulated(toa, 10.0, level, np.random.default_rng([SKY_SEED, k]))
+            rho = sky.reflectance.astype(np.float32)
+            yield Case(f"sky {level} {k}", "skies", place_of(path), level, 10.0, rho, sky.label, sky.sun)
+        yield Case(path.stem, "clear", place_of(path), "L1C", 10.0, toa.astype(np.float32))
+    for k, clear in enumerate(clear_elsewhere(data)):
+        rho = clear.reflectance.astype(np.float32)
+        yield Case(f"{clear.place} {k}", "clear", clear.place, "L1C", 10.0, rho)
+    for path in images(data):
+        if path.stem.endswith("_cloudy"):
+            rho = read(path) / np.float32(10_000)
+            yield Case(path.stem, "by hand", place_of(path), "L1C", 10.0, rho, _by_hand(data, path.stem, rho))
+    for day, image, scl in fields(data):
+        clouded, shaded = (100 * np.isin(scl, values).mean() for values in ((8, 9, 10), (3,)))
+        blue = np.nanmedian(image[BANDS.index("B02")])
+        kind = (
+            "overcast" if blue > OVERCAST and clouded + 100 * (scl == 11).mean() > ALL
+            else "veiled" if blue > VEILED and clouded > ALL
+            else "clear days" if clouded + shaded <= NONE and blue < VEILED / 2
+            else None
+        )  # fmt: skip
+        if kind:
+            yield Case(f"fields {day}", kind, f"{day}", "L2A", 20.0, image.astype(np.float32))
+    with np.load(data / "imagery/reference_spectra/ukis_csmask_landsat5_labelled_6band.npz") as file:
+        six, raw = np.moveaxis(file["img"], -1, 0), file["msk"][..., 0]
+    whole = np.full((len(BANDS), *raw.shape), np.nan, np.float32)
+    whole[[BANDS.index(b) for b in SIX]] = six
+    yield Case(
+        "dense", "dense", "dense", "L1C", 30.0, whole, np.select([raw == 0, raw == 4], [SHADOW, CLOUD], 0)
+    )
+
+
+def _by_hand(data: Path, patch: str, rho: NDArray[np.float32]) -> NDArray[np.int64]:
+    """(row, col) classes of the pixels that people labelled."""
+    table = pd.read_csv(data / "labelled" / "points.csv")
+    table = table[(table["patch"] == patch) & (table["label"] != "uncertain")]
+    out = np.full(rho.shape[1:], -1)
+    known = {"clear": 0, "thin_or_edge_cloud": THIN, "thick_cloud": CLOUD, "shadow": SHADOW}
+    out[table["row"], table["col"]] = table["label"].map(known)
+    return out
+
+
+def compared_with(before: Path, data: Path, folder: Path, models: Path) -> pd.DataFrame:
+    """The table of two checkouts; `models` keeps the fitted classifiers of each, `folder` what passes between processes."""
+    every = list(cases(data))
+    here = Path(__file__).parents[1]
+    states = [
+        judged(code, data, every, folder, models / n) for code, n in ((before, "before"), (here, "after"))
+    ]
+    return table(every, *states)
+
+
+def judged(
+    checkout: Path, data: Path, every: list[Case], folder: Path, kept: Path
+) -> dict[str, NDArray[np.uint8]]:
+    """(row, col) classes of each case and number of bands by a checkout's code."""
+    source, target = folder / "cases.npz", folder / "judged.npz"
+    asked = [
+        {"name": f"{c.name}/{n}", "of": c.name, "place": _unseen(c), "level": c.level, "pixel": c.pixel, "sun": c.sun, "bands": bands}
+        for c in every
+        for n, bands in BAND_SETS.items()
+        if not (c.level == "L2A" and n == "13") and not (c.kind == "dense" and len(bands) > len(SIX))
+    ]  # fmt: skip
+    arrays: dict[str, Any] = {f"{c.name}.image": c.image for c in every}
+    np.savez(source, cases=json.dumps(asked), **arrays)
+    script = Path(__file__).parent / "judged.py"
+    subprocess.run(
+        [sys.executable, str(script), *map(str, (checkout, data, source, target, kept))], check=True
+    )
+    with np.load(target) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _unseen(case: Case) -> str:
+    """The place that the classifier must not have seen."""
+    return "Belgian fields" if case.name.startswith("fields") else case.place
+
+
+class Counts(NamedTuple):
+    """What is counted in a case: pixels that are so, that are called so, both, of cloud and of shadow; certain clouds and those kept; known ones."""
+
+    cloud: int
+    called: int
+    both: int
+    shadow: int
+    shaded: int
+    dark: int
+    certain: int
+    kept: int
+    known: int
+
+
+def counted(case: Case, classes: NDArray[np.uint8]) -> Counts:
+    """The counts of a case; of one without truth all pixels with data, none of them cloud."""
+    data = classes != MaskClass.NODATA
+    truth = case.truth if case.truth is not None else np.where(data, 0, -1)
+    known = truth >= 0
+    cloud, shadow = np.isin(truth, (CLOUD, THIN)), truth == SHADOW
+    called = np.isin(classes, (MaskClass.CLOUD, MaskClass.THIN_CLOUD)) & known
+    shaded = (classes == MaskClass.SHADOW) & known
+    visible = case.image[[BANDS.index(b) for b in ("B02", "B03", "B04")]].min(axis=0)
+    certain = (truth == CLOUD) & (visible > CERTAIN)
+    parts = (cloud, called, cloud & called, shadow, shaded, shadow & shaded, certain, certain & called, known)
+    return Counts(*(int(p.sum()) for p in parts))
+
+
+def figures(total: NDArray[np.float64], kind: str) -> dict[str, float]:
+    """The table's figures from summed counts."""
+    c = Counts(*total)
+    clear = c.known - c.cloud
+    if kind in ("overcast", "veiled"):
+        return {"found": c.called / c.known}
+    if kind in ("clear", "clear days"):
+        return {"false alarm": (c.called + c.shaded) / c.known}
+    found, right = c.both / max(c.cloud, 1), 1 - (c.called - c.both) / max(clear, 1)
+    out = {"cloud BA": (found + right) / 2, "cloud F1": 2 * c.both / max(c.cloud + c.called, 1)}
+    if kind != "by hand":
+        out |= {
+            "shadow PA": c.dark / max(c.shadow, 1),
+            "shadow UA": c.dark / max(c.shaded, 1),
+            "shadow F1": 2 * c.dark / max(c.shadow + c.shaded, 1),
+            "certain kept": c.kept / max(c.certain, 1),
+        }
+    return out
+
+
+def table(every: list[Case], before: dict[str, Any], after: dict[str, Any]) -> pd.DataFrame:
+    """Figures by kind, level and number of bands: before, after, and the difference with its interval over places."""
+    rows: dict[tuple[str, str, str, str], dict[str, str]] = {}
+    kinds = dict.fromkeys((c.kind, c.level) for c in every)
+    for (kind, level), n in ((k, n) for k in kinds for n in BAND_SETS):
+        some = [c for c in every if (c.kind, c.level) == (kind, level) and f"{c.name}/{n}" in after]
+        if n == "4" and kind == "clear":
+            some = [c for c in some if not _snowy(c)]
+        if not some:
+            continue
+        places = sorted({c.place for c in some})
+        sums = np.zeros((2, len(places), len(Counts._fields)))
+        for c in some:
+            for state, masks in enumerate((before, after)):
+                sums[state, places.index(c.place)] += counted(c, masks[f"{c.name}/{n}"])
+        if kind in ("skies", "by hand", "clear"):
+            # Places count alike, however many images there are of each.
+            sums /= np.maximum(sums[:1, :, -1:], 1)
+        whole = [figures(s.sum(axis=0), kind) for s in sums]
+        rng = np.random.default_rng(1)
+        drawn = [
+            [figures(s[at].sum(axis=0), kind) for s in sums]
+            for at in rng.integers(len(places), size=(DRAWS if len(places) > 1 else 0, len(places)))
+        ]
+        for name, then in whole[0].items():
+            line = {"before": f"{then:.3f}", "after": f"{whole[1][name]:.3f}", "places": str(len(places))}
+            if drawn:
+                low, high = np.percentile([b[name] - a[name] for a, b in drawn], [2.5, 97.5])
+                line["difference"] = f"{whole[1][name] - then:+.3f} ({low:+.3f} to {high:+.3f})"
+            rows[(kind, level, n, name)] = line
+    return pd.DataFrame(rows).T.fillna("")
+
+
+def _snowy(case: Case) -> bool:
+    green, short = (case.image[BANDS.index(b)] for b in ("B03", "B11"))
+    return bool((((green - short) / np.maximum(green + short, 1e-3) > 0.4) & (green > 0.2)).mean() > SNOWY)
