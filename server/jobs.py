@@ -287,7 +287,7 @@ class Jobs:
                 paths, summary = (
                     (step.files, f"{100 * step.share:.1f} % of the pixels hold data")
                     if isinstance(step, Exported)
-                    else ((step.path,), f"{step.rows} rows of {step.areas} areas")
+                    else ((step.path,), step.summary())
                 )
                 files = tuple(p.name for p in paths)
                 job = replace(job, files=files, problems=step.problems, worked=worked, progress=100.0)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.responses import JSONResponse
 
 from terrazzo.errors import InvalidRequest
+from terrazzo.formats import GEOJSON
 from terrazzo.mosaic.measure import choose
 from terrazzo.server.answer import document
 from terrazzo.server.cite import citation
@@ -84,11 +85,11 @@ async def one_scene(request: Request, mosaic: str, version: str, scene: str) -> 
         named = desk.mosaics.engine(mosaic, version).version
         return json.dumps(item(base, named, scene, desk.settings.assets_url))
 
-    return document(request, await desk.look(read), "application/geo+json", desk.settings)
+    return document(request, await desk.look(read), GEOJSON, desk.settings)
 
 
 @router.get("/mosaics/{mosaic}/scenes", dependencies=[Depends(asked)])
-async def scenes(request: Request, mosaic: str) -> Any:
+async def scenes(request: Request, mosaic: str) -> JSONResponse:
     """The STAC Items of the scenes that a request selects, in their order; then those of its baseline."""
     desk, base = desk_of(request), public_base(request)
 
@@ -99,7 +100,8 @@ async def scenes(request: Request, mosaic: str) -> Any:
         names = dict.fromkeys(e.scene.id for side in sides for e in side.entries)
         return [item(base, engine.version, name, desk.settings.assets_url) for name in names]
 
-    return {"type": "FeatureCollection", "features": await desk.look(read), "links": []}
+    items = {"type": "FeatureCollection", "features": await desk.look(read), "links": []}
+    return JSONResponse(items, media_type=GEOJSON)
 
 
 @router.get("/mosaics/{mosaic}/seams")

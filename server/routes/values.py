@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse
 
 from terrazzo.bulk.area import crs_of_geojson
 from terrazzo.errors import InvalidRequest
-from terrazzo.formats import offered
+from terrazzo.formats import GEOJSON, offered
 from terrazzo.request.boxes import numbers_of_box
 from terrazzo.request.parameters import DESCRIBED, asked_names
 from terrazzo.server.bodies import collection_of, read_order
@@ -81,7 +81,7 @@ async def dates(request: Request, mosaic: str, bbox: Corners) -> JSONResponse:
     openapi_extra=FEATURE_BODY,
     dependencies=[Depends(asked), Depends(documented(DESCRIBED))],
 )
-async def statistics(request: Request, mosaic: str) -> Any:
+async def statistics(request: Request, mosaic: str) -> Response:
     """Statistics of GeoJSON features, in their properties; other parameters are those of tiles."""
     desk, raw = desk_of(request), await read_order(request, desk_of(request).memory)
     several = raw.get("type") == "FeatureCollection"
@@ -95,7 +95,9 @@ async def statistics(request: Request, mosaic: str) -> Any:
         return with_statistics(engine, ask.measure, features, crs, **how)
 
     described = await desk.work(request, compute)
-    return {"type": "FeatureCollection", "features": described} if several else described[0]
+    # Other members stay, above all `crs`, without which the coordinates would mean something else.
+    answer = {**raw, "features": described} if several else described[0]
+    return JSONResponse(answer, media_type=GEOJSON)
 
 
 def _preferred(accept: str) -> str:

@@ -120,7 +120,7 @@ def summaries(
     """(area, channel, 5 + quantile) `MEASURES` and quantiles of areas, NaN but for the count where there are no values.
 
     By the exact rule they are exactextract's: the count is the sum of shares, the deviation that of the population, quantiles lie
-    on the line through the sorted values x_k at (k − 1) w_k + (n − 1) Σ_{i<k} w_i. By the centre rule they are numpy's.
+    on the line through the n distinct values x_k, sorted, at (k − 1) w_k + (n − 1) Σ_{i<k} w_i, rounded to float32. By the centre rule they are numpy's.
 
     Args:
         values: (channel, row, col) float32 of the target, NaN without data.
