@@ -13,7 +13,7 @@ from terrazzo.server.errors import add_error_answers
 from terrazzo.server.factory import READING, WMTS, MosaicFactory
 from terrazzo.server.guard import Guarded
 from terrazzo.server.keys import Keys, TakeKey
-from terrazzo.server.middleware import CommonHeaders, HeadAsGet, PublicAddress, Unforeseen, Watched
+from terrazzo.server.middleware import CommonHeaders, HeadAsGet, OneSlash, PublicAddress, Unforeseen, Watched
 from terrazzo.server.routes import exports, service, uploads
 from terrazzo.server.settings import Settings
 from terrazzo.server.tilesets import CONFORMS_TO
@@ -49,6 +49,8 @@ def create_app(settings: Settings) -> FastAPI:
         description="Cloud-free, seam-free Sentinel-2 mosaics as tiles, values and GeoTIFF.",
         docs_url=None,
         redoc_url=None,
+        # A redirect would lose the key; `OneSlash` makes it needless.
+        redirect_slashes=False,
         middleware=_middleware(settings),
     )
     app.state.desk = mosaics.desk
@@ -71,6 +73,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
     """What happens to every request, the outermost first."""
     return [
         Middleware(PublicAddress, public_url=settings.public_url, trusted=settings.trusted_proxies),
+        Middleware(OneSlash),
         Middleware(TakeKey, keys=_keys(settings)),
         Middleware(Watched),
         Middleware(HeadAsGet),

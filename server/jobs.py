@@ -267,6 +267,8 @@ class Jobs:
             try:
                 self._carry_out(job, engine(job.mosaic, job.version), hours, threads)
             except TerrazzoError as error:
+                if error.operator:
+                    log.error("export %s: %s", name, error.whole)
                 self._end(job, "failed", str(error))
             except OSError as error:
                 full = error.errno in FULL or "disk full" in str(error)

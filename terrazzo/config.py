@@ -26,6 +26,9 @@ Origin = Literal["scene", "date", "age", "count", "quality", "weight", "spread",
 ALL = "all"
 """Name of the one period of a mosaic that names none."""
 
+MOSAIC_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+"""Names of mosaics stand in addresses, headers, XML and file names, where other letters have many spellings."""
+
 
 @dataclass(frozen=True)
 class Period:
@@ -99,8 +102,12 @@ class MosaicConfig:
                 )
         if (self.reference == "external") != (self.reference_file is not None):
             raise StoreError('mosaic.toml: reference = "external" and reference_file = "PATH" go together')
-        if not (self.id and all(c.isalnum() or c in "-_" for c in self.id)):
-            raise StoreError(f"mosaic name {self.id!r}: use letters, digits, - and _")
+        if not MOSAIC_NAME.fullmatch(self.id):
+            raise StoreError(
+                f"mosaic name {self.id[:100]!r}: use letters a to z and A to Z, digits, - and _, at most 100; the title in its"
+                " mosaic.toml may have any. A mosaic that has such a name already is served once its folder in mosaics/ is"
+                " renamed and it is published again"
+            )
         plain = sorted((p for p in self.periods if not p.members), key=lambda p: p.start)
         for a, b in pairwise(plain):
             if b.start <= a.end:

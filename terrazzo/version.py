@@ -416,12 +416,13 @@ def current_version(store: Store, mosaic_id: str) -> str:
     except NotFound:
         known = ", ".join(list_mosaics(store)) or "none yet"
         raise NotFound(
-            f"there is no mosaic {mosaic_id!r} in {store.url}; there are: {known}."
-            f" `terrazzo precompute SOURCE --store {store.url} --mosaic {mosaic_id}` makes it"
+            f"there is no mosaic {mosaic_id!r}",
+            f"in {store.url}; there are: {known}."
+            f" `terrazzo precompute SOURCE --store {store.url} --mosaic {mosaic_id}` makes it",
         ) from None
     name = document.get(POINTER)
     if not isinstance(name, str):
-        raise StoreError(f"mosaics/{mosaic_id}/{COLLECTION} of {store.url} names no version")
+        raise StoreError(f"mosaics/{mosaic_id}/{COLLECTION} names no version", f"({store.url})")
     return name
 
 

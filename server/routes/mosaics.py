@@ -12,6 +12,7 @@ from terrazzo.mosaic.measure import choose
 from terrazzo.server.answer import document
 from terrazzo.server.cite import citation
 from terrazzo.server.figures import seam_scores
+from terrazzo.server.keys import listed_to
 from terrazzo.server.request import asked, only
 from terrazzo.server.routes.inputs import desk_of, mount_of, opened
 from terrazzo.server.stac import catalog, collection, item, version_collection
@@ -29,7 +30,7 @@ async def mosaics(request: Request) -> Any:
     desk, base, exports = desk_of(request), public_base(request), mount_of(request).exports
 
     def read() -> list[dict[str, Any]]:
-        versions = [desk.mosaics.engine(name).version for name in desk.mosaics.names()]
+        versions = [desk.mosaics.engine(name).version for name in listed_to(request, desk.mosaics.names())]
         return [collection(base, version, exports=exports) for version in versions]
 
     collections = await desk.look(read)
@@ -117,7 +118,7 @@ async def seams(request: Request, mosaic: str) -> JSONResponse:
 async def stac(request: Request) -> Response:
     """The landing page: a STAC Catalog with links to all there is."""
     desk = desk_of(request)
-    names = await desk.look(desk.mosaics.names)
+    names = await desk.look(lambda: listed_to(request, desk.mosaics.names()))
     mount = mount_of(request)
     page = catalog(
         public_base(request), desk.settings.title, names, conforms_to=mount.conforms_to, links=mount.links
