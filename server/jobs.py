@@ -168,7 +168,7 @@ class Jobs:
         job = self._read(name) if name.isalnum() else None
         if job is None or job.mosaic != mosaic:
             raise NotFound(f"there is no export {name[:40]!r}; exports are removed when they have expired")
-        return job
+        return _stopping(job) if job.open and self._is_dismissed(job) else job
 
     def all(self) -> list[Job]:
         """All jobs, the oldest first; those whose documents cannot be read are named in the log, once, and left out."""
@@ -191,7 +191,7 @@ class Jobs:
         with self._claimed(job.id) as ours:
             if ours:
                 return self._dismissed(job)
-        return replace(job, status="dismissed", message="stops at its next window")
+        return _stopping(job)
 
     def next(self) -> str | None:
         """The next job's id from the queue."""
@@ -398,6 +398,11 @@ class Jobs:
                 yield False
                 return
             yield True
+
+
+def _stopping(job: Job) -> Job:
+    """A job that was dismissed while somebody works on it."""
+    return replace(job, status="dismissed", message="stops at its next window")
 
 
 def _now() -> str:

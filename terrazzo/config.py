@@ -102,16 +102,25 @@ class MosaicConfig:
                 )
         if (self.reference == "external") != (self.reference_file is not None):
             raise StoreError('mosaic.toml: reference = "external" and reference_file = "PATH" go together')
-        if not MOSAIC_NAME.fullmatch(self.id):
-            raise StoreError(
-                f"mosaic name {self.id[:100]!r}: use letters a to z and A to Z, digits, - and _, at most 100; the title in its"
-                " mosaic.toml may have any. A mosaic that has such a name already is served once its folder in mosaics/ is"
-                " renamed and it is published again"
-            )
+        require_name(self.id)
         plain = sorted((p for p in self.periods if not p.members), key=lambda p: p.start)
         for a, b in pairwise(plain):
             if b.start <= a.end:
                 raise StoreError(f"mosaic.toml: periods {a.name} and {b.name} overlap")
+
+
+def require_name(mosaic_id: str) -> None:
+    """Checks a mosaic's name.
+
+    Raises:
+        StoreError: it cannot stand in addresses and file names.
+    """
+    if not MOSAIC_NAME.fullmatch(mosaic_id):
+        raise StoreError(
+            f"mosaic name {mosaic_id[:100]!r}: use letters a to z and A to Z, digits, - and _, at most 100; the title in its"
+            " mosaic.toml may have any. A mosaic that has such a name already is served once its folder in mosaics/ is"
+            " renamed and it is published again"
+        )
 
 
 def config_key(mosaic_id: str) -> str:

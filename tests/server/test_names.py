@@ -31,7 +31,7 @@ DOORS = [
         f"/point/{LON},{LAT}",
         f"/explain/{LON},{LAT}",
     ),
-    *(f"/bbox/{','.join(map(str, BOX))}/8x8.tif", "/legend/ndvi.png"),
+    *(f"/bbox/{','.join(map(str, BOX))}/8x8.tif"),
 ]
 
 
