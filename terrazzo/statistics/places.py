@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import shapely
 from numpy.typing import NDArray
+from shapely.affinity import translate
 
 from terrazzo.bulk.area import edge_step
 from terrazzo.bulk.windows import native_crs
@@ -234,12 +235,13 @@ def _regions(bounds: Bounds, zones: tuple[int, ...], crs: str) -> tuple[Region, 
     edges = [left, *inner, right]
     out, to_areas = [], transformer(DEGREES, crs)
     for west, east in pairwise(edges):
-        nearest = min(ordered, key=lambda m, x=(west + east) / 2: abs((x - m + 180) % 360 - 180))
+        away = [abs(((west + east) / 2 - m + 180) % 360 - 180) for m in ordered]
+        nearest = ordered[int(np.argmin(away))]
         square = shapely.segmentize(shapely.box(west, bottom, east, top), edge_step(DEGREES))
         for turn in (-360, 0, 360) if is_geographic(crs) else (0,):
             shape = shapely.transform(square, lambda xy: np.column_stack(to_areas.transform(*xy.T)))
             if turn:
-                shape = shapely.affinity.translate(shape, in_units(crs, 1) / in_units(DEGREES, 1) * turn)
+                shape = translate(shape, in_units(crs, 1) / in_units(DEGREES, 1) * turn)
             if np.isfinite(shape.bounds).all():
                 out.append(Region(middles[nearest], shapely.make_valid(shape)))
     return tuple(out)

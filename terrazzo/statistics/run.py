@@ -285,8 +285,10 @@ class Answers(NamedTuple):
         """(area, period, channel) why a row has no pixels; None where it has."""
         inside = np.where(np.isnan(self.shares["clear_share"]), NO_MIDDLE, NO_DATA)[..., None]
         named = self.reasons[:, None, None]
-        why = np.where(named == "", inside.astype(object), named)
-        return np.asarray(np.where(self.table[..., 0] > 0, None, why), object)
+        why = np.where(named == "", inside, named).astype(object)
+        why = np.broadcast_to(why, self.table.shape[:3]).copy()
+        why[self.table[..., 0] > 0] = None
+        return why
 
 
 class Part(NamedTuple):
@@ -319,7 +321,9 @@ def answers(
     per_area = {k: np.full(shape, np.nan) for k in SHARES}
     scenes, problems = list[str](), list[str]()
     together = group(here, engine.version, numbers)
-    for i, one in enumerate(chosen.values() if together else ()):
+    for i, one in enumerate(chosen.values()):
+        if together is None:
+            break
         if is_large(here, engine.version):
             squares = blocks(areas, engine.version, here, numbers)
             part = _of_blocks(engine, question, one, squares, quantiles)
@@ -339,7 +343,7 @@ def _of_group(
     engine: Engine, question: Question, chosen: Chosen, here: Group, quantiles: Sequence[float]
 ) -> Part:
     covered, layers = cover(here.polygons, here.target, question.rule), layers_of(engine, chosen, here.target)
-    table = summaries(layers.values, here.polygons, covered, here.target, quantiles, question.rule)
+    table = summaries(layers.values, covered, quantiles)
     sums = share_sums(layers, covered, last_day(chosen, engine))
     return Part(table, sums, layers.scenes, layers.problems)
 
@@ -348,7 +352,7 @@ def _of_blocks(
     engine: Engine, question: Question, chosen: Chosen, squares: Iterable[Group], quantiles: Sequence[float]
 ) -> Part:
     """The same of one area in squares, of which one is in memory at once."""
-    tallies, sums = [Tally(question.rule) for _ in question.measure.names], np.zeros((5, 1))
+    tallies, sums = [Tally() for _ in question.measure.names], np.zeros((5, 1))
     scenes, problems = dict[str, None](), dict[str, None]()
     for here in squares:
         require_wanted()
