@@ -4,15 +4,16 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from terrazzo.cells import digest
 from terrazzo.errors import Overloaded, TerrazzoError, TooLarge
@@ -27,6 +28,7 @@ from terrazzo.server.cache import TileCache
 from terrazzo.server.grids import Grids
 from terrazzo.server.jobs import Jobs
 from terrazzo.server.mosaics import Mosaics, State
+from terrazzo.server.recent import Answered, Recent
 from terrazzo.server.render import PICTURES, render
 from terrazzo.server.request import Ask
 from terrazzo.server.settings import Settings
@@ -106,6 +108,7 @@ class Desk:
         )
         self.uploads = Budget(settings.uploads, f"{settings.uploads} files are being received; {again}")
         self._renders = Gate(self.threads, settings.queue, behind=True)
+        self._recent = Recent()
         metrics.MOST_INSIDE.set(self.threads + settings.queue)
 
     async def look(self, function: Callable[[], T]) -> T:
@@ -221,16 +224,37 @@ class Desk:
                 f"mosaic={engine.version.mosaic_id}&version={engine.version.name}&{_ascii(plan.chosen.text())}"
             ),
         }
+        if name:
+            headers["Content-Disposition"] = f'attachment; filename="{name}"'
+        answered = Answered(
+            engine.version.mosaic_id,
+            engine.version.name,
+            ask.version is not None,
+            plan.key,
+            form.media,
+            headers,
+        )
         if matches(request.headers.get("if-none-match"), headers["ETag"]):
+            self._recent.note(request.scope, answered)
             return Response(status_code=304, headers=headers)
 
         async def make() -> tuple[bytes, bool]:
             target = plan.request.target
             return await self._pixels(lambda: rendered(plan, form), PIXEL * target.height * target.width)
 
-        packed, headers["X-Cache"] = await _while_there(request, self.cache.get(plan.key, make))
+        packed, source = await _while_there(request, self.cache.get(plan.key, make))
         seconds = {"look": looked - start, "tile": time.perf_counter() - looked}
-        headers["Server-Timing"] = ", ".join(f"{k};dur={1e3 * v:.1f}" for k, v in seconds.items())
+        answer = self._unpacked(packed, answered, source, seconds)
+        if "ETag" in answer.headers:
+            self._recent.note(request.scope, answered)
+        return answer
+
+    def _unpacked(
+        self, packed: bytes, answered: Answered, source: str, seconds: Mapping[str, float]
+    ) -> Response:
+        """The answer that a picture makes with what stands before it: its problems and how it is interpolated."""
+        timing = ", ".join(f"{k};dur={1e3 * v:.1f}" for k, v in seconds.items())
+        headers = {**answered.headers, "X-Cache": source, "Server-Timing": timing}
         size = int.from_bytes(packed[:4], "little")
         head = json.loads(packed[4 : 4 + size])
         if head["interpolated"]:
@@ -239,10 +263,39 @@ class Desk:
             headers["X-Terrazzo-Problems"] = _ascii("; ".join(head["problems"]))[:1000]
             headers["Cache-Control"] = "no-store"
             del headers["ETag"]
-        if name:
-            headers["Content-Disposition"] = f'attachment; filename="{name}"'
         keep = self.memory.take(len(packed), refuse=False)
-        return HeldResponse(packed[4 + size :], keep, media_type=form.media, headers=headers)
+        return HeldResponse(packed[4 + size :], keep, media_type=answered.media, headers=headers)
+
+    async def again(self, scope: Scope) -> Response | None:
+        """The answer to a request that was answered before; None where the store has to be looked at, or a picture drawn."""
+        known = self._recent.find(scope)
+        if known is None or not self.mosaics.is_open(known.mosaic, known.version, named=known.is_named):
+            return None
+        if matches(Headers(scope=scope).get("if-none-match"), known.headers["ETag"]):
+            metrics.TILES.labels("not_modified", "none").inc()
+            return Response(status_code=304, headers=known.headers)
+        if not self.cache.works:
+            return None
+        start = time.perf_counter()
+        packed = await asyncio.get_running_loop().run_in_executor(None, self.cache.kept, known.key)
+        if packed is None:
+            return None
+        metrics.TILES.labels("ok", "hit").inc()
+        return self._unpacked(packed, known, "hit", {"tile": time.perf_counter() - start})
+
+
+class Again:
+    """The short way of repeated requests, ahead of the routes."""
+
+    def __init__(self, app: ASGIApp, desk: Desk) -> None:
+        self.app, self._desk = app, desk
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers what was answered before, and passes on the rest."""
+        answer = None
+        if scope["type"] == "http" and scope["method"] == "GET":
+            answer = await self._desk.again(scope)
+        await (self.app if answer is None else answer)(scope, receive, send)
 
 
 async def _while_there(request: Request, work: Awaitable[T]) -> T:

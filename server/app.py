@@ -9,6 +9,7 @@ from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TMSFactory
 from terrazzo import __version__
 from terrazzo.errors import InvalidRequest, StoreError
 from terrazzo.server import pages
+from terrazzo.server.answer import Again, Desk
 from terrazzo.server.errors import add_error_answers
 from terrazzo.server.factory import READING, WMTS, MosaicFactory
 from terrazzo.server.guard import Guarded
@@ -51,7 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         # A redirect would lose the key; `OneSlash` makes it needless.
         redirect_slashes=False,
-        middleware=_middleware(settings),
+        middleware=_middleware(settings, mosaics.desk),
     )
     app.state.desk = mosaics.desk
     app.include_router(mosaics.router)
@@ -69,7 +70,7 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def _middleware(settings: Settings) -> list[Middleware]:
+def _middleware(settings: Settings, desk: Desk) -> list[Middleware]:
     """What happens to every request, the outermost first."""
     return [
         Middleware(PublicAddress, public_url=settings.public_url, trusted=settings.trusted_proxies),
@@ -81,6 +82,7 @@ def _middleware(settings: Settings) -> list[Middleware]:
         Middleware(
             Guarded, guarded=settings.guarded(), own=settings.protect is None, names=settings.own_hosts()
         ),
+        Middleware(Again, desk=desk),
         Middleware(GZipMiddleware, compresslevel=5, exclude_content_types=("image/*", "application/x-npy")),
         Middleware(Unforeseen),
     ]

@@ -115,6 +115,14 @@ class Mosaics:
                         self._engines.popitem(last=False)
         return engine
 
+    def is_open(self, mosaic_id: str, version: str, *, named: bool) -> bool:
+        """Whether a version is open and, unless a request named it, known to be the current one without a look at the store."""
+        at, current = self._pointers.get(mosaic_id, (0.0, ""))
+        if not named and (version != current or time.monotonic() - at >= self._follow):
+            return False
+        with self._lock:
+            return (mosaic_id, version) in self._engines
+
     def _kept(self, key: tuple[str, str]) -> Engine | None:
         with self._lock:
             if key in self._engines:

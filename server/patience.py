@@ -5,27 +5,29 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-import h11
 from starlette.requests import Request
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from terrazzo.errors import TooSlow
 
 HEAD = 20.0
 """Seconds from a connection, or a request's first byte, to the end of the request's headers."""
+LARGEST = 1 << 16
+"""Bytes of a request's head."""
 STALL = 30.0
 """Seconds in which a client takes nothing of an answer that waits for it, or sends nothing of a body."""
 SLOWEST = 50_000
 """Bytes of a body a second, on average once `STALL` is over."""
 
 
-class PatientProtocol(H11Protocol):
+class PatientProtocol(HttpToolsProtocol):
     """HTTP that drops clients who begin requests without end, or ask and do not read: each holds a connection, and memory."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._head: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
+        self._size = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Waits for the first request's head."""
@@ -33,12 +35,23 @@ class PatientProtocol(H11Protocol):
         self._head = self.loop.call_later(HEAD, transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Waits on for a head that has begun, and no longer for one that is complete."""
+        """Reads on, unless a head grows without end: the parser itself would keep all of it."""
+        self._size = self._size + len(data) if self._head is not None else 0
+        if self._size > LARGEST:
+            self.send_400_response(f"the head of a request may have {LARGEST} bytes")
+            return
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
-            self._head = _ended(self._head)
-        elif self._head is None and self.conn.trailing_data[0]:
+
+    def on_message_begin(self) -> None:
+        """Waits for the rest of a head that has begun."""
+        super().on_message_begin()
+        if self._head is None:
             self._head = self.loop.call_later(HEAD, self.transport.abort)
+
+    def on_headers_complete(self) -> None:
+        """The head is complete."""
+        self._head = _ended(self._head)
+        super().on_headers_complete()
 
     def pause_writing(self) -> None:
         """The client takes less than there is."""

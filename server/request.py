@@ -1,11 +1,10 @@
 """The request value: what a client asks for, parsed once, checked, and passed down."""
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi import Query, Request
+from fastapi import Request
 from rio_tiler.colormap import cmap
 
 from terrazzo.bands import STYLES, Style
@@ -76,29 +75,26 @@ def beside(request: Request, parameters: Table) -> dict[str, Any]:
     return values(joined(pairs, parameters), parameters)
 
 
-def documented(parameters: Table) -> Callable[..., None]:
-    """A dependency that has OpenAPI list parameters; `parse_ask` reads them, so that unknown ones are refused too."""
-
-    def asked(**_: str | None) -> None: ...
-
-    listed = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=Query(
-                None,
-                description=p.help,
-                json_schema_extra={"enum": [*p.choices]} if p.kind == "choice" else None,
-            ),
-            annotation=str | None,
-        )
-        for name, p in parameters.items()
-    ]
-    asked.__signature__ = inspect.Signature(listed)  # type: ignore[attr-defined]
-    return asked
+def documented(*tables: Table) -> dict[str, Any]:
+    """What OpenAPI lists of parameters. They are for reading alone: `parse_ask` takes them from the address, so that
+    unknown ones are refused too, and FastAPI need not look at them.
+    """
+    return {
+        "parameters": [
+            {
+                "name": name,
+                "in": "query",
+                "required": False,
+                "description": p.help,
+                "schema": {"type": "string"} | ({"enum": [*p.choices]} if p.kind == "choice" else {}),
+            }
+            for table in tables
+            for name, p in table.items()
+        ]
+    }
 
 
-asked = documented(PICTURE)
+ASKED = documented(PICTURE)
 
 
 def only(query: Iterable[str], allowed: Iterable[str]) -> None:

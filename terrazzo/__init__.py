@@ -1,6 +1,7 @@
 """Terrazzo computes pixels: grids, scenes, the store and the one mosaic engine."""
 
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from terrazzo.kernel_cache import keep_kernels
 
@@ -13,3 +14,12 @@ PIXELS = 10
 """Raised by hand when a change of the code changes pixel values; part of every content hash."""
 
 keep_kernels()
+
+
+def __getattr__(name: str) -> Any:
+    """`terrazzo.open`, which needs xarray."""
+    if name == "open":
+        from terrazzo.arrays import open_array
+
+        return open_array
+    raise AttributeError(f"module 'terrazzo' has no attribute {name!r}")

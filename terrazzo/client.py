@@ -16,7 +16,7 @@ from xarray import DataArray
 from terrazzo.crs import DEGREES, in_units
 from terrazzo.errors import InvalidRequest, NotFound, Overloaded, TerrazzoError, TooMany
 from terrazzo.grid import Bounds
-from terrazzo.mosaic.warp import transformer
+from terrazzo.mosaic.warp import Target, transformer
 from terrazzo.request.boxes import box_of, numbers_of_box
 from terrazzo.request.kinds import read
 from terrazzo.request.parameters import BOXED
@@ -135,30 +135,54 @@ class Client:
             resolution: pixel size in units of `crs`; by default the mosaic's own, which is degrees on the equator where
                 `crs` has degrees.
         """
-        bbox_crs = read(BOXED["bbox_crs"], bbox_crs)
+        target = self.target(
+            numbers_of_box(bbox),
+            read(BOXED["bbox_crs"], bbox_crs),
+            read(BOXED["crs"], crs) if crs else None,
+            resolution,
+        )
+        with MemoryFile(self.pixels(target, **shown)[0]) as memory, memory.open() as dataset:
+            array = rioxarray.open_rasterio(dataset, mask_and_scale=True)
+            assert isinstance(array, DataArray)
+            names = [d or f"b{i}" for i, d in enumerate(dataset.descriptions, 1)]
+            return array.load().assign_coords(band=names)
+
+    def target(
+        self, bbox: Bounds | None, bbox_crs: str, crs: str | None = None, resolution: float | None = None
+    ) -> Target:
+        """The pixels that a box touches.
+
+        Args:
+            bbox: in units of `bbox_crs`; None: all of the mosaic, in degrees.
+            bbox_crs, crs: canonical; the mosaic's UTM zone nearest to the box by default.
+            resolution: pixel size in units of `crs`.
+
+        Raises:
+            InvalidRequest: the box has no place in `crs`, or the resolution is not above 0.
+        """
         coverage = Bounds(*self.collection()["extent"]["spatial"]["bbox"][0])
-        box = box_of(numbers_of_box(bbox), bbox_crs, coverage)
-        crs = read(BOXED["crs"], crs) if crs else self._zone(box, bbox_crs)
+        box = box_of(bbox or coverage, bbox_crs, coverage)
+        crs = crs or self._zone(box, bbox_crs)
         if bbox_crs != crs:
             box = Bounds(*transformer(bbox_crs, crs).transform_bounds(*box, densify_pts=21))
         own = float(self.collection()["summaries"]["gsd"][0])
         size = in_units(crs, own) if resolution is None else resolution
         if not size > 0 or not all(np.isfinite(box)):
-            raise InvalidRequest(f"array: the box has no place in {crs}, or the resolution is not above 0")
+            raise InvalidRequest(f"the box has no place in {crs}, or the resolution is not above 0")
         near = 1e-6
         left, bottom = (math.floor(v / size + near) for v in box[:2])
         right, top = (
             max(math.ceil(v / size - near), low + 1) for v, low in zip(box[2:], (left, bottom), strict=True)
         )
-        around = ",".join(repr(v * size) for v in (left, bottom, right, top))
-        content = self._get(
-            f"/bbox/{around}/{right - left}x{top - bottom}.tif", {**shown, "bbox_crs": crs}
-        ).content
-        with MemoryFile(content) as memory, memory.open() as dataset:
-            array = rioxarray.open_rasterio(dataset, mask_and_scale=True)
-            assert isinstance(array, DataArray)
-            names = [d or f"b{i}" for i, d in enumerate(dataset.descriptions, 1)]
-            return array.load().assign_coords(band=names)
+        around = Bounds(left * size, bottom * size, right * size, top * size)
+        return Target(crs, around, top - bottom, right - left)
+
+    def pixels(self, target: Target, **shown: object) -> tuple[bytes, tuple[str, ...]]:
+        """The GeoTIFF of a target's pixels, and the scenes that the server left out of it, with the reason."""
+        address = f"/bbox/{','.join(map(repr, target.bounds))}/{target.width}x{target.height}.tif"
+        answer = self._get(address, {**shown, "bbox_crs": target.crs})
+        problems = answer.headers.get("X-Terrazzo-Problems", "")
+        return answer.content, tuple(problems.split("; ")) if problems else ()
 
     def estimate(self, **order: object) -> dict[str, Any]:
         """What an export would cost: pixels, bytes, seconds, scenes; parameters as of `export`."""

@@ -82,7 +82,7 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
     _greet(settings, app.state.desk.mosaics.names(), host, listener.getsockname()[1])
     exporting = _worker(settings) if worker else None
     application = "terrazzo.server.commands.serve:from_environment" if workers > 1 else app
-    # Not the other protocol that uvicorn takes where its library is installed: it waits for ever.
+    # uvicorn's own protocols wait for ever.
     config = uvicorn.Config(
         application, factory=workers > 1, workers=workers, http=PatientProtocol, **UVICORN
     )

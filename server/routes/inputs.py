@@ -35,8 +35,9 @@ class Mount:
     links: tuple[tuple[str, str, str, str | None], ...]
     exports: bool
 
-    def __call__(self, request: Request) -> None:
+    async def __call__(self, request: Request) -> None:
         """Notes it in the request; a parameter in the prefix takes its value from the request's path."""
+        # Not a plain function: FastAPI would run it in another thread.
         request.scope[MOUNT] = self
         request.scope[PREFIX] = self.prefix.format_map(request.path_params)
 

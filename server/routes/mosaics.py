@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import JSONResponse
 
 from terrazzo.errors import InvalidRequest
@@ -13,7 +13,7 @@ from terrazzo.server.answer import document
 from terrazzo.server.cite import citation
 from terrazzo.server.figures import seam_scores
 from terrazzo.server.keys import listed_to
-from terrazzo.server.request import asked, only
+from terrazzo.server.request import ASKED, only
 from terrazzo.server.routes.inputs import desk_of, mount_of, opened
 from terrazzo.server.stac import catalog, collection, item, version_collection
 from terrazzo.server.urls import public_base
@@ -89,7 +89,7 @@ async def one_scene(request: Request, mosaic: str, version: str, scene: str) -> 
     return document(request, await desk.look(read), GEOJSON, desk.settings)
 
 
-@router.get("/mosaics/{mosaic}/scenes", dependencies=[Depends(asked)])
+@router.get("/mosaics/{mosaic}/scenes", openapi_extra=ASKED)
 async def scenes(request: Request, mosaic: str) -> JSONResponse:
     """The STAC Items of the scenes that a request selects, in their order; then those of its baseline."""
     desk, base = desk_of(request), public_base(request)

@@ -2,23 +2,23 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 
 from terrazzo.crs import DEGREES
 from terrazzo.errors import InvalidRequest, OutsideCoverage
 from terrazzo.mosaic.engine import tile_target
 from terrazzo.request.boxes import box_of, numbers_of_box
-from terrazzo.request.parameters import BOXED, SIZED, asked_names
+from terrazzo.request.parameters import BOXED, PICTURE, SIZED, asked_names
 from terrazzo.server.answer import PictureRequest
 from terrazzo.server.boxes import box_target
-from terrazzo.server.request import asked, beside, documented, parse_format
+from terrazzo.server.request import ASKED, beside, documented, parse_format
 from terrazzo.server.routes.inputs import Corners, desk_of, opened
 
 router = APIRouter()
 BOX = "/mosaics/{mosaic}/bbox/{bbox}"
 
 
-@router.get("/mosaics/{mosaic}/tiles/{tms}/{z}/{x}/{tile}", tags=["Tiles"], dependencies=[Depends(asked)])
+@router.get("/mosaics/{mosaic}/tiles/{tms}/{z}/{x}/{tile}", tags=["Tiles"], openapi_extra=ASKED)
 async def tile(
     request: Request,
     mosaic: str,
@@ -54,7 +54,7 @@ async def tile(
     return await desk.picture(request, find, form)
 
 
-@router.get(BOX + ".{form}", tags=["Boxes"], dependencies=[Depends(asked), Depends(documented(SIZED))])
+@router.get(BOX + ".{form}", tags=["Boxes"], openapi_extra=documented(PICTURE, SIZED))
 async def box(request: Request, mosaic: str, bbox: Corners, form: str) -> Response:
     """A box as GeoTIFF or picture, at full resolution unless a size is given."""
     return await _box(request, mosaic, bbox, form, beside(request, SIZED))
@@ -63,7 +63,7 @@ async def box(request: Request, mosaic: str, bbox: Corners, form: str) -> Respon
 @router.get(
     BOX + "/{width}x{height}.{form}",
     tags=["Boxes"],
-    dependencies=[Depends(asked), Depends(documented(BOXED))],
+    openapi_extra=documented(PICTURE, BOXED),
 )
 async def sized_box(
     request: Request, mosaic: str, bbox: Corners, form: str, width: int, height: int

@@ -4,7 +4,7 @@ import json
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 
 from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.interpolated import resamplings
@@ -13,7 +13,7 @@ from terrazzo.server import grids
 from terrazzo.server.answer import document
 from terrazzo.server.gdal import description, zone_of
 from terrazzo.server.keys import key_query
-from terrazzo.server.request import asked, only, parse_ask, query_of
+from terrazzo.server.request import ASKED, only, parse_ask, query_of
 from terrazzo.server.routes.inputs import desk_of, opened
 from terrazzo.server.tilesets import tilejson as tilejson_of
 from terrazzo.server.tilesets import tileset, tilesets
@@ -22,7 +22,7 @@ from terrazzo.server.urls import public_base
 router = APIRouter(tags=["Tiles"])
 
 
-@router.get("/mosaics/{mosaic}/{tms}/tilejson.json", dependencies=[Depends(asked)])
+@router.get("/mosaics/{mosaic}/{tms}/tilejson.json", openapi_extra=ASKED)
 async def tilejson(request: Request, mosaic: str, tms: str) -> Any:
     """TileJSON 3 of a mosaic with the parameters given."""
     desk = desk_of(request)
@@ -42,7 +42,7 @@ async def tilejson(request: Request, mosaic: str, tms: str) -> Any:
     return document(request, await desk.look(write), "application/json", desk.settings)
 
 
-@router.get("/mosaics/{mosaic}/gdal.xml", dependencies=[Depends(asked)])
+@router.get("/mosaics/{mosaic}/gdal.xml", openapi_extra=ASKED)
 async def gdal_xml(
     request: Request,
     mosaic: str,
@@ -71,7 +71,7 @@ async def gdal_xml(
     return document(request, await desk.look(write), "application/xml", desk.settings)
 
 
-@router.get("/mosaics/{mosaic}/tiles", dependencies=[Depends(asked)])
+@router.get("/mosaics/{mosaic}/tiles", openapi_extra=ASKED)
 async def tile_sets(request: Request, mosaic: str) -> Any:
     """The tile sets of a mosaic (OGC API – Tiles)."""
     desk, base = desk_of(request), public_base(request)
@@ -84,7 +84,7 @@ async def tile_sets(request: Request, mosaic: str) -> Any:
     return await desk.look(read)
 
 
-@router.get("/mosaics/{mosaic}/tiles/{tms}", dependencies=[Depends(asked)])
+@router.get("/mosaics/{mosaic}/tiles/{tms}", openapi_extra=ASKED)
 async def tile_set(request: Request, mosaic: str, tms: str) -> Any:
     """A tile set of a mosaic with the limits of its matrices (OGC API – Tiles)."""
     desk, base = desk_of(request), public_base(request)

@@ -3,19 +3,19 @@
 import json
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import JSONResponse
 
 from terrazzo.bulk.area import crs_of_geojson
 from terrazzo.errors import InvalidRequest
 from terrazzo.formats import GEOJSON, offered
 from terrazzo.request.boxes import numbers_of_box
-from terrazzo.request.parameters import DESCRIBED, asked_names
+from terrazzo.request.parameters import DESCRIBED, PICTURE, asked_names
 from terrazzo.server.bodies import collection_of, read_order
 from terrazzo.server.explain import POLICY, account_of, as_document, as_page, as_text
 from terrazzo.server.figures import day_shares
 from terrazzo.server.points import point_values
-from terrazzo.server.request import asked, beside, documented
+from terrazzo.server.request import ASKED, beside, documented
 from terrazzo.server.routes.inputs import Corners, desk_of, opened
 from terrazzo.server.statistics import with_statistics
 
@@ -30,14 +30,14 @@ FEATURE_BODY = {
 }
 
 
-@router.get("/mosaics/{mosaic}/point/{lon},{lat}", tags=["Points"], dependencies=[Depends(asked)])
+@router.get("/mosaics/{mosaic}/point/{lon},{lat}", tags=["Points"], openapi_extra=ASKED)
 async def point(request: Request, mosaic: str, lon: float, lat: float) -> Any:
     """Reflectance, an expression or a change at a place, and the scene it comes from."""
     desk = desk_of(request)
     return await desk.work(request, lambda: point_values(*opened(desk, mosaic, request), lon, lat))
 
 
-@router.get("/mosaics/{mosaic}/explain/{lon},{lat}", tags=["Points"], dependencies=[Depends(asked)])
+@router.get("/mosaics/{mosaic}/explain/{lon},{lat}", tags=["Points"], openapi_extra=ASKED)
 async def explain(
     request: Request,
     mosaic: str,
@@ -66,7 +66,7 @@ async def explain(
     return Response(await desk.work(request, write), media_type=ACCOUNTS[form], headers=headers)
 
 
-@router.get("/mosaics/{mosaic}/dates/{bbox}", tags=["Boxes"], dependencies=[Depends(asked)])
+@router.get("/mosaics/{mosaic}/dates/{bbox}", tags=["Boxes"], openapi_extra=ASKED)
 async def dates(request: Request, mosaic: str, bbox: Corners) -> JSONResponse:
     """Which days a box in degrees shows, in per cent of its pixels with data."""
     desk = desk_of(request)
@@ -78,8 +78,7 @@ async def dates(request: Request, mosaic: str, bbox: Corners) -> JSONResponse:
 @router.post(
     "/mosaics/{mosaic}/statistics",
     tags=["Boxes"],
-    openapi_extra=FEATURE_BODY,
-    dependencies=[Depends(asked), Depends(documented(DESCRIBED))],
+    openapi_extra=FEATURE_BODY | documented(PICTURE, DESCRIBED),
 )
 async def statistics(request: Request, mosaic: str) -> Response:
     """Statistics of GeoJSON features, in their properties; other parameters are those of tiles."""

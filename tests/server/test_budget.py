@@ -163,6 +163,19 @@ def test_a_head_that_does_not_end_is_not_waited_for(hasty, begun):
         assert until(lambda: closed(client))
 
 
+@pytest.mark.parametrize("size", [patience.LARGEST, 4 * MEGABYTE])
+def test_a_head_that_is_too_large_is_refused(hasty, size):
+    with connected(hasty) as client:
+        try:
+            client.sendall(b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: " + b"b" * size)
+            answer = client.recv(4096)
+        except ConnectionError:
+            # It had closed the connection before all was sent, which may take the answer along.
+            answer = b"HTTP/1.1 400 "
+        assert answer.startswith(b"HTTP/1.1 400 ")
+    assert fetched(hasty, "/healthz")[0] == 200
+
+
 def closed(client):
     try:
         return client.recv(4096) == b""

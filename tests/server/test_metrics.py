@@ -28,7 +28,8 @@ def counts(client):
 
 @pytest.fixture(scope="module")
 def fresh(sample_store, tmp_path_factory):
-    settings = Settings(store=str(sample_store), cache_dir=tmp_path_factory.mktemp("cache"))
+    # Each request looks at the store: a repeated one would not.
+    settings = Settings(store=str(sample_store), cache_dir=tmp_path_factory.mktemp("cache"), follow=0)
     with TestClient(create_app(settings)) as client:
         yield client
 
