@@ -152,18 +152,13 @@ def _classify(
     _check(source, names, rho, scale, offset)
     counts = np.zeros(len(MaskClass), np.int64)
     layers = ["class", *(f"p_{c.name.lower()}" for c in CLASSES)]
-    profile = {
-        "driver": "GTiff", "dtype": "uint8", "count": len(layers), "height": source.height,
-        "width": source.width, "crs": source.crs, "transform": source.transform, "tiled": True,
-        "blockxsize": 256, "blockysize": 256, "compress": "deflate", "bigtiff": "if_safer",
-    }  # fmt: skip
     f = 2 if pixel < FINE and max(source.shape) > TILE else 1
     side, rim = f * TILE, f * min(round(RIM / (f * pixel)), TILE // 3)
     tiles = [(r, c) for r in range(0, source.height, side) for c in range(0, source.width, side)]
     with (
         rasterio.Env(GDAL_CACHEMAX=CACHE),
         beside(output) as temporary,
-        rasterio.open(temporary, "w", **profile) as target,
+        rasterio.open(temporary, "w", **_profile(source, len(layers))) as target,
     ):
         target.descriptions = tuple(layers)
         target.update_tags(level=level, bands=",".join(names), probability="0-250 is 0-1, 255 no data")
@@ -191,6 +186,14 @@ def _classify(
         temporary.write_text(described(counts))
     line = f"{output}: {level}, from {', '.join(names)}: {shares(counts)}"
     console.print(line, highlight=False, soft_wrap=True)
+
+
+def _profile(source: "rasterio.DatasetReader", count: int) -> dict[str, Any]:
+    return {
+        "driver": "GTiff", "dtype": "uint8", "count": count, "height": source.height,
+        "width": source.width, "crs": source.crs, "transform": source.transform, "tiled": True,
+        "blockxsize": 256, "blockysize": 256, "compress": "deflate", "bigtiff": "if_safer",
+    }  # fmt: skip
 
 
 def _check(

@@ -46,7 +46,7 @@ KINDS = (
 """Why geometries of 0 and 1 dimensions have no pixels."""
 
 
-class Placed(NamedTuple):
+class AreaPlaces(NamedTuple):
     """Areas, cut to the mosaic.
 
     Attributes:
@@ -135,7 +135,7 @@ def _in_order(areas: Areas, version: Version) -> None:
         raise InvalidRequest(f"the areas lie outside the mosaic; {SWAPPED}")
 
 
-def group(here: Placed, version: Version, numbers: NDArray[np.int64]) -> Group | None:
+def group(here: AreaPlaces, version: Version, numbers: NDArray[np.int64]) -> Group | None:
     """Areas of one block with their polygons; None where they have none."""
     if not (here.zone > 0).any():
         return None
@@ -143,7 +143,7 @@ def group(here: Placed, version: Version, numbers: NDArray[np.int64]) -> Group |
     return Group(numbers, here.polygons, _target(version, zone, shapely.total_bounds(here.polygons)))
 
 
-def is_large(here: Placed, version: Version) -> bool:
+def is_large(here: AreaPlaces, version: Version) -> bool:
     """Whether areas are one that is worked on by `blocks`."""
     if len(here.zone) > 1 or here.zone[0] < 0:
         return False
@@ -151,7 +151,7 @@ def is_large(here: Placed, version: Version) -> bool:
     return max(box.shape) > BLOCK
 
 
-def blocks(areas: Areas, version: Version, here: Placed, numbers: NDArray[np.int64]) -> Iterator[Group]:
+def blocks(areas: Areas, version: Version, here: AreaPlaces, numbers: NDArray[np.int64]) -> Iterator[Group]:
     """The parts of one large area, in squares of a zone's grid, row by row; where it reaches across zones, in each zone's own."""
     pieces = [(int(here.zone[0]), here.polygons[0])]
     west, _, east, _ = here.polygons[0].bounds
@@ -186,7 +186,7 @@ def pixels_at_most(areas: Areas, version: Version) -> NDArray[np.float64]:
     return most
 
 
-def placed(areas: Areas, version: Version, numbers: NDArray[np.int64]) -> Placed:
+def placed(areas: Areas, version: Version, numbers: NDArray[np.int64]) -> AreaPlaces:
     """Areas as they lie on the mosaic's zone grids; each in the zone that is nearest to a position of its own."""
     wkb = areas.geometry.take(pa.array(numbers)).to_numpy(zero_copy_only=False)
     given = shapes_of(wkb)
@@ -213,7 +213,7 @@ def placed(areas: Areas, version: Version, numbers: NDArray[np.int64]) -> Placed
             polygons[here] = _projected(cut[here], areas, int(epsg))
         lost = solid[~np.isfinite(shapely.bounds(polygons[solid])).all(axis=1)]
         zone[lost], cut[lost], polygons[lost], reasons[lost] = -1, None, None, NOWHERE
-    return Placed(zone, cut, polygons, reasons)
+    return AreaPlaces(zone, cut, polygons, reasons)
 
 
 def regions(version: Version, areas: Areas) -> tuple[Region, ...]:
@@ -294,7 +294,7 @@ def _why_outside(areas: Areas, version: Version, shape: shapely.Geometry) -> str
     return NOWHERE if max(-south, north) > whole or max(-west, east) > 6 * whole else OUTSIDE
 
 
-def _boxes(version: Version, here: Placed) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _boxes(version: Version, here: AreaPlaces) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Zone of each area, −1 without polygons, and (n, 4) row0, col0, row1, col1 on its grid."""
     boxes = np.zeros((len(here.zone), 4), np.int64)
     for i in np.flatnonzero(here.zone > 0):

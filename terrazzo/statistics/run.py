@@ -291,7 +291,7 @@ class Answers(NamedTuple):
         return why
 
 
-class Part(NamedTuple):
+class PeriodAnswers(NamedTuple):
     """Statistics of areas in one period.
 
     Attributes:
@@ -341,16 +341,16 @@ def answers(
 
 def _of_group(
     engine: Engine, question: Question, chosen: Chosen, here: Group, quantiles: Sequence[float]
-) -> Part:
+) -> PeriodAnswers:
     covered, layers = cover(here.polygons, here.target, question.rule), layers_of(engine, chosen, here.target)
     table = summaries(layers.values, covered, quantiles)
     sums = share_sums(layers, covered, last_day(chosen, engine))
-    return Part(table, sums, layers.scenes, layers.problems)
+    return PeriodAnswers(table, sums, layers.scenes, layers.problems)
 
 
 def _of_blocks(
     engine: Engine, question: Question, chosen: Chosen, squares: Iterable[Group], quantiles: Sequence[float]
-) -> Part:
+) -> PeriodAnswers:
     """The same of one area in squares, of which one is in memory at once."""
     tallies, sums = [Tally() for _ in question.measure.names], np.zeros((5, 1))
     scenes, problems = dict[str, None](), dict[str, None]()
@@ -363,7 +363,9 @@ def _of_blocks(
         sums += share_sums(layers, covered, last_day(chosen, engine))
         scenes |= dict.fromkeys(layers.scenes)
         problems |= dict.fromkeys(layers.problems)
-    return Part(np.array([[t.row(quantiles) for t in tallies]]), sums, tuple(scenes), tuple(problems))
+    return PeriodAnswers(
+        np.array([[t.row(quantiles) for t in tallies]]), sums, tuple(scenes), tuple(problems)
+    )
 
 
 def _part(
