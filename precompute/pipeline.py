@@ -29,7 +29,7 @@ from terrazzo.precompute.scene.shift import Shift
 from terrazzo.precompute.versions.exclusions import cuts, read_exclusions, whole_scenes
 from terrazzo.precompute.versions.gate import worse
 from terrazzo.precompute.versions.lineage import read_solves
-from terrazzo.precompute.versions.pointer import point_to
+from terrazzo.precompute.versions.pointer import keep_back, point_to
 from terrazzo.precompute.versions.write import PeriodContent, write_version
 from terrazzo.precompute.work.executor import WHOLE, Crew, Shard, Workers, default_workers
 from terrazzo.precompute.work.lease import Lease, writer
@@ -158,8 +158,10 @@ def _run(
         console=console,
     )
     result.worse = [] if options.force else worse(store, previous, result.version)
-    if not result.worse:
-        lease.check()
+    lease.check()
+    if result.worse:
+        keep_back(store, result.version, result.worse)
+    else:
         point_to(store, result.version)
     return result
 

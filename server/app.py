@@ -13,7 +13,15 @@ from terrazzo.server.errors import add_error_answers
 from terrazzo.server.factory import READING, WMTS, MosaicFactory
 from terrazzo.server.guard import Guarded
 from terrazzo.server.keys import Keys, TakeKey
-from terrazzo.server.middleware import CommonHeaders, HeadAsGet, Packed, PublicAddress, Unforeseen, Watched
+from terrazzo.server.middleware import (
+    CommonHeaders,
+    HeadAsGet,
+    OneSlash,
+    Packed,
+    PublicAddress,
+    Unforeseen,
+    Watched,
+)
 from terrazzo.server.routes import exports, service, uploads
 from terrazzo.server.settings import Settings
 from terrazzo.server.tilesets import CONFORMS_TO
@@ -59,6 +67,8 @@ def create_app(settings: Settings) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        # A redirect would lose the key; `OneSlash` makes it needless.
+        redirect_slashes=False,
         middleware=_middleware(settings, mosaics.desk),
     )
     app.openapi_version = openapi.VERSION
@@ -82,6 +92,7 @@ def _middleware(settings: Settings, desk: Desk) -> list[Middleware]:
     """What happens to every request, the outermost first."""
     return [
         Middleware(PublicAddress, public_url=settings.public_url, trusted=settings.trusted_proxies),
+        Middleware(OneSlash),
         Middleware(TakeKey, keys=_keys(settings)),
         Middleware(Watched),
         Middleware(HeadAsGet),

@@ -75,7 +75,7 @@ async def save_areas(request: Request, place: Path) -> Path:
             file.write(chunk)
     ending = ".parquet" if first[:4] == b"PAR1" else ".gpkg" if first == b"SQLite format 3\0" else None
     if ending is None:
-        raise InvalidRequest("the body: GeoJSON as application/json, or a GeoPackage or GeoParquet file")
+        raise InvalidRequest("the body: GeoJSON as application/geo+json, or a GeoPackage or GeoParquet file")
     return place.rename(place.with_suffix(ending))
 
 

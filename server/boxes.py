@@ -17,9 +17,19 @@ MAP_SIDE = 1024
 
 
 def box_target(
-    engine: Engine, box: Bounds, crs: str, out: str | None, width: int | None, height: int | None
+    engine: Engine,
+    box: Bounds,
+    crs: str,
+    out: str | None = None,
+    width: int | None = None,
+    height: int | None = None,
+    max_size: int | None = None,
 ) -> Target:
     """The pixels of a box: of a given size, or at full resolution of the answer's coordinate system.
+
+    Args:
+        width, height: of the answer in pixels; of one alone the other follows from the box's shape, rounded up as TiTiler does.
+        max_size: of the longer side; it counts where neither is given, and only makes smaller.
 
     Raises:
         InvalidRequest: the box is too large to be answered at once.
@@ -41,7 +51,9 @@ def box_target(
         across, up = np.hypot(x1 - x0, y1 - y0) * 1000, np.hypot(x3 - x2, y3 - y2) * 1000
         if not (np.isfinite(across) and np.isfinite(up)):
             raise InvalidRequest("bbox: the box lies outside the mosaic's zone")
-        width, height = max(1, round(across / pixel)), max(1, round(up / pixel))
+        width, height = size_of(
+            max(1, round(across / pixel)), max(1, round(up / pixel)), width, height, max_size
+        )
     if not (0 < width <= MOST_SIDE and 0 < height <= MOST_SIDE):
         raise InvalidRequest(
             f"bbox: {width} × {height} px; at most {MOST_SIDE} a side, or use `terrazzo export`"
@@ -58,3 +70,19 @@ def map_size(box: Bounds, width: int | None, height: int | None) -> tuple[int, i
     if width is None:
         width = max(1, round((height or 1) * shape))
     return width, height or max(1, round(width / shape))
+
+
+def size_of(
+    across: int, up: int, width: int | None = None, height: int | None = None, max_size: int | None = None
+) -> tuple[int, int]:
+    """Width and height of an answer by TiTiler's rules, from those at full resolution and what is asked for."""
+    ratio = up / across
+    if width and height:
+        return width, height
+    if width:
+        return width, math.ceil(width * ratio)
+    if height:
+        return math.ceil(height / ratio), height
+    if max_size is None or max(across, up) < max_size:
+        return across, up
+    return (math.ceil(max_size / ratio), max_size) if ratio > 1 else (max_size, math.ceil(max_size * ratio))

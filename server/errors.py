@@ -45,8 +45,9 @@ def add_error_answers(app: FastAPI) -> None:
         headers = {"Cache-Control": "no-store"}
         if status == 503:
             headers["Retry-After"] = "2"
-        if status == 500:
-            log.error("%s %s: %s", request.method, request.url.path, error)
+        if status == 500 or error.operator:
+            level = logging.ERROR if status >= 500 else logging.INFO
+            log.log(level, "%s %s: %s", request.method, request.url.path, error.whole)
         return JSONResponse({"detail": str(error)}, status, headers)
 
     @app.exception_handler(ClientDisconnect)

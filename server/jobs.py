@@ -132,7 +132,7 @@ class Jobs:
         job = self._read(name) if name.isalnum() else None
         if job is None or job.mosaic != mosaic:
             raise NotFound(f"there is no export {name[:40]!r}; exports are removed when they have expired")
-        return job
+        return _stopping(job) if job.open and self._is_dismissed(job) else job
 
     def all(self) -> list[Job]:
         """All jobs, the oldest first; those whose documents cannot be read are named in the log, once, and left out."""
@@ -155,7 +155,7 @@ class Jobs:
         with self._claimed(job.id) as ours:
             if ours:
                 return self._dismissed(job)
-        return replace(job, status="dismissed", message="stops at its next window")
+        return _stopping(job)
 
     def next(self) -> str | None:
         """The next job's id from the queue."""
@@ -230,6 +230,8 @@ class Jobs:
             try:
                 self._carry_out(job, engine(job.mosaic, job.version), hours, threads)
             except TerrazzoError as error:
+                if error.operator:
+                    log.error("export %s: %s", name, error.whole)
                 self._end(job, "failed", str(error))
             except OSError as error:
                 full = error.errno in FULL or "disk full" in str(error)
@@ -250,7 +252,7 @@ class Jobs:
                 paths, summary = (
                     (step.files, f"{100 * step.share:.1f} % of the pixels hold data")
                     if isinstance(step, Exported)
-                    else ((step.path,), f"{step.rows} rows of {step.areas} areas")
+                    else ((step.path,), step.summary())
                 )
                 files = tuple(p.name for p in paths)
                 job = replace(job, files=files, problems=step.problems, worked=worked, progress=100.0)
@@ -359,6 +361,11 @@ class Jobs:
                 yield False
                 return
             yield True
+
+
+def _stopping(job: Job) -> Job:
+    """A job that was dismissed while somebody works on it."""
+    return replace(job, status="dismissed", message="stops at its next window")
 
 
 def _now() -> str:

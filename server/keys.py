@@ -57,10 +57,13 @@ class Key:
     samples: int | None = None
     created: str = ""
 
+    def names(self, mosaic: str) -> bool:
+        """Whether it is for a mosaic."""
+        return not self.mosaics or mosaic in self.mosaics
+
     def opens(self, scope: str, mosaic: str | None) -> bool:
         """Whether it opens a scope of a mosaic; of all mosaics' list for None."""
-        named = mosaic is None or not self.mosaics or mosaic in self.mosaics
-        return named and (scope in self.scopes or "admin" in self.scopes)
+        return (mosaic is None or self.names(mosaic)) and (scope in self.scopes or "admin" in self.scopes)
 
 
 class Keys:
@@ -265,6 +268,12 @@ def _authorized(header: str) -> list[str]:
             return []
         return [password, user]
     return []
+
+
+def listed_to(request: Request, mosaics: Iterable[str]) -> list[str]:
+    """Of some mosaics those that whoever asks may see: with a key for some of them, those."""
+    key: Key | None = request.scope.get("terrazzo.key")
+    return [m for m in mosaics if key is None or key.names(m)]
 
 
 def key_query(request: Request) -> str:

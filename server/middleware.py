@@ -116,6 +116,24 @@ def _last(header: str | None) -> str:
     return (header or "").split(",")[-1].strip()
 
 
+class OneSlash:
+    """Takes slashes at the end of an address away, so that both spellings are one and no redirect loses the key."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Passes a request on under the address without them; the root keeps its own."""
+        root = scope.get("root_path", "") + "/"
+        if (
+            scope["type"] == "http"
+            and scope["path"].endswith("/")
+            and scope["path"].rstrip("/") + "/" != root
+        ):
+            scope = {**scope, "path": scope["path"].rstrip("/")}
+        await self.app(scope, receive, send)
+
+
 class Watched:
     """Gives a request its identifier, counts and times it, and writes its line into the log."""
 

@@ -1,7 +1,6 @@
 """The mosaics of a store, opened once, followed to their newest version."""
 
 import logging
-import re
 import threading
 import time
 from collections import OrderedDict
@@ -11,7 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from terrazzo.bands import NODATA
-from terrazzo.errors import EmptyStore, NotFound, ReadFailure
+from terrazzo.config import MOSAIC_NAME
+from terrazzo.errors import EmptyStore, NotFound, ReadFailure, TerrazzoError
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.request import PixelRequest
@@ -23,7 +23,6 @@ log = logging.getLogger(__name__)
 KEPT_VERSIONS = 8
 BELIEVED = 60.0
 """Seconds for which an answer about readiness is said again while every thread is at work."""
-NAME = re.compile(r"[\w-]{1,100}")
 NONE_YET = (
     "no mosaic yet: `terrazzo precompute SOURCE --store STORE` makes one (SOURCE may be `sample`),"
     " which is served without a restart"
@@ -54,6 +53,7 @@ class Mosaics:
         self._engines: OrderedDict[tuple[str, str], Engine] = OrderedDict()
         self._pointers: dict[str, tuple[float, str]] = {}
         self._names: tuple[float, list[str]] | None = None
+        self._unnamed = set[str]()
         self._state: tuple[float, State] | None = None
         self._lock, self._looking, self._opening = threading.Lock(), threading.Lock(), threading.Lock()
         with suppress(EmptyStore):
@@ -69,12 +69,23 @@ class Mosaics:
         now = time.monotonic()
         if self._names is None or now - self._names[0] >= self._follow:
             try:
-                names = list_mosaics(self._opened())
+                names = self._addressable(list_mosaics(self._opened()))
                 # A store that is away has none; what is open goes on.
                 self._names = (now, names if names or self._is_there() else sorted(self._pointers))
             except EmptyStore:
                 self._names = (now, [])
         return list(self._names[1])
+
+    def _addressable(self, names: list[str]) -> list[str]:
+        """Names that may stand in an address; the others are named in the log, once."""
+        for name in set(names) - self._unnamed:
+            if not MOSAIC_NAME.fullmatch(name):
+                self._unnamed.add(name)
+                log.warning(
+                    "mosaic %r is not served: rename its folder in mosaics/ with letters a to z, digits, - and _, and publish it again",
+                    name,
+                )
+        return [n for n in names if n not in self._unnamed]
 
     def engine(self, mosaic_id: str, version: str | None = None) -> Engine:
         """The engine of a version, the current one by default.
@@ -83,8 +94,8 @@ class Mosaics:
             NotFound: there is no such mosaic or version.
             EmptyStore: there is none at all yet.
         """
-        if not NAME.fullmatch(mosaic_id):
-            raise NotFound("a mosaic's name has letters, digits, - and _")
+        if not MOSAIC_NAME.fullmatch(mosaic_id):
+            raise NotFound("a mosaic's name has letters a to z and A to Z, digits, - and _")
         return self._engine(mosaic_id, version or self._pointer(mosaic_id))
 
     def _engine(self, mosaic_id: str, name: str) -> Engine:
@@ -138,7 +149,8 @@ class Mosaics:
         except NotFound as error:
             if known is None or self._is_there():
                 self._pointers.pop(mosaic_id, None)
-                raise
+                # Not who has a key for this mosaic alone learns the others' names.
+                raise NotFound(f"{error}; /mosaics lists those there are", error.operator) from None
             log.warning(
                 "%s: the store is away, serving version %s on from what is open: %s",
                 mosaic_id,
@@ -181,8 +193,9 @@ class Mosaics:
                 try:
                     self._read_pixel(name)
                 except Exception as error:
-                    log.error("%s: not ready: %s", name, error)
-                    failed[name] = str(error)
+                    log.error("%s: not ready: %s", name, getattr(error, "whole", error))
+                    is_ours = isinstance(error, TerrazzoError)
+                    failed[name] = str(error) if is_ours else "an error that the server's log describes"
             self._state = (now, State(names, failed))
         return self._state[1]
 

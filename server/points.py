@@ -1,5 +1,6 @@
 """The values at a place."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.interpolated import interpolated
 from terrazzo.mosaic.measure import choose, draw, known
 from terrazzo.mosaic.quality import quality
-from terrazzo.mosaic.warp import Points
+from terrazzo.mosaic.warp import Points, places, transformer
 from terrazzo.request.boxes import place_of, swap_of
 from terrazzo.server.request import Ask
 
@@ -46,6 +47,7 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, 
         "values": numbers,
         "scene": scene.id,
         "datetime": scene.datetime.isoformat(),
+        "sampling": sampling(engine, place, scene.epsg, chosen.selection.request.resampling),
         "scenes_usable": int(image.count[0, 0]),
         "quality": int(quality(engine, chosen.selection, place, image)[0, 0]),
         **({"interpolated": [*lines]} if chosen.selection.request.stage == "raw" else {}),
@@ -53,4 +55,19 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, 
         "version": engine.version.name,
         "attribution": engine.version.attribution,
         **({"problems": list(drawn.problems)} if drawn.problems else {}),
+    }
+
+
+def sampling(engine: Engine, place: Points, epsg: int, resampling: str) -> dict[str, Any]:
+    """How a place's values were read: by which resampling, and of a zone's own grid the pixel that the place lies in."""
+    grid = engine.version.store.grid(epsg)
+    rows, cols = places(place.crs, (place.x, place.y), grid, 0)
+    row, col = math.floor(rows[0]), math.floor(cols[0])
+    x, y = (col + 0.5) * grid.pixel, grid.origin_y - (row + 0.5) * grid.pixel
+    lon, lat = transformer(f"EPSG:{epsg}", place.crs).transform(x, y)
+    return {
+        "resampling": resampling,
+        "crs": f"EPSG:{epsg}",
+        "pixel_size": grid.pixel,
+        "pixel": {"row": row, "col": col, "center": [x, y], "coordinates": [round(lon, 7), round(lat, 7)]},
     }

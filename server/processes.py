@@ -137,6 +137,23 @@ def status_of(base: str, job: Job) -> dict[str, Any]:
     return {k: v for k, v in status.items() if v is not None}
 
 
+EXCEPTIONS = "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/"
+
+
+def without_results(job: Job) -> JSONResponse:
+    """The answer to who asks for results that a job has not: not yet, 404, or never, 410 of a dismissed and 404 of a failed one."""
+    code, kind = 404, f"{EXCEPTIONS}result-not-ready"
+    detail = f"export {job.id} is {job.status}: ask again when it is successful"
+    if job.status == "dismissed":
+        code, kind = 410, f"{EXCEPTIONS}no-such-job"
+        detail = f"export {job.id} was dismissed: its results are removed and will not come; order it again"
+    elif job.status == "failed":
+        kind = "about:blank"
+        detail = f"export {job.id} failed, its results will not come: {job.message}"
+    body = {"type": kind, "title": detail, "detail": detail, "status": code}
+    return JSONResponse(body, code, FRESH)
+
+
 def address_of(base: str, job: Job) -> str:
     """The address of a job's status."""
     return f"{base}/mosaics/{job.mosaic}/exports/{job.id}"

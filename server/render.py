@@ -11,7 +11,7 @@ from PIL import Image as Picture
 from rasterio.io import MemoryFile
 from rio_tiler.colormap import apply_cmap, cmap
 
-from terrazzo.bands import NODATA, SCALE, MaskClass
+from terrazzo.bands import NODATA, PALETTE, SCALE
 from terrazzo.crs import definition
 from terrazzo.errors import InvalidRequest
 from terrazzo.formats import LOSSLESS, Format
@@ -24,16 +24,6 @@ from terrazzo.server.request import Ask
 
 PICTURES = 1
 """Raised by hand when a change of the code draws other bytes of the same pixels: palettes, ramps, encoders; part of every key."""
-PALETTE = {
-    MaskClass.LAND: (120, 160, 90),
-    MaskClass.WATER: (60, 110, 190),
-    MaskClass.SNOW: (230, 240, 255),
-    MaskClass.CLOUD: (255, 255, 255),
-    MaskClass.THIN_CLOUD: (255, 200, 120),
-    MaskClass.SHADOW: (90, 70, 120),
-    MaskClass.DEFECTIVE: (255, 0, 255),
-    MaskClass.TERRAIN_SHADOW: (60, 60, 60),
-}
 BACKGROUND = (255, 255, 255)
 """What formats without transparency show where there are no data."""
 

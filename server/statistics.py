@@ -8,13 +8,30 @@ from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import Measure
 from terrazzo.mosaic.selection import newest_period
-from terrazzo.statistics.areas import areas_of_features, groups
+from terrazzo.statistics.areas import areas_of_features
+from terrazzo.statistics.places import MOST_PIXELS, groups
 from terrazzo.statistics.question import Question, Rule
 from terrazzo.statistics.run import answers, chosen_of, statistic_names
 
 MOST_FEATURES = 1000
 PERCENTILES = (2.0, 98.0)
 """Those that TiTiler computes where none are asked for."""
+
+
+OURS = (
+    "statistics",
+    "clear_share",
+    "filled_share",
+    "age_days",
+    "request",
+    "version",
+    "attribution",
+    "problems",
+    "reason",
+)
+"""Properties that are written into features."""
+PREFIX = "terrazzo:"
+"""Before those of ours whose names a feature has for properties of its own."""
 
 
 def with_statistics(
@@ -25,14 +42,14 @@ def with_statistics(
     percentiles: tuple[float, ...] = PERCENTILES,
     rule: Rule = "exact",
 ) -> list[dict[str, Any]]:
-    """Features with their statistics.
+    """Features with their statistics, and with all that they had.
 
     Args:
         crs: of the features' coordinates.
         percentiles: 0–100, besides the median.
 
     Raises:
-        InvalidRequest: there are too many features, or one is too large or has no place.
+        InvalidRequest: there are too many features, or one is too large.
     """
     if len(features) > MOST_FEATURES:
         raise InvalidRequest(
@@ -48,18 +65,27 @@ def with_statistics(
     }
     names = ["percentile_" + n[1:] if n[0] == "p" else n for n in statistic_names(question)]
     described = [dict(f) for f in features]
-    for numbers in groups(areas, engine.version):
+    for numbers in groups(areas, engine.version, MOST_PIXELS):
         columns = answers(engine, question, chosen, areas, numbers)
         lacking = {"problems": list(columns.problems)} if columns.problems else {}
+        reasons = columns.why()
         for i, number in enumerate(numbers):
             bands = {
                 name: dict(zip(names, map(_plain, columns.table[i, 0, c]), strict=True))
                 for c, name in enumerate(measure.names)
             }
             shares = {k: _plain(v[i, 0]) for k, v in columns.shares.items()}
-            own = features[number].get("properties") or {}
-            described[number]["properties"] = {**own, "statistics": bands, **shares, **about, **lacking}
+            empty = {"reason": reasons[i, 0, 0]} if all(reasons[i, 0]) else {}
+            ours = {"statistics": bands, **shares, **about, **lacking, **empty}
+            described[number]["properties"] = _beside(features[number].get("properties") or {}, ours)
     return described
+
+
+def _beside(own: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
+    """A feature's own properties and ours; ours have a prefix where the name is taken, unless an earlier answer took it."""
+    if own.keys() >= {"statistics", "request", "version", "attribution"}:
+        own = {k: v for k, v in own.items() if k not in OURS}
+    return {**own, **{f"{PREFIX}{k}" if k in own else k: v for k, v in ours.items()}}
 
 
 def _plain(value: float) -> float | None:

@@ -73,6 +73,17 @@ class MaskClass(IntEnum):
     TERRAIN_SHADOW = 8
 
 
+PALETTE = {
+    MaskClass.LAND: (120, 160, 90),
+    MaskClass.WATER: (60, 110, 190),
+    MaskClass.SNOW: (230, 240, 255),
+    MaskClass.CLOUD: (255, 255, 255),
+    MaskClass.THIN_CLOUD: (255, 200, 120),
+    MaskClass.SHADOW: (90, 70, 120),
+    MaskClass.DEFECTIVE: (255, 0, 255),
+    MaskClass.TERRAIN_SHADOW: (60, 60, 60),
+}
+"""Colour of each class, RGB, in pictures and in mask files."""
 CLOUDED = (MaskClass.CLOUD, MaskClass.THIN_CLOUD, MaskClass.SHADOW)
 CLEAR = (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW, MaskClass.TERRAIN_SHADOW)
 

@@ -56,7 +56,7 @@ class TableGroup(click.Group):
         try:
             return super().invoke(ctx)
         except TerrazzoError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(error.whole) from error
         except ModuleNotFoundError as error:
             row = COMMANDS.get(ctx.invoked_subcommand or "")
             if row is None or not row.extra or (error.name or "").split(".")[0] == "terrazzo":

@@ -39,6 +39,9 @@ Origin = Literal["scene", "date", "age", "count", "quality", "weight", "spread",
 ALL = "all"
 """Name of the one period of a mosaic that names none."""
 
+MOSAIC_NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+"""Names of mosaics stand in addresses, headers, XML and file names, where other letters have many spellings."""
+
 
 @dataclass(frozen=True)
 class Period:
@@ -112,12 +115,25 @@ class MosaicConfig:
                 )
         if (self.reference == "external") != (self.reference_file is not None):
             raise StoreError('mosaic.toml: reference = "external" and reference_file = "PATH" go together')
-        if not (self.id and all(c.isalnum() or c in "-_" for c in self.id)):
-            raise StoreError(f"mosaic name {self.id!r}: use letters, digits, - and _")
+        require_name(self.id)
         plain = sorted((p for p in self.periods if not p.members), key=lambda p: p.start)
         for a, b in pairwise(plain):
             if b.start <= a.end:
                 raise StoreError(f"mosaic.toml: periods {a.name} and {b.name} overlap")
+
+
+def require_name(mosaic_id: str) -> None:
+    """Checks a mosaic's name.
+
+    Raises:
+        StoreError: it cannot stand in addresses and file names.
+    """
+    if not MOSAIC_NAME.fullmatch(mosaic_id):
+        raise StoreError(
+            f"mosaic name {mosaic_id[:100]!r}: use letters a to z and A to Z, digits, - and _, at most 100; the title in its"
+            " mosaic.toml may have any. A mosaic that has such a name already is served once its folder in mosaics/ is"
+            " renamed and it is published again"
+        )
 
 
 def config_key(mosaic_id: str) -> str:

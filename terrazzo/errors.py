@@ -1,8 +1,28 @@
 """Errors, named by what the user can do about them."""
 
+from typing import Any
+
 
 class TerrazzoError(Exception):
-    """Base of all errors whose message is written for the user."""
+    """Base of all errors whose message is written for the user.
+
+    Attributes:
+        operator: what only who runs the store may read, such as where it lies: the command line says it, a server writes it
+            into its log and into no answer.
+    """
+
+    def __init__(self, message: str = "", operator: str = "") -> None:
+        super().__init__(message)
+        self.operator = operator
+
+    @property
+    def whole(self) -> str:
+        """The message with what is for the operator."""
+        return f"{self} {self.operator}".rstrip()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Keeps both texts on the way between processes."""
+        return type(self), (str(self), self.operator)
 
 
 class InvalidRequest(TerrazzoError):

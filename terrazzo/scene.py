@@ -1,12 +1,12 @@
 """A scene: one product, corrected, on its zone's grid, and the STAC Item that describes it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from terrazzo.bands import CLEAR, CLOUDED
-from terrazzo.errors import StoreError
+from terrazzo.errors import NotFound, StoreError
 from terrazzo.grid import PixelBox, zone_name
 from terrazzo.store import Store
 
@@ -122,6 +122,26 @@ def resampled(properties: Mapping[str, Any]) -> str:
     """What the lineage of an Item says of a product whose pixels were resampled to the store's; empty where they were not."""
     lines = str(properties.get("processing:lineage") or "").split("; ")
     return next((line for line in lines if "resampled once" in line), "")
+
+
+def by_beginning(given: str, names: Iterable[str], kind: str, where: str) -> str:
+    """The one name that is given, or that begins so.
+
+    Args:
+        kind: what the names are of, such as `scene`.
+        where: what holds them, such as `the store`.
+
+    Raises:
+        NotFound: there is none, or several; the message lists them, else those that hold the text, else all.
+    """
+    known = sorted(set(names))
+    matching = [n for n in known if n.startswith(given)] if given else []
+    if given in matching or len(matching) == 1:
+        return given if given in matching else matching[0]
+    listed = matching or [n for n in known if given.lower() in n.lower()] or known
+    more = f" and {len(listed) - 10} more" if listed[10:] else ""
+    problem = f"more than one {kind} that begins with" if matching else f"no {kind}"
+    raise NotFound(f"{where} has {problem} {given}; it has {', '.join(listed[:10]) or 'none'}{more}")
 
 
 def list_scenes(store: Store) -> Iterator[Scene]:

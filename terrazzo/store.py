@@ -99,7 +99,8 @@ class Store:
                 self.root.mkdir(parents=True, exist_ok=True)
             if not self.root.is_dir():
                 raise StoreError(
-                    f"there is no store at {self.url}; `terrazzo precompute SOURCE --store {self.url}` makes one"
+                    "there is no store: `terrazzo precompute SOURCE --store STORE` makes one",
+                    f"(STORE is {self.url})",
                 )
             self._objects: Any = LocalStore(prefix=self.root)
         else:
@@ -108,7 +109,7 @@ class Store:
 
     def _read_config(self) -> StoreConfig:
         try:
-            raw = read_document(self.read_bytes(CONFIG_KEY), f"{CONFIG_KEY} of {self.url}")
+            raw = read_document(self.read_bytes(CONFIG_KEY), CONFIG_KEY)
         except NotFound:
             if self._planned is not None:
                 return self._planned
@@ -116,8 +117,10 @@ class Store:
             # A first run may be at work, whose unfinished files have names with a dot.
             pages = obstore.list(self._objects)
             if not any("/." not in f"/{meta['path']}" for page in pages for meta in page):
-                raise EmptyStore(f"{self.url} is empty: {remedy}") from None
-            raise StoreError(f"{self.url} is not a store: it has no {CONFIG_KEY}; {remedy}") from None
+                raise EmptyStore("the store is empty", f"({self.url}): {remedy}") from None
+            raise StoreError(
+                "there is no store any more", f"({self.url}): it has no {CONFIG_KEY}; {remedy}"
+            ) from None
         number = raw.get("format") if isinstance(raw, dict) else None
         if number not in READ:
             newer = isinstance(number, int) and number > FORMAT
@@ -127,17 +130,19 @@ class Store:
                 else "run precompute into a new folder with this release"
             )
             raise StoreError(
-                f"store {self.url} has format {number}, this release reads {READ[0]} to {READ[-1]}: {remedy}"
+                f"the store has format {number}, this release reads {READ[0]} to {READ[-1]}: {remedy}",
+                f"({self.url})",
             )
         try:
             known = {f.name: raw[f.name] for f in fields(StoreConfig)}
             config = StoreConfig(**{**known, "bands": tuple(known["bands"])})
         except (KeyError, TypeError) as error:
-            raise Damaged(f"{CONFIG_KEY} of {self.url} is damaged: {error}") from None
+            raise Damaged(f"{CONFIG_KEY} is damaged: {error}", f"({self.url})") from None
         if self._planned is not None and config != replace(self._planned, format=config.format):
             raise StoreError(
-                f"the store {self.url} has {asdict(config)}, asked was {asdict(self._planned)};"
-                " a store keeps what it was made with"
+                f"the store has {asdict(config)}, asked was {asdict(self._planned)};"
+                " a store keeps what it was made with",
+                f"({self.url})",
             )
         return config
 
@@ -244,12 +249,13 @@ class Store:
         try:
             yield
         except (NotFoundError, FileNotFoundError):
-            raise NotFound(f"{key} is not in the store {self.url}") from None
+            raise NotFound(f"{key} is not in the store", f"({self.url})") from None
         except (BaseError, OSError) as error:
             # Further lines hold the whole answer, and what obstore looks like inside.
             reason = str(error).partition("\n")[0]
             raise StoreUnreachable(
-                f"{key or 'the list of files'} of {self.url} cannot be read: {reason}; check its address and your rights"
+                f"{key or 'the list of files'} cannot be read",
+                f"({self.url}: {reason}; check its address and your rights)",
             ) from None
 
     def write_bytes(self, key: str, data: bytes) -> None:

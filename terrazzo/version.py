@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from terrazzo.cells import CellGrid, from_table
 from terrazzo.checks import checksum, understood
-from terrazzo.config import MosaicConfig, Period, parse_config
+from terrazzo.config import MosaicConfig, Period, parse_config, require_name
 from terrazzo.errors import Damaged, NotFound, StoreError
 from terrazzo.grid import Bounds, PixelBox
-from terrazzo.scene import Scene
+from terrazzo.scene import Scene, by_beginning
 from terrazzo.store import Store
 
 T = TypeVar("T")
@@ -30,6 +30,7 @@ COLLECTION = "mosaic.json"
 POINTER = "terrazzo:version"
 HISTORY = "terrazzo:history"
 PINS = "terrazzo:pins"
+KEPT_BACK = "terrazzo:kept_back"
 
 
 @dataclass(frozen=True, slots=True)
@@ -420,18 +421,21 @@ def current_version(store: Store, mosaic_id: str) -> str:
 
     Raises:
         NotFound: the mosaic does not exist or has no version yet.
+        StoreError: it cannot have that name.
     """
+    require_name(mosaic_id)
     try:
         document = store.read_json(f"mosaics/{mosaic_id}/{COLLECTION}")
     except NotFound:
         known = ", ".join(list_mosaics(store)) or "none yet"
         raise NotFound(
-            f"there is no mosaic {mosaic_id!r} in {store.url}; there are: {known}."
-            f" `terrazzo precompute SOURCE --store {store.url} --mosaic {mosaic_id}` makes it"
+            f"there is no mosaic {mosaic_id!r}",
+            f"in {store.url}; there are: {known}."
+            f" `terrazzo precompute SOURCE --store {store.url} --mosaic {mosaic_id}` makes it",
         ) from None
     name = document.get(POINTER)
     if not isinstance(name, str):
-        raise StoreError(f"mosaics/{mosaic_id}/{COLLECTION} of {store.url} names no version")
+        raise StoreError(f"mosaics/{mosaic_id}/{COLLECTION} names no version", f"({store.url})")
     return name
 
 
@@ -458,11 +462,5 @@ def known_version(store: Store, mosaic_id: str, name: str) -> Version:
     Raises:
         NotFound: none has that name, or several begin with it; the message lists those there are.
     """
-    known = list_versions(store, mosaic_id)
-    matching = [v for v in known if v.startswith(name)] if name else []
-    if len(matching) != 1:
-        raise NotFound(
-            f"mosaic {mosaic_id} has {'no' if not matching else 'more than one'} version {name};"
-            f" it has {', '.join(known) or 'none'}"
-        )
-    return open_version(store, mosaic_id, matching[0])
+    name = by_beginning(name, list_versions(store, mosaic_id), "version", f"mosaic {mosaic_id}")
+    return open_version(store, mosaic_id, name)

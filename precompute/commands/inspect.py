@@ -5,8 +5,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from terrazzo.errors import NotFound
-
 if TYPE_CHECKING:
     from terrazzo.scene import Scene
     from terrazzo.store import Store
@@ -83,15 +81,10 @@ def find_scene(store: "Store", name: str) -> "Scene":
     Raises:
         NotFound: there is none, or several.
     """
-    from terrazzo.scene import list_scenes, read_item
+    from terrazzo.scene import by_beginning, list_scenes, read_item
 
-    scenes = [s for s in list_scenes(store) if s.id.startswith(name)]
-    names = sorted({s.id for s in scenes})
-    exact = [s for s in scenes if s.id == name] or scenes
-    if not exact or (len(names) > 1 and name not in names):
-        known = names or sorted({s.id for s in list_scenes(store)})
-        raise NotFound(
-            f"{'several scenes begin with' if names else 'no scene'} {name}; the store has {', '.join(known[:10])}"
-            f"{f' and {len(known) - 10} more' if known[10:] else ''}"
-        )
-    return max(exact, key=lambda s: str(read_item(store, s)["properties"]["created"]))
+    scenes = list(list_scenes(store))
+    full = by_beginning(name, (s.id for s in scenes), "scene", "the store")
+    return max(
+        (s for s in scenes if s.id == full), key=lambda s: str(read_item(store, s)["properties"]["created"])
+    )

@@ -23,6 +23,8 @@ RIM = 10_000.0
 """Metres around them in which clouds and shadows are looked for: as far as the highest clouds throw their shadow under a sun 39° high."""
 FINE = 15.0
 """Metres below which pixels of a raster larger than a tile are classified two by two."""
+SAMPLE = 512
+"""Pixels a side that are looked at before anything is classified."""
 CACHE = 256
 """Megabytes of decoded blocks that GDAL keeps."""
 BY_COUNT = {
@@ -67,6 +69,7 @@ def mask(
     """Classifies the pixels of IMAGE: a uint8 GeoTIFF on the same grid.
 
     Band 1 holds classes: 0 no data, 1 land, 2 water, 3 snow or ice, 4 cloud, 5 thin cloud, 6 cloud shadow, 7 saturated.
+    OUTPUT.aux.xml holds their colours and names, for GDAL and QGIS.
     The others are the probabilities p_land, p_water, p_snow, p_cloud, p_thin_cloud and p_shadow, 0 to 250 for 0 to 1,
     255 where there is no data.
 
@@ -132,29 +135,30 @@ def _classify(
     offset: float,
     sun: tuple[float, float] | None,
 ) -> None:
+    import numpy as np
     import rasterio
     from rasterio.enums import Resampling
     from rasterio.windows import Window
     from rich.console import Console
 
+    from terrazzo.bands import MaskClass
+    from terrazzo.precompute.clouds.maskfile import described, shares
     from terrazzo.precompute.clouds.model import CLASSES
     from terrazzo.store import beside
 
     console = Console(stderr=True)
     pixel = _pixel(source, console)
+    rho = partial(_reflectance, nodata=source.nodata, scale=scale, offset=offset)
+    _check(source, names, rho, scale, offset)
+    counts = np.zeros(len(MaskClass), np.int64)
     layers = ["class", *(f"p_{c.name.lower()}" for c in CLASSES)]
-    profile = {
-        "driver": "GTiff", "dtype": "uint8", "count": len(layers), "height": source.height,
-        "width": source.width, "crs": source.crs, "transform": source.transform, "tiled": True,
-        "blockxsize": 256, "blockysize": 256, "compress": "deflate", "bigtiff": "if_safer",
-    }  # fmt: skip
     f = 2 if pixel < FINE and max(source.shape) > TILE else 1
     side, rim = f * TILE, f * min(round(RIM / (f * pixel)), TILE // 3)
     tiles = [(r, c) for r in range(0, source.height, side) for c in range(0, source.width, side)]
     with (
         rasterio.Env(GDAL_CACHEMAX=CACHE),
         beside(output) as temporary,
-        rasterio.open(temporary, "w", **profile) as target,
+        rasterio.open(temporary, "w", **_profile(source, len(layers))) as target,
     ):
         target.descriptions = tuple(layers)
         target.update_tags(level=level, bands=",".join(names), probability="0-250 is 0-1, 255 no data")
@@ -167,7 +171,6 @@ def _classify(
                 out_shape=(len(names), -(-(bottom - top) // f), -(-(right - left) // f)),
                 resampling=Resampling.average,
             )
-            rho = partial(_reflectance, nodata=source.nodata, scale=scale, offset=offset)
             both = _layers(numbers, rho, names, level, f * pixel, sun)
             height, width = min(side, source.height - row), min(side, source.width - col)
             at = (
@@ -175,10 +178,37 @@ def _classify(
                 slice((col - left) // f, (col - left + width - 1) // f + 1),
             )
             inner = both[:, *at].repeat(f, axis=1).repeat(f, axis=2)[:, :height, :width]
+            counts += np.bincount(inner[0].ravel(), minlength=len(counts))
             target.write(inner, window=Window(col, row, width, height))
             if len(tiles) > 1:
                 console.print(f"mask {done}/{len(tiles)}", highlight=False)
-    console.print(f"{output}: {level}, from {', '.join(names)}", highlight=False, soft_wrap=True)
+    with beside(output.with_name(f"{output.name}.aux.xml")) as temporary:
+        temporary.write_text(described(counts))
+    line = f"{output}: {level}, from {', '.join(names)}: {shares(counts)}"
+    console.print(line, highlight=False, soft_wrap=True)
+
+
+def _profile(source: "rasterio.DatasetReader", count: int) -> dict[str, Any]:
+    return {
+        "driver": "GTiff", "dtype": "uint8", "count": count, "height": source.height,
+        "width": source.width, "crs": source.crs, "transform": source.transform, "tiled": True,
+        "blockxsize": 256, "blockysize": 256, "compress": "deflate", "bigtiff": "if_safer",
+    }  # fmt: skip
+
+
+def _check(
+    source: "rasterio.DatasetReader",
+    names: dict[str, int],
+    rho: "Callable[[NDArray[Any]], NDArray[np.float32]]",
+    scale: float,
+    offset: float,
+) -> None:
+    """Refuses a file whose numbers cannot be reflectance, by a sample of up to `SAMPLE` pixels a side."""
+    from terrazzo.precompute.clouds.maskfile import require_reflectance
+
+    shape = (min(source.height, SAMPLE), min(source.width, SAMPLE))
+    numbers = source.read(list(names.values()), out_shape=(len(names), *shape))
+    require_reflectance(numbers, rho(numbers), scale, offset)
 
 
 def _layers(

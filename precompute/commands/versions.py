@@ -73,7 +73,7 @@ def publish(
 @click.argument("version")
 @_of_mosaic
 def pin(version: str, url: str, mosaic: str) -> None:
-    """Keeps a version from being pruned."""
+    """Keeps a version from being pruned. VERSION is its name or the first digits of it."""
     _pin(version, url, mosaic, True)
 
 
@@ -151,6 +151,7 @@ def prune(url: str, mosaic: str, keep_versions: int, grace: float, dry_run: bool
 def exclude(scene: str, url: str, mosaic: str, polygon: Path | None, reason: str) -> None:
     """Takes a scene, or a part of it, out of a mosaic's next versions.
 
+    SCENE is its name or the beginning of it.
     Where another scene is clear it shows instead. The scene's files stay; versions that exist stay as they are.
 
     \b
@@ -159,18 +160,16 @@ def exclude(scene: str, url: str, mosaic: str, polygon: Path | None, reason: str
     """
     from terrazzo.precompute.versions import exclusions
     from terrazzo.precompute.work.lease import writer
-    from terrazzo.scene import list_scenes
+    from terrazzo.scene import by_beginning, list_scenes
     from terrazzo.store import Store
 
     store = Store(url)
-    known = {s.id for s in list_scenes(store)}
-    if scene not in known:
-        near = sorted(s for s in known if scene.lower() in s.lower())[:5] or sorted(known)[:5]
-        raise InvalidRequest(f"the store has no scene {scene}; it has {', '.join(near)} …")
+    scene = by_beginning(scene, (s.id for s in list_scenes(store)), "scene", "the store")
     with writer(store, f"exclude from mosaic {mosaic}"):
         exclusions.exclude(store, mosaic, scene, reason, polygon)
     click.echo(
-        f"takes effect with the next version: terrazzo publish --store {url} --mosaic {mosaic}", err=True
+        f"{scene} is out; takes effect with the next version: terrazzo publish --store {url} --mosaic {mosaic}",
+        err=True,
     )
 
 
@@ -178,7 +177,7 @@ def exclude(scene: str, url: str, mosaic: str, polygon: Path | None, reason: str
 @click.argument("scene")
 @_of_mosaic
 def include(scene: str, url: str, mosaic: str) -> None:
-    """Takes an excluded scene back into a mosaic's next versions, whole."""
+    """Takes an excluded scene back into a mosaic's next versions, whole. SCENE is its name or the beginning of it."""
     from terrazzo.precompute.versions import exclusions
     from terrazzo.precompute.work.lease import writer
     from terrazzo.store import Store

@@ -10,8 +10,10 @@ from typing import Any
 import shapely
 
 from terrazzo.checks import understood
+from terrazzo.config import require_name
 from terrazzo.errors import InvalidRequest, NotFound
 from terrazzo.precompute.acquire.area import from_file
+from terrazzo.scene import by_beginning
 from terrazzo.store import Store
 
 
@@ -32,6 +34,7 @@ class Exclusion:
 
 def exclusions_key(mosaic_id: str) -> str:
     """Key of what is taken out of a mosaic."""
+    require_name(mosaic_id)
     return f"mosaics/{mosaic_id}/exclusions.json"
 
 
@@ -68,16 +71,14 @@ def exclude(store: Store, mosaic_id: str, scene: str, reason: str, polygon: Path
 
 
 def include(store: Store, mosaic_id: str, scene: str) -> int:
-    """Takes a scene back in, parts of it too; the number of exclusions that ended.
+    """Takes a scene back in, by its name or the beginning of it, parts of it too; the number of exclusions that ended.
 
     Raises:
-        NotFound: nothing of it was taken out.
+        NotFound: nothing of it was taken out, or its name is the beginning of several that were.
     """
     exclusions = read_exclusions(store, mosaic_id)
+    scene = by_beginning(scene, (e.scene for e in exclusions), "excluded scene", f"mosaic {mosaic_id}")
     others = [e for e in exclusions if e.scene != scene]
-    if len(others) == len(exclusions):
-        out = ", ".join(sorted({e.scene for e in exclusions})) or "none"
-        raise NotFound(f"{scene} is not excluded from mosaic {mosaic_id}; excluded are: {out}")
     write_exclusions(store, mosaic_id, others)
     return len(exclusions) - len(others)
 

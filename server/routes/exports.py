@@ -26,6 +26,7 @@ from terrazzo.server.processes import (
     samples_of,
     status_of,
     version_of,
+    without_results,
 )
 from terrazzo.server.routes.inputs import desk_of
 from terrazzo.server.urls import public_base
@@ -116,16 +117,7 @@ async def results(request: Request, mosaic: str, job: str) -> Response:
     desk = desk_of(request)
     known = await desk.look(lambda: own_job(request, desk.jobs, mosaic, job))
     if known.status != "successful":
-        detail = f"export {job} is {known.status}: {known.message or 'ask again when it is successful'}"
-        return JSONResponse(
-            {
-                "type": "http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/result-not-ready",
-                "title": detail,
-                "detail": detail,
-                "status": 404,
-            },
-            404,
-        )
+        return without_results(known)
     here = f"{address_of(public_base(request), known)}/results"
     files = {
         name: {
@@ -142,7 +134,10 @@ async def results(request: Request, mosaic: str, job: str) -> Response:
 async def download(request: Request, mosaic: str, job: str, name: str) -> Response:
     """A file of a finished export; parts of it by Range."""
     desk = desk_of(request)
-    path = await desk.look(lambda: desk.jobs.file(own_job(request, desk.jobs, mosaic, job), name))
+    known = await desk.look(lambda: own_job(request, desk.jobs, mosaic, job))
+    if known.status != "successful":
+        return without_results(known)
+    path = await desk.look(lambda: desk.jobs.file(known, name))
     return Download(
         path,
         media_type=media_of_file(name),

@@ -9,10 +9,12 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import JSONResponse
 
 from terrazzo.errors import InvalidRequest, NotFound, ReadFailure, StoreError
+from terrazzo.formats import GEOJSON
 from terrazzo.mosaic.measure import choose
 from terrazzo.server.answer import document
 from terrazzo.server.cite import citation
 from terrazzo.server.figures import seam_scores
+from terrazzo.server.keys import listed_to
 from terrazzo.server.processes import key_of
 from terrazzo.server.request import ASKED, only
 from terrazzo.server.routes.inputs import desk_of, mount_of, opened
@@ -36,7 +38,7 @@ async def mosaics(request: Request) -> Any:
     def one(name: str) -> dict[str, Any]:
         return collection(base, desk.mosaics.engine(name).version, exports=exports)
 
-    collections, problems = await desk.look(lambda: _readable(one, desk.mosaics.names()))
+    collections, problems = await desk.look(lambda: _readable(one, listed_to(request, desk.mosaics.names())))
     links = [{"rel": "self", "href": f"{base}/mosaics", "type": JSON}]
     return {"collections": collections, "links": links, **problems}
 
@@ -95,11 +97,11 @@ async def one_scene(request: Request, mosaic: str, version: str, scene: str) -> 
         named = desk.mosaics.engine(mosaic, version).version
         return json.dumps(item(base, named, scene, desk.settings.assets_url))
 
-    return document(request, await desk.look(read), "application/geo+json", desk.settings)
+    return document(request, await desk.look(read), GEOJSON, desk.settings)
 
 
 @router.get("/mosaics/{mosaic}/scenes", openapi_extra=ASKED)
-async def scenes(request: Request, mosaic: str) -> Any:
+async def scenes(request: Request, mosaic: str) -> JSONResponse:
     """The STAC Items of the scenes that a request selects, in their order; then those of its baseline."""
     desk, base = desk_of(request), public_base(request)
 
@@ -111,7 +113,8 @@ async def scenes(request: Request, mosaic: str) -> Any:
         return _readable(lambda name: item(base, engine.version, name, desk.settings.assets_url), names)
 
     features, problems = await desk.look(read)
-    return {"type": "FeatureCollection", "features": features, "links": [], **problems}
+    items = {"type": "FeatureCollection", "features": features, "links": [], **problems}
+    return JSONResponse(items, media_type=GEOJSON)
 
 
 def _readable(
@@ -123,7 +126,7 @@ def _readable(
         try:
             documents.append(read(name))
         except (NotFound, ReadFailure, StoreError) as error:
-            log.error("%s is left out: %s", name, error)
+            log.error("%s is left out: %s", name, error.whole)
             problems.append(f"{name}: {error}")
     return documents, {"problems": problems} if problems else {}
 
@@ -147,7 +150,8 @@ def is_open(request: Request, settings: Settings, mosaic: str) -> bool:
 async def stac(request: Request) -> Response:
     """The landing page: a STAC Catalog with links to all there is."""
     desk = desk_of(request)
-    names = [n for n in await desk.look(desk.mosaics.names) if is_open(request, desk.settings, n)]
+    names = await desk.look(lambda: listed_to(request, desk.mosaics.names()))
+    names = [n for n in names if is_open(request, desk.settings, n)]
     mount = mount_of(request)
     page = catalog(
         public_base(request), desk.settings.title, names, conforms_to=mount.conforms_to, links=mount.links

@@ -1,6 +1,6 @@
 """Tiles and boxes, as pictures and as numbers."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
@@ -10,7 +10,7 @@ from terrazzo.formats import offered
 from terrazzo.mosaic.engine import tile_target
 from terrazzo.mosaic.measure import choose
 from terrazzo.request.boxes import box_of, numbers_of_box
-from terrazzo.request.parameters import BOXED, MAPPED, PICTURE, asked_names
+from terrazzo.request.parameters import BOXED, MAPPED, PICTURE, SIZED, asked_names
 from terrazzo.server.accept import preferred
 from terrazzo.server.answer import PictureRequest
 from terrazzo.server.boxes import box_target, map_size
@@ -19,7 +19,6 @@ from terrazzo.server.routes.inputs import Corners, desk_of, opened
 
 router = APIRouter()
 BOX = "/mosaics/{mosaic}/bbox/{bbox}"
-BOXES = documented(PICTURE, BOXED)
 
 
 @router.get("/mosaics/{mosaic}/tiles/{tms}/{z}/{x}/{tile}", tags=["Tiles"], openapi_extra=ASKED)
@@ -114,27 +113,35 @@ async def map_picture(request: Request, mosaic: str) -> Response:
     return answer
 
 
-@router.get(BOX + ".{form}", tags=["Boxes"], openapi_extra=BOXES)
-@router.get(BOX + "/{width}x{height}.{form}", tags=["Boxes"], openapi_extra=BOXES)
-async def box(
-    request: Request,
-    mosaic: str,
-    bbox: Corners,
-    form: str,
-    width: int | None = None,
-    height: int | None = None,
-) -> Response:
+@router.get(BOX + ".{form}", tags=["Boxes"], openapi_extra=documented(PICTURE, SIZED))
+async def box(request: Request, mosaic: str, bbox: Corners, form: str) -> Response:
     """A box as GeoTIFF or picture, at full resolution unless a size is given."""
-    desk = desk_of(request)
-    picture_format = parse_format(form)
-    given = beside(request, BOXED)
+    return await _box(request, mosaic, bbox, form, beside(request, SIZED))
+
+
+@router.get(
+    BOX + "/{width}x{height}.{form}",
+    tags=["Boxes"],
+    openapi_extra=documented(PICTURE, BOXED),
+)
+async def sized_box(
+    request: Request, mosaic: str, bbox: Corners, form: str, width: int, height: int
+) -> Response:
+    """A box of a size."""
+    size = {"width": width, "height": height}
+    return await _box(request, mosaic, bbox, form, beside(request, BOXED) | size)
+
+
+async def _box(request: Request, mosaic: str, bbox: str, form: str, given: dict[str, Any]) -> Response:
+    desk, picture_format = desk_of(request), parse_format(form)
     crs, bounds = given.get("bbox_crs", DEGREES), numbers_of_box(bbox)
+    # A size in the path leaves none for the query.
+    own = BOXED if "width" in request.path_params else SIZED
 
     def find() -> PictureRequest:
-        engine, ask = opened(desk, mosaic, request, asked_names(BOXED))
-        target = box_target(
-            engine, box_of(bounds, crs, engine.version.bounds), crs, given.get("crs"), width, height
-        )
+        engine, ask = opened(desk, mosaic, request, asked_names(own))
+        size = (given.get(k) for k in ("width", "height", "max_size"))
+        target = box_target(engine, box_of(bounds, crs, engine.version.bounds), crs, given.get("crs"), *size)
         return PictureRequest(engine, ask, target)
 
     return await desk.picture(request, find, picture_format, name=f"{mosaic}.{picture_format}")

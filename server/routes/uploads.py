@@ -5,8 +5,10 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from fastapi import APIRouter, Request, Response
 
+from terrazzo.formats import GEOJSON
 from terrazzo.mosaic.engine import Engine
 from terrazzo.request.parameters import TABULATED, schema_of
 from terrazzo.server.answer import Desk
@@ -16,11 +18,12 @@ from terrazzo.server.jobs import UPLOAD, Job
 from terrazzo.server.processes import accepted, owner_of, require_quota, samples_of, version_of
 from terrazzo.server.request import query_of
 from terrazzo.server.routes.inputs import desk_of
+from terrazzo.statistics.places import pixels_at_most
 from terrazzo.statistics.question import Question, parse_table
 from terrazzo.statistics.run import chosen_of
 
 AREA_PIXELS = 10_000
-"""Pixels that each area counts towards a quota."""
+"""Pixels that each area counts towards a quota at least; a larger one counts those of its box in the mosaic."""
 AREAS_BODY = {
     "requestBody": {
         "required": True,
@@ -34,6 +37,7 @@ AREAS_BODY = {
                     },
                 }
             },
+            GEOJSON: {"schema": {"type": "object"}},
             "application/geopackage+sqlite3": {"schema": {"type": "string", "format": "binary"}},
             "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}},
         },
@@ -44,8 +48,8 @@ router = APIRouter(tags=["Exports"])
 
 @router.post("/mosaics/{mosaic}/exports/statistics", status_code=201, openapi_extra=AREAS_BODY)
 async def tabulate(request: Request, mosaic: str) -> Response:
-    """Asks for statistics of many areas: a job at `Location`. The body is GeoJSON features with what is asked of them, or
-    a GeoPackage or GeoParquet file with that in the query."""
+    """Asks for statistics of many areas: a job at `Location`. The body is an order with GeoJSON features in it, or
+    GeoJSON, a GeoPackage or a GeoParquet file with the order in the query."""
     desk = desk_of(request)
     jobs = desk.jobs
     # What would be refused whatever the areas are is not read at all.
@@ -53,9 +57,11 @@ async def tabulate(request: Request, mosaic: str) -> Response:
     place = jobs.folder / f"{UPLOAD}{uuid.uuid4().hex}"
     received = desk.uploads.take(1)
     try:
-        if request.headers.get("content-type", "").startswith("application/json"):
+        if _media(request) in ("application/json", GEOJSON):
             raw = await read_order(request, desk.memory)
-            features = raw.pop("features", None)
+            is_order = raw.get("type") not in ("FeatureCollection", "Feature")
+            features = raw.pop("features", None) if is_order else raw
+            raw = raw if is_order else query_of(request, parameters=TABULATED)
             path = place.with_suffix(".geojson")
             path.write_text(json.dumps(collection_of(features)))
         else:
@@ -65,8 +71,8 @@ async def tabulate(request: Request, mosaic: str) -> Response:
 
         def create() -> Job:
             engine, question, id_name, layer = _question(desk, mosaic, raw)
-            count = len(read_apart(path, id_name, layer).geometry)
-            samples = count * len(question.periods) * samples_of(question.measure) * AREA_PIXELS
+            pixels = np.maximum(pixels_at_most(read_apart(path, id_name, layer), engine.version), AREA_PIXELS)
+            samples = round(pixels.sum()) * len(question.periods) * samples_of(question.measure)
             require_quota(request, desk.settings, jobs, samples)
             order = {**raw, "version": engine.version.name}
             return jobs.create(mosaic, engine.version.name, order, owner_of(request), samples, path)
@@ -76,6 +82,10 @@ async def tabulate(request: Request, mosaic: str) -> Response:
         received()
         for rest in jobs.folder.glob(f"{place.name}*"):
             rest.unlink(missing_ok=True)
+
+
+def _media(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def _question(

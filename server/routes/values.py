@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse
 
 from terrazzo.bulk.area import crs_of_geojson
 from terrazzo.errors import InvalidRequest
-from terrazzo.formats import offered
+from terrazzo.formats import GEOJSON, offered
 from terrazzo.request.boxes import numbers_of_box, numbers_of_place
 from terrazzo.request.parameters import DESCRIBED, PICTURE, asked_names
 from terrazzo.server.accept import preferred
@@ -83,7 +83,7 @@ async def dates(request: Request, mosaic: str, bbox: Corners) -> JSONResponse:
     tags=["Boxes"],
     openapi_extra=FEATURE_BODY | documented(PICTURE, DESCRIBED),
 )
-async def statistics(request: Request, mosaic: str) -> Any:
+async def statistics(request: Request, mosaic: str) -> Response:
     """Statistics of GeoJSON features, in their properties; other parameters are those of tiles."""
     desk, raw = desk_of(request), await read_order(request, desk_of(request).memory)
     several = raw.get("type") == "FeatureCollection"
@@ -97,4 +97,6 @@ async def statistics(request: Request, mosaic: str) -> Any:
         return with_statistics(engine, ask.measure, features, crs, **how)
 
     described = await desk.work(request, compute)
-    return {"type": "FeatureCollection", "features": described} if several else described[0]
+    # Other members stay, above all `crs`, without which the coordinates would mean something else.
+    answer = {**raw, "features": described} if several else described[0]
+    return JSONResponse(answer, media_type=GEOJSON)

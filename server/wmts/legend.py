@@ -6,8 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from rio_tiler.colormap import apply_cmap, cmap
 
-from terrazzo.bands import BANDS, Style
-from terrazzo.server.render import PALETTE
+from terrazzo.bands import BANDS, PALETTE, Style
 
 SIZE = (200, 40)
 CLASSES_SIZE = (200, 4 + 14 * len(PALETTE))

@@ -18,10 +18,8 @@ from terrazzo.mosaic.warp import Target, transformer
 from terrazzo.request.boxes import SWAPPED, box_of, touch
 
 MOST_POSITIONS = 100_000
-STEP = 0.01
-"""Degrees after which an edge gets another position, so that it stays straight in degrees on any grid."""
 STEP_METRES = 1000.0
-"""The same of edges in other coordinate systems, in metres."""
+"""Metres after which an edge gets another position, so that it stays straight in its own system on any grid."""
 Rings = tuple[NDArray[np.float64], ...]
 """A polygon: its outline and its holes, each (position, lon lat); a point: one ring of one position."""
 
@@ -161,7 +159,7 @@ def _not_on_the_globe(positions: NDArray[np.float64], crs: str) -> str:
 
 def _to_degrees(ring: NDArray[np.float64], crs: str) -> NDArray[np.float64]:
     """A ring in degrees, with positions enough that its edges lie where they did."""
-    dense = ring if is_geographic(crs) else _dense(ring, in_units(crs, STEP_METRES))
+    dense = ring if is_geographic(crs) else _dense(ring, crs)
     placed = np.stack(transformer(crs, DEGREES).transform(*dense.T), axis=1)
     if np.ptp(placed[:, 0]) > 180:
         # No ring of a plane is half the globe wide: it crosses the antimeridian.
@@ -215,17 +213,22 @@ def _east_of(west: float, ring: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _shape(to_target: Any, rings: Rings) -> Mapping[str, Any]:
     """A polygon in a target's coordinates, as GeoJSON."""
-    placed = [np.stack(to_target.transform(*_dense(ring).T), axis=1).tolist() for ring in rings]
+    placed = [np.stack(to_target.transform(*_dense(ring, DEGREES).T), axis=1).tolist() for ring in rings]
     if len(rings[0]) == 1:
         return {"type": "Point", "coordinates": placed[0][0]}
     return {"type": "Polygon", "coordinates": placed}
 
 
-def _dense(ring: NDArray[np.float64], step: float = STEP) -> NDArray[np.float64]:
-    """A ring with positions enough that its straight edges stay so, one after each `step` at most."""
+def edge_step(crs: str) -> float:
+    """Length, in units of a coordinate system, after which an edge gets another position, in exports and tables alike."""
+    return in_units(crs, STEP_METRES)
+
+
+def _dense(ring: NDArray[np.float64], crs: str) -> NDArray[np.float64]:
+    """A ring with positions enough that its straight edges stay so, up to 1000 an edge."""
     if len(ring) == 1:
         return ring
-    steps = np.ceil(np.abs(np.diff(ring, axis=0)).max(axis=1) / step).astype(int).clip(1, 1000)
+    steps = np.ceil(np.abs(np.diff(ring, axis=0)).max(axis=1) / edge_step(crs)).astype(int).clip(1, 1000)
     start, way = ring[:-1].repeat(steps, axis=0), np.diff(ring, axis=0).repeat(steps, axis=0)
     share = np.concatenate([np.arange(n) / n for n in steps])
     dense: NDArray[np.float64] = np.concatenate([start + share[:, None] * way, ring[-1:]])

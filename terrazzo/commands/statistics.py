@@ -27,7 +27,7 @@ def statistics(
     output: Path,
     **asked: Any,
 ) -> None:
-    """Tells statistics of the polygons of AREAS, a GeoPackage, GeoParquet or GeoJSON file.
+    """Writes statistics of the polygons of AREAS, a GeoPackage, GeoParquet or GeoJSON file.
 
     One row for each area, period and band: count, mean, std, min, max, median and percentiles of reflectance on the mosaic's own
     pixels; the share that is clear, the share filled from another period, the age in days; the mosaic's version. A table that was
@@ -62,4 +62,4 @@ def statistics(
                 bar.update(round(1000 * step) - bar.pos)
     for problem in table.problems:
         click.echo(f"left out {problem}", err=True)
-    click.echo(f"{table.path}: {table.rows} rows of {table.areas} areas", err=True)
+    click.echo(f"{table.path}: {table.summary()}", err=True)

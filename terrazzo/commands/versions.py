@@ -12,16 +12,26 @@ import click
 def versions(url: str, mosaic: str, as_json: bool) -> None:
     """Lists the versions of a mosaic, the oldest first."""
     from terrazzo.store import Store
-    from terrazzo.version import HISTORY, PINS, current_version, history, read_collection, version_key
+    from terrazzo.version import (
+        HISTORY,
+        KEPT_BACK,
+        PINS,
+        current_version,
+        history,
+        read_collection,
+        version_key,
+    )
 
     store = Store(url)
     current, document = current_version(store, mosaic), read_collection(store, mosaic)
     published = {h["version"]: h["published"] for h in document.get(HISTORY, ())}
+    kept_back = {k["version"]: "; ".join(k["why"]) for k in document.get(KEPT_BACK, ())}
     rows = [
         {
             "version": name,
             "published": published.get(name),
             "current": name == current,
+            "kept_back": kept_back.get(name),
             "pinned": name in document.get(PINS, ()),
             "scenes": len(
                 {
@@ -38,7 +48,9 @@ def versions(url: str, mosaic: str, as_json: bool) -> None:
         return
     for r in rows:
         marks = ", ".join(m for m in ("current", "pinned") if r[m])
-        when = r["published"] or "time unknown      "
+        if r["kept_back"]:
+            marks = ", ".join(m for m in (marks, f"kept back: {r['kept_back']}") if m)
+        when = r["published"] or ("never published     " if r["kept_back"] else "time unknown        ")
         click.echo(f"{r['version']}  {when}  {r['scenes']} scenes{f'  {marks}' if marks else ''}")
 
 

@@ -196,6 +196,24 @@ MAPPED = table(
 )
 """What maps of OGC API take beside."""
 
+SIZED = table(
+    BOXED.values(),
+    (
+        Parameter("width", "whole", "pixels across", (), "full resolution, or as height says", 1, 65536),
+        Parameter("height", "whole", "pixels down", (), "full resolution, or as width says", 1, 65536),
+        Parameter(
+            "max_size",
+            "whole",
+            "pixels of the longer side at most, without width and height",
+            (),
+            "",
+            1,
+            65536,
+        ),
+    ),
+)
+"""The same where the path names no size."""
+
 DTYPES, COMPRESSIONS = ("int16", "uint16", "uint8", "float32"), ("deflate", "zstd", "lzw", "none")
 DEFAULT_EXTRAS: tuple[str, ...] = ("quality", "date")
 LEAST_SPLIT, MOST_SPLIT, MOST_ZOOM = 512, 65536, 20

@@ -1,12 +1,14 @@
-"""Tells statistics of areas: group by group into parts, then one table; stopped anywhere, it goes on where it was."""
+"""Writes statistics of areas: group by group into parts, then one table; stopped anywhere, it goes on where it was."""
 
 import hashlib
 import json
 import os
 import shutil
-from collections import deque
+import threading
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import replace
 from datetime import date
 from functools import partial
@@ -15,6 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -30,14 +33,23 @@ from terrazzo.mosaic.measure import Chosen, choose, draw
 from terrazzo.mosaic.origin import days
 from terrazzo.mosaic.warp import Target
 from terrazzo.mosaic.zone import LAST_RESORT
-from terrazzo.statistics.areas import Areas, group, groups
+from terrazzo.statistics.areas import Areas
+from terrazzo.statistics.places import Group, blocks, group, groups, is_large, placed
 from terrazzo.statistics.question import Question
+from terrazzo.statistics.tally import Tally
 from terrazzo.statistics.zonal import MEASURES, Cover, cover, summaries
+from terrazzo.stop import STOP, require_wanted
 
 MOST_SAMPLES = 64 << 20
 """Pixels of a group times channels that are in memory at once, for each thread."""
 SHARES = ("clear_share", "filled_share", "age_days")
 EPOCH = date(1970, 1, 1)
+NO_DATA, NO_MIDDLE = "no data in this time", "no pixel's middle lies inside: ask with rule exact"
+"""Why there are no pixels of an area that lies in the mosaic."""
+BEAT = 1.0
+"""Seconds after which whoever waits for a large area may stop it."""
+FORM = 2
+"""Of the parts of a table: another one is not gone on with."""
 
 
 class Tabled(NamedTuple):
@@ -45,12 +57,22 @@ class Tabled(NamedTuple):
 
     Attributes:
         problems: scenes that were left out, and why.
+        empty: how many areas have no pixels in any row, by reason.
     """
 
     path: Path
     rows: int
     areas: int
     problems: tuple[str, ...]
+    empty: Mapping[str, int]
+
+    def summary(self) -> str:
+        """Rows and areas, and in the same line how many have no pixels, and why."""
+        text = f"{self.rows} rows of {self.areas} areas"
+        if self.empty:
+            reasons = ", ".join(f"{number} {why}" for why, number in self.empty.items())
+            text += f"; {sum(self.empty.values())} without pixels: {reasons}"
+        return text
 
 
 class PixelLayers(NamedTuple):
@@ -83,7 +105,7 @@ def statistics(
 ) -> Iterator[float | Tabled]:
     """Writes a table of one row for each area, period and band or expression; yields the share that is done, then the table.
 
-    Rows come by place, an area's rows together. Closing the iterator stops; the same call again goes on.
+    Rows come by place, an area's rows together; `reason` says why one has no pixels. Closing the iterator stops; the same call again goes on.
 
     Args:
         path: `.parquet` or `.geoparquet` for GeoParquet with the areas' geometry as it was given; `.csv` without it.
@@ -119,21 +141,28 @@ def chosen_of(engine: Engine, question: Question) -> dict[str, Chosen]:
     }
 
 
-def shares(layers: PixelLayers, covered: Cover, last: int) -> dict[str, NDArray[np.float64]]:
-    """By name, (area,): share of an area that is clear, share that was filled, mean age in days of what shows; NaN without pixels.
+def share_sums(layers: PixelLayers, covered: Cover, last: int) -> NDArray[np.float64]:
+    """(5, area) sums over pixels that an area covers, by the share covered: of all, clear, filled, seen, days of age.
 
     Args:
         last: day, since 1970, that ages are counted from.
     """
     cells = covered.cells
-    total, seen = covered.sums(np.ones(len(cells))), layers.seen.ravel()[cells]
+    seen = layers.seen.ravel()[cells]
     age = np.where(seen, last - layers.day.ravel()[cells], 0.0)
+    layered = (np.ones(len(cells)), layers.clear.ravel()[cells], layers.filled.ravel()[cells], seen, age)
+    return np.stack([covered.sums(layer) for layer in layered])
+
+
+def shares(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
+    """By name, (area,): share of an area that is clear, share that was filled, mean age in days of what shows; NaN without pixels.
+
+    Args:
+        sums: as `share_sums` gives.
+    """
+    total, clear, filled, seen, age = sums
     with np.errstate(invalid="ignore", divide="ignore"):
-        return {
-            "clear_share": covered.sums(layers.clear.ravel()[cells]) / total,
-            "filled_share": covered.sums(layers.filled.ravel()[cells]) / total,
-            "age_days": covered.sums(age) / covered.sums(seen),
-        }
+        return {"clear_share": clear / total, "filled_share": filled / total, "age_days": age / seen}
 
 
 def layers_of(engine: Engine, chosen: Chosen, target: Target) -> PixelLayers:
@@ -176,6 +205,7 @@ def _name(engine: Engine, question: Question, chosen: Mapping[str, Chosen], area
     """Twelve hexadecimal digits that name everything a table depends on."""
     hashed = hashlib.blake2b(digest_size=6)
     about = (
+        FORM,
         engine.version.name,
         question,
         [c.text() for c in chosen.values()],
@@ -199,34 +229,79 @@ def _made(
     folder: Path,
     workers: int,
 ) -> Iterator[int]:
-    """The numbers of groups as their parts are finished, in order; at most `workers` + 1 are in memory."""
+    """The numbers of groups as their parts are finished, in order, the next one's while it is waited for; at most `workers` + 1
+    are in memory."""
+    stop = threading.Event()
+
+    def work(numbers: NDArray[np.int64], place: Path) -> None:
+        STOP.set(stop)
+        _part(engine, question, chosen, areas, numbers, place)
+
     with ThreadPoolExecutor(workers) as pool:
         waiting: deque[Future[None]] = deque()
-        done = 0
-        for number, numbers in enumerate(parts):
-            place = folder / f"{number}.parquet"
-            waiting.append(pool.submit(_part, engine, question, chosen, areas, numbers, place))
-            if len(waiting) > workers:
-                waiting.popleft().result()
-                yield done
-                done += 1
-        for future in waiting:
-            future.result()
-            yield done
-            done += 1
+        done = -1
+        try:
+            for number, numbers in enumerate(parts):
+                place = folder / f"{number}.parquet"
+                waiting.append(pool.submit(copy_context().run, work, numbers, place))
+                while len(waiting) > (0 if number == len(parts) - 1 else workers):
+                    for _ in _beats(waiting[0]):
+                        yield done
+                    waiting.popleft()
+                    done += 1
+                    yield done
+        finally:
+            stop.set()
+
+
+def _beats(future: Future[None]) -> Iterator[None]:
+    """Waits for a part; comes back every `BEAT` seconds."""
+    while True:
+        try:
+            future.result(BEAT)
+            return
+        except TimeoutError:
+            if future.done():
+                raise
+            yield
 
 
 class Answers(NamedTuple):
-    """What is told of areas.
+    """Statistics of areas.
 
     Attributes:
         table: (area, period, channel, statistic) in the order of `statistic_names`.
         shares: by name, (area, period), as `shares` gives.
+        reasons: (area,) why there are no polygons in the mosaic; empty where there are.
         scenes: ids of the scenes that show.
     """
 
     table: NDArray[np.float64]
     shares: dict[str, NDArray[np.float64]]
+    reasons: NDArray[np.object_]
+    scenes: tuple[str, ...]
+    problems: tuple[str, ...]
+
+    def why(self) -> NDArray[np.object_]:
+        """(area, period, channel) why a row has no pixels; None where it has."""
+        inside = np.where(np.isnan(self.shares["clear_share"]), NO_MIDDLE, NO_DATA)[..., None]
+        named = self.reasons[:, None, None]
+        why = np.where(named == "", inside, named).astype(object)
+        why = np.broadcast_to(why, self.table.shape[:3]).copy()
+        why[self.table[..., 0] > 0] = None
+        return why
+
+
+class PeriodAnswers(NamedTuple):
+    """Statistics of areas in one period.
+
+    Attributes:
+        table: (area, channel, statistic).
+        sums: as `share_sums` gives.
+    """
+
+    table: NDArray[np.float64]
+    sums: NDArray[np.float64]
     scenes: tuple[str, ...]
     problems: tuple[str, ...]
 
@@ -238,26 +313,60 @@ def answers(
     areas: Areas,
     numbers: NDArray[np.int64],
 ) -> Answers:
-    """Statistics of areas that lie near each other, for each period of `chosen`."""
-    here = group(areas, engine.version, numbers)
+    """Statistics of areas that lie near each other, or of one large area, for each period of `chosen`."""
+    here = placed(areas, engine.version, numbers)
     quantiles = [0.5, *(p / 100 for p in question.percentiles)]
     shape = (len(numbers), len(chosen))
     table = np.full((*shape, len(question.measure.names), len(MEASURES) + len(quantiles)), np.nan)
     table[..., 0] = 0
     per_area = {k: np.full(shape, np.nan) for k in SHARES}
     scenes, problems = list[str](), list[str]()
-    if here is not None:
+    together = group(here, engine.version, numbers)
+    for i, one in enumerate(chosen.values()):
+        if together is None:
+            break
+        if is_large(here, engine.version):
+            squares = blocks(areas, engine.version, here, numbers)
+            part = _of_blocks(engine, question, one, squares, quantiles)
+        else:
+            part = _of_group(engine, question, one, together, quantiles)
+        table[:, i] = part.table
+        for name, values in shares(part.sums).items():
+            per_area[name][:, i] = values
+        scenes += part.scenes
+        problems += part.problems
+    return Answers(
+        table, per_area, here.reasons, tuple(dict.fromkeys(scenes)), tuple(dict.fromkeys(problems))
+    )
+
+
+def _of_group(
+    engine: Engine, question: Question, chosen: Chosen, here: Group, quantiles: Sequence[float]
+) -> PeriodAnswers:
+    covered, layers = cover(here.polygons, here.target, question.rule), layers_of(engine, chosen, here.target)
+    table = summaries(layers.values, covered, quantiles)
+    sums = share_sums(layers, covered, last_day(chosen, engine))
+    return PeriodAnswers(table, sums, layers.scenes, layers.problems)
+
+
+def _of_blocks(
+    engine: Engine, question: Question, chosen: Chosen, squares: Iterable[Group], quantiles: Sequence[float]
+) -> PeriodAnswers:
+    """The same of one area in squares, of which one is in memory at once."""
+    tallies, sums = [Tally() for _ in question.measure.names], np.zeros((5, 1))
+    scenes, problems = dict[str, None](), dict[str, None]()
+    for here in squares:
+        require_wanted()
         covered = cover(here.polygons, here.target, question.rule)
-        for i, one in enumerate(chosen.values()):
-            layers = layers_of(engine, one, here.target)
-            table[:, i] = summaries(
-                layers.values, here.polygons, covered, here.target, quantiles, question.rule
-            )
-            for name, values in shares(layers, covered, last_day(one, engine)).items():
-                per_area[name][:, i] = values
-            scenes += layers.scenes
-            problems += layers.problems
-    return Answers(table, per_area, tuple(dict.fromkeys(scenes)), tuple(dict.fromkeys(problems)))
+        layers = layers_of(engine, chosen, here.target)
+        for tally, channel in zip(tallies, layers.values, strict=True):
+            tally.add(channel.ravel()[covered.cells], covered.shares)
+        sums += share_sums(layers, covered, last_day(chosen, engine))
+        scenes |= dict.fromkeys(layers.scenes)
+        problems |= dict.fromkeys(layers.problems)
+    return PeriodAnswers(
+        np.array([[t.row(quantiles) for t in tallies]]), sums, tuple(scenes), tuple(problems)
+    )
 
 
 def _part(
@@ -285,6 +394,7 @@ def _part(
             for name, values in answered.shares.items()
         },
         "version": _repeated([engine.version.name], answered.table[..., 0].size),
+        "reason": pa.array(answered.why().ravel(), pa.string()).dictionary_encode(),
     }
     temporary = path.with_suffix(".part")
     noted = {"scenes": json.dumps(answered.scenes), "problems": json.dumps(answered.problems)}
@@ -330,10 +440,11 @@ def _joined(
             dict.fromkeys(t for n in noted for t in json.loads(n[k])) for k in (b"scenes", b"problems")
         )
     metadata = {**about(scenes), "geo": json.dumps(_geo(areas))}
-    rows, writer, id_name = 0, None, areas.id_name
+    rows, writer, id_name, empty = 0, None, areas.id_name, Counter[str]()
     for place in places:
         part = pq.read_table(place)
         numbers = part["number"].combine_chunks()
+        empty += _empty(part)
         part = part.drop_columns(["number"])
         if id_name in (*part.column_names, "geometry"):
             id_name = f"area_{id_name}"
@@ -352,7 +463,14 @@ def _joined(
         raise InvalidRequest("there are no areas")
     writer.close()
     os.replace(whole, path)
-    return Tabled(path, rows, len(areas.geometry), tuple(problems))
+    return Tabled(path, rows, len(areas.geometry), tuple(problems), empty)
+
+
+def _empty(part: pa.Table) -> Counter[str]:
+    """How many areas of a part have no pixels in any of their rows, by the reason of the first."""
+    each = len(part) // pc.count_distinct(part["number"]).as_py()
+    nothing = (part["count"].to_numpy().reshape(-1, each) == 0).all(axis=1)
+    return Counter(part["reason"].take(pa.array(np.flatnonzero(nothing) * each)).to_pylist())
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -4,10 +4,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 import rasterio
+
+from terrazzo.bands import PALETTE
 
 TERRAZZO = str(Path(sys.executable).parent / "terrazzo")
 BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "B10", "B11", "B12")
@@ -137,3 +140,79 @@ def test_what_is_not_understood_is_told(mixed, tmp_path, options, told):
     assert done.returncode != 0
     assert re.search(told, done.stderr), done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_mask_has_colours_names_and_shares_for_gdal_and_the_reader(mixed, tmp_path):
+    image = tmp_path / "image.tif"
+    with rasterio.open(mixed) as dataset:
+        profile, values = dataset.profile, dataset.read()
+    values[:, :10] = 0
+    with rasterio.open(image, "w", **profile) as dataset:
+        dataset.write(values)
+    done = run(image, "-o", tmp_path / "mask.tif")
+    assert done.returncode == 0, done.stderr
+    with rasterio.open(tmp_path / "mask.tif") as dataset:
+        classes, colours = dataset.read(1), dataset.colormap(1)
+        assert dataset.colorinterp[0] == rasterio.enums.ColorInterp.palette
+    assert {v: colours[v] for v in range(1, 9)} == {int(v): (*c, 255) for v, c in PALETTE.items()}
+    assert colours[0][3] == 0
+    table = ElementTree.parse(tmp_path / "mask.tif.aux.xml")
+    names = [e.text for e in table.iter("Category")]
+    assert names == [
+        "no data",
+        "land",
+        "water",
+        "snow",
+        "cloud",
+        "thin cloud",
+        "shadow",
+        "saturated",
+        "terrain shadow",
+    ]
+    cells = [[f.text for f in row.iter("F")] for row in table.iter("Row")]
+    assert [int(c[2]) for c in cells] == np.bincount(classes.ravel(), minlength=9).tolist()
+    seen = classes[classes > 0]
+    for value in np.unique(seen):
+        assert f"{100 * (seen == value).mean():.1f} % {names[value]}" in done.stderr
+    assert f"{100 * (classes == 0).mean():.1f} % of all pixels no data" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("dtype", "change", "options", "told"),
+    [
+        ("float32", lambda v: v * 1e-4, [], "--scale 0.0001: .*give --scale 1$"),
+        ("uint16", lambda v: v, ["--scale", "1"], "--scale 1: .*give --scale 0.0001$"),
+        (
+            "uint8",
+            lambda v: np.clip(v / 10_000 * 255, 0, 255),
+            [],
+            r"--scale 0.0001: .*give --scale 0\.0039\d*$",
+        ),
+        ("uint16", lambda v: v, ["--offset", "-0.5"], "--offset -0.5: .*leave it out"),
+        ("float32", lambda v: v * 1e-2, ["--scale", "1"], "give --scale 0.01$"),
+    ],
+)
+def test_numbers_that_cannot_be_what_scale_says_are_refused_with_the_option(
+    mixed, tmp_path, dtype, change, options, told
+):
+    with rasterio.open(mixed) as dataset:
+        profile, values = dataset.profile, dataset.read()
+    profile.update(dtype=dtype)
+    with rasterio.open(tmp_path / "image.tif", "w", **profile) as dataset:
+        dataset.write(change(values.astype(np.float64)).astype(dtype))
+    done = run(tmp_path / "image.tif", "-o", tmp_path / "mask.tif", *options)
+    assert done.returncode != 0
+    assert re.search(told, done.stderr.strip()), done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["image.tif"]
+
+
+def test_float_reflectance_with_its_scale_has_the_mask_of_its_counts(mixed, tmp_path):
+    with rasterio.open(mixed) as dataset:
+        profile, values = dataset.profile, dataset.read()
+    profile.update(dtype="float32")
+    with rasterio.open(tmp_path / "image.tif", "w", **profile) as dataset:
+        dataset.write(values.astype(np.float32) * np.float32(1e-4))
+    assert run(mixed, "-o", tmp_path / "a.tif").returncode == 0
+    assert run(tmp_path / "image.tif", "-o", tmp_path / "b.tif", "--scale", "1").returncode == 0
+    made = [rasterio.open(tmp_path / n).read(1) for n in ("a.tif", "b.tif")]
+    assert (made[0] == made[1]).mean() > 0.999

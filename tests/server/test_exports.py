@@ -138,6 +138,11 @@ def test_an_export_that_waits_is_dismissed_and_one_that_runs_stops(server, sampl
     assert server.client.delete(address).json()["status"] == "dismissed"
     server.work()
     assert server.client.get(address).json()["status"] == "dismissed"
+    for path in ("results", "results/mosaic.tif"):
+        gone = server.client.get(f"{address}/{path}")
+        assert gone.status_code == 410
+        assert gone.json()["type"].endswith("/no-such-job")
+        assert "will not come" in gone.json()["detail"]
 
     class Dismissing:
         """The engine's source, through which somebody dismisses the job while it begins."""
@@ -145,6 +150,10 @@ def test_an_export_that_waits_is_dismissed_and_one_that_runs_stops(server, sampl
         def __call__(self, mosaic, version):
             (job,) = [j for j in server.jobs.all() if j.open]
             assert server.jobs.dismiss(job).status == "dismissed"
+            # Also while the worker has not seen it yet.
+            here = f"{EXPORTS}/{job.id}"
+            assert server.client.get(here).json()["status"] == "dismissed"
+            assert server.client.get(f"{here}/results").status_code == 410
             return server.engine(mosaic, version)
 
     address = server.client.post(EXPORTS, json=ORDER).headers["location"]

@@ -5,6 +5,7 @@ import hmac
 import json
 import logging
 import os
+import shutil
 import stat
 
 import pytest
@@ -291,3 +292,74 @@ def test_preflights_name_what_scripts_need_for_exports(client):
     assert "DELETE" in allowed["access-control-allow-methods"]
     assert "X-API-Key" in allowed["access-control-allow-headers"]
     assert "Authorization" in allowed["access-control-allow-headers"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/mosaics",
+        "/mosaics/mosaic",
+        "/stac",
+        "/mosaics/mosaic/scenes",
+        "/mosaics/mosaic/exports",
+        TILE,
+        TILEJSON,
+        WMTS,
+    ],
+)
+def test_a_slash_at_the_end_of_an_address_loses_no_key(guarded, keys, path):
+    key = keys.add("gis", ["tiles", "export"])
+    for ask in ({"params": {"api_key": key}}, {"headers": {"X-API-Key": key}}):
+        plain, slashed = (guarded.get(p, follow_redirects=False, **ask) for p in (path, f"{path}/"))
+        assert (slashed.status_code, slashed.content) == (200, plain.content)
+    assert guarded.get(f"{path}/").status_code == 401
+
+
+def test_addresses_without_a_document_lead_nowhere_and_in_no_circle(guarded):
+    for path in ("/viewer", "/viewer/", "/mosaic/"):
+        assert guarded.get(path, follow_redirects=False).status_code == 404
+
+
+def test_a_key_for_one_mosaic_learns_neither_others_names_nor_where_the_store_lies(
+    sample_store, tmp_path, keys, caplog
+):
+    store = tmp_path / "store"
+    for folder in ("mosaic", "secret"):
+        shutil.copytree(sample_store / "mosaics" / "mosaic", store / "mosaics" / folder)
+    for entry in sample_store.iterdir():
+        if entry.name != "mosaics":
+            (store / entry.name).symlink_to(entry)
+    settings = Settings(store=str(store), state=tmp_path / "state", protect=("tiles", "export"), follow=0)
+    own, every = keys.add("a", ["tiles", "export"], ["mosaic", "gone"]), keys.add("b", ["admin"])
+    with TestClient(create_app(settings), base_url="http://127.0.0.1") as client:
+        paths = [
+            "/mosaics",
+            "/stac",
+            "/mosaics/gone",
+            "/mosaics/gone/scenes",
+            "/mosaics/secret",
+            "/mosaics/nothing",
+        ]
+        with caplog.at_level(logging.INFO):
+            answers = [client.get(p, headers={"X-API-Key": own}) for p in paths]
+        assert [a.status_code for a in answers] == [200, 200, 404, 404, 403, 403]
+        assert not any("secret" in a.text.replace("open tiles of secret", "") for a in answers)
+        assert not any(str(store) in a.text or "precompute" in a.text for a in answers)
+        assert answers[4].text.replace("secret", "nothing") == answers[5].text
+        assert "/mosaics lists" in answers[2].json()["detail"]
+        assert f"in {store}; there are: mosaic, secret" in caplog.text
+        assert "secret" in client.get("/stac", headers={"X-API-Key": every}).text
+
+
+def test_what_ails_the_store_is_for_the_log(sample_store, tmp_path, caplog):
+    store = tmp_path / "store"
+    shutil.copytree(sample_store, store)
+    with TestClient(create_app(Settings(store=str(store), state=tmp_path / "state", follow=0))) as client:
+        assert client.get("/mosaics/mosaic/point/15.97,45.8").status_code == 200
+        (store / "mosaics" / "mosaic" / "mosaic.json").write_text("{")
+        shutil.rmtree(next((store / "mosaics" / "mosaic" / "versions").iterdir()))
+        answers = [
+            client.get(p) for p in ("/mosaics/mosaic", "/mosaics/mosaic/versions/0123456789ab", "/readyz")
+        ]
+        assert all(a.status_code >= 400 for a in answers)
+        assert not any(str(tmp_path) in a.text for a in answers)

@@ -130,3 +130,84 @@ def test_properties_that_are_no_object_are_refused(server):
     assert answer.status_code == 400
     assert "properties" in answer.json()["detail"]
     assert server.client.post(STATISTICS, json=stands(1)[0] | {"properties": None}).status_code == 200
+
+
+def test_features_keep_the_properties_and_the_members_that_they_had(server):
+    (feature,) = stands(1)
+    feature |= {"id": 7, "properties": {"stand": "S0", "version": "ours", "clear_share": "much", "count": 3}}
+    collection = {"type": "FeatureCollection", "name": "stands", "features": [feature]}
+    answer = server.client.post(STATISTICS, json=collection)
+    assert answer.headers["content-type"] == "application/geo+json"
+    described = answer.json()
+    assert described["name"] == "stands"
+    properties = described["features"][0]["properties"]
+    assert described["features"][0]["id"] == 7
+    assert feature["properties"].items() <= properties.items()
+    assert properties["terrazzo:clear_share"] == 1
+    assert len(properties["terrazzo:version"]) == 12
+    assert properties["statistics"]["B04"]["count"] > 0
+    first = server.client.post(f"{STATISTICS}?bands=B04", json=stands(1)[0]).json()
+    again = server.client.post(f"{STATISTICS}?bands=B08", json=first).json()["properties"]
+    assert (set(again), set(again["statistics"])) == (set(first["properties"]), {"B08"})
+
+
+def test_features_in_metres_come_back_with_their_coordinate_system(server):
+    shape = shapely.geometry.mapping(shapely.box(570_000, 5_070_000, 572_000, 5_072_000))
+    crs = {"type": "name", "properties": {"name": "urn:ogc:def:crs:EPSG::32633"}}
+    feature = {"type": "Feature", "properties": {}, "geometry": shape}
+    answer = server.client.post(
+        STATISTICS, json={"type": "FeatureCollection", "crs": crs, "features": [feature]}
+    )
+    assert answer.json()["crs"] == crs
+    count = answer.json()["features"][0]["properties"]["statistics"]["B04"]["count"]
+    assert count == pytest.approx(2000**2 / 60**2)
+
+
+def test_a_feature_without_pixels_says_why_beside_others_that_have_some(server):
+    far = {
+        "type": "Feature",
+        "properties": {},
+        "geometry": shapely.geometry.mapping(shapely.box(-125, 24, -66, 50)),
+    }
+    point = {"type": "Feature", "properties": {}, "geometry": {"type": "Point", "coordinates": [15.97, 45.8]}}
+    body = {"type": "FeatureCollection", "features": [far, *stands(1), point]}
+    described = [f["properties"] for f in server.client.post(STATISTICS, json=body).json()["features"]]
+    assert [p["statistics"]["B04"]["count"] > 0 for p in described] == [False, True, False]
+    assert described[0]["reason"] == "outside the mosaic"
+    assert "reason" not in described[1]
+    assert "buffer it" in described[2]["reason"]
+
+
+def test_a_job_takes_geojson_by_its_media_type_and_sums_up_what_has_no_pixels(server):
+    far = {
+        "type": "Feature",
+        "properties": {},
+        "geometry": shapely.geometry.mapping(shapely.box(0, -90, 10, 90)),
+    }
+    body = json.dumps({"type": "FeatureCollection", "features": [*stands(2), far]})
+    address = f"{EXPORTS}/statistics?bands=B04&period=all&format=csv"
+    kind = {"Content-Type": "application/geo+json"}
+    answer = server.client.post(address, content=body, headers=kind)
+    assert answer.status_code == 201, answer.text
+    rows = table(server, answer.headers["location"], "csv")
+    assert rows.reason.dropna().tolist() == ["outside the mosaic"]
+    message = server.client.get(answer.headers["location"]).json()["message"]
+    assert message == "3 rows of 3 areas; 1 without pixels: 1 outside the mosaic"
+
+
+def test_a_large_area_counts_the_pixels_of_its_box_towards_the_quota(sample_store, tmp_path):
+    server = Server(sample_store, tmp_path / "state", export_samples=1_000_000)
+    globe = {
+        "type": "Feature",
+        "properties": {},
+        "geometry": shapely.geometry.mapping(shapely.box(-180, -90, 180, 90)),
+    }
+    answers = [
+        server.client.post(
+            f"{EXPORTS}/statistics?bands=B04&period=all",
+            content=json.dumps({"type": "FeatureCollection", "features": features}),
+            headers={"Content-Type": "application/geo+json"},
+        ).status_code
+        for features in ([globe], stands(1))
+    ]
+    assert answers == [429, 201]

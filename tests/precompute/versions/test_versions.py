@@ -20,7 +20,7 @@ from terrazzo.diff import boxes, difference
 from terrazzo.errors import NotFound
 from terrazzo.grid import PixelBox, Window
 from terrazzo.precompute.versions import prune as pruning
-from terrazzo.precompute.versions.exclusions import exclude
+from terrazzo.precompute.versions.exclusions import exclude, read_exclusions
 from terrazzo.precompute.versions.pointer import point_to
 from terrazzo.precompute.work.lease import writer
 from terrazzo.store import Store
@@ -287,8 +287,39 @@ def test_a_version_that_shows_less_is_kept_back_until_it_is_forced(grown, copied
     assert "kept back" in told
     assert "km²" in told
     assert current_version(copied, "mosaic") == grown.after.name
+    (kept,) = [r for r in json.loads(terrazzo("versions", "--store", copied.url, "--json")) if r["kept_back"]]
+    assert "km²" in kept["kept_back"]
+    assert (kept["published"], kept["current"]) == (None, False)
+    (line,) = [t for t in terrazzo("versions", "--store", copied.url).splitlines() if kept["version"] in t]
+    assert "never published" in line
+    assert "kept back: " in line
+    terrazzo("pin", kept["version"][:5], "--store", copied.url)
     terrazzo("publish", "--store", copied.url, "--workers", 1, "--force")
-    assert current_version(copied, "mosaic") != grown.after.name
+    assert current_version(copied, "mosaic") == kept["version"]
+    listed = json.loads(terrazzo("versions", "--store", copied.url, "--json"))
+    assert [r["kept_back"] for r in listed if r["version"] == kept["version"]] == [None]
+
+
+def test_exclude_include_and_inspect_take_the_beginning_of_a_name_alike(grown, copied, tmp_path):
+    names = sorted({e.scene.id for e in grown.after.entries("all")})
+    store = ("--store", copied.url)
+    beginning = "S2"
+    assert all(n.startswith(beginning) for n in names)
+    for command in (
+        ("exclude", beginning, "--reason", "test", *store),
+        ("inspect", "scene", beginning, *store),
+        ("inspect", "mask", beginning, "-o", tmp_path / "a.png", *store),
+    ):
+        refused = terrazzo(*command, fails=True)
+        assert "more than one scene that begins with" in refused
+        assert all(n in refused.replace("\n", "") for n in names[:5])
+    only = next(n for n in names if sum(o.startswith(n[:-1]) for o in names) == 1)
+    assert only in terrazzo("inspect", "scene", only[:-1], *store)
+    terrazzo("exclude", only[:-1], "--reason", "test", *store)
+    assert [e.scene for e in read_exclusions(copied, "mosaic")] == [only]
+    terrazzo("include", only[:-1], *store)
+    assert read_exclusions(copied, "mosaic") == ()
+    assert "no version zzz" in terrazzo("pin", "zzz", *store, fails=True)
 
 
 def test_of_two_writers_one_wins_and_the_other_says_so(copied):
