@@ -15,6 +15,8 @@ VERSION_EXTENSION = "https://stac-extensions.github.io/version/v1.2.0/schema.jso
 EXECUTE = "http://www.opengis.net/def/rel/ogc/1.0/execute"
 TILESETS = "http://www.opengis.net/def/rel/ogc/1.0/tilesets-map"
 MAP = "http://www.opengis.net/def/rel/ogc/1.0/map"
+MOST_LINKS = 2000
+"""Items that a mosaic's Collection links one by one: some 300 kB. Maps and clients read it each time they open a mosaic."""
 
 
 def catalog(
@@ -52,13 +54,15 @@ def collection(base: str, version: Version, *, exports: bool = False, items: boo
 
     Args:
         exports: whether the server can carry out exports; it links them then.
-        items: whether to link the Item of each scene of the version, as clients of static STAC look for them.
+        items: whether to link the Item of each scene of the version, as clients of static STAC look for them; not of more than
+            `MOST_LINKS`, which the link `items` leads to.
     """
     mosaic = version.mosaic_id
     document: dict[str, Any] = version.store.read_json(f"mosaics/{mosaic}/mosaic.json")
     if document.get("id") != mosaic:
         raise NotFound(f"there is no mosaic {mosaic!r}")
     here = f"{base}/mosaics/{mosaic}"
+    scenes = scenes_of(version) if items else {}
     # Not those of the day of publishing: a release may add styles.
     document["renders"] = renders(version.bands)
     document["terrazzo:styles"] = {
@@ -86,7 +90,7 @@ def collection(base: str, version: Version, *, exports: bool = False, items: boo
         _link(MAP, f"{base}/collections/{mosaic}/map", "image/png"),
         _link("wmts", f"{here}/wmts/1.0.0/WMTSCapabilities.xml", "application/xml"),
         *([_link(EXECUTE, f"{here}/exports", JSON, "Exports")] if exports else []),
-        *(_item_links(f"{here}/versions/{version.name}", scenes_of(version)) if items else []),
+        *(_item_links(f"{here}/versions/{version.name}", scenes) if 0 < len(scenes) <= MOST_LINKS else []),
     ]
     return document
 
