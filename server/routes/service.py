@@ -12,10 +12,11 @@ from terrazzo import __version__
 from terrazzo.errors import InvalidRequest
 from terrazzo.server import openapi, pages
 from terrazzo.server.accept import preferred
+from terrazzo.server.keys import listed_to
 from terrazzo.server.metrics import exposition
 from terrazzo.server.mosaics import NONE_YET
 from terrazzo.server.routes.inputs import desk_of, mount_of
-from terrazzo.server.routes.mosaics import stac
+from terrazzo.server.routes.mosaics import is_open, stac
 
 router = APIRouter()
 JSON, HTML = "application/json", "text/html"
@@ -75,16 +76,19 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", tags=["Health"])
 async def readyz(request: Request) -> Response:
-    """A pixel of each mosaic can be read."""
+    """A pixel of each mosaic can be read; names only those that whoever asks may see."""
     desk = desk_of(request)
     state = await desk.examine()
     headers = {"Cache-Control": "no-store"}
+    shown = [n for n in listed_to(request, state.names) if is_open(request, desk.settings, n)]
     if state.failed:
-        detail = "; ".join(f"{name}: {reason}" for name, reason in state.failed.items())
-        body = {"status": "not ready", "detail": detail, "mosaics": state.names, "failed": [*state.failed]}
+        failed = {name: reason for name, reason in state.failed.items() if name in shown}
+        detail = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+        detail = detail or f"{len(state.failed)} of {len(state.names)} mosaics cannot be read: see the log"
+        body = {"status": "not ready", "detail": detail, "mosaics": shown, "failed": [*failed]}
         return JSONResponse(body, 503, headers)
     if state.names:
-        return JSONResponse({"status": "ready", "mosaics": state.names}, headers=headers)
+        return JSONResponse({"status": "ready", "mosaics": shown}, headers=headers)
     return JSONResponse({"status": "no mosaic yet", "detail": NONE_YET, "mosaics": []}, 503, headers)
 
 

@@ -111,6 +111,12 @@ def test_what_holds_no_data_is_open(guarded, path):
     assert guarded.get(path).status_code == 200
 
 
+def test_readiness_names_the_mosaics_that_a_key_opens(guarded, keys):
+    key = keys.add("a", ["tiles"])
+    assert guarded.get("/readyz").json() == {"status": "ready", "mosaics": []}
+    assert guarded.get("/readyz", headers={"X-API-Key": key}).json()["mosaics"] == ["mosaic"]
+
+
 def test_scopes_and_mosaics_are_kept_apart(guarded, keys):
     tiles, other = keys.add("a", ["tiles"]), keys.add("b", ["tiles", "export"], ["elsewhere"])
     export, admin = keys.add("c", ["export"]), keys.add("d", ["admin"])
