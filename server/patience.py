@@ -20,6 +20,24 @@ SLOWEST = 50_000
 """Bytes of a body a second, on average once `STALL` is over."""
 
 
+class _Capitals:
+    """A transport that writes `Content-Type` with its capitals, which uvicorn takes away: QGIS looks the header up with them, and takes GeoJSON for
+    GML without.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def write(self, data: bytes) -> None:
+        """Writes; a head comes by itself, and ends with an empty line."""
+        if data.startswith(b"HTTP/1.1 ") and data.endswith(b"\r\n\r\n"):
+            data = data.replace(b"\r\ncontent-type: ", b"\r\nContent-Type: ", 1)
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
 class PatientProtocol(HttpToolsProtocol):
     """HTTP that drops clients who begin requests without end, or ask and do not read: each holds a connection, and memory."""
 
@@ -32,6 +50,7 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Waits for the first request's head."""
         super().connection_made(transport)
+        self.transport = _Capitals(transport)  # type: ignore[assignment]
         self._head = self.loop.call_later(HEAD, transport.abort)
 
     def data_received(self, data: bytes) -> None:

@@ -39,6 +39,8 @@ UNDERSTOOD = [
     ({"orbit": "122"}, "orbit=122"),
     ({"ids": "S2A_33TWL_20230803_0_L2A"}, "ids=S2A_33TWL_20230803_0_L2A"),
     ({"method": "median"}, "method=median"),
+    ({"method": "percentile:25"}, "method=percentile:25"),
+    ({"method": "kriging", "target": "2023-08-05"}, "target=2023-08-05"),
     ({"normalize": "off"}, "stage=merged"),
     ({"stage": "corrected"}, "stage=corrected"),
     ({"fill": "none"}, "fill=none"),
@@ -70,6 +72,8 @@ REFUSED = [
     ({"orbit": "2.5"}, "orbit=2.5: a whole number"),
     ({"ids": ",".join(f"S{i}" for i in range(51))}, "ids: up to 50 names"),
     ({"method": "magic"}, "method=magic: use one of feather, first, median, mean, robust"),
+    ({"target": "2023-08-05"}, "method=feather shows no single day; add method=kriging"),
+    ({"target": "2023-08", "method": "kriging"}, "target=2023-08: one day, such as"),
     ({"normalize": "perhaps"}, "normalize=perhaps: use on or off"),
     ({"stage": "done"}, "stage=done: use one of raw, mask, corrected, merged, normalized"),
     ({"stage": "merged", "normalize": "on"}, "stage=merged and normalize=on contradict each other"),
@@ -110,7 +114,9 @@ def test_an_empty_value_counts_as_none_at_every_door(doors, name):
 
 def test_a_version_that_is_none_is_refused_alike(doors):
     found = answers(doors, {"version": "000000000000"}, ("wmts", "wmts_upper", "wmts_path"))
-    assert set(map(str, found.values())) == {found["point"]}
+    # The command line says where it looked, too.
+    lines = {str(answer).partition(" (")[0] for answer in found.values()}
+    assert lines == {found["point"]}
     assert "000000000000" in found["point"]
 
 

@@ -144,5 +144,6 @@ def test_what_cannot_be_is_refused_when_it_is_opened(sample_store, asked, error)
 
 
 def test_a_folder_that_is_no_store_is_named(tmp_path):
-    with pytest.raises(StoreError, match=str(tmp_path)):
+    with pytest.raises(StoreError) as error:
         terrazzo.open(tmp_path)
+    assert str(tmp_path) in error.value.whole
