@@ -373,7 +373,11 @@ class Images:
         if kept is None:
             return self.read(path, grid, box, "reflectance")
         file, lineage = kept
-        array = np.load(file, allow_pickle=False)
+        try:
+            array = np.load(file, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            # We wrote it a moment ago: the disk fails, not the product.
+            raise OSError(f"cannot read {file}: {error}; does the disk fail?") from error
         file.unlink()
         return Placed(array, lineage)
 
