@@ -33,6 +33,7 @@ MOST_UNPACKED, MOST_MEMBERS = 8_000_000_000, 5_000
 DAMAGED_ZIP = (
     *(OSError, LookupError, RuntimeError, NotImplementedError, EOFError, OverflowError),
     *(struct.error, zlib.error, lzma.LZMAError, zipfile.BadZipFile),
+    UnicodeDecodeError,
 )
 """What files that are missing, and zips that are damaged or encrypted, raise."""
 
