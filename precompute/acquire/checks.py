@@ -12,7 +12,7 @@ from terrazzo.precompute.acquire.search import RemoteFile
 from terrazzo.precompute.products.files import open_raster, read_xml
 
 ALONE = {"GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR", "GDAL_NUM_THREADS": "1"}
-"""Of several threads that decode a JP2 none says that it failed (findings/jp2-threads-hide-damage.sh)."""
+"""Of several threads that decode a JP2 none says that it failed (GDAL 3.10.3)."""
 HASHES = {
     0x11: "sha1",
     0x12: "sha256",

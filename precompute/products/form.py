@@ -153,7 +153,7 @@ def image(path: str) -> Iterator[rasterio.DatasetReader]:
     except (RasterioError, ValueError) as error:
         raise UnreadableAsset(f"{path} cannot be opened ({error}); fetch the product again") from None
     try:
-        # Of several threads that decode a JP2 none says that it failed (findings/jp2-threads-hide-damage.sh).
+        # Of several threads that decode a JP2 none says that it failed (GDAL 3.10.3).
         with rasterio.Env(GDAL_NUM_THREADS="1"), dataset:
             yield dataset
     except RasterioError as error:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo import gains
-from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
+from terrazzo.bands import CLEAR, NODATA, SCALE, MaskClass, stored_factor
 from terrazzo.correction import counts, read_correction
 from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.grid import Grid, PixelBox
@@ -29,8 +29,6 @@ LAST = 1
 DOUBTED = 10
 """Weight, for methods that weigh days, of what the mask calls clear and the rules of the reference leave out: those rules compare with one picture of
 the whole period, and a field that grows or is harvested differs from that as a cloud does."""
-GROUND = (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW, MaskClass.TERRAIN_SHADOW)
-"""Classes that a mosaic may show."""
 LAST_RESORT, DAMAGED = 2, 512
 """Bits of the quality layer: no scene is clear, the least hazy one shows; a scene that would show cannot be read."""
 
@@ -355,7 +353,7 @@ class Merging:
             return np.where(seen, 255, 0).astype(np.uint8)
         weight = self._coarse(entry, entry.weight_key, box, 0, smooth=True).astype(np.uint8, copy=False)
         if self._timed:
-            clear = np.isin(self._coarse(entry, entry.scene.key(MASK), box, 0), GROUND)
+            clear = np.isin(self._coarse(entry, entry.scene.key(MASK), box, 0), CLEAR)
             weight = np.where(clear & (weight <= LAST), DOUBTED, weight).astype(np.uint8)
         if self.request.snow != "keep" and entry.scene.snow_share > 0:
             snow = self._coarse(entry, entry.scene.key(MASK), box, 0) == MaskClass.SNOW
