@@ -54,12 +54,17 @@ class PatientProtocol(HttpToolsProtocol):
         self._head = self.loop.call_later(HEAD, transport.abort)
 
     def data_received(self, data: bytes) -> None:
-        """Reads on, unless a head grows without end: the parser itself would keep all of it."""
-        self._size = self._size + len(data) if self._head is not None else 0
+        """Reads on, unless a head grows without end: the parser itself would keep all of it.
+
+        Only what comes while a head is waited for counts, and not the part that ends it: a body may come along with its head.
+        """
+        waiting = self._head
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        self._size = self._size + len(data) if waiting is not None and waiting is self._head else 0
         if self._size > LARGEST:
             self.send_400_response(f"the head of a request may have {LARGEST} bytes")
-            return
-        super().data_received(data)
 
     def on_message_begin(self) -> None:
         """Waits for the rest of a head that has begun."""

@@ -176,6 +176,21 @@ def test_a_head_that_is_too_large_is_refused(hasty, size):
     assert fetched(hasty, "/healthz")[0] == 200
 
 
+def test_a_body_that_comes_along_with_its_head_is_no_large_head(hasty):
+    body = b" " * (3 * patience.LARGEST)
+    for _ in range(3):
+        with connected(hasty) as client:
+            client.sendall(
+                b"POST /mosaics/mosaic/exports HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                + f"Content-Length: {len(body)}\r\n\r\n".encode()
+                + body
+            )
+            answer = http.client.HTTPResponse(client)
+            answer.begin()
+            assert b"head of a request" not in answer.read()
+            assert not answer.will_close
+
+
 def closed(client):
     try:
         return client.recv(4096) == b""
