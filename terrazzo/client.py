@@ -195,7 +195,7 @@ class Client:
 
         Args:
             order: `bbox` or `geometry`, `bands`, `datetime`, `crs`, `resolution`, `dtype`, `extras`, …, as
-                docs/exports.md lists them.
+                docs/how-to/exports.md lists them.
 
         Returns:
             The files: `NAME.tif`, those of its extras, and its STAC Item.

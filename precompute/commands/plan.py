@@ -53,7 +53,7 @@ def plan(
     """Tells what the mosaic of a MOSAIC.TOML would take: scenes, bytes, hours. Nothing but metadata is read.
 
     Area and periods come from the file (`bounds`, `[[periods]]`). Whole tiles are reckoned with, by measured rates
-    (docs/scale.md).
+    (docs/evidence/scale.md).
 
     \b
     terrazzo plan finland.toml --archive cdse --max-cloud 60 --cores 64
