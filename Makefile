@@ -64,7 +64,7 @@ release: lint docs ## check everything that a release needs: docs, words, links,
 	rm -rf dist
 	$(BIN)/uv build --no-build-isolation --quiet --python $(BIN)/python --out-dir dist
 	$(BIN)/twine check --strict dist/*
-	$(BIN)/python .ci/licences.py > dist/licences.txt
+	$(BIN)/python .ci/sbom.py > dist/sbom.json
 
 browser: ## the map libraries and the driver that the tests in Chromium need, into build/browser (needs npm)
 	mkdir -p build/browser

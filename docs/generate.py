@@ -132,7 +132,11 @@ def request() -> str:
         "Every interface reads the same table with the same parser: [how requests are read](requests.md).\n",
     ]
     for title, (about, known) in sections.items():
-        parts += [f"## {title}\n", f"{about}\n", table(("parameter", "meaning", "values", "default"), map(_row, known.values()))]
+        parts += [
+            f"## {title}\n",
+            f"{about}\n",
+            table(("parameter", "meaning", "values", "default"), map(_row, known.values())),
+        ]
     return "\n".join(parts)
 
 
@@ -151,7 +155,13 @@ def settings() -> str:
     for name, field in Settings.model_fields.items():
         default = "" if field.is_required() or field.default is None else field.default
         shown = ", ".join(map(str, default)) if isinstance(default, tuple) else default
-        rows.append((f"`TERRAZZO_{name.upper()}`", sentence(field.description or "name of the service"), f"`{shown}`" if shown != "" else ""))
+        rows.append(
+            (
+                f"`TERRAZZO_{name.upper()}`",
+                sentence(field.description or "name of the service"),
+                f"`{shown}`" if shown != "" else "",
+            )
+        )
     return "\n".join(
         [
             "# Settings of a server\n",
@@ -216,7 +226,9 @@ def all_errors() -> list[type[errors.TerrazzoError]]:
     return [
         kind
         for kind in vars(errors).values()
-        if isinstance(kind, type) and issubclass(kind, errors.TerrazzoError) and kind is not errors.TerrazzoError
+        if isinstance(kind, type)
+        and issubclass(kind, errors.TerrazzoError)
+        and kind is not errors.TerrazzoError
     ]
 
 
@@ -229,7 +241,7 @@ def errors_page() -> str:
     return "\n".join(
         [
             "# Errors\n",
-            "Every error for users is a class of `terrazzo.errors`. A server answers with its message as `{\"detail\": …}`;"
+            'Every error for users is a class of `terrazzo.errors`. A server answers with its message as `{"detail": …}`;'
             " the command line prints the message and ends with exit code 1. The built site also lists all messages.\n",
             table(("error", "meaning", "HTTP status", "what to do"), rows),
         ]
@@ -244,9 +256,21 @@ def tables() -> str:
             "# Bands, styles, methods, formats\n",
             "## Bands\n",
             table(
-                ("band", "common name", "pixel of the instrument, m", "centre of S2A, nm", "width of S2A, nm"),
                 (
-                    (f"`{b.name}`", f"`{b.common}`", b.resolution, nanometres(b.centre_nm[0]), nanometres(b.width_nm))
+                    "band",
+                    "common name",
+                    "pixel of the instrument, m",
+                    "centre of S2A, nm",
+                    "width of S2A, nm",
+                ),
+                (
+                    (
+                        f"`{b.name}`",
+                        f"`{b.common}`",
+                        b.resolution,
+                        nanometres(b.centre_nm[0]),
+                        nanometres(b.width_nm),
+                    )
                     for b in BANDS.values()
                 ),
             ),
@@ -298,12 +322,19 @@ def messages() -> str:
     for package in ("terrazzo", "precompute", "server"):
         for path in sorted((ROOT / package).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and isinstance(node.exc.func, ast.Name):
+                if (
+                    isinstance(node, ast.Raise)
+                    and isinstance(node.exc, ast.Call)
+                    and isinstance(node.exc.func, ast.Name)
+                ):
                     name, given = node.exc.func.id, node.exc.args
                     text = _text(given[0]) if given else ""
                     if name in names and len(text) > len("……"):
                         rows.setdefault(name, set()).add(text)
-    parts = ["# Messages\n", "What errors say, by class; `…` stands for names and numbers. [Errors](errors.md) says what to do.\n"]
+    parts = [
+        "# Messages\n",
+        "What errors say, by class; `…` stands for names and numbers. [Errors](errors.md) says what to do.\n",
+    ]
     for name, texts in rows.items():
         parts += [f"## {name}\n", "".join(f"- `` {t} ``\n" for t in sorted(texts))]
     return "\n".join(parts)
