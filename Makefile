@@ -52,8 +52,9 @@ lint: setup ## ruff, mypy, import contracts
 	$(BIN)/lint-imports
 
 docs: setup ## build the documentation, strict, into server/help, which a server shows at /help
+	rm -rf server/help
 	$(BIN)/python docs/generate.py
-	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html -d build/doctrees docs server/help
+	$(BIN)/sphinx-build --fresh-env --fail-on-warning --keep-going --quiet -b html -d build/doctrees docs server/help
 
 pictures: setup ## make the pictures of README and docs from the sample area (STORE=build/demo)
 	$(BIN)/terrazzo precompute sample --store $(STORE)

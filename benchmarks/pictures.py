@@ -54,7 +54,7 @@ OFF = Panel("first clear scene, normalize=off", PixelRequest(BANDS, method="firs
 ON = Panel("Terrazzo: feather, normalize=on", PixelRequest(BANDS, method="feather", stage="normalized"))
 ROBUST = Panel("robust, normalize=on", PixelRequest(BANDS, method="robust", stage="normalized"))
 PICTURES = (
-    Picture("sample", Bounds(15.5, 45.75, 16.2, 46.2), 768, (RAW, ON)),
+    Picture("sample", Bounds(15.3, 45.7, 16.4, 46.3), 560, (RAW, OFF, ON)),
     Picture("tile_border", Bounds(15.55, 45.88, 15.95, 46.06), 450, (OFF, ON, ROBUST)),
     Picture("swath_edge", Bounds(16.0, 45.72, 16.25, 45.88), 450, (OFF, ON, ROBUST)),
     Picture("north_west", Bounds(15.1, 46.05, 15.5, 46.25), 450, (OFF, ON, ROBUST)),

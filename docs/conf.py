@@ -19,8 +19,9 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 # decisions.md is the inbox that `python docs/decisions.py` sorts into decisions/.
 exclude_patterns = ["decisions.md", "notebooks"]
 myst_heading_anchors = 3
-# Mermaid is drawn by GitHub; here the table below it says the same.
-suppress_warnings = ["misc.highlighting_failure"]
+# Mermaid is drawn by GitHub; here the table below it says the same. Decisions have an index of their own, which
+# tests/test_docs.py holds complete, as it does the navigation.
+suppress_warnings = ["misc.highlighting_failure", "toc.not_included"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 html_theme = "furo"
@@ -36,10 +37,11 @@ def lead_out(app: Sphinx, name: str, source: list[str]) -> None:
 
     def address(match: re.Match[str]) -> str:
         target = (here / match[1]).resolve()
-        inside = target.is_relative_to(DOCS)
-        return match[0] if inside else f"]({REPOSITORY}/blob/main/{target.relative_to(DOCS.parent)})"
+        inside = target.is_relative_to(DOCS) and "notebooks" not in target.parts
+        path = f"{target.relative_to(DOCS.parent)}{match[2] or ''}" if not inside else ""
+        return match[0] if inside else f"]({REPOSITORY}/blob/main/{path})"
 
-    source[0] = re.sub(r"\]\((\.\./[^)#\s]+)\)", address, source[0])
+    source[0] = re.sub(r"\]\((\.\./[^)#\s]+)(#[^)\s]+)?\)", address, source[0])
 
 
 def write_messages(app: Sphinx) -> None:
