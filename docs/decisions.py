@@ -8,6 +8,7 @@ docs/decisions.md without a change to the file; the table of dependencies stays 
 import re
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -52,7 +53,7 @@ def dates() -> dict[str, str]:
         if line.startswith("## "):
             shown = ["git", "show", "-s", "--format=%as", commit.split()[0]]
             done = subprocess.run(shown, capture_output=True, text=True, cwd=DOCS)
-            days[line[3:]] = done.stdout.strip() if done.returncode == 0 else "today"
+            days[line[3:]] = done.stdout.strip() if done.returncode == 0 else f"{date.today()}"
     return days
 
 

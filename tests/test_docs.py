@@ -211,6 +211,8 @@ def test_the_version_has_one_place():
     project = (ROOT / "pyproject.toml").read_text()
     version = re.search(r'^version = "(.+)"$', project, re.MULTILINE)[1]
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
+    images = re.findall(r"/terrazzo:(\S+)", (ROOT / "docker" / "kubernetes.yaml").read_text())
+    assert set(images) == {version}
 
 
 def test_every_decision_has_a_date_and_stands_in_the_index():
