@@ -190,7 +190,7 @@ def _keys_of(path: Path) -> dict[str, Key]:
         raise _closed(path) from None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise Damaged(
-            f"{path} is damaged ({error}): restore it from a backup, or remove it and add keys anew"
+            f"{path} is damaged ({error}): restore it from a backup, or remove it and add the keys again"
         ) from None
     return {k.id: k for k in keys}
 

@@ -28,9 +28,12 @@ class Settings(BaseSettings):
         None, description="address under which clients see the server, path included"
     )
     assets_url: str | None = Field(
-        None, description="address under which clients can read the store's files; none: STAC Items name none"
+        None,
+        description="address under which clients can read the store's files; without it STAC Items have no addresses of files",
     )
-    cache_dir: Path | None = Field(None, description="folder of the tile cache; none: no cache on disk")
+    cache_dir: Path | None = Field(
+        None, description="folder of the tile cache; without it there is no cache on disk"
+    )
     cache_size: int = Field(1 << 30, ge=1 << 20, description="bytes the tile cache may take")
     threads: int | None = Field(
         None,
@@ -38,18 +41,20 @@ class Settings(BaseSettings):
         description="tiles rendered at the same time; by default 4, of an object store 16, which mostly wait",
     )
     queue: int = Field(64, ge=1, description="requests that may wait; the next one gets 503")
-    deadline: float = Field(30.0, gt=0, description="seconds after which a request is given up with 503")
+    deadline: float = Field(30.0, gt=0, description="seconds after which a request ends with 503")
     memory: int = Field(
         1 << 30,
         ge=1 << 26,
-        description="bytes that the pictures of all requests may take in a process; the next one gets 503",
+        description="bytes that the pictures of all requests may take in a process; the next request gets 503",
     )
     uploads: int = Field(4, ge=1, description="files of areas that a process receives at the same time")
-    follow: float = Field(5.0, ge=0, description="seconds between looks for a new version")
-    max_age: int = Field(60, ge=0, description="seconds a client keeps an answer of the current version")
+    follow: float = Field(5.0, ge=0, description="seconds between checks for a new version")
+    max_age: int = Field(
+        60, ge=0, description="seconds that a client may keep an answer of the current version"
+    )
     cors_origins: Texts = Field(("*",), description="origins that may read answers from scripts")
     trusted_proxies: Texts = Field(
-        ("127.0.0.1/32", "::1/128"), description="networks whose X-Forwarded-* headers are believed"
+        ("127.0.0.1/32", "::1/128"), description="networks whose X-Forwarded-* headers are trusted"
     )
     log: Form = Field("off", description="a line for each request: off, text or json")
     title: str = "Terrazzo"
@@ -80,10 +85,10 @@ class Settings(BaseSettings):
         20_000_000_000, ge=1, description="pixels times bands that a key may export in a day"
     )
 
-    host: str = Field("127.0.0.1", description="address that is listened on, as `terrazzo serve` was told")
+    host: str = Field("127.0.0.1", description="address to listen on; `terrazzo serve --host` sets it")
     protect: Annotated[tuple[str, ...] | None, NoDecode] = Field(
         None,
-        description="what needs a key: tiles, export, or none; by default export of all who do not ask this machine from itself, without a proxy",
+        description="what needs a key: tiles, export, both, or none; by default export, unless the request comes from a program of this machine without a proxy",
     )
 
     def guarded(self) -> tuple[str, ...]:

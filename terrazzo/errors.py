@@ -68,7 +68,7 @@ class TooLarge(InvalidRequest):
 
 
 class NameTaken(InvalidRequest):
-    """A file of that name is there and may not be replaced."""
+    """A file of that name exists and may not be replaced."""
 
 
 class Overloaded(TerrazzoError):
@@ -80,7 +80,7 @@ class TooMany(TerrazzoError):
 
 
 class TooSlow(TerrazzoError):
-    """A request did not arrive in time; the message names the least speed."""
+    """A request did not arrive in time; the message names the lowest speed."""
 
 
 class Abandoned(TerrazzoError):
@@ -88,7 +88,7 @@ class Abandoned(TerrazzoError):
 
 
 class StoreError(TerrazzoError):
-    """The store is missing, of another format, or in use by another writer."""
+    """The store is missing, has another format, or is in use by another writer."""
 
 
 class NothingUsable(StoreError):
@@ -96,11 +96,11 @@ class NothingUsable(StoreError):
 
 
 class EmptyStore(StoreError):
-    """Nothing has been written yet where the store shall be; a server waits for it."""
+    """The place of the store is empty; a server waits for the first mosaic."""
 
 
 class HeldBack(TerrazzoError):
-    """A version is complete and worse than the current one, which stays; the message tells how to publish it."""
+    """A new version is worse than the current one, which stays current; the message says how to publish the new one."""
 
 
 class ArchiveError(TerrazzoError):
@@ -132,8 +132,8 @@ class ReadFailure(TerrazzoError):
 
 
 class Damaged(StoreError, ReadFailure):
-    """A file of the store is cut off or is not what was written; what else the store holds can be used."""
+    """A file of the store is truncated or changed; the rest of the store can be used."""
 
 
 class StoreUnreachable(StoreError, ReadFailure):
-    """A store does not answer or refuses to; the same may succeed later."""
+    """A store does not answer, or refuses; the same request may succeed later."""

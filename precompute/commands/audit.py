@@ -147,7 +147,7 @@ def _days(
 ) -> tuple[date, date]:
     periods = [p for p in mosaic_config.periods if not p.members]
     if asked is None and not periods:
-        raise InvalidRequest("mosaic.toml names no periods: tell the dates with --datetime")
+        raise InvalidRequest("mosaic.toml names no periods: give the dates with --datetime")
     first, last = asked or (min(p.start for p in periods), max(p.end for p in periods))
     if first is None:
         raise InvalidRequest("--datetime: the audit needs a first day, such as 2017-01/..")

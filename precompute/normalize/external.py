@@ -49,7 +49,7 @@ def read_composite(path: str, band: str, store: Store, epsg: int, box: PixelBox)
     known = np.isfinite(rho)
     if known.any() and (middle := float(np.median(rho[known]))) > MOST_REFLECTANCE:
         raise StoreError(
-            f"reference {path}, band {band}: {middle:g} is no reflectance; the file must tell its scale"
+            f"reference {path}, band {band}: {middle:g} is no reflectance; the file must name its scale"
             " (gdal_edit.py -scale 0.0001, for counts of 1e-4)"
         )
     counts = np.clip(np.rint(np.where(known, rho, 0) / SCALE), -32767, 32767)

@@ -137,7 +137,7 @@ def _require_inputs(lock: Mapping[str, Any], mosaic_id: str, shown: str) -> None
     """
     if not _tells_inputs(lock):
         raise StoreError(
-            f"{shown} does not tell all its inputs: versions of earlier releases, and what grew from them, cannot be"
+            f"{shown} does not name all its inputs: versions of earlier releases, and those that grew from them, cannot be"
             " made anew; `terrazzo publish --full` makes one that can"
         )
     _require_reference(lock, parse_config(mosaic_id, lock["mosaic_toml"]).reference_file)
@@ -186,7 +186,7 @@ def tasks_of(
         else:
             missing.append(f"{scene}: not there; it came from {origin['product']}")
     if missing:
-        raise StoreError("the version cannot be made anew, of its inputs\n  " + "\n  ".join(missing))
+        raise StoreError("the version cannot be computed again; of its inputs\n  " + "\n  ".join(missing))
     return tasks
 
 
