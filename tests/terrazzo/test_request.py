@@ -20,7 +20,6 @@ from terrazzo.request.kinds import READERS, read
 from terrazzo.request.parameters import EXPORT, PICTURE, SHOWN_STYLES, TABULATED, Kind, Parameter
 from terrazzo.request.parse import joined, values
 from terrazzo.server.layers import LAYERS
-from tests.chain import ROOT_DOCS
 
 
 def test_the_table_lists_what_there_is():
@@ -205,8 +204,3 @@ def test_false_and_zero_are_values():
 def test_an_unknown_name_is_answered_with_the_one_that_was_meant():
     with pytest.raises(InvalidRequest, match="did you mean rescale or resampling"):
         values({"resample": "nearest"}, PICTURE)
-
-
-def test_the_page_of_exports_names_every_parameter():
-    page = (ROOT_DOCS / "how-to" / "exports.md").read_text()
-    assert [name for name in EXPORT if not re.search(rf"`{name}\b", page)] == []
