@@ -59,3 +59,32 @@ def test_a_style_added_by_the_recipe_is_drawn(client, monkeypatch):
     monkeypatch.setitem(STYLES, style.name, style)
     tile = client.get(f"/mosaics/mosaic/tiles/WebMercatorQuad/10/557/364.png?style={style.name}")
     assert (tile.status_code, tile.headers["content-type"]) == (200, "image/png")
+
+
+def test_every_address_of_the_http_page_answers(client):
+    page = (ROOT / "docs" / "reference" / "http.md").read_text()
+    values = {
+        "id": "mosaic",
+        "tms": "WebMercatorQuad",
+        "z": "10",
+        "x": "557",
+        "y": "364",
+        "lon": "15.97",
+        "lat": "45.81",
+        "W,S,E,N": "15.96,45.8,15.98,45.82",
+        "style": "ndvi",
+        "version": client.get("/mosaics/mosaic").json()["terrazzo:version"],
+    }
+    addresses = [
+        a
+        for row in re.findall(r"^\| (`/.+?`) \|", page, re.MULTILINE)
+        for a in re.findall(r"`(/[^`]*)`", row)
+    ]
+    assert len(addresses) > 20
+    lost = {
+        a: client.get(re.sub(r"{(.+?)}", lambda m: values[m[1]], a)).status_code
+        for a in addresses
+        if a != "/help"
+    }
+    # Exports need a key here, and statistics are asked for by POST.
+    assert {a: code for a, code in lost.items() if code not in (200, 401, 405)} == {}
