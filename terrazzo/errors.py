@@ -45,6 +45,10 @@ class NameTaken(InvalidRequest):
     """A file of that name is there and may not be replaced."""
 
 
+class Changed(TerrazzoError):
+    """What was asked for on condition that it is as it was is another now."""
+
+
 class Overloaded(TerrazzoError):
     """The queue is full; the same request may succeed later."""
 
