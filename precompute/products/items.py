@@ -88,7 +88,7 @@ def product_from_item(item: Mapping[str, Any], path: Path) -> Product:
 
 def _id(item: Mapping[str, Any]) -> str:
     known = text(item.get("id"))
-    if known is None or len(known) > 200 or not NAME_OF_A_FOLDER.fullmatch(known):
+    if known is None or len(known.encode()) > 200 or not NAME_OF_A_FOLDER.fullmatch(known):
         raise ProductError(f"its id {item.get('id')!r} cannot be the name of a folder; mend the Item")
     return known
 
