@@ -62,7 +62,9 @@ def read_document(data: bytes, name: str) -> Any:
     except (ValueError, RecursionError) as error:
         raise Damaged(f"{name} is not JSON, it is cut off or damaged: {error}") from None
     if not isinstance(document, dict):
-        raise Damaged(f"{name} is no JSON object, it is cut off or damaged")
+        raise Damaged(
+            f"{name} is no JSON object, it is cut off or damaged: `terrazzo store verify` says what else is"
+        )
     document.pop(CHECK, None)
     return document
 
