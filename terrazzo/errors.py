@@ -5,6 +5,7 @@ from typing import Any
 __all__ = [
     "Abandoned",
     "ArchiveError",
+    "Changed",
     "Damaged",
     "EmptyStore",
     "HeldBack",
