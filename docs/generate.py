@@ -202,6 +202,7 @@ REMEDIES: Mapping[type[errors.TerrazzoError], str] = {
     errors.NameTaken: "Add `--overwrite`, or choose another name.",
     errors.Overloaded: "Ask again after `Retry-After` seconds; see [load](../operate/load.md).",
     errors.TooMany: "Wait until the time that the message names, or have the quota raised.",
+    errors.Changed: "Ask again without the condition, and take the whole answer.",
     errors.TooSlow: "Send again over a faster connection.",
     errors.Abandoned: "Nothing: the client left.",
     errors.StoreError: "Check the store's address, its format (`terrazzo store upgrade`), and whether another command writes to it.",

@@ -31,6 +31,7 @@ async def read_order(request: Request, memory: Budget) -> dict[str, Any]:
         Overloaded: there is no memory for it.
         TooSlow: it did not arrive in time.
     """
+    _require_plain(request)
     length = request.headers.get("content-length", "")
     give_back = memory.take(PARSED * min(int(length) if length.isdecimal() else MOST_BODY, MOST_BODY))
     try:
@@ -51,6 +52,12 @@ async def read_order(request: Request, memory: Budget) -> dict[str, Any]:
     return dict(raw)
 
 
+def _require_plain(request: Request) -> None:
+    packed = request.headers.get("content-encoding", "identity")
+    if packed.strip().lower() != "identity":
+        raise InvalidRequest(f"Content-Encoding: {packed[:40]}: send the body as it is, not packed")
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     named = dict(pairs)
     if len(named) < len(pairs):
@@ -66,6 +73,7 @@ async def save_areas(request: Request, place: Path) -> Path:
         InvalidRequest: it is neither a GeoPackage nor a Parquet file, or too large.
         TooSlow: it did not arrive in time.
     """
+    _require_plain(request)
     size, first = 0, b""
     with place.open("wb") as file:
         async for chunk in arriving(request):

@@ -1,23 +1,53 @@
-"""What a client has of an answer already, and which part it wants: If-None-Match, If-Range and Range, as RFC 9110 words them."""
+"""What a client has of an answer already, and which part it wants: If-Match, If-None-Match, If-Range and Range, as RFC 9110 words them."""
 
 import os
 import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 import anyio
 from starlette.datastructures import Headers
 from starlette.responses import FileResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from terrazzo.errors import Changed
+
 ONE_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})?|bytes=-(\d{1,18})", re.IGNORECASE)
 
 
-def has_already(asked: Headers, etag: str) -> bool:
-    """Whether If-None-Match names an ETag."""
-    header = asked.get("if-none-match")
-    if header is None:
-        return False
-    names = [n.strip().removeprefix("W/") for n in header.split(",")]
-    return "*" in names or etag in names
+def has_already(asked: Headers, etag: str, modified: float | None = None) -> bool:
+    """Whether a client has what there is: what If-None-Match names, else what is as old as If-Modified-Since says.
+
+    Args:
+        modified: when it was written, in seconds since 1970, where that counts.
+
+    Raises:
+        Changed: the client wants it only as it was, by If-Match or If-Unmodified-Since, and it is another now.
+    """
+    known, wanted = asked.get("if-none-match"), asked.get("if-match")
+    if wanted is not None and not {"*", etag} & set(_names(wanted)):
+        raise Changed("what If-Match names is another now: begin again without it")
+    if wanted is None and _later(modified, asked.get("if-unmodified-since")) is True:
+        raise Changed("it was written after the time in If-Unmodified-Since: begin again without it")
+    if known is not None:
+        return bool({"*", etag} & {n.removeprefix("W/") for n in _names(known)})
+    return _later(modified, asked.get("if-modified-since")) is False
+
+
+def _names(header: str) -> list[str]:
+    return [n.strip() for n in header.split(",")]
+
+
+def _later(modified: float | None, header: str | None) -> bool | None:
+    """Whether something was written after a time in a header, in whole seconds; None where either is not known."""
+    if modified is None or header is None:
+        return None
+    try:
+        then = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    then = then if then.tzinfo else then.replace(tzinfo=UTC)
+    return datetime.fromtimestamp(int(modified), UTC) > then
 
 
 def part_of(asked: Headers, size: int, *validators: str) -> range | None:
@@ -53,7 +83,7 @@ class Download(FileResponse):
         self.set_stat_headers(self.stat_result)
         asked, size = Headers(scope=scope), self.stat_result.st_size
         etag = self.headers["etag"]
-        if has_already(asked, etag):
+        if has_already(asked, etag, self.stat_result.st_mtime):
             kept = {"ETag": etag, "Cache-Control": self.headers.get("cache-control", "no-cache")}
             await Response(status_code=304, headers=kept)(scope, receive, send)
             return

@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from terrazzo.errors import (
+    Changed,
     InvalidRequest,
     NotFound,
     Overloaded,
@@ -26,6 +27,7 @@ STATUS_CODES: dict[type[Exception], int] = {
     InvalidRequest: 400,
     NotFound: 404,
     TooSlow: 408,
+    Changed: 412,
     TooMany: 429,
     Overloaded: 503,
     StoreError: 503,

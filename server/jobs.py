@@ -146,7 +146,7 @@ class Jobs:
             NotFound: it made none of that name.
         """
         if job.status != "successful" or name not in job.files:
-            raise NotFound(f"export {job.id} has no file {name[:80]!r}")
+            raise NotFound(f"export {job.id} has no file {name[:80]!r}; its results list those it has")
         return self._place(job.id) / "files" / name
 
     def dismiss(self, job: Job) -> Job:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from terrazzo.bands import RENDER, STYLES, renders
+from terrazzo.checks import understood
 from terrazzo.errors import NotFound
 from terrazzo.scene import Scene, read_item
 from terrazzo.server import grids
@@ -49,6 +50,7 @@ def catalog(
     }
 
 
+@understood("mosaic.json")
 def collection(base: str, version: Version, *, exports: bool = False, items: bool = False) -> dict[str, Any]:
     """A mosaic as a Collection, with a child for each version.
 

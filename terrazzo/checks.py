@@ -59,10 +59,13 @@ def read_document(data: bytes, name: str) -> Any:
         )
     try:
         document = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Damaged(f"{name} is not JSON, it is cut off or damaged: {error}") from None
-    if isinstance(document, dict):
-        document.pop(CHECK, None)
+    if not isinstance(document, dict):
+        raise Damaged(
+            f"{name} is no JSON object, it is cut off or damaged: `terrazzo store verify` says what else is"
+        )
+    document.pop(CHECK, None)
     return document
 
 

@@ -249,7 +249,9 @@ class Client:
                 for chunk in answer.iter_bytes():
                     file.write(chunk)
             if part.stat().st_size != length:
-                raise TerrazzoError(f"{to.name} broke off after {part.stat().st_size} of {length} bytes")
+                raise TerrazzoError(
+                    f"{to.name} broke off after {part.stat().st_size} of {length} bytes: ask for it again"
+                )
         return to
 
     def _post(self, order: Mapping[str, object]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 __all__ = [
     "Abandoned",
     "ArchiveError",
+    "Changed",
     "Damaged",
     "EmptyStore",
     "HeldBack",
@@ -69,6 +70,10 @@ class TooLarge(InvalidRequest):
 
 class NameTaken(InvalidRequest):
     """A file of that name exists and may not be replaced."""
+
+
+class Changed(TerrazzoError):
+    """What was asked for on condition that it is as it was is another now."""
 
 
 class Overloaded(TerrazzoError):

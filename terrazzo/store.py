@@ -249,7 +249,10 @@ class Store:
         try:
             yield
         except (NotFoundError, FileNotFoundError):
-            raise NotFound(f"{key} is not in the store", f"({self.url})") from None
+            raise NotFound(
+                f"{key} is not in the store",
+                f"({self.url}): `terrazzo store verify` says what else is missing",
+            ) from None
         except (BaseError, OSError) as error:
             # Further lines hold the whole answer, and what obstore looks like inside.
             reason = str(error).partition("\n")[0]

@@ -435,7 +435,10 @@ def current_version(store: Store, mosaic_id: str) -> str:
         ) from None
     name = document.get(POINTER)
     if not isinstance(name, str):
-        raise StoreError(f"mosaics/{mosaic_id}/{COLLECTION} names no version", f"({store.url})")
+        raise StoreError(
+            f"mosaics/{mosaic_id}/{COLLECTION} names no version: `terrazzo store verify` says what else is damaged",
+            f"({store.url})",
+        )
     return name
 
 
@@ -450,10 +453,8 @@ def open_version(store: Store, mosaic_id: str, name: str | None = None) -> Versi
         name = current_version(store, mosaic_id)
     elif not VERSION_NAME.fullmatch(name):
         raise NotFound(f"version {name!r} of mosaic {mosaic_id}: a version is 12 hexadecimal digits")
-    try:
+    with understood(f"version {name} of mosaic {mosaic_id}"):
         return Version(store, mosaic_id, name)
-    except KeyError as error:
-        raise StoreError(f"version {name} of mosaic {mosaic_id} lacks {error}") from None
 
 
 def known_version(store: Store, mosaic_id: str, name: str) -> Version:

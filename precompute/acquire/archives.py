@@ -175,7 +175,7 @@ def find_archives(text: str, collection: str | None = None) -> tuple[Archive, ..
     """
     found = tuple(find_archive(name.strip(), collection) for name in text.split(",") if name.strip())
     if not found:
-        raise InvalidRequest("--archive names none")
+        raise InvalidRequest(f"--archive names none: name some of {', '.join(ARCHIVES)}")
     for archive in found:
         if not archive.readable:
             raise InvalidRequest(

@@ -72,7 +72,7 @@ def from_file(path: Path) -> shapely.Geometry:
     shapes = [shapely.from_wkb(b) for b in (blobs if blobs is not None else ()) if b is not None]
     shapes = [shapely.make_valid(shapely.force_2d(s)) for s in shapes if not s.is_empty]
     if not shapes:
-        raise InvalidRequest(f"--geom {path} holds no geometry")
+        raise InvalidRequest(f"--geom {path} holds no geometry; give a file with one area or more")
     if not meta["crs"]:
         raise InvalidRequest(f"--geom {path} has no coordinate system; save it with one")
     return _in_degrees(shapely.union_all(shapes), meta["crs"], path)

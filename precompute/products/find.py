@@ -74,11 +74,15 @@ def _read_document(file: Path) -> list[Product | LeftOut]:
         items = items if isinstance(items, list) else []
     else:
         items = [document]
-    if not items or not all(
-        isinstance(i, dict) and i.get("type") == "Feature" and "assets" in i for i in items
-    ):
+    are_items = [isinstance(i, dict) and i.get("type") == "Feature" and "assets" in i for i in items]
+    if not any(are_items):
         return [LeftOut(file.name, "passed over: neither a STAC Item nor an ItemCollection", bad=False)]
-    return [_read_item(item, file) for item in items]
+    return [
+        _read_item(item, file)
+        if is_item
+        else LeftOut(f"{file.name}, feature {place}", "it is no STAC Item; fetch it again, or take it out")
+        for place, (item, is_item) in enumerate(zip(items, are_items, strict=True))
+    ]
 
 
 def _read_item(item: Mapping[str, Any], file: Path) -> Product | LeftOut:

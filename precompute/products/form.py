@@ -68,7 +68,8 @@ def in_counts(values: NDArray[np.generic], valid: NDArray[np.bool_] | None, form
         there &= values != form.nodata
     if values.dtype.kind == "u":
         there &= values != 0
-    scaled = np.nan_to_num(values.astype(np.float32), nan=0.0, posinf=0.0, neginf=0.0) * np.float32(form.gain)
+    # Numbers for no data of the widest types are past float32.
+    scaled = np.where(there, values, 0).astype(np.float32) * np.float32(form.gain)
     # ESA's 65535 is less after an addition was taken out; no ground is as bright.
     saturated = scaled >= SATURATED - LIFT
     if values.dtype == np.uint16:
@@ -174,7 +175,7 @@ def _form(dataset: rasterio.DatasetReader, band: str, told: Told) -> Form:
         return PLAIN
     lift = LIFT if kind.kind != "u" else 0
     words = f"{kind}, no data {'by mask' if nodata is None else f'{nodata:g}'}"
-    if kind.kind == "u" and kind != np.uint16 and not scales:
+    if not scales and (kind.itemsize == 1 or (kind.kind == "u" and kind != np.uint16)):
         raise ProductError(
             f"{dataset.name} holds {kind} without a scale: a picture, no reflectance; fetch the bands themselves"
         )

@@ -80,7 +80,7 @@ def product_from_item(item: Mapping[str, Any], path: Path) -> Product:
         href=_self_link(item, known),
         sun=_sun(p),
         named=local,
-        told=_told(assets, chosen, local, known),
+        told=_told(p, assets, chosen, local, known),
         outline=mapping(item.get("geometry")) or None,
         strip=name["generated"] if name else "",
     )
@@ -88,7 +88,7 @@ def product_from_item(item: Mapping[str, Any], path: Path) -> Product:
 
 def _id(item: Mapping[str, Any]) -> str:
     known = text(item.get("id"))
-    if known is None or len(known) > 200 or not NAME_OF_A_FOLDER.fullmatch(known):
+    if known is None or len(known.encode()) > 200 or not NAME_OF_A_FOLDER.fullmatch(known):
         raise ProductError(f"its id {item.get('id')!r} cannot be the name of a folder; mend the Item")
     return known
 
@@ -302,7 +302,11 @@ def _claims(
 
 
 def _told(
-    assets: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, str], local: Mapping[str, str], known: str
+    p: Mapping[str, Any],
+    assets: Mapping[str, Mapping[str, Any]],
+    chosen: Mapping[str, str],
+    local: Mapping[str, str],
+    known: str,
 ) -> dict[str, Told]:
     """What the Item says of the numbers in its images, by band or role.
 
@@ -321,12 +325,20 @@ def _told(
             nodata=_nodata(asset) if is_band else None,
             shape=(int(shape[0]), int(shape[1])) if shape and len(shape) == 2 else None,
             transform=transform[:6] if transform and len(transform) in (6, 9) else None,
+            epsg=_epsg(asset) or _epsg(p),
         )
     scales = {t.scale for t in found.values()} - {None}
     if len(scales) > 1:
         text_of = ", ".join(f"{s:g}" for s in sorted(s for s in scales if s is not None))
         raise ProductError(f"{known}: its bands have different scales ({text_of}); mend the Item")
     return found
+
+
+def _epsg(fields: Mapping[str, Any]) -> int | None:
+    """The code in the projection extension's field of today, or in the older one."""
+    code = re.fullmatch(r"EPSG:(\d{4,5})", text(fields.get("proj:code")) or "", re.IGNORECASE)
+    older = number(fields.get("proj:epsg"))
+    return int(code[1]) if code else int(older) if older else None
 
 
 def _nodata(asset: Mapping[str, Any]) -> float | None:

@@ -44,12 +44,14 @@ class Told:
         scale: reflectance of a count.
         nodata: number of pixels without data.
         shape, transform: rows and columns, and the six coefficients of the affine transform, of the whole asset.
+        epsg: code of the coordinate system.
     """
 
     scale: float | None = None
     nodata: float | None = None
     shape: tuple[int, int] | None = None
     transform: tuple[float, ...] | None = None
+    epsg: int | None = None
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,14 @@ def _place(dataset: rasterio.DatasetReader, epsg: int, told: Told | None) -> _Pl
     path = dataset.name
     if dataset.width * dataset.height > MOST_PIXELS:
         raise UnreadableAsset(f"{path} claims {dataset.width} × {dataset.height} pixels; do not use it")
-    if dataset.crs is not None and dataset.crs.to_epsg() != epsg:
+    # What GDAL calls a local system is one that the file does not name.
+    is_named = bool(dataset.crs) and (dataset.crs.is_projected or dataset.crs.is_geographic)
+    if not is_named and told and told.epsg not in (None, epsg):
+        raise WrongGrid(
+            f"{path} names no coordinate system, its Item says EPSG:{told.epsg}, and its tile lies in EPSG:{epsg};"
+            " fetch the product as the archive delivers it, without warping"
+        )
+    if is_named and dataset.crs.to_epsg() != epsg:
         raise WrongGrid(
             f"{path} is in {dataset.crs}, its tile lies in EPSG:{epsg};"
             " fetch the product as the archive delivers it, without warping"

@@ -100,6 +100,6 @@ def cuts(exclusions: Sequence[Exclusion]) -> dict[str, str]:
 def _polygon(path: Path) -> Mapping[str, Any]:
     whole = from_file(path)
     if whole.is_empty or shapely.get_dimensions(whole) != 2:
-        raise InvalidRequest(f"--polygon {path} holds no polygon")
+        raise InvalidRequest(f"--polygon {path} holds no polygon; give a file with one or more")
     geometry: dict[str, Any] = json.loads(shapely.to_geojson(whole))
     return geometry

@@ -132,7 +132,9 @@ def _state(store: Store) -> dict[str, Any]:
     try:
         state: dict[str, Any] = store.read_json(STATE)
     except NotFound:
-        raise StoreError(f"no upgrade of {store.url} is under way, or it was finished") from None
+        raise StoreError(
+            f"no upgrade of {store.url} is under way, or it was finished: begin one with `terrazzo store upgrade`"
+        ) from None
     return state
 
 

@@ -101,7 +101,9 @@ def _check(client: "Client", address: str) -> None:
     try:
         client.wait_for_workers(1, timeout=PATIENCE)
     except TimeoutError:
-        raise InvalidRequest(f"the Dask scheduler at {address} has no workers") from None
+        raise InvalidRequest(
+            f"the Dask scheduler at {address} has no workers: start some with `dask worker {address}`"
+        ) from None
     try:
         releases = client.run(_release)
     except ImportError as error:

@@ -67,7 +67,9 @@ def export_target(
         x, y = map(np.asarray, to_file.transform(x.ravel(), y.ravel()))
         left, bottom, right, top = (float(v) for v in (x.min(), y.min(), x.max(), y.max()))
     if not all(np.isfinite((left, bottom, right, top))):
-        raise InvalidRequest(f"the area has no place in {crs}")
+        raise InvalidRequest(
+            f"the area has no place in {crs}; use the mosaic's UTM zone, or a code such as EPSG:3857"
+        )
     size = in_units(crs, version.store.config.pixel) if resolution is None else resolution
     if size <= 0:
         raise InvalidRequest(f"resolution={size:g}: above 0")

@@ -99,7 +99,11 @@ def _of_parquet(path: Path, id_name: str | None, layer: str | None) -> Areas:
             raise InvalidRequest(f"{path.name}: geometry is encoded as {about.get('encoding')}, not as WKB")
         _known(path, id_name, names)
         table = file.read(columns=[column, *([id_name] if id_name else [])])
-    # GeoParquet writes PROJJSON.
+    if "crs" in about and about["crs"] is None:
+        raise InvalidRequest(
+            f"{path.name}: the file says that its coordinate system is not known; write it with one"
+        )
+    # GeoParquet writes PROJJSON; it is degrees where nothing is said.
     crs = _crs_of_file(path, json.dumps(about["crs"]) if about.get("crs") else DEGREES)
     ids = table[id_name].combine_chunks() if id_name else pa.array(np.arange(len(table)))
     return Areas(_binary(table[column]), ids, id_name or "fid", crs)
@@ -112,7 +116,7 @@ def _of_layer(path: Path, id_name: str | None, layer: str | None) -> Areas:
         path, layer=layer, columns=[id_name] if id_name else [], return_fids=id_name is None
     )
     if not meta["crs"]:
-        raise InvalidRequest(f"{path.name}: the layer names no coordinate system")
+        raise InvalidRequest(f"{path.name}: the layer names no coordinate system; write it with one")
     name = id_name or meta["fid_column"] or "OGC_FID"
     ids = table[name].combine_chunks()
     geometry = _binary(table[meta["geometry_name"] or "wkb_geometry"])

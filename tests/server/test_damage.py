@@ -1,6 +1,7 @@
 """A damaged store: what can be read is shown, what cannot is named, and nobody keeps an answer that lacks something."""
 
 import io
+import json
 import shutil
 
 import morecantile
@@ -10,6 +11,7 @@ import rasterio
 from fastapi.testclient import TestClient
 
 from terrazzo.bands import NODATA
+from terrazzo.checks import CHECK
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import export
 from terrazzo.mosaic.blocks import Blocks
@@ -19,6 +21,7 @@ from terrazzo.server.app import create_app
 from terrazzo.server.settings import Settings
 from terrazzo.store import Store
 from terrazzo.version import open_version
+from tests.golden.make import STORE
 
 TILE = morecantile.tms.get("WebMercatorQuad").tile(15.7, 46.0, 11)
 ADDRESS = f"/mosaics/mosaic/tiles/WebMercatorQuad/{TILE.z}/{TILE.x}/{TILE.y}"
@@ -57,6 +60,50 @@ def test_a_tile_whose_gains_are_damaged_names_the_scenes_it_lacks(store):
             assert answer.headers["cache-control"] == "no-store"
             assert client.get(f"{ADDRESS}.png?normalize=off").headers.get("x-terrazzo-problems") is None
         store.write_bytes(key, whole)
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"null", b"12", b'"a"', b"[" * 100_000, b"\xff\xfe\0"])
+@pytest.mark.parametrize("name", ["mosaic.json", "lock.json"])
+def test_a_document_that_is_none_is_named_and_the_other_mosaics_are_served(tmp_path, name, content):
+    store = Store(shutil.copytree(STORE, tmp_path / "store"))
+    shutil.copytree(tmp_path / "store/mosaics/mosaic", tmp_path / "store/mosaics/other")
+    (key,) = (k for k in keys(store, f"/{name}") if k.startswith("mosaics/mosaic/"))
+    store.write_bytes(key, content)
+    with served(store) as client:
+        answer = client.get("/mosaics/mosaic/WebMercatorQuad/tilejson.json")
+        assert answer.status_code == 503
+        assert "damaged" in answer.json()["detail"]
+        assert client.get("/mosaics").status_code == 200
+        assert client.get("/mosaics/other/WebMercatorQuad/tilejson.json").status_code == 200
+
+
+@pytest.mark.parametrize("change", [{"bounds": 5}, {"periods": None}, {"bands": None}, {"mosaic_toml": []}])
+def test_a_lock_that_makes_no_sense_is_named_and_the_other_mosaics_are_served(tmp_path, change):
+    store = Store(shutil.copytree(STORE, tmp_path / "store"))
+    shutil.copytree(tmp_path / "store/mosaics/mosaic", tmp_path / "store/mosaics/other")
+    (key,) = (k for k in keys(store, "/lock.json") if "/mosaic/" in k)
+    # A store of an earlier release has no checksums, which would tell.
+    document = {k: v for k, v in json.loads(store.read_bytes(key)).items() if k != CHECK}
+    (name,) = change
+    for changed in ({**document, **change}, {k: v for k, v in document.items() if k != name}):
+        store.write_bytes(key, json.dumps(changed).encode())
+        with served(store) as client:
+            answer = client.get("/mosaics/mosaic/WebMercatorQuad/tilejson.json")
+            assert answer.status_code == 503, answer.text
+            assert "mosaic mosaic" in answer.json()["detail"]
+            assert client.get("/mosaics/other/WebMercatorQuad/tilejson.json").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["links", "summaries", "id"])
+def test_a_collection_that_makes_no_sense_is_named(tmp_path, name):
+    store = Store(shutil.copytree(STORE, tmp_path / "store"))
+    key = "mosaics/mosaic/mosaic.json"
+    document = {k: v for k, v in json.loads(store.read_bytes(key)).items() if k != CHECK}
+    store.write_bytes(key, json.dumps({**document, name: 5}).encode())
+    with served(store) as client:
+        assert client.get("/mosaics/mosaic").status_code in (404, 503)
+        assert client.get("/mosaics").status_code == 200
+        assert client.get("/mosaics/mosaic/WebMercatorQuad/tilejson.json").status_code == 200
 
 
 def test_raw_values_of_damaged_corrections_are_named(store):

@@ -122,6 +122,36 @@ def test_what_the_client_has_is_not_sent_again(client, address):
     assert client.get(address, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
+def test_what_is_wanted_only_as_it_was_is_refused_once_it_is_another(client, address):
+    etag = client.get(address, headers={"Accept-Encoding": "identity"}).headers["etag"]
+    part = {"Range": "bytes=0-9", "Accept-Encoding": "identity"}
+    for known in (etag, f'"other", {etag}', "*"):
+        assert client.get(address, headers={"If-Match": known, **part}).status_code == 206, known
+    # A weak name is of no stream of bytes.
+    for known in ('"other"', f"W/{etag}"):
+        refused = client.get(address, headers={"If-Match": known, **part})
+        assert refused.status_code == 412, known
+        assert refused.headers["cache-control"] == "no-store"
+        assert "begin again" in refused.json()["detail"]
+
+
+def test_a_file_is_known_by_its_time_where_no_etag_is_given(client, addresses):
+    written = client.get(addresses["tif"]).headers["last-modified"]
+    before, no_time = "Mon, 01 Jan 2024 00:00:00 GMT", "yesterday"
+
+    def status(**headers):
+        return client.get(
+            addresses["tif"], headers={k.replace("_", "-"): v for k, v in headers.items()}
+        ).status_code
+
+    assert status(If_Modified_Since=written) == 304
+    assert status(If_Modified_Since=before) == status(If_Modified_Since=no_time) == 200
+    assert status(If_Unmodified_Since=written) == status(If_Unmodified_Since=no_time) == 200
+    assert status(If_Unmodified_Since=before) == 412
+    # An ETag says more than a time.
+    assert status(If_Modified_Since=written, If_None_Match='"other"') == 200
+
+
 @pytest.mark.parametrize(
     ("wanted", "part"),
     [

@@ -371,6 +371,18 @@ def test_a_geoparquet_file_that_contradicts_itself_is_refused(tmp_path, geo):
         read_areas(tmp_path / "a.parquet")
 
 
+def test_a_geoparquet_file_is_in_degrees_where_it_says_nothing_and_refused_where_nobody_knows(tmp_path):
+    def areas(**said):
+        geo = {"primary_column": "geometry", "columns": {"geometry": {"encoding": "WKB", **said}}}
+        table = pa.table({"geometry": pa.array([shapely.box(15, 45, 16, 46).wkb], pa.binary())})
+        pq.write_table(table.replace_schema_metadata({"geo": json.dumps(geo)}), tmp_path / "a.parquet")
+        return read_areas(tmp_path / "a.parquet")
+
+    assert areas().crs.to_epsg() == 4326
+    with pytest.raises(InvalidRequest, match="coordinate system is not known; write it with one"):
+        areas(crs=None)
+
+
 @pytest.mark.parametrize("rule", ["exact", "centre"])
 def test_a_band_among_others_is_told_what_it_is_told_alone(engine, tmp_path, rule):
     path = features_of(tmp_path / "a.geojson", [shapely.box(15.95, 45.8, 15.98, 45.82)])

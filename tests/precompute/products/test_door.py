@@ -197,3 +197,36 @@ def test_a_date_keeps_its_zone_and_is_utc_without_one():
     assert isinstance(found, Product)
     assert isinstance(plain, Product)
     assert found.datetime == plain.datetime == datetime(2023, 8, 13, 10, 7, 22, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("odd", [None, 5, [], {}, {"type": "Feature", "geometry": None}])
+def test_one_member_of_a_collection_that_is_no_item_leaves_the_others_in(tmp_path, odd):
+    folder = Path(sample.path()) / NAME
+    (tmp_path / NAME).symlink_to(folder)
+    document = {"type": "FeatureCollection", "features": [ITEM, odd]}
+    (tmp_path / "items.json").write_text(json.dumps(document))
+    found = find_products(tmp_path)
+    assert [p.id for p in found.products] == [NAME]
+    assert [(o.name, o.bad) for o in found.left_out] == [("items.json, feature 1", True)]
+
+
+@pytest.mark.parametrize("name", ["Ž" * 101, "a" * 201])
+def test_an_id_that_no_folder_can_be_named_after_is_refused(name):
+    out = read({**ITEM, "id": name})
+    assert isinstance(out, LeftOut)
+    assert "cannot be the name of a folder" in out.reason
+
+
+@pytest.mark.parametrize(
+    ("said", "code"),
+    [
+        ({"proj:epsg": 32634}, 32634),
+        ({"proj:code": "EPSG:32634", "proj:epsg": 32633}, 32634),
+        ({"proj:epsg": None}, None),
+        ({"proj:epsg": ...}, None),
+    ],
+)
+def test_the_code_of_an_items_images_is_read_in_both_spellings(said, code):
+    out = read(with_properties(**said))
+    assert isinstance(out, Product)
+    assert {t.epsg for t in out.told.values()} == {code}

@@ -98,6 +98,10 @@ FORMS = {
     "south first": (lambda p: write(p, stored("uint16", 0)[::-1], nodata=0, transform=Affine(PIXEL, 0, LEFT, 0, PIXEL, TOP - SIDE * PIXEL)), None, ABOVE_ZERO),
     "south first, float": (lambda p: write(p, stored("float32", np.nan)[::-1], transform=Affine(PIXEL, 0, LEFT, 0, PIXEL, TOP - SIDE * PIXEL)), None, TRUTH),
     "no CRS": (lambda p: write(p, stored("uint16", 0), crs=None), None, ABOVE_ZERO),
+    "no CRS, the Item has it": (lambda p: write(p, stored("uint16", 0), crs=None), Told(epsg=EPSG), ABOVE_ZERO),
+    "a CRS without a name": (lambda p: write(p, stored("uint16", 0), crs='LOCAL_CS["unnamed",UNIT["metre",1]]'), None, ABOVE_ZERO),
+    "a CRS without a code": (lambda p: write(p, stored("uint16", 0), crs="+proj=utm +zone=33 +datum=WGS84"), None, ABOVE_ZERO),
+    "float64, no data past float32": (lambda p: write(p, stored("float64", -1.7e308), nodata=-1.7e308), None, TRUTH),
     "no transform, the Item has it": (lambda p: write(p, stored("uint16", 0), transform=Affine.identity()), Told(shape=(SIDE, SIDE), transform=tuple(PLACE)[:6]), ABOVE_ZERO),
     "no transform, the Item has a finer file's": (lambda p: write(p, stored("uint16", 0), transform=Affine.identity()), Told(shape=(2 * SIDE, 2 * SIDE), transform=(PIXEL / 2, 0, LEFT, 0, -PIXEL / 2, TOP)), ABOVE_ZERO),
 }  # fmt: skip
@@ -113,6 +117,7 @@ def test_reflectance_comes_out_however_it_is_written(form, tmp_path):
 
 REFUSED = {
     "a picture": (lambda p: write(p, (stored("uint16", 0) // 50).astype("uint8")), None, "without a scale"),
+    "a signed picture": (lambda p: write(p, (stored("uint16", 0) // 50).astype("int8")), None, "without a scale"),
     "a scale of 1": (lambda p: write(p, stored("uint16", 0)), Told(scale=1.0), "reflectance of .*mend raster:scale"),
     "a scale of 0": (lambda p: write(p, stored("uint16", 0)), Told(scale=0.0), "scale of 0"),
     "a scale below 0": (lambda p: write(p, stored("uint16", 0)), Told(scale=-1e-4), "scale of -0.0001"),
@@ -122,6 +127,7 @@ REFUSED = {
     "turned": (lambda p: write(p, stored("uint16", 0), transform=PLACE @ Affine.rotation(5)), None, "turned or mirrored"),
     "mirrored": (lambda p: write(p, stored("uint16", 0), transform=Affine(-PIXEL, 0, LEFT, 0, -PIXEL, TOP)), None, "mirrored"),
     "another zone": (lambda p: write(p, stored("uint16", 0), crs="EPSG:32634"), None, "EPSG:32634"),
+    "no CRS, the Item says another zone": (lambda p: write(p, stored("uint16", 0), crs=None), Told(epsg=32634), "Item says EPSG:32634.*tile lies in EPSG:32633"),
     "far away": (lambda p: write(p, stored("uint16", 0), transform=Affine(PIXEL, 0, 9e6, 0, -PIXEL, TOP)), None, "does not lie in a UTM zone"),
 }  # fmt: skip
 
