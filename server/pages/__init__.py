@@ -66,9 +66,21 @@ def endpoints(openapi: dict[str, Any]) -> str:
     return template.render(title=about["title"], description=about.get("description", ""), groups=groups)
 
 
-@lru_cache(maxsize=1)
-def viewer() -> str:
-    """The page of the map; its menus have the choices of the table of parameters."""
-    environment = Environment(autoescape=True, trim_blocks=True)
+@lru_cache(maxsize=4)
+def viewer(stamp: str, title: str, labels: str, labels_attribution: str) -> str:
+    """The page of the map; its menus have the choices of the table of parameters.
+
+    Args:
+        stamp: of the map's files, a part of their addresses.
+        labels: address of tiles with place names; empty for none.
+    """
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("terrazzo.server.pages").joinpath("map.html.j2").read_text())
-    return template.render(stages=MEASURED["stage"].choices, methods=METHODS)
+    return template.render(
+        stamp=stamp,
+        title=title,
+        labels=labels,
+        labels_attribution=labels_attribution,
+        stages=MEASURED["stage"].choices,
+        methods=METHODS,
+    )
