@@ -51,7 +51,9 @@ class Guarded:
                 )
                 # A script of a page asks for the key itself: the browser's own window would come first.
                 is_script = Headers(scope=scope).get("sec-fetch-dest") == "empty"
-                challenge = {} if is_script else {"WWW-Authenticate": 'Basic realm="terrazzo", charset="UTF-8"'}
+                challenge = (
+                    {} if is_script else {"WWW-Authenticate": 'Basic realm="terrazzo", charset="UTF-8"'}
+                )
                 await _answer(send, 401, detail, challenge)
                 return
             if not key.opens(str(needed), mosaic):

@@ -78,7 +78,11 @@ async def page(request: Request) -> Response:
     if (asked or preferred(request.headers.get("accept", ""), (JSON, HTML))) not in ("html", HTML):
         return await stac(request)
     settings = desk_of(request).settings
-    headers = {"Content-Security-Policy": policy(settings.labels), "Vary": "Accept", "Cache-Control": "no-cache"}
+    headers = {
+        "Content-Security-Policy": policy(settings.labels),
+        "Vary": "Accept",
+        "Cache-Control": "no-cache",
+    }
     shown = pages.viewer(stamp(), settings.title, settings.labels or "", settings.labels_attribution)
     return HTMLResponse(shown, headers=headers)
 

@@ -13,12 +13,12 @@ from terrazzo.server import grids
 from terrazzo.server.answer import document
 from terrazzo.server.gdal import description, zone_of
 from terrazzo.server.keys import key_query
-from terrazzo.server.wmts.qgis import layer_definition
 from terrazzo.server.request import ASKED, only, parse_ask, query_of
 from terrazzo.server.routes.inputs import desk_of, opened
 from terrazzo.server.tilesets import tilejson as tilejson_of
 from terrazzo.server.tilesets import tileset, tilesets
 from terrazzo.server.urls import public_base
+from terrazzo.server.wmts.qgis import layer_definition
 
 router = APIRouter(tags=["Tiles"])
 

@@ -131,6 +131,7 @@ function dress() {
   const on = comparing();
   field.stage.value = states[MAIN].stage;
   field.stageleft.value = states[LEFT].stage ?? "raw";
+  for (const [name, i] of [["stageleft", LEFT], ["stage", MAIN]]) field[name].options[0].disabled = states[i].style === "expression";
   document.querySelector(".pill.left").hidden = swipe.hidden = form.querySelector("fieldset").hidden = !on;
   document.querySelectorAll(".pill").forEach((pill, i) => { pill.querySelector("small").textContent = on ? sideDay(states[i]) : sideDay(states[MAIN]); });
   field.normalize.checked = state.stage === "normalized";
@@ -221,7 +222,7 @@ async function readDays(datetime) {
   document.getElementById("timeline").hidden = calendar.days.length < 2 && moments.length < 2;
 }
 
-const asAcquired = (state) => ({ ...state, baseline: "", stage: "raw", datetime: (periods.some((p) => p.name === state.datetime) && cloudiest(calendar)) || state.datetime });
+const asAcquired = (state) => ({ ...state, baseline: "", stage: state.style === "expression" ? "corrected" : "raw", datetime: (periods.some((p) => p.name === state.datetime) && cloudiest(calendar)) || state.datetime });
 
 function pickDay(day) {
   const which = comparing() ? LEFT : MAIN;
@@ -282,6 +283,13 @@ async function changeTime(datetime) {
   if (edited().length > 1 && states[LEFT].stage === "raw") states[LEFT] = asAcquired({ ...states[LEFT], datetime });
 }
 
+// The products' own numbers may hold offsets, so that no formula is computed of them: the step after them stands in meanwhile.
+function changeStyle(state, style) {
+  if (style === "expression" && state.stage === "raw") state.stage = "corrected";
+  else if (state.style === "expression" && state === states[LEFT] && state.stage === "corrected") state.stage = "raw";
+  Object.assign(state, { style, formula: FORMULAS[style] ?? "", rescale: "", colormap: "" });
+}
+
 async function changed({ target }) {
   const { name, value, checked } = target;
   if (name === "mosaic") await changeMosaic();
@@ -291,7 +299,7 @@ async function changed({ target }) {
   else if (name === "stageleft") states[LEFT].stage = value;
   else if (name === "normalize") edited().filter((i) => merges(states[i].stage)).forEach((i) => { states[i].stage = checked ? "normalized" : "merged"; });
   else if (name === "datetime" || name === "time") await changeTime(name === "time" ? moments[value] : value);
-  else if (name === "style") edited().forEach((i) => Object.assign(states[i], { style: value, formula: FORMULAS[value] ?? "", rescale: "", colormap: "" }));
+  else if (name === "style") edited().forEach((i) => changeStyle(states[i], value));
   else if (FIELDS.includes(name)) edited().forEach((i) => { states[i][name] = value; });
   else return;
   write(states[side()]);
@@ -342,7 +350,7 @@ function listen() {
   });
   field.fold.addEventListener("click", () => fold(field.fold.getAttribute("aria-expanded") !== "true"));
   field.play.addEventListener("click", () => toggle("play", "datetime", moments));
-  field.steps.addEventListener("click", () => toggle("steps", "stage", Object.keys(STAGES)));
+  field.steps.addEventListener("click", () => toggle("steps", "stage", Object.keys(STAGES).filter((s) => s !== "raw" || states[MAIN].style !== "expression")));
   form.addEventListener("change", changed);
   for (const name of ["stage", "stageleft", "time"]) field[name].addEventListener("change", changed);
   form.addEventListener("submit", (event) => event.preventDefault());

@@ -39,7 +39,6 @@ def layer_definition(version: Version, ask: Ask, tiles: str, query: Mapping[str,
         title=version.config.title or version.mosaic_id,
         style=ask.style or "",
         layers=layers,
-        bounds=version.bounds,
         attribution=version.attribution,
     )
     return text
