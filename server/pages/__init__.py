@@ -67,17 +67,19 @@ def endpoints(openapi: dict[str, Any]) -> str:
 
 
 @lru_cache(maxsize=4)
-def viewer(stamp: str, title: str, labels: str, labels_attribution: str) -> str:
+def viewer(stamp: str, modules: tuple[str, ...], title: str, labels: str, labels_attribution: str) -> str:
     """The page of the map; its menus have the choices of the table of parameters.
 
     Args:
         stamp: of the map's files, a part of their addresses.
+        modules: names of the scripts that the first one imports, for browsers to fetch all at once.
         labels: address of tiles with place names; empty for none.
     """
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("terrazzo.server.pages").joinpath("map.html.j2").read_text())
     return template.render(
         stamp=stamp,
+        modules=modules,
         title=title,
         labels=labels,
         labels_attribution=labels_attribution,

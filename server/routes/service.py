@@ -83,7 +83,8 @@ async def page(request: Request) -> Response:
         "Vary": "Accept",
         "Cache-Control": "no-cache",
     }
-    shown = pages.viewer(stamp(), settings.title, settings.labels or "", settings.labels_attribution)
+    modules = tuple(sorted(p.stem for p in VIEWER.glob("*.js") if p.stem != "viewer"))
+    shown = pages.viewer(stamp(), modules, settings.title, settings.labels or "", settings.labels_attribution)
     return HTMLResponse(shown, headers=headers)
 
 

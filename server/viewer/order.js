@@ -17,6 +17,9 @@ function size(bytes) {
   return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toPrecision(2)} MB`;
 }
 
+// West east of east is a box across the antimeridian, if the two lie that far apart.
+const isBox = ([west, south, east, north]) => north > south && (east > west || west - east > 180);
+
 // `wanted` gives what is asked for beside the box: {mosaic, inputs, query, isFormula}.
 export function orders(map, wanted) {
   let looks = 0;
@@ -46,6 +49,11 @@ export function orders(map, wanted) {
     const { signal } = latest;
     outline();
     if (job) return;
+    if (!isBox(bounds())) {
+      days.textContent = "";
+      cost.textContent = "Write a box: west is less than east, south less than north.";
+      return;
+    }
     cost.textContent = "…";
     days.textContent = "";
     const { mosaic, query } = wanted();
@@ -134,6 +142,10 @@ export function orders(map, wanted) {
 
   return {
     look,
+    of(content) {
+      document.getElementById("what").textContent = wanted().isFormula ? "Formula" : "Bands";
+      field.bands.value = content;
+    },
     // Opens the form with the middle of the map as box; `content` are bands or a formula.
     open(content) {
       openCard(form, () => {
@@ -141,8 +153,7 @@ export function orders(map, wanted) {
         latest.abort();
         map.outlined();
       });
-      document.getElementById("what").textContent = wanted().isFormula ? "Formula" : "Bands";
-      field.bands.value = content;
+      this.of(content);
       const [west, south, east, north] = map.seen();
       const [w, h] = [(east - west) / 4, (north - south) / 4];
       write([west + w, south + h, east - w, north - h]);

@@ -52,7 +52,8 @@ function drawn({ names, observations, periods }, title) {
 }
 
 // The values at the place; of a formula also what it is computed from.
-function value({ change, expression_names: names = [], expression_values: results = [], band_names: bands, values }) {
+function value({ change, expression_names: names = [], expression_values: results = [], band_names: bands, values, candidates }) {
+  if (bands[0] === "mask") return element("p", `The mask says: ${candidates.find((c) => c.chosen).mask}.`);
   const rows = [...names.map((name, i) => [name, results[i]]), ...bands.map((band, i) => [band, values[i], ...(change ? [change[i]] : [])])];
   return table(["", "value", ...(change ? ["change"] : [])], rows);
 }

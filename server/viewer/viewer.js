@@ -1,12 +1,13 @@
 // The page: what the form, the pills and the timeline say becomes two pictures, and the page's address.
 import { measureArea } from "./area.js";
-import { access, ask, pause } from "./ask.js";
+import { ask, pause } from "./ask.js";
 import { stretchColours } from "./colours.js";
 import { legend } from "./legend.js";
 import { SwipeMap } from "./map.js";
 import { orders } from "./order.js";
 import { explainPixel } from "./pixel.js";
 import { shareView } from "./share.js";
+import { complain, loading, whileBusy } from "./signs.js";
 import { address, compares, FIELDS, FORMULAS, measured, query, remembered } from "./state.js";
 import { cloudiest, drawTimeline, markDay } from "./timeline.js";
 import { merges, STAGES, title, when } from "./words.js";
@@ -19,10 +20,7 @@ const form = document.getElementById("controls");
 const field = form.elements;
 const swipe = document.getElementById("swipe");
 const border = swipe.querySelector("input");
-const trouble = document.getElementById("trouble");
-const busySign = document.getElementById("busy");
 const badge = document.getElementById("seams");
-const keyForm = trouble.querySelector("form");
 const fill = (select, options) => select.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
 
 const states = [{}, {}];
@@ -35,50 +33,8 @@ let seams = [];
 let calendar = { days: [], tiles: 0 };
 let playing;
 let run = 0;
-let again = () => {};
-let asking = 0;
-let drawing = true;
 let map;
 let order;
-
-// ---- what goes wrong, and what takes time
-
-function complain(error, retry = draw) {
-  trouble.querySelector("p").textContent = error?.message ?? "";
-  keyForm.hidden = error?.status !== 401;
-  trouble.hidden = !error;
-  again = retry;
-}
-
-addEventListener("unhandledrejection", (event) => {
-  event.preventDefault();
-  complain(event.reason);
-});
-trouble.querySelector("[name=again]").addEventListener("click", retried);
-keyForm.addEventListener("submit", (event) => {
-  event.preventDefault();
-  retried();
-});
-
-function retried() {
-  if (!keyForm.hidden) access.key = keyForm.elements.key.value;
-  complain();
-  again();
-}
-
-function busy(change = 0) {
-  asking += change;
-  busySign.hidden = asking === 0 && !drawing;
-}
-
-async function whileBusy(work) {
-  busy(1);
-  try {
-    return await work();
-  } finally {
-    busy(-1);
-  }
-}
 
 // ---- what the form says
 
@@ -174,6 +130,8 @@ async function dressLegend() {
 
 // ---- what the map shows
 
+const worried = (error) => complain(error, anew);
+
 function remember() {
   history.replaceState(null, "", address({ mosaic: mosaic.id, states: sides().map((i) => states[i]), swipe: comparing() ? border.value : null, at: map.at }));
 }
@@ -198,10 +156,7 @@ async function draw() {
   try {
     await whileBusy(() => Promise.all(sides().map(show)));
   } catch (error) {
-    complain(error, () => {
-      shown.fill("");
-      return draw();
-    });
+    complain(error, anew);
     return false;
   }
   return true;
@@ -209,6 +164,11 @@ async function draw() {
 
 function refresh() {
   complain();
+  return draw();
+}
+
+function anew() {
+  shown.fill("");
   return draw();
 }
 
@@ -272,14 +232,14 @@ async function changeMosaic() {
   describe();
   Object.assign(states[MAIN], defaults());
   fitted();
-  await readDays(states[MAIN].datetime).catch(complain);
+  await readDays(states[MAIN].datetime).catch(worried);
   if (comparing()) states[LEFT] = asAcquired(states[MAIN]);
   write(states[side()]);
 }
 
 async function changeTime(datetime) {
   for (const i of edited()) states[i].datetime = datetime;
-  await readDays(datetime).catch(complain);
+  await readDays(datetime).catch(worried);
   if (edited().length > 1 && states[LEFT].stage === "raw") states[LEFT] = asAcquired({ ...states[LEFT], datetime });
 }
 
@@ -303,6 +263,7 @@ async function changed({ target }) {
   else if (FIELDS.includes(name)) edited().forEach((i) => { states[i][name] = value; });
   else return;
   write(states[side()]);
+  if (["style", "formula", "mosaic", "side"].includes(name)) order.of(ordered());
   refresh();
   order.look();
 }
@@ -320,6 +281,7 @@ function padding() {
 }
 
 const fitted = () => map.fit(mosaic.extent.spatial.bbox[0], padding(), PHONE.matches ? 0.9 : 0);
+const ordered = () => (states[side()].style in FORMULAS ? states[side()].formula : Object.keys(mosaic.item_assets).join(","));
 const view = () => ({ mosaic, state: states[side()] });
 
 function explain(place, which) {
@@ -333,6 +295,10 @@ function listen() {
   border.addEventListener("input", placeBorder);
   border.addEventListener("change", remember);
   addEventListener("resize", placeBorder);
+  addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    worried(event.reason);
+  });
   const card = (name, open) => field[name].addEventListener("click", () => {
     if (PHONE.matches) fold(false);
     open();
@@ -344,10 +310,7 @@ function listen() {
     edited().forEach((i) => Object.assign(states[i], chosen));
     refresh();
   }));
-  card("export", () => {
-    const { style, formula } = states[side()];
-    order.open(style in FORMULAS ? formula : Object.keys(mosaic.item_assets).join(","));
-  });
+  card("export", () => order.open(ordered()));
   field.fold.addEventListener("click", () => fold(field.fold.getAttribute("aria-expanded") !== "true"));
   field.play.addEventListener("click", () => toggle("play", "datetime", moments));
   field.steps.addEventListener("click", () => toggle("steps", "stage", Object.keys(STAGES).filter((s) => s !== "raw" || states[MAIN].style !== "expression")));
@@ -359,14 +322,8 @@ function listen() {
 function made() {
   map = new SwipeMap({
     target: "map", labels: document.body.dataset.labels, labelsAttribution: document.body.dataset.labelsAttribution,
-    busy: (is) => {
-      drawing = is;
-      busy();
-    },
-    trouble: (error) => complain(error, () => {
-      shown.fill("");
-      return draw();
-    }),
+    busy: loading,
+    trouble: (error) => complain(error, anew),
     clicked: explain,
     moved: () => mosaic && order && remember(),
   });
@@ -380,7 +337,7 @@ async function existing() {
   for (;;) {
     ({ collections } = await ask("mosaics"));
     if (collections.length) return;
-    await ask("readyz").catch(complain);
+    await ask("readyz").catch((error) => complain(error, () => {}));
     await pause(3);
   }
 }
@@ -408,7 +365,7 @@ async function start() {
   const head = PHONE.matches ? 0 : form.getBoundingClientRect().right;
   border.value = saved.swipe ?? 100 * ((head + innerWidth) / 2 / innerWidth);
   const whole = periods.some((p) => p.name === states[MAIN].datetime) ? states[MAIN].datetime : moments.at(-1);
-  const known = readDays(whole).catch(complain);
+  const known = readDays(whole).catch(worried);
   if (saved.at) map.at = saved.at;
   else fitted();
   if (!saved.any) {

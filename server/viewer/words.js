@@ -41,7 +41,7 @@ export function element(name, content = "", attributes = {}) {
 
 export function table(head, rows, caption) {
   const row = (cells, kind) => element("tr", cells.map((cell, i) => element(i ? kind : "th", String(cell ?? "–"), i ? {} : { scope: "row" })));
-  const top = element("thead", element("tr", head.map((text) => element("th", text, { scope: "col" }))));
+  const top = element("thead", element("tr", head.map((text) => (text ? element("th", text, { scope: "col" }) : element("td")))));
   const body = element("tbody", rows.map((cells) => row(cells, "td")));
   return element("div", element("table", [...(caption ? [element("caption", caption)] : []), top, body]), { className: "wide", tabIndex: 0, role: "group", ariaLabel: caption ?? "Table" });
 }
