@@ -210,7 +210,7 @@ def test_a_coordinate_system_has_one_name_at_every_door(doors, code, tmp_path):
         ),
         (
             "EPSG:2327",
-            "crs: from coordinate system EPSG:2327 (Xian 1980 / Gauss-Kruger zone 13) to EPSG:4326 (WGS 84) no datum shift is known",
+            "crs: between coordinate systems EPSG:4326 (WGS 84) and EPSG:2327 (Xian 1980 / Gauss-Kruger zone 13) no datum shift is known",
         ),
     ],
 )
