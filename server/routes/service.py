@@ -61,7 +61,7 @@ class MapFiles(StaticFiles):
 def policy(labels: str | None) -> str:
     """What the map's page may load: the server's own, and of an outside host the labels that the operator names."""
     host = "/".join(labels.split("/")[:3]) if labels else ""
-    return POLICY.replace("connect-src 'self'", f"connect-src 'self' {host}") if host else POLICY
+    return POLICY.replace("img-src 'self'", f"img-src 'self' {host}") if host else POLICY
 
 
 def add_files(app: FastAPI) -> None:

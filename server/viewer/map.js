@@ -38,9 +38,9 @@ export class SwipeMap {
     });
   }
 
+  // As plain pictures, so that their host need not allow scripts of ours; it does not get our key.
   labels(url, attributions) {
-    return new ol.layer.Tile({ zIndex: 10, source: new ol.source.XYZ({ url, attributions, crossOrigin: "anonymous",
-      tileLoadFunction: (tile, address) => this.load(tile, address, () => true, { quiet: true }) }) });
+    return new ol.layer.Tile({ zIndex: 10, source: new ol.source.XYZ({ url, attributions }) });
   }
 
   sideAt(x) {
@@ -84,19 +84,17 @@ export class SwipeMap {
   }
 
   // `wanted` says whether somebody still looks: nobody waits for the tiles of a picture that is gone.
-  async load(tile, address, wanted, { quiet = false } = {}) {
+  async load(tile, address, wanted) {
     const stop = new AbortController();
     const watch = setInterval(() => wanted() || stop.abort(), 500);
     try {
-      // Strangers do not get our key.
-      const answer = quiet ? await fetch(address) : await fetched(address, { signal: stop.signal, patient: true });
-      if (!answer.ok) throw new Error(`The labels' server answered ${answer.status}.`);
+      const answer = await fetched(address, { signal: stop.signal, patient: true });
       const image = tile.getImage();
       image.src = URL.createObjectURL(await answer.blob());
       image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
     } catch (error) {
       tile.setState(FAILED);
-      if (!quiet && !stop.signal.aborted) this.trouble(error);
+      if (!stop.signal.aborted) this.trouble(error);
     } finally {
       clearInterval(watch);
     }

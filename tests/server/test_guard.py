@@ -255,8 +255,8 @@ def test_only_the_host_of_the_labels_that_an_operator_names_may_be_asked(asking)
         alone = client.get("/", headers=page)
     with asking(labels=LABELS, labels_attribution="Names by <Us>") as client:
         named = client.get("/", headers=page)
-    assert "connect-src 'self';" in alone.headers["content-security-policy"]
-    assert "connect-src 'self' https://labels.example:8443;" in named.headers["content-security-policy"]
+    assert "img-src 'self' data:" in alone.headers["content-security-policy"]
+    assert "img-src 'self' https://labels.example:8443 data:" in named.headers["content-security-policy"]
     assert LABELS in named.text
     assert "&lt;Us&gt;" in named.text
     assert "http" not in re.sub(r"<!doctype[^>]*>", "", alone.text)
