@@ -67,13 +67,16 @@ def endpoints(openapi: dict[str, Any]) -> str:
 
 
 @lru_cache(maxsize=4)
-def viewer(stamp: str, modules: tuple[str, ...], title: str, labels: str, labels_attribution: str) -> str:
+def viewer(
+    stamp: str, modules: tuple[str, ...], title: str, labels: str, labels_attribution: str, has_help: bool
+) -> str:
     """The page of the map; its menus have the choices of the table of parameters.
 
     Args:
         stamp: of the map's files, a part of their addresses.
         modules: names of the scripts that the first one imports, for browsers to fetch all at once.
         labels: address of tiles with place names; empty for none.
+        has_help: whether the server shows the documentation.
     """
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("terrazzo.server.pages").joinpath("map.html.j2").read_text())
@@ -83,6 +86,7 @@ def viewer(stamp: str, modules: tuple[str, ...], title: str, labels: str, labels
         title=title,
         labels=labels,
         labels_attribution=labels_attribution,
+        has_help=has_help,
         stages=MEASURED["stage"].choices,
         methods=METHODS,
     )

@@ -18,6 +18,7 @@ from terrazzo.server.accept import preferred
 from terrazzo.server.keys import listed_to
 from terrazzo.server.metrics import exposition
 from terrazzo.server.mosaics import NONE_YET
+from terrazzo.server.routes.help import SITE
 from terrazzo.server.routes.inputs import desk_of, mount_of
 from terrazzo.server.routes.mosaics import is_open, stac
 
@@ -78,13 +79,15 @@ async def page(request: Request) -> Response:
     if (asked or preferred(request.headers.get("accept", ""), (JSON, HTML))) not in ("html", HTML):
         return await stac(request)
     settings = desk_of(request).settings
+    labels = settings.labels or ""
     headers = {
         "Content-Security-Policy": policy(settings.labels),
         "Vary": "Accept",
         "Cache-Control": "no-cache",
     }
     modules = tuple(sorted(p.stem for p in VIEWER.glob("*.js") if p.stem != "viewer"))
-    shown = pages.viewer(stamp(), modules, settings.title, settings.labels or "", settings.labels_attribution)
+    has_help = (SITE / "index.html").is_file()
+    shown = pages.viewer(stamp(), modules, settings.title, labels, settings.labels_attribution, has_help)
     return HTMLResponse(shown, headers=headers)
 
 
