@@ -7,11 +7,13 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape
 
+import numpy as np
 from jinja2 import Environment
 from markupsafe import Markup
 
 from terrazzo.bands import SCALE
 from terrazzo.errors import OutsideCoverage
+from terrazzo.expression import evaluate, parts
 from terrazzo.grid import zone_name
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.explain import ExplainedScene, Explanation, explain
@@ -44,10 +46,14 @@ STEPS = (
 
 
 class Account(NamedTuple):
-    """Why a pixel is as it is, and why what it is compared with was so; None where it is not compared."""
+    """Why a pixel is as it is, and why what it is compared with was so; None where it is not compared.
+
+    `expression` is what is asked of the bands, None for the bands themselves.
+    """
 
     own: Explanation
     baseline: Explanation | None
+    expression: str | None = None
 
     @property
     def changes(self) -> dict[str, float | None]:
@@ -70,7 +76,7 @@ def account_of(engine: Engine, ask: Ask, lon: float, lat: float) -> Account:
     chosen = choose(engine, ask.measure)
     try:
         before = None if chosen.baseline is None else explain(engine, chosen.baseline, lon, lat)
-        return Account(explain(engine, chosen.selection, lon, lat), before)
+        return Account(explain(engine, chosen.selection, lon, lat), before, ask.measure.expression)
     except OutsideCoverage as error:
         raise OutsideCoverage(f"{error}{swap_of(lon, lat, engine.version.bounds)}") from None
 
@@ -78,6 +84,8 @@ def account_of(engine: Engine, ask: Ask, lon: float, lat: float) -> Account:
 def as_document(engine: Engine, account: Account, lon: float, lat: float) -> dict[str, Any]:
     """The account for machines; values in reflectance, 1e-4 counts inside the steps."""
     document = _document(engine, account.own, lon, lat)
+    if account.expression and account.own.request.stage != "mask":
+        _add_expression(document, account)
     if account.baseline is not None:
         document["change"] = list(account.changes.values())
         document["baseline"] = _document(engine, account.baseline, lon, lat)
@@ -108,6 +116,18 @@ def _document(engine: Engine, side: Explanation, lon: float, lat: float) -> dict
         "attribution": engine.version.attribution,
         **document,
     }
+
+
+def _add_expression(document: dict[str, Any], account: Account) -> None:
+    """Adds what the expression is of the shown values and of every scene's, None where it has none."""
+    expression, own = str(account.expression), account.own
+    seen = [(c.values, d) for c, d in zip(own.candidates, document["candidates"], strict=True) if c.values]
+    sides = [(own.values, document), *seen]
+    rows = [[np.nan if v is None else v * SCALE for v in values] for values, _ in sides]
+    results = evaluate(expression, own.bands, np.array(rows, np.float32).T[:, :, None])[:, :, 0]
+    document["expression_names"] = list(parts(expression))
+    for (_, place), numbers in zip(sides, results.T, strict=True):
+        place["expression_values"] = [round(float(v), 4) if np.isfinite(v) else None for v in numbers]
 
 
 def quality_names(bits: int) -> list[str]:

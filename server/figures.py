@@ -1,4 +1,4 @@
-"""A mosaic in a few numbers: the days that an area shows, and how visible its seams are."""
+"""A mosaic in a few numbers: its days and how clear they are, the days that an area shows, how visible its seams are."""
 
 from collections import Counter
 from typing import Any
@@ -12,6 +12,7 @@ from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import choose
 from terrazzo.mosaic.warp import Target
 from terrazzo.request.boxes import box_of
+from terrazzo.scene import Scene
 from terrazzo.server.request import Ask
 from terrazzo.version import Version, version_key
 
@@ -51,6 +52,34 @@ def day_shares(engine: Engine, ask: Ask, bounds: Bounds) -> dict[str, Any]:
         "request": chosen.text(),
         "version": engine.version.name,
         "attribution": engine.version.attribution,
+    }
+
+
+def days(engine: Engine, ask: Ask) -> dict[str, Any]:
+    """The days of a request's scenes, the first first: how many scenes each has, over how many tiles of Sentinel-2's grid,
+    and their clear and clouded shares, 0-1, the mean of the scenes."""
+    if ask.measure.baseline is not None:
+        raise InvalidRequest(
+            "days: ask for those of datetime and of baseline one after the other, each as datetime"
+        )
+    chosen = choose(engine, ask.measure)
+    by_day: dict[str, dict[str, Scene]] = {}
+    for entry in chosen.selection.entries:
+        by_day.setdefault(entry.scene.datetime.date().isoformat(), {})[entry.scene.id] = entry.scene
+    return {
+        "days": [
+            {
+                "date": day,
+                "scenes": len(scenes),
+                "tiles": len({s.mgrs for s in scenes.values()}),
+                "clear_share": round(float(np.mean([s.clear_share for s in scenes.values()])), 4),
+                "cloud_share": round(float(np.mean([s.cloud_share for s in scenes.values()])), 4),
+            }
+            for day, scenes in sorted(by_day.items())
+        ],
+        "tiles": len({e.scene.mgrs for e in chosen.selection.entries}),
+        "request": chosen.text(),
+        "version": engine.version.name,
     }
 
 

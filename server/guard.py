@@ -49,9 +49,12 @@ class Guarded:
                 detail = (
                     f"{problem}: as X-API-Key, as Bearer, as {PARAMETER}= or as the password of HTTP Basic"
                 )
-                await _answer(
-                    send, 401, detail, {"WWW-Authenticate": 'Basic realm="terrazzo", charset="UTF-8"'}
+                # A script of a page asks for the key itself: the browser's own window would come first.
+                is_script = Headers(scope=scope).get("sec-fetch-dest") == "empty"
+                challenge = (
+                    {} if is_script else {"WWW-Authenticate": 'Basic realm="terrazzo", charset="UTF-8"'}
                 )
+                await _answer(send, 401, detail, challenge)
                 return
             if not key.opens(str(needed), mosaic):
                 await _answer(send, 403, f"this key does not open {needed} of {mosaic or 'all mosaics'}", {})

@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import re
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -58,6 +59,11 @@ class Settings(BaseSettings):
     )
     log: Form = Field("off", description="a line for each request: off, text or json")
     title: str = "Terrazzo"
+    labels: str | None = Field(
+        None,
+        description="address of tiles with place names for the map, https://…/{z}/{x}/{y}.png; none: no outside host is asked",
+    )
+    labels_attribution: str = Field("", description="whom the map names for the labels")
     provider: str = Field("", description="name of who runs the service, for WMTS")
     contact: str = Field("", description="mail address of who runs the service, for WMTS")
     provider_url: str = Field("", description="web page of who runs the service, for WMTS")
@@ -140,6 +146,17 @@ class Settings(BaseSettings):
         if value and (urlsplit(value).scheme not in schemes or not urlsplit(value).netloc):
             raise ValueError("an address such as https://example.org/maps")
         return value or None
+
+    @field_validator("labels")
+    @classmethod
+    def _are_tiles(cls, value: str | None) -> str | None:
+        if not value:
+            return None
+        # Its host goes into the page's policy: a blank, a comma or a semicolon there would write another rule.
+        host = re.fullmatch(r"https?://[\w.:-]+/[^\s,;]*", value)
+        if host is None or any(name not in value for name in ("{z}", "{x}", "{y}")):
+            raise ValueError("TERRAZZO_LABELS: an address such as https://example.org/labels/{z}/{x}/{y}.png")
+        return value
 
     @field_validator("protect")
     @classmethod

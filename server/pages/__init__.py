@@ -66,9 +66,27 @@ def endpoints(openapi: dict[str, Any]) -> str:
     return template.render(title=about["title"], description=about.get("description", ""), groups=groups)
 
 
-@lru_cache(maxsize=1)
-def viewer() -> str:
-    """The page of the map; its menus have the choices of the table of parameters."""
-    environment = Environment(autoescape=True, trim_blocks=True)
+@lru_cache(maxsize=4)
+def viewer(
+    stamp: str, modules: tuple[str, ...], title: str, labels: str, labels_attribution: str, has_help: bool
+) -> str:
+    """The page of the map; its menus have the choices of the table of parameters.
+
+    Args:
+        stamp: of the map's files, a part of their addresses.
+        modules: names of the scripts that the first one imports, for browsers to fetch all at once.
+        labels: address of tiles with place names; empty for none.
+        has_help: whether the server shows the documentation.
+    """
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("terrazzo.server.pages").joinpath("map.html.j2").read_text())
-    return template.render(stages=MEASURED["stage"].choices, methods=METHODS)
+    return template.render(
+        stamp=stamp,
+        modules=modules,
+        title=title,
+        labels=labels,
+        labels_attribution=labels_attribution,
+        has_help=has_help,
+        stages=MEASURED["stage"].choices,
+        methods=METHODS,
+    )

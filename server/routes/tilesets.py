@@ -2,7 +2,7 @@
 
 import json
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 from fastapi import APIRouter, Query, Request, Response
 
@@ -18,6 +18,7 @@ from terrazzo.server.routes.inputs import desk_of, opened
 from terrazzo.server.tilesets import tilejson as tilejson_of
 from terrazzo.server.tilesets import tileset, tilesets
 from terrazzo.server.urls import public_base
+from terrazzo.server.wmts.qgis import layer_definition
 
 router = APIRouter(tags=["Tiles"])
 
@@ -71,6 +72,24 @@ async def gdal_xml(
     return document(request, await desk.look(write), "application/xml", desk.settings)
 
 
+@router.get("/mosaics/{mosaic}/layers.qlr", openapi_extra=ASKED)
+async def qgis_layers(request: Request, mosaic: str) -> Any:
+    """A QGIS layer definition: a group with a layer of tiles for each period, which know their days."""
+    desk = desk_of(request)
+
+    def write() -> str:
+        query = {k: v for k, v in query_of(request).items() if k != "datetime"}
+        engine = desk.mosaics.engine(mosaic, query.get("version") or None)
+        ask = parse_ask(query, engine.version)
+        tiles = f"{public_base(request)}/mosaics/{mosaic}/tiles/{grids.WEB}/{{z}}/{{x}}/{{y}}.png"
+        last = desk.grids.find(engine.version, grids.WEB).maxzoom
+        return layer_definition(engine.version, ask, tiles, query | _key(request), last)
+
+    answer = document(request, await desk.look(write), "application/x-qgis-layer-definition", desk.settings)
+    answer.headers["Content-Disposition"] = f'attachment; filename="{mosaic}.qlr"'
+    return answer
+
+
 @router.get("/mosaics/{mosaic}/tiles", openapi_extra=ASKED)
 @router.get(
     "/collections/{mosaic}/map/tiles",
@@ -117,6 +136,10 @@ async def matrix_set(request: Request, mosaic: str, tms: str) -> Any:
         return own.model_dump(mode="json", exclude_none=True) | {"crs": grids.uri(own)}
 
     return await desk.look(read)
+
+
+def _key(request: Request) -> dict[str, str]:
+    return dict(parse_qsl(key_query(request)))
 
 
 def _query(request: Request) -> str:

@@ -14,7 +14,7 @@ from terrazzo.request.parameters import DESCRIBED, PICTURE, asked_names
 from terrazzo.server.accept import preferred
 from terrazzo.server.bodies import collection_of, read_order
 from terrazzo.server.explain import POLICY, account_of, as_document, as_page, as_text
-from terrazzo.server.figures import day_shares
+from terrazzo.server.figures import day_shares, days
 from terrazzo.server.points import point_values
 from terrazzo.server.request import ASKED, beside, documented
 from terrazzo.server.routes.inputs import Corners, Place, desk_of, opened
@@ -75,6 +75,14 @@ async def dates(request: Request, mosaic: str, bbox: Corners) -> JSONResponse:
     desk = desk_of(request)
     bounds = numbers_of_box(bbox, "dates")
     shares = await desk.work(request, lambda: day_shares(*opened(desk, mosaic, request), bounds))
+    return JSONResponse(shares, headers=BRIEF)
+
+
+@router.get("/mosaics/{mosaic}/days", tags=["Mosaics"], openapi_extra=ASKED)
+async def all_days(request: Request, mosaic: str) -> JSONResponse:
+    """The days of the scenes that a request selects, with their clear shares."""
+    desk = desk_of(request)
+    shares = await desk.look(lambda: days(*opened(desk, mosaic, request)))
     return JSONResponse(shares, headers=BRIEF)
 
 

@@ -1,29 +1,48 @@
-// An answer of the server as JSON; what it refuses is raised in its words, with its status.
+// Answers of the server; what it refuses is raised in words, with its status. A busy server is asked again.
 const BUSY = [429, 503];
 const TRIES = 6;
+const WORDS = {
+  401: "This map needs a key.",
+  403: "This key does not open this map.",
+  429: "Too many requests at once. Wait a moment, then try again.",
+  503: "The server is busy. Wait a moment, then try again.",
+};
+
+// The key of whoever looks; it is kept in the page only.
+export const access = { key: "" };
 
 export const pause = (seconds) => new Promise((go) => setTimeout(go, 1000 * seconds));
 // Seconds before a try: twice as long each time, and not the same for all maps.
-export const rest = (tried) => 2 ** tried * (1 + Math.random() / 4);
-export const isBusy = (status, tried) => BUSY.includes(status) && tried < TRIES;
+const rest = (tried) => 2 ** tried * (1 + Math.random() / 4);
 
-export async function ask(path, { method = "GET", body, key, signal } = {}) {
-  const headers = { Accept: "application/json" };
+async function refused(answer) {
+  const said = await answer.json().catch(() => ({}));
+  const words = WORDS[answer.status] ?? `The server answered ${answer.status}.`;
+  return Object.assign(new Error(said.detail ?? words), { status: answer.status });
+}
+
+// `patient`: also where a busy server does not say when to ask again, as tiles do.
+async function sent(path, { method = "GET", body, signal, accept, patient = false } = {}) {
+  const headers = accept ? { Accept: accept } : {};
   if (body) headers["Content-Type"] = "application/json";
-  if (key) headers["X-API-Key"] = key;
-  let answer;
+  if (access.key) headers["X-API-Key"] = access.key;
   for (let tried = 0; ; tried++) {
+    let answer;
     try {
       answer = await fetch(path, { method, headers, body: body && JSON.stringify(body), signal });
-    } catch {
-      throw new Error("The server does not answer. Is it running?");
+    } catch (error) {
+      throw signal?.aborted ? error : new Error("The server does not answer. Is it running?");
     }
+    if (answer.ok) return answer;
     // Who is only busy says when to ask again; a quota that is used up does not.
     const wait = Number(answer.headers.get("Retry-After"));
-    if (!isBusy(answer.status, tried) || !(wait > 0)) break;
+    if (!BUSY.includes(answer.status) || tried >= TRIES || !(patient || wait > 0)) throw await refused(answer);
     await pause(Math.max(wait, rest(tried)));
+    signal?.throwIfAborted();
   }
-  const told = await answer.json().catch(() => ({ detail: `The server answered ${answer.status}.` }));
-  if (!answer.ok) throw Object.assign(new Error(told.detail), { status: answer.status });
-  return told;
 }
+
+export const ask = async (path, how = {}) => (await sent(path, { accept: "application/json", ...how })).json();
+export const fetched = (path, how = {}) => sent(path, how);
+// For addresses that the browser opens without our headers.
+export const keyed = (path) => (access.key ? `${path}${path.includes("?") ? "&" : "?"}${new URLSearchParams({ api_key: access.key })}` : path);

@@ -1,31 +1,33 @@
-// A box of the map as GeoTIFF: drawn or written, its cost and its days told beforehand, its progress while it is made.
-import { ask, pause } from "./ask.js";
+// A box of the map as GeoTIFF: drawn or written, its cost and its days said beforehand, its progress while it is written.
+import { access, ask, keyed, pause } from "./ask.js";
+import { closeCard, openCard } from "./cards.js";
 
 const SIDES = ["west", "south", "east", "north"];
 const form = document.getElementById("order");
 const field = form.elements;
-const box = document.getElementById("box");
 const cost = form.querySelector("[name=cost]");
-const days = document.getElementById("days");
+const days = document.getElementById("shown");
 const bar = form.querySelector("progress");
 const files = document.getElementById("files");
 
 const bounds = () => SIDES.map((side) => Number(field[side].value));
-const list = (found) => found.map((d) => `${d.date} ${d.per_cent < 1 ? "< 1" : Math.round(d.per_cent)} %`).join(", ");
+const list = (shares) => shares.map((d) => `${d.date} ${d.per_cent < 1 ? "< 1" : Math.round(d.per_cent)} %`).join(", ");
 
 function size(bytes) {
   return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toPrecision(2)} MB`;
 }
 
-// `wanted` tells what is asked for beside the box: {mosaic, query, inputs}.
+// West east of east is a box across the antimeridian, if the two lie that far apart.
+const isBox = ([west, south, east, north]) => north > south && (east > west || west - east > 180);
+
+// `wanted` gives what is asked for beside the box: {mosaic, inputs, query, isFormula}.
 export function orders(map, wanted) {
   let looks = 0;
   let latest = new AbortController();
   let job = "";
-  let from;
 
-  const key = () => field.key.value || undefined;
   const exports = () => `mosaics/${wanted().mosaic}/exports`;
+  const ordered = () => ({ ...wanted().inputs, bbox: bounds(), [wanted().isFormula ? "expression" : "bands"]: field.bands.value });
 
   function refuse(error) {
     if (error.status === 401) form.querySelector(".key").hidden = false;
@@ -34,31 +36,35 @@ export function orders(map, wanted) {
 
   function outline() {
     const [west, south, east, north] = bounds();
-    const [a, b] = [map.project([west, north]), map.project([east, south])];
-    Object.assign(box.style, { left: `${a.x}px`, top: `${a.y}px`, width: `${b.x - a.x}px`, height: `${b.y - a.y}px` });
-    box.hidden = form.hidden || !(b.x > a.x && b.y > a.y);
+    map.outlined();
+    if (!form.hidden && east > west && north > south) map.box(bounds());
   }
 
   async function look() {
     const mine = ++looks;
     // What is not wanted any more is not asked for again either.
     latest.abort();
+    if (form.hidden) return;
     latest = new AbortController();
     const { signal } = latest;
     outline();
-    if (form.hidden || job) return;
+    if (job) return;
+    if (!isBox(bounds())) {
+      days.textContent = "";
+      cost.textContent = "Write a box: west is less than east, south less than north.";
+      return;
+    }
     cost.textContent = "…";
     days.textContent = "";
-    const { mosaic, query, inputs } = wanted();
-    const order = { ...inputs, bbox: bounds(), bands: field.bands.value, dry_run: true };
-    const [told, shown] = await Promise.allSettled([
-      ask(exports(), { method: "POST", body: order, key: key(), signal }),
+    const { mosaic, query } = wanted();
+    const [price, shares] = await Promise.allSettled([
+      ask(exports(), { method: "POST", body: { ...ordered(), dry_run: true }, signal }),
       ask(`mosaics/${mosaic}/dates/${bounds()}?${query}`, { signal }),
     ]);
     if (mine !== looks) return;
-    if (shown.value) days.textContent = `Days shown: ${list(shown.value.dates)}`;
-    if (told.reason) return refuse(told.reason);
-    const { width, height, bands, bytes, scenes, seconds } = told.value;
+    if (shares.value) days.textContent = `Days shown: ${list(shares.value.dates)}`;
+    if (price.reason) return refuse(price.reason);
+    const { width, height, bands, bytes, scenes, seconds } = price.value;
     cost.textContent = `${width} × ${height} px, ${bands} ${bands === 1 ? "band" : "bands"}, ${scenes.length} scenes, ` +
       `${size(bytes)}, about ${Math.max(1, Math.round(seconds))} s`;
   }
@@ -77,8 +83,7 @@ export function orders(map, wanted) {
     files.replaceChildren();
     bar.value = 0;
     try {
-      const body = { ...wanted().inputs, bbox: bounds(), bands: field.bands.value };
-      job = `${exports()}/${(await ask(exports(), { method: "POST", body, key: key() })).jobID}`;
+      job = `${exports()}/${(await ask(exports(), { method: "POST", body: ordered() })).jobID}`;
       working(true);
       await follow(job);
     } catch (error) {
@@ -89,17 +94,16 @@ export function orders(map, wanted) {
 
   async function follow(mine) {
     for (;;) {
-      const told = await ask(mine, { key: key() });
-      bar.value = told.progress;
-      cost.textContent = `${told.status}, ${told.progress} %`;
-      if (told.status === "successful") break;
-      if (told.status === "failed" || told.status === "dismissed") throw new Error(told.message || `The export is ${told.status}.`);
+      const state = await ask(mine);
+      bar.value = state.progress;
+      cost.textContent = `${state.status}, ${state.progress} %`;
+      if (state.status === "successful") break;
+      if (state.status === "failed" || state.status === "dismissed") throw new Error(state.message || `The export is ${state.status}.`);
       await pause(0.5);
     }
-    const found = await ask(`${mine}/results`, { key: key() });
-    files.replaceChildren(...Object.entries(found).map(([name, { length }]) => {
-      const query = key() ? `?${new URLSearchParams({ api_key: key() })}` : "";
-      const link = Object.assign(document.createElement("a"), { href: `${mine}/results/${name}${query}`, textContent: name, download: name });
+    const written = await ask(`${mine}/results`);
+    files.replaceChildren(...Object.entries(written).map(([name, { length }]) => {
+      const link = Object.assign(document.createElement("a"), { href: keyed(`${mine}/results/${name}`), textContent: name, download: name });
       const item = document.createElement("li");
       item.append(link, ` ${size(length)}`);
       return item;
@@ -109,65 +113,50 @@ export function orders(map, wanted) {
 
   function drawing(on) {
     field.draw.setAttribute("aria-pressed", String(on));
-    form.classList.toggle("drawing", on);
-    map.getCanvas().style.cursor = on ? "crosshair" : "";
-    map.dragPan[on ? "disable" : "enable"]();
-    from = undefined;
+    document.body.classList.toggle("drawing", on);
+    if (!on) map.stopDrawing();
   }
 
-  const isDrawing = () => field.draw.getAttribute("aria-pressed") === "true";
-  const degrees = (value) => String(Math.round(value * 1e5) / 1e5);
-
-  function write(west, south, east, north) {
-    [west, south, east, north].forEach((value, i) => { field[SIDES[i]].value = degrees(value); });
+  function write(box) {
+    box.forEach((value, i) => { field[SIDES[i]].value = String(Math.round(value * 1e5) / 1e5); });
     outline();
   }
 
-  function start({ lngLat }) {
-    if (isDrawing()) from = lngLat;
-  }
-
-  function stretch({ lngLat }) {
-    if (!from) return;
-    write(Math.min(from.lng, lngLat.lng), Math.min(from.lat, lngLat.lat), Math.max(from.lng, lngLat.lng), Math.max(from.lat, lngLat.lat));
-  }
-
-  function end() {
-    if (!from) return;
-    // The click that ends the drawing is no question about a pixel.
-    setTimeout(drawing, 0, false);
-    from = undefined;
-    look();
-  }
-
-  for (const name of ["mousedown", "touchstart"]) map.on(name, start);
-  for (const name of ["mousemove", "touchmove"]) map.on(name, stretch);
-  for (const name of ["mouseup", "touchend"]) map.on(name, end);
-  map.on("move", outline);
-  field.draw.addEventListener("click", () => drawing(!isDrawing()));
+  field.draw.addEventListener("click", () => {
+    if (field.draw.getAttribute("aria-pressed") === "true") return drawing(false);
+    drawing(true);
+    map.draw("box", ({ coordinates: [ring] }) => {
+      drawing(false);
+      const [lons, lats] = [0, 1].map((axis) => ring.map((place) => place[axis]));
+      write([Math.min(...lons), Math.min(...lats), Math.max(...lons), Math.max(...lats)]);
+      look();
+    });
+  });
   form.addEventListener("submit", send);
-  form.addEventListener("change", look);
-  field.cancel.addEventListener("click", () => ask(job, { method: "DELETE", key: key() }).catch(refuse));
-
-  function close() {
-    form.hidden = true;
-    drawing(false);
-    outline();
-    document.querySelector("[name=export]").focus();
-  }
-  field.close.addEventListener("click", close);
-  form.addEventListener("keydown", (event) => event.key === "Escape" && close());
+  form.addEventListener("change", () => {
+    if (field.key.value) access.key = field.key.value;
+    look();
+  });
+  field.cancel.addEventListener("click", () => ask(job, { method: "DELETE" }).catch(refuse));
+  field.close.addEventListener("click", closeCard);
 
   return {
-    isDrawing,
     look,
-    // Opens the form with the middle of the map as box.
-    open(bands) {
-      form.hidden = false;
-      field.bands.value = bands;
-      const b = map.getBounds();
-      const [w, h] = [(b.getEast() - b.getWest()) / 4, (b.getNorth() - b.getSouth()) / 4];
-      write(b.getWest() + w, b.getSouth() + h, b.getEast() - w, b.getNorth() - h);
+    of(content) {
+      document.getElementById("what").textContent = wanted().isFormula ? "Formula" : "Bands";
+      field.bands.value = content;
+    },
+    // Opens the form with the middle of the map as box; `content` are bands or a formula.
+    open(content) {
+      openCard(form, () => {
+        drawing(false);
+        latest.abort();
+        map.outlined();
+      });
+      this.of(content);
+      const [west, south, east, north] = map.seen();
+      const [w, h] = [(east - west) / 4, (north - south) / 4];
+      write([west + w, south + h, east - w, north - h]);
       field.draw.focus();
       look();
     },

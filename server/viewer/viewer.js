@@ -1,210 +1,196 @@
-import * as maplibre from "./vendor/maplibre-gl.mjs";
-import { ask, isBusy, pause, rest } from "./ask.js";
-import { explained } from "./explained.js";
+// The page: what the form, the pills and the timeline say becomes two pictures, and the page's address.
+import { measureArea } from "./area.js";
+import { ask, pause } from "./ask.js";
+import { stretchColours } from "./colours.js";
+import { legend } from "./legend.js";
+import { SwipeMap } from "./map.js";
 import { orders } from "./order.js";
+import { explainPixel } from "./pixel.js";
+import { shareView } from "./share.js";
+import { complain, loading, whileBusy } from "./signs.js";
+import { address, compares, FIELDS, FORMULAS, measured, query, remembered } from "./state.js";
+import { cloudiest, drawTimeline, markDay } from "./timeline.js";
+import { merges, STAGES, title, when } from "./words.js";
 
-maplibre.setWorkerUrl(new URL("./vendor/maplibre-gl-worker.mjs", import.meta.url).href);
-
-const FIELDS = ["datetime", "baseline", "style", "formula", "stage", "method"];
-const FORMULAS = { bands: "B04,B03,B02", expression: "(B08-B04)/(B08+B04)" };
-const THUMB = 32;
+const [LEFT, MAIN] = [0, 1];
+const THUMB = 48;
+const PHONE = matchMedia("(max-width: 640px)");
+const WORDS = { play: ["Play", "Pause"], steps: ["Show the steps", "Stop"] };
 const form = document.getElementById("controls");
 const field = form.elements;
-const told = document.getElementById("told");
-const trouble = document.getElementById("trouble");
 const swipe = document.getElementById("swipe");
 const border = swipe.querySelector("input");
-const other = document.getElementById("other");
-const legend = document.getElementById("legend");
 const badge = document.getElementById("seams");
-
-function warn(message) {
-  trouble.textContent = message ?? "";
-  trouble.hidden = !message;
-}
-
-addEventListener("unhandledrejection", ({ reason }) => warn(reason.message));
-addEventListener("error", ({ message }) => warn(message));
 const fill = (select, options) => select.replaceChildren(...options.map(([value, text]) => new Option(text, value)));
 
-const saved = new URLSearchParams(location.hash.slice(1));
-let { collections } = await ask("mosaics");
-while (!collections.length) {
-  await ask("readyz").catch(({ message }) => warn(message));
-  await new Promise((go) => setTimeout(go, 3000));
-  ({ collections } = await ask("mosaics"));
-}
-warn();
-fill(field.mosaic, collections.map((c) => [c.id, c.title || c.id]));
-if (saved.get("mosaic")) field.mosaic.value = saved.get("mosaic");
-
-const merges = (stage) => ["merged", "normalized"].includes(stage);
-const compares = (stage) => !["raw", "mask"].includes(stage);
 const states = [{}, {}];
 const shown = ["", ""];
-const ready = new Set();
+let collections = [];
+let mosaic;
+let periods = [];
 let moments = [];
 let seams = [];
-let drawings = 0;
+let calendar = { days: [], tiles: 0 };
 let playing;
 let run = 0;
+let map;
+let order;
+
+// ---- what the form says
+
+const comparing = () => field.compare.checked;
+const sides = () => (comparing() ? [LEFT, MAIN] : [MAIN]);
+// The sides that the menus change, and the one that they tell of.
+const edited = () => (!comparing() || field.side.value === "both" ? sides() : [Number(field.side.value)]);
+const side = () => edited().at(-1);
 
 function describe() {
-  const mosaic = collections.find((c) => c.id === field.mosaic.value) ?? collections[0];
+  mosaic = collections.find((c) => c.id === field.mosaic.value) ?? collections[0];
   field.mosaic.value = mosaic.id;
-  const periods = mosaic["terrazzo:periods"];
-  fill(field.datetime, periods.map((p) => [p.name, `${p.name} (${p.start} – ${p.end})`]));
-  fill(field.baseline, [["", "–"], ...periods.map((p) => [p.name, p.name])]);
+  form.querySelector(".mosaics").hidden = collections.length < 2;
+  document.getElementById("brand").textContent = mosaic.title && mosaic.title !== mosaic.id ? mosaic.title : document.title;
+  periods = mosaic["terrazzo:periods"];
+  fill(field.datetime, periods.map((p) => [p.name, when(p.name, periods)]));
+  fill(field.baseline, [["", "–"], ...periods.map((p) => [p.name, when(p.name, periods)])]);
   moments = periods.filter((p) => !p.members.length).sort((a, b) => a.end.localeCompare(b.end)).map((p) => p.name);
   field.datetime.value = moments.at(-1);
-  form.querySelector(".time").hidden = form.querySelector(".since").hidden = moments.length < 2;
+  document.querySelector(".time").hidden = form.querySelector(".since").hidden = moments.length < 2;
   field.time.max = moments.length - 1;
-  fill(field.style, [...Object.entries(mosaic["terrazzo:styles"]),
-    ["bands", "Bands …"], ["expression", "Expression …"]]);
+  fill(field.style, [...Object.entries(mosaic["terrazzo:styles"]), ["bands", "Bands …"], ["expression", "Formula …"]]);
+  for (const name of ["stage", "stageleft"]) fill(field[name], Object.entries(STAGES));
+  field.stage.value = "normalized";
   field.export.hidden = !mosaic.links.some(({ rel }) => rel.endsWith("/execute"));
   seams = [];
-  ask(`mosaics/${mosaic.id}/seams`).then((found) => {
-    if (field.mosaic.value !== mosaic.id) return;
-    seams = found.seams;
+  ask(`mosaics/${mosaic.id}/seams`).then((scores) => {
+    if (scores.version === mosaic["terrazzo:version"]) seams = scores.seams;
     dress();
-  });
-  return mosaic;
+  }, () => {});
 }
 
-// What the form says of one side, and the form as one side says.
-const read = () => Object.fromEntries(FIELDS.map((name) => [name, field[name].value]));
+function defaults() {
+  return { datetime: moments.at(-1), baseline: "", style: field.style.options[0].value, formula: "", stage: "normalized",
+    method: field.method.options[0].value, colormap: "", rescale: "" };
+}
 
+// The form as one side says. A day is no period: it gets a line of its own in the menu.
 function write(state) {
-  for (const name of FIELDS) {
-    const control = field[name];
-    if (state[name] != null) control.value = state[name];
-    if (control.options && !control.value) control.selectedIndex = 0;
+  if (![...field.datetime.options].some((o) => o.value === state.datetime)) field.datetime.add(new Option(when(state.datetime), state.datetime));
+  for (const name of ["datetime", "baseline", "style", "formula", "method"]) {
+    field[name].value = state[name];
+    if (field[name].options && field[name].selectedIndex < 0) field[name].selectedIndex = 0;
   }
   dress();
 }
 
 function dress() {
-  const { stage, style } = read();
-  field.normalize.checked = stage === "normalized";
-  field.normalize.disabled = field.method.disabled = !merges(stage);
-  field.baseline.disabled = !compares(stage);
+  const state = states[side()];
+  const on = comparing();
+  field.stage.value = states[MAIN].stage;
+  field.stageleft.value = states[LEFT].stage ?? "raw";
+  for (const [name, i] of [["stageleft", LEFT], ["stage", MAIN]]) field[name].options[0].disabled = states[i].style === "expression";
+  document.querySelector(".pill.left").hidden = swipe.hidden = form.querySelector("fieldset").hidden = !on;
+  document.querySelectorAll(".pill").forEach((pill, i) => { pill.querySelector("small").textContent = on ? sideDay(states[i]) : sideDay(states[MAIN]); });
+  field.normalize.checked = state.stage === "normalized";
+  field.normalize.disabled = field.method.disabled = !merges(state.stage);
+  field.baseline.disabled = !compares(state.stage);
+  document.getElementById("meaning").textContent = `${field.method.value}: ${field.method.selectedOptions[0]?.title ?? ""}`;
   const label = form.querySelector(".formula");
-  label.hidden = !(style in FORMULAS);
-  label.querySelector("span").textContent = style === "bands" ? "Bands" : "Formula";
-  key();
-  const moment = moments.indexOf(field.datetime.value);
-  field.time.value = Math.max(0, moment);
-  field.time.setAttribute("aria-valuetext", field.datetime.value);
-  const comparing = field.compare.checked;
-  form.querySelector("fieldset").hidden = swipe.hidden = !comparing;
-  other.style.visibility = comparing ? "visible" : "hidden";
-  const edge = `calc((100% - ${THUMB}px) * ${border.value / 100} + ${THUMB / 2}px)`;
-  other.style.setProperty("--border", edge);
-  swipe.style.setProperty("--border", edge);
-  ["left", "right"].forEach((name, i) => { document.getElementById(name).textContent = caption(states[i]); });
+  label.hidden = !(state.style in FORMULAS);
+  label.querySelector("span").textContent = state.style === "bands" ? "Bands" : "Formula";
+  field.time.value = Math.max(0, moments.indexOf(states[MAIN].datetime));
+  field.time.setAttribute("aria-valuetext", when(states[MAIN].datetime, periods));
+  const text = title(states[MAIN], periods);
+  form.querySelector("h1").textContent = text;
+  document.title = text;
+  document.getElementById("lead").hidden = !on;
+  markDay(sides().map((i) => states[i].datetime));
+  const score = seams.find((s) => s.method === state.method && s.normalize === (state.stage === "normalized" ? "on" : "off"));
+  badge.hidden = !score || Boolean(state.baseline) || !merges(state.stage);
+  badge.textContent = `Seam score ${score?.score}: how far steps at the borders of scenes are off the land's own; 1 is what a single day shows, 0 is none.`;
+  placeBorder();
 }
 
-// What the colours mean, and how visible borders are, of the side that the form tells of.
-function key() {
-  const state = read();
-  const { datetime, stage, style, method } = state;
-  const isChange = "baseline" in since(state);
-  const name = stage === "mask" ? "classes" : style;
-  legend.hidden = isChange || name in FORMULAS;
-  if (!legend.hidden) {
-    legend.src = `mosaics/${field.mosaic.value}/legend/${name}.png?${new URLSearchParams({ datetime })}`;
-    legend.alt = `Legend: ${stage === "mask" ? "classes of the mask" : field.style.selectedOptions[0].text}`;
-  }
-  const score = seams.find((s) => s.method === method && s.normalize === (stage === "normalized" ? "on" : "off"));
-  badge.hidden = !score || isChange || !merges(stage);
-  badge.textContent = `Seam score ${score?.score} (a single day: 1)`;
+const sideDay = (state) => [when(state.datetime, periods), ...(state.baseline && compares(state.stage) ? [`since ${when(state.baseline, periods)}`] : [])].join(", ");
+const caption = (state) => [STAGES[state.stage], sideDay(state), ...(merges(state.stage) ? [`blending: ${state.method}`] : [])].join(" · ");
+
+function placeBorder() {
+  const share = (border.value / 100) * (innerWidth - THUMB) + THUMB / 2;
+  swipe.style.setProperty("--border", `${share}px`);
+  map?.swipe(comparing() ? share / innerWidth : 0);
 }
 
-const since = ({ stage, baseline }) => (baseline && compares(stage) ? { baseline } : {});
-const caption = (s) => [s.datetime, ...Object.values(since(s)).map((name) => `since ${name}`), s.stage, ...(merges(s.stage) ? [s.method] : [])].join(", ");
+let keys = 0;
 
-function query(state) {
-  const q = new URLSearchParams({ datetime: state.datetime, stage: state.stage, ...since(state) });
-  if (state.stage === "mask") return q;
-  q.set(...(state.style in FORMULAS ? [state.style, state.formula] : ["style", state.style]));
-  if (state.style === "expression" && !state.formula.includes(";")) q.set("colormap_name", "rdylgn");
-  if (merges(state.stage)) q.set("method", state.method);
-  return q;
+async function dressLegend() {
+  const mine = ++keys;
+  const days = calendar.days.length ? [calendar.days[0].date, calendar.days.at(-1).date] : undefined;
+  const content = await legend(states[side()], mosaic, days).catch(() => []);
+  if (mine === keys) document.getElementById("legend").replaceChildren(...content);
 }
 
-const tells = (name, state) => (name === "formula" ? state.style in FORMULAS : name !== "baseline" || states.some((s) => s.baseline));
+// ---- what the map shows
+
+const worried = (error) => complain(error, anew);
 
 function remember() {
-  const { lng, lat } = maps[0].getCenter();
-  const all = new URLSearchParams({ mosaic: mosaic.id });
-  states.slice(0, field.compare.checked ? 2 : 1).forEach((state, i) => {
-    for (const name of FIELDS) if (tells(name, state)) all.set(name + (i ? "2" : ""), state[name]);
-  });
-  if (field.compare.checked) all.set("swipe", border.value);
-  all.set("at", [lng.toFixed(4), lat.toFixed(4), maps[0].getZoom().toFixed(2)].join(","));
-  history.replaceState(null, "", `#${all}`);
+  history.replaceState(null, "", address({ mosaic: mosaic.id, states: sides().map((i) => states[i]), swipe: comparing() ? border.value : null, at: map.at }));
 }
 
-async function show(side) {
-  const address = `mosaics/${mosaic.id}/WebMercatorQuad/tilejson.json?${query(states[side])}`;
-  if (shown[side] === address) return;
-  shown[side] = address;
-  let tiles;
+async function show(which) {
+  const path = `mosaics/${mosaic.id}/WebMercatorQuad/tilejson.json?${query(states[which])}`;
+  if (shown[which] === path) return;
+  shown[which] = path;
   try {
-    tiles = await ask(address);
+    const tiles = await ask(path);
+    if (shown[which] === path) await map.show(which, tiles);
   } catch (error) {
-    if (shown[side] === address) shown[side] = "";
+    if (shown[which] === path) shown[which] = "";
     throw error;
   }
-  if (shown[side] !== address) return;
-  const map = maps[side];
-  const id = `mosaic-${++drawings}`;
-  map.addSource(id, { type: "raster", tiles: tiles.tiles, tileSize: 256, bounds: tiles.bounds,
-    minzoom: tiles.minzoom, maxzoom: tiles.maxzoom, attribution: tiles.attribution });
-  map.addLayer({ id, type: "raster", source: id, paint: { "raster-fade-duration": 0 } });
-  // What was there stays until the new is drawn: no blank map in between.
-  map.once("idle", () => map.getStyle().layers.filter((old) => Number(old.id.slice(7)) < Number(id.slice(7))).forEach((old) => {
-    map.removeLayer(old.id);
-    map.removeSource(old.id);
-  }));
 }
 
-async function refresh() {
-  warn();
+async function draw() {
   dress();
-  if (field.compare.checked) second();
   remember();
-  await Promise.all(maps.flatMap((m, i) => (ready.has(m) && (!i || field.compare.checked) ? show(i) : [])));
-}
-
-let mark;
-
-async function explain({ lng, lat }, side) {
-  const state = states[side];
-  const path = `mosaics/${mosaic.id}/explain/${lng.toFixed(6)},${lat.toFixed(6)}?${query(state)}`;
-  told.hidden = false;
-  told.replaceChildren("…");
-  mark?.remove();
-  mark = new maplibre.Marker({ color: "#1d6b43" }).setLngLat([lng, lat]).addTo(maps[0]);
-  mark.getElement().setAttribute("aria-label", "The place that is explained");
-  const close = () => {
-    told.hidden = true;
-    mark.remove();
-  };
+  dressLegend();
   try {
-    const found = await ask(path);
-    told.replaceChildren(...explained(found, `${path}&f=html`, field.compare.checked ? caption(state) : ""));
+    await whileBusy(() => Promise.all(sides().map(show)));
   } catch (error) {
-    told.replaceChildren(Object.assign(document.createElement("p"), { textContent: error.message }));
+    complain(error, anew);
+    return false;
   }
-  const button = Object.assign(document.createElement("button"), { type: "button", textContent: "×", onclick: close });
-  button.setAttribute("aria-label", "Close the explanation");
-  told.append(button);
+  return true;
 }
 
-const sideAt = (x) => Number(field.compare.checked && x > THUMB / 2 + ((innerWidth - THUMB) * border.value) / 100);
+function refresh() {
+  complain();
+  return draw();
+}
 
-const WORDS = { play: ["Play", "Pause"], steps: ["Show the steps", "Stop"] };
+function anew() {
+  shown.fill("");
+  return draw();
+}
+
+// The days of the period; without a wish for another, the left picture is the day that shows best what clouds do.
+async function readDays(datetime) {
+  const current = mosaic.id;
+  const answer = await ask(`mosaics/${current}/days?${new URLSearchParams({ datetime })}`);
+  if (current !== mosaic.id) return;
+  calendar = answer;
+  drawTimeline(calendar, pickDay);
+  document.getElementById("timeline").hidden = calendar.days.length < 2 && moments.length < 2;
+}
+
+const asAcquired = (state) => ({ ...state, baseline: "", stage: state.style === "expression" ? "corrected" : "raw", datetime: (periods.some((p) => p.name === state.datetime) && cloudiest(calendar)) || state.datetime });
+
+function pickDay(day) {
+  const which = comparing() ? LEFT : MAIN;
+  const whole = moments.at(-1);
+  states[which].datetime = states[which].datetime === day ? whole : day;
+  write(states[side()]);
+  refresh();
+}
 
 function stop() {
   run++;
@@ -218,19 +204,12 @@ function pressed(name, on) {
   field[name].setAttribute("aria-pressed", String(on));
 }
 
-// One value of a control after the other, each when the one before is drawn, until another run starts or this one is stopped.
+// One value after the other, each when the one before is drawn, until another run starts or this one is stopped.
 async function step(mine, name, values) {
   if (mine !== run) return;
-  field[name].value = values[(values.indexOf(field[name].value) + 1) % values.length];
-  states[side] = read();
-  const drawn = new Promise((go) => maps[side].once("idle", go));
-  try {
-    await refresh();
-  } catch (error) {
-    stop();
-    throw error;
-  }
-  await drawn;
+  states[MAIN][name] = values[(values.indexOf(states[MAIN][name]) + 1) % values.length];
+  write(states[side()]);
+  if (!await refresh()) return stop();
   setTimeout(step, name === "stage" ? 1500 : 900, mine, name, values);
 }
 
@@ -242,101 +221,160 @@ function toggle(button, name, values) {
   step(run, name, values);
 }
 
-let side = 0;
-let mosaic = describe();
-write(Object.fromEntries(FIELDS.map((name) => [name, saved.get(name)])));
-states[0] = read();
-states[1] = { ...states[0] };
-if (saved.has("swipe")) {
-  for (const name of FIELDS) states[1][name] = saved.get(`${name}2`) ?? states[0][name];
-  field.compare.checked = true;
-  border.value = saved.get("swipe");
-}
-dress();
-
-// A busy server's tiles are asked for again, later each time, until the map needs them no more. MapLibre itself draws a refused tile
-// that is refreshed before its picture is there, and fails.
-maplibre.addProtocol("patient", async ({ url }, { signal }) => {
-  for (let tried = 0; ; tried++) {
-    const answer = await fetch(url.slice("patient://".length), { signal });
-    if (answer.ok) return { data: await answer.arrayBuffer(), cacheControl: answer.headers.get("Cache-Control") };
-    if (!isBusy(answer.status, tried)) throw Object.assign(new Error(answer.statusText), { status: answer.status });
-    await pause(rest(tried));
-    signal.throwIfAborted();
-  }
-});
-const transformRequest = (url, type) => (type === "Tile" ? { url: `patient://${url}` } : undefined);
-const bare = { style: { version: 8, sources: {}, layers: [] }, transformRequest };
-const bounds = () => { const [w, s, e, n] = mosaic.extent.spatial.bbox[0]; return [w, s, e, n]; };
-const maps = [new maplibre.Map({ container: "map", ...bare, bounds: bounds(), fitBoundsOptions: { padding: 20 },
-  attributionControl: { compact: false } })];
-const complain = (error) => warn(error.status ? `A tile is missing: the server answered ${error.status}.` : error.message);
-
-function settled(map) {
-  map.on("error", ({ error }) => complain(error));
-  map.on("load", () => {
-    ready.add(map);
-    refresh();
-  });
+function compare() {
+  if (comparing()) states[LEFT] = asAcquired(states[MAIN]);
+  else field.side.value = "both";
+  write(states[side()]);
 }
 
-function second() {
-  if (maps.length > 1) return;
-  const map = new maplibre.Map({ container: "other", ...bare, center: maps[0].getCenter(), zoom: maps[0].getZoom(),
-    interactive: false, attributionControl: false });
-  map.getCanvas().tabIndex = -1;
-  maps.push(map);
-  settled(map);
+async function changeMosaic() {
+  stop();
+  describe();
+  Object.assign(states[MAIN], defaults());
+  fitted();
+  await readDays(states[MAIN].datetime).catch(worried);
+  if (comparing()) states[LEFT] = asAcquired(states[MAIN]);
+  write(states[side()]);
 }
 
-if (saved.get("at")) {
-  const [lng, lat, zoom] = saved.get("at").split(",").map(Number);
-  maps[0].jumpTo({ center: [lng, lat], zoom });
+async function changeTime(datetime) {
+  for (const i of edited()) states[i].datetime = datetime;
+  await readDays(datetime).catch(worried);
+  if (edited().length > 1 && states[LEFT].stage === "raw") states[LEFT] = asAcquired({ ...states[LEFT], datetime });
 }
-maps[0].dragRotate.disable();
-maps[0].touchZoomRotate.disableRotation();
-maps[0].keyboard.disableRotation();
-maps[0].addControl(new maplibre.NavigationControl({ showCompass: false }), "bottom-left");
-maps[0].addControl(new maplibre.ScaleControl(), "bottom-right");
-maps[0].on("move", () => maps[1]?.jumpTo({ center: maps[0].getCenter(), zoom: maps[0].getZoom() }));
-maps[0].on("moveend", remember);
-maps[0].on("click", ({ lngLat, point }) => order.isDrawing() || explain(lngLat, sideAt(point.x)));
-settled(maps[0]);
 
-// An export holds bands, not colours; what a stage does not merge takes no method.
-const order = orders(maps[0], () => {
-  const { datetime, stage, method } = states[side];
-  const days = { datetime, stage, ...(merges(stage) ? { method } : {}) };
-  return { mosaic: mosaic.id, inputs: { ...days, ...since(states[side]) }, query: new URLSearchParams(days) };
-});
+// The products' own numbers may hold offsets, so that no formula is computed of them: the step after them stands in meanwhile.
+function changeStyle(state, style) {
+  if (style === "expression" && state.stage === "raw") state.stage = "corrected";
+  else if (state.style === "expression" && state === states[LEFT] && state.stage === "corrected") state.stage = "raw";
+  Object.assign(state, { style, formula: FORMULAS[style] ?? "", rescale: "", colormap: "" });
+}
 
-border.addEventListener("input", dress);
-border.addEventListener("change", remember);
-field.explain.addEventListener("click", () => explain(maps[0].getCenter(), field.compare.checked ? side : 0));
-field.play.addEventListener("click", () => toggle("play", "datetime", moments));
-field.steps.addEventListener("click", () => toggle("steps", "stage", [...field.stage.options].map(({ value }) => value).reverse()));
-field.export.addEventListener("click", () => {
-  const { style, formula } = states[side];
-  order.open(style === "bands" ? formula : Object.keys(mosaic.item_assets).join(","));
-});
-form.addEventListener("change", ({ target }) => {
-  if (target.name === "mosaic") {
-    stop();
-    mosaic = describe();
-    maps[0].fitBounds(bounds(), { padding: 20 });
-    write({});
-    states[0] = states[1] = read();
-  }
-  if (target.name === "side" || target.name === "compare") {
-    side = field.compare.checked ? Number(field.side.value) : 0;
-    write(states[side]);
-  }
-  if (target.name === "normalize") field.stage.value = target.checked ? "normalized" : "merged";
-  if (target.name === "time") field.datetime.value = moments[target.value];
-  if (target.name === "style") field.formula.value = FORMULAS[target.value] ?? "";
-  states[side] = read();
+async function changed({ target }) {
+  const { name, value, checked } = target;
+  if (name === "mosaic") await changeMosaic();
+  else if (name === "compare") compare();
+  else if (name === "side") write(states[side()]);
+  else if (name === "stage") states[MAIN].stage = value;
+  else if (name === "stageleft") states[LEFT].stage = value;
+  else if (name === "normalize") edited().filter((i) => merges(states[i].stage)).forEach((i) => { states[i].stage = checked ? "normalized" : "merged"; });
+  else if (name === "datetime" || name === "time") await changeTime(name === "time" ? moments[value] : value);
+  else if (name === "style") edited().forEach((i) => changeStyle(states[i], value));
+  else if (FIELDS.includes(name)) edited().forEach((i) => { states[i][name] = value; });
+  else return;
+  write(states[side()]);
+  if (["style", "formula", "mosaic", "side"].includes(name)) order.of(ordered());
   refresh();
   order.look();
-});
-form.addEventListener("submit", (event) => event.preventDefault());
-form.removeAttribute("aria-busy");
+}
+
+// ---- the page
+
+function fold(open) {
+  field.fold.setAttribute("aria-expanded", String(open));
+  document.getElementById("panel").hidden = !open;
+}
+
+function padding() {
+  const head = form.getBoundingClientRect();
+  return PHONE.matches ? [head.height + 76, 12, 130, 12] : [76, 30, 120, head.right + 24];
+}
+
+const fitted = () => map.fit(mosaic.extent.spatial.bbox[0], padding(), PHONE.matches ? 0.9 : 0);
+const ordered = () => (states[side()].style in FORMULAS ? states[side()].formula : Object.keys(mosaic.item_assets).join(","));
+const view = () => ({ mosaic, state: states[side()] });
+
+function explain(place, which) {
+  if (PHONE.matches) fold(false);
+  const unmark = () => map.outlined();
+  explainPixel(mosaic, place, states[which], caption(states[which]), unmark);
+  map.mark(place);
+}
+
+function listen() {
+  border.addEventListener("input", placeBorder);
+  border.addEventListener("change", remember);
+  addEventListener("resize", placeBorder);
+  addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    worried(event.reason);
+  });
+  const card = (name, open) => field[name].addEventListener("click", () => {
+    if (PHONE.matches) fold(false);
+    open();
+  });
+  card("explain", () => explain(map.at, side()));
+  card("area", () => measureArea(map, view));
+  card("share", () => shareView(mosaic, states[side()]));
+  card("colours", () => stretchColours(map, view, (chosen) => {
+    edited().forEach((i) => Object.assign(states[i], chosen));
+    refresh();
+  }));
+  card("export", () => order.open(ordered()));
+  field.fold.addEventListener("click", () => fold(field.fold.getAttribute("aria-expanded") !== "true"));
+  field.play.addEventListener("click", () => toggle("play", "datetime", moments));
+  field.steps.addEventListener("click", () => toggle("steps", "stage", Object.keys(STAGES).filter((s) => s !== "raw" || states[MAIN].style !== "expression")));
+  form.addEventListener("change", changed);
+  for (const name of ["stage", "stageleft", "time"]) field[name].addEventListener("change", changed);
+  form.addEventListener("submit", (event) => event.preventDefault());
+}
+
+function made() {
+  map = new SwipeMap({
+    target: "map", labels: document.body.dataset.labels, labelsAttribution: document.body.dataset.labelsAttribution,
+    busy: loading,
+    trouble: (error) => complain(error, anew),
+    clicked: explain,
+    moved: () => mosaic && order && remember(),
+  });
+  // What a stage does not merge takes no blending.
+  order = orders(map, () => ({ mosaic: mosaic.id, inputs: measured(states[side()]), isFormula: states[side()].style === "expression",
+    query: new URLSearchParams(measured({ ...states[side()], baseline: "" })) }));
+}
+
+// The mosaics; where there is none yet, how one is made is said until there is one.
+async function existing() {
+  for (;;) {
+    ({ collections } = await ask("mosaics"));
+    if (collections.length) return;
+    await ask("readyz").catch((error) => complain(error, () => {}));
+    await pause(3);
+  }
+}
+
+async function start() {
+  try {
+    await whileBusy(existing);
+  } catch (error) {
+    return complain(error, start);
+  }
+  complain();
+  fill(field.mosaic, collections.map((c) => [c.id, c.title || c.id]));
+  const saved = remembered(location.hash);
+  if (saved.mosaic) field.mosaic.value = saved.mosaic;
+  describe();
+  field.compare.checked = saved.swipe != null || !saved.any;
+  // A link to one picture has it at the first place.
+  Object.assign(states[MAIN], defaults(), saved.states[comparing() ? MAIN : LEFT]);
+  Object.assign(states[LEFT], defaults(), saved.states[LEFT]);
+  fold(!PHONE.matches);
+  if (!map) {
+    made();
+    listen();
+  }
+  const head = PHONE.matches ? 0 : form.getBoundingClientRect().right;
+  border.value = saved.swipe ?? 100 * ((head + innerWidth) / 2 / innerWidth);
+  const whole = periods.some((p) => p.name === states[MAIN].datetime) ? states[MAIN].datetime : moments.at(-1);
+  const known = readDays(whole).catch(worried);
+  if (saved.at) map.at = saved.at;
+  else fitted();
+  if (!saved.any) {
+    await known;
+    states[LEFT] = asAcquired(states[MAIN]);
+  }
+  write(states[side()]);
+  form.removeAttribute("aria-busy");
+  await draw();
+}
+
+start();

@@ -1,7 +1,7 @@
 """QGIS lists, renders and identifies layers; run by Debian's Python without a screen, prints what it saw as JSON.
 
 usage: qgis_wmts.py FOLDER QUESTION; QUESTION is JSON with any of
-    capabilities, layer (regular expression over QGIS's addresses of layers), tms, time; xyz, zmax; raster; box [W, S, E, N]; crs [code, …]
+    capabilities, layer (regular expression over QGIS's addresses of layers), tms, time; xyz, zmax; raster; qlr; box [W, S, E, N]; crs [code, …]
 `entries` counts the lines of the data source manager; of each rendering `filled` is the share that is not blank.
 """
 
@@ -23,6 +23,7 @@ from qgis.core import (  # noqa: E402
     QgsApplication,
     QgsCoordinateReferenceSystem,
     QgsCoordinateTransform,
+    QgsLayerDefinition,
     QgsLayerItem,
     QgsMapRendererParallelJob,
     QgsMapSettings,
@@ -160,7 +161,22 @@ def raster():
     render(layer, layer.crs().authid(), "raster")
 
 
-for part, act in (("capabilities", wmts), ("xyz", xyz), ("raster", raster)):
+def definition():
+    """What QGIS makes of a layer definition file: its layers with what they show and when, in the order of the panel."""
+    project = QgsProject.instance()
+    good, problem = QgsLayerDefinition.loadLayerDefinition(QUESTION["qlr"], project, project.layerTreeRoot())
+    seen["qlr"] = {"good": good, "problem": problem, "layers": []}
+    for node in project.layerTreeRoot().findLayers():
+        layer = node.layer()
+        when = layer.temporalProperties().fixedTemporalRange()
+        days = [d.toUTC().toString("yyyy-MM-dd") for d in (when.begin(), when.end())]
+        about = {"name": node.name(), "valid": layer.isValid(), "shown": node.isVisible(), "days": days}
+        seen["qlr"]["layers"].append(about)
+        if node.isVisible():
+            render(layer, "EPSG:3857", node.name().replace("/", "_"))
+
+
+for part, act in (("capabilities", wmts), ("xyz", xyz), ("raster", raster), ("qlr", definition)):
     if part in QUESTION:
         act()
 print(json.dumps(seen), flush=True)

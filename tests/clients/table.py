@@ -39,7 +39,7 @@ CLIENTS: Rows = (
     ("odc-geo", "the grid of exports and of their overviews", "test_exports_opened.py::test_odc*"),
     ("OWSLib", "KVP and REST, tiles, values, time", "test_owslib.py::test_owslib*|test_owslib.py::test_what_is_at*"),
     ("OpenLayers", "XYZ, WMTS; no failed request, no console error", "test_snippets.py::*"),
-    ("MapLibre", "XYZ, and the server's own map", "test_snippets.py::*|test_viewer.py::*"),
+    ("MapLibre", "XYZ", "test_snippets.py::*"),
     ("Leaflet", "XYZ; past the last zoom without `maxNativeZoom`", "test_snippets.py::*|test_overzoom.py::test_leaflet*"),
     ("nginx", "cache, lock, stale answers, limits, sub-path, keys before hits, TLS, /vsicurl, uploads, the map's exports; Debian's variant", "test_nginx.py::*|test_nginx_cache.py::*"),
     ("pystac, pystac-client", "catalogue to Items, Items of a Collection", "test_stac.py::test_pystac*|test_stac.py::test_the_scenes*"),

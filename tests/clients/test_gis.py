@@ -1,5 +1,7 @@
 """GDAL and QGIS on the mosaic as the server offers it: every pixel where it belongs, lists, pictures, values."""
 
+from urllib.request import urlopen
+
 import pytest
 
 from tests.clients.conftest import by_gdal, by_qgis
@@ -71,3 +73,16 @@ def test_qgis_shows_a_time(capabilities, tmp_path):
     seen = by_qgis(tmp_path, time="2023-08-10", **where)
     assert seen["renders"][0]["filled"] >= 0.6
     assert all(seen["identified"].values())
+
+
+@pytest.mark.needs("QGIS")
+def test_qgis_opens_the_definition_with_every_period_and_its_days(address, tmp_path):
+    path = tmp_path / "mosaic.qlr"
+    with urlopen(f"{address}/mosaics/mosaic/layers.qlr?style=ndvi&method=first") as answer:
+        path.write_bytes(answer.read())
+    seen = by_qgis(tmp_path, qlr=str(path), box=BOX)
+    layers = seen["qlr"].pop("layers")
+    assert seen["qlr"] == {"good": True, "problem": ""}
+    assert [(v["name"], v["valid"], v["shown"]) for v in layers] == [("all", True, True)]
+    assert layers[0]["days"] == ["2023-08-10", "2023-08-20"]
+    assert seen["renders"][0]["filled"] >= 0.6

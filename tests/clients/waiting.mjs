@@ -1,24 +1,34 @@
-// Opens the map of a server that has no mosaic yet; prints what it says, and what it offers once there is one.
-// usage: node waiting.mjs ADDRESS, with NODE_MODULES
-import { createRequire } from "node:module";
-import { join } from "node:path";
+// Opens the map of a server that has no mosaic yet, with a key where it asks for one; prints what it says, and what it offers once there is one.
+// usage: node waiting.mjs ADDRESS KEY LABELS, with NODE_MODULES; KEY and LABELS (host of another origin) may be empty
+import { LONG, press, quiet, start, until } from "./page.mjs";
 
-const { chromium } = createRequire(join(process.env.NODE_MODULES, "x.js"))("playwright-core");
-const browser = await chromium.launch({
-  executablePath: process.env.CHROMIUM || "/usr/bin/chromium",
-  args: ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"],
-});
-const LONG = { timeout: 900000 };
+const [address, key, labels] = process.argv.slice(2);
+const browser = await start();
 try {
   const page = await browser.newPage();
-  await page.goto(process.argv[2], LONG);
+  const names = [];
+  page.on("response", (r) => labels && r.url().startsWith(labels) && names.push(r.status()));
+  await page.goto(address, LONG);
   await page.waitForSelector("#trouble:not([hidden])", LONG);
-  console.log(JSON.stringify({ said: await page.textContent("#trouble") }));
+  if (key) {
+    console.log(JSON.stringify({ said: await page.textContent("#trouble p") }));
+    await page.fill("#trouble input", key);
+    await page.keyboard.press("Enter");
+    await page.waitForFunction(() => document.querySelector("#trouble p").textContent.includes("no mosaic"), null, LONG);
+  }
+  console.log(JSON.stringify({ said: await page.textContent("#trouble p") }));
   await page.waitForSelector("#controls:not([aria-busy])", LONG);
+  await quiet(page);
+  if (labels) await until(() => names.length > 0);
+  // Where a key is needed, a link to the export would not help without it.
+  await press(page, "button[name=share]");
   console.log(JSON.stringify({
-    said: await page.textContent("#trouble"),
-    mosaics: await page.$$eval("select[name=mosaic] option", (found) => found.map((o) => o.value)),
+    trouble: await page.isVisible("#trouble"),
+    mosaics: await page.$$eval("select[name=mosaic] option", (options) => options.map((o) => o.value)),
     exports: await page.isVisible("button[name=export]"),
+    labels: [...new Set(names)],
+    attribution: await page.textContent(".ol-attribution"),
+    keyed: (await page.$eval("#share a", (a) => a.href)).includes("api_key="),
   }));
 } finally {
   await browser.close();

@@ -81,3 +81,12 @@ def test_stages_that_show_one_scene_do_not_speak_of_usable_scenes(client):
         assert "chosen: first in order with data; the masks are not asked at this stage" in text
         assert "usable" not in text
     assert "scenes_usable" in client.get(f"/mosaics/mosaic/explain/{PLACE}?f=txt").text
+
+
+def test_an_expression_is_computed_for_the_place_and_for_every_scene(client):
+    told = client.get(f"/mosaics/mosaic/explain/{PLACE}?style=ndvi").json()
+    assert told["expression_names"] == ["(B08-B04)/(B08+B04)"]
+    for side in (told, *told["candidates"]):
+        nir, red = side["values"]
+        assert side["expression_values"] == [pytest.approx((nir - red) / (nir + red), abs=2e-3)]
+    assert "expression_names" not in client.get(f"/mosaics/mosaic/explain/{PLACE}").json()

@@ -40,3 +40,20 @@ def test_seams_are_scored_for_methods_with_and_without_normalization(client):
     assert set(score) == {("feather", "on"), ("feather", "off"), ("robust", "on"), ("robust", "off")}
     assert score["feather", "on"] < score["feather", "off"]
     assert all(s["places"] > 100 for s in told)
+
+
+def test_every_day_of_the_scenes_has_its_clear_share(client):
+    told = client.get("/mosaics/mosaic/days").json()
+    items = client.get("/mosaics/mosaic/scenes").json()["features"]
+    shares = {}
+    for item in items:
+        about = item["properties"]
+        shares.setdefault(about["datetime"][:10], []).append(about["terrazzo:clear_share"])
+    assert [d["date"] for d in told["days"]] == sorted(shares)
+    assert {d["date"]: d["clear_share"] for d in told["days"]} == pytest.approx(
+        {day: np.mean(several) for day, several in shares.items()}, abs=1e-4
+    )
+    assert told["tiles"] == max(d["tiles"] for d in told["days"]) == 2
+    one = client.get("/mosaics/mosaic/days?datetime=2023-08-13").json()["days"]
+    assert [d["date"] for d in one] == ["2023-08-13"]
+    assert client.get("/mosaics/mosaic/days?baseline=2023-08-13").status_code == 400

@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 from terrazzo.server.app import create_app
 from terrazzo.server.keys import KEY, Keys
 from terrazzo.server.logs import JsonLines, TextLines, access
+from terrazzo.server.routes.service import VIEWER
 from terrazzo.server.settings import Settings
 
 EXPORTS = "/mosaics/mosaic/exports"
@@ -222,7 +223,16 @@ def test_the_map_serves_its_own_files_and_no_module(asking):
         page = client.get("/", headers={"Accept": "text/html"}).text
         own = re.findall(r'(?:src|href)="(viewer/[^"]+)"', page)
         assert own
-        assert all(client.get(f"/{name}").status_code == 200 for name in own)
+        for name in own:
+            file = client.get(f"/{name}")
+            assert file.status_code == 200, name
+            # Its address changes with its contents, so that a browser never asks for it twice.
+            assert "immutable" in file.headers["cache-control"]
+        scripts = [n for n in own if n.endswith(".js")]
+        assert len(scripts) == len(set(scripts)) == len([*VIEWER.rglob("*.js")])
+        packed = sum(client.get(f"/{n}").num_bytes_downloaded for n in scripts)
+        assert packed <= 400_000
+        assert client.get("/viewer/viewer.js").headers["cache-control"] == "no-cache"
         for name in (
             "__init__.py",
             "../app.py",
@@ -234,3 +244,27 @@ def test_the_map_serves_its_own_files_and_no_module(asking):
             "vendor",
         ):
             assert client.get(f"/viewer/{name}").status_code == 404, name
+
+
+LABELS = "https://labels.example:8443/{z}/{x}/{y}.png"
+
+
+def test_only_the_host_of_the_labels_that_an_operator_names_may_be_asked(asking):
+    page = {"Accept": "text/html"}
+    with asking() as client:
+        alone = client.get("/", headers=page)
+    with asking(labels=LABELS, labels_attribution="Names by <Us>") as client:
+        named = client.get("/", headers=page)
+    assert "img-src 'self' data:" in alone.headers["content-security-policy"]
+    assert "img-src 'self' https://labels.example:8443 data:" in named.headers["content-security-policy"]
+    assert LABELS in named.text
+    assert "&lt;Us&gt;" in named.text
+    assert "http" not in re.sub(r"<!doctype[^>]*>", "", alone.text)
+
+
+@pytest.mark.parametrize(
+    "labels", ["https://a.example; script-src */{z}/{x}/{y}", "ftp://a/{z}/{x}/{y}", "https://a/{z}/{x}"]
+)
+def test_an_address_of_labels_that_is_none_or_would_loosen_the_policy_ends_the_start(asking, labels):
+    with pytest.raises(ValueError, match="TERRAZZO_LABELS: an address such as"):
+        asking(labels=labels)

@@ -91,6 +91,8 @@ def test_without_a_key_a_client_is_asked_for_one_and_nothing_is_told(guarded, ke
         assert answer.headers["access-control-allow-origin"] == "*"
         assert "mosaic" not in answer.text.replace("/mosaics", "")
     assert guarded.get(path, headers={"X-API-Key": key}).status_code == 200
+    # A page's script asks for the key in its own words, before the browser opens a window of its own.
+    assert "www-authenticate" not in guarded.get(path, headers={"Sec-Fetch-Dest": "empty"}).headers
 
 
 def test_the_landing_page_names_the_mosaics_that_a_key_opens(guarded, keys):
