@@ -17,8 +17,6 @@ SPREAD, SPREAD_SHARE = 60.0, 0.1
 """Counts, and share of the value, by which clear dates of one day differ."""
 SEASON = 25.0
 """Days apart at which dates may differ by twice that variance."""
-FULL = 16.0
-"""Weight from which a scene counts whole in `kriging`: below it a border fades, with the square, above it no date rules."""
 ROUNDS = 120
 """Most steps of the geometric median: where many places are all but equally near to all dates, it ends at one of them."""
 STILL = np.float32(0.005)
@@ -262,7 +260,7 @@ def kriging(
             load(values, weight, nodata, is_float, unit, r, start, width, v, w, count)
             for s in range(scenes):
                 for j in range(LANES):
-                    x = min(w[s, j] * np.float32(1.0 / FULL), one)
+                    x = w[s, j] * np.float32(1.0 / 255)
                     w[s, j] = x * x
             agreement(v, w, days, near, limit, spread, pairs, score, far)
             for j in range(width):
