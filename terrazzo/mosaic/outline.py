@@ -28,23 +28,21 @@ def fade(store: Store, scene: Scene, grid: Grid, box: PixelBox) -> NDArray[np.fl
     """
     polygon = outline(store, scene)
     west, south, east, north = grid.bounds(box)
+    step = min(SPACING, 2 ** int(np.log2(max(REACH / 4 / grid.pixel, 1))))
     middle = shapely.Point((west + east) / 2, (south + north) / 2)
-    if polygon.contains(middle):
-        corner = np.hypot(east - west, north - south) / 2
-        if shapely.distance(polygon.boundary, middle) >= REACH + corner:
-            return np.ones(box.shape, np.float32)
-    # Places lie on multiples of their spacing, so that no pixel depends on how the picture is cut.
-    step = min(SPACING, 2 ** max(0, int(np.log2(max(REACH / 4 / grid.pixel, 1)))))
-    around = PixelBox(*(step * v for v in box.coarser(step)))
+    farthest = np.hypot(east - west, north - south) / 2 + 2 * step * grid.pixel
+    if polygon.contains(middle) and shapely.distance(polygon.boundary, middle) >= REACH + farthest:
+        return np.ones(box.shape, np.float32)
+    # Places lie on multiples of their spacing, and each pixel is summed by itself: none depends on how the picture is cut.
     rows, cols = (
-        np.arange(a, b + 1, step)
-        for a, b in ((around.row0, around.row1), (around.col0, around.col1))
+        np.arange(first // step, -(-last // step) + 1) * step
+        for first, last in ((box.row0, box.row1), (box.col0, box.col1))
     )
     x0, _, _, y0 = grid.bounds(PixelBox(0, 0, 1, 1))
     x, y = np.meshgrid(x0 + cols * grid.pixel, y0 - rows * grid.pixel)
     far = shapely.distance(polygon.boundary, shapely.points(x, y))
     far = np.where(shapely.contains_xy(polygon, x, y), far, 0).astype(np.float32)
-    distance = _hats(box.row0, box.row1, rows) @ far @ _hats(box.col0, box.col1, cols).T
+    distance = _between(_between(far, rows, box.row0, box.row1).T, cols, box.col0, box.col1).T
     share = np.minimum(distance / np.float32(REACH), np.float32(1))
     return np.asarray(share * share * (3 - 2 * share), np.float32)
 
@@ -59,8 +57,11 @@ def outline(store: Store, scene: Scene) -> shapely.Geometry:
     return polygon
 
 
-def _hats(start: int, stop: int, places: NDArray[np.int64]) -> NDArray[np.float32]:
-    """(pixel, place) weights by which values at places make those of the middles of pixels, linearly."""
-    step = places[1] - places[0]
-    away = np.abs(np.arange(start, stop)[:, None] + 0.5 - places)
-    return np.maximum(1 - away / step, 0).astype(np.float32)
+def _between(
+    values: NDArray[np.float32], places: NDArray[np.int64], start: int, stop: int
+) -> NDArray[np.float32]:
+    """(pixel, …) values at the middles of pixels, linear between those at (place, …)."""
+    at = (np.arange(start, stop) + 0.5 - places[0]) / (places[1] - places[0])
+    before = at.astype(int)
+    share = (at - before).astype(np.float32)[:, None]
+    return np.asarray(values[before] * (1 - share) + values[before + 1] * share, np.float32)
