@@ -107,6 +107,8 @@ def _verdict(
         if read.mask == MaskClass.SNOW and at.request.snow == "drop":
             return "left out: snow, with snow=drop"
         return f"left out: {_name(read.mask)} by the mask, but too close to cloud or unlike the reference (haze, cloud or shadow)"
+    if used == 0 and read.weight > LAST:
+        return f"left out: {_name(read.mask)} by the mask, but unlike the reference (haze, cloud or shadow), and no other scene is clear here"
     if used == 0:
         return "a last resort, not needed: another scene is clear here"
     percent = f"{100 * float(share.mean()):.1f} %"
