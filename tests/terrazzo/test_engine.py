@@ -134,9 +134,7 @@ def test_kriging_shows_ground_where_feather_does_and_nowhere_else(engine):
     ids = tuple(e.scene.id for e in engine.version.entries("all") if e.scene.datetime.day != 13)
     target = Target("EPSG:32633", Bounds(499_200, 5_061_120, 610_560, 5_130_240), 300, 480)
     asked = {"bands": ("B02", "B08"), "fill": "none", "ids": ids, "resampling": "nearest"}
-    one, other = (
-        engine.part(PixelRequest(**asked, method=m), target).values for m in ("feather", "kriging")
-    )
+    one, other = (engine.part(PixelRequest(**asked, method=m), target).values for m in ("feather", "kriging"))
     assert ((one == -32768) == (other == -32768)).all()
 
 
