@@ -303,7 +303,7 @@ class Merging:
     def _together(self, entries: list[tuple[int, Entry]], box: PixelBox, ready: _Weights) -> _Parts:
         """All scenes at once, for methods that weigh each against all others."""
         numbers, weights, fades, kept, problems = [], [], [], [], list[str]()
-        lost, nearest = np.zeros(box.shape, bool), np.float32(0)
+        lost, most = np.zeros(box.shape, bool), np.zeros(box.shape, np.float32)
         for number, entry in entries:
             try:
                 weight = ready[number] if number in ready else self.weight(entry, box)
@@ -312,7 +312,7 @@ class Merging:
                 problems.append(_problem(entry, error))
                 lost |= self._footprint(entry, box)
                 continue
-            nearest = np.maximum(nearest, fading)
+            np.maximum(most, fading, out=most)
             if weight.any():
                 numbers.append(number)
                 weights.append(weight)
@@ -330,7 +330,7 @@ class Merging:
                 problems.append(_problem(entry, error))
                 lost |= weight[i] > 0
                 weight[i] = 0
-        faded = self.faded(weight, np.stack(fades), nearest)
+        faded = self.faded(weight, np.stack(fades), most)
         merged = merge(values, faded, self.request.method, self.days(kept))
         table = np.array([*numbers, -1], np.int16)
         merged = merged._replace(provenance=table[merged.provenance])
