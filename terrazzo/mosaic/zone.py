@@ -27,7 +27,7 @@ from terrazzo.version import Entry, Version
 
 LAST = 1
 """Weight of a last resort: counts only where no scene has more."""
-DOUBTED = 6
+DOUBTED = 10
 """Weight, for methods that weigh days, of what the mask calls clear and the rules of the reference leave out: those rules compare with one picture of
 the whole period, and a field that grows or is harvested differs from that as a cloud does. It counts where another scene is kept, and never alone."""
 WHOLE = 16
