@@ -298,7 +298,8 @@ def _observed(
         gain, offset = (v[None] for v in _kept_corners(store, source, band))
         m, d = _with_gains(m, d, source.windows, source.kept.windows, gain, offset, window)
     full = _strip_pixels(band, window)
-    at = np.nonzero(count[..., 0] >= LEAST_SHARE * full)
+    same = _same_land(store, source)
+    at = np.nonzero((count[..., 0] >= LEAST_SHARE * full) & (same > 0))
     wy, wx, edge, segment = at
     m_at, d_at, n_at, hazy_at = (v[..., 0][at] for v in (m, d, count, hazy))
     own = solve.Observations(
@@ -308,10 +309,7 @@ def _observed(
         hats=solve.strip_hats(window, DEPTH)[edge, segment],
         m=m_at.astype(float),
         r=(m_at - d_at).astype(float),
-        weight=np.minimum(n_at / full, 1)
-        * source.clarity
-        * np.where(hazy_at, HAZY_SHARE, 1)
-        * _same_land(store, source)[at],
+        weight=np.minimum(n_at / full, 1) * source.clarity * np.where(hazy_at, HAZY_SHARE, 1) * same[at],
     )
     if not source.across:
         return own

@@ -330,7 +330,7 @@ class Merging:
                 problems.append(_problem(entry, error))
                 lost |= weight[i] > 0
                 weight[i] = 0
-        faded = self.faded(weight, np.stack(fades), most)
+        faded = self.faded(weight, np.stack(fades), most) if self._timed else weight
         merged = merge(values, faded, self.request.method, self.days(kept))
         table = np.array([*numbers, -1], np.int16)
         merged = merged._replace(provenance=table[merged.provenance])
@@ -347,7 +347,7 @@ class Merging:
     def fade(self, entry: Entry, box: PixelBox) -> NDArray[np.float32]:
         """(row, col) 0–1 by which a scene fades towards its outline, for methods that weigh days; 1 for others."""
         if not self._timed:
-            return np.ones(box.shape, np.float32)
+            return np.broadcast_to(np.float32(1), box.shape)
         factor = 2**self.level
         grid = Grid(self.epsg, self.grid.pixel * factor, self.grid.window // factor)
         return fade(self.version.store, entry.scene, grid, box)
