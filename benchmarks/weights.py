@@ -138,9 +138,12 @@ def judged(series: Series, chosen: NDArray[np.int64], good: NDArray[np.int64]) -
         ]
     )
     keep = stack.clear & ~out
-    base = composite.hot(reference[0], reference[1])
+    base = composite.indices(reference[0], reference[1])
     excess = np.stack(
-        [composite.smoothed(composite.hot(b, r) - base) for b, r in zip(stack.blue, stack.red, strict=True)]
+        [
+            np.min([composite.smoothed(index) for index in composite.indices(b, r) - base], axis=0)
+            for b, r in zip(stack.blue, stack.red, strict=True)
+        ]
     )
     near = np.stack([distance_weight(k, series.pixel) for k in keep])
     haze = np.where(np.isfinite(excess), composite.haze_weight(np.nan_to_num(excess)), 1)

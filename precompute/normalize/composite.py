@@ -1,7 +1,8 @@
 """The reference that scenes are compared with, and what the comparison shows to be cloud or shadow.
 
-Haze is told by HOT, B02 − 0.5 B04, along which clear land varies little: the haze optimized transformation of Zhang, Guindon and Cihlar 2002
-(doi 10.1016/S0034-4257(02)00034-2), with a fixed slope.
+Haze is read from HOT, B02 − 0.5 B04, along which clear land varies little: the haze optimized transformation of Zhang, Guindon and Cihlar 2002
+(doi 10.1016/S0034-4257(02)00034-2), with a fixed slope. One slope does not fit all land: where fields grow or are harvested, red changes by one to
+three times as much as blue. So haze is what raises blue itself and blue less several shares of red alike, which no such change does.
 """
 
 from typing import NamedTuple
@@ -16,6 +17,12 @@ from terrazzo.mosaic import kernels
 
 HAZE_SCALE = 0.012
 """Excess of HOT in reflectance at which a pixel counts half."""
+SLOPES = (0.5, 0.0, 0.7)
+"""Shares of red that are taken from blue: of HOT, none, and of land whose red changes little more than its blue."""
+CLOUD_SLOPES = 2
+"""How many of them tell cloud, whose light is as red as blue."""
+RED_HAZE = 0.56
+"""Light of haze in red over that in blue: the wavelengths' ratio to the power of `HAZE_EXPONENT` of the solve."""
 LEAST_WEIGHT = 0.02
 """Haze weight of the haziest pixel: it still counts where nothing else is."""
 HOT_SMOOTH, HOT_PIXEL = 0.010, 0.020
@@ -59,8 +66,14 @@ def hot(blue: NDArray[np.float32], red: NDArray[np.float32]) -> NDArray[np.float
     return np.asarray(blue - np.float32(0.5) * red, np.float32)
 
 
+def indices(blue: NDArray[np.float32], red: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(index, …) blue less each of `SLOPES` of red, in units of HOT: haze raises all by the same."""
+    unit = 1 - SLOPES[0] * RED_HAZE
+    return np.stack([(blue - np.float32(s) * red) * np.float32(unit / (1 - s * RED_HAZE)) for s in SLOPES])
+
+
 def haze_weight(excess: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Weight 0–1 of a pixel whose HOT lies above the reference's by `excess`."""
+    """Weight 0–1 of a pixel whose `indices` all lie above the reference's by `excess` at least."""
     e = np.maximum(excess, 0) / HAZE_SCALE
     return np.asarray(np.maximum(1 / (1 + e**2), LEAST_WEIGHT), np.float32)
 
@@ -131,8 +144,12 @@ def date_weights(stack: Stack) -> NDArray[np.float32]:
         by_date(v, usable, stack.date) for v in (hot(stack.blue, stack.red), stack.blue, stack.nir)
     )
     dark = shaded(observed, blue, nir)
-    smooth = np.stack([smoothed(o) for o in observed])
-    weight = haze_weight(smooth - lower_quartile(np.where(dark, np.nan, smooth)))
+    red = by_date(stack.red, usable, stack.date)
+    excess = np.full(observed.shape, np.inf, np.float32)
+    for index in indices(blue, red):
+        smooth = np.stack([smoothed(date) for date in index])
+        excess = np.minimum(excess, smooth - lower_quartile(np.where(dark, np.nan, smooth)))
+    weight = haze_weight(excess)
     weight = np.where(dark, LEAST_WEIGHT, weight)
     return np.where(np.isfinite(observed), weight, 0).astype(np.float32)
 
@@ -156,8 +173,8 @@ def outliers(
     Args:
         reference: (3, row, col) blue, red and nir of the reference, NaN where there is none.
     """
-    r_blue, r_red, r_nir = reference
-    excess = hot(blue, red) - hot(r_blue, r_red)
+    r_blue, _, r_nir = reference
+    excess = _over(blue, red, reference)
     with np.errstate(invalid="ignore"):
         cloud = (smoothed(excess) > HOT_SMOOTH) & (excess > HOT_SMOOTH / 2) | (excess > HOT_PIXEL)
         shadow = (nir < SHADOW_RATIO * r_nir) & (blue <= r_blue) & (r_nir > SHADOW_LEAST)
@@ -176,10 +193,17 @@ def hazy(
     Args:
         reference: (3, row, col) blue, red and nir of the reference, NaN where there is none.
     """
-    r_blue, r_red, r_nir = reference
     with np.errstate(invalid="ignore"):
-        thin = smoothed(hot(blue, red) - hot(r_blue, r_red)) < HAZE_MOST
-        return np.asarray(thin & (nir > SHADOW_RATIO * r_nir))
+        thin = smoothed(_over(blue, red, reference)) < HAZE_MOST
+        return np.asarray(thin & (nir > SHADOW_RATIO * reference[2]))
+
+
+def _over(
+    blue: NDArray[np.float32], red: NDArray[np.float32], reference: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(row, col) light over the reference's that may be a cloud's, in units of HOT."""
+    over = indices(blue, red)[:CLOUD_SLOPES] - indices(reference[0], reference[1])[:CLOUD_SLOPES]
+    return np.asarray(over.min(axis=0))
 
 
 def lasting(

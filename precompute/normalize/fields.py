@@ -24,6 +24,9 @@ from terrazzo.store import Store
 
 HAZY_SHARE = 0.2
 """What a strip that is seen through haze counts, a clear one being 1."""
+NEW_LAND, DARK = 0.3, 0.05
+"""Share of the reference's near infrared, and reflectance added to that, by which a strip differs as only new land does: air hardly reaches it.
+Such a strip is compared in no band; what is half as new counts half, about."""
 
 
 @dataclass(frozen=True)
@@ -295,7 +298,8 @@ def _observed(
         gain, offset = (v[None] for v in _kept_corners(store, source, band))
         m, d = _with_gains(m, d, source.windows, source.kept.windows, gain, offset, window)
     full = _strip_pixels(band, window)
-    at = np.nonzero(count[..., 0] >= LEAST_SHARE * full)
+    same = _same_land(store, source)
+    at = np.nonzero((count[..., 0] >= LEAST_SHARE * full) & (same > 0))
     wy, wx, edge, segment = at
     m_at, d_at, n_at, hazy_at = (v[..., 0][at] for v in (m, d, count, hazy))
     own = solve.Observations(
@@ -305,11 +309,18 @@ def _observed(
         hats=solve.strip_hats(window, DEPTH)[edge, segment],
         m=m_at.astype(float),
         r=(m_at - d_at).astype(float),
-        weight=np.minimum(n_at / full, 1) * source.clarity * np.where(hazy_at, HAZY_SHARE, 1),
+        weight=np.minimum(n_at / full, 1) * source.clarity * np.where(hazy_at, HAZY_SHARE, 1) * same[at],
     )
     if not source.across:
         return own
     return _joined([own, *(_observed_across(store, source, a, number, band, numbers) for a in source.across)])
+
+
+def _same_land(store: Store, source: _StripSource) -> NDArray[np.float64]:
+    """(wy, wx, edge, segment) 0–1 how far a scene shows the reference's land, by the near infrared (Tukey's biweight); 1 where it is not known."""
+    m, d, count, _ = (v[..., 0] for v in _read_strips(store, (source.differences,), source.windows, "B08"))
+    away = np.abs(d) / (NEW_LAND * (np.maximum(m - d, 0) + DARK))
+    return np.where(count > 0, np.maximum(1 - away**2, 0) ** 2, 1.0)
 
 
 def _observed_across(

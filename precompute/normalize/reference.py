@@ -69,7 +69,7 @@ class Verdict:
         keep: (scene, row, col / 8) packed bits: the scene may show here.
         hazy: (scene, row, col / 8) packed bits: the scene may not show, but shows the ground through haze.
         least: (row, col) number in the period of the scene that shows where none is kept, −1 elsewhere.
-        hot: (row, col) HOT of the reference.
+        haze_base: (index, row, col) `composite.indices` of the reference.
         clear, haze: (scene,) pixels the mask calls clear, and the sum of their haze weights.
     """
 
@@ -78,7 +78,7 @@ class Verdict:
     keep: NDArray[np.uint8]
     hazy: NDArray[np.uint8]
     least: NDArray[np.int32]
-    hot: NDArray[np.float32]
+    haze_base: NDArray[np.float32]
     clear: NDArray[np.int64]
     haze: NDArray[np.float64]
 
@@ -134,7 +134,7 @@ def read_verdict(store: Store, prefix: str) -> Verdict:
     return Verdict(
         PixelBox(*map(int, arrays["windows"])),
         arrays["scenes"].tolist(),
-        *(arrays[n] for n in ("keep", "hazy", "least", "hot", "clear", "haze")),
+        *(arrays[n] for n in ("keep", "hazy", "least", "haze_base", "clear", "haze")),
     )
 
 
@@ -255,7 +255,7 @@ def _make(store: Store, rasters: Rasters, chunk: Chunk) -> None:
         "keep": np.packbits(judged.keep[:, *inner], axis=-1),
         "hazy": np.packbits((judged.hazy & stack.clear & ~judged.keep)[:, *inner], axis=-1),
         "least": numbers[least[inner]].astype(np.int32),
-        "hot": composite.hot(judged.reference[0], judged.reference[1])[inner],
+        "haze_base": composite.indices(judged.reference[0], judged.reference[1])[:, *inner],
         "clear": clear.sum(axis=(1, 2)),
         "haze": (judged.weights[view.date][:, *inner] * clear).sum(axis=(1, 2), dtype=np.float64),
     }

@@ -109,7 +109,7 @@ def _weight(
     f, mask_grid = store.mask_factor, store.mask_grid(scene.epsg)
     box = scene.box.coarser(f)
     keep, least, hazy = (np.zeros(box.shape, bool) for _ in range(3))
-    reference_hot = np.full(box.shape, np.nan, np.float32)
+    base = np.full((len(composite.SLOPES), *box.shape), np.nan, np.float32)
     seen, clear_haze = 0, 0.0
     for prefix in prefixes:
         verdict = read_verdict(store, prefix)
@@ -122,10 +122,11 @@ def _weight(
             bits = np.unpackbits(packed[row], axis=-1, count=chunk.width).astype(bool)
             whole[at.within(box)] = bits[at.within(chunk)]
         least[at.within(box)] = (verdict.least == number)[at.within(chunk)]
-        reference_hot[at.within(box)] = verdict.hot[at.within(chunk)]
+        base[:, *at.within(box)] = verdict.haze_base[:, *at.within(chunk)]
     both = rasters.together([partial(rasters.band, scene, b, scene.box) for b in ("B02", "B04")])
     blue, red = (thinned(v, f, NODATA) * np.float32(SCALE) for v in both)
-    excess = composite.smoothed(composite.hot(blue, red) - reference_hot)
+    over = composite.indices(blue, red) - base
+    excess = np.min([composite.smoothed(index) for index in over], axis=0)
     # Where there is no reference nothing says that the scene is hazy.
     haze = np.where(np.isfinite(excess), composite.haze_weight(np.nan_to_num(excess)), 1).astype(np.float32)
     raw = np.rint(255 * distance_weight(keep, mask_grid.pixel) * haze)

@@ -17,8 +17,6 @@ SPREAD, SPREAD_SHARE = 60.0, 0.1
 """Counts, and share of the value, by which clear dates of one day differ."""
 SEASON = 25.0
 """Days apart at which dates may differ by twice that variance."""
-FULL = 16.0
-"""Weight from which a scene counts whole in `kriging`: below it a border fades, with the square, above it no date rules."""
 ROUNDS = 120
 """Most steps of the geometric median: where many places are all but equally near to all dates, it ends at one of them."""
 STILL = np.float32(0.005)
@@ -243,18 +241,18 @@ def kriging(
     """
     scenes, bands, rows, cols = values.shape
     v = np.empty((scenes, bands, LANES), np.float32)
-    w = np.empty((scenes, LANES), np.float32)
-    kept = np.empty((scenes, LANES), np.float32)
-    far = np.empty((scenes, LANES), np.float32)
-    score = np.empty((scenes, LANES), np.float32)
-    pairs = np.empty((scenes, scenes, LANES), np.float32)
-    spread = np.empty((bands, LANES), np.float32)
-    middle = np.empty((bands, LANES), np.float32)
-    state = np.empty((4, LANES), np.float32)
+    w, kept = np.empty((scenes, LANES), np.float32), np.empty((scenes, LANES), np.float32)
+    score, less = np.empty((scenes, LANES), np.float32), np.empty((scenes, LANES), np.float32)
+    spread, middle = np.empty((bands, LANES), np.float32), np.empty((bands, LANES), np.float32)
+    far, total, factor = np.empty(LANES, np.float32), np.empty(LANES, np.float32), np.empty(LANES, np.float32)
+    best = np.empty(LANES, np.int32)
     order = np.argsort(days)
-    near = np.zeros(scenes, np.float32)
+    near = np.empty(scenes, np.float32)
+    season = np.empty((scenes, scenes), np.float32)
     for s in range(scenes):
         near[s] = 1.0 / (1.0 + abs(days[s]) / SEASON)
+        for t in range(scenes):
+            season[s, t] = 1.0 / (1.0 + abs(days[s] - days[t]) / SEASON)
     one, limit = np.float32(1.0), np.float32(1.0 / (k * k))
     for r in range(rows):
         for start in range(0, cols, LANES):
@@ -262,41 +260,38 @@ def kriging(
             load(values, weight, nodata, is_float, unit, r, start, width, v, w, count)
             for s in range(scenes):
                 for j in range(LANES):
-                    x = min(w[s, j] * np.float32(1.0 / FULL), one)
+                    x = w[s, j] * np.float32(1.0 / 255)
                     w[s, j] = x * x
-            agreement(v, w, days, near, limit, spread, pairs, score, far)
-            for j in range(width):
-                best = 0
-                for s in range(1, scenes):
-                    if score[s, j] > score[best, j]:
-                        best = s
-                for s in range(scenes):
-                    kept[s, j] = pairs[best, s, j] * w[s, j]
+            agreement(v, w, season, near, limit, spread, score, far)
+            largest(score, best, factor)
             for b in range(bands):
-                through_time(v, kept, b, order, days, steady, state, middle)
-            far[:] = 0.0
+                for j in range(LANES):
+                    middle[b, j] = v[best[j], b, j]
+            for s in range(scenes):
+                distance(v[s], middle, spread, far)
+                for j in range(LANES):
+                    factor[j] = season[s, best[j]]
+                for j in range(LANES):
+                    d = far[j] * factor[j]
+                    kept[s, j] = w[s, j] / (one + d * d)
+            through_time(kept, order, days, steady, less, total, factor)
+            mixed(v, kept, middle)
             for b in range(bands):
                 for j in range(LANES):
                     x = np.float32(SPREAD) + np.float32(SPREAD_SHARE) * max(middle[b, j], np.float32(0.0))
                     spread[b, j] = limit / (x * x * np.float32(bands))
-                for s in range(scenes):
-                    for j in range(LANES):
-                        d = v[s, b, j] - middle[b, j]
-                        far[s, j] += d * d * spread[b, j]
             for s in range(scenes):
-                season = one / (one + abs(days[s]) / np.float32(SEASON))
+                distance(v[s], middle, spread, far)
                 for j in range(LANES):
-                    d = far[s, j] * season
+                    d = far[j] * near[s]
                     kept[s, j] = w[s, j] / (one + d * d)
-            for b in range(bands):
-                through_time(v, kept, b, order, days, steady, state, middle)
+                    score[s, j] = kept[s, j] * near[s]
+            largest(score, best, factor)
             for j in range(width):
-                most = np.float32(0.0)
-                for s in range(scenes):
-                    x = kept[s, j] * near[s]
-                    if x > most:
-                        most = x
-                        provenance[r, start + j] = s
+                if count[r, start + j] > 0:
+                    provenance[r, start + j] = best[j]
+            through_time(kept, order, days, steady, less, total, factor)
+            mixed(v, kept, middle)
             for b in range(bands):
                 for j in range(width):
                     if count[r, start + j] > 0:
@@ -304,11 +299,43 @@ def kriging(
 
 
 @njit(cache=True, nogil=True)
-def agreement(v, w, days, near, limit, spread, pairs, score, far):  # pragma: no cover
-    """How far scenes agree by pairs, and with how many of the others each does, those near in time first.
+def largest(score, best, most):  # pragma: no cover
+    """Fills best (LANES,) with the first scene of the largest (scene, LANES) score, and most (LANES,) with that score."""
+    best[:] = 0
+    most[:] = score[0]
+    for s in range(1, score.shape[0]):
+        for j in range(LANES):
+            best[j] = np.int32(s) if score[s, j] > most[j] else best[j]
+            most[j] = max(most[j], score[s, j])
+
+
+@njit(cache=True, nogil=True)
+def distance(one, other, spread, far):  # pragma: no cover
+    """Fills far (LANES,) with the sum over bands of squared differences of (band, LANES) values, each times `spread`."""
+    far[:] = 0.0
+    for b in range(one.shape[0]):
+        for j in range(LANES):
+            d = one[b, j] - other[b, j]
+            far[j] += d * d * spread[b, j]
+
+
+@njit(cache=True, nogil=True)
+def mixed(v, part, middle):  # pragma: no cover
+    """Fills middle (band, LANES) with the sum over scenes of `part` of each."""
+    middle[:] = 0.0
+    for s in range(v.shape[0]):
+        for b in range(v.shape[1]):
+            for j in range(LANES):
+                middle[b, j] += part[s, j] * v[s, b, j]
+
+
+@njit(cache=True, nogil=True)
+def agreement(v, w, season, near, limit, spread, score, far):  # pragma: no cover
+    """With how many of the others each scene agrees, those near in time first.
 
     Args:
-        pairs: (scene, scene, LANES) 0–1 and score: (scene, LANES) are filled, the second below 0 where a scene is not usable.
+        spread: (band, LANES) is filled with what squared differences count; score: (scene, LANES) is filled, below 0 where a scene is not
+            usable.
     """
     scenes, bands, one = v.shape[0], v.shape[1], np.float32(1.0)
     for b in range(bands):
@@ -322,53 +349,54 @@ def agreement(v, w, days, near, limit, spread, pairs, score, far):  # pragma: no
             spread[b, j] = limit / (x * x * np.float32(bands))
     for s in range(scenes):
         for j in range(LANES):
-            pairs[s, s, j] = one
             score[s, j] = w[s, j] * near[s] if w[s, j] > 0 else np.float32(-1e6)
     for s in range(scenes):
         for t in range(s):
-            season = one / (one + abs(days[s] - days[t]) / np.float32(SEASON))
-            far[0] = 0.0
-            for b in range(bands):
-                for j in range(LANES):
-                    d = v[s, b, j] - v[t, b, j]
-                    far[0, j] += d * d * spread[b, j]
+            distance(v[s], v[t], spread, far)
             for j in range(LANES):
-                d = far[0, j] * season
+                d = far[j] * season[s, t]
                 x = one / (one + d * d)
-                pairs[s, t, j] = x
-                pairs[t, s, j] = x
                 score[s, j] += x * w[t, j] * near[t]
                 score[t, j] += x * w[s, j] * near[s]
 
 
 @njit(cache=True, nogil=True)
-def through_time(v, kept, b, order, days, steady, state, middle):  # pragma: no cover
-    """The value at day 0 of a random walk that the scenes show with noise: information filters from both ends meet there.
+def through_time(kept, order, days, steady, less, total, factor):  # pragma: no cover
+    """Turns weights into the parts of scenes in the value at day 0 of a random walk that they show with noise.
+
+    Information filters from both ends meet there; all bands have the same parts.
 
     Args:
-        kept: (scene, LANES) weight of each scene, 1 / its part of the nugget; state: (4, LANES) room; middle: (band, LANES), one is filled.
+        kept: (scene, LANES) weight of each scene, 1 / its part of the nugget, in; its part, out. less: (scene, LANES), total, factor: (LANES,) room.
     """
-    scenes, one, slope = v.shape[0], np.float32(1.0), np.float32(1.0 / steady)
-    state[:] = 0.0
+    scenes, one, slope = kept.shape[0], np.float32(1.0), np.float32(1.0 / steady)
+    total[:] = 0.0
     for side in range(2):
-        known, total = state[2 * side], state[2 * side + 1]
-        before = np.float32(0.0)
+        # Of the information until a scene, this share is left by the walk since the scene before; without any it is 0.
+        before, last = np.float32(0.0), 0
+        factor[:] = 0.0
         for i in range(scenes):
             s = order[i] if side == 0 else order[scenes - 1 - i]
             if (days[s] > 0) == (side == 0):
                 break
+            last = i + 1
             walked = slope * abs(days[s] - before)
             for j in range(LANES):
-                # Information decays while the walk goes on, and each scene adds its own; without any it is 0.
-                less = one / (one + known[j] * walked)
-                g = kept[s, j]
-                known[j] = known[j] * less + g
-                total[j] = total[j] * less + g * v[s, b, j]
+                less[s, j] = one / (one + factor[j] * walked)
+                factor[j] = factor[j] * less[s, j] + kept[s, j]
             before = days[s]
         walked = slope * abs(before)
         for j in range(LANES):
-            less = one / (one + known[j] * walked)
-            known[j] *= less
-            total[j] *= less
+            left = one / (one + factor[j] * walked)
+            total[j] += factor[j] * left
+            factor[j] = left
+        for i in range(last - 1, -1, -1):
+            s = order[i] if side == 0 else order[scenes - 1 - i]
+            for j in range(LANES):
+                kept[s, j] *= factor[j]
+                factor[j] *= less[s, j]
     for j in range(LANES):
-        middle[b, j] = (state[1, j] + state[3, j]) / max(state[0, j] + state[2, j], np.float32(1e-20))
+        total[j] = one / max(total[j], np.float32(1e-20))
+    for s in range(scenes):
+        for j in range(LANES):
+            kept[s, j] *= total[j]

@@ -41,7 +41,7 @@ def merge(
     - `geomedian`: the point with the least sum of Euclidean distances to all usable scenes, over the request's
       bands (Weiszfeld 1937); `medoid`: the usable scene with the least sum of distances to the others.
     - `kriging`: the value at day 0 of a random walk that scenes show with noise (ordinary kriging in time with a
-      linear variogram): `RANGE` days change a pixel as much as one date's noise. Before, each scene weighs u / (1 + (D s / k²)²): u = min(weight / 16, 1)², D
+      linear variogram): `RANGE` days change a pixel as much as one date's noise. Before, each scene weighs u / (1 + (D s / k²)²): u = (weight / 255)², D
       as of `robust` from the value itself, s = 1 / (1 + |days| / 25). The first value takes D from the scene that the others, weighed
       so and by nearness in time, agree with best.
 

@@ -148,7 +148,7 @@ def _robust_shares(values: Array, weight: Array, days: Array) -> Array:
 
 def _kriging_shares(values: Array, weight: Array, days: Array) -> Array:
     bands = values.shape[1]
-    full = np.minimum(weight / lanes.FULL, 1) ** 2
+    full = (weight / 255) ** 2
 
     def near(a: Array, b: Array, spread: Array, apart: Array) -> Array:
         far = (((a - b) / spread) ** 2).mean(axis=-1) / (1 + np.abs(apart) / lanes.SEASON)

@@ -19,6 +19,7 @@ from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.layers import GLASS, OPACITY, Layers, visible
 from terrazzo.mosaic.merge import Merged, merge
 from terrazzo.mosaic.methods import METHODS
+from terrazzo.mosaic.outline import fade
 from terrazzo.mosaic.pyramid import Part
 from terrazzo.mosaic.request import Resolved
 from terrazzo.scene import CORRECTION, MASK
@@ -28,7 +29,9 @@ LAST = 1
 """Weight of a last resort: counts only where no scene has more."""
 DOUBTED = 10
 """Weight, for methods that weigh days, of what the mask calls clear and the rules of the reference leave out: those rules compare with one picture of
-the whole period, and a field that grows or is harvested differs from that as a cloud does."""
+the whole period, and a field that grows or is harvested differs from that as a cloud does. It counts where another scene is kept, and never alone."""
+WHOLE = 16
+"""Weight from which a scene counts whole for methods that weigh days: a border of cloud fades below it, and above it no date rules."""
 LAST_RESORT, DAMAGED = 2, 512
 """Bits of the quality layer: no scene is clear, the least hazy one shows; a scene that would show cannot be read."""
 
@@ -108,8 +111,7 @@ class Merging:
             merged = self._band_by_band(merged, holes, entries, box)
         if counted or not METHODS[self.request.method].layered:
             merged = merged._replace(count=self._passes(merged.count, trust, entries, box))
-        doubted = (trust == LAST) | (self._timed & (trust == DOUBTED))
-        quality = np.where(doubted & (merged.count > 0), LAST_RESORT, 0).astype(np.uint16)
+        quality = np.where((trust == LAST) & (merged.count > 0), LAST_RESORT, 0).astype(np.uint16)
         if problems:
             quality[lost] |= DAMAGED
         return Outcome(ZonePixels(*merged, quality, trust), problems)
@@ -205,7 +207,7 @@ class Merging:
         """(row, col) whether a scene counts; not where it cannot be read."""
         try:
             weight = self.weight(entry, box)
-            here = (weight > LAST) | ((weight == LAST) & (trust == LAST))
+            here = (weight > LAST) & (trust > LAST) | ((weight == LAST) & (trust == LAST))
             return np.asarray(here & (self.values(entry, box) != NODATA).all(axis=0))
         except (ReadFailure, NotFound):
             return np.zeros(box.shape, bool)
@@ -300,24 +302,26 @@ class Merging:
 
     def _together(self, entries: list[tuple[int, Entry]], box: PixelBox, ready: _Weights) -> _Parts:
         """All scenes at once, for methods that weigh each against all others."""
-        numbers, weights, kept, problems = [], [], [], list[str]()
-        lost = np.zeros(box.shape, bool)
+        numbers, weights, fades, kept, problems = [], [], [], [], list[str]()
+        lost, most = np.zeros(box.shape, bool), np.zeros(box.shape, np.float32)
         for number, entry in entries:
             try:
                 weight = ready[number] if number in ready else self.weight(entry, box)
+                fading = self.fade(entry, box)
             except (ReadFailure, NotFound) as error:
                 problems.append(_problem(entry, error))
                 lost |= self._footprint(entry, box)
                 continue
+            np.maximum(most, fading, out=most)
             if weight.any():
                 numbers.append(number)
                 weights.append(weight)
+                fades.append(fading)
                 kept.append(entry)
         if not kept:
             return _Parts(None, np.zeros(box.shape, np.uint8), lost, tuple(problems))
-        weight = np.stack(weights)
+        weight = self.counted(np.stack(weights))
         trust = weight.max(axis=0)
-        weight[(weight == LAST) & (trust > LAST)] = 0
         values = np.full((len(kept), self._bands, *box.shape), NODATA, np.int16)
         for i, entry in enumerate(kept):
             try:
@@ -326,10 +330,40 @@ class Merging:
                 problems.append(_problem(entry, error))
                 lost |= weight[i] > 0
                 weight[i] = 0
-        merged = merge(values, weight, self.request.method, self.days(kept))
+        faded = self.faded(weight, np.stack(fades), most) if self._timed else weight
+        merged = merge(values, faded, self.request.method, self.days(kept))
         table = np.array([*numbers, -1], np.int16)
         merged = merged._replace(provenance=table[merged.provenance])
         return _Parts(merged, trust, lost, tuple(problems))
+
+    def counted(self, weight: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """(scene, …) weights of all scenes, without last resorts where another scene is clear, and what is doubted where none is."""
+        if self._timed:
+            doubted = weight == DOUBTED
+            alone = doubted & ~((weight > LAST) & ~doubted).any(axis=0)
+            weight = np.where(alone, LAST if self.request.fill == "best" else 0, weight).astype(np.uint8)
+        return np.where((weight == LAST) & (weight.max(axis=0) > LAST), 0, weight).astype(np.uint8)
+
+    def fade(self, entry: Entry, box: PixelBox) -> NDArray[np.float32]:
+        """(row, col) 0–1 by which a scene fades towards its outline, for methods that weigh days; 1 for others."""
+        if not self._timed:
+            return np.broadcast_to(np.float32(1), box.shape)
+        factor = 2**self.level
+        grid = Grid(self.epsg, self.grid.pixel * factor, self.grid.window // factor)
+        return fade(self.version.store, entry.scene, grid, box)
+
+    def faded(
+        self, weight: NDArray[np.uint8], fades: NDArray[np.float32], most: NDArray[np.float32]
+    ) -> NDArray[np.uint8]:
+        """(scene, …) `counted` weights as the merge takes them: where days weigh, whole from `WHOLE` on, less towards an outline.
+
+        Args:
+            fades: (scene, …) of `fade`; most: (…) the highest of all scenes, so that all fading together leaves each what it is.
+        """
+        if not self._timed:
+            return weight
+        share = np.minimum(weight / np.float32(WHOLE), 1) * fades / np.maximum(most, np.float32(1e-6))
+        return np.where(weight > 0, np.clip(np.rint(255 * share), 1, 255), 0).astype(np.uint8)
 
     def days(self, entries: Iterable[Entry]) -> NDArray[np.float32] | None:
         """(scene,) days of scenes from the one that is shown; None for methods that weigh no days."""
@@ -354,7 +388,8 @@ class Merging:
         weight = self._coarse(entry, entry.weight_key, box, 0, smooth=True).astype(np.uint8, copy=False)
         if self._timed:
             clear = np.isin(self._coarse(entry, entry.scene.key(MASK), box, 0), CLEAR)
-            weight = np.where(clear & (weight <= LAST), DOUBTED, weight).astype(np.uint8)
+            weight[weight == DOUBTED] += 1
+            weight[clear & (weight == 0)] = DOUBTED
         if self.request.snow != "keep" and entry.scene.snow_share > 0:
             snow = self._coarse(entry, entry.scene.key(MASK), box, 0) == MaskClass.SNOW
             weight[snow] = np.minimum(weight[snow], LAST if self.request.snow == "avoid" else 0)

@@ -129,6 +129,15 @@ def test_kriging_shows_the_asked_day_by_the_days_own_scenes(engine):
     assert off[1][1] < off[0][1]
 
 
+def test_kriging_shows_ground_where_feather_does_and_nowhere_else(engine):
+    """What the rules of the reference drop counts beside clear scenes, and never alone: without the clearest date, too."""
+    ids = tuple(e.scene.id for e in engine.version.entries("all") if e.scene.datetime.day != 13)
+    target = Target("EPSG:32633", Bounds(499_200, 5_061_120, 610_560, 5_130_240), 300, 480)
+    asked = {"bands": ("B02", "B08"), "fill": "none", "ids": ids, "resampling": "nearest"}
+    one, other = (engine.part(PixelRequest(**asked, method=m), target).values for m in ("feather", "kriging"))
+    assert ((one == -32768) == (other == -32768)).all()
+
+
 def test_the_day_that_is_shown_is_the_middle_of_what_is_asked_and_a_part_of_the_requests_name(engine):
     def text(**request):
         return engine.select(PixelRequest(("B04",), **request)).request

@@ -55,6 +55,7 @@ class _SceneRead:
     entry: Entry
     mask: MaskClass
     weight: int
+    fade: float
     values: NDArray[np.int16] | None
     problem: str | None
 
@@ -63,10 +64,11 @@ def _read(at: At, entry: Entry) -> _SceneRead:
     try:
         mask = at.mask(entry)
         weight = int(at.merging.weight(entry, at.box)[0, 0])
+        fade = float(at.merging.fade(entry, at.box)[0, 0])
         values = at.merging.values(entry, at.box)[:, 0, 0] if mask != MaskClass.NODATA else None
     except (ReadFailure, NotFound) as error:
-        return _SceneRead(entry, MaskClass.NODATA, 0, None, str(error))
-    return _SceneRead(entry, mask, weight, values, None)
+        return _SceneRead(entry, MaskClass.NODATA, 0, 0.0, None, str(error))
+    return _SceneRead(entry, mask, weight, fade, values, None)
 
 
 def candidates(at: At, selection: Selection) -> list[ExplainedScene]:
@@ -75,9 +77,11 @@ def candidates(at: At, selection: Selection) -> list[ExplainedScene]:
     bands = 1 if at.request.stage == "mask" else len(at.request.bands)
     values = np.stack([np.full(bands, NODATA, np.int16) if r.values is None else r.values for r in reads])
     weight = np.array([r.weight for r in reads], np.uint8)
-    best = int(weight.max(initial=0))
-    counted = np.where((weight == LAST) & (best > LAST), 0, weight).astype(np.uint8)
-    parts = shares(values, counted, at.request.method, at.merging.days(r.entry for r in reads))
+    counted = at.merging.counted(weight)
+    best = int(counted.max(initial=0))
+    fades = np.array([r.fade for r in reads], np.float32)
+    faded = at.merging.faded(counted, fades, fades.max(initial=0))
+    parts = shares(values, faded, at.request.method, at.merging.days(r.entry for r in reads))
     out = []
     for read, part, used in zip(reads, parts, counted, strict=True):
         is_chosen = read.entry == at.chosen
@@ -103,6 +107,8 @@ def _verdict(
         if read.mask == MaskClass.SNOW and at.request.snow == "drop":
             return "left out: snow, with snow=drop"
         return f"left out: {_name(read.mask)} by the mask, but too close to cloud or unlike the reference (haze, cloud or shadow)"
+    if used == 0 and read.weight > LAST:
+        return f"left out: {_name(read.mask)} by the mask, but unlike the reference (haze, cloud or shadow), and no other scene is clear here"
     if used == 0:
         return "a last resort, not needed: another scene is clear here"
     percent = f"{100 * float(share.mean()):.1f} %"
