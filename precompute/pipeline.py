@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,7 +32,7 @@ from terrazzo.precompute.versions.exclusions import cuts, read_exclusions, whole
 from terrazzo.precompute.versions.gate import worse
 from terrazzo.precompute.versions.lineage import read_solves
 from terrazzo.precompute.versions.pointer import keep_back, point_to
-from terrazzo.precompute.versions.write import PeriodContent, write_version
+from terrazzo.precompute.versions.write import PeriodContent, write_tables, write_version
 from terrazzo.precompute.work.executor import WHOLE, Crew, Shard, Workers, default_workers
 from terrazzo.precompute.work.lease import Lease, writer
 from terrazzo.precompute.work.options import MOST_CLOUD
@@ -50,6 +51,7 @@ class Options:
         full: solve all tiles anew, not only those whose scenes changed.
         force: publish a version that is worse than the current one too.
         user_made: products that users made (baseline N9999) are newer than ESA's own, else older.
+        quick: without report and pyramid, and without asking whether the version is worse: for a first look.
         max_cloud: per cent of cloud and shadow in the area, by a coarse look, up to which a product is used; 100 uses all.
         shard: part of the step `only` that is done here, without the others knowing.
     """
@@ -64,6 +66,7 @@ class Options:
     shard: Shard = WHOLE
     user_made: bool = False
     max_cloud: float = MOST_CLOUD
+    quick: bool = False
 
 
 @dataclass
@@ -153,17 +156,12 @@ def _run(
     result.notes += _off_notes(contents)
     if only in SOLVE_STEPS:
         return result
-    result.version = write_version(
-        store,
-        config,
-        contents,
-        parameters(options),
-        exclusions=exclusions,
-        previous=previous,
-        workers=options.workers,
-        console=console,
+    whole = partial(write_version, workers=options.workers, console=console)
+    write = write_tables if options.quick else whole
+    result.version = write(
+        store, config, contents, parameters(options), exclusions=exclusions, previous=previous
     )
-    result.worse = [] if options.force else worse(store, previous, result.version)
+    result.worse = [] if options.force or options.quick else worse(store, previous, result.version)
     lease.check()
     if result.worse:
         keep_back(store, result.version, result.worse)

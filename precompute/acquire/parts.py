@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, NamedTuple
 
 import obstore
 import rasterio
@@ -217,15 +217,35 @@ def rows_and_columns(bounds: Bounds, transform: Affine, shape: tuple[int, int]) 
     return top, left, bottom, right
 
 
-def write_part(source: rasterio.DatasetReader, path: Path, bounds: Bounds, stop: Event) -> None:
+class Overview(NamedTuple):
+    """An overview of a COG: which one, from 0, and how many of the image's pixels lie along one of its own."""
+
+    level: int
+    factor: int
+
+
+def overview_of(source: rasterio.DatasetReader, metres: float) -> Overview | None:
+    """The coarsest overview whose pixels are no larger than asked; None where that is the image itself."""
+    known = [Overview(*pair) for pair in enumerate(source.overviews(1))]
+    return next((o for o in reversed(known) if o.factor * source.res[0] <= metres * (1 + 1e-6)), None)
+
+
+def write_part(
+    source: rasterio.DatasetReader, path: Path, bounds: Bounds, stop: Event, place: Affine | None = None
+) -> None:
     """Writes the pixels of a raster that touch a box, unchanged, some rows of blocks at a time.
+
+    Args:
+        place: the transform of its pixels; None where the source's own is right. That of an overview whose factor does not
+            divide its image is stretched.
 
     Raises:
         Stopped: the event is set.
         Unusual: there are none.
         RasterioError: it cannot be read.
     """
-    top, left, bottom, right = rows_and_columns(bounds, source.transform, source.shape)
+    pixels = source.transform if place is None else place
+    top, left, bottom, right = rows_and_columns(bounds, pixels, source.shape)
     profile: dict[str, Any] = {
         "driver": "GTiff",
         "width": right - left,
@@ -233,7 +253,7 @@ def write_part(source: rasterio.DatasetReader, path: Path, bounds: Bounds, stop:
         "count": source.count,
         "dtype": source.dtypes[0],
         "crs": source.crs,
-        "transform": source.transform @ Affine.translation(left, top),
+        "transform": pixels @ Affine.translation(left, top),
         "nodata": source.nodata,
         "tiled": True,
         "blockxsize": 512,

@@ -118,6 +118,7 @@ def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> e
     help="do part I of N of the step named by --only (strips, reference, weigh); machines need share nothing but the store",
 )
 @click.option("--full", is_flag=True, help="solve all tiles anew, not only those whose scenes changed")
+@click.option("--quick", is_flag=True, help="publish without report and pyramid: for a first look")
 @click.option("--force", is_flag=True, help="publish a version that is worse than the current one too")
 @click.option("--pixel", type=float, help="new store: pixel size in metres [default: 10]")
 @click.option(
@@ -173,7 +174,8 @@ def precompute(
     folders = [sample.path() if s == "sample" and is_sample else Path(s) for s in sources]
     new = {name: given.pop(name) for name in ("pixel", "mask_pixel", "window", "bands")}
     recipe = Recipe(*(given.pop(name) for name in ("mask", "brdf", "dem")))
-    # What is left are max_cloud, normalize, register, mix_levels, shard, full, force and user_made.
+    # What is left are max_cloud, normalize, register, mix_levels, shard, full, quick,
+    # force and user_made.
     options = Options(recipe=recipe, **given)
     with recorded(metrics, url) as ended, executor.hired(workers, dask) as hands:
         store = _store(url, is_sample, **new)
