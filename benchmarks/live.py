@@ -236,7 +236,7 @@ def _live(folder: Path, field: Bounds, stac: str, s3: str) -> None:
     """Prints seconds and CPU seconds of the first look, and how well its scenes fit."""
     before, begun = cpu(), time.monotonic()
     with live(folder, field, stac, s3) as address:
-        about = until(lambda: get(f"{address}/mosaics/mosaic/WebMercatorQuad/tilejson.json"))
+        about = until(lambda: get(f"{address}/mosaics/mosaic/WebMercatorQuad/tilejson.json"), pause=0.5)
         timed("live", f"{address}/mosaics/mosaic/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png", field, begun)
         assert json.loads(about)["terrazzo:state"] == "live"
     click.echo(f"live: {cpu() - before:.1f} CPU-s in all")

@@ -16,7 +16,7 @@ from terrazzo.request.options import WithBox, box
 
 STEPS = (20, 40, 80, 160, 320, 640)
 """Metres of the pixels that a look may have: COGs of 10 and 20 m have overviews of them."""
-SIDES = (320, 1280)
+SIDES = (320, 800)
 """Pixels along a side of the first look and of the finer one, at most."""
 MARGIN = 15e3
 """Metres that are read around the area, both sides together."""
@@ -48,6 +48,7 @@ BANDS = "B02,B03,B04,B08"
 @click.option(
     "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="port; 0 for any free one"
 )
+@click.option("--workers", type=click.IntRange(1), help="processes that precompute [default: all processors]")
 @click.option("--precompute/--no-precompute", default=True, help="go on to the whole products [default: yes]")
 @click.pass_context
 def live(
@@ -59,6 +60,7 @@ def live(
     store: str,
     host: str,
     port: int,
+    workers: int | None,
     precompute: bool,
 ) -> None:
     """Shows a place at once, from the overviews of an archive's COGs, and precomputes it meanwhile.
@@ -85,11 +87,10 @@ def live(
     }
     try:
         with _server(["--store", store, "--host", host, "--port", str(port)], environment) as server:
-            for metres, look in looks:
-                _first_look(ctx, look, metres, query)
-            if precompute:
-                _step(ctx, ["acquire", "--store", store, *query])
-                _step(ctx, ["precompute", f"{store}-products", "--store", store])
+            for arguments in _steps(looks, store, query, workers, whole=precompute):
+                if server.poll() is not None:
+                    raise TerrazzoError("the server ended, for the reason above")
+                _run(ctx, arguments)
             server.wait()
     except (KeyboardInterrupt, click.Abort):
         click.echo(f"stopped; `terrazzo precompute {store}-products --store {store}` goes on", err=True)
@@ -98,7 +99,9 @@ def live(
 def pixels_of(bbox: Bounds) -> list[int]:
     """Metres of the pixels of the looks at a box in degrees, the coarsest first; one where a finer one would be the same."""
     high = (bbox.top - bbox.bottom) * 111_200 + MARGIN
-    wide = (bbox.right - bbox.left) * 111_200 * math.cos(math.radians((bbox.top + bbox.bottom) / 2)) + MARGIN
+    wide = (bbox.right - bbox.left) % 360 * 111_200 * math.cos(
+        math.radians((bbox.top + bbox.bottom) / 2)
+    ) + MARGIN
     side = math.sqrt(high * wide)
     return list(dict.fromkeys(next((s for s in STEPS if side / s <= n), STEPS[-1]) for n in SIDES))
 
@@ -116,15 +119,28 @@ def _server(arguments: Sequence[str], settings: dict[str, str]) -> Iterator["sub
         process.wait()
 
 
-def _first_look(ctx: click.Context, store: str, metres: int, query: Sequence[str]) -> None:
-    """Publishes the overviews of an area in a store of their own, by the chain that whole products go through."""
-    size = ["--pixel", str(metres), "--mask-pixel", str(metres), "--window", "64"]
-    _step(ctx, ["acquire", "--store", store, *query, "--bands", BANDS, "--overview", str(metres)])
-    look = ["--store", store, *size, "--bands", BANDS, "--quick", "--register", "off"]
-    _step(ctx, ["precompute", f"{store}-products", *look])
+def _steps(
+    looks: Sequence[tuple[int, str]], store: str, query: Sequence[str], workers: int | None, *, whole: bool
+) -> Iterator[list[str]]:
+    """The commands that fill the stores: looks by the chain that whole products go through, then these.
+
+    Args:
+        looks: metres of the pixels and store of each.
+        query: what is asked of the archive.
+    """
+    for metres, look in looks:
+        size = ["--pixel", str(metres), "--mask-pixel", str(metres), "--window", "64", "--bands", BANDS]
+        yield ["acquire", "--store", look, *query, "--bands", BANDS, "--overview", str(metres)]
+        # Of so few pixels another process would take longer to begin than to end.
+        quick = ["--workers", "1", "--quick", "--register", "off"]
+        yield ["precompute", f"{look}-products", "--store", look, *size, *quick]
+    if whole:
+        yield ["acquire", "--store", store, *query]
+        hands = [] if workers is None else ["--workers", str(workers)]
+        yield ["precompute", f"{store}-products", "--store", store, *hands]
 
 
-def _step(ctx: click.Context, arguments: Sequence[str]) -> None:
+def _run(ctx: click.Context, arguments: Sequence[str]) -> None:
     """Runs a command of the group; one that fails is told, and the picture there is stays."""
     group = ctx.find_root().command
     if not isinstance(group, click.Group):
