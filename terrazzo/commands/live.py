@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from terrazzo.errors import InvalidRequest, TerrazzoError
+from terrazzo.errors import InvalidRequest, StoreError, TerrazzoError
 from terrazzo.grid import Bounds
 from terrazzo.request.options import WithBox, box
 
@@ -75,7 +75,12 @@ def live(
     """
     if "://" in store:
         raise InvalidRequest(f"--store {store}: name a folder; first looks lie beside it")
-    looks = [(metres, f"{store}-live-{metres}") for metres in pixels_of(bbox)]
+    looks = [] if _shows(store) else [(metres, f"{store}-live-{metres}") for metres in pixels_of(bbox)]
+    if not looks:
+        click.echo(
+            f"{store} shows a mosaic, which this place is added to; --store NEW gives it a first look",
+            err=True,
+        )
     for folder in (store, *(look for _, look in looks)):
         Path(folder).mkdir(parents=True, exist_ok=True)
     query = [f"--bbox={' '.join(map(str, bbox))}", "--datetime", when, "--archive", archive]
@@ -94,6 +99,17 @@ def live(
             server.wait()
     except (KeyboardInterrupt, click.Abort):
         click.echo(f"stopped; `terrazzo precompute {store}-products --store {store}` goes on", err=True)
+
+
+def _shows(store: str) -> bool:
+    """Whether a folder has a published mosaic, which would hide a first look."""
+    from terrazzo.store import Store
+    from terrazzo.version import list_mosaics
+
+    try:
+        return "mosaic" in list_mosaics(Store(store))
+    except StoreError:
+        return False
 
 
 def pixels_of(bbox: Bounds) -> list[int]:

@@ -164,7 +164,9 @@ def test_a_live_picture_comes_first_and_the_published_one_replaces_it(
         process.send_signal(signal.SIGINT)
         assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
     finally:
-        process.kill()
+        # Killed, it would leave its server behind.
+        process.terminate()
+        process.wait(PATIENCE)
     version = current_version(Store(store), "mosaic")
     assert open_version(Store(store), "mosaic", version).normalized
     assert "goes on" in (tmp_path / "log").read_text()
