@@ -1,7 +1,6 @@
 """Brings one file here: whole, of the size and checksum the archive names, readable, or not at all."""
 
 import contextlib
-import io
 import os
 import re
 import time
@@ -29,8 +28,7 @@ from terrazzo.grid import Bounds
 from terrazzo.precompute.acquire.checks import ALONE, check, check_raster
 from terrazzo.precompute.acquire.opener import Opener
 from terrazzo.precompute.acquire.parts import (
-    BUFFER,
-    Remote,
+    AsRaster,
     Small,
     Stopped,
     TilesOfJP2,
@@ -240,16 +238,17 @@ def _part_of_cog(
     with _told(opener, key):
         size = opener.size(file.href)
     opener.answered()
-    reader = io.BufferedReader(Remote(store, key, size), BUFFER)
+    remote = AsRaster(store, key, size)
     try:
-        with rasterio.Env(**ALONE), open_raster(reader) as source:
+        with rasterio.Env(**ALONE), open_raster(remote.name, opener=remote.opener) as source:
             smaller = None if file.overview is None else overview_of(source, file.overview)
             if smaller is None:
                 write_part(source, part.path, bounds, stop)
             else:
                 place = source.transform @ Affine.scale(smaller.factor)
         if smaller is not None:
-            with rasterio.Env(**ALONE), open_raster(reader, overview_level=smaller.level) as source:
+            level = {"opener": remote.opener, "overview_level": smaller.level}
+            with rasterio.Env(**ALONE), open_raster(remote.name, **level) as source:
                 write_part(source, part.path, bounds, stop, place)
     except Unusual as reason:
         raise UnreadableAsset(f"{file.shown} is not used: {reason}") from None

@@ -6,6 +6,7 @@ What comes is a GeoTIFF of the box, pixel for pixel what the whole has there.
 import io
 import math
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
@@ -89,6 +90,20 @@ class Remote(io.RawIOBase):
         buffer[: len(data)] = bytes(data)
         self.at += len(data)
         return len(data)
+
+
+class AsRaster:
+    """A file in an archive under a name that rasterio opens, block by block: an open file it reads whole, 8 kB a request."""
+
+    def __init__(self, store: Any, key: str, size: int) -> None:
+        self.name = f"{uuid.uuid4().hex}.tif"
+        self._file = store, key, size
+
+    def opener(self, path: str, mode: str = "rb") -> io.BufferedReader:
+        """The file itself; files that GDAL looks for beside it are not there."""
+        if path != self.name:
+            raise FileNotFoundError(path)
+        return io.BufferedReader(Remote(*self._file), BUFFER)
 
 
 class TilesOfJP2:

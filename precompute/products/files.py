@@ -45,7 +45,7 @@ def open_raster(source: str | IO[bytes], **options: Any) -> rasterio.DatasetRead
 
     Args:
         source: path, or a file that is open.
-        options: of GDAL's driver.
+        options: of rasterio and GDAL's driver.
 
     Raises:
         RasterioError: it is neither, or cannot be read.
