@@ -42,7 +42,7 @@ BANDS = "B02,B03,B04,B08"
     default="terrazzo-store",
     show_default=True,
     metavar="STORE",
-    help="folder of the store; made anew",
+    help="folder of the store; created if missing",
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="address to listen on")
 @click.option(
