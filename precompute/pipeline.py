@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,13 +27,15 @@ from terrazzo.precompute.scene.make import ready_scene
 from terrazzo.precompute.scene.many import Task, drop_lent, make_scenes
 from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.precompute.scene.shift import Shift
+from terrazzo.precompute.scene.triage import triage
 from terrazzo.precompute.versions.exclusions import cuts, read_exclusions, whole_scenes
 from terrazzo.precompute.versions.gate import worse
 from terrazzo.precompute.versions.lineage import read_solves
 from terrazzo.precompute.versions.pointer import keep_back, point_to
-from terrazzo.precompute.versions.write import PeriodContent, write_version
+from terrazzo.precompute.versions.write import PeriodContent, write_tables, write_version
 from terrazzo.precompute.work.executor import WHOLE, Crew, Shard, Workers, default_workers
 from terrazzo.precompute.work.lease import Lease, writer
+from terrazzo.precompute.work.options import MOST_CLOUD
 from terrazzo.precompute.work.steps import SCENE_STEPS, SOLVE_STEPS, Step
 from terrazzo.scene import Scene, list_scenes, read_item, resampled
 from terrazzo.store import Store
@@ -48,6 +51,8 @@ class Options:
         full: solve all tiles anew, not only those whose scenes changed.
         force: publish a version that is worse than the current one too.
         user_made: products that users made (baseline N9999) are newer than ESA's own, else older.
+        quick: without report and pyramid, and without asking whether the version is worse: for a first look.
+        max_cloud: per cent of cloud and shadow in the area, by a coarse look, up to which a product is used; 100 uses all.
         shard: part of the step `only` that is done here, without the others knowing.
     """
 
@@ -60,6 +65,8 @@ class Options:
     force: bool = False
     shard: Shard = WHOLE
     user_made: bool = False
+    max_cloud: float = MOST_CLOUD
+    quick: bool = False
 
 
 @dataclass
@@ -67,11 +74,13 @@ class Run:
     """What a run did.
 
     Attributes:
+        clouded: products that show next to nothing but cloud, which no scenes are made of.
         worse: in what the version is worse than the current one, which it was not published for then.
     """
 
     scenes: list[Scene] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
+    clouded: list[LeftOut] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     version: Version | None = None
     worse: list[str] = field(default_factory=list)
@@ -124,7 +133,7 @@ def _run(
     known = _known_shifts(store, previous) if options.register == "shift" else {}
     mine = options.shard.part(sorted(products, key=lambda p: p.id)) if only in SCENE_STEPS else products
     todo = [(p, replace(options.recipe, shift=known.get(p.id))) for p in mine]
-    scenes = _make_scenes(todo, store, options.workers, result, console)
+    scenes = _make_scenes(todo, store, options, result, console, config)
     result.notes = _notes(store, scenes)
     levels = _levels(previous) or {s.level for s in scenes}
     candidates = _mosaic_scenes(store, scenes, config, None if options.mix_levels else levels)
@@ -147,17 +156,12 @@ def _run(
     result.notes += _off_notes(contents)
     if only in SOLVE_STEPS:
         return result
-    result.version = write_version(
-        store,
-        config,
-        contents,
-        parameters(options),
-        exclusions=exclusions,
-        previous=previous,
-        workers=options.workers,
-        console=console,
+    whole = partial(write_version, workers=options.workers, console=console)
+    write = write_tables if options.quick else whole
+    result.version = write(
+        store, config, contents, parameters(options), exclusions=exclusions, previous=previous
     )
-    result.worse = [] if options.force else worse(store, previous, result.version)
+    result.worse = [] if options.force or options.quick else worse(store, previous, result.version)
     lease.check()
     if result.worse:
         keep_back(store, result.version, result.worse)
@@ -209,18 +213,27 @@ def _levels(version: Version | None) -> set[str]:
 def _make_scenes(
     tasks: Sequence[Task],
     store: Store,
-    workers: Workers,
+    options: Options,
     result: Run,
     console: Console | None,
+    config: MosaicConfig | None = None,
 ) -> list[Scene]:
-    """The scenes of products, made where they are not there; products that cannot be used are added to `left_out`."""
+    """The scenes of products, made where they are not there; products that cannot be used are added to `left_out`.
+
+    Args:
+        config: of the mosaic whose area is looked at for cloud first; None makes scenes of all.
+    """
     # Hashing frees the GIL: what is up to date is found in threads, and costs no new process.
     with ThreadPoolExecutor(default_workers()) as pool:
         ready = list(pool.map(lambda t: ready_scene(t[0], store, t[1]), tasks))
     scenes = [scene for scene in ready if scene is not None]
     drop_lent(store, scenes)
     todo = [task for task, scene in zip(tasks, ready, strict=True) if scene is None]
-    for outcome in make_scenes(todo, store, workers=workers, console=console):
+    if config is not None:
+        there = [p for (p, _), scene in zip(tasks, ready, strict=True) if scene is not None]
+        todo, clouded = triage(todo, store, config, there, options.max_cloud)
+        result.clouded += clouded
+    for outcome in make_scenes(todo, store, workers=options.workers, console=console):
         if outcome.result is not None:
             scenes.append(outcome.result)
         elif isinstance(outcome.error, ProductError):
@@ -250,7 +263,7 @@ def _moved(
     """Scenes that lie far off the others, made anew where they should lie."""
     shifts = {name: shift for c in contents for name, shift in c.normalized.shifts.items() if far_off(shift)}
     tasks = [(p, replace(options.recipe, shift=shifts[p.id].rounded())) for p in products if p.id in shifts]
-    moved = _make_scenes(tasks, store, options.workers, result, console)
+    moved = _make_scenes(tasks, store, options, result, console)
     result.notes += _notes(store, moved)
     return {s.id: s for s in moved}
 

@@ -28,7 +28,7 @@ from terrazzo.server.cache import TileCache
 from terrazzo.server.conditions import has_already, not_there, part_of
 from terrazzo.server.grids import Grids
 from terrazzo.server.jobs import Jobs
-from terrazzo.server.mosaics import Mosaics, State
+from terrazzo.server.mosaics import Mosaics, PictureState, State
 from terrazzo.server.recent import Answered, Recent
 from terrazzo.server.render import PICTURES, render
 from terrazzo.server.request import Ask
@@ -40,6 +40,8 @@ MOST_SAMPLES = 4096 * 4096 * 4
 """Pixels times bands of one answer."""
 PIXEL = 48
 """Bytes of memory that a pixel takes while it is rendered, at most 44 as measured of 4096 × 4096 px of every kind."""
+LIVE_AGE = 2
+"""Seconds a client keeps a picture of a first look."""
 PART = 1 << 18
 """Bytes of an answer that are sent at once."""
 PLANS = 512
@@ -233,9 +235,11 @@ class Desk:
             plan = await self._looks.run(lambda: planned(find(), form))
         looked = time.perf_counter()
         engine, ask = plan.request.engine, plan.request.ask
+        state = self.mosaics.picture_state(engine.version)
         headers = {
             "ETag": f'"{plan.key}"',
-            "Cache-Control": cache_control(ask, self.settings),
+            "Cache-Control": cache_control(ask, self.settings, state),
+            "X-Terrazzo-State": state,
             "X-Terrazzo-Request": (
                 f"mosaic={engine.version.mosaic_id}&version={engine.version.name}&{_ascii(plan.chosen.text())}"
             ),
@@ -421,8 +425,10 @@ def _ascii(text: str) -> str:
     return text.encode("ascii", "replace").decode()
 
 
-def cache_control(ask: Ask, settings: Settings) -> str:
-    """A named version never changes; the current one may, soon."""
+def cache_control(ask: Ask, settings: Settings, state: PictureState) -> str:
+    """A named version never changes; the current one may, soon; a first look is replaced in a moment."""
+    if state == "live":
+        return f"public, max-age={LIVE_AGE}"
     if ask.version is not None:
         return "public, max-age=31536000, immutable"
     return f"public, max-age={settings.max_age}, stale-while-revalidate=600, stale-if-error=86400"

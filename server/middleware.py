@@ -20,7 +20,7 @@ from terrazzo.server.logs import REQUEST_ID, access
 log = logging.getLogger(__name__)
 HOST = re.compile(r"[A-Za-z0-9.\-]{1,253}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?")
 PREFIX = re.compile(r"(/[A-Za-z0-9._~\-]+){1,8}")
-EXPOSED = "ETag, Location, Content-Bbox, Content-Datetime, Content-Disposition, Content-Range, Server-Timing, X-Cache, X-Request-Id, X-Terrazzo-Request, X-Terrazzo-Problems, X-Terrazzo-Interpolated"
+EXPOSED = "ETag, Location, Content-Bbox, Content-Datetime, Content-Disposition, Content-Range, Server-Timing, X-Cache, X-Request-Id, X-Terrazzo-Request, X-Terrazzo-State, X-Terrazzo-Problems, X-Terrazzo-Interpolated"
 NEVER_PACKED = (
     *DEFAULT_EXCLUDED_CONTENT_TYPES,
     "image/*",

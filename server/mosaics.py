@@ -4,8 +4,10 @@ import logging
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -17,12 +19,14 @@ from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.server.metrics import BYTES
 from terrazzo.store import CONFIG_KEY, Store
-from terrazzo.version import current_version, list_mosaics, open_version
+from terrazzo.version import Version, current_version, list_mosaics, open_version
 
 log = logging.getLogger(__name__)
 KEPT_VERSIONS = 8
 BELIEVED = 60.0
 """Seconds for which an answer about readiness is said again while every thread is at work."""
+PictureState = Literal["published", "live"]
+"""`live`: a first look, which the published mosaic replaces."""
 NONE_YET = (
     "no mosaic yet: `terrazzo precompute SOURCE --store STORE` makes one (SOURCE may be `sample`),"
     " which is served without a restart"
@@ -42,12 +46,16 @@ class Mosaics:
 
     Where nothing has been written yet there are no mosaics; the store is opened once it is there.
 
+    Args:
+        live: stores of first looks, the finest first; each shows the mosaics and versions that those before it lack.
+
     Raises:
         StoreError: the store is missing, or its format is unknown to this release.
     """
 
-    def __init__(self, url: str, follow: float) -> None:
+    def __init__(self, url: str, follow: float, live: Sequence[str] = ()) -> None:
         self._url, self._follow = url, follow
+        self._live = Mosaics(live[0], follow, live[1:]) if live else None
         self._store: Store | None = None
         self._blocks = Blocks(on_read=lambda where, size: BYTES.labels(where).inc(size))
         self._engines: OrderedDict[tuple[str, str], Engine] = OrderedDict()
@@ -74,7 +82,8 @@ class Mosaics:
                 self._names = (now, names if names or self._is_there() else sorted(self._pointers))
             except EmptyStore:
                 self._names = (now, [])
-        return list(self._names[1])
+        names = self._names[1]
+        return sorted({*names, *self._live.names()}) if self._live else list(names)
 
     def _addressable(self, names: list[str]) -> list[str]:
         """Names that may stand in an address; the others are named in the log, once."""
@@ -96,7 +105,17 @@ class Mosaics:
         """
         if not MOSAIC_NAME.fullmatch(mosaic_id):
             raise NotFound("a mosaic's name has letters a to z and A to Z, digits, - and _")
-        return self._engine(mosaic_id, version or self._pointer(mosaic_id))
+        try:
+            return self._engine(mosaic_id, version or self._pointer(mosaic_id))
+        except (NotFound, EmptyStore):
+            if self._live is not None:
+                with suppress(NotFound, EmptyStore):
+                    return self._live.engine(mosaic_id, version)
+            raise
+
+    def picture_state(self, version: Version) -> PictureState:
+        """Whether a version is of the store itself or of one of first looks."""
+        return "published" if version.store is self._store else "live"
 
     def _engine(self, mosaic_id: str, name: str) -> Engine:
         key = (mosaic_id, name)
@@ -121,7 +140,10 @@ class Mosaics:
         if not named and (version != current or time.monotonic() - at >= self._follow):
             return False
         with self._lock:
-            return (mosaic_id, version) in self._engines
+            if (mosaic_id, version) in self._engines:
+                return True
+        # A first look is the current picture only until its mosaic is published.
+        return named and self._live is not None and self._live.is_open(mosaic_id, version, named=True)
 
     def _kept(self, key: tuple[str, str]) -> Engine | None:
         with self._lock:
@@ -226,3 +248,5 @@ class Mosaics:
     def close(self) -> None:
         """Closes all files."""
         self._blocks.close()
+        if self._live is not None:
+            self._live.close()

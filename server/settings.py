@@ -25,6 +25,10 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="TERRAZZO_", frozen=True)
 
     store: str = Field(description="folder or address of the store")
+    live: Texts = Field(
+        (),
+        description="stores of first looks, the finest first: each shows the mosaics that those before it have not published yet",
+    )
     public_url: str | None = Field(
         None, description="address under which clients see the server, path included"
     )
@@ -134,7 +138,7 @@ class Settings(BaseSettings):
         near = next(p for p in (folder, *folder.absolute().parents) if p.exists())
         return near.is_dir() and os.access(near, os.W_OK | os.X_OK)
 
-    @field_validator("cors_origins", "trusted_proxies", "tms", "protect", mode="before")
+    @field_validator("live", "cors_origins", "trusted_proxies", "tms", "protect", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return tuple(v.strip() for v in value.split(",") if v.strip()) if isinstance(value, str) else value

@@ -7,6 +7,7 @@ from titiler.core.models.OGC import TileSet, TileSetList
 
 from terrazzo.formats import offered
 from terrazzo.server import grids
+from terrazzo.server.mosaics import PictureState
 from terrazzo.version import Version
 
 CONFORMS_TO = frozenset(
@@ -21,7 +22,9 @@ SCHEME = "http://www.opengis.net/def/rel/ogc/1.0/tiling-scheme"
 COORDINATES = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 
 
-def tilejson(base: str, version: Version, matrix_set: TileMatrixSet, query: str) -> dict[str, Any]:
+def tilejson(
+    base: str, version: Version, matrix_set: TileMatrixSet, query: str, state: PictureState
+) -> dict[str, Any]:
     """TileJSON 3 of a mosaic.
 
     Args:
@@ -41,6 +44,7 @@ def tilejson(base: str, version: Version, matrix_set: TileMatrixSet, query: str)
         "minzoom": matrix_set.minzoom,
         "maxzoom": matrix_set.maxzoom,
         "terrazzo:version": version.name,
+        "terrazzo:state": state,
     }
 
 

@@ -25,7 +25,7 @@ PAUSE = 2.0
 
 
 def work_on(jobs: Jobs, settings: Settings) -> None:
-    mosaics = Mosaics(settings.store, settings.follow)
+    mosaics = Mosaics(settings.store, settings.follow, settings.live)
     threads = settings.rendering_threads()
     last = -ROUND
     while True:

@@ -1,7 +1,6 @@
 """Brings one file here: whole, of the size and checksum the archive names, readable, or not at all."""
 
 import contextlib
-import io
 import os
 import re
 import time
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import obstore
 import rasterio
+from affine import Affine
 from obstore.exceptions import (
     BaseError,
     GenericError,
@@ -27,7 +27,14 @@ from terrazzo.errors import ArchiveError, UnreadableAsset
 from terrazzo.grid import Bounds
 from terrazzo.precompute.acquire.checks import ALONE, check, check_raster
 from terrazzo.precompute.acquire.opener import Opener
-from terrazzo.precompute.acquire.parts import BUFFER, Remote, Small, Stopped, TilesOfJP2, write_part
+from terrazzo.precompute.acquire.parts import (
+    AsRaster,
+    Small,
+    Stopped,
+    TilesOfJP2,
+    overview_of,
+    write_part,
+)
 from terrazzo.precompute.acquire.search import RemoteFile
 from terrazzo.precompute.products.codestream import Unusual
 from terrazzo.precompute.products.files import open_raster
@@ -231,12 +238,20 @@ def _part_of_cog(
     with _told(opener, key):
         size = opener.size(file.href)
     opener.answered()
-    reader = io.BufferedReader(Remote(store, key, size), BUFFER)
-    with rasterio.Env(**ALONE), open_raster(reader) as source:
-        try:
-            write_part(source, part.path, bounds, stop)
-        except Unusual as reason:
-            raise UnreadableAsset(f"{file.shown} is not used: {reason}") from None
+    remote = AsRaster(store, key, size)
+    try:
+        with rasterio.Env(**ALONE), open_raster(remote.name, opener=remote.opener) as source:
+            smaller = None if file.overview is None else overview_of(source, file.overview)
+            if smaller is None:
+                write_part(source, part.path, bounds, stop)
+            else:
+                place = source.transform @ Affine.scale(smaller.factor)
+        if smaller is not None:
+            level = {"opener": remote.opener, "overview_level": smaller.level}
+            with rasterio.Env(**ALONE), open_raster(remote.name, **level) as source:
+                write_part(source, part.path, bounds, stop, place)
+    except Unusual as reason:
+        raise UnreadableAsset(f"{file.shown} is not used: {reason}") from None
     part.grown(part.path.stat().st_size, stop)
     check_raster(part.path, file)
 

@@ -163,11 +163,13 @@ def share_of(file: RemoteFile, tile: str) -> float:
     """The share of a file's bytes that its part takes, by area: in a JP2 all code-stream tiles that the part touches."""
     if file.part is None:
         return 1.0
-    part = file.part
+    part, finer = file.part, 1.0
+    if file.overview is not None:
+        finer = min(1.0, BANDS[file.role].resolution / file.overview) ** 2
     if file.is_jp2:
         resolution = BANDS[file.role].resolution if file.role in BANDS else 20
         part = touched(part, tile_square(tile)[0], resolution * CODED[resolution])
-    return (part.right - part.left) * (part.top - part.bottom) / TILE_SIDE**2
+    return finer * (part.right - part.left) * (part.top - part.bottom) / TILE_SIDE**2
 
 
 def typical(file: RemoteFile) -> int:

@@ -6,10 +6,11 @@ What comes is a GeoTIFF of the box, pixel for pixel what the whole has there.
 import io
 import math
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Event
-from typing import Any
+from typing import Any, NamedTuple
 
 import obstore
 import rasterio
@@ -89,6 +90,20 @@ class Remote(io.RawIOBase):
         buffer[: len(data)] = bytes(data)
         self.at += len(data)
         return len(data)
+
+
+class AsRaster:
+    """A file in an archive under a name that rasterio opens, block by block: an open file it reads whole, 8 kB a request."""
+
+    def __init__(self, store: Any, key: str, size: int) -> None:
+        self.name = f"{uuid.uuid4().hex}.tif"
+        self._file = store, key, size
+
+    def opener(self, path: str, mode: str = "rb") -> io.BufferedReader:
+        """The file itself; files that GDAL looks for beside it are not there."""
+        if path != self.name:
+            raise FileNotFoundError(path)
+        return io.BufferedReader(Remote(*self._file), BUFFER)
 
 
 class TilesOfJP2:
@@ -217,15 +232,35 @@ def rows_and_columns(bounds: Bounds, transform: Affine, shape: tuple[int, int]) 
     return top, left, bottom, right
 
 
-def write_part(source: rasterio.DatasetReader, path: Path, bounds: Bounds, stop: Event) -> None:
+class Overview(NamedTuple):
+    """An overview of a COG: which one, from 0, and how many of the image's pixels lie along one of its own."""
+
+    level: int
+    factor: int
+
+
+def overview_of(source: rasterio.DatasetReader, metres: float) -> Overview | None:
+    """The coarsest overview whose pixels are no larger than asked; None where that is the image itself."""
+    known = [Overview(*pair) for pair in enumerate(source.overviews(1))]
+    return next((o for o in reversed(known) if o.factor * source.res[0] <= metres * (1 + 1e-6)), None)
+
+
+def write_part(
+    source: rasterio.DatasetReader, path: Path, bounds: Bounds, stop: Event, place: Affine | None = None
+) -> None:
     """Writes the pixels of a raster that touch a box, unchanged, some rows of blocks at a time.
+
+    Args:
+        place: the transform of its pixels; None where the source's own is right. That of an overview whose factor does not
+            divide its image is stretched.
 
     Raises:
         Stopped: the event is set.
         Unusual: there are none.
         RasterioError: it cannot be read.
     """
-    top, left, bottom, right = rows_and_columns(bounds, source.transform, source.shape)
+    pixels = source.transform if place is None else place
+    top, left, bottom, right = rows_and_columns(bounds, pixels, source.shape)
     profile: dict[str, Any] = {
         "driver": "GTiff",
         "width": right - left,
@@ -233,7 +268,7 @@ def write_part(source: rasterio.DatasetReader, path: Path, bounds: Bounds, stop:
         "count": source.count,
         "dtype": source.dtypes[0],
         "crs": source.crs,
-        "transform": source.transform @ Affine.translation(left, top),
+        "transform": pixels @ Affine.translation(left, top),
         "nodata": source.nodata,
         "tiled": True,
         "blockxsize": 512,

@@ -26,7 +26,7 @@ from terrazzo.bands import BANDS
 from terrazzo.errors import ArchiveError, ProductError, TerrazzoError
 from terrazzo.grid import Bounds
 from terrazzo.precompute.acquire.archives import Archive, Level
-from terrazzo.precompute.acquire.area import from_tile, outline, part_of
+from terrazzo.precompute.acquire.area import from_tile, outline, part_of, tile_square
 from terrazzo.precompute.products.door import guarded, let_in
 from terrazzo.precompute.products.items import choose_assets, product_from_item
 from terrazzo.precompute.products.links import Unsigned, without_query, without_secrets
@@ -52,6 +52,7 @@ class Query:
         first, last: days, both included; None is open.
         max_cloud: per cent, as the archive's metadata have it.
         whole: whole tiles, however small the area.
+        overview: metres of the pixels that overviews of COGs are read at; None reads the images themselves.
     """
 
     area: shapely.Geometry
@@ -61,6 +62,7 @@ class Query:
     last: date | None = None
     max_cloud: float | None = None
     whole: bool = False
+    overview: float | None = None
 
     @property
     def datetime(self) -> str | None:
@@ -82,6 +84,7 @@ class RemoteFile:
         listed: the Item lists it; the product is whole without one that is not.
         extra: a scene can be made without it, of less certain a mask.
         part: what of it is read, in metres of the tile's zone; None is all, as it is.
+        overview: metres of the pixels that a COG's overview is read at; None reads its own pixels.
     """
 
     role: str
@@ -92,6 +95,7 @@ class RemoteFile:
     listed: bool = True
     extra: bool = False
     part: Bounds | None = None
+    overview: float | None = None
 
     @property
     def is_jp2(self) -> bool:
@@ -154,7 +158,8 @@ class Candidate:
             for role, key in choose_assets(assets).items()
             if role in BANDS
         }
-        part = [] if self.part is None else [self.part]
+        part: list[object] = [] if self.part is None else [self.part]
+        part += [f.overview for f in self.files if f.overview is not None][:1]
         line = json.dumps([p.id, p.baseline, p.generated.isoformat(), told, *part], sort_keys=True)
         return hashlib.blake2b(line.encode(), digest_size=6).hexdigest()
 
@@ -338,7 +343,10 @@ def candidate_of(
             if shape is None and not touches(from_tile(product.mgrs), query.area):
                 return None
             files = _files(item, product, archive, roles, optional)
-            wanted = files if query.whole else _parts(files, query.area, product)
+            if query.overview is not None:
+                wanted = _overviews(files, query.area, product, query.overview)
+            else:
+                wanted = files if query.whole else _parts(files, query.area, product)
     except TerrazzoError as error:
         return LeftOut(product.id, str(error))
     return Candidate(product, item, archive, wanted)
@@ -390,6 +398,28 @@ def _parts(files: tuple[RemoteFile, ...], area: shapely.Geometry, product: Produ
         return files
     part = part_of(area, product.mgrs)
     return tuple(replace(f, part=part) if rasters[f.role] else f for f in files)
+
+
+def _overviews(
+    files: tuple[RemoteFile, ...], area: shapely.Geometry, product: Product, metres: float
+) -> tuple[RemoteFile, ...]:
+    """The bands' overviews over what an area needs; classes keep their pixels, since means of their numbers say nothing.
+
+    Raises:
+        ProductError: its bands are no COGs.
+    """
+    rasters = {f.role: f.name.lower().endswith((".tif", ".tiff")) for f in files}
+    if not all(raster for role, raster in rasters.items() if role in BANDS):
+        raise ProductError(
+            f"{product.id}: its bands are no COGs, and nothing else has overviews that lie where its pixels do; name an archive of"
+            " COGs: --archive earth-search"
+        )
+    part = part_of(area, product.mgrs) or tile_square(product.mgrs)[0]
+    return tuple(
+        replace(f, part=part, overview=metres if f.role in BANDS else None) if rasters[f.role] else f
+        for f in files
+        if not f.is_jp2
+    )
 
 
 def _named(files: Sequence[RemoteFile], product: Product) -> tuple[RemoteFile, ...]:

@@ -103,10 +103,13 @@ class AreaOptions:
     connections: int
 
 
-def order_of(store: str, asked: AreaOptions, *, follow: bool = False) -> "AcquireOrder":
+def order_of(
+    store: str, asked: AreaOptions, *, follow: bool = False, overview: float | None = None
+) -> "AcquireOrder":
     """The order that options make.
 
     Args:
+        overview: metres of the pixels that overviews are read at; None reads the images themselves.
         follow: products newer than those that are here come in any case, and what the store shows counts as here.
 
     Raises:
@@ -136,7 +139,7 @@ def order_of(store: str, asked: AreaOptions, *, follow: bool = False) -> "Acquir
     whole = asked.whole_tiles or name is not None
     until, there = asked.until_clear, opened(store)
     return AcquireOrder(
-        Query(shape, asked.level, name, first, last, asked.max_cloud, whole),  # type: ignore[arg-type]
+        Query(shape, asked.level, name, first, last, asked.max_cloud, whole, overview),  # type: ignore[arg-type]
         archives,
         _bands(asked.bands, store),
         Shelf(asked.products or _beside(store)),
@@ -187,8 +190,14 @@ def _beside(store: str) -> Path:
 )
 @area_options
 @click.option("--dry-run", is_flag=True, help="tell what would be fetched, and how much that is")
+@click.option(
+    "--overview",
+    type=click.FloatRange(20),
+    metavar="METRES",
+    help="of COGs fetch the overviews of pixels up to this size alone: for a first look, not to measure",
+)
 @click.pass_context
-def acquire(ctx: click.Context, /, store: str, dry_run: bool, **options: Any) -> None:
+def acquire(ctx: click.Context, /, store: str, dry_run: bool, overview: float | None, **options: Any) -> None:
     """Fetches Sentinel-2 products of an area from a public archive, ready for `terrazzo precompute`.
 
     Each pass of the satellite over a tile is fetched once, in its newest processing. A run that was stopped
@@ -215,7 +224,7 @@ def acquire(ctx: click.Context, /, store: str, dry_run: bool, **options: Any) ->
     )
 
     console, openers = Console(stderr=True), Openers()
-    order = order_of(store, AreaOptions(**options))
+    order = order_of(store, AreaOptions(**options), overview=overview)
     made = prepare(order, openers)
     tell_plan(made, console)
     if dry_run:

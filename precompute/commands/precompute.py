@@ -12,7 +12,7 @@ from terrazzo.errors import HeldBack
 from terrazzo.precompute import sample
 from terrazzo.precompute.commands.acquire import opened
 from terrazzo.precompute.work import executor
-from terrazzo.precompute.work.options import worker_options
+from terrazzo.precompute.work.options import MOST_CLOUD, worker_options
 from terrazzo.precompute.work.steps import SCENE_STEPS, SOLVE_STEPS
 
 if TYPE_CHECKING:
@@ -87,6 +87,14 @@ def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> e
     " [default: shadows of hills not tested, sea level]",
 )
 @click.option(
+    "--max-cloud",
+    type=click.FloatRange(0, 100),
+    default=MOST_CLOUD,
+    show_default=True,
+    help="new products: per cent of cloud and shadow in the mosaic's area, by our own mask of an eighth of the resolution, past"
+    " which no scene is made; 100 makes all",
+)
+@click.option(
     "--normalize/--no-normalize", default=True, show_default=True, help="solve gains between scenes"
 )
 @click.option(
@@ -110,6 +118,7 @@ def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> e
     help="do part I of N of the step named by --only (strips, reference, weigh); machines need share nothing but the store",
 )
 @click.option("--full", is_flag=True, help="solve all tiles again, not only those whose scenes changed")
+@click.option("--quick", is_flag=True, help="publish without report and pyramid: for a first look")
 @click.option("--force", is_flag=True, help="publish the version even if it is worse than the current one")
 @click.option("--pixel", type=float, help="new store: pixel size in metres [default: 10]")
 @click.option(
@@ -165,7 +174,8 @@ def precompute(
     folders = [sample.path() if s == "sample" and is_sample else Path(s) for s in sources]
     new = {name: given.pop(name) for name in ("pixel", "mask_pixel", "window", "bands")}
     recipe = Recipe(*(given.pop(name) for name in ("mask", "brdf", "dem")))
-    # What is left are normalize, register, mix_levels, shard, full, force and user_made.
+    # What is left are max_cloud, normalize, register, mix_levels, shard, full, quick,
+    # force and user_made.
     options = Options(recipe=recipe, **given)
     with recorded(metrics, url) as ended, executor.hired(workers, dask) as hands:
         store = _store(url, is_sample, **new)
@@ -229,9 +239,16 @@ def tell(result: "Run", url: str, mosaic: str, console: "Console") -> None:
     """What a run did, for the terminal."""
     for out in result.left_out:
         _say(console, f"left out {out.name}: {out.reason}", "yellow")
+    for out in result.clouded:
+        _say(console, f"skipped {out.name}: {out.reason}")
     for note in result.notes:
         _say(console, f"note: {note}")
-    _say(console, f"{len(result.scenes)} scenes")
+    skipped = (
+        f", {len(result.clouded)} products skipped as cloud (--max-cloud 100 takes them)"
+        if result.clouded
+        else ""
+    )
+    _say(console, f"{len(result.scenes)} scenes{skipped}")
     if result.version is not None and not result.worse:
         _say(
             console, f"mosaic {mosaic}, version {result.version.name}; serve it: terrazzo serve --store {url}"

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 from xml.etree.ElementTree import Element
 
 import rasterio
@@ -38,13 +38,14 @@ DAMAGED_ZIP = (
 """What files that are missing, and zips that are damaged or encrypted, raise."""
 
 
-def open_raster(source: str | IO[bytes]) -> rasterio.DatasetReader:
+def open_raster(source: str | IO[bytes], **options: Any) -> rasterio.DatasetReader:
     """Opens an image of a product, which is a GeoTIFF or JPEG 2000.
 
     GDAL would read more: a VRT under the name of an image leads to any file and any address.
 
     Args:
         source: path, or a file that is open.
+        options: of rasterio and GDAL's driver.
 
     Raises:
         RasterioError: it is neither, or cannot be read.
@@ -52,10 +53,10 @@ def open_raster(source: str | IO[bytes]) -> rasterio.DatasetReader:
     with rasterio.Env() as env:
         jpeg2000 = [d for d in JPEG2000 if d in env.drivers()]
     is_jp2 = isinstance(source, str) and source.lower().endswith(".jp2")
-    return open_as(source, [*jpeg2000, "GTiff"] if is_jp2 else ["GTiff", *jpeg2000])
+    return open_as(source, [*jpeg2000, "GTiff"] if is_jp2 else ["GTiff", *jpeg2000], **options)
 
 
-def open_as(source: str | Path | IO[bytes], drivers: Sequence[str]) -> rasterio.DatasetReader:
+def open_as(source: str | Path | IO[bytes], drivers: Sequence[str], **options: Any) -> rasterio.DatasetReader:
     """Opens a raster with the first of some drivers that can.
 
     Raises:
@@ -64,7 +65,7 @@ def open_as(source: str | Path | IO[bytes], drivers: Sequence[str]) -> rasterio.
     problems = []
     for driver in drivers:
         try:
-            return rasterio.open(source, driver=driver)
+            return rasterio.open(source, driver=driver, **options)
         except RasterioError as error:
             problems.append(error)
     raise problems[0]

@@ -134,8 +134,8 @@ def _decided(
         raise ProductError(
             f"{product.id} has not one pixel with data in {', '.join(lacking)}; fetch it again"
         )
-    darkest = _lowered(pixels.darkest, images.lift) if images.lift else pixels.darkest
-    return pixels, _decide(product, darkest, pixels.means[len(FOUR) :], pixels.others)
+    darkest = lowered(pixels.darkest, images.lift) if images.lift else pixels.darkest
+    return pixels, offset_of(product, darkest, pixels.means[len(FOUR) :], pixels.others)
 
 
 def _read(product: Product, store: Store, images: Images, box: PixelBox, *, clips: bool) -> _NumberPixels:
@@ -202,7 +202,7 @@ def _fill_single(
     means[:, rows, cols] = np.where(means[:, rows, cols] == 0, fill, means[:, rows, cols])
 
 
-def _decide(
+def offset_of(
     product: Product, darkest: NDArray[np.uint16], others: NDArray[np.uint16], bands: Sequence[str]
 ) -> Offset:
     """The offset of a product's numbers.
@@ -229,7 +229,7 @@ def _decide(
         raise type(error)(f"{product.id}: {error}") from None
 
 
-def _lowered(counts: NDArray[np.uint16], lift: int) -> NDArray[np.uint16]:
+def lowered(counts: NDArray[np.uint16], lift: int) -> NDArray[np.uint16]:
     """Counts without what was added to them in reading, 1 where that is below."""
     return np.where(counts > 0, np.maximum(counts.astype(np.int32) - lift, 1), 0).astype(np.uint16)
 

@@ -10,6 +10,8 @@ from terrazzo.errors import InvalidRequest
 from terrazzo.precompute.work.executor import LOCAL, default_workers
 
 F = TypeVar("F", bound=Callable[..., Any])
+MOST_CLOUD = 99.9
+"""Per cent of cloud and shadow in the area up to which a product is used: what is left of it is narrower than a cloud's rim."""
 
 
 def worker_options(function: F) -> F:

@@ -38,7 +38,8 @@ async def tilejson(request: Request, mosaic: str, tms: str) -> Any:
         matrix_set = desk.grids.find(engine.version, tms)
         # As its tile set does, it answers only where the set has tiles of the mosaic.
         grids.limits(matrix_set, engine.version)
-        return json.dumps(tilejson_of(public_base(request), engine.version, matrix_set, query))
+        state = desk.mosaics.picture_state(engine.version)
+        return json.dumps(tilejson_of(public_base(request), engine.version, matrix_set, query, state))
 
     return document(request, await desk.look(write), "application/json", desk.settings)
 

@@ -36,6 +36,12 @@ COMMANDS: dict[str, CommandRow] = {
     "get": CommandRow(
         "Get", "Fetch, precompute and export an area in one go.", f"{_PRECOMPUTE}.get:get", "precompute"
     ),
+    "live": CommandRow(
+        "Get",
+        "Show a place at once, and precompute it meanwhile.",
+        "terrazzo.commands.live:live",
+        "precompute,server",
+    ),
     "plan": CommandRow(
         "Get", "Estimate a mosaic's scenes, bytes and hours.", f"{_PRECOMPUTE}.plan:plan", "precompute"
     ),

@@ -1,0 +1,53 @@
+"""Of a COG in an archive no more comes than the blocks that a part touches, at its own pixels or an overview's."""
+
+from pathlib import Path
+from threading import Event
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from terrazzo.grid import Bounds
+from terrazzo.precompute.acquire.archives import find_archive
+from terrazzo.precompute.acquire.download import download
+from terrazzo.precompute.acquire.opener import Opener
+from terrazzo.precompute.acquire.search import RemoteFile
+from tests.world.ranges import range_server
+
+LEFT, TOP, SIDE = 600_000, 5_100_000, 2304
+
+
+@pytest.fixture(scope="module")
+def cog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("cog") / "B02.tif"
+    values = np.random.default_rng(1).integers(1, 60_000, (SIDE, SIDE), np.uint16)
+    profile = {
+        "driver": "COG", "height": SIDE, "width": SIDE, "count": 1, "dtype": "uint16", "crs": "EPSG:32633", "nodata": 0,
+        "transform": from_origin(LEFT, TOP, 10, 10), "blocksize": 256,
+    }  # fmt: skip
+    with rasterio.open(path, "w", **profile) as dataset:
+        dataset.write(values, 1)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("overview", "factor", "share"), [(None, 1, 0.15), (40.0, 4, 0.2)], ids=["its pixels", "an overview"]
+)
+def test_a_part_of_a_cog_takes_a_part_of_its_bytes(
+    cog: Path, tmp_path: Path, overview: float | None, factor: int, share: float
+) -> None:
+    part = Bounds(LEFT + 10_000, TOP - 12_000, LEFT + 12_000, TOP - 10_000)
+    with range_server({"B02.tif": cog.read_bytes()}) as server:
+        file = RemoteFile(
+            "B02", f"{server.address}/B02.tif", "B02.tif", None, None, part=part, overview=overview
+        )
+        download(Opener(find_archive(server.address)), file, tmp_path, lambda size: None, Event())
+        assert server.bytes < share * cog.stat().st_size
+    level = {} if overview is None else {"overview_level": {2: 0, 4: 1}[factor]}
+    with rasterio.open(tmp_path / "B02.tif") as here, rasterio.open(cog, **level) as whole:
+        assert here.res == (10.0 * factor, 10.0 * factor)
+        window = rasterio.windows.from_bounds(*here.bounds, whole.transform).round_offsets().round_lengths()
+        assert (here.read(1) == whole.read(1, window=window)).all()
+        assert here.bounds.left <= part.left
+        assert here.bounds.right >= part.right

@@ -1,0 +1,81 @@
+"""First looks are served until a mosaic is published, then the published one, and each answer says which it is."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import morecantile
+import pytest
+from fastapi.testclient import TestClient
+
+from terrazzo.server.app import create_app
+from terrazzo.server.settings import Settings
+from tests.golden.make import STORE
+
+TILEJSON = "/mosaics/mosaic/WebMercatorQuad/tilejson.json"
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> tuple[Path, Path]:
+    """An empty store, and one of a first look."""
+    (tmp_path / "store").mkdir()
+    shutil.copytree(STORE, tmp_path / "look")
+    return tmp_path / "store", tmp_path / "look"
+
+
+@pytest.fixture
+def client(stores: tuple[Path, Path], tmp_path: Path) -> Iterator[TestClient]:
+    store, look = stores
+    (tmp_path / "finer").mkdir()
+    settings = Settings(
+        store=str(store), live=(str(tmp_path / "finer"), str(look)), follow=0, cache_dir=tmp_path / "cache"
+    )
+    with TestClient(create_app(settings)) as client:
+        yield client
+
+
+def tile_of(client: TestClient) -> str:
+    lon, lat, zoom = client.get(TILEJSON).json()["center"]
+    tile = morecantile.tms.get("WebMercatorQuad").tile(lon, lat, int(zoom))
+    return f"/mosaics/mosaic/tiles/WebMercatorQuad/{tile.z}/{tile.x}/{tile.y}.png"
+
+
+def published(stores: tuple[Path, Path]) -> None:
+    """Puts the look's content into the store, the pointer last."""
+    store, look = stores
+    pointer = Path("mosaics/mosaic/mosaic.json")
+    shutil.copytree(look, store, dirs_exist_ok=True, ignore=shutil.ignore_patterns(pointer.name))
+    shutil.copyfile(look / pointer, store / pointer)
+
+
+def test_a_look_is_shown_until_the_mosaic_is_published(client: TestClient, stores: tuple[Path, Path]) -> None:
+    about = client.get(TILEJSON).json()
+    assert about["terrazzo:state"] == "live"
+    path = tile_of(client)
+    for _ in range(2):
+        first = client.get(path)
+        assert first.headers["X-Terrazzo-State"] == "live"
+        assert first.headers["Cache-Control"] == "public, max-age=2"
+    named = f"{path}?version={about['terrazzo:version']}"
+    assert client.get(named).headers["Cache-Control"] == "public, max-age=2"
+    published(stores)
+    assert client.get(TILEJSON).json()["terrazzo:state"] == "published"
+    last = client.get(path)
+    assert last.headers["X-Terrazzo-State"] == "published"
+    assert "max-age=60" in last.headers["Cache-Control"]
+    assert last.content == first.content
+    assert client.get(named).content == first.content
+
+
+def test_every_document_speaks_of_the_look(client: TestClient) -> None:
+    assert [c["id"] for c in client.get("/mosaics").json()["collections"]] == ["mosaic"]
+    assert client.get("/healthz").status_code == 200
+    assert client.get("/readyz").status_code == 200
+    assert client.get("/mosaics/mosaic/wmts/1.0.0/WMTSCapabilities.xml").status_code == 200
+    lon, lat, _ = client.get(TILEJSON).json()["center"]
+    assert client.get(f"/mosaics/mosaic/point/{lon},{lat}").json()
+
+
+def test_a_mosaic_that_no_store_has_yet_may_still_come(client: TestClient) -> None:
+    refused = client.get("/mosaics/other/WebMercatorQuad/tilejson.json")
+    assert refused.status_code == 503
