@@ -166,23 +166,27 @@ def counted(case: Case, classes: NDArray[np.uint8]) -> Counts:
 
 
 def figures(total: NDArray[np.float64], kind: str) -> dict[str, float]:
-    """The table's figures from summed counts."""
+    """The table's figures from summed counts, or sums of places' shares, which may be below one."""
     c = Counts(*total)
     clear = c.known - c.cloud
     if kind in ("overcast", "veiled"):
-        return {"found": c.called / c.known}
+        return {"found": _share(c.called, c.known)}
     if kind in ("clear", "clear days"):
-        return {"false alarm": (c.called + c.shaded) / c.known}
-    found, right = c.both / max(c.cloud, 1), 1 - (c.called - c.both) / max(clear, 1)
-    out = {"cloud BA": (found + right) / 2, "cloud F1": 2 * c.both / max(c.cloud + c.called, 1)}
+        return {"false alarm": _share(c.called + c.shaded, c.known)}
+    kept = 1 - _share(c.called - c.both, clear)
+    out = {"cloud BA": (_share(c.both, c.cloud) + kept) / 2, "cloud F1": _share(2 * c.both, c.cloud + c.called)}
     if kind != "by hand":
         out |= {
-            "shadow PA": c.dark / max(c.shadow, 1),
-            "shadow UA": c.dark / max(c.shaded, 1),
-            "shadow F1": 2 * c.dark / max(c.shadow + c.shaded, 1),
-            "certain kept": c.kept / max(c.certain, 1),
+            "shadow PA": _share(c.dark, c.shadow),
+            "shadow UA": _share(c.dark, c.shaded),
+            "shadow F1": _share(2 * c.dark, c.shadow + c.shaded),
+            "certain kept": _share(c.kept, c.certain),
         }
     return out
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
 
 
 def table(every: list[Case], before: dict[str, Any], after: dict[str, Any]) -> pd.DataFrame:

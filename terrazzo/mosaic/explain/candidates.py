@@ -12,6 +12,7 @@ from terrazzo.mosaic.explain.place import At, plain, properties
 from terrazzo.mosaic.methods import METHODS, shares
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.zone import LAST
+from terrazzo.places import place_at, reference_folder
 from terrazzo.version import Entry
 
 UNMERGED = ("raw", "mask", "corrected")
@@ -107,14 +108,27 @@ def _verdict(
         return "a last resort, not needed: another scene is clear here"
     percent = f"{100 * float(share.mean()):.1f} %"
     last = "; no scene is clear here, this is the least bad" if best == LAST else ""
+    remembered = _remembered(at, read) if read.mask in CLOUDED and read.weight > LAST else ""
     if is_chosen:
         why = METHODS[at.request.method].chosen or f"gives the largest part, {percent}"
-        return f"chosen: {why}{last}"
+        return f"chosen: {why}{last}{remembered}"
     if read.values is None or (read.values == NODATA).any():
         return "left out: a band has no data here"
     if not share.any():
         return METHODS[at.request.method].unused
-    return f"contributes {percent}"
+    return f"contributes {percent}{remembered}"
+
+
+def _remembered(at: At, read: _SceneRead) -> str:
+    """Why a scene shows that its mask calls cloud or shadow; empty where nothing is remembered of the place."""
+    folder = reference_folder(read.entry.weight_key)
+    place = place_at(at.engine.version.store, folder, at.epsg, at.row, at.col)
+    if place is None:
+        return ""
+    return (
+        f"; {_name(read.mask)} by the mask, ground by the memory of places: {place.alike} of {place.seen} dates agree in blue"
+        f" ({place.level:.3f}), and masks flag {place.flagged} of these"
+    )
 
 
 def _candidate(
