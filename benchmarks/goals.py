@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -108,6 +109,7 @@ def compared_with(before: Path, data: Path, folder: Path, models: Path) -> pd.Da
     states = [
         judged(code, data, every, folder, models / n) for code, n in ((before, "before"), (here, "after"))
     ]
+    click.echo(f"clear score against the share that is clear\n{score_gaps(every, states[1]).to_string()}\n")
     return table(every, *states)
 
 
@@ -174,7 +176,10 @@ def figures(total: NDArray[np.float64], kind: str) -> dict[str, float]:
     if kind in ("clear", "clear days"):
         return {"false alarm": _share(c.called + c.shaded, c.known)}
     kept = 1 - _share(c.called - c.both, clear)
-    out = {"cloud BA": (_share(c.both, c.cloud) + kept) / 2, "cloud F1": _share(2 * c.both, c.cloud + c.called)}
+    out = {
+        "cloud BA": (_share(c.both, c.cloud) + kept) / 2,
+        "cloud F1": _share(2 * c.both, c.cloud + c.called),
+    }
     if kind != "by hand":
         out |= {
             "shadow PA": _share(c.dark, c.shadow),
@@ -220,6 +225,31 @@ def table(every: list[Case], before: dict[str, Any], after: dict[str, Any]) -> p
                 line["difference"] = f"{whole[1][name] - then:+.3f} ({low:+.3f} to {high:+.3f})"
             rows[(kind, level, n, name)] = line
     return pd.DataFrame(rows).T.fillna("")
+
+
+def score_gaps(every: list[Case], after: dict[str, Any]) -> pd.DataFrame:
+    """How far clear scores lie from the share of pixels that are clear, mean over tens of scores, by kind, level and number of bands.
+
+    Places count alike.
+    """
+    sums: dict[tuple[str, str, str], dict[str, NDArray[np.float64]]] = {}
+    for c, n in ((c, n) for c in every for n in BAND_SETS if f"{c.name}/{n}/score" in after):
+        score = after[f"{c.name}/{n}/score"]
+        known = (c.truth >= 0) & (score <= 100) if c.truth is not None else np.zeros(score.shape, bool)
+        if not known.any():
+            continue
+        told, clear = score[known], ~np.isin(c.truth, (CLOUD, THIN, SHADOW))[known]
+        ten = np.minimum(told // 10, 9)
+        counts = np.stack(
+            [np.bincount(ten, weights=w, minlength=10) for w in (np.ones(len(told)), told / 100, clear)]
+        )
+        of_place = sums.setdefault((c.kind, c.level, n), {})
+        of_place[c.place] = of_place.get(c.place, 0) + counts
+    rows = {}
+    for key, places in sums.items():
+        pixels, told, clear = sum(p / p[0].sum() for p in places.values())
+        rows[key] = {"gap": round(float(np.abs(told - clear).sum() / pixels.sum()), 3)}
+    return pd.DataFrame(rows).T
 
 
 def _snowy(case: Case) -> bool:

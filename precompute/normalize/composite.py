@@ -68,7 +68,7 @@ def haze_weight(excess: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.maximum(1 / (1 + e**2), LEAST_WEIGHT), np.float32)
 
 
-class Places(NamedTuple):
+class GroundPlaces(NamedTuple):
     """Ground that masks take for cloud or shadow on most of the dates that show it.
 
     Attributes:
@@ -85,7 +85,7 @@ class Places(NamedTuple):
     seen: NDArray[np.uint16]
 
 
-def remembered(stack: Stack, around: NDArray[np.float32]) -> Places:
+def remembered(stack: Stack, around: NDArray[np.float32]) -> GroundPlaces:
     """What the dates remember of places: salt, sand, roofs and lagoons look the same whenever they show, clouds hardly ever.
 
     Enough dates have to agree in blue with the darkest of eight, and most of these be flagged. Few dates may agree under one haze: on
@@ -110,7 +110,7 @@ def remembered(stack: Stack, around: NDArray[np.float32]) -> Places:
     ground = (alike >= enough) & (2 * flagged > alike) & (bounded | (alike >= CERTAIN))
     counts = (np.where(ground, n, 0).astype(np.uint16) for n in (alike, flagged, seen))
     level = np.where(ground, level, np.nan).astype(np.float32)
-    return Places(agree[number] & valid & ground, level, *counts)
+    return GroundPlaces(agree[number] & valid & ground, level, *counts)
 
 
 def by_date(

@@ -231,7 +231,7 @@ class _Judged(NamedTuple):
     reference: NDArray[np.float32]
     keep: NDArray[np.bool_]
     hazy: NDArray[np.bool_]
-    places: composite.Places
+    places: composite.GroundPlaces
 
 
 def _make(store: Store, rasters: Rasters, chunk: Chunk) -> None:
@@ -264,7 +264,7 @@ def _make(store: Store, rasters: Rasters, chunk: Chunk) -> None:
     _write(store, f"{chunk.prefix}/verdict.npz.zst", verdict)
 
 
-def _write_places(store: Store, chunk: Chunk, place: _ChunkPlace, places: composite.Places) -> None:
+def _write_places(store: Store, chunk: Chunk, place: _ChunkPlace, places: composite.GroundPlaces) -> None:
     """Writes what the dates of a chunk remember as ground; nothing where that is none."""
     level = places.level[place.inner]
     known = np.isfinite(level)

@@ -67,7 +67,9 @@ def weigh_scene(task: SceneTask) -> Weighed:
     prefixes = chunk_prefixes(store, scene.epsg, scene.box, task.references)
     tables, squares = [], []
     with Rasters(store) as rasters:
-        weight, hazy, clarity, remembered = _weight(store, rasters, scene, prefixes, task.order.index(scene.id))
+        weight, hazy, clarity, remembered = _weight(
+            store, rasters, scene, prefixes, task.order.index(scene.id)
+        )
         for prefix in prefixes:
             compared = _compared(store, rasters, scene, prefix, weight, hazy)
             tables += [_table(c, store.config.window) for c in compared]

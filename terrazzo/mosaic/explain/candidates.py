@@ -26,6 +26,7 @@ class ExplainedScene:
     Attributes:
         order: place in the one order of the period, 0 first.
         mask: name of the mask class; None beyond the scene's data.
+        score: 0–100, how likely the pixel is clear; None beyond the scene's data, and in stores that have no scores yet.
         weight: 0–255, as the merge took it.
         share: (band,) share of the merged value, 0–1.
         values: (band,) int16 at the request's stage, scale 1e-4; None where nothing was read.
@@ -39,6 +40,7 @@ class ExplainedScene:
     platform: str
     relative_orbit: int
     mask: str | None
+    score: int | None
     weight: int
     share: tuple[float, ...]
     values: tuple[int | None, ...] | None
@@ -55,6 +57,7 @@ class ExplainedScene:
 class _SceneRead:
     entry: Entry
     mask: MaskClass
+    score: int | None
     weight: int
     values: NDArray[np.int16] | None
     problem: str | None
@@ -66,8 +69,8 @@ def _read(at: At, entry: Entry) -> _SceneRead:
         weight = int(at.merging.weight(entry, at.box)[0, 0])
         values = at.merging.values(entry, at.box)[:, 0, 0] if mask != MaskClass.NODATA else None
     except (ReadFailure, NotFound) as error:
-        return _SceneRead(entry, MaskClass.NODATA, 0, None, str(error))
-    return _SceneRead(entry, mask, weight, values, None)
+        return _SceneRead(entry, MaskClass.NODATA, None, 0, None, str(error))
+    return _SceneRead(entry, mask, at.score(entry), weight, values, None)
 
 
 def candidates(at: At, selection: Selection) -> list[ExplainedScene]:
@@ -99,6 +102,8 @@ def _verdict(
             return "chosen: first in order with data; the masks are not asked at this stage"
         return "has data, but another one comes first in the order"
     if read.weight == 0:
+        if read.score is not None and read.score < (at.request.min_score or 0):
+            return f"left out: clear score {read.score}, below min_score={at.request.min_score:g}"
         if read.mask in (*CLOUDED, MaskClass.DEFECTIVE):
             return f"left out: {_name(read.mask)}"
         if read.mask == MaskClass.SNOW and at.request.snow == "drop":
@@ -145,6 +150,7 @@ def _candidate(
         platform=scene.platform,
         relative_orbit=scene.relative_orbit,
         mask=None if read.mask == MaskClass.NODATA else _name(read.mask),
+        score=read.score,
         weight=read.weight,
         share=tuple(round(float(s), 6) for s in share),
         values=None if read.values is None else plain(read.values),
