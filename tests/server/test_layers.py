@@ -55,12 +55,19 @@ def test_what_shows_has_the_score_that_was_asked_for_at_every_door(client):
     assert ((values[-1] > 0) == seen).all()
     with rasterio.open(io.BytesIO(client.get(f"{TILE}.tif?style=score{query}").content)) as dataset:
         transform = dataset.transform
-    row, col = np.argwhere(seen & (plain < 95) | before & ~seen)[0]
+    row, col = np.argwhere(seen & (plain < 95))[0]
     (lon,), (lat,) = rasterio.warp.transform(
         "EPSG:3857", "EPSG:4326", *([v] for v in transform * (col + 0.5, row + 0.5))
     )
-    told = client.get(f"/mosaics/mosaic/explain/{lon},{lat}?bands=B04&min_score=95&method=mean").json()
-    assert any("below min_score=95" in c["verdict"] for c in told.get("candidates", ())) or "detail" in told
+    place = f"{lon},{lat}?bands=B04{query}"
+    told = client.get(f"/mosaics/mosaic/explain/{place}").json()
+    assert [c["score"] for c in told["candidates"] if c["chosen"]] == [score[row, col]]
+    assert any(
+        f"clear score {plain[row, col]}, below min_score=95" in c["verdict"] for c in told["candidates"]
+    )
+    point = client.get(f"/mosaics/mosaic/point/{place}").json()
+    chosen = next(c["scene"] for c in told["candidates"] if c["chosen"])
+    assert point["scene"] == chosen
     assert client.get(f"{TILE}.png?min_score=101").status_code == 400
 
 
