@@ -238,17 +238,17 @@ def score_gaps(every: list[Case], after: dict[str, Any]) -> pd.DataFrame:
         known = (c.truth >= 0) & (score <= 100) if c.truth is not None else np.zeros(score.shape, bool)
         if not known.any():
             continue
-        told, clear = score[known], ~np.isin(c.truth, (CLOUD, THIN, SHADOW))[known]
-        ten = np.minimum(told // 10, 9)
+        scored, clear = score[known], ~np.isin(c.truth, (CLOUD, THIN, SHADOW))[known]
+        ten = np.minimum(scored // 10, 9)
         counts = np.stack(
-            [np.bincount(ten, weights=w, minlength=10) for w in (np.ones(len(told)), told / 100, clear)]
+            [np.bincount(ten, weights=w, minlength=10) for w in (np.ones(len(scored)), scored / 100, clear)]
         )
         of_place = sums.setdefault((c.kind, c.level, n), {})
         of_place[c.place] = of_place.get(c.place, 0) + counts
     rows = {}
     for key, places in sums.items():
-        pixels, told, clear = sum(p / p[0].sum() for p in places.values())
-        rows[key] = {"gap": round(float(np.abs(told - clear).sum() / pixels.sum()), 3)}
+        pixels, scored, clear = sum(p / p[0].sum() for p in places.values())
+        rows[key] = {"gap": round(float(np.abs(scored - clear).sum() / pixels.sum()), 3)}
     return pd.DataFrame(rows).T
 
 
