@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import click
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -108,6 +109,7 @@ def compared_with(before: Path, data: Path, folder: Path, models: Path) -> pd.Da
     states = [
         judged(code, data, every, folder, models / n) for code, n in ((before, "before"), (here, "after"))
     ]
+    click.echo(f"clear score against the share that is clear\n{score_gaps(every, states[1]).to_string()}\n")
     return table(every, *states)
 
 
@@ -166,23 +168,30 @@ def counted(case: Case, classes: NDArray[np.uint8]) -> Counts:
 
 
 def figures(total: NDArray[np.float64], kind: str) -> dict[str, float]:
-    """The table's figures from summed counts."""
+    """The table's figures from summed counts, or sums of places' shares, which may be below one."""
     c = Counts(*total)
     clear = c.known - c.cloud
     if kind in ("overcast", "veiled"):
-        return {"found": c.called / c.known}
+        return {"found": _share(c.called, c.known)}
     if kind in ("clear", "clear days"):
-        return {"false alarm": (c.called + c.shaded) / c.known}
-    found, right = c.both / max(c.cloud, 1), 1 - (c.called - c.both) / max(clear, 1)
-    out = {"cloud BA": (found + right) / 2, "cloud F1": 2 * c.both / max(c.cloud + c.called, 1)}
+        return {"false alarm": _share(c.called + c.shaded, c.known)}
+    kept = 1 - _share(c.called - c.both, clear)
+    out = {
+        "cloud BA": (_share(c.both, c.cloud) + kept) / 2,
+        "cloud F1": _share(2 * c.both, c.cloud + c.called),
+    }
     if kind != "by hand":
         out |= {
-            "shadow PA": c.dark / max(c.shadow, 1),
-            "shadow UA": c.dark / max(c.shaded, 1),
-            "shadow F1": 2 * c.dark / max(c.shadow + c.shaded, 1),
-            "certain kept": c.kept / max(c.certain, 1),
+            "shadow PA": _share(c.dark, c.shadow),
+            "shadow UA": _share(c.dark, c.shaded),
+            "shadow F1": _share(2 * c.dark, c.shadow + c.shaded),
+            "certain kept": _share(c.kept, c.certain),
         }
     return out
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0
 
 
 def table(every: list[Case], before: dict[str, Any], after: dict[str, Any]) -> pd.DataFrame:
@@ -216,6 +225,31 @@ def table(every: list[Case], before: dict[str, Any], after: dict[str, Any]) -> p
                 line["difference"] = f"{whole[1][name] - then:+.3f} ({low:+.3f} to {high:+.3f})"
             rows[(kind, level, n, name)] = line
     return pd.DataFrame(rows).T.fillna("")
+
+
+def score_gaps(every: list[Case], after: dict[str, Any]) -> pd.DataFrame:
+    """How far clear scores lie from the share of pixels that are clear, mean over tens of scores, by kind, level and number of bands.
+
+    Places count alike.
+    """
+    sums: dict[tuple[str, str, str], dict[str, NDArray[np.float64]]] = {}
+    for c, n in ((c, n) for c in every for n in BAND_SETS if f"{c.name}/{n}/score" in after):
+        score = after[f"{c.name}/{n}/score"]
+        known = (c.truth >= 0) & (score <= 100) if c.truth is not None else np.zeros(score.shape, bool)
+        if not known.any():
+            continue
+        scored, clear = score[known], ~np.isin(c.truth, (CLOUD, THIN, SHADOW))[known]
+        ten = np.minimum(scored // 10, 9)
+        counts = np.stack(
+            [np.bincount(ten, weights=w, minlength=10) for w in (np.ones(len(scored)), scored / 100, clear)]
+        )
+        of_place = sums.setdefault((c.kind, c.level, n), {})
+        of_place[c.place] = of_place.get(c.place, 0) + counts
+    rows = {}
+    for key, places in sums.items():
+        pixels, scored, clear = sum(p / p[0].sum() for p in places.values())
+        rows[key] = {"gap": round(float(np.abs(scored - clear).sum() / pixels.sum()), 3)}
+    return pd.DataFrame(rows).T
 
 
 def _snowy(case: Case) -> bool:

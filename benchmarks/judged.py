@@ -4,7 +4,7 @@ So that two states of the code judge the same pixels in one run of `benchmarks.g
 fits without the case's place; MODELS keeps these for another run.
 
 CASES.npz holds for each `NAME.image` (band, row, col) reflectance of 13 bands, and in `cases` a JSON list of what else is known of it: name,
-place, level, pixel, bands, sun. OUT.npz holds (row, col) classes by name.
+place, level, pixel, bands, sun. OUT.npz holds (row, col) classes by name, and clear scores as `NAME/score` where the checkout has them.
 """
 
 import json
@@ -44,6 +44,11 @@ def main(checkout, data, source, target, kept):
     from terrazzo.precompute.clouds.mask import mask_scene
     from terrazzo.precompute.clouds.model import BANDS
 
+    try:
+        from terrazzo.precompute.clouds.score import clear_score
+    except ImportError:
+        # An older checkout has no scores.
+        clear_score = None
     folder = Path(kept)
     folder.mkdir(parents=True, exist_ok=True)
     out = {}
@@ -54,10 +59,13 @@ def main(checkout, data, source, target, kept):
             models = fitted(Path(data), level, sorted({c["place"] for c in here}), folder)
             for c in here:
                 image = images[f"{c['of']}.image"][[BANDS.index(b) for b in c["bands"]]]
-                out[c["name"]] = mask_scene(
+                mask = mask_scene(
                     lambda a, b, image=image: image[:, a:b], image.shape[1:], tuple(c["bands"]), level=level, pixel=c["pixel"],
                     sun=c["sun"] and tuple(c["sun"]), choice="model", model=models[c["place"]],
-                ).classes  # fmt: skip
+                )  # fmt: skip
+                out[c["name"]] = mask.classes
+                if clear_score is not None:
+                    out[f"{c['name']}/score"] = clear_score(mask)
     np.savez_compressed(target, **out)
 
 

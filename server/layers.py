@@ -1,4 +1,4 @@
-"""Styles that show not what a mosaic looks like but where it comes from: scene, day, age, count, quality, spread, gain."""
+"""Styles that show not what a mosaic looks like but where it comes from: scene, day, age, count, quality, score, spread, gain."""
 
 import hashlib
 import io
@@ -110,6 +110,10 @@ def _spread_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8
     return _ramped("inferno", np.clip(values.astype(int) * 255 // MOST_SPREAD, 0, 255))
 
 
+def _score_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
+    return _ramped("rdylgn", np.clip(values.astype(int) * 255 // 100, 0, 255))
+
+
 LAYERS: dict[str, Layer] = {
     name: Layer(name, ORIGINS[name].title, ORIGINS[name].unit, colours)
     for name, colours in (
@@ -118,6 +122,7 @@ LAYERS: dict[str, Layer] = {
         ("age", _age_colours),
         ("count", _count_colours),
         ("quality", _quality_colours),
+        ("score", _score_colours),
         ("spread", _spread_colours),
         ("gain", _gain_colours),
     )
@@ -168,6 +173,7 @@ def legend(layer: Layer, days: tuple[str, str] = ("oldest", "newest")) -> bytes:
                 "age": ("cividis_r", ("newest", f"{MOST_AGE} days older")),
                 "gain": ("rdbu_r", (f"{1 - GAIN_REACH / GAIN_ONE:g}", f"{1 + GAIN_REACH / GAIN_ONE:g}")),
                 "count": ("magma", ("0", f"{MOST_COUNT} or more")),
+                "score": ("rdylgn", ("0", "100")),
                 "spread": ("inferno", ("0", f"{MOST_SPREAD / 10_000:g} or more")),
             }[layer.name]
             ramp = _ramp(name)[np.linspace(0, 255, width).astype(int)]

@@ -296,7 +296,7 @@ def open_array(
         asked: `datetime`, one or several days, months, years, intervals or names of periods, by default every period that is
             no parent; `bbox` W S E N, by default all, in units of `bbox_crs`; `crs` and `resolution`, by default the mosaic's
             own pixels; `version`, by default the current one, the same for all parts; `key` of a server; and what is measured: `bands`,
-            `expression`, `baseline`, `max_cloud`, `orbit`, `ids`, `method`, `normalize`, `stage`, `fill`, `snow`, `resampling`.
+            `expression`, `baseline`, `max_cloud`, `min_score`, `orbit`, `ids`, `method`, `normalize`, `stage`, `fill`, `snow`, `resampling`.
 
     Returns:
         The array; `time` is the first day of each period or interval, `datetime` what was asked.

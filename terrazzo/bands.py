@@ -85,6 +85,8 @@ PALETTE = {
 }
 """Colour of each class, RGB, in pictures and in mask files."""
 CLOUDED = (MaskClass.CLOUD, MaskClass.THIN_CLOUD, MaskClass.SHADOW)
+SCORE_NODATA = 255
+"""What a scene's clear score has without data."""
 CLEAR = (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW, MaskClass.TERRAIN_SHADOW)
 
 

@@ -12,6 +12,7 @@ from terrazzo.store import Store
 
 ITEM = "item.json"
 MASK = "mask.tif"
+SCORE = "score.tif"
 CORRECTION = "correction.npz"
 STRIPS = "strips.parquet"
 

@@ -26,9 +26,10 @@ from terrazzo.precompute.clouds.physics import (
     without_impossible_snow,
 )
 from terrazzo.precompute.clouds.spatial import (
-    cloud_shadows,
     dilated,
     gaussian,
+    more_dark_than_clouds,
+    possible_shadows,
     smoothed,
     without_small_objects,
 )
@@ -52,13 +53,14 @@ OVER_EARTH = 0.85
 less, and of real clouds next to none."""
 SCL_CLOUDS = (8, 9, 10)
 """Values of Sen2Cor's scene classification that are clouds."""
-FOUND, LIKELY, DOUBTED = 0.25, 0.35, 0.4
-"""Probability of shadow that is believed where a cloud's shadow was found to lie, where a cloud stands on the ray to the sun, and where that
-ray leaves the scene below the highest clouds."""
-SUNLESS, SURE = 0.5, 0.7
-"""The same where the sun is not known, with clouds in the scene and without any."""
+LIKELY, DOUBTED, SURE = 0.35, 0.6, 0.7
+"""Probability of shadow that is believed where a cloud stands on the ray to the sun; where that ray leaves the scene below the highest
+clouds, and where the sun is not known; and the same two without a cloud in the scene."""
+AROUND, STANDS_OUT, CERTAIN = 5000.0, 1.3, 0.9
+"""Metres of the square in which dark ground is compared with the clouds; by how much a shadow is likelier than ground that is dark all over;
+and the probability that is enough there."""
 SHADOW_PIXEL = 40.0
-"""Metres to which clouds and dark places are coarsened before shadows are matched."""
+"""Metres to which clouds and dark places are coarsened before shadows are looked for."""
 SATURATED = 1.9
 """Reflectance no surface has."""
 COARSEST = 30.0
@@ -227,25 +229,29 @@ def _shadows(
     least = round(SMALLEST_CLOUD / pixel**2)
     valid = thick != UNKNOWN
     if sun is None:
-        seen = shade > (SUNLESS if cloudy.any() else SURE) * FULL
+        seen = shade > (DOUBTED if cloudy.any() else SURE) * FULL
     else:
         clouds = without_small_objects(cloudy & (thick > 0.2 * FULL), least)
         f = max(1, round(SHADOW_PIXEL / pixel))
-        shadows, possible = cloud_shadows(
-            np.ascontiguousarray(clouds[::f, ::f]),
-            np.ascontiguousarray(shade[::f, ::f]),
-            sun_zenith=sun[0],
-            sun_azimuth=sun[1],
-            pixel=f * pixel,
-            least=max(least // f**2, 1),
-        )
-        beyond = DOUBTED if cloudy.any() else SURE
-        needed = (np.array([2, beyond, LIKELY]) * FULL).astype(np.uint16)[possible]
-        needed[dilated(shadows, SHADOW_PIXEL, f * pixel)] = round(FOUND * FULL)
+        needed = _needed(clouds[::f, ::f], shade[::f, ::f], f * pixel, sun, DOUBTED if cloudy.any() else SURE)
         seen = shade > needed.repeat(f, axis=0).repeat(f, axis=1)[: shade.shape[0], : shade.shape[1]]
     # A river's banks are as dark as a shadow: what lies beside water is water.
     water = dilated(valid & (wet > 0.3 * FULL), 1.5 * pixel, pixel)
     return without_small_objects(valid & seen & ~water & ~cloudy, least // 2)
+
+
+def _needed(
+    clouds: NDArray[np.bool_], shade: NDArray[np.uint8], pixel: float, sun: tuple[float, float], beyond: float
+) -> NDArray[np.float32]:
+    """(row, col) probability of shadow, 0–`FULL`, that is believed to be one.
+
+    Clouds throw no more shadow than they cover: where more is dark around, the ground is, and a shadow has to stand out from it.
+    """
+    possible = possible_shadows(clouds, sun_zenith=sun[0], sun_azimuth=sun[1], pixel=pixel)
+    needed = (np.array([2, beyond, LIKELY], np.float32) * FULL)[possible]
+    ground = more_dark_than_clouds(clouds, shade > needed, shade, int(AROUND / pixel) | 1)
+    stands_out = np.minimum(STANDS_OUT * ground, CERTAIN * FULL)
+    return np.where(possible == 2, np.maximum(needed, stands_out), needed).astype(np.float32)
 
 
 def _near(mask: NDArray[np.bool_], distance: float, pixel: float) -> NDArray[np.bool_]:

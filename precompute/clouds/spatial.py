@@ -14,8 +14,6 @@ STEP = 1.5
 """Pixels between the places where a cloud's shadow is looked for."""
 SQUARE = 4
 """Pixels across on which is told where some cloud's shadow can lie."""
-MATCHED = 95.0
-"""How shadow-like, of 250, the ground must be on the mean where a cloud's shadow is taken to lie."""
 
 
 def gaussian(sigma: float) -> NDArray[np.float32]:
@@ -124,56 +122,40 @@ def _dilate(mask, reach2, reach, start, stop, out):  # pragma: no cover
             out[r, c] = inside
 
 
-def cloud_shadows(
-    clouds: NDArray[np.bool_],
-    dark: NDArray[np.uint8],
-    *,
-    sun_zenith: float,
-    sun_azimuth: float,
-    pixel: float,
-    least: int,
-) -> tuple[NDArray[np.bool_], NDArray[np.uint8]]:
-    """Where the shadows of clouds lie, cloud by cloud, and where some could.
-
-    Each connected cloud is moved along the sun's ray to every height of `CLOUD_HEIGHTS`; it stands at the one where its pixels fall on
-    the darkest ground, if that is dark enough.
+def possible_shadows(
+    clouds: NDArray[np.bool_], *, sun_zenith: float, sun_azimuth: float, pixel: float
+) -> NDArray[np.uint8]:
+    """How far a pixel can be in shadow: 0 no cloud stands on its ray to the sun, 1 the ray leaves the scene below the highest clouds, 2 a
+    cloud does.
 
     Args:
         clouds: (row, col), rows grow south.
-        dark: (row, col) how shadow-like a pixel is, 0–250.
         sun_zenith, sun_azimuth: degrees; azimuth clockwise from north.
         pixel: metres.
-        least: pixels below which a cloud is not matched.
-
-    Returns:
-        Where the matched clouds throw their shadows; and how far a pixel can be in shadow: 0 no cloud stands on its ray, 1 the ray
-        leaves the scene below the highest clouds, 2 a cloud does.
     """
     reach = np.tan(np.radians(min(sun_zenith, 80.0)))
     away = np.radians(sun_azimuth + 180)
     low, high = (h * reach / pixel for h in CLOUD_HEIGHTS)
     lengths = np.arange(low, high + STEP, STEP)
-    steps = np.stack([-np.cos(away) * lengths, np.sin(away) * lengths], axis=1)
-    possible = _possible(clouds, steps)
-    labels, count = ndimage.label(clouds, np.ones((3, 3)))
-    matched = np.zeros(clouds.shape, np.bool_)
-    if count:
-        rows, cols = np.nonzero(labels)
-        order = np.argsort(labels[rows, cols], kind="stable")
-        sizes = np.bincount(labels[rows, cols], minlength=count + 1)[1:]
-        starts = np.concatenate([[0], np.cumsum(sizes)])
-        _match(
-            rows[order].astype(np.int32),
-            cols[order].astype(np.int32),
-            starts,
-            clouds,
-            dark,
-            steps,
-            least,
-            MATCHED,
-            matched,
-        )
-    return matched, possible
+    return _possible(clouds, np.stack([-np.cos(away) * lengths, np.sin(away) * lengths], axis=1))
+
+
+def more_dark_than_clouds(
+    clouds: NDArray[np.bool_], dark: NDArray[np.bool_], likely: NDArray[np.uint8], side: int
+) -> NDArray[np.float32]:
+    """(row, col) mean of `likely` over the ground around, where more of it is dark than clouds cover; 0 elsewhere.
+
+    Args:
+        clouds, dark: (row, col) pixels.
+        likely: (row, col) 0–250 how shadow-like a pixel is, more where nothing is known.
+        side: pixels of the square that is looked at, odd.
+    """
+    ground = ~clouds & (likely <= 250)
+    share, covered, shaded, total = (
+        ndimage.uniform_filter(a.astype(np.float32), side)
+        for a in (ground, clouds, dark & ground, np.where(ground, likely, 0))
+    )
+    return np.where(shaded > covered, total / np.maximum(share, 1e-3), 0).astype(np.float32)
 
 
 def _possible(clouds: NDArray[np.bool_], steps: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -201,37 +183,3 @@ def _reach(clouds, steps, possible):  # pragma: no cover
                 if clouds[q, d]:
                     possible[r, c] = 2
                     break
-
-
-@njit(cache=True, nogil=True)
-def _match(rows, cols, starts, clouds, dark, steps, least, enough, matched):  # pragma: no cover
-    """Sets `matched` where the clouds, whose pixels are listed one after the other, throw their shadows."""
-    height, width = clouds.shape
-    score = np.empty(len(steps))
-    for k in range(len(starts) - 1):
-        first, last = starts[k], starts[k + 1]
-        if last - first < least:
-            continue
-        stride = max((last - first) // 1500, 1)
-        for s in range(len(steps)):
-            up, left = round(steps[s, 0]), round(steps[s, 1])
-            total, seen, taken = 0.0, 0, 0
-            for i in range(first, last, stride):
-                taken += 1
-                r, c = rows[i] + up, cols[i] + left
-                if 0 <= r < height and 0 <= c < width and not clouds[r, c] and dark[r, c] <= 250:
-                    seen += 1
-                    total += dark[r, c]
-            score[s] = total / seen if seen >= max(taken // 5, 5) else 0.0
-        best, top = -1, enough
-        for s in range(len(steps)):
-            # Of nearly equal heights the lower one: most clouds are low.
-            if score[s] > top * (1.0 if best < 0 else 1.1):
-                best, top = s, score[s]
-        if best < 0:
-            continue
-        up, left = round(steps[best, 0]), round(steps[best, 1])
-        for i in range(first, last):
-            r, c = rows[i] + up, cols[i] + left
-            if 0 <= r < height and 0 <= c < width and not clouds[r, c]:
-                matched[r, c] = True

@@ -33,8 +33,11 @@ SHADOW_RATIO, SHADOW_LEAST = 0.78, 0.10
 """A pixel with less than this share of the reference's near infrared, where that is at least the second."""
 CLOUD_OVER = 0.04
 """HOT by which the middle of the dates lies over one of them when clouds, not shadows, tell them apart."""
-SAME_BLUE = 0.02
-"""Blue reflectance within which dates agree that a bright surface is not a cloud."""
+SAME_BLUE, SAME_SHARE = 0.02, 0.08
+"""Blue reflectance, or share of it, within which dates show the same surface."""
+ALIKE, LONG, CERTAIN, CLEAR_AROUND = 3, 8, 6, 0.3
+"""Dates that have to agree, a half of all at least; dates above which a quarter is enough, where clouds cover most of them; dates from which
+their agreement is no chance; and below that, share of the surroundings that has to be clear."""
 
 
 NEW_SHARE, NEW_LEAST = 0.22, 0.03
@@ -78,16 +81,49 @@ def haze_weight(excess: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(np.maximum(1 / (1 + e**2), LEAST_WEIGHT), np.float32)
 
 
-def steady(stack: Stack) -> NDArray[np.bool_]:
-    """(scene, row, col) pixels flagged in every date that agree in blue with the darkest: not cloud but surface."""
-    valid = np.isfinite(stack.blue)
-    never = ~stack.clear.any(axis=0) & valid.any(axis=0)
-    blue = np.where(valid, stack.blue, np.inf)
+class GroundPlaces(NamedTuple):
+    """Ground that masks take for cloud or shadow on most of the dates that show it.
+
+    Attributes:
+        shown: (scene, row, col) whether a scene shows that ground.
+        level: (row, col) blue reflectance of the ground, NaN where masks are believed.
+        alike, flagged, seen: (row, col) dates that agree with the level, those of them that masks flag, and all dates with data; 0
+            where masks are believed.
+    """
+
+    shown: NDArray[np.bool_]
+    level: NDArray[np.float32]
+    alike: NDArray[np.uint16]
+    flagged: NDArray[np.uint16]
+    seen: NDArray[np.uint16]
+
+
+def remembered(stack: Stack, around: NDArray[np.float32]) -> GroundPlaces:
+    """What the dates remember of places: salt, sand, roofs and lagoons look the same whenever they show, clouds hardly ever.
+
+    Enough dates have to agree in blue with the darkest of eight, and most of these be flagged. Few dates may agree under one haze: on
+    fewer than `CERTAIN` clear ground has to lie around.
+
+    Args:
+        around: (scene, row, col) share of the surroundings that the masks call clear.
+    """
+    valid, number = np.isfinite(stack.blue), np.searchsorted(np.unique(stack.date), stack.date)
+    blue = by_date(stack.blue, np.ones_like(stack.blue), stack.date)
+    level = darkest(blue)
     with np.errstate(invalid="ignore"):
-        agree = blue - blue.min(axis=0) < SAME_BLUE
-    dates = np.stack([agree[stack.date == d].any(axis=0) for d in np.unique(stack.date)]).sum(axis=0)
-    seen = np.stack([valid[stack.date == d].any(axis=0) for d in np.unique(stack.date)]).sum(axis=0)
-    return np.asarray(agree & never & (dates >= 3) & (2 * dates >= seen))
+        agree = np.abs(blue - level) <= np.maximum(np.float32(SAME_BLUE), np.float32(SAME_SHARE) * level)
+    doubted, clear = np.zeros(blue.shape, bool), np.zeros_like(blue)
+    for scene, date in enumerate(number):
+        doubted[date] |= valid[scene] & ~stack.clear[scene]
+        np.maximum(clear[date], around[scene], out=clear[date])
+    doubted &= agree
+    seen, alike, flagged = (a.sum(axis=0, dtype=np.uint16) for a in (np.isfinite(blue), agree, doubted))
+    enough = np.where(seen > LONG, np.maximum(ALIKE + 1, seen / 4), np.maximum(ALIKE, seen / 2))
+    bounded = (clear * doubted).sum(axis=0) > CLEAR_AROUND * flagged
+    ground = (alike >= enough) & (2 * flagged > alike) & (bounded | (alike >= CERTAIN))
+    counts = (np.where(ground, n, 0).astype(np.uint16) for n in (alike, flagged, seen))
+    level = np.where(ground, level, np.nan).astype(np.float32)
+    return GroundPlaces(agree[number] & valid & ground, level, *counts)
 
 
 def by_date(
@@ -113,6 +149,13 @@ def weighted_median(values: NDArray[np.float32], weight: NDArray[np.float32]) ->
     out = np.full(values.shape[1:], np.nan, np.float32)
     kernels.weighted_medians(values, weight, out)
     return out
+
+
+def darkest(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The smallest value over the first axis that is not NaN, of more than eight the one an eighth of them lies below."""
+    ordered = np.sort(values, axis=0)
+    at = (np.maximum(np.isfinite(ordered).sum(axis=0) - 1, 0) // 8)[None]
+    return np.asarray(np.take_along_axis(ordered, at, 0)[0], np.float32)
 
 
 def lower_quartile(values: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -16,10 +16,12 @@ import shapely
 from numpy.typing import NDArray
 from pyproj import Transformer
 from rasterio.features import rasterize
+from scipy import ndimage
 
 from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
 from terrazzo.bulk.windowed import windowed
 from terrazzo.grid import Grid, PixelBox
+from terrazzo.places import PLACES, square_prefix, windows_of_square
 from terrazzo.precompute.normalize import composite
 from terrazzo.precompute.normalize.distance import RAMP, distance_weight
 from terrazzo.precompute.normalize.external import read_composite
@@ -28,8 +30,8 @@ from terrazzo.scene import Scene
 from terrazzo.store import Store
 from terrazzo.thinning import thinned
 
-CHUNK = 1024
-"""Side in pixels of a chunk; bounds the memory."""
+AROUND = 500.0
+"""Metres of the square around a pixel in which clear ground proves that no cloud lies over all."""
 HALO = 8
 """Rim of mask pixels that smoothing, opening and dilation reach over."""
 SEEN = (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW, MaskClass.TERRAIN_SHADOW)
@@ -71,6 +73,7 @@ class Verdict:
         least: (row, col) number in the period of the scene that shows where none is kept, −1 elsewhere.
         haze_base: (index, row, col) `composite.indices` of the reference.
         clear, haze: (scene,) pixels the mask calls clear, and the sum of their haze weights.
+        remembered: (scene,) pixels that the mask flags and the dates remember as ground.
     """
 
     windows: PixelBox
@@ -81,6 +84,7 @@ class Verdict:
     haze_base: NDArray[np.float32]
     clear: NDArray[np.int64]
     haze: NDArray[np.float64]
+    remembered: NDArray[np.int64]
 
 
 def chunks(
@@ -97,7 +101,7 @@ def chunks(
         external: path of the composite that strips are compared with, instead of the scenes' own median.
     """
     n = store.config.window
-    side = _side(n)
+    side = windows_of_square(n)
     wanted = {(s.epsg, wy // side, wx // side) for s in dirty for wy, wx in store.grid(s.epsg).windows(s.box)}
     order = tuple(s.id for s in scenes)
     for epsg, cy, cx in sorted(wanted):
@@ -111,7 +115,7 @@ def chunks(
             epsg,
             whole.intersection(covered),
             here,
-            _prefix(folder, epsg, cy, cx),
+            square_prefix(folder, epsg, cy, cx),
             order,
             cut,
             external,
@@ -120,9 +124,9 @@ def chunks(
 
 def chunk_prefixes(store: Store, epsg: int, box: PixelBox, folder: str) -> list[str]:
     """Where the chunks lie that a box of a zone's grid touches."""
-    r, side = store.grid(epsg).window_range(box), _side(store.config.window)
+    r, side = store.grid(epsg).window_range(box), windows_of_square(store.config.window)
     return [
-        _prefix(folder, epsg, cy, cx)
+        square_prefix(folder, epsg, cy, cx)
         for cy in range(r.row0 // side, -(-r.row1 // side))
         for cx in range(r.col0 // side, -(-r.col1 // side))
     ]
@@ -134,22 +138,13 @@ def read_verdict(store: Store, prefix: str) -> Verdict:
     return Verdict(
         PixelBox(*map(int, arrays["windows"])),
         arrays["scenes"].tolist(),
-        *(arrays[n] for n in ("keep", "hazy", "least", "haze_base", "clear", "haze")),
+        *(arrays[n] for n in ("keep", "hazy", "least", "haze_base", "clear", "haze", "remembered")),
     )
 
 
 def read_reference(store: Store, prefix: str) -> dict[str, NDArray[np.int16]]:
     """The reference of a finished chunk by band, on the bands' own grids, `NODATA` where there is none."""
     return store.read_arrays(f"{prefix}/reference.npz.zst")
-
-
-def _side(window: int) -> int:
-    """Windows to a side of a chunk."""
-    return max(1, CHUNK // window)
-
-
-def _prefix(folder: str, epsg: int, cy: int, cx: int) -> str:
-    return f"{folder}/{epsg}/{cy}_{cx}"
 
 
 def _write(store: Store, key: str, arrays: dict[str, NDArray[Any]]) -> None:
@@ -206,6 +201,7 @@ class _ChunkView(NamedTuple):
         stored: (scene, row, col) stored reflectance of `NEAR` on the zone grid, by band.
         seen: (scene, row, col) the mask lets a mosaic show the pixel; shadow: it is one.
         distance: (scene, row, col) 0–1 by the distance to what a mosaic may not show.
+        around: (scene, row, col) share of what lies within `AROUND` that a mosaic may show.
         date: (scene,) number of the pass; moments: (date,) its first scene's time in seconds.
     """
 
@@ -213,6 +209,7 @@ class _ChunkView(NamedTuple):
     seen: NDArray[np.bool_]
     shadow: NDArray[np.bool_]
     distance: NDArray[np.float32]
+    around: NDArray[np.float32]
     date: NDArray[np.int64]
     moments: NDArray[np.float64]
 
@@ -225,6 +222,7 @@ class _Judged(NamedTuple):
         usable: (scene, row, col) weight of a scene within its date; weights: (date, row, col) of a date.
         reference: (3, row, col) blue, red and near infrared that most dates agree on.
         keep, hazy: (scene, row, col) the scene may show; it may not, but shows the ground through haze.
+        places: what the dates remember as ground.
     """
 
     stack: composite.Stack
@@ -233,6 +231,7 @@ class _Judged(NamedTuple):
     reference: NDArray[np.float32]
     keep: NDArray[np.bool_]
     hazy: NDArray[np.bool_]
+    places: composite.GroundPlaces
 
 
 def _make(store: Store, rasters: Rasters, chunk: Chunk) -> None:
@@ -258,9 +257,24 @@ def _make(store: Store, rasters: Rasters, chunk: Chunk) -> None:
         "haze_base": composite.indices(judged.reference[0], judged.reference[1])[:, *inner],
         "clear": clear.sum(axis=(1, 2)),
         "haze": (judged.weights[view.date][:, *inner] * clear).sum(axis=(1, 2), dtype=np.float64),
+        "remembered": (clear & ~view.seen[:, *inner]).sum(axis=(1, 2)),
     }
+    _write_places(store, chunk, place, judged.places)
     # Last: its presence says that the chunk is complete.
     _write(store, f"{chunk.prefix}/verdict.npz.zst", verdict)
+
+
+def _write_places(store: Store, chunk: Chunk, place: _ChunkPlace, places: composite.GroundPlaces) -> None:
+    """Writes what the dates of a chunk remember as ground; nothing where that is none."""
+    level = places.level[place.inner]
+    known = np.isfinite(level)
+    if not known.any():
+        return
+    stored = np.full(level.shape, NODATA, np.int16)
+    stored[known] = np.rint(level[known] / SCALE).astype(np.int16)
+    counts = {name: getattr(places, name)[place.inner] for name in ("alike", "flagged", "seen")}
+    box = np.array(place.box.coarser(place.factor))
+    _write(store, f"{chunk.prefix}/{PLACES}", {"box": box, "level": stored, **counts})
 
 
 def _look(store: Store, rasters: Rasters, chunk: Chunk, place: _ChunkPlace) -> _ChunkView:
@@ -289,9 +303,20 @@ def _look(store: Store, rasters: Rasters, chunk: Chunk, place: _ChunkPlace) -> _
         np.stack([np.isin(c[around], SEEN) for c in classes]),
         np.stack([c[around] == MaskClass.SHADOW for c in classes]),
         np.stack([distance_weight(np.isin(c, SEEN), place.pixel)[around] for c in classes]),
+        np.stack([_shown_around(c, place.pixel)[around] for c in classes]),
         date,
         np.array([min(s.datetime.timestamp() for s in scenes if s.datatake == p) for p in passes]),
     )
+
+
+def _shown_around(classes: NDArray[np.uint8], pixel: float) -> NDArray[np.float32]:
+    """(row, col) share of the pixels with data in a square of `AROUND` metres that a mosaic may show."""
+    side = round(AROUND / pixel) | 1
+    shown, known = (
+        ndimage.uniform_filter(at.astype(np.float32), side, mode="nearest")
+        for at in (np.isin(classes, SEEN), classes != MaskClass.NODATA)
+    )
+    return np.asarray(shown / np.maximum(known, 1e-4))
 
 
 def _judge(view: _ChunkView, factor: int) -> _Judged:
@@ -300,7 +325,8 @@ def _judge(view: _ChunkView, factor: int) -> _Judged:
         np.stack([thinned(v, factor, NODATA) * np.float32(SCALE) for v in view.stored[b]]) for b in NEAR
     )
     stack = composite.Stack(blue, red, nir, view.seen & np.isfinite(blue), view.distance, view.date)
-    stack = stack._replace(clear=stack.clear | composite.steady(stack))
+    places = composite.remembered(stack, view.around)
+    stack = stack._replace(clear=stack.clear | places.shown)
     weights = composite.date_weights(stack)
     usable = np.where(stack.clear, np.maximum(stack.weight, 1e-3), 0).astype(np.float32)
     reference = np.stack(
@@ -315,7 +341,7 @@ def _judge(view: _ChunkView, factor: int) -> _Judged:
     # Without blue nothing can be compared; the other bands are shown on the mask's word.
     keep = (stack.clear & (~out | lasting)) | (view.seen & ~np.isfinite(blue))
     hazy = np.stack([composite.hazy(*bands, reference) for bands in scenes])
-    return _Judged(stack, usable, weights, reference, keep, hazy)
+    return _Judged(stack, usable, weights, reference, keep, hazy, places)
 
 
 def _references(

@@ -10,9 +10,10 @@ from typing import Literal
 
 from terrazzo import PIXELS
 from terrazzo.errors import StoreError
+from terrazzo.places import SQUARE
 from terrazzo.precompute.normalize.across import AcrossTask, across_tasks, measure_across
 from terrazzo.precompute.normalize.fields import Compared, TileGains, solve_zone
-from terrazzo.precompute.normalize.reference import CHUNK, chunks, is_done, make_chunk
+from terrazzo.precompute.normalize.reference import chunks, is_done, make_chunk
 from terrazzo.precompute.normalize.weigh import SceneTask, difference_key, weigh_scene
 from terrazzo.precompute.scene.shift import Shift
 from terrazzo.precompute.work.executor import ALONE, WHOLE, Crew, Shard
@@ -240,7 +241,7 @@ def _solves(this: Solve, previous: Normalized | None) -> tuple[Solve, ...]:
 
 
 def _reference_id(scenes: Iterable[str], register: bool, external: str | None) -> str:
-    text = json.dumps([sorted(scenes), PIXELS, CHUNK, register])
+    text = json.dumps([sorted(scenes), PIXELS, SQUARE, register])
     own = hashlib.blake2b(text.encode(), digest_size=6).hexdigest()
     return own if external is None else f"{file_hash(external)}-{own}"
 

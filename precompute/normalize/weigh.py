@@ -67,7 +67,9 @@ def weigh_scene(task: SceneTask) -> Weighed:
     prefixes = chunk_prefixes(store, scene.epsg, scene.box, task.references)
     tables, squares = [], []
     with Rasters(store) as rasters:
-        weight, hazy, clarity = _weight(store, rasters, scene, prefixes, task.order.index(scene.id))
+        weight, hazy, clarity, remembered = _weight(
+            store, rasters, scene, prefixes, task.order.index(scene.id)
+        )
         for prefix in prefixes:
             compared = _compared(store, rasters, scene, prefix, weight, hazy)
             tables += [_table(c, store.config.window) for c in compared]
@@ -87,10 +89,8 @@ def weigh_scene(task: SceneTask) -> Weighed:
     store.write_bytes(difference_key(task.differences, scene), buffer.getvalue())
     digested = digest(weight.tobytes()).hex()
     off = shift is not None and far_off(shift)
-    store.write_json(
-        note,
-        {"hash": digested, "haze": clarity, "shift": asdict(shift) if shift else None, "far_off": off},
-    )
+    about = {"hash": digested, "haze": clarity, "shift": asdict(shift) if shift else None, "far_off": off}
+    store.write_json(note, about | {"remembered": remembered})
     return Weighed(scene.id, key, digested, clarity, shift)
 
 
@@ -101,16 +101,19 @@ def difference_key(folder: str, scene: Scene) -> str:
 
 def _weight(
     store: Store, rasters: Rasters, scene: Scene, prefixes: list[str], number: int
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_], float]:
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], float, int]:
     """The scene's weight on the mask grid, where it is but hazy, and its clarity.
 
     Clarity is the mean haze weight over what the scene's mask calls clear.
+
+    Returns:
+        The weight, the haze, the clarity, and how many pixels that the mask flags the dates remember as ground.
     """
     f, mask_grid = store.mask_factor, store.mask_grid(scene.epsg)
     box = scene.box.coarser(f)
     keep, least, hazy = (np.zeros(box.shape, bool) for _ in range(3))
     base = np.full((len(composite.SLOPES), *box.shape), np.nan, np.float32)
-    seen, clear_haze = 0, 0.0
+    seen, clear_haze, remembered = 0, 0.0, 0
     for prefix in prefixes:
         verdict = read_verdict(store, prefix)
         chunk = PixelBox(*(v * mask_grid.window for v in verdict.windows))
@@ -118,6 +121,7 @@ def _weight(
         row = verdict.scenes.index(scene.id)
         seen += int(verdict.clear[row])
         clear_haze += float(verdict.haze[row])
+        remembered += int(verdict.remembered[row])
         for whole, packed in ((keep, verdict.keep), (hazy, verdict.hazy)):
             bits = np.unpackbits(packed[row], axis=-1, count=chunk.width).astype(bool)
             whole[at.within(box)] = bits[at.within(chunk)]
@@ -131,7 +135,7 @@ def _weight(
     haze = np.where(np.isfinite(excess), composite.haze_weight(np.nan_to_num(excess)), 1).astype(np.float32)
     raw = np.rint(255 * distance_weight(keep, mask_grid.pixel) * haze)
     weight = np.where(keep, np.maximum(raw, 2), least).astype(np.uint8)
-    return weight, hazy, clear_haze / seen if seen else 0.0
+    return weight, hazy, clear_haze / seen if seen else 0.0, remembered
 
 
 def _write_weight(store: Store, scene: Scene, weight: NDArray[np.uint8], key: str) -> None:

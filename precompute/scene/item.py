@@ -15,9 +15,10 @@ from pyproj import Transformer
 from rasterio.features import shapes
 
 from terrazzo import __version__
-from terrazzo.bands import BANDS, NODATA, SCALE, MaskClass
+from terrazzo.bands import BANDS, NODATA, SCALE, SCORE_NODATA, MaskClass
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.precompute.clouds.model import model_hash
+from terrazzo.precompute.clouds.score import unsure_share
 from terrazzo.precompute.products.angles import Angles
 from terrazzo.precompute.products.globe import cut
 from terrazzo.precompute.products.offset import Offset
@@ -27,7 +28,7 @@ from terrazzo.precompute.scene.notes import brdf_line, notes_of
 from terrazzo.precompute.scene.prepare import Prepared
 from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.precompute.scene.shift import Shift
-from terrazzo.scene import class_shares
+from terrazzo.scene import SCORE, class_shares
 from terrazzo.store import Store
 
 EXTENSIONS = [
@@ -81,7 +82,8 @@ def scene_item(
         "terrazzo:bands": list(store.config.bands),
         "terrazzo:datatake": product.datatake,
     }
-    properties |= _processing(product, prepared, recipe, store.config.bands)
+    latitude = float(geometry.centroid.y)
+    properties |= _processing(product, prepared, recipe, store.config.bands, latitude)
     properties |= _seen(prepared) | _angles(product, prepared.angles) | _chosen(recipe, grid.pixel)
     return {
         "type": "Feature",
@@ -97,7 +99,7 @@ def scene_item(
 
 
 def _processing(
-    product: Product, prepared: Prepared, recipe: Recipe, bands: tuple[str, ...]
+    product: Product, prepared: Prepared, recipe: Recipe, bands: tuple[str, ...], latitude: float
 ) -> dict[str, Any]:
     """What was done to the product, on which evidence, and what the user should know of it."""
     offset = prepared.offset
@@ -113,7 +115,7 @@ def _processing(
             "conflicts": list(offset.conflicts),
             "verdict": offset.verdict,
         },
-        "terrazzo:notes": notes_of(prepared, recipe, bands),
+        "terrazzo:notes": notes_of(prepared, recipe, bands, latitude),
         "terrazzo:parameters": {
             "mask": recipe.mask,
             "brdf": recipe.brdf,
@@ -139,6 +141,7 @@ def _seen(prepared: Prepared) -> dict[str, Any]:
         "terrazzo:clear_share": clear,
         "terrazzo:cloud_share": clouded,
         "terrazzo:snow_share": counts[MaskClass.SNOW] / valid,
+        "terrazzo:unsure_share": round(unsure_share(prepared.score), 4),
         "terrazzo:haze": None if np.isnan(prepared.haze) else prepared.haze,
     }
 
@@ -228,7 +231,8 @@ def _asset(path: Path, store: Store) -> dict[str, Any]:
             "proj:transform": [*dataset.transform[:6]],
         }
     if path.stem not in BANDS:
-        return asset | {"roles": ["data-mask"], "data_type": "uint8", "nodata": 0}
+        nodata = SCORE_NODATA if path.name == SCORE else MaskClass.NODATA
+        return asset | {"roles": ["data-mask"], "data_type": "uint8", "nodata": int(nodata)}
     band = BANDS[path.stem]
     return asset | {
         "roles": ["data", "reflectance"],

@@ -12,7 +12,7 @@ import rasterio
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from terrazzo.bands import NODATA, SCALE, MaskClass, stored_factor
+from terrazzo.bands import NODATA, SCALE, SCORE_NODATA, MaskClass, stored_factor
 from terrazzo.cog import write_cog
 from terrazzo.correction import Coefficients, Correction, corrected, correction_arrays
 from terrazzo.edges import DEPTH, Strips, strip_medians, strip_table
@@ -27,7 +27,7 @@ from terrazzo.precompute.scene.identity import as_used, forms_of, identity, told
 from terrazzo.precompute.scene.item import scene_item
 from terrazzo.precompute.scene.prepare import Prepared, prepare
 from terrazzo.precompute.scene.recipe import Recipe
-from terrazzo.scene import CORRECTION, ITEM, MASK, STRIPS, Scene, read_scene, scene_from_item
+from terrazzo.scene import CORRECTION, ITEM, MASK, SCORE, STRIPS, Scene, read_scene, scene_from_item
 from terrazzo.store import Store
 
 GDAL_CACHE = 64
@@ -111,15 +111,26 @@ def _write_files(
         medians.append(median)
         counts.append(count)
     mask_grid = store.mask_grid(product.epsg)
+    where = (mask_grid.transform(prepared.box.coarser(store.mask_factor)), f"EPSG:{product.epsg}")
+    levels = mask_grid.window.bit_length() - 1
+    names = ", ".join(f"{c.value} {c.name.lower()}" for c in MaskClass)
     write_cog(
         folder / MASK,
         prepared.classes,
-        mask_grid.transform(prepared.box.coarser(store.mask_factor)),
-        f"EPSG:{product.epsg}",
+        *where,
         nodata=0,
         overview="mode",
-        levels=mask_grid.window.bit_length() - 1,
-        tags={"CLASSES": ", ".join(f"{c.value} {c.name.lower()}" for c in MaskClass)},
+        levels=levels,
+        tags={"CLASSES": names},
+    )
+    write_cog(
+        folder / SCORE,
+        prepared.score,
+        *where,
+        nodata=SCORE_NODATA,
+        overview="average",
+        levels=levels,
+        description="clear score",
     )
     strips = Strips(grid.window_range(prepared.box), np.stack(medians, -1), np.stack(counts, -1))
     pq.write_table(

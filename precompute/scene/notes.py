@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
+from terrazzo.bands import MaskClass
+from terrazzo.precompute.clouds.score import UNSURE, unsure_share
 from terrazzo.precompute.correct.brdf import COEFFICIENTS, LOWEST_SUN, SUN, Brdf
 from terrazzo.precompute.correct.factors import view_of
 from terrazzo.precompute.products.angles import Angles
@@ -14,6 +17,12 @@ from terrazzo.scene import class_shares
 
 DARKEST_TRAINED = 76.0
 """Degrees from the zenith of the lowest sun that the classifier of clouds was trained with."""
+HORIZON = 90.0
+"""Degrees from the zenith."""
+MOSTLY_UNSURE = 0.25
+"""Share of pixels of doubtful score from which a scene's Item says so."""
+ICY_LATITUDE, ICY = 55.0, 0.05
+"""Degrees from the equator beyond which the sea freezes, and share of snow and of water from which it may have."""
 LITTLE = 0.01
 """Share of clear pixels below which a scene hardly shows."""
 
@@ -33,7 +42,9 @@ def doubts(bands: Sequence[str], sun_zenith: float) -> list[str]:
             "no short-wave infrared in the product, so nothing tells snow from cloud: what is white counts as"
             " cloud; fetch B11 where snow matters"
         )
-    if sun_zenith > DARKEST_TRAINED:
+    if sun_zenith >= HORIZON:
+        notes.append("the sun is below the horizon: there is no mask to rely on; leave the scene out")
+    elif sun_zenith > DARKEST_TRAINED:
         notes.append(
             f"the sun stands {sun_zenith:.0f}° from the zenith, and the classifier of clouds was trained up to {DARKEST_TRAINED:g}°:"
             " the mask is doubtful"
@@ -41,10 +52,37 @@ def doubts(bands: Sequence[str], sun_zenith: float) -> list[str]:
     return notes
 
 
-def notes_of(prepared: Prepared, recipe: Recipe, bands: Sequence[str]) -> list[str]:
-    """What the user should know of a scene that was made all the same."""
+def sights(classes: NDArray[np.uint8], score: NDArray[np.uint8], latitude: float) -> list[str]:
+    """What a mask shows that makes it doubtful, in words.
+
+    Args:
+        classes, score: (row, col) of the mask.
+        latitude: degrees.
+    """
+    notes, unsure = [], unsure_share(score)
+    if unsure > MOSTLY_UNSURE:
+        low, high = UNSURE
+        notes.append(
+            f"the mask is not sure of {unsure:.0%} of the pixels, whose clear score is {low} to {high}; min_score leaves such pixels out"
+        )
+    least = ICY * np.count_nonzero(classes != MaskClass.NODATA)
+    icy = all(np.count_nonzero(classes == c) > least for c in (MaskClass.SNOW, MaskClass.WATER))
+    if abs(latitude) > ICY_LATITUDE and icy:
+        notes.append(
+            f"snow or ice beside water at {abs(latitude):.0f}° of latitude: sea ice was not trained, and thin cloud over it may count as clear"
+        )
+    return notes
+
+
+def notes_of(prepared: Prepared, recipe: Recipe, bands: Sequence[str], latitude: float) -> list[str]:
+    """What the user should know of a scene that was made all the same.
+
+    Args:
+        latitude: of the scene's middle, degrees.
+    """
     offset, notes = prepared.offset, list(prepared.notes)
     notes += doubts(prepared.seen_by, prepared.angles.mean_sun[0])
+    notes += sights(prepared.classes, prepared.score, latitude)
     clear, clouded = class_shares(dict(enumerate(np.bincount(prepared.classes.ravel()).tolist())))
     if clear < LITTLE:
         what = "nearly all cloud" if clouded > 0.5 else "hardly a clear pixel"

@@ -11,7 +11,8 @@ from pyproj import Transformer
 from terrazzo.bands import FOUR, MaskClass
 from terrazzo.errors import Uncorrectable, UnreadableAsset
 from terrazzo.grid import Grid, PixelBox
-from terrazzo.precompute.clouds.mask import mask_scene
+from terrazzo.precompute.clouds.mask import Mask, mask_scene
+from terrazzo.precompute.clouds.score import clear_score, score_of_classes
 from terrazzo.precompute.clouds.terrain import terrain_shadow
 from terrazzo.precompute.correct.air import Height, SeenAir, see_air
 from terrazzo.precompute.correct.factors import nearest_detectors
@@ -44,7 +45,7 @@ class Prepared:
     Attributes:
         box: the scene's pixels, whole windows.
         added: what has to be added to the counts as they are read: the offset, less what was added in reading.
-        detector, classes: (row, col) uint8 on the mask grid.
+        detector, classes, score: (row, col) uint8 on the mask grid; score as of `clear_score`.
         haze: mean of B02 − B04 / 2 over land, reflectance; NaN without land.
         lineage: what was done, a line each.
         air: None for products that are corrected for the atmosphere already.
@@ -58,6 +59,7 @@ class Prepared:
     angles: Angles
     detector: NDArray[np.uint8]
     classes: NDArray[np.uint8]
+    score: NDArray[np.uint8]
     haze: float
     lineage: tuple[str, ...]
     air: SeenAir | None
@@ -88,15 +90,18 @@ def prepare(product: Product, store: Store, recipe: Recipe, images: Images) -> P
         lines.append("no angle grids in the product: view angles not corrected, sun from the Item or 45°")
     if recipe.mask.startswith(OWN):
         classes = _own_mask(product, recipe.mask, numbers, mask_grid, mask_box, images)
+        score = score_of_classes(classes)
     else:
-        classes = _mask(product, recipe.mask, numbers, mask_grid, mask_box, images, angles.mean_sun)
+        made = _mask(product, recipe.mask, numbers, mask_grid, mask_box, images, angles.mean_sun)
+        classes, score = made.classes, clear_score(made)
         if recipe.dem is None:
             lines.append(NO_TERRAIN)
         else:
             dark = _terrain(recipe.dem, mask_grid, mask_box, angles.mean_sun)
             classes[dark & np.isin(classes, DARKENED)] = MaskClass.TERRAIN_SHADOW
     lost = read_defects(product.assets, mask_grid, mask_box, images.off)
-    classes[(lost | read.saturated) & (classes != MaskClass.NODATA)] = MaskClass.DEFECTIVE
+    lost = (lost | read.saturated) & (classes != MaskClass.NODATA)
+    classes[lost], score[lost] = MaskClass.DEFECTIVE, 0
     land = classes == MaskClass.LAND
     air = None
     if product.level == "L1C":
@@ -110,6 +115,7 @@ def prepare(product: Product, store: Store, recipe: Recipe, images: Images) -> P
         angles=angles,
         detector=detector,
         classes=classes,
+        score=score,
         haze=_haze(numbers, land),
         lineage=tuple(lines),
         air=air,
@@ -126,8 +132,8 @@ def _mask(
     mask_box: PixelBox,
     images: Images,
     sun: tuple[float, float],
-) -> NDArray[np.uint8]:
-    """Classes that the numbers and the archive's masks tell."""
+) -> Mask:
+    """What the numbers and the archive's masks tell."""
     extra: dict[str, Any] = {}
     for name, argument in (("SCL", "scl"), ("CLDPRB", "cloud_probability")):
         if name in product.assets:
@@ -143,7 +149,7 @@ def _mask(
         sun=sun,
         choice=choice,  # type: ignore[arg-type]
         **extra,
-    ).classes
+    )
 
 
 def _terrain(dem: Path, grid: Grid, box: PixelBox, sun: tuple[float, float]) -> NDArray[np.bool_]:

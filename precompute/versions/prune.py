@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from terrazzo.places import PLACES
 from terrazzo.precompute.normalize.weigh import difference_key
 from terrazzo.precompute.versions.grace import drop_note, since_replaced
 from terrazzo.precompute.versions.pointer import forget
@@ -124,20 +125,23 @@ def _referenced_scenes(store: Store, staying: dict[str, list[str]]) -> set[str]:
 def _unreferenced(store: Store, mosaic_id: str, staying: Iterable[str]) -> Iterable[str]:
     """Keys of what was solved for no version that stays.
 
-    References serve only while a period is being solved; those of the current version stay, for a run that goes on.
+    References serve only while a period is being solved; those of the current version stay, for a run that goes on, and of the others
+    what the dates remember of places, which explains their pixels.
     """
     base = f"mosaics/{mosaic_id}"
-    wanted, folders = set[str](), set[str]()
+    wanted, folders, remembered = set[str](), set[str](), set[str]()
     for name in staying:
         version = open_version(store, mosaic_id, name)
         for period in version.periods:
             for e in version.entries(period):
                 ref_id = Path(e.weight_key).parent.name
                 note = e.weight_key.removesuffix(".tif") + ".json"
+                remembered.add(f"{base}/references/{ref_id}/")
                 wanted |= {e.weight_key, note, difference_key(f"{base}/differences/{ref_id}", e.scene)}
         if name == current_version(store, mosaic_id):
             folders = {f"{base}/references/{p['reference']}/" for p in version.lock["periods"]}
     for kind in ("references", "weights", "differences"):
         for key in store.list(f"{base}/{kind}"):
-            if key not in wanted and not any(key.startswith(f) for f in folders):
+            of_version = key.endswith(PLACES) and any(key.startswith(f) for f in remembered)
+            if key not in wanted and not of_version and not any(key.startswith(f) for f in folders):
                 yield key

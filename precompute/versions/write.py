@@ -145,7 +145,7 @@ def write_tables(
         "bands": list(store.config.bands),
         "normalized": all(c.normalized.gains for c in contents if c.scenes),
         "bounds": _bounds([i["bbox"] for i in items.values()], config.bounds),
-        "periods": [_locked(c, ordered[c.period.name]) for c in contents],
+        "periods": [_locked(store, c, ordered[c.period.name]) for c in contents],
         "inputs": _inputs(items.values(), contents, previous),
     }
     name = version_name(lock, cells)
@@ -171,8 +171,8 @@ def _middle(content: PeriodContent) -> date:
     return content.middle or content.period.middle
 
 
-def _locked(content: PeriodContent, ordered: Sequence[Scene]) -> dict[str, Any]:
-    """A period in the lock: its days, its scenes in their order, and the steps that solved it."""
+def _locked(store: Store, content: PeriodContent, ordered: Sequence[Scene]) -> dict[str, Any]:
+    """A period in the lock: its days, its scenes in their order with the pixels remembered as ground, and the steps that solved it."""
     period, normalized = content.period, content.normalized
     return {
         "name": period.name,
@@ -182,7 +182,11 @@ def _locked(content: PeriodContent, ordered: Sequence[Scene]) -> dict[str, Any]:
         "middle": _middle(content).isoformat(),
         "reference": normalized.ref_id,
         "solves": write_solves(normalized.solves),
-        "scenes": [{"id": s.id, "rev": s.rev, "weight": normalized.weights[s.id][1]} for s in ordered],
+        "scenes": [
+            {"id": s.id, "rev": s.rev, "weight": weight, "remembered": _note(store, key).get("remembered", 0)}
+            for s in ordered
+            for key, weight in (normalized.weights[s.id],)
+        ],
     }
 
 
@@ -285,10 +289,15 @@ def mosaic_json(store: Store, mosaic_id: str, items: Sequence[Mapping[str, Any]]
     return str(document.model_dump_json(exclude_none=True))
 
 
+def _note(store: Store, weight_key: str) -> dict[str, Any]:
+    """What is written beside a scene's weight; empty where nothing is."""
+    note = weight_key.removesuffix(".tif") + ".json"
+    return dict(store.read_json(note)) if store.exists(note) else {}
+
+
 def _shift(store: Store, weight_key: str) -> dict[str, float]:
     """How far a scene's ground lies east and north of the reference, and the standard error, metres; NaN if unknown."""
-    note = weight_key.removesuffix(".tif") + ".json"
-    known = store.read_json(note).get("shift") if store.exists(note) else None
+    known = _note(store, weight_key).get("shift")
     names = ("east", "north", "spread")
     return {n: round(known[n] * store.config.pixel, 3) if known else float("nan") for n in names}
 

@@ -1,5 +1,5 @@
 """Where an image's pixels come from and how sure they are, as numbers a pixel: scene, day, age, count, quality, weight,
-spread, gain."""
+score, spread, gain."""
 
 from collections.abc import Callable
 from datetime import date
@@ -15,7 +15,7 @@ from terrazzo.mosaic.quality import FLAGS, quality
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.spread import spread
 from terrazzo.mosaic.warp import Target, locate
-from terrazzo.mosaic.weight import weight
+from terrazzo.mosaic.weight import clear_scores, weight
 
 EPOCH = date(1970, 1, 1)
 GAIN_ONE = 10_000
@@ -121,6 +121,11 @@ ORIGINS: dict[str, Origin] = {
         "How much the scene weighs",
         "1 (last resort) to 255 (clear, far from any cloud)",
         lambda rendering: weight(*rendering),
+    ),
+    "score": Origin(
+        "How likely the pixel is clear",
+        "clear score, 0 to 100 per cent, of the scene that shows",
+        lambda rendering: clear_scores(*rendering),
     ),
     "spread": Origin(
         "How far the clear scenes disagree",

@@ -20,6 +20,7 @@ class PixelRequest:
         bands: names of the bands, in order.
         datetime: day, month, year or interval, or the name of a period.
         max_cloud: per cent of a scene's valid pixels that may be cloud or shadow.
+        min_score: clear score, 0 to 100, that a scene's pixel needs to show; None asks for none.
         orbit: relative orbit.
         ids: scenes, all when empty.
         target: day that a method of `TIMED` shows, YYYY-MM-DD; None is the middle of the asked time.
@@ -37,6 +38,7 @@ class PixelRequest:
     snow: Snow | None = None
     resampling: Resampling | None = None
     target: str | None = None
+    min_score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Resolved:
     snow: Snow
     resampling: Resampling
     target: date | None = None
+    min_score: float | None = None
 
     @property
     def normalized(self) -> bool:
@@ -105,3 +108,5 @@ def check(request: PixelRequest, version: Version) -> None:
         raise InvalidRequest("bands: a band is named twice")
     if request.max_cloud is not None and not 0 <= request.max_cloud <= 100:
         raise InvalidRequest(f"max_cloud={request.max_cloud}: per cent, 0 to 100")
+    if request.min_score is not None and not 0 <= request.min_score <= 100:
+        raise InvalidRequest(f"min_score={request.min_score}: a clear score, 0 to 100")

@@ -80,6 +80,8 @@ def select(version: Version, request: PixelRequest) -> Selection:
         snow=request.snow or config.snow,
         resampling="nearest" if stage == "mask" else request.resampling or config.resampling,
         target=_target(request.target, method, period, interval),
+        # Every pixel has a score of 0: that is the same as asking for none.
+        min_score=float(request.min_score) if request.min_score else None,
     )
     return _selected(version, period.name, resolved, interval)
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo import gains
-from terrazzo.bands import CLEAR, NODATA, SCALE, MaskClass, stored_factor
+from terrazzo.bands import CLEAR, NODATA, SCALE, SCORE_NODATA, MaskClass, stored_factor
 from terrazzo.correction import counts, read_correction
 from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.grid import Grid, PixelBox
@@ -22,7 +22,7 @@ from terrazzo.mosaic.methods import METHODS
 from terrazzo.mosaic.outline import fade
 from terrazzo.mosaic.pyramid import Part
 from terrazzo.mosaic.request import Resolved
-from terrazzo.scene import CORRECTION, MASK
+from terrazzo.scene import CORRECTION, MASK, SCORE
 from terrazzo.version import Entry, Version
 
 LAST = 1
@@ -152,7 +152,7 @@ class Merging:
         masked = (
             self.request.fill == "best" or self._timed or self.request.stage in ("raw", "mask", "corrected")
         )
-        snow = self.request.snow != "keep"
+        snow, scored = self.request.snow != "keep", self.request.min_score is not None
         self.blocks.fetch(
             [
                 *(partial(self._coarse, e, e.weight_key, box, 0, smooth=True) for _, e in entries),
@@ -161,6 +161,7 @@ class Merging:
                     for _, e in entries
                     if masked or (snow and e.scene.snow_share > 0)
                 ),
+                *(partial(self._coarse, e, e.scene.key(SCORE), box, 0) for _, e in entries if scored),
             ]
         )
         weights = self.blocks.fetch([partial(self.weight, e, box) for _, e in entries])
@@ -393,12 +394,22 @@ class Merging:
         if self.request.snow != "keep" and entry.scene.snow_share > 0:
             snow = self._coarse(entry, entry.scene.key(MASK), box, 0) == MaskClass.SNOW
             weight[snow] = np.minimum(weight[snow], LAST if self.request.snow == "avoid" else 0)
+        if self.request.min_score is not None:
+            weight[self.score(entry, box) < self.request.min_score] = 0
         if self.request.fill == "best":
             seen = self._coarse(entry, entry.scene.key(MASK), box, 0) != MaskClass.NODATA
             weight = np.where(seen & (weight == 0), LAST, weight).astype(np.uint8)
         elif self.request.fill == "none":
             weight[weight == LAST] = 0
         return weight
+
+    def score(self, entry: Entry, box: PixelBox) -> NDArray[np.uint8]:
+        """(row, col) uint8 clear score of a scene, `SCORE_NODATA` beyond its data.
+
+        Raises:
+            NotFound: the scene was made before there were scores; precompute makes it again.
+        """
+        return self._coarse(entry, entry.scene.key(SCORE), box, SCORE_NODATA).astype(np.uint8, copy=False)
 
     def values(self, entry: Entry, box: PixelBox) -> NDArray[np.int16]:
         """(band, row, col) int16 of a scene at the request's stage."""

@@ -121,6 +121,7 @@ def measured(
         snow=given.get("snow"),
         resampling=given.get("resampling"),
         target=given.get("target"),
+        min_score=given.get("min_score"),
     )
     return measure_of(pixels, expression or formula, given.get("baseline"))
 

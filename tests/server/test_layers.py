@@ -9,7 +9,7 @@ import rasterio
 from PIL import Image
 
 TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728"
-LAYERS = ("scene", "date", "age", "count", "quality", "spread", "gain")
+LAYERS = ("scene", "date", "age", "count", "quality", "score", "spread", "gain")
 
 
 def array(client, style, query=""):
@@ -36,10 +36,39 @@ def test_a_layers_pixel_is_what_the_point_says(client, method):
         told = client.get(f"/mosaics/mosaic/explain/{lon[0]},{lat[0]}?style=natural{query}").json()
         gains = [step["gain"] for step in told["path"]]
         assert layers["gain"][row, col] / 1e4 == pytest.approx(np.mean(gains), abs=3e-4)
+        assert [c["score"] for c in told["candidates"] if c["chosen"]] == [layers["score"][row, col]]
         assert point["scenes_usable"] == layers["count"][row, col]
         assert point["quality"] == layers["quality"][row, col]
         order = client.get(f"/mosaics/mosaic/scenes?{query[1:]}").json()["features"]
         assert point["scene"] == order[layers["scene"][row, col]]["id"]
+
+
+def test_what_shows_has_the_score_that_was_asked_for_at_every_door(client):
+    query = "&resampling=nearest&min_score=95"
+    score, seen = array(client, "score", query)
+    plain, before = array(client, "score", "&resampling=nearest")
+    seen, before = seen > 0, before > 0
+    assert score[seen].min() >= 95
+    assert (plain[before] < 95).any()
+    assert not (seen & ~before).any()
+    values = np.load(io.BytesIO(client.get(f"{TILE}.npy?bands=B04&resampling=nearest&min_score=95").content))
+    assert ((values[-1] > 0) == seen).all()
+    with rasterio.open(io.BytesIO(client.get(f"{TILE}.tif?style=score{query}").content)) as dataset:
+        transform = dataset.transform
+    row, col = np.argwhere(seen & (plain < 95))[0]
+    (lon,), (lat,) = rasterio.warp.transform(
+        "EPSG:3857", "EPSG:4326", *([v] for v in transform * (col + 0.5, row + 0.5))
+    )
+    place = f"{lon},{lat}?bands=B04{query}"
+    told = client.get(f"/mosaics/mosaic/explain/{place}").json()
+    assert [c["score"] for c in told["candidates"] if c["chosen"]] == [score[row, col]]
+    assert any(
+        f"clear score {plain[row, col]}, below min_score=95" in c["verdict"] for c in told["candidates"]
+    )
+    point = client.get(f"/mosaics/mosaic/point/{place}").json()
+    chosen = next(c["scene"] for c in told["candidates"] if c["chosen"])
+    assert point["scene"] == chosen
+    assert client.get(f"{TILE}.png?min_score=101").status_code == 400
 
 
 @pytest.mark.parametrize("style", LAYERS)

@@ -168,6 +168,17 @@ def test_where_pixels_come_from_lies_beside_the_bands(engine, tmp_path):
             assert file.units == (ORIGINS[name].unit,)
 
 
+def test_an_export_shows_no_pixel_below_the_score_that_was_asked_for(engine, tmp_path):
+    lowest = []
+    for number, asked in enumerate(({}, {"min_score": 98})):
+        path = tmp_path / f"{number}.tif"
+        written(engine, path, resolution=60, resampling="nearest", extras=("score",), **asked)
+        score = read(path.with_name(f"{number}_score.tif"))[0]
+        assert (score.mask == read(path).mask[0]).all()
+        lowest.append(score.min())
+    assert lowest[0] < 98 <= lowest[1]
+
+
 @pytest.mark.parametrize(
     ("stage", "how", "tolerance"), [("merged", Resampling.average, 1), ("mask", Resampling.nearest, 0)]
 )

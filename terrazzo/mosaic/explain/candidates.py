@@ -12,6 +12,7 @@ from terrazzo.mosaic.explain.place import At, plain, properties
 from terrazzo.mosaic.methods import METHODS, shares
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.zone import LAST
+from terrazzo.places import place_at, reference_folder
 from terrazzo.version import Entry
 
 UNMERGED = ("raw", "mask", "corrected")
@@ -25,6 +26,7 @@ class ExplainedScene:
     Attributes:
         order: place in the one order of the period, 0 first.
         mask: name of the mask class; None beyond the scene's data.
+        score: 0–100, how likely the pixel is clear; None beyond the scene's data, and in stores that have no scores yet.
         weight: 0–255, as the merge took it.
         share: (band,) share of the merged value, 0–1.
         values: (band,) int16 at the request's stage, scale 1e-4; None where nothing was read.
@@ -38,6 +40,7 @@ class ExplainedScene:
     platform: str
     relative_orbit: int
     mask: str | None
+    score: int | None
     weight: int
     share: tuple[float, ...]
     values: tuple[int | None, ...] | None
@@ -54,6 +57,7 @@ class ExplainedScene:
 class _SceneRead:
     entry: Entry
     mask: MaskClass
+    score: int | None
     weight: int
     fade: float
     values: NDArray[np.int16] | None
@@ -67,8 +71,8 @@ def _read(at: At, entry: Entry) -> _SceneRead:
         fade = float(at.merging.fade(entry, at.box)[0, 0])
         values = at.merging.values(entry, at.box)[:, 0, 0] if mask != MaskClass.NODATA else None
     except (ReadFailure, NotFound) as error:
-        return _SceneRead(entry, MaskClass.NODATA, 0, 0.0, None, str(error))
-    return _SceneRead(entry, mask, weight, fade, values, None)
+        return _SceneRead(entry, MaskClass.NODATA, None, 0, 0.0, None, str(error))
+    return _SceneRead(entry, mask, at.score(entry), weight, fade, values, None)
 
 
 def candidates(at: At, selection: Selection) -> list[ExplainedScene]:
@@ -102,6 +106,8 @@ def _verdict(
             return "chosen: first in order with data; the masks are not asked at this stage"
         return "has data, but another one comes first in the order"
     if read.weight == 0:
+        if read.score is not None and read.score < (at.request.min_score or 0):
+            return f"left out: clear score {read.score}, below min_score={at.request.min_score:g}"
         if read.mask in (*CLOUDED, MaskClass.DEFECTIVE):
             return f"left out: {_name(read.mask)}"
         if read.mask == MaskClass.SNOW and at.request.snow == "drop":
@@ -113,14 +119,27 @@ def _verdict(
         return "a last resort, not needed: another scene is clear here"
     percent = f"{100 * float(share.mean()):.1f} %"
     last = "; no scene is clear here, this is the least bad" if best == LAST else ""
+    remembered = _remembered(at, read) if read.mask in CLOUDED and read.weight > LAST else ""
     if is_chosen:
         why = METHODS[at.request.method].chosen or f"gives the largest part, {percent}"
-        return f"chosen: {why}{last}"
+        return f"chosen: {why}{last}{remembered}"
     if read.values is None or (read.values == NODATA).any():
         return "left out: a band has no data here"
     if not share.any():
         return METHODS[at.request.method].unused
-    return f"contributes {percent}"
+    return f"contributes {percent}{remembered}"
+
+
+def _remembered(at: At, read: _SceneRead) -> str:
+    """Why a scene shows that its mask calls cloud or shadow; empty where nothing is remembered of the place."""
+    folder = reference_folder(read.entry.weight_key)
+    place = place_at(at.engine.version.store, folder, at.epsg, at.row, at.col)
+    if place is None:
+        return ""
+    return (
+        f"; {_name(read.mask)} by the mask, ground by the memory of places: {place.alike} of {place.seen} dates agree in blue"
+        f" ({place.level:.3f}), and masks flag {place.flagged} of these"
+    )
 
 
 def _candidate(
@@ -137,6 +156,7 @@ def _candidate(
         platform=scene.platform,
         relative_orbit=scene.relative_orbit,
         mask=None if read.mask == MaskClass.NODATA else _name(read.mask),
+        score=read.score,
         weight=read.weight,
         share=tuple(round(float(s), 6) for s in share),
         values=None if read.values is None else plain(read.values),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo.bands import NODATA, MaskClass
+from terrazzo.bands import NODATA, SCORE_NODATA, MaskClass
 from terrazzo.errors import NotFound
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.engine import Engine
@@ -61,6 +61,14 @@ class At:
         as_mask = replaced(self.request, stage="mask", bands=(CLASSES_BAND,))
         value = int(self.merging_of(as_mask).values(entry, self.box)[0, 0, 0])
         return MaskClass.NODATA if value == NODATA else MaskClass(value)
+
+    def score(self, entry: Entry) -> int | None:
+        """The clear score of the pixel in a scene; None where there is none."""
+        try:
+            value = int(self.merging.score(entry, self.box)[0, 0])
+        except NotFound:
+            return None
+        return None if value == SCORE_NODATA else value
 
 
 def replaced(request: Resolved, **changes: Any) -> Resolved:

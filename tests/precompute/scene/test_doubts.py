@@ -1,8 +1,10 @@
 """A scene's Item says where its mask cannot be relied on."""
 
+import numpy as np
 import pytest
 
-from terrazzo.precompute.scene.notes import doubts
+from terrazzo.bands import SCORE_NODATA, MaskClass
+from terrazzo.precompute.scene.notes import doubts, sights
 
 FOUR, SIX = ("B02", "B03", "B04", "B08"), ("B02", "B03", "B04", "B08", "B11", "B12")
 
@@ -14,12 +16,30 @@ FOUR, SIX = ("B02", "B03", "B04", "B08"), ("B02", "B03", "B04", "B08", "B11", "B
         (FOUR, 40.0, ["snow from cloud"]),
         (SIX, 80.0, ["80° from the zenith"]),
         (FOUR, 80.0, ["snow from cloud", "80° from the zenith"]),
+        (SIX, 91.0, ["below the horizon"]),
         ((), 80.0, []),
     ],
-    ids=["all is known", "no short-wave infrared", "low sun", "both", "a mask of one's own"],
+    ids=["all is known", "no short-wave infrared", "low sun", "both", "night", "a mask of one's own"],
 )
 def test_the_notes_name_what_the_mask_cannot_tell(bands, sun_zenith, words):
     notes = doubts(bands, sun_zenith)
     assert len(notes) == len(words)
     for note, word in zip(notes, words, strict=True):
         assert word in note
+
+
+def test_a_scene_says_that_its_mask_is_not_sure():
+    classes = np.full((10, 10), MaskClass.LAND, np.uint8)
+    score = np.full((10, 10), 97, np.uint8)
+    assert not sights(classes, score, 45.0)
+    score[:4] = 55
+    assert "not sure of 40%" in sights(classes, score, 45.0)[0]
+    score[:] = SCORE_NODATA
+    assert not sights(classes, score, 45.0)
+
+
+@pytest.mark.parametrize(("latitude", "notes"), [(70.0, 1), (-70.0, 1), (45.0, 0)])
+def test_ice_beside_water_is_doubtful_where_the_sea_freezes(latitude, notes):
+    classes = np.full((10, 10), MaskClass.WATER, np.uint8)
+    classes[:2] = MaskClass.SNOW
+    assert len(sights(classes, np.full((10, 10), 97, np.uint8), latitude)) == notes
