@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from httptools import HttpParserUpgrade
+from httptools import HttpParserUpgrade, HttpRequestParser
 from starlette.requests import Request
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -47,7 +47,7 @@ class PatientProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
-        self._size, self._read = 0, b""
+        self._size, self._read, self._rest = 0, b"", b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Waits for the first request's head."""
@@ -60,8 +60,10 @@ class PatientProtocol(HttpToolsProtocol):
 
         Only what comes while a head is waited for counts, and not the part that ends it: a body may come along with its head.
         """
-        waiting, self._read = self._head, data
-        super().data_received(data)
+        waiting, self._rest = self._head, data
+        while self._rest:
+            self._read, self._rest = self._rest, b""
+            super().data_received(self._read)
         if self.transport.is_closing():
             return
         self._size = self._size + len(data) if waiting is not None and waiting is self._head else 0
@@ -92,7 +94,10 @@ class PatientProtocol(HttpToolsProtocol):
         rest = self._read[error.args[0] :] if isinstance(error, HttpParserUpgrade) else b""
         kept = [b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade"]
         line = b"%s %s HTTP/1.1\r\n" % (self.parser.get_method(), self.url)
-        super().data_received(line + b"".join(kept) + b"\r\n" + rest)
+        self._rest = line + b"".join(kept) + b"\r\n" + rest
+        # The old one knows no request after one that closes.
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
 
     def pause_writing(self) -> None:
         """The client takes less than there is."""
