@@ -57,7 +57,7 @@ def day_shares(engine: Engine, ask: Ask, bounds: Bounds) -> dict[str, Any]:
 
 def days(engine: Engine, ask: Ask) -> dict[str, Any]:
     """The days of a request's scenes, the first first: how many scenes each has, over how many tiles of Sentinel-2's grid,
-    and their clear and clouded shares, 0-1, the mean of the scenes."""
+    and their clear and clouded shares, 0–1, the mean of the scenes."""
     if ask.measure.baseline is not None:
         raise InvalidRequest(
             "days: ask for those of datetime and of baseline one after the other, each as datetime"

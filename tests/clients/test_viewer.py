@@ -156,7 +156,7 @@ def test_the_map_says_how_a_store_is_filled_shows_the_first_mosaic_and_offers_wh
             assert "terrazzo precompute SOURCE" in json.loads(process.stdout.readline())["said"]
             publish(sample_store, store)
             told = json.loads(process.stdout.readline())
-    assert told.pop("attribution").endswith("Names by us") == locked
+    assert ("Names by us" in told.pop("attribution")) == locked
     assert told == {
         "trouble": False,
         "mosaics": ["mosaic"],
