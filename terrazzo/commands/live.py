@@ -157,7 +157,7 @@ def _steps(
 
 
 def _run(ctx: click.Context, arguments: Sequence[str]) -> None:
-    """Runs a command of the group; one that fails is told, and the picture there is stays."""
+    """Runs a command of the group. Prints the error of one that fails: the picture that is there stays."""
     group = ctx.find_root().command
     if not isinstance(group, click.Group):
         raise TerrazzoError("start it as `terrazzo live`")
