@@ -282,13 +282,18 @@ def double_weight(half, row0, col0, last, out):  # pragma: no cover
 
 
 @njit(cache=True, nogil=True)
-def shown_box(weight, through, least, enough):  # pragma: no cover
-    """Rows and columns (first, end) where a scene still shows: weight above `least`, `through` at least `enough`."""
+def wanted_box(weight, through, count, least, enough, count_to):  # pragma: no cover
+    """Rows and columns (first, end) where a scene of weight `least` or more still shows, or is still to be counted.
+
+    Args:
+        through: share of light; a scene shows where it is at least `enough`.
+        count: scenes so far; further ones are counted below `count_to`.
+    """
     rows, cols = weight.shape
     r0, r1, c0, c1 = rows, 0, cols, 0
     for r in range(rows):
         for c in range(cols):
-            if weight[r, c] >= least and through[r, c] >= enough:
+            if weight[r, c] >= least and (through[r, c] >= enough or count[r, c] < count_to):
                 r0, r1 = min(r0, r), r + 1
                 c0, c1 = min(c0, c), max(c1, c + 1)
     return r0, r1, c0, c1

@@ -18,23 +18,28 @@ OPACITY: dict[Literal["first", "feather"], NDArray[np.float64]] = {
     "feather": _SHARE**2 * (3 - 2 * _SHARE),
 }
 """(256,) share of the light from below that a scene holds back, by its weight."""
-GLASS = np.zeros(256)
-"""The same of scenes that hide none below them."""
+ALL = 1 << 16
+"""More scenes than any pixel has: who counts up to here counts all."""
 
 
 def visible(
-    weights: Iterable[NDArray[np.uint8]], opacity: NDArray[np.float64]
+    weights: Iterable[NDArray[np.uint8]], opacity: NDArray[np.float64], count_to: int = 0
 ) -> Iterator[tuple[slice, slice] | None]:
-    """The rows and columns in which each scene shows, the first on top, as far as weights alone say; None: nowhere.
+    """The rows and columns in which each scene shows or is counted, the first on top, as far as weights alone say; None: nowhere.
 
     Where a scene has weight but no values, more shows of those below it.
+
+    Args:
+        count_to: scenes of a pixel that are counted although they may not show.
     """
-    through: NDArray[np.float64] | None = None
+    layers: tuple[NDArray[np.float64], NDArray[np.uint16]] | None = None
     for weight in weights:
-        through = np.ones(weight.shape) if through is None else through
-        r0, r1, c0, c1 = kernels.shown_box(weight, through, 1, ENOUGH)
+        layers = layers or (np.ones(weight.shape), np.zeros(weight.shape, np.uint16))
+        through, count = layers
+        r0, r1, c0, c1 = kernels.wanted_box(weight, through, count, 1, ENOUGH, count_to)
         yield None if r1 <= r0 else (slice(r0, r1), slice(c0, c1))
         through *= 1 - opacity[weight]
+        count += weight > 0
 
 
 class Layers:
@@ -53,14 +58,14 @@ class Layers:
         self._provenance = np.full(shape, -1, np.int16)
         self._count = np.zeros(shape, np.uint16)
 
-    def wanted(self, weight: NDArray[np.uint8], least: int, *, counted: bool) -> tuple[slice, slice] | None:
+    def wanted(self, weight: NDArray[np.uint8], least: int, count_to: int) -> tuple[slice, slice] | None:
         """Rows and columns of the box in which a scene would add something; None where it would not.
 
         Args:
             least: smallest weight that counts, at least 1.
-            counted: also where the box is full, to count the scene.
+            count_to: also where fewer scenes are counted yet, though the pixel is full.
         """
-        r0, r1, c0, c1 = kernels.shown_box(weight, self._through, least, 0.0 if counted else ENOUGH)
+        r0, r1, c0, c1 = kernels.wanted_box(weight, self._through, self._count, least, ENOUGH, count_to)
         return None if r1 <= r0 else (slice(r0, r1), slice(c0, c1))
 
     def add(
@@ -85,10 +90,9 @@ class Layers:
         """(row, col) where a further scene can show."""
         return np.asarray(self._through >= ENOUGH)
 
-    @property
-    def full(self) -> bool:
-        """Whether no further scene can show anywhere."""
-        return bool(self._through.max() < ENOUGH)
+    def full(self, count_to: int) -> bool:
+        """Whether no further scene can show anywhere, nor is to be counted up to a number."""
+        return bool(self._through.max() < ENOUGH and self._count.min() >= count_to)
 
     def merged(self) -> Merged:
         """The picture so far."""

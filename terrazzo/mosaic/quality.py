@@ -19,6 +19,10 @@ from terrazzo.version import Entry, places_of
 HAZE, SNOW, TERRAIN_SHADOW, EXTRAPOLATED, CLAMPED, SINGLE, MISREGISTERED = (2**k for k in range(2, 9))
 
 
+SEVERAL = 2
+"""Usable scenes from which more make no difference to any bit."""
+
+
 class Flag(NamedTuple):
     """A bit: what it means, and its name and colour in a legend."""
 
@@ -50,7 +54,7 @@ CLASSES = {MaskClass.THIN_CLOUD: HAZE, MaskClass.SNOW: SNOW, MaskClass.TERRAIN_S
 
 
 def quality(engine: Engine, selection: Selection, where: Target | Points, image: Image) -> NDArray[np.uint16]:
-    """(row, col) bits of `FLAGS` of an image whose `count` is that of all scenes.
+    """(row, col) bits of `FLAGS` of an image whose `count` is exact up to `SEVERAL`.
 
     Args:
         where, image: what was asked for and what the engine gave.
