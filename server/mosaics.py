@@ -12,7 +12,7 @@ import numpy as np
 from terrazzo.bands import NODATA
 from terrazzo.config import MOSAIC_NAME
 from terrazzo.errors import EmptyStore, NotFound, ReadFailure, TerrazzoError
-from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.blocks import KEPT_BYTES, Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.server.metrics import BYTES
@@ -46,10 +46,10 @@ class Mosaics:
         StoreError: the store is missing, or its format is unknown to this release.
     """
 
-    def __init__(self, url: str, follow: float) -> None:
+    def __init__(self, url: str, follow: float, kept_bytes: int = KEPT_BYTES) -> None:
         self._url, self._follow = url, follow
         self._store: Store | None = None
-        self._blocks = Blocks(on_read=lambda where, size: BYTES.labels(where).inc(size))
+        self._blocks = Blocks(kept_bytes, on_read=lambda where, size: BYTES.labels(where).inc(size))
         self._engines: OrderedDict[tuple[str, str], Engine] = OrderedDict()
         self._pointers: dict[str, tuple[float, str]] = {}
         self._names: tuple[float, list[str]] | None = None
