@@ -16,7 +16,7 @@ from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.mosaic import kernels
 from terrazzo.mosaic.blocks import Blocks
-from terrazzo.mosaic.layers import ALL, OPACITY, Layers, visible
+from terrazzo.mosaic.layers import ALL, OPACITY, Cut, Layers, visible
 from terrazzo.mosaic.merge import Merged, merge
 from terrazzo.mosaic.methods import METHODS
 from terrazzo.mosaic.pyramid import Part
@@ -176,12 +176,12 @@ class Merging:
     ) -> None:
         trust = np.maximum.reduce(weights)
         usable = (np.where((w == LAST) & (trust > LAST), 0, w).astype(np.uint8) for w in weights)
-        parts: Iterable[tuple[slice, slice] | None] = repeat((slice(0, box.height), slice(0, box.width)))
+        parts: Iterable[list[Cut]] = repeat([(slice(0, box.height), slice(0, box.width))])
         if METHODS[self.request.method].layered:
             opaque = OPACITY["first" if self.request.method == "first" else "feather"]
             parts = visible(usable, opaque, count_to)
         bands = () if self.request.stage == "mask" else self.request.bands
-        shown = [(e, _inner(box, p)) for e, p in zip(entries, parts, strict=False) if p is not None]
+        shown = [(e, _inner(box, p)) for e, of_scene in zip(entries, parts, strict=False) for p in of_scene]
         reads: list[Callable[[], object]] = [
             partial(self._band, e, band, part) for e, part in shown for band in bands
         ]
@@ -303,9 +303,10 @@ class Merging:
         box: PixelBox,
         count_to: int,
     ) -> None:
-        part = layers.wanted(weight, least, count_to)
-        if part is not None:
-            layers.add(self.values(entry, _inner(box, part)), weight, part, least, number)
+        wanted = layers.wanted(weight, least, count_to)
+        # Read first: a scene of which a part cannot be read is left out of the whole box.
+        for part, values in [(p, self.values(entry, _inner(box, p))) for p in wanted]:
+            layers.add(values, weight, part, least, number, count_to)
 
     def _together(self, entries: list[tuple[int, Entry]], box: PixelBox, ready: _Weights) -> _Parts:
         """All scenes at once, for methods that weigh each against all others."""
@@ -461,7 +462,7 @@ class Merging:
         return self.blocks.read(self.version.store, key, level, covers, box, fill)
 
 
-def _inner(box: PixelBox, part: tuple[slice, slice]) -> PixelBox:
+def _inner(box: PixelBox, part: Cut) -> PixelBox:
     """Rows and columns of a box as a box."""
     rows, cols = part
     return PixelBox(box.row0 + rows.start, box.col0 + cols.start, box.row0 + rows.stop, box.col0 + cols.stop)
