@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -45,9 +46,14 @@ def seconds(server: int) -> float:
 
 
 def fetched(address: str) -> bytes:
-    """The body of an answer."""
-    with urllib.request.urlopen(address, timeout=300) as answer:
-        return bytes(answer.read())
+    """The body of an answer; asked again while the server compiles longer than it lets wait."""
+    while True:
+        try:
+            with urllib.request.urlopen(address, timeout=300) as answer:
+                return bytes(answer.read())
+        except urllib.error.HTTPError as error:
+            if error.code != 503:
+                raise
 
 
 def measured(python: str, store: str, tiles: int) -> tuple[str, bytes]:
