@@ -17,19 +17,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from terrazzo.checks import document_bytes, read_document
 from terrazzo.clock import SteadyClock
 from terrazzo.errors import Damaged, NotFound, StoreError, TerrazzoError
-from terrazzo.export.order import parse_order
-from terrazzo.export.run import Exported, export
-from terrazzo.mosaic.engine import Engine
-from terrazzo.server.areas import read_apart
 from terrazzo.server.queue import Queue
-from terrazzo.statistics.question import parse_table
-from terrazzo.statistics.run import Tabled, statistics
 from terrazzo.store import beside
+
+if TYPE_CHECKING:
+    from terrazzo.mosaic.engine import Engine
 
 log = logging.getLogger(__name__)
 UNFINISHED = ("accepted", "running")
@@ -88,6 +85,45 @@ class Job:
     def open(self) -> bool:
         """Whether it is still to be done."""
         return self.status in UNFINISHED
+
+
+class _Written(NamedTuple):
+    """What a job wrote."""
+
+    files: tuple[str, ...]
+    summary: str
+    problems: tuple[str, ...]
+
+
+def _exported(
+    job: Job, engine: "Engine", threads: int, path: Path, work: Path
+) -> Generator[float | _Written, None, None]:
+    # A worker that waits for its first job imports none of this: four fifths of its memory.
+    from terrazzo.export.order import parse_order
+    from terrazzo.export.run import export
+
+    order = parse_order(job.order, engine.version)
+    path = path.with_suffix(order.ending)
+    for step in export(engine, order, path, work=work, workers=threads, described=True):
+        if isinstance(step, float):
+            yield step
+        else:
+            names = tuple(p.name for p in step.files)
+            yield _Written(names, f"{100 * step.share:.1f} % of the pixels hold data", step.problems)
+
+
+def _tabled(
+    job: Job, engine: "Engine", threads: int, path: Path, work: Path
+) -> Generator[float | _Written, None, None]:
+    from terrazzo.server.areas import read_apart
+    from terrazzo.statistics.question import parse_table
+    from terrazzo.statistics.run import statistics
+
+    question, form, id_name, layer = parse_table(job.order, engine.version)
+    areas = read_apart(work.parent / job.areas, id_name, layer)
+    path = path.with_suffix(f".{form}")
+    for step in statistics(engine, question, areas, path, work=work, workers=threads):
+        yield step if isinstance(step, float) else _Written((step.path.name,), step.summary(), step.problems)
 
 
 class Jobs:
@@ -208,7 +244,7 @@ class Jobs:
             elif now - since > max(days * DAY, UPLOADING):
                 shutil.rmtree(place, ignore_errors=True)
 
-    def run(self, name: str, engine: Callable[[str, str], Engine], *, hours: float, threads: int) -> None:
+    def run(self, name: str, engine: Callable[[str, str], "Engine"], *, hours: float, threads: int) -> None:
         """Carries a job out, or goes on with it; does nothing where another process does.
 
         Args:
@@ -243,20 +279,14 @@ class Jobs:
                 log.exception("export %s", name)
                 self._end(job, "failed", "an error of this server")
 
-    def _carry_out(self, job: Job, engine: Engine, hours: float, threads: int) -> None:
+    def _carry_out(self, job: Job, engine: "Engine", hours: float, threads: int) -> None:
         since, noted, before = time.monotonic(), 0.0, job.worked
         steps = self._steps(job, engine, threads)
         for step in steps:
             worked = before + time.monotonic() - since
-            if not isinstance(step, float):
-                paths, summary = (
-                    (step.files, f"{100 * step.share:.1f} % of the pixels hold data")
-                    if isinstance(step, Exported)
-                    else ((step.path,), step.summary())
-                )
-                files = tuple(p.name for p in paths)
-                job = replace(job, files=files, problems=step.problems, worked=worked, progress=100.0)
-                self._end(job, "successful", summary)
+            if isinstance(step, _Written):
+                job = replace(job, files=step.files, problems=step.problems, worked=worked, progress=100.0)
+                self._end(job, "successful", step.summary)
                 return
             if self._is_dismissed(job):
                 steps.close()
@@ -274,29 +304,15 @@ class Jobs:
                 job = replace(job, progress=round(100 * step, 2), worked=worked, stalls=stalls)
                 self._write(job)
 
-    def _steps(
-        self, job: Job, engine: Engine, threads: int
-    ) -> Generator[float | Exported | Tabled, None, None]:
+    def _steps(self, job: Job, engine: "Engine", threads: int) -> Generator[float | _Written, None, None]:
         """The shares of a job that are done, and what it wrote."""
         place = self._place(job.id)
         (place / "files").mkdir(exist_ok=True)
         path = place / "files" / f"{job.mosaic}-{job.version}-{job.id[:8]}"
         if job.process == "export":
-            order = parse_order(job.order, engine.version)
-            yield from export(
-                engine,
-                order,
-                path.with_suffix(order.ending),
-                work=place / "work",
-                workers=threads,
-                described=True,
-            )
+            yield from _exported(job, engine, threads, path, place / "work")
         else:
-            question, form, id_name, layer = parse_table(job.order, engine.version)
-            areas = read_apart(place / job.areas, id_name, layer)
-            yield from statistics(
-                engine, question, areas, path.with_suffix(f".{form}"), work=place / "work", workers=threads
-            )
+            yield from _tabled(job, engine, threads, path, place / "work")
 
     def _end(self, job: Job, status: str, message: str) -> None:
         shutil.rmtree(self._place(job.id) / "work", ignore_errors=True)

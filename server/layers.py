@@ -13,7 +13,7 @@ from rio_tiler.colormap import cmap
 
 from terrazzo.bands import NODATA
 from terrazzo.mosaic.engine import Engine, Image
-from terrazzo.mosaic.origin import GAIN_ONE, ORIGINS, Rendering, days, needs_count
+from terrazzo.mosaic.origin import GAIN_ONE, ORIGINS, Rendering, count_needed, days
 from terrazzo.mosaic.quality import FLAGS
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target
@@ -135,7 +135,7 @@ def image_of(name: str, engine: Engine, selection: Selection, target: Target) ->
     Raises:
         TooLarge: as the engine, or too many scenes show.
     """
-    image = engine.render(selection, target, counted=needs_count((name,)))
+    image = engine.render(selection, target, count_to=count_needed((name,)))
     numbers = ORIGINS[name].values(Rendering(engine, selection, target, image))
     return image._replace(bands=(name,), values=numbers[None])
 

@@ -14,7 +14,7 @@ import numpy as np
 from terrazzo.bands import NODATA
 from terrazzo.config import MOSAIC_NAME
 from terrazzo.errors import EmptyStore, NotFound, ReadFailure, TerrazzoError
-from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.blocks import KEPT_BYTES, Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.server.metrics import BYTES
@@ -48,16 +48,19 @@ class Mosaics:
 
     Args:
         live: stores of first looks, the finest first; each shows the mosaics and versions that those before it lack.
+        kept_bytes: of decoded blocks that are kept.
 
     Raises:
         StoreError: the store is missing, or its format is unknown to this release.
     """
 
-    def __init__(self, url: str, follow: float, live: Sequence[str] = ()) -> None:
+    def __init__(
+        self, url: str, follow: float, live: Sequence[str] = (), kept_bytes: int = KEPT_BYTES
+    ) -> None:
         self._url, self._follow = url, follow
-        self._live = Mosaics(live[0], follow, live[1:]) if live else None
+        self._live = Mosaics(live[0], follow, live[1:], kept_bytes) if live else None
         self._store: Store | None = None
-        self._blocks = Blocks(on_read=lambda where, size: BYTES.labels(where).inc(size))
+        self._blocks = Blocks(kept_bytes, on_read=lambda where, size: BYTES.labels(where).inc(size))
         self._engines: OrderedDict[tuple[str, str], Engine] = OrderedDict()
         self._pointers: dict[str, tuple[float, str]] = {}
         self._names: tuple[float, list[str]] | None = None

@@ -15,6 +15,8 @@ from terrazzo.server.guard import guarded_by_default, hosts_of
 from terrazzo.server.logs import Form
 from terrazzo.store import local_root
 
+BLOCKS, FEWEST = 1 << 28, 1 << 26
+"""Bytes of decoded blocks that the processes of a server keep together, and that each keeps at least."""
 Texts = Annotated[tuple[str, ...], NoDecode]
 """Several values, separated by commas in a variable."""
 
@@ -51,6 +53,11 @@ class Settings(BaseSettings):
         1 << 30,
         ge=1 << 26,
         description="bytes that the pictures of all requests may take in a process; the next request gets 503",
+    )
+    blocks: int = Field(
+        BLOCKS,
+        ge=0,
+        description="bytes of decoded blocks that a process keeps; by default 256 MiB among all, at least 64 each",
     )
     uploads: int = Field(4, ge=1, description="files of areas that a process receives at the same time")
     follow: float = Field(5.0, ge=0, description="seconds between checks for a new version")

@@ -8,12 +8,18 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
+from typing import TYPE_CHECKING
 
-from terrazzo.errors import StoreError
+from terrazzo.errors import EmptyStore, StoreError
 from terrazzo.server.jobs import Jobs
-from terrazzo.server.mosaics import Mosaics
 from terrazzo.server.settings import Settings
+from terrazzo.store import Store
+
+if TYPE_CHECKING:
+    from terrazzo.mosaic.engine import Engine
+    from terrazzo.server.mosaics import Mosaics
 
 log = logging.getLogger(__name__)
 LOOK = 0.5
@@ -25,7 +31,20 @@ PAUSE = 2.0
 
 
 def work_on(jobs: Jobs, settings: Settings) -> None:
-    mosaics = Mosaics(settings.store, settings.follow, settings.live)
+    # A store that is missing ends the start, not each job.
+    with suppress(EmptyStore):
+        Store(settings.store)
+
+    @cache
+    def mosaics() -> "Mosaics":
+        # Imported for the first job: until then a worker keeps a fifth of the memory.
+        from terrazzo.server.mosaics import Mosaics
+
+        return Mosaics(settings.store, settings.follow, settings.live)
+
+    def engine(mosaic: str, version: str) -> "Engine":
+        return mosaics().engine(mosaic, version)
+
     threads = settings.rendering_threads()
     last = -ROUND
     while True:
@@ -40,7 +59,7 @@ def work_on(jobs: Jobs, settings: Settings) -> None:
         if name is None:
             time.sleep(LOOK)
             continue
-        jobs.run(name, mosaics.engine, hours=settings.export_hours, threads=threads)
+        jobs.run(name, engine, hours=settings.export_hours, threads=threads)
 
 
 @contextmanager

@@ -1,11 +1,14 @@
 """`terrazzo serve`: a store in, a map in the browser out."""
 
+import multiprocessing
 import os
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +18,7 @@ from terrazzo.errors import StoreError
 
 if TYPE_CHECKING:
     import uvicorn
+    from fastapi import FastAPI
 
     from terrazzo.server.settings import Settings
     from terrazzo.server.worker import Kept
@@ -31,15 +35,20 @@ UVICORN: dict[str, Any] = {
 }
 
 
-def from_environment() -> object:
+def from_environment() -> "FastAPI":
     """The application of a worker process, from `TERRAZZO_*` variables."""
-    from terrazzo.server.app import create_app
     from terrazzo.server.logs import configure
+    from terrazzo.server.preload import create_app
     from terrazzo.server.settings import Settings
 
     settings = Settings()  # type: ignore[call-arg]
     configure(settings.log)
     return create_app(settings)
+
+
+def _names() -> list[str]:
+    """The mosaics of the store, in a process of its own."""
+    return list(from_environment().state.desk.mosaics.names())
 
 
 @click.command()
@@ -67,43 +76,69 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
     # The web framework and GDAL take seconds to import: `terrazzo serve --help` need not wait for them.
     import uvicorn
 
-    from terrazzo.server.app import create_app
     from terrazzo.server.logs import configure
     from terrazzo.server.patience import PatientProtocol
-    from terrazzo.server.settings import Settings
+    from terrazzo.server.settings import BLOCKS, FEWEST, Settings
 
     os.environ["TERRAZZO_STORE"], os.environ["TERRAZZO_HOST"] = store, host
     if cache_dir is not None:
         os.environ["TERRAZZO_CACHE_DIR"] = str(cache_dir)
+    os.environ.setdefault("TERRAZZO_BLOCKS", str(max(BLOCKS // workers, FEWEST)))
     settings = Settings()  # type: ignore[call-arg]
     configure(settings.log)
-    app = create_app(settings)
-    listener = _listen(host, port)
-    _greet(settings, app.state.desk.mosaics.names(), host, listener.getsockname()[1])
-    exporting = _worker(settings) if worker else None
-    application = "terrazzo.server.commands.serve:from_environment" if workers > 1 else app
-    # uvicorn's own protocols wait for ever.
-    config = uvicorn.Config(
-        application, factory=workers > 1, workers=workers, http=PatientProtocol, **UVICORN
-    )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        _run(config, listener)
-    except KeyboardInterrupt:
-        pass
-    finally:
+    with ExitStack() as stack:
+        application: FastAPI | str = "terrazzo.server.commands.serve:from_environment"
+        if workers > 1:
+            names = stack.enter_context(_sharing())
+        else:
+            application = from_environment()
+            names = application.state.desk.mosaics.names()
+        listener = _listen(host, port)
+        _greet(settings, names, host, listener.getsockname()[1])
+        exporting = _worker(settings) if worker else None
         if exporting is not None:
-            exporting.stop()
+            stack.callback(exporting.stop)
+        # uvicorn's own protocols wait for ever.
+        config = uvicorn.Config(
+            application, factory=workers > 1, workers=workers, http=PatientProtocol, **UVICORN
+        )
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with suppress(KeyboardInterrupt):
+            _run(config, listener)
+
+
+@contextmanager
+def _sharing() -> Iterator[list[str]]:
+    """Lets the workers be forked from one process that has imported the application, and share counts; the store's mosaics.
+
+    Raises:
+        StoreError: the application cannot be made for this store.
+    """
+    import uvicorn._subprocess
+
+    from terrazzo.server.metrics import SHARED
+
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["terrazzo.server.preload"])
+    # A file of the user's folder must not stand for a module of ours.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    # uvicorn would start each worker from nothing: as much memory and time for each.
+    uvicorn._subprocess.spawn = forks  # type: ignore[assignment]
+    with tempfile.TemporaryDirectory(prefix="terrazzo-metrics-") as counts:
+        os.environ[SHARED] = counts
+        with ProcessPoolExecutor(1, forks) as first:
+            names = first.submit(_names).result()
+        yield names
 
 
 def _greet(settings: "Settings", mosaics: Sequence[str], host: str, port: int) -> None:
     """Prints the address of the map, and on the error output what is missing and what needs a key."""
-    from terrazzo.server.mosaics import NONE_YET
-
     shown = f"[{host}]" if ":" in host else host
     click.echo(f"map: http://{shown}:{port}/  (mosaics: {', '.join(mosaics) or 'none yet'}; Ctrl-C stops)")
     sys.stdout.flush()
     if not mosaics:
+        from terrazzo.server.mosaics import NONE_YET
+
         click.echo(NONE_YET.replace("STORE", settings.store), err=True)
     if guarded := settings.guarded():
         click.echo(
@@ -115,16 +150,12 @@ def _run(config: "uvicorn.Config", listener: socket.socket) -> None:
     """Answers requests until it is stopped; with several workers each process makes its own application."""
     import uvicorn
 
-    from terrazzo.server.metrics import SHARED
-
     if config.workers == 1:
         uvicorn.Server(config).run(sockets=[listener])
         return
     from uvicorn.supervisors import Multiprocess
 
-    with tempfile.TemporaryDirectory(prefix="terrazzo-metrics-") as counts:
-        os.environ[SHARED] = counts
-        Multiprocess(config, sockets=[listener]).run()
+    Multiprocess(config, sockets=[listener]).run()
 
 
 def _keys_command(settings: "Settings") -> str:

@@ -14,7 +14,7 @@ from terrazzo.export.pieces import stored_values
 from terrazzo.export.run import OVERVIEWS, room_needed
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import choose, draw
-from terrazzo.mosaic.origin import ORIGINS, Rendering, needs_count
+from terrazzo.mosaic.origin import ORIGINS, Rendering, count_needed
 from terrazzo.mosaic.warp import Target
 
 SAMPLE = 256
@@ -59,7 +59,7 @@ def estimate(engine: Engine, order: Order, workers: int = 1) -> Estimate:
     scenes = touching(engine, chosen, target)
     for part in _samples(target) if scenes else ():
         start = time.perf_counter()
-        drawn = draw(chosen, partial(engine.render, target=part, counted=needs_count(order.extras)))
+        drawn = draw(chosen, partial(engine.render, target=part, count_to=count_needed(order.extras)))
         made = Rendering(engine, chosen.selection, part, drawn.image)
         for kind in kinds:
             array = (

@@ -21,7 +21,7 @@ from terrazzo.export.order import Encoding, Order
 from terrazzo.export.packing import BLOCK, Packing, nodata_neighbour, with_margin, write_window
 from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.measure import Chosen, Drawn, draw, known
-from terrazzo.mosaic.origin import ORIGINS, Rendering, needs_count
+from terrazzo.mosaic.origin import ORIGINS, Rendering, count_needed
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target
 from terrazzo.picture import stretched
@@ -110,7 +110,7 @@ def rendered(
     Of an object store the blocks of the next windows are read meanwhile.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    is_remote, counted = engine.version.store.root is None, needs_count(order.extras)
+    is_remote, count_to = engine.version.store.root is None, count_needed(order.extras)
 
     def told(window: RasterWindow) -> Path:
         return folder / f"{piece_name(window)}.told"
@@ -124,7 +124,7 @@ def rendered(
         if is_remote and (outside is None or not outside.all()):
             for selection in (chosen.selection, chosen.baseline):
                 if selection is not None:
-                    engine.fetch(selection, part, counted=counted)
+                    engine.fetch(selection, part, count_to=count_to)
         return None
 
     def merge(place: tuple[RasterWindow, Target], done: Piece | None) -> Piece | Drawn | None:
@@ -223,7 +223,7 @@ def drawn_part(engine: Engine, chosen: Chosen, order: Order, part: Target) -> Dr
         return None
 
     def render(selection: Selection) -> Image:
-        image = engine.render(selection, part, counted=needs_count(order.extras))
+        image = engine.render(selection, part, count_to=count_needed(order.extras))
         if outside is not None:
             image.values[:, outside] = NODATA
             image.provenance[outside] = -1

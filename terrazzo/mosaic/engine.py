@@ -15,6 +15,7 @@ from terrazzo.errors import InvalidRequest, TooLarge
 from terrazzo.grid import Bounds, PixelBox
 from terrazzo.mosaic import kernels
 from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.layers import ALL
 from terrazzo.mosaic.plan import MOST_PIXELS, Planner, ZonePlan
 from terrazzo.mosaic.request import CLASSES_BAND, PixelRequest, Resolved
 from terrazzo.mosaic.selection import Selection
@@ -38,7 +39,8 @@ class Image(NamedTuple):
         bands: name of each band of `values`.
         values: (band, row, col) int16, scale 1e-4, nodata −32768; for `stage=mask` classes, for `raw` counts.
         provenance: (row, col) int16 index into `entries`, −1 none.
-        count: (row, col) uint8 usable scenes; of `first` and `feather` as many as were looked at, of points all.
+        count: (row, col) uint8 usable scenes; of `first` and `feather` as many as were looked at, at least as
+            many as `render` was asked to count, of points all.
         quality: (row, col) uint16 bits FILLED, LAST_RESORT, DAMAGED; `terrazzo.mosaic.quality` tells more.
         problems: scenes that were left out, and why.
     """
@@ -82,11 +84,11 @@ class Engine:
         """A rectangle of any coordinate system."""
         return self.render(self.select(request), target)
 
-    def render(self, selection: Selection, target: Target, *, counted: bool = False) -> Image:
+    def render(self, selection: Selection, target: Target, *, count_to: int = 0) -> Image:
         """The pixels of a target.
 
         Args:
-            counted: whether `count` must be that of all scenes.
+            count_to: number up to which `count` must be exact; `ALL`: without end.
 
         Raises:
             TooLarge: the answer or what must be read for it is past `MOST_PIXELS`.
@@ -95,11 +97,11 @@ class Engine:
             raise TooLarge(
                 f"{target.width} × {target.height} px: at most {MOST_PIXELS} px in one answer; `terrazzo export` has no such limit"
             )
-        return self._render(selection, target, counted=counted)
+        return self._render(selection, target, count_to=count_to)
 
     def points(self, selection: Selection, crs: str, x: NDArray[np.float64], y: NDArray[np.float64]) -> Image:
         """Values at places, at full resolution, as an image of one row."""
-        return self._render(selection, Points(crs, x, y), counted=True)
+        return self._render(selection, Points(crs, x, y), count_to=ALL)
 
     def content_hash(self, selection: Selection, target: Target) -> str:
         """Hash of everything that determines a target's pixels, without rendering; empty outside all data."""
@@ -115,9 +117,9 @@ class Engine:
         """Merged pixels of a zone's own grid at an overview level, before any warp; count and trust of all scenes."""
         entries = [(i, e) for i, e in enumerate(selection.entries) if e.scene.epsg == epsg]
         merging = Merging(self.version, self.blocks, selection.request, epsg, level)
-        return merging.pixels(entries, box, counted=True, trusted=True)
+        return merging.pixels(entries, box, count_to=ALL, trusted=True)
 
-    def fetch(self, selection: Selection, target: Target, *, counted: bool = False) -> None:
+    def fetch(self, selection: Selection, target: Target, *, count_to: int = 0) -> None:
         """Brings what rendering a target will read from an object store into memory; nothing to do for a folder."""
         if self.version.store.root is not None:
             return
@@ -125,20 +127,20 @@ class Engine:
             if near.part is None:
                 merging = Merging(self.version, self.blocks, selection.request, near.epsg, near.level)
                 shown = selection.shown(near.epsg, near.level, near.box)
-                merging.fetch(shown, near.box, counted=counted)
+                merging.fetch(shown, near.box, count_to=count_to)
 
     def fetch_zone(self, selection: Selection, epsg: int, level: int, box: PixelBox) -> None:
         """The same for `zone`."""
         entries = [(i, e) for i, e in enumerate(selection.entries) if e.scene.epsg == epsg]
-        Merging(self.version, self.blocks, selection.request, epsg, level).fetch(entries, box, counted=True)
+        Merging(self.version, self.blocks, selection.request, epsg, level).fetch(entries, box, count_to=ALL)
 
-    def _render(self, selection: Selection, where: Target | Points, *, counted: bool) -> Image:
+    def _render(self, selection: Selection, where: Target | Points, *, count_to: int) -> Image:
         entries = selection.entries
-        image, problems = self._merged(selection, where, counted=counted)
+        image, problems = self._merged(selection, where, count_to=count_to)
         lacks = bool(((image.quality & LAST_RESORT > 0) | _missing(image.values)).any())
         if lacks and selection.request.fill == "adjacent":
             for other in self.planner.adjacent(selection.request):
-                more, others = self._merged(other, where, counted=counted)
+                more, others = self._merged(other, where, count_to=count_to)
                 problems += others
                 # Provenance has 16 bits: only what shows is numbered on.
                 numbers = np.unique(more.provenance[more.provenance >= 0])
@@ -150,7 +152,7 @@ class Engine:
         return Image(bands, *image, entries, tuple(dict.fromkeys(problems)))
 
     def _merged(
-        self, selection: Selection, where: Target | Points, *, counted: bool
+        self, selection: Selection, where: Target | Points, *, count_to: int
     ) -> tuple["_Layers", tuple[str, ...]]:
         """Merges each zone on its own grid, warps it once, and blends zones by their weights."""
         bands = 1 if selection.request.stage == "mask" else len(selection.request.bands)
@@ -161,7 +163,7 @@ class Engine:
             problems += (self.planner.pyramid_problem,)
         for plan in planned:
             # Where two zones meet they are weighed by the trust of all their scenes.
-            pixels, left_out = self._pixels(selection, plan, counted=counted, trusted=len(planned) > 1)
+            pixels, left_out = self._pixels(selection, plan, count_to=count_to, trusted=len(planned) > 1)
             problems += left_out
             if pixels is None:
                 continue
@@ -176,13 +178,13 @@ class Engine:
             total = _blend(layers, total, pixels, plan.box, rows, cols, selection.request)
         return (_empty(bands, where.shape) if layers is None else layers), problems
 
-    def _pixels(self, selection: Selection, plan: ZonePlan, *, counted: bool, trusted: bool) -> Outcome:
+    def _pixels(self, selection: Selection, plan: ZonePlan, *, count_to: int, trusted: bool) -> Outcome:
         merging = Merging(self.version, self.blocks, selection.request, plan.epsg, plan.level)
         if plan.part is not None:
             numbered = [(n, selection.entries[n]) for n in selection.zones[plan.epsg][0].tolist()]
             return merging.baked(plan.part, numbered, plan.box)
         shown = selection.shown(plan.epsg, plan.level, plan.box)
-        return merging.pixels(shown, plan.box, counted=counted, trusted=trusted)
+        return merging.pixels(shown, plan.box, count_to=count_to, trusted=trusted)
 
 
 class _Layers(NamedTuple):

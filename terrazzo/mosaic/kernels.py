@@ -282,13 +282,18 @@ def double_weight(half, row0, col0, last, out):  # pragma: no cover
 
 
 @njit(cache=True, nogil=True)
-def shown_box(weight, through, least, enough):  # pragma: no cover
-    """Rows and columns (first, end) where a scene still shows: weight above `least`, `through` at least `enough`."""
-    rows, cols = weight.shape
-    r0, r1, c0, c1 = rows, 0, cols, 0
-    for r in range(rows):
-        for c in range(cols):
-            if weight[r, c] >= least and through[r, c] >= enough:
+def wanted_box(weight, through, count, least, enough, count_to, row0, row1, col0, col1):  # pragma: no cover
+    """Rows and columns (first, end) where a scene of weight `least` or more still shows, or is still to be counted.
+
+    Args:
+        row0, row1, col0, col1: the part that is looked at.
+        through: share of light; a scene shows where it is at least `enough`.
+        count: scenes so far; further ones are counted below `count_to`.
+    """
+    r0, r1, c0, c1 = row1, row0, col1, col0
+    for r in range(row0, row1):
+        for c in range(col0, col1):
+            if weight[r, c] >= least and (through[r, c] >= enough or count[r, c] < count_to):
                 r0, r1 = min(r0, r), r + 1
                 c0, c1 = min(c0, c), max(c1, c + 1)
     return r0, r1, c0, c1
@@ -296,22 +301,39 @@ def shown_box(weight, through, least, enough):  # pragma: no cover
 
 @njit(cache=True, nogil=True)
 def lay_over(
-    values, weight, row0, col0, least, number, nodata, total, shown, through, most, provenance, count
+    values,
+    weight,
+    row0,
+    col0,
+    least,
+    number,
+    nodata,
+    count_to,
+    out,
+    through,
+    provenance,
+    count,
+    total,
+    shown,
+    most,
 ):  # pragma: no cover
     """Adds one scene, the next in order, to `feather`; the same sums as the kernel of that name.
+
+    Most pixels show one scene: its values go to `out` at once, and of the sums not even the memory is touched.
 
     Args:
         values: (band, row, col) int16 of a part of the box that begins at row0, col0.
         weight: (row, col) of the box; below `least` it counts as 0.
-        total, shown, through, most, provenance, count: the state of the box, changed in place.
+        count_to: where nothing shines through, further scenes are counted up to here.
+        out, through, provenance, count, total, shown, most: the state of the box, changed in place.
     """
     bands, rows, cols = values.shape
     for i in range(rows):
         r = row0 + i
         for j in range(cols):
             c = col0 + j
-            w = weight[r, c]
-            if w < least:
+            w, light = weight[r, c], through[r, c]
+            if w < least or (light < 1.0 / 255.0 and count[r, c] >= count_to):
                 continue
             good = True
             for b in range(bands):
@@ -322,28 +344,33 @@ def lay_over(
             count[r, c] += 1
             if provenance[r, c] < 0:
                 provenance[r, c] = number
-            if through[r, c] < 1.0 / 255.0:
+            if light < 1.0 / 255.0:
                 continue
             x = w / 255.0
             alpha = x * x * (3.0 - 2.0 * x)
-            part = through[r, c] * alpha
+            if light == 1.0 and alpha == 1.0:
+                through[r, c] = 0.0
+                for b in range(bands):
+                    out[b, r, c] = values[b, i, j]
+                continue
+            part = light * alpha
             if part > most[r, c]:
                 most[r, c] = part
                 provenance[r, c] = number
             shown[r, c] += part
             for b in range(bands):
                 total[b, r, c] += part * values[b, i, j]
-            through[r, c] *= 1.0 - alpha
+            through[r, c] = light * (1.0 - alpha)
 
 
 @njit(cache=True, nogil=True)
-def settle(total, shown, count, out):  # pragma: no cover
-    """(band, row, col) int16 of the summed state, rounded half to even; untouched where nothing shows."""
+def settle(total, shown, out):  # pragma: no cover
+    """(band, row, col) int16 of the summed state, rounded half to even; untouched where nothing was summed."""
     bands, rows, cols = total.shape
-    for b in range(bands):
-        for r in range(rows):
-            for c in range(cols):
-                if count[r, c] > 0:
+    for r in range(rows):
+        for c in range(cols):
+            if shown[r, c] > 0.0:
+                for b in range(bands):
                     out[b, r, c] = np.int16(np.rint(total[b, r, c] / shown[r, c]))
 
 
@@ -426,7 +453,7 @@ def gather_layers(
 
 @njit(cache=True, nogil=True)
 def lay_first(
-    values, weight, row0, col0, least, number, nodata, out, through, provenance, count
+    values, weight, row0, col0, least, number, nodata, count_to, out, through, provenance, count
 ):  # pragma: no cover
     """Adds one scene, the next in order, to `first`: as `lay_over`, without sums."""
     bands, rows, cols = values.shape
@@ -434,7 +461,7 @@ def lay_first(
         r = row0 + i
         for j in range(cols):
             c = col0 + j
-            if weight[r, c] < least:
+            if weight[r, c] < least or (through[r, c] == 0.0 and count[r, c] >= count_to):
                 continue
             good = True
             for b in range(bands):
@@ -448,6 +475,24 @@ def lay_first(
                 through[r, c] = 0.0
                 for b in range(bands):
                     out[b, r, c] = values[b, i, j]
+
+
+@njit(cache=True, nogil=True)
+def at_windows(bits, rows, cols, side, row0, col0, out):  # pragma: no cover
+    """Bits of the windows in which places lie; of those outside, and of unknown places, the nearest window's, the first's.
+
+    Args:
+        bits: (window row, window col); row0, col0: number of its first window.
+        rows, cols: (row, col) places in pixels; side: pixels of a window.
+    """
+    for i in range(rows.shape[0]):
+        for j in range(rows.shape[1]):
+            y, x = rows[i, j], cols[i, j]
+            y = np.floor((y if y == y else 0.0) / side) - row0
+            x = np.floor((x if x == x else 0.0) / side) - col0
+            out[i, j] = bits[
+                int(min(max(y, 0.0), bits.shape[0] - 1.0)), int(min(max(x, 0.0), bits.shape[1] - 1.0))
+            ]
 
 
 @njit(cache=True, nogil=True)

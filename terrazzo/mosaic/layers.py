@@ -1,6 +1,7 @@
 """Lays the scenes of a zone over each other, first on top, and stops when nothing shines through."""
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -18,23 +19,50 @@ OPACITY: dict[Literal["first", "feather"], NDArray[np.float64]] = {
     "feather": _SHARE**2 * (3 - 2 * _SHARE),
 }
 """(256,) share of the light from below that a scene holds back, by its weight."""
-GLASS = np.zeros(256)
-"""The same of scenes that hide none below them."""
+ALL = 1 << 16
+"""More scenes than any pixel has: who counts up to here counts all."""
+
+
+SIDE = 512
+"""Pixels to a side of the parts of a box that are looked at by themselves, about: a hole here asks for no pixels there."""
+Cut = tuple[slice, slice]
+"""Rows and columns of a box."""
 
 
 def visible(
-    weights: Iterable[NDArray[np.uint8]], opacity: NDArray[np.float64]
-) -> Iterator[tuple[slice, slice] | None]:
-    """The rows and columns in which each scene shows, the first on top, as far as weights alone say; None: nowhere.
+    weights: Iterable[NDArray[np.uint8]], opacity: NDArray[np.float64], count_to: int = 0
+) -> Iterator[list[Cut]]:
+    """The parts in which each scene shows or is counted, the first on top, as far as weights alone say.
 
     Where a scene has weight but no values, more shows of those below it.
+
+    Args:
+        count_to: scenes of a pixel that are counted although they may not show.
     """
-    through: NDArray[np.float64] | None = None
+    layers: tuple[NDArray[np.float64], NDArray[np.uint16]] | None = None
     for weight in weights:
-        through = np.ones(weight.shape) if through is None else through
-        r0, r1, c0, c1 = kernels.shown_box(weight, through, 1, ENOUGH)
-        yield None if r1 <= r0 else (slice(r0, r1), slice(c0, c1))
+        layers = layers or (np.ones(weight.shape), np.zeros(weight.shape, np.uint16))
+        through, count = layers
+        yield _wanted(weight, through, count, 1, count_to)
         through *= 1 - opacity[weight]
+        count += weight > 0
+
+
+def _wanted(
+    weight: NDArray[np.uint8],
+    through: NDArray[np.float64],
+    count: NDArray[np.uint16],
+    least: int,
+    count_to: int,
+) -> list[Cut]:
+    """The parts of a box, of about `SIDE` pixels, where a scene still shows or is still to be counted; cut to what is wanted."""
+    rows, cols = ([n * k // m for k in range(m + 1)] for n in weight.shape for m in [max(1, round(n / SIDE))])
+    boxes = (
+        kernels.wanted_box(weight, through, count, least, ENOUGH, count_to, *down, *across)
+        for down in pairwise(rows)
+        for across in pairwise(cols)
+    )
+    return [(slice(r0, r1), slice(c0, c1)) for r0, r1, c0, c1 in boxes if r0 < r1]
 
 
 class Layers:
@@ -53,45 +81,43 @@ class Layers:
         self._provenance = np.full(shape, -1, np.int16)
         self._count = np.zeros(shape, np.uint16)
 
-    def wanted(self, weight: NDArray[np.uint8], least: int, *, counted: bool) -> tuple[slice, slice] | None:
-        """Rows and columns of the box in which a scene would add something; None where it would not.
+    def wanted(self, weight: NDArray[np.uint8], least: int, count_to: int) -> list[Cut]:
+        """The parts of the box in which a scene would add something.
 
         Args:
             least: smallest weight that counts, at least 1.
-            counted: also where the box is full, to count the scene.
+            count_to: also where fewer scenes are counted yet, though the pixel is full.
         """
-        r0, r1, c0, c1 = kernels.shown_box(weight, self._through, least, 0.0 if counted else ENOUGH)
-        return None if r1 <= r0 else (slice(r0, r1), slice(c0, c1))
+        return _wanted(weight, self._through, self._count, least, count_to)
 
     def add(
         self,
         values: NDArray[np.int16],
         weight: NDArray[np.uint8],
-        part: tuple[slice, slice],
+        part: Cut,
         least: int,
         number: int,
+        count_to: int,
     ) -> None:
         """Adds the next scene: (band, row, col) values of a part of the box, (row, col) weights of all of it."""
-        common = (values, weight, part[0].start, part[1].start, least, number, NODATA)
-        if not self._feather:
-            kernels.lay_first(*common, self._values, self._through, self._provenance, self._count)
-            return
-        kernels.lay_over(
-            *common, self._total, self._shown, self._through, self._most, self._provenance, self._count
-        )
+        scene = (values, weight, part[0].start, part[1].start, least, number, NODATA, count_to)
+        state = (self._values, self._through, self._provenance, self._count)
+        if self._feather:
+            kernels.lay_over(*scene, *state, self._total, self._shown, self._most)
+        else:
+            kernels.lay_first(*scene, *state)
 
     @property
     def open(self) -> NDArray[np.bool_]:
         """(row, col) where a further scene can show."""
         return np.asarray(self._through >= ENOUGH)
 
-    @property
-    def full(self) -> bool:
-        """Whether no further scene can show anywhere."""
-        return bool(self._through.max() < ENOUGH)
+    def full(self, count_to: int) -> bool:
+        """Whether no further scene can show anywhere, nor is to be counted up to a number."""
+        return bool(self._through.max() < ENOUGH and self._count.min() >= count_to)
 
     def merged(self) -> Merged:
         """The picture so far."""
         if self._feather:
-            kernels.settle(self._total, self._shown, self._count, self._values)
+            kernels.settle(self._total, self._shown, self._values)
         return Merged(self._values, self._provenance, np.minimum(self._count, 255).astype(np.uint8))

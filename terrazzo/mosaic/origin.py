@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from terrazzo import gains
 from terrazzo.bands import NODATA
 from terrazzo.mosaic.engine import Engine, Image
-from terrazzo.mosaic.quality import FLAGS, quality
+from terrazzo.mosaic.layers import ALL
+from terrazzo.mosaic.quality import FLAGS, SEVERAL, quality
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.spread import spread
 from terrazzo.mosaic.warp import Target, locate
@@ -36,13 +37,13 @@ class Origin(NamedTuple):
 
     Attributes:
         values: (row, col) int16 of a rendering, −32768 without data.
-        counted: whether the image's `count` must be that of all scenes.
+        count_to: number up to which the image's `count` must be exact.
     """
 
     title: str
     unit: str
     values: Callable[[Rendering], NDArray[np.int16]]
-    counted: bool = False
+    count_to: int = 0
 
 
 def days(image: Image) -> NDArray[np.int64]:
@@ -109,13 +110,13 @@ ORIGINS: dict[str, Origin] = {
         "How many scenes are usable",
         "scenes",
         lambda rendering: _seen(rendering.image, rendering.image.count),
-        counted=True,
+        count_to=ALL,
     ),
     "quality": Origin(
         "Quality",
         "bits: " + ", ".join(f"{bit} {FLAGS[bit].text}" for bit in sorted(FLAGS)),
         lambda rendering: _seen(rendering.image, quality(*rendering)),
-        counted=True,
+        count_to=SEVERAL,
     ),
     "weight": Origin(
         "How much the scene weighs",
@@ -138,6 +139,6 @@ ORIGINS: dict[str, Origin] = {
 }
 
 
-def needs_count(names: tuple[str, ...]) -> bool:
-    """Whether any of these origins needs the count of all scenes."""
-    return any(ORIGINS[n].counted for n in names)
+def count_needed(names: tuple[str, ...]) -> int:
+    """The number up to which these origins need an image's `count`."""
+    return max((ORIGINS[n].count_to for n in names), default=0)

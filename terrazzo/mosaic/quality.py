@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from terrazzo import gains
 from terrazzo.bands import MaskClass
 from terrazzo.errors import NotFound, TooLarge
+from terrazzo.mosaic import kernels
 from terrazzo.mosaic.engine import FILLED, Engine, Image
 from terrazzo.mosaic.plan import MOST_SCENES
 from terrazzo.mosaic.selection import Selection
@@ -17,6 +18,10 @@ from terrazzo.mosaic.zone import DAMAGED, LAST_RESORT
 from terrazzo.version import Entry, places_of
 
 HAZE, SNOW, TERRAIN_SHADOW, EXTRAPOLATED, CLAMPED, SINGLE, MISREGISTERED = (2**k for k in range(2, 9))
+
+
+SEVERAL = 2
+"""Usable scenes from which more make no difference to any bit."""
 
 
 class Flag(NamedTuple):
@@ -50,7 +55,7 @@ CLASSES = {MaskClass.THIN_CLOUD: HAZE, MaskClass.SNOW: SNOW, MaskClass.TERRAIN_S
 
 
 def quality(engine: Engine, selection: Selection, where: Target | Points, image: Image) -> NDArray[np.uint16]:
-    """(row, col) bits of `FLAGS` of an image whose `count` is that of all scenes.
+    """(row, col) bits of `FLAGS` of an image whose `count` is exact up to `SEVERAL`.
 
     Args:
         where, image: what was asked for and what the engine gave.
@@ -130,7 +135,6 @@ def _gain_bits(
         packed = np.frombuffer(of_tile.measured[entry.scene.id], np.uint8)
         known = np.unpackbits(packed, count=bits.size).astype(bool).reshape(bits.shape)
         bits[~known] |= EXTRAPOLATED
-    wy, wx = (np.nan_to_num(v) // grid.window for v in (rows, cols))
-    y = np.clip(wy - windows.row0, 0, bits.shape[0] - 1).astype(int)
-    x = np.clip(wx - windows.col0, 0, bits.shape[1] - 1).astype(int)
-    return np.asarray(bits[y, x])
+    out = np.empty(rows.shape, np.uint16)
+    kernels.at_windows(bits, rows, cols, grid.window, windows.row0, windows.col0, out)
+    return out

@@ -16,7 +16,7 @@ from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.mosaic import kernels
 from terrazzo.mosaic.blocks import Blocks
-from terrazzo.mosaic.layers import GLASS, OPACITY, Layers, visible
+from terrazzo.mosaic.layers import ALL, OPACITY, Cut, Layers, visible
 from terrazzo.mosaic.merge import Merged, merge
 from terrazzo.mosaic.methods import METHODS
 from terrazzo.mosaic.outline import fade
@@ -92,25 +92,29 @@ class Merging:
         return self.version.store.grid(self.epsg)
 
     def pixels(
-        self, entries: list[tuple[int, Entry]], box: PixelBox, *, counted: bool, trusted: bool
+        self, entries: list[tuple[int, Entry]], box: PixelBox, *, count_to: int, trusted: bool
     ) -> Outcome:
         """Merges numbered entries that lie in a box of the level's grid, first wins.
 
         Where no scene has all bands of the request, each band shows what scenes have of it.
 
         Args:
-            counted, trusted: whether the count, the trust must be that of all scenes; `first` and `feather`
-                stop else when no further scene can show. Values and provenance are the same.
+            count_to: number up to which the count must be exact.
+            trusted: whether the trust must be that of all scenes; without, `first` and `feather` stop when no further
+                scene can show or is to be counted. Values and provenance are the same.
         """
-        ready = self.fetch(entries, box, counted=counted)
-        merged, trust, lost, problems = self._merged(entries, box, counted, trusted, ready)
+        split = self._split_passes(entries)
+        # Parts of a pass are one scene: how many of them two passes are is known only when all are counted.
+        count_to = ALL if count_to and split else count_to
+        ready = self.fetch(entries, box, count_to=count_to)
+        merged, trust, lost, problems = self._merged(entries, box, count_to, trusted, ready)
         if merged is None:
             return Outcome(None, problems)
         holes = (merged.count == 0) & (trust > 0)
         if self._bands > 1 and holes.any():
             merged = self._band_by_band(merged, holes, entries, box)
-        if counted or not METHODS[self.request.method].layered:
-            merged = merged._replace(count=self._passes(merged.count, trust, entries, box))
+        if count_to or not METHODS[self.request.method].layered:
+            merged = merged._replace(count=self._passes(merged.count, trust, split, box))
         quality = np.where((trust == LAST) & (merged.count > 0), LAST_RESORT, 0).astype(np.uint16)
         if problems:
             quality[lost] |= DAMAGED
@@ -138,7 +142,7 @@ class Merging:
         )
         return Outcome(pixels, ())
 
-    def fetch(self, entries: list[tuple[int, Entry]], box: PixelBox, *, counted: bool) -> _Weights:
+    def fetch(self, entries: list[tuple[int, Entry]], box: PixelBox, *, count_to: int) -> _Weights:
         """Brings what the merge reads from an object store: all weights at once, then the bands of all scenes that show.
 
         So a place costs as many waits as a weight and a band have: index and blocks of each. A clear pixel without a
@@ -167,20 +171,20 @@ class Merging:
         weights = self.blocks.fetch([partial(self.weight, e, box) for _, e in entries])
         known = [(n, e, w) for (n, e), w in zip(entries, weights, strict=True) if w is not None and w.any()]
         if known:
-            self._fetch_bands([e for _, e, _ in known], [w for _, _, w in known], box, counted)
+            self._fetch_bands([e for _, e, _ in known], [w for _, _, w in known], box, count_to)
         return {n: w for (n, _), w in zip(entries, weights, strict=True) if w is not None}
 
     def _fetch_bands(
-        self, entries: list[Entry], weights: list[NDArray[np.uint8]], box: PixelBox, counted: bool
+        self, entries: list[Entry], weights: list[NDArray[np.uint8]], box: PixelBox, count_to: int
     ) -> None:
         trust = np.maximum.reduce(weights)
         usable = (np.where((w == LAST) & (trust > LAST), 0, w).astype(np.uint8) for w in weights)
-        parts: Iterable[tuple[slice, slice] | None] = repeat((slice(0, box.height), slice(0, box.width)))
+        parts: Iterable[list[Cut]] = repeat([(slice(0, box.height), slice(0, box.width))])
         if METHODS[self.request.method].layered:
             opaque = OPACITY["first" if self.request.method == "first" else "feather"]
-            parts = visible(usable, GLASS if counted else opaque)
+            parts = visible(usable, opaque, count_to)
         bands = () if self.request.stage == "mask" else self.request.bands
-        shown = [(e, _inner(box, p)) for e, p in zip(entries, parts, strict=False) if p is not None]
+        shown = [(e, _inner(box, p)) for e, of_scene in zip(entries, parts, strict=False) for p in of_scene]
         reads: list[Callable[[], object]] = [
             partial(self._band, e, band, part) for e, part in shown for band in bands
         ]
@@ -188,18 +192,23 @@ class Merging:
             reads += [partial(self.version.corners, e) for e in {e.scene.mgrs: e for e in entries}.values()]
         self.blocks.fetch(reads)
 
+    @staticmethod
+    def _split_passes(entries: list[tuple[int, Entry]]) -> list[list[Entry]]:
+        """The parts of each pass over a tile that has several."""
+        passes: dict[tuple[str, str], list[Entry]] = {}
+        for _, entry in entries:
+            passes.setdefault((entry.scene.datatake, entry.scene.mgrs), []).append(entry)
+        return [parts for parts in passes.values() if len(parts) > 1]
+
     def _passes(
         self,
         count: NDArray[np.uint8],
         trust: NDArray[np.uint8],
-        entries: list[tuple[int, Entry]],
+        split: list[list[Entry]],
         box: PixelBox,
     ) -> NDArray[np.uint8]:
         """Counts in which the parts of a pass over a tile, which overlap a little, are one scene."""
-        groups: dict[tuple[str, str], list[Entry]] = {}
-        for _, entry in entries:
-            groups.setdefault((entry.scene.datatake, entry.scene.mgrs), []).append(entry)
-        for parts in (p for p in groups.values() if len(p) > 1):
+        for parts in split:
             usable = np.stack([self._usable(e, trust, box) for e in parts])
             count = count - np.maximum(usable.sum(axis=0, dtype=np.uint8), 1) + 1
         return count
@@ -217,12 +226,12 @@ class Merging:
         self,
         entries: list[tuple[int, Entry]],
         box: PixelBox,
-        counted: bool,
+        count_to: int,
         trusted: bool,
         ready: _Weights,
     ) -> _Parts:
         if METHODS[self.request.method].layered:
-            return self._layered(entries, box, counted, trusted, ready)
+            return self._layered(entries, box, count_to, trusted, ready)
         return self._together(entries, box, ready)
 
     def _band_by_band(
@@ -234,7 +243,7 @@ class Merging:
         values, provenance, count = (np.array(a) for a in merged)
         for number, band in enumerate(self.request.bands):
             alone = replace(self, request=replace(self.request, bands=(band,)))
-            single = alone._merged(entries, inner, True, True, {}).merged
+            single = alone._merged(entries, inner, ALL, True, {}).merged
             if single is None:
                 continue
             # Origin and count are those of the first band that some scene has.
@@ -247,7 +256,7 @@ class Merging:
         self,
         entries: list[tuple[int, Entry]],
         box: PixelBox,
-        counted: bool,
+        count_to: int,
         trusted: bool,
         ready: _Weights,
     ) -> _Parts:
@@ -257,7 +266,7 @@ class Merging:
         last: list[tuple[int, Entry, NDArray[np.uint8]]] = []
         problems = list[str]()
         for number, entry in entries:
-            if layers.full and not (counted or trusted):
+            if not trusted and layers.full(count_to):
                 break
             weight = None
             try:
@@ -265,7 +274,7 @@ class Merging:
                 np.maximum(trust, weight, out=trust)
                 if (weight == LAST).any():
                     last.append((number, entry, weight))
-                self._lay(layers, number, entry, weight, LAST + 1, box, counted)
+                self._lay(layers, number, entry, weight, LAST + 1, box, count_to)
             except (ReadFailure, NotFound) as error:
                 problems.append(_problem(entry, error))
                 there = self._footprint(entry, box) if weight is None else weight > LAST
@@ -274,7 +283,7 @@ class Merging:
             # Counts only where no scene has more.
             weight = np.where(trust == LAST, weight, 0).astype(np.uint8)
             try:
-                self._lay(layers, number, entry, weight, LAST, box, counted)
+                self._lay(layers, number, entry, weight, LAST, box, count_to)
             except (ReadFailure, NotFound) as error:
                 problems.append(_problem(entry, error))
                 lost |= (weight == LAST) & layers.open
@@ -295,11 +304,12 @@ class Merging:
         weight: NDArray[np.uint8],
         least: int,
         box: PixelBox,
-        counted: bool,
+        count_to: int,
     ) -> None:
-        part = layers.wanted(weight, least, counted=counted)
-        if part is not None:
-            layers.add(self.values(entry, _inner(box, part)), weight, part, least, number)
+        wanted = layers.wanted(weight, least, count_to)
+        # Read first: a scene of which a part cannot be read is left out of the whole box.
+        for part, values in [(p, self.values(entry, _inner(box, p))) for p in wanted]:
+            layers.add(values, weight, part, least, number, count_to)
 
     def _together(self, entries: list[tuple[int, Entry]], box: PixelBox, ready: _Weights) -> _Parts:
         """All scenes at once, for methods that weigh each against all others."""
@@ -498,7 +508,7 @@ class Merging:
         return self.blocks.read(self.version.store, key, level, covers, box, fill)
 
 
-def _inner(box: PixelBox, part: tuple[slice, slice]) -> PixelBox:
+def _inner(box: PixelBox, part: Cut) -> PixelBox:
     """Rows and columns of a box as a box."""
     rows, cols = part
     return PixelBox(box.row0 + rows.start, box.col0 + cols.start, box.row0 + rows.stop, box.col0 + cols.stop)

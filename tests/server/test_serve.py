@@ -15,6 +15,7 @@ import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.waiting import PATIENCE, until
@@ -58,11 +59,24 @@ def test_it_prints_the_maps_address_and_a_signal_stops_it_cleanly(sample_store, 
 def test_several_workers_answer_and_stop_together(sample_store):
     with serving(sample_store, "--workers", "2") as (process, address):
         assert urllib.request.urlopen(f"{address}/healthz", timeout=PATIENCE).status == 200
+        until(lambda: sum("forkserver" in c for c in commands_of_parents(process)) == 2)
         process.send_signal(signal.SIGTERM)
         rest, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0, rest
         assert "Traceback" not in rest
     until(lambda: gone(address))
+
+
+def commands_of_parents(process):
+    """The command lines of the processes from which a server's grandchildren were started."""
+    children = psutil.Process(process.pid).children()
+    return [" ".join(child.cmdline()) for child in children for _ in child.children()]
+
+
+def test_a_server_imports_no_reader_of_xarray_or_geopandas_which_its_libraries_would():
+    code = "import sys, terrazzo.server.preload as p; print([n for n in p.UNUSED if n in sys.modules]); import pandas"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -36,6 +36,7 @@ from terrazzo.export.run import Exported, export
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.layers import ALL
 from terrazzo.mosaic.origin import ORIGINS, Rendering
 from terrazzo.mosaic.warp import Target, transformer
 from terrazzo.request.parameters import EXPORT
@@ -159,7 +160,7 @@ def test_where_pixels_come_from_lies_beside_the_bands(engine, tmp_path):
         == set(os.listdir(tmp_path))
     )
     order = ordered(engine, bbox=SMALL)
-    image = engine.render(engine.select(order.pixels), target_of(engine, order), counted=True)
+    image = engine.render(engine.select(order.pixels), target_of(engine, order), count_to=ALL)
     made = Rendering(engine, engine.select(order.pixels), target_of(engine, order), image)
     for name in names:
         assert cog_validate(tmp_path / f"a_{name}.tif", strict=True)[0]

@@ -7,7 +7,8 @@ import rasterio
 from terrazzo.bands import NODATA
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
-from terrazzo.mosaic.quality import CLAMPED, EXTRAPOLATED, FLAGS, SINGLE, SNOW, quality
+from terrazzo.mosaic.layers import ALL
+from terrazzo.mosaic.quality import CLAMPED, EXTRAPOLATED, FLAGS, SEVERAL, SINGLE, SNOW, quality
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.spread import spread
 from terrazzo.mosaic.warp import Target
@@ -60,8 +61,11 @@ def test_quality_tells_single_scenes_and_gains_nobody_measured(world):
     (land,) = made.land.values()
     target = target_of(engine, land.place.box)
     selection = engine.select(PixelRequest(FOUR, resampling="nearest"))
-    image = engine.render(selection, target, counted=True)
+    image = engine.render(selection, target, count_to=ALL)
     bits = quality(engine, selection, target, image)
+    fewer = engine.render(selection, target, count_to=SEVERAL)
+    np.testing.assert_array_equal(np.minimum(fewer.count, SEVERAL), np.minimum(image.count, SEVERAL))
+    np.testing.assert_array_equal(quality(engine, selection, target, fewer), bits)
     shown = image.provenance >= 0
     assert ((bits & SINGLE > 0) == (shown & (image.count == 1))).all()
     assert (bits & (CLAMPED | SNOW) == 0).all()

@@ -12,6 +12,7 @@ from terrazzo.errors import TooLarge
 from terrazzo.mosaic import plan as plan_module
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine, tile_target
+from terrazzo.mosaic.layers import ALL
 from terrazzo.mosaic.pyramid import INDEX, read_pyramid
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.store import Store
@@ -82,13 +83,13 @@ def test_low_zooms_count_all_scenes(baked, merged):
     alike = []
     for zoom in (0, 2, 5, 7, 8, 9, 10):
         target = tile_target(TMS, *middle(baked, zoom))
-        image = baked.render(baked.select(REQUEST), target, counted=True)
+        image = baked.render(baked.select(REQUEST), target, count_to=ALL)
         seen = image.values[0] != NODATA
         assert not image.problems
         assert seen.any()
         assert image.count[seen].min() >= 1, zoom
         if baked.planner._level(target, 32633, part) == (part.level, part):
-            whole = merged.render(merged.select(REQUEST), target, counted=True)
+            whole = merged.render(merged.select(REQUEST), target, count_to=ALL)
             alike.append((image.count == whole.count).all())
     assert alike
     assert all(alike)

@@ -11,6 +11,7 @@ from terrazzo.correction import coefficients_at, corrected, counts, read_correct
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.engine import Image
 from terrazzo.mosaic.explain.place import At, plain, replaced
+from terrazzo.mosaic.layers import ALL
 from terrazzo.mosaic.selection import Selection
 from terrazzo.scene import CORRECTION
 
@@ -76,7 +77,7 @@ def path(at: At, image: Image, selection: Selection) -> Iterator[Step]:
     corners = version.corners(at.chosen) if at.request.normalized else None
     normalized = at.merging.values(at.chosen, box) if at.request.normalized else stored
     reads = [(i, e) for i, e in enumerate(selection.entries) if e.scene.epsg == at.epsg]
-    merged = at.merging.pixels(reads, box, counted=True, trusted=False).pixels
+    merged = at.merging.pixels(reads, box, count_to=ALL, trusted=False).pixels
     for i, band in enumerate(at.request.bands):
         xa, xb, xc, factor = coefficients_at(correction, band, int(detector), grid, at.row, at.col)
         place = (correction, band, grid, box)
@@ -130,7 +131,7 @@ def neighbours(at: At, selection: Selection) -> Iterator[Neighbour]:
     places: list[tuple[int, int, float, tuple[int | None, ...]]] = []
     for r, c, share in near:
         box = PixelBox(r, c, r + 1, c + 1)
-        pixels = at.merging.pixels(entries, box, counted=True, trusted=False).pixels
+        pixels = at.merging.pixels(entries, box, count_to=ALL, trusted=False).pixels
         values = None if pixels is None else pixels.values[:, 0, 0]
         has_data = values is not None and bool((values != NODATA).all())
         places.append((r, c, share if has_data else 0.0, () if values is None else plain(values)))

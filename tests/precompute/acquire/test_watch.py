@@ -21,6 +21,8 @@ from terrazzo.errors import InvalidRequest, NotFound
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.layers import ALL
+from terrazzo.mosaic.quality import SEVERAL
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target
 from terrazzo.precompute import sample
@@ -319,7 +321,8 @@ def test_the_second_part_of_a_pass_stands_beside_the_first_and_their_overlap_cou
     target = Target("EPSG:32633", version.store.grid(32633).bounds(box), *box.shape)
     for method in ("feather", "median"):
         selection = engine.select(PixelRequest(FOUR, fill="best", method=method))
-        assert (engine.render(selection, target, counted=True).count[either] == 1).all()
+        for count_to in (SEVERAL, ALL):
+            assert (engine.render(selection, target, count_to=count_to).count[either] == 1).all()
 
 
 def data_of(version: Version, scene: Scene, box: PixelBox) -> np.ndarray:

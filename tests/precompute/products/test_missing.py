@@ -12,6 +12,7 @@ from terrazzo.bands import FOUR, NODATA, MaskClass
 from terrazzo.errors import NothingUsable, ProductError
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.layers import ALL
 from terrazzo.mosaic.pyramid import read_pyramid
 from terrazzo.mosaic.quality import SINGLE, quality
 from terrazzo.mosaic.request import PixelRequest
@@ -159,7 +160,7 @@ def test_a_pixel_that_one_band_lacks_is_shown_in_the_others_at_every_zoom(tmp_pa
     assert deep.any()
     assert (coarse.values[rest][:, deep] != NODATA).all()
     assert (coarse.values[number][deep] == NODATA).all()
-    counted = engine.render(selection, target, counted=True)
+    counted = engine.render(selection, target, count_to=ALL)
     bits = quality(engine, selection, target, counted)
     assert (bits[deep] & SINGLE > 0).all()
 
