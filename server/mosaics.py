@@ -98,6 +98,15 @@ class Mosaics:
             raise NotFound("a mosaic's name has letters a to z and A to Z, digits, - and _")
         return self._engine(mosaic_id, version or self._pointer(mosaic_id))
 
+    def current(self, mosaic_id: str) -> tuple[Store, str]:
+        """The store, and the name of a mosaic's current version, which is not opened.
+
+        Raises:
+            NotFound: there is no such mosaic.
+            EmptyStore: there is none at all yet.
+        """
+        return self._opened(), self._pointer(mosaic_id)
+
     def _engine(self, mosaic_id: str, name: str) -> Engine:
         key = (mosaic_id, name)
         engine = self._kept(key)
