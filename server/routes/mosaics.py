@@ -63,7 +63,9 @@ async def _listed(request: Request, path: str, also: tuple[str, ...]) -> Any:
 
     documents, problems = await desk.look(read)
     links = [{"rel": "self", "href": public_base(request) + path, "type": JSON}]
-    links.append({"rel": "root", "href": f"{public_base(request)}/stac", "type": JSON})
+    if also:
+        # STAC API wants it.
+        links.append({"rel": "root", "href": f"{public_base(request)}/stac", "type": JSON})
     return {"collections": documents, "links": links, **problems}
 
 

@@ -17,7 +17,7 @@ from terrazzo.server.request import only
 from terrazzo.server.routes.inputs import desk_of
 from terrazzo.server.routes.mosaics import is_open, readable
 from terrazzo.server.search.asked import KNOWN, SearchRequest, Token, parse_search
-from terrazzo.server.search.collections import Shelf, collections_of, open_shelf
+from terrazzo.server.search.collections import SearchedCollection, collections_of, open_collection
 from terrazzo.server.search.pages import Hit, find, with_fields
 from terrazzo.server.stac import SCHEMA
 from terrazzo.server.urls import public_base
@@ -73,11 +73,11 @@ async def one_item(request: Request, collection: str, item: str) -> JSONResponse
     wanted = parse_search({"ids": [item]})
 
     def read() -> dict[str, Any]:
-        shelf = _one(request, collection)
-        hits = find(wanted, {collection: shelf.listing}).hits
+        one = _one(request, collection)
+        hits = find(wanted, {collection: one.listing}).hits
         if not hits:
             raise NotFound(f"collection {collection} has no Item {item[:60]!r}; see its link items")
-        return _document(request, {collection: shelf}, hits[0])
+        return _document(request, {collection: one}, hits[0])
 
     return JSONResponse(await desk_of(request).look(read), media_type=GEOJSON)
 
@@ -122,7 +122,7 @@ async def _answered(
 
     def read() -> dict[str, Any]:
         opened, problems = _open(request, asked)
-        page = find(asked, {name: shelf.listing for name, shelf in opened.items()})
+        page = find(asked, {name: one.listing for name, one in opened.items()})
         with ThreadPoolExecutor(READERS) as pool:
             tasks = {hit.name: pool.submit(_document, request, opened, hit) for hit in page.hits}
         features, unread = readable(lambda name: tasks[name].result(), tasks)
@@ -142,31 +142,31 @@ async def _answered(
     return JSONResponse(await desk_of(request).look(read), media_type=GEOJSON)
 
 
-def _open(request: Request, asked: SearchRequest) -> tuple[dict[str, Shelf], list[str]]:
+def _open(request: Request, asked: SearchRequest) -> tuple[dict[str, SearchedCollection], list[str]]:
     """The collections that a search means, of mosaics that whoever asks may see; and why others cannot be read."""
     desk = desk_of(request)
     names = listed_to(request, desk.mosaics.names())
     visible = [n for n in names if is_open(request, desk.settings, n)]
     meant = collections_of(visible, asked.collections)
-    shelves, problems = readable(
-        lambda name: (name, open_shelf(desk.mosaics, name, *meant[name], asked.token.versions)), meant
+    collections, problems = readable(
+        lambda name: (name, open_collection(desk.mosaics, name, *meant[name], asked.token.versions)), meant
     )
-    return dict(shelves), problems.get("problems", [])
+    return dict(collections), problems.get("problems", [])
 
 
-def _one(request: Request, collection: str) -> Shelf:
+def _one(request: Request, collection: str) -> SearchedCollection:
     """A collection by its id.
 
     Raises:
         NotFound: there is none, or whoever asks may not see it.
     """
-    shelves, problems = _open(request, parse_search({"collections": [collection]}))
-    if collection not in shelves:
+    collections, problems = _open(request, parse_search({"collections": [collection]}))
+    if collection not in collections:
         raise NotFound("; ".join(problems) or f"no collection {collection[:60]!r}; see /collections")
-    return shelves[collection]
+    return collections[collection]
 
 
-def _document(request: Request, opened: Mapping[str, Shelf], hit: Hit) -> dict[str, Any]:
+def _document(request: Request, opened: Mapping[str, SearchedCollection], hit: Hit) -> dict[str, Any]:
     assets, query = desk_of(request).settings.assets_url, key_query(request)
     return opened[hit.collection].item(public_base(request), hit.collection, hit.row, assets, query)
 
@@ -186,11 +186,11 @@ def _links(request: Request, path: str, following: Mapping[str, Any] | None) -> 
     return [*links, {"rel": "next", "type": GEOJSON, "href": f"{base}{path}?{query}", "method": "GET"}]
 
 
-def _schema(here: str, title: str, shelves: Iterable[Shelf]) -> dict[str, Any]:
+def _schema(here: str, title: str, collections: Iterable[SearchedCollection]) -> dict[str, Any]:
     """What can be compared in collections, as JSON Schema."""
     properties: dict[str, Any] = {"geometry": {"$ref": "https://geojson.org/schema/Geometry.json"}}
-    for shelf in shelves:
-        for field in shelf.listing.properties.schema:
+    for one in collections:
+        for field in one.listing.properties.schema:
             properties[field.name] = _kind(field.type)
     return {
         "$schema": "https://json-schema.org/draft/2019-09/schema",

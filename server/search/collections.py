@@ -16,7 +16,7 @@ from terrazzo.version import VERSION_NAME
 VERSIONED = re.compile(r"(.+)-([0-9a-f]{12})")
 
 
-class Shelf(NamedTuple):
+class SearchedCollection(NamedTuple):
     """A collection that a search looks through.
 
     Attributes:
@@ -75,9 +75,9 @@ def collections_of(visible: Iterable[str], wanted: Iterable[str] | None) -> dict
     return meant
 
 
-def open_shelf(
+def open_collection(
     mosaics: Mosaics, name: str, mosaic: str, version: str | None, pinned: Mapping[str, str]
-) -> Shelf:
+) -> SearchedCollection:
     """Opens a collection.
 
     Args:
@@ -94,7 +94,7 @@ def open_shelf(
         raise NotFound(f"version {shown[:20]!r} of mosaic {mosaic}: a version is 12 hexadecimal digits")
     listings = open_listings(store, mosaic, shown)
     if name.endswith(PERIODS):
-        return Shelf(mosaic, shown, listings.periods, f"/collections/{name}", "items", ())
+        return SearchedCollection(mosaic, shown, listings.periods, f"/collections/{name}", "items", ())
     path = f"/collections/{mosaic}" if version is None else f"/mosaics/{mosaic}/versions/{version}"
     here = "items" if version is None else "scenes"
-    return Shelf(mosaic, shown, listings.scenes, path, here, listings.bands)
+    return SearchedCollection(mosaic, shown, listings.scenes, path, here, listings.bands)
