@@ -11,7 +11,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_NATIVE_TLS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick newest lint browser train constraints clean
+.PHONY: help setup demo test quick newest lint docs pictures release browser train constraints clean
 
 help: ## list the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,21 @@ lint: setup ## ruff, mypy, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+docs: setup ## build the documentation, strict, into server/help, which a server shows at /help
+	$(BIN)/python docs/generate.py
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet -b html -d build/doctrees docs server/help
+
+pictures: setup ## make the pictures of README and docs from the sample area (STORE=build/demo)
+	$(BIN)/terrazzo precompute sample --store $(STORE)
+	$(BIN)/python -m benchmarks.pictures --store $(STORE)
+
+release: lint docs ## check everything that a release needs: docs, words, links, wheel, licences (the tests are `make test`)
+	$(BIN)/python -m pytest -q -n0 tests/test_docs.py tests/test_wheel.py
+	rm -rf dist
+	$(BIN)/uv build --no-build-isolation --quiet --python $(BIN)/python --out-dir dist
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/python .ci/sbom.py > dist/sbom.json
 
 browser: ## the map libraries and the driver that the tests in Chromium need, into build/browser (needs npm)
 	mkdir -p build/browser

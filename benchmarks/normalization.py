@@ -1,7 +1,7 @@
 """How seamless the normalized mosaic of a store is: one table, goals beside the figures.
 
     terrazzo precompute sample --store STORE
-    python benchmarks/normalization.py STORE [--strict] [--longest PIXELS]
+    python -m benchmarks.normalization STORE [--strict] [--longest PIXELS]
 
 `--strict` judges every composite by a day that it does not hold (five times the work); without it each day
 judges the composite of all days, itself among them, which flatters the composite a little. `--longest 1000` measures the sample at 120 m, the pixel its scenes were

@@ -59,7 +59,7 @@ HARVESTED, SEASON = 0.08, 0.3
 HAZE_LENGTH = 6000.0
 """Metres over which haze varies, by half its mean."""
 USUAL = replace(TYPICAL, gain=0.02, offset=0.001)
-"""Gains as clear days of two orbits differ in the near infrared after correction, see docs/atbd.md."""
+"""Gains as clear days of two orbits differ in the near infrared after correction, see docs/understand/correction.md."""
 METHODS = ("feather", "robust")
 REACH = 8
 """Pixels on each side of a border that a step is taken over."""

@@ -25,6 +25,7 @@ from terrazzo.server.middleware import (
     Watched,
 )
 from terrazzo.server.routes import exports, service, uploads
+from terrazzo.server.routes.help import add_help
 from terrazzo.server.settings import Settings
 from terrazzo.server.stac import QUERYABLES, SCHEMA, SEARCHES
 from terrazzo.server.tilesets import CONFORMS_TO
@@ -88,6 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(AlgorithmFactory(templates=plain).router, tags=["Algorithms"])
     app.include_router(service.router, dependencies=[Depends(mosaics.mount)])
     service.add_files(app)
+    add_help(app)
     add_error_answers(app)
     return app
 

@@ -7,6 +7,7 @@ from typing import Any
 from starlette.requests import Request
 
 from terrazzo.bulk.area import crs_of_geojson
+from terrazzo.crs import DEGREES
 from terrazzo.errors import InvalidRequest
 from terrazzo.server.budget import Budget
 from terrazzo.server.patience import arriving
@@ -94,6 +95,8 @@ def collection_of(raw: Any) -> dict[str, Any]:
         raise InvalidRequest("features: each one a GeoJSON Feature")
     if not all(isinstance(f.get("properties"), dict | None) for f in features):
         raise InvalidRequest("features: the properties of each one an object, or null")
-    crs_of_geojson(raw)
-    crs = {"crs": raw["crs"]} if isinstance(raw, dict) and raw.get("crs") else {}
-    return {"type": "FeatureCollection", **crs, "features": features}
+    crs = crs_of_geojson(raw if isinstance(raw, dict) else {"features": raw})
+    # GDAL reads the member of a collection, not those of its geometries.
+    given = raw.get("crs") if isinstance(raw, dict) else None
+    named = {"crs": given or {"type": "name", "properties": {"name": crs}}} if crs != DEGREES else {}
+    return {"type": "FeatureCollection", **named, "features": features}

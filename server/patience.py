@@ -1,10 +1,12 @@
 """How long a client may take: for the head of a request, for its body, to take an answer off our hands."""
 
 import asyncio
+import sys
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+from httptools import HttpParserUpgrade
 from starlette.requests import Request
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -45,7 +47,7 @@ class PatientProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head: asyncio.TimerHandle | None = None
         self._stall: asyncio.TimerHandle | None = None
-        self._size = 0
+        self._size, self._read = 0, b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Waits for the first request's head."""
@@ -58,7 +60,7 @@ class PatientProtocol(HttpToolsProtocol):
 
         Only what comes while a head is waited for counts, and not the part that ends it: a body may come along with its head.
         """
-        waiting = self._head
+        waiting, self._read = self._head, data
         super().data_received(data)
         if self.transport.is_closing():
             return
@@ -76,6 +78,21 @@ class PatientProtocol(HttpToolsProtocol):
         """The head is complete."""
         self._head = _ended(self._head)
         super().on_headers_complete()
+
+    def _should_upgrade(self) -> bool:
+        """Whether another protocol is asked for: the parser then takes a request's body for that protocol's."""
+        return bool(self.parser.get_method() != b"CONNECT")
+
+    def handle_websocket_upgrade(self) -> None:
+        """Reads a request that asks for another protocol once more, as one that does not: none but this is spoken here.
+
+        Java's own client asks for HTTP/2 in each first request, with or without a body.
+        """
+        error = sys.exception()
+        rest = self._read[error.args[0] :] if isinstance(error, HttpParserUpgrade) else b""
+        kept = [b"%s: %s\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+        line = b"%s %s HTTP/1.1\r\n" % (self.parser.get_method(), self.url)
+        super().data_received(line + b"".join(kept) + b"\r\n" + rest)
 
     def pause_writing(self) -> None:
         """The client takes less than there is."""

@@ -8,10 +8,10 @@ from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import Measure
 from terrazzo.mosaic.selection import newest_period
+from terrazzo.statistics.answers import answers, chosen_of, statistic_names
 from terrazzo.statistics.areas import areas_of_features
 from terrazzo.statistics.places import MOST_PIXELS, groups
 from terrazzo.statistics.question import Question, Rule
-from terrazzo.statistics.run import answers, chosen_of, statistic_names
 
 MOST_FEATURES = 1000
 PERCENTILES = (2.0, 98.0)

@@ -22,6 +22,8 @@ from terrazzo.request.kinds import read
 from terrazzo.request.parameters import BOXED
 from terrazzo.store import beside
 
+__all__ = ["Client"]
+
 TRIES, PAUSE = 8, 2.0
 """How often a question is asked that a busy server puts off, and the seconds between."""
 ERRORS: Mapping[int, type[TerrazzoError]] = {
@@ -207,7 +209,7 @@ class Client:
 
         Args:
             order: `bbox` or `geometry`, `bands`, `datetime`, `crs`, `resolution`, `dtype`, `extras`, …, as
-                docs/exports.md lists them.
+                docs/how-to/exports.md lists them.
 
         Returns:
             The files: `NAME.tif`, those of its extras, and its STAC Item.

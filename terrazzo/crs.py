@@ -69,7 +69,7 @@ def canonical(given: str) -> str:
             f"coordinate system {given[:100]!r} is deprecated, and programs place it differently; "
             + (f"use {better}" if better else HOW)
         )
-    transform(crs, crs_of(DEGREES))
+    transform(crs_of(DEGREES), crs)
     area = crs.area_of_use
     if area is not None:
         east = area.east if area.east > area.west else area.east + 360
@@ -106,15 +106,15 @@ def transform(source: CRS, target: CRS) -> Transformer:
             )
         except ProjError:
             continue
-    names = f"{_named(source)} to {_named(target)}"
+    names = f"{_named(source)} and {_named(target)}"
     try:
         Transformer.from_crs(source, target, always_xy=True)
     except ProjError as error:
-        raise InvalidRequest(f"there is no way from coordinate system {names}: {error}") from None
+        raise InvalidRequest(f"there is no way between coordinate systems {names}: {error}") from None
     odd = source if target.equals(crs_of(DEGREES), ignore_axis_order=True) else target
     better = _successor(odd)
     raise InvalidRequest(
-        f"from coordinate system {names} no datum shift is known, so places would be off by up to a kilometre; "
+        f"between coordinate systems {names} no datum shift is known, so places would be off by up to a kilometre; "
         + (f"use {better}" if better else "use the successor of its datum, or the mosaic's UTM zone")
     )
 

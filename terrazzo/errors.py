@@ -2,6 +2,32 @@
 
 from typing import Any
 
+__all__ = [
+    "Abandoned",
+    "ArchiveError",
+    "Damaged",
+    "EmptyStore",
+    "HeldBack",
+    "InvalidRequest",
+    "MissingBand",
+    "NameTaken",
+    "NotFound",
+    "NothingUsable",
+    "OutsideCoverage",
+    "Overloaded",
+    "ProductError",
+    "ReadFailure",
+    "StoreError",
+    "StoreUnreachable",
+    "TerrazzoError",
+    "TooLarge",
+    "TooMany",
+    "TooSlow",
+    "Uncorrectable",
+    "UnreadableAsset",
+    "WrongGrid",
+]
+
 
 class TerrazzoError(Exception):
     """Base of all errors whose message is written for the user.

@@ -1,7 +1,7 @@
 """Where things lie, and how a file appears whole or not at all.
 
 A store is a folder or an object-store prefix (`s3://`, `gs://`, `az://`, `https://`). `store.json` at its
-root holds the format number and what every raster in it shares. `docs/store.md` describes the layout.
+root holds the format number and what every raster in it shares. `docs/reference/store.md` describes the layout.
 """
 
 import contextlib

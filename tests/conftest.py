@@ -116,7 +116,7 @@ def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Notes what the tests found, for the tables in docs/clients.md and docs/platforms.md."""
+    """Notes what the tests found, for the tables in docs/evidence/clients.md and docs/evidence/platforms.md."""
     from tests.clients.table import name_of, note
 
     found = {

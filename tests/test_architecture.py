@@ -1,4 +1,4 @@
-"""The pictures in docs/architecture.md are those of the contracts that import-linter checks.
+"""The pictures in docs/reference/architecture.md are those of the contracts that import-linter checks.
 
 `python tests/test_architecture.py` draws them again.
 """
@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "architecture.md"
+PAGE = ROOT / "docs" / "reference" / "architecture.md"
 BLOCK = re.compile(r"(?<=<!-- ways -->\n).*?(?=<!-- /ways -->)", re.DOTALL)
 PARTS = ("terrazzo.precompute", "terrazzo.server", "terrazzo")
 """The containers of the contracts; a product climbs the layers of the first, a request goes down those of the others."""

@@ -16,7 +16,7 @@ from tests.conftest import ROOT, missing
 
 pytestmark = pytest.mark.needs("systemd")
 UNITS = ("terrazzo.service", "terrazzo-watch.service", "terrazzo-watch.timer")
-PAGE = ROOT / "docs" / "operating.md"
+PAGES = tuple(ROOT / "docs" / "operate" / name for name in ("debian.md", "backup.md"))
 TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/729.png"
 FETCHED = ("apt-get", "python3 -m venv", "/opt/terrazzo/bin/pip")
 """Commands that need the network; in the test a wrapper stands in their place that starts this checkout."""
@@ -211,8 +211,9 @@ def _systemd(parent: int) -> int | None:
 
 
 def commands(section: str) -> str:
-    """The commands of a section of the page, without those that need the network."""
-    text = re.search(rf"^## {section}\n(.*?)(?=^## |\Z)", PAGE.read_text(), re.MULTILINE | re.DOTALL)[1]
+    """The commands of a section of the pages, without those that need the network."""
+    pages = "\n".join(page.read_text() for page in PAGES)
+    text = re.search(rf"^## {section}\n(.*?)(?=^##? |\Z)", pages, re.MULTILINE | re.DOTALL)[1]
     lines = textwrap.dedent("\n".join(li for li in text.splitlines() if li.startswith("    "))).splitlines()
     return "\n".join(li for li in lines if not li.startswith(FETCHED))
 

@@ -1,6 +1,6 @@
 """`terrazzo plan`: what a mosaic would take, told by an archive's metadata alone: scenes, bytes and processor time.
 
-The rates are measured ones; `docs/scale.md` tells how.
+The rates are measured ones; `docs/evidence/scale.md` tells how.
 """
 
 from collections import Counter

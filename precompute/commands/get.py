@@ -25,7 +25,11 @@ for one product of a whole tile, ten bands, 547 MB."""
 
 @click.command(cls=WithBox)
 @click.option(
-    "--store", default=STORE, show_default=True, metavar="STORE", help="folder of the store; made anew"
+    "--store",
+    default=STORE,
+    show_default=True,
+    metavar="STORE",
+    help="folder of the store; created if it is missing",
 )
 @area_options
 @click.option("--crs", help="coordinate system of the file [default: the mosaic's UTM zone]")

@@ -26,7 +26,7 @@ def inspect() -> None:
 @click.option("--mosaic", default="mosaic", show_default=True, help="whose version tells the scene's shift")
 @picture
 def scene(name: str, url: str, mosaic: str, output: Path | None) -> None:
-    """What was done to a scene: offset, air, angles, shift, each with where it came from.
+    """Shows what was done to a scene: offset, air, angles and shift, each with its source.
 
     SCENE is its name or the beginning of it. The pictures: the scene, its classes, aerosol and water vapour, the sun's and
     the view's angles, and histograms before and after the correction.

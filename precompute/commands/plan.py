@@ -38,7 +38,10 @@ from terrazzo.precompute.work.options import band_names
     help="no more products than it takes for K clear observations of every place in every period; 0: all",
 )
 @click.option(
-    "--cores", type=click.IntRange(1), default=default_workers, help="that work [default: all processors]"
+    "--cores",
+    type=click.IntRange(1),
+    default=default_workers,
+    help="processors that the estimate assumes [default: all of this machine]",
 )
 @click.option("--json", "as_json", is_flag=True, help="the same as JSON")
 def plan(
@@ -50,10 +53,10 @@ def plan(
     as_json: bool,
     **asked: Any,
 ) -> None:
-    """Tells what the mosaic of a MOSAIC.TOML would take: scenes, bytes, hours. Nothing but metadata is read.
+    """Estimates the mosaic of a MOSAIC.TOML: scenes, bytes, hours. It reads metadata only.
 
-    Area and periods come from the file (`bounds`, `[[periods]]`). Whole tiles are reckoned with, by measured rates
-    (docs/scale.md).
+    Area and periods come from the file (`bounds`, `[[periods]]`). The estimate is for whole tiles, by measured rates
+    (docs/evidence/scale.md).
 
     \b
     terrazzo plan finland.toml --archive cdse --max-cloud 60 --cores 64

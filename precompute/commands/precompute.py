@@ -56,7 +56,7 @@ def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> e
     "url",
     required=True,
     metavar="STORE",
-    help="folder, s3://, gs:// or az:// address; made when it is not there",
+    help="folder, s3://, gs:// or az:// address; created if it is missing",
 )
 @click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic")
 @click.option(
@@ -100,7 +100,7 @@ def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> e
 @click.option(
     "--mix-levels",
     is_flag=True,
-    help="let L1C products, corrected here, and L2A products, by Sen2Cor, into one mosaic",
+    help="allow L1C products (corrected by Terrazzo) and L2A products (by Sen2Cor) in one mosaic",
 )
 @click.option(
     "--shard",
@@ -109,8 +109,8 @@ def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> e
     default="1/1",
     help="do part I of N of the step named by --only (strips, reference, weigh); machines need share nothing but the store",
 )
-@click.option("--full", is_flag=True, help="solve all tiles anew, not only those whose scenes changed")
-@click.option("--force", is_flag=True, help="publish a version that is worse than the current one too")
+@click.option("--full", is_flag=True, help="solve all tiles again, not only those whose scenes changed")
+@click.option("--force", is_flag=True, help="publish the version even if it is worse than the current one")
 @click.option("--pixel", type=float, help="new store: pixel size in metres [default: 10]")
 @click.option(
     "--mask-pixel", type=float, help="new store: pixel size of masks, --pixel or twice that [default: twice]"
@@ -146,8 +146,8 @@ def precompute(
 
     SOURCE is a folder of STAC Items or ItemCollections (*.json, *.geojson) whose COG or JP2 assets lie beside them, a
     SAFE folder, a zip of one, a folder of these, or `sample`: the
-    sample area that comes with Terrazzo. Run it again after new products came: only what changed is made
-    anew. A run that was stopped goes on where it was.
+    sample area that comes with Terrazzo. Run it again when there are new products: only what changed is
+    computed. A run that was stopped goes on where it was.
 
     \b
     terrazzo precompute sample --store demo

@@ -26,16 +26,16 @@ def _of_mosaic(function: F) -> F:
 @click.command()
 @_of_mosaic
 @click.option("--version", "name", help="roll back or forward to this version, or the first digits of it")
-@click.option("--full", is_flag=True, help="solve all tiles anew, not only those whose scenes changed")
-@click.option("--force", is_flag=True, help="publish a version that is worse than the current one too")
+@click.option("--full", is_flag=True, help="solve all tiles again, not only those whose scenes changed")
+@click.option("--force", is_flag=True, help="publish the version even if it is worse than the current one")
 @worker_options
 def publish(
     url: str, mosaic: str, name: str | None, full: bool, force: bool, workers: int, dask: str | None
 ) -> None:
     """Points a mosaic to one of its versions; without --version, to a new one of the scenes in the store.
 
-    Servers follow within seconds. A new one is made as the current one was (normalization, registration, levels) of all that
-    `precompute`, `exclude` and mosaic.toml say by now; `--full` makes the gains of the whole area consistent again after
+    Servers follow within seconds. A new version uses the options of the current one (normalization, registration, levels)
+    with the scenes, exclusions and mosaic.toml of now; `--full` makes the gains of the whole area consistent again after
     many single scenes.
 
     \b
@@ -99,7 +99,11 @@ def _pin(name: str, url: str, mosaic: str, pinned: bool) -> None:
 @click.command()
 @_of_mosaic
 @click.option(
-    "--keep-versions", type=click.IntRange(1), default=10, show_default=True, help="newest that stay"
+    "--keep-versions",
+    type=click.IntRange(1),
+    default=10,
+    show_default=True,
+    help="number of the newest versions to keep",
 )
 @click.option(
     "--grace",
@@ -108,7 +112,7 @@ def _pin(name: str, url: str, mosaic: str, pinned: bool) -> None:
     show_default=True,
     help="hours that a replaced version stays, for exports and servers that still read it",
 )
-@click.option("--dry-run", is_flag=True, help="only tell what would go")
+@click.option("--dry-run", is_flag=True, help="list what would be removed")
 def prune(url: str, mosaic: str, keep_versions: int, grace: float, dry_run: bool) -> None:
     """Removes old versions, and the scenes, weights and references that no version refers to any more.
 
@@ -147,7 +151,7 @@ def prune(url: str, mosaic: str, keep_versions: int, grace: float, dry_run: bool
     type=click.Path(exists=True, path_type=Path),
     help="only what lies in the polygons of this file: GeoJSON, GeoPackage, whatever OGR reads",
 )
-@click.option("--reason", required=True, help="why, for those who come after you; it stands in the lock")
+@click.option("--reason", required=True, help="the reason, for later readers; the lock contains it")
 def exclude(scene: str, url: str, mosaic: str, polygon: Path | None, reason: str) -> None:
     """Takes a scene, or a part of it, out of a mosaic's next versions.
 
@@ -210,10 +214,10 @@ def rebuild(
     workers: int,
     dask: str | None,
 ) -> None:
-    """Makes a version anew, in a new store, from its LOCK (a version's lock.json) and the same products.
+    """Computes a version again, in a new store, from its LOCK (a version's lock.json) and the same products.
 
-    SOURCE is what `precompute` takes. Inputs that are no longer there are all named before anything is made. With the same
-    release of Terrazzo the new version has the same name, and so the same pixels; another release says what differs.
+    SOURCE is the same as for `precompute`. The command first names all inputs that are missing. With the same release of
+    Terrazzo the new version has the same name, and so the same pixels; another release says what differs.
     """
     from rich.console import Console
 
@@ -232,7 +236,7 @@ def rebuild(
 
 @click.group()
 def store() -> None:
-    """Looks after a store."""
+    """Verifies a store, or upgrades its format."""
 
 
 @store.command()
@@ -244,7 +248,7 @@ def store() -> None:
     "--repair",
     "mend",
     is_flag=True,
-    help="make again what follows from products, scenes and locks, say what the rest needs",
+    help="compute damaged files again from products, scenes and locks, and say what the rest needs",
 )
 @click.option("--dem", type=click.Path(exists=True, path_type=Path), help="with --repair: as of precompute")
 @worker_options
@@ -258,11 +262,11 @@ def verify(
     workers: int,
     dask: str | None,
 ) -> None:
-    """Checks that all that versions refer to is there and as it was written, and lists what nothing refers to.
+    """Checks every file that versions refer to, and lists files that nothing refers to.
 
-    Ends with an error if something is missing or damaged; orphans only take room. With --repair, scenes are made again from
-    products in SOURCE, or where they were read from; weights, gains and tables of a store in a folder from scenes and locks;
-    then pyramids; the rest is listed with its remedy.
+    It ends with an error if something is missing or damaged; unused files only take disk space. --repair computes scenes
+    again from their products, in SOURCE or at their old place, then weights, gains and tables of a store in a folder, then
+    pyramids. The rest is listed with its remedy.
 
     \b
     terrazzo store verify demo
@@ -311,9 +315,9 @@ def verify(
 )
 @worker_options
 def upgrade(url: str, dry_run: bool, undo: bool, finish: bool, workers: int, dask: str | None) -> None:
-    """Brings a store of the format before to this release's.
+    """Upgrades a store to the format of this release.
 
-    Servers go on: they read both formats. A run that is stopped is completed by the next one.
+    Servers go on: they read both formats. A run that was stopped is completed by the next one.
 
     \b
     terrazzo store upgrade demo --dry-run

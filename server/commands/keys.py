@@ -43,11 +43,16 @@ def keys(ctx: click.Context, store: str, state: Path | None) -> None:
     multiple=True,
     metavar="tiles|export|admin",
     required=True,
-    help="what it opens; repeat it for more",
+    help="what the key opens; repeat the option for more",
 )
-@click.option("--mosaic", "mosaics", multiple=True, help="mosaic it opens; repeat it for more [default: all]")
+@click.option(
+    "--mosaic",
+    "mosaics",
+    multiple=True,
+    help="mosaic that the key opens; repeat the option for more [default: all]",
+)
 @click.option("--rate", type=click.IntRange(1), help="requests a minute, in each process of the server")
-@click.option("--samples", type=click.IntRange(1), help="pixels times bands it may export in a day")
+@click.option("--samples", type=click.IntRange(1), help="pixels times bands that the key may export in a day")
 @click.pass_obj
 def add(
     known: "Keys",
@@ -57,9 +62,9 @@ def add(
     rate: int | None,
     samples: int | None,
 ) -> None:
-    """Makes a key for NAME and prints it, once: only its hash is kept.
+    """Adds a key for NAME and prints it once: only its hash is stored.
 
-    Where that was written it says beside: a server reads it whose TERRAZZO_STATE is that folder.
+    The command also prints the folder of the hash. A server with that folder as TERRAZZO_STATE accepts the key.
     """
     text = known.add(name, scopes, mosaics, rate, samples)
     click.echo(

@@ -40,10 +40,10 @@ def seed(
     form: str,
     query: str,
 ) -> None:
-    """Fills a server's tile cache beforehand, for the mosaic's current version.
+    """Fills a server's tile cache ahead of requests, for the mosaic's current version.
 
-    Tiles that are in the cache are left: those an earlier run made, and those a new version did not change. So run it
-    again after each version, or when it was stopped. TERRAZZO_CACHE_SIZE bounds the cache, as it does the server's.
+    Tiles that are in the cache are kept: those of an earlier run, and those that a new version did not change. Run it again
+    after each version, or if it was stopped. TERRAZZO_CACHE_SIZE limits the cache, as it does for the server.
 
     \b
     terrazzo seed --store demo --cache-dir /var/cache/terrazzo --bbox 15.9 45.7 16.1 45.9 --zooms 8-13

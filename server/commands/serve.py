@@ -58,7 +58,7 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
 
     Over an empty store it waits for the first mosaic.
 
-    Ctrl-C or SIGTERM stops it. More settings are environment variables, see `docs/serving.md`.
+    Ctrl-C or SIGTERM stops it. More settings are environment variables, see `docs/operate/serving.md`.
 
     \b
     terrazzo serve --store demo

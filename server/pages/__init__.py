@@ -23,7 +23,7 @@ details { margin: 6px 0; } summary { cursor: pointer; }
 ENDPOINTS = (
     HEAD
     + """<h1>{{ title }}</h1>
-<p>{{ description }} The same for machines: <a href="openapi.json">openapi.json</a>. The <a href="./">map</a>.</p>
+<p>{{ description }} The same for machines: <a href="openapi.json">openapi.json</a>. The <a href="./">map</a>, the <a href="help">documentation</a>.</p>
 {% for tag, operations in groups.items() %}<h2>{{ tag }}</h2>
 {% for operation in operations %}<details><summary><code>GET {{ operation.path }}</code> {{ operation.summary }}</summary>
 <table>{% for p in operation.parameters %}<tr><th><code>{{ p.name }}</code></th><td>{{ p.description or p.in }}</td></tr>

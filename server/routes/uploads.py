@@ -18,9 +18,9 @@ from terrazzo.server.jobs import UPLOAD, Job
 from terrazzo.server.processes import accepted, owner_of, require_quota, samples_of, version_of
 from terrazzo.server.request import query_of
 from terrazzo.server.routes.inputs import desk_of
+from terrazzo.statistics.answers import chosen_of
 from terrazzo.statistics.places import pixels_at_most
 from terrazzo.statistics.question import Question, parse_table
-from terrazzo.statistics.run import chosen_of
 
 AREA_PIXELS = 10_000
 """Pixels that each area counts towards a quota at least; a larger one counts those of its box in the mosaic."""

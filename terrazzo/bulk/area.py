@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -129,14 +130,32 @@ def area_of_geometry(geojson: object, coverage: Bounds | None = None) -> Area:
 def crs_of_geojson(geojson: object) -> str:
     """The coordinate system of GeoJSON: that of its `crs` member, as GDAL writes it, else degrees; x comes first.
 
+    PostGIS writes the member into each geometry; one counts for all within it.
+
     Raises:
-        InvalidRequest: the member names none.
+        InvalidRequest: a member names none, or geometries have different ones.
     """
-    member = geojson.get("crs") if isinstance(geojson, Mapping) else None
-    if member is None:
-        return DEGREES
+    names: set[str] = set()
+    waiting: list[tuple[object, str]] = [(geojson, DEGREES)]
+    while waiting:
+        part, outer = waiting.pop()
+        if not isinstance(part, Mapping):
+            continue
+        own = outer if part.get("crs") is None else _crs_of_member(part["crs"])
+        lists = [part[name] for name in ("features", "geometries") if isinstance(part.get(name), list)]
+        if "coordinates" in part:
+            names.add(own)
+        waiting += [(one, own) for one in [*chain(*lists), part.get("geometry")]]
+    if len(names) > 1:
+        raise InvalidRequest(
+            f"geometry: coordinates in {' and in '.join(sorted(names))}: give all in one coordinate system"
+        )
+    return names.pop() if names else DEGREES
+
+
+def _crs_of_member(member: object) -> str:
     try:
-        name = member["properties"]["name"]
+        name = member["properties"]["name"]  # type: ignore[index]
     except (TypeError, KeyError):
         name = None
     if not isinstance(name, str):

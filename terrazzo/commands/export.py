@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--store", "url", required=True, metavar="STORE", help="folder or address of the store")
 @click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic")
 @options(EXPORT)
-@click.option("--dry-run", is_flag=True, help="tell pixels, bytes, scenes and time, and write nothing")
+@click.option("--dry-run", is_flag=True, help="print pixels, bytes, scenes and time, and write nothing")
 @click.option("--overwrite", is_flag=True, help="replace files of that name")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="file to write")
 def export(
@@ -36,7 +36,7 @@ def export(
 ) -> None:
     """Writes a part of a mosaic as a Cloud-Optimized GeoTIFF of any size.
 
-    Pixels are int16 reflectance with scale 0.0001 and nodata -32768, the very values that tiles show. Beside it lie
+    Pixels are int16 reflectance with scale 0.0001 and nodata -32768, equal to those of tiles. Beside the file are
     FILE_quality.tif (bits, named in its unit), FILE_date.tif (days since 1970-01-01) and FILE.lock.json (what determines
     the pixels). With --split there are many files, a VRT over them and a STAC Item. An export that was stopped goes on
     where it was when the same command is given again.

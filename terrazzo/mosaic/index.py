@@ -1,6 +1,6 @@
 """The block index of a tiled TIFF: where each block of each level lies. Read once for a file, then kept.
 
-Tags as in TIFF 6.0 and the BigTIFF note; only what our own files hold is understood (`docs/store.md`).
+Tags as in TIFF 6.0 and the BigTIFF note; only what our own files hold is understood (`docs/reference/store.md`).
 """
 
 import os
@@ -177,7 +177,7 @@ def _level(tags: dict[int, NDArray[np.generic]], checked: bool) -> Level:
         or block < 1
         or kind not in _DTYPES
     ):
-        raise ValueError("not laid out as docs/store.md says; write it with terrazzo.cog")
+        raise ValueError("not laid out as docs/reference/store.md says; write it with terrazzo.cog")
     rows, columns = one(257), one(256)
     across, down = -(-columns // block), -(-rows // block)
     offsets, sizes = tags[324].astype(np.int64), tags[325].astype(np.int64)

@@ -113,11 +113,13 @@ BANDS = Parameter("bands", "names", "bands, comma-separated", high=100)
 EXPRESSION = Parameter(
     "expression",
     "expression",
-    "over bands instead of them, such as (B08-B04)/(B08+B04); several, separated by ;",
+    "a formula over bands instead of bands, such as (B08-B04)/(B08+B04); several, separated by ;",
 )
 DATETIME = Parameter("datetime", "text", TIME, default="the newest period")
 SCENES: tuple[Parameter, ...] = (
-    Parameter("baseline", "text", "a time as datetime: its values are taken off those of datetime"),
+    Parameter(
+        "baseline", "text", "another time, as datetime; its values are subtracted from those of datetime"
+    ),
     Parameter(
         "max_cloud",
         "number",
@@ -136,15 +138,31 @@ SCENES: tuple[Parameter, ...] = (
         "the day that method=kriging shows, YYYY-MM-DD",
         default="the middle of the period or of the asked interval",
     ),
-    Parameter("normalize", "switch", "whether scenes are brought to one level: on or off", (), MOSAIC),
     Parameter(
-        "stage", "choice", "the step of the algorithm that is shown", get_args(Stage), "as normalize says"
+        "normalize",
+        "switch",
+        "whether gains and offsets bring the scenes to one level: on or off",
+        (),
+        MOSAIC,
     ),
-    Parameter("fill", "choice", "where the period has no clear scene", get_args(Fill), MOSAIC),
-    Parameter("snow", "choice", "what becomes of snow", get_args(Snow), MOSAIC),
+    Parameter("stage", "choice", "the step of the algorithm to show", get_args(Stage), "as normalize says"),
+    Parameter(
+        "fill",
+        "choice",
+        "what shows where no scene of the period is clear; adjacent is the nearest other period, best the least bad scene",
+        get_args(Fill),
+        MOSAIC,
+    ),
+    Parameter(
+        "snow",
+        "choice",
+        "what becomes of snow; avoid shows it only where no scene is free of it, drop counts it as no data",
+        get_args(Snow),
+        MOSAIC,
+    ),
 )
 RESAMPLING = Parameter(
-    "resampling", "choice", "how pixels are read between pixels", get_args(Resampling), MOSAIC
+    "resampling", "choice", "how values between pixels are computed", get_args(Resampling), MOSAIC
 )
 VERSION = Parameter(
     "version", "text", "a version of the mosaic, 12 hexadecimal digits", default="the current one"
@@ -222,15 +240,15 @@ NUMBERS = (
         "crs", "crs", "coordinate system of the files", (), "the mosaic's UTM zone", aliases=("dst_crs",)
     ),
     Parameter("resolution", "number", "pixel size in units of crs", (), "the mosaic's own pixel"),
-    Parameter("dtype", "choice", "of the stored numbers", DTYPES, "int16; of expressions float32"),
+    Parameter("dtype", "choice", "type of the stored numbers", DTYPES, "int16; of expressions float32"),
     Parameter(
         "scale", "number", "reflectance = stored x scale + offset; uint8 needs one", (), "0.0001; float32: 1"
     ),
     Parameter("offset", "number", "see scale", (), "0; uint16: -0.1"),
     Parameter(
-        "nodata", "number", "stored where there are no data", (), "-32768; uint8, uint16: 0; float32: NaN"
+        "nodata", "number", "number that stands for no data", (), "-32768; uint8, uint16: 0; float32: NaN"
     ),
-    Parameter("compression", "choice", "of the files", COMPRESSIONS, "deflate"),
+    Parameter("compression", "choice", "compression of the files", COMPRESSIONS, "deflate"),
     Parameter(
         "split",
         "whole",
@@ -241,7 +259,12 @@ NUMBERS = (
         MOST_SPLIT,
     ),
     Parameter(
-        "extras", "names", "files beside", (*get_args(Origin), "none"), ",".join(DEFAULT_EXTRAS), high=100
+        "extras",
+        "names",
+        "layers to write beside the bands",
+        (*get_args(Origin), "none"),
+        ",".join(DEFAULT_EXTRAS),
+        high=100,
     ),
 )
 """Of exports that hold numbers, and of no picture."""
@@ -249,12 +272,12 @@ TABLETS = (
     Parameter(
         "style",
         "text",
-        f"of pictures: {', '.join(s.name for s in STYLES.values() if not s.colormap)}",
+        f"style of a picture: {', '.join(s.name for s in STYLES.values() if not s.colormap)}",
         default="the first that the mosaic has the bands for",
     ),
     RESCALE,
-    Parameter("zoom", "whole", "of pictures: the deepest zoom", (), "the mosaic's own pixel", 0, MOST_ZOOM),
-    Parameter("tiles", "choice", "of pictures", ("png", "webp"), "png"),
+    Parameter("zoom", "whole", "deepest zoom of a picture", (), "the mosaic's own pixel", 0, MOST_ZOOM),
+    Parameter("tiles", "choice", "format of the tiles in a picture", ("png", "webp"), "png"),
 )
 """Of exports that are pictures in web map tiles, and of no numbers."""
 EXPORT = table(
@@ -286,7 +309,7 @@ AREAS = (
     Parameter(
         "percentiles",
         "numbers",
-        "besides the median, comma-separated, 0 to 100",
+        "percentiles besides the median, comma-separated, 0 to 100",
         (),
         ",".join(f"{p:g}" for p in PERCENTILES),
         0,
@@ -296,7 +319,7 @@ AREAS = (
     Parameter(
         "rule",
         "choice",
-        "exact: pixels weigh by the share that is covered; centre: those whose middle lies inside, whole",
+        "which pixels count; exact weighs pixels by the share that the area covers, centre takes those whose centre lies inside",
         RULES,
         "exact",
     ),
@@ -327,6 +350,6 @@ TABULATED = table(
     (
         Parameter("id", "text", "column that names the areas", (), "the feature's number"),
         Parameter("layer", "text", "layer of a GeoPackage", (), "the first"),
-        Parameter("format", "choice", "of the table", tuple(offered("table")), "parquet"),
+        Parameter("format", "choice", "format of the table", tuple(offered("table")), "parquet"),
     ),
 )

@@ -192,8 +192,10 @@ def placed(areas: Areas, version: Version, numbers: NDArray[np.int64]) -> AreaPl
     given = shapes_of(wkb)
     reasons = _reasons(wkb, given)
     solid = np.flatnonzero(reasons == "")
-    shapes = given[solid]
-    shapes = _solid(np.where(shapely.is_valid(shapes), shapes, shapely.make_valid(shapes)))
+    shapes = _mended(given[solid])
+    flat = shapely.area(shapes) <= 0
+    reasons[solid[flat]] = "a polygon without area"
+    solid, shapes = solid[~flat], shapes[~flat]
     whole = shapely.union_all([r.shape for r in regions(version, areas)])
     shapely.prepare(whole)
     inside = shapely.contains_properly(whole, shapes)
@@ -261,6 +263,15 @@ def _projected(shapes: NDArray[np.object_], areas: Areas, epsg: int) -> NDArray[
     )
 
 
+def _mended(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Shapes whose rings cross or touch, as the places that their polygons cover: what two of them share counts once."""
+    valid = shapely.is_valid(shapes)
+    # GEOS' first way, by lines, drops what two polygons share and fills holes that touch the outline.
+    mended = shapely.make_valid(shapes[~valid], method="structure", keep_collapsed=False)
+    shapes[~valid] = mended
+    return _solid(shapes)
+
+
 def _solid(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
     """Shapes without the lines and points beside polygons that mending and cutting leave: they have no pixels."""
     mixed = shapely.get_type_id(shapes) == shapely.GeometryType.GEOMETRYCOLLECTION
@@ -271,7 +282,6 @@ def _solid(shapes: NDArray[np.object_]) -> NDArray[np.object_]:
 def _reasons(wkb: NDArray[np.object_], given: NDArray[np.object_]) -> NDArray[np.object_]:
     """(n,) why a geometry is no polygon that can be placed; empty where it is one."""
     reasons = np.full(len(given), "", object)
-    reasons[shapely.area(given) == 0] = "a polygon without area"
     sizes = shapely.get_dimensions(given)
     for dimension, why in enumerate(KINDS):
         reasons[sizes == dimension] = why

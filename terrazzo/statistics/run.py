@@ -9,8 +9,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
-from dataclasses import replace
-from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,30 +20,17 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from terrazzo.bands import NODATA, SCALE
 from terrazzo.bulk.lock import alone
-from terrazzo.bulk.windows import window_side, windows
 from terrazzo.checks import understood
-from terrazzo.config import day_interval
 from terrazzo.errors import InvalidRequest
-from terrazzo.mosaic.engine import FILLED, Engine
-from terrazzo.mosaic.measure import Chosen, choose, draw
-from terrazzo.mosaic.origin import days
-from terrazzo.mosaic.warp import Target
-from terrazzo.mosaic.zone import LAST_RESORT
+from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.measure import Chosen
+from terrazzo.statistics.answers import answers, chosen_of, statistic_names
 from terrazzo.statistics.areas import Areas
-from terrazzo.statistics.places import Group, blocks, group, groups, is_large, placed
+from terrazzo.statistics.places import groups
 from terrazzo.statistics.question import Question
-from terrazzo.statistics.tally import Tally
-from terrazzo.statistics.zonal import MEASURES, Cover, cover, summaries
-from terrazzo.stop import STOP, require_wanted
+from terrazzo.stop import STOP
 
-MOST_SAMPLES = 64 << 20
-"""Pixels of a group times channels that are in memory at once, for each thread."""
-SHARES = ("clear_share", "filled_share", "age_days")
-EPOCH = date(1970, 1, 1)
-NO_DATA, NO_MIDDLE = "no data in this time", "no pixel's middle lies inside: ask with rule exact"
-"""Why there are no pixels of an area that lies in the mosaic."""
 BEAT = 1.0
 """Seconds after which whoever waits for a large area may stop it."""
 FORM = 2
@@ -75,25 +60,6 @@ class Tabled(NamedTuple):
         return text
 
 
-class PixelLayers(NamedTuple):
-    """Pixels of a target.
-
-    Attributes:
-        values: (channel, row, col) float32 reflectance or values of an expression, NaN without data.
-        seen, filled, clear: (row, col) where a scene shows; where it is another period's; where it is one's own and clear.
-        day: (row, col) days since 1970 of the scene that shows; where there is one.
-        scenes: ids of the scenes that show.
-    """
-
-    values: NDArray[np.float32]
-    seen: NDArray[np.bool_]
-    filled: NDArray[np.bool_]
-    clear: NDArray[np.bool_]
-    day: NDArray[np.float32]
-    scenes: tuple[str, ...]
-    problems: tuple[str, ...]
-
-
 def statistics(
     engine: Engine,
     question: Question,
@@ -112,7 +78,7 @@ def statistics(
         work: folder of finished groups; by default a hidden one beside `path`. It goes when all is written.
 
     Raises:
-        InvalidRequest: the question cannot be answered; the message tells why.
+        InvalidRequest: the question cannot be answered; the message says why.
         StoreError: the same table is being made already.
     """
     if path.suffix not in (".parquet", ".geoparquet", ".csv"):
@@ -122,83 +88,10 @@ def statistics(
     folder = work or path.parent / f".{path.stem}-{_name(engine, question, chosen, areas)}.parts"
     folder.mkdir(parents=True, exist_ok=True)
     with alone(folder):
-        for number in _made(engine, question, chosen, areas, parts, folder, workers):
+        for number in _finished(engine, question, chosen, areas, parts, folder, workers):
             yield 0.95 * (number + 1) / len(parts)
         yield _joined(areas, len(parts), folder, path, partial(_about, engine, question, chosen))
         shutil.rmtree(folder)
-
-
-def chosen_of(engine: Engine, question: Question) -> dict[str, Chosen]:
-    """The scenes of each period.
-
-    Raises:
-        InvalidRequest: a value is unknown.
-    """
-    measure = question.measure
-    return {
-        p: choose(engine, replace(measure, pixels=replace(measure.pixels, datetime=p)))
-        for p in question.periods
-    }
-
-
-def share_sums(layers: PixelLayers, covered: Cover, last: int) -> NDArray[np.float64]:
-    """(5, area) sums over pixels that an area covers, by the share covered: of all, clear, filled, seen, days of age.
-
-    Args:
-        last: day, since 1970, that ages are counted from.
-    """
-    cells = covered.cells
-    seen = layers.seen.ravel()[cells]
-    age = np.where(seen, last - layers.day.ravel()[cells], 0.0)
-    layered = (np.ones(len(cells)), layers.clear.ravel()[cells], layers.filled.ravel()[cells], seen, age)
-    return np.stack([covered.sums(layer) for layer in layered])
-
-
-def shares(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """By name, (area,): share of an area that is clear, share that was filled, mean age in days of what shows; NaN without pixels.
-
-    Args:
-        sums: as `share_sums` gives.
-    """
-    total, clear, filled, seen, age = sums
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return {"clear_share": clear / total, "filled_share": filled / total, "age_days": age / seen}
-
-
-def layers_of(engine: Engine, chosen: Chosen, target: Target) -> PixelLayers:
-    """The pixels of a target, rendered in windows."""
-    channels, pixels = len(chosen.measure.names), target.height * target.width
-    if channels * pixels > MOST_SAMPLES:
-        raise InvalidRequest(
-            f"areas whose box holds {pixels} px in {channels} bands: at most {MOST_SAMPLES} values; ask for fewer bands or divide them"
-        )
-    values = np.empty((channels, *target.shape), np.float32)
-    seen, filled, clear = (np.empty(target.shape, np.bool_) for _ in range(3))
-    day, scenes, problems = np.empty(target.shape, np.float32), list[str](), list[str]()
-    for window, part in windows(target, window_side(chosen.selection, 1)):
-        drawn = draw(chosen, partial(engine.render, target=part))
-        here = (
-            slice(window.row_off, window.row_off + window.height),
-            slice(window.col_off, window.col_off + window.width),
-        )
-        own = drawn.values
-        values[:, *here] = own if own.dtype.kind == "f" else np.where(own == NODATA, np.nan, own * SCALE)
-        seen[here] = drawn.image.provenance >= 0
-        filled[here] = seen[here] & (drawn.image.quality & FILLED > 0)
-        clear[here] = seen[here] & (drawn.image.quality & (FILLED | LAST_RESORT) == 0)
-        day[here] = days(drawn.image)[np.maximum(drawn.image.provenance, 0)]
-        scenes += [e.scene.id for e in drawn.shown]
-        problems += drawn.problems
-    return PixelLayers(
-        values, seen, filled, clear, day, tuple(dict.fromkeys(scenes)), tuple(dict.fromkeys(problems))
-    )
-
-
-def last_day(chosen: Chosen, engine: Engine) -> int:
-    """The last day, since 1970, of a selection's time: that of what was asked for, or of its period."""
-    request = chosen.selection.request
-    last = day_interval(request.datetime)[1] if request.datetime else None
-    return ((last or engine.version.periods[request.period].end) - EPOCH).days
 
 
 def _name(engine: Engine, question: Question, chosen: Mapping[str, Chosen], areas: Areas) -> str:
@@ -220,7 +113,7 @@ def _name(engine: Engine, question: Question, chosen: Mapping[str, Chosen], area
     return hashed.hexdigest()
 
 
-def _made(
+def _finished(
     engine: Engine,
     question: Question,
     chosen: Mapping[str, Chosen],
@@ -266,109 +159,6 @@ def _beats(future: Future[None]) -> Iterator[None]:
             yield
 
 
-class Answers(NamedTuple):
-    """Statistics of areas.
-
-    Attributes:
-        table: (area, period, channel, statistic) in the order of `statistic_names`.
-        shares: by name, (area, period), as `shares` gives.
-        reasons: (area,) why there are no polygons in the mosaic; empty where there are.
-        scenes: ids of the scenes that show.
-    """
-
-    table: NDArray[np.float64]
-    shares: dict[str, NDArray[np.float64]]
-    reasons: NDArray[np.object_]
-    scenes: tuple[str, ...]
-    problems: tuple[str, ...]
-
-    def why(self) -> NDArray[np.object_]:
-        """(area, period, channel) why a row has no pixels; None where it has."""
-        inside = np.where(np.isnan(self.shares["clear_share"]), NO_MIDDLE, NO_DATA)[..., None]
-        named = self.reasons[:, None, None]
-        why = np.where(named == "", inside, named).astype(object)
-        why = np.broadcast_to(why, self.table.shape[:3]).copy()
-        why[self.table[..., 0] > 0] = None
-        return why
-
-
-class PeriodAnswers(NamedTuple):
-    """Statistics of areas in one period.
-
-    Attributes:
-        table: (area, channel, statistic).
-        sums: as `share_sums` gives.
-    """
-
-    table: NDArray[np.float64]
-    sums: NDArray[np.float64]
-    scenes: tuple[str, ...]
-    problems: tuple[str, ...]
-
-
-def answers(
-    engine: Engine,
-    question: Question,
-    chosen: Mapping[str, Chosen],
-    areas: Areas,
-    numbers: NDArray[np.int64],
-) -> Answers:
-    """Statistics of areas that lie near each other, or of one large area, for each period of `chosen`."""
-    here = placed(areas, engine.version, numbers)
-    quantiles = [0.5, *(p / 100 for p in question.percentiles)]
-    shape = (len(numbers), len(chosen))
-    table = np.full((*shape, len(question.measure.names), len(MEASURES) + len(quantiles)), np.nan)
-    table[..., 0] = 0
-    per_area = {k: np.full(shape, np.nan) for k in SHARES}
-    scenes, problems = list[str](), list[str]()
-    together = group(here, engine.version, numbers)
-    for i, one in enumerate(chosen.values()):
-        if together is None:
-            break
-        if is_large(here, engine.version):
-            squares = blocks(areas, engine.version, here, numbers)
-            part = _of_blocks(engine, question, one, squares, quantiles)
-        else:
-            part = _of_group(engine, question, one, together, quantiles)
-        table[:, i] = part.table
-        for name, values in shares(part.sums).items():
-            per_area[name][:, i] = values
-        scenes += part.scenes
-        problems += part.problems
-    return Answers(
-        table, per_area, here.reasons, tuple(dict.fromkeys(scenes)), tuple(dict.fromkeys(problems))
-    )
-
-
-def _of_group(
-    engine: Engine, question: Question, chosen: Chosen, here: Group, quantiles: Sequence[float]
-) -> PeriodAnswers:
-    covered, layers = cover(here.polygons, here.target, question.rule), layers_of(engine, chosen, here.target)
-    table = summaries(layers.values, covered, quantiles)
-    sums = share_sums(layers, covered, last_day(chosen, engine))
-    return PeriodAnswers(table, sums, layers.scenes, layers.problems)
-
-
-def _of_blocks(
-    engine: Engine, question: Question, chosen: Chosen, squares: Iterable[Group], quantiles: Sequence[float]
-) -> PeriodAnswers:
-    """The same of one area in squares, of which one is in memory at once."""
-    tallies, sums = [Tally() for _ in question.measure.names], np.zeros((5, 1))
-    scenes, problems = dict[str, None](), dict[str, None]()
-    for here in squares:
-        require_wanted()
-        covered = cover(here.polygons, here.target, question.rule)
-        layers = layers_of(engine, chosen, here.target)
-        for tally, channel in zip(tallies, layers.values, strict=True):
-            tally.add(channel.ravel()[covered.cells], covered.shares)
-        sums += share_sums(layers, covered, last_day(chosen, engine))
-        scenes |= dict.fromkeys(layers.scenes)
-        problems |= dict.fromkeys(layers.problems)
-    return PeriodAnswers(
-        np.array([[t.row(quantiles) for t in tallies]]), sums, tuple(scenes), tuple(problems)
-    )
-
-
 def _part(
     engine: Engine,
     question: Question,
@@ -400,11 +190,6 @@ def _part(
     noted = {"scenes": json.dumps(answered.scenes), "problems": json.dumps(answered.problems)}
     pq.write_table(pa.table(columns).replace_schema_metadata(noted), temporary, compression="zstd")
     os.replace(temporary, path)
-
-
-def statistic_names(question: Question) -> tuple[str, ...]:
-    """Names of the columns that `summaries` fills."""
-    return (*MEASURES, "median", *(f"p{p:g}" for p in question.percentiles))
 
 
 def _repeated(texts: list[str], times: int) -> pa.DictionaryArray:

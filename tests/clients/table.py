@@ -1,4 +1,4 @@
-"""The tables of clients (docs/clients.md) and of places (docs/platforms.md), made of what the last runs of the tests found.
+"""The tables of clients (docs/evidence/clients.md) and of places (docs/evidence/platforms.md), made of what the last runs of the tests found.
 
 Each run of pytest notes its outcomes in build/outcomes.json; `python -m tests.clients.table` writes the tables.
 """
@@ -54,7 +54,7 @@ PLACES: Rows = (
     ("newest Python installed", "kernels, the golden store, exports of each format, styles; version's name and pixels as on the oldest", "newest/*"),
     ("wheel in an empty environment", "the demo to its first tile, an export", "test_wheel.py::test_the_demo*"),
     ("image: Debian trixie, Python 3.13, read-only root, user without rights", "built from docker/Dockerfile; every command; services as compose.yaml says, behind nginx", "test_images.py::*"),
-    ("systemd", "docs/operating.md from installation to removal: server, watch, keys, nginx, backup, restore", "test_units.py::*"),
+    ("systemd", "docs/operate/debian.md from installation to removal: server, watch, keys, nginx, backup, restore", "test_units.py::*"),
     ("nginx of Debian", "nginx.conf and docker/nginx-debian.conf, TLS, exports of the map, uploads", "test_nginx.py::*"),
     ("S3: moto and SeaweedFS", "archives and stores", "test_acquire.py::*|test_remote.py::*"),
     ("Dask, three workers", "precompute with a worker that is killed", "test_dask.py::*"),
@@ -63,8 +63,8 @@ PLACES: Rows = (
 )  # fmt: skip
 """Where something runs, what is run there, and the tests that do it."""
 TABLES = (
-    (ROOT / "docs" / "clients.md", "client", CLIENTS),
-    (ROOT / "docs" / "platforms.md", "where", PLACES),
+    (ROOT / "docs" / "evidence" / "clients.md", "client", CLIENTS),
+    (ROOT / "docs" / "evidence" / "platforms.md", "where", PLACES),
 )
 
 

@@ -1,4 +1,4 @@
-"""The pages of docs/web-maps.md, run in Chromium as they stand there."""
+"""The pages of docs/start/web-maps.md, run in Chromium as they stand there."""
 
 import json
 import re
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.clients, pytest.mark.needs("Chromium", "Leaflet")]
 
 
 def test_every_page_of_the_docs_shows_the_mosaic_without_an_error(browser, address, tmp_path):
-    text = (ROOT / "docs" / "web-maps.md").read_text()
+    text = (ROOT / "docs" / "start" / "web-maps.md").read_text()
     pages = dict(re.findall(r"^## ([^\n]+)\n```html\n(.+?)```", text, re.MULTILINE | re.DOTALL))
     assert set(pages) == {"OpenLayers, WMTS", "OpenLayers, XYZ", "MapLibre", "Leaflet"}
     assert all(page.count("\n") <= 10 for page in pages.values())

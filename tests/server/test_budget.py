@@ -2,18 +2,21 @@
 
 import asyncio
 import http.client
+import json
 import socket
 import threading
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+import shapely
 
 from terrazzo.errors import Overloaded
 from terrazzo.server import patience
 from terrazzo.server.app import create_app
 from terrazzo.server.budget import Budget
 from terrazzo.server.settings import Settings
+from tests.server.doors import FEATURE
 from tests.server.test_load import fetched
 from tests.server.test_serve import serving
 from tests.waiting import PATIENCE, until
@@ -189,6 +192,30 @@ def test_a_body_that_comes_along_with_its_head_is_no_large_head(hasty):
             answer.begin()
             assert b"head of a request" not in answer.read()
             assert not answer.will_close
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+@pytest.mark.parametrize("protocol", [b"h2c", b"websocket", b"TLS/1.3"])
+def test_a_request_that_asks_for_another_protocol_is_answered_in_this_one(hasty, protocol, parts):
+    head = (
+        b"Host: 127.0.0.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: " + protocol + b"\r\n"
+        b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
+    )
+    square = shapely.geometry.mapping(shapely.box(15.97, 45.8, 15.98, 45.81))
+    body = json.dumps({**FEATURE, "geometry": square}).encode()
+    post = b"POST /mosaics/mosaic/statistics?bands=B04 HTTP/1.1\r\n" + head
+    with connected(hasty) as client:
+        for ask in [
+            (post + b"Content-Length: %d\r\n\r\n" % len(body), body),
+            (post + b"Transfer-Encoding: chunked\r\n\r\n", b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)),
+            (b"GET /healthz HTTP/1.1\r\n" + head, b"\r\n"),
+        ]:
+            for sent in [b"".join(ask)] if parts == 1 else ask:
+                client.sendall(sent)
+            answer = http.client.HTTPResponse(client)
+            answer.begin()
+            said = answer.read()
+            assert answer.status == 200, said
 
 
 def closed(client):

@@ -17,7 +17,7 @@ from terrazzo.server import STATUS_CODES, MosaicFactory, Settings
 from terrazzo.store import Store
 from terrazzo.version import open_version, version_key
 
-PAGE = Path(__file__).parents[2] / "docs" / "embedding.md"
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "embedding.md"
 TILE = "WebMercatorQuad/11/1113/728"
 OURS = f"/sentinel/mosaics/mosaic/tiles/{TILE}.png"
 USER = {"X-User": "anna"}

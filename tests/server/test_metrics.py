@@ -122,7 +122,7 @@ def test_dashboard_and_alerts_speak_of_what_is_counted_and_every_alert_has_its_p
     assert shown
     assert shown <= known
     rules = yaml.safe_load((MONITORING / "alerts.yml").read_text())["groups"][0]["rules"]
-    runbook = (ROOT / "docs" / "runbook.md").read_text()
+    runbook = (ROOT / "docs" / "operate" / "runbook.md").read_text()
     for rule in rules:
         assert names_in(rule["expr"]) <= known, rule["alert"]
         assert f"## {rule['alert']}\n" in runbook

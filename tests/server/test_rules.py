@@ -12,6 +12,7 @@ from pyproj import Transformer
 from terrazzo.cli import cli
 from terrazzo.errors import InvalidRequest
 from terrazzo.request.parameters import MEASURED
+from terrazzo.server.bodies import collection_of
 from tests.server.doors import BOX, FEATURE, LAT, LON, MOSAIC, PAIRS, SQUARE
 
 
@@ -210,7 +211,7 @@ def test_a_coordinate_system_has_one_name_at_every_door(doors, code, tmp_path):
         ),
         (
             "EPSG:2327",
-            "crs: from coordinate system EPSG:2327 (Xian 1980 / Gauss-Kruger zone 13) to EPSG:4326 (WGS 84) no datum shift is known",
+            "crs: between coordinate systems EPSG:4326 (WGS 84) and EPSG:2327 (Xian 1980 / Gauss-Kruger zone 13) no datum shift is known",
         ),
     ],
 )
@@ -311,6 +312,34 @@ def test_the_crs_member_of_geojson_is_read_by_every_reader(doors, tmp_path):
     assert first[2] == pytest.approx(second[2], rel=1e-3)
     assert first[3] == pytest.approx(second[3], rel=1e-3)
     assert first[2][0] == pytest.approx(first[3], rel=1e-6)
+
+
+def test_the_crs_member_of_a_geometry_is_read_as_that_of_its_collection(doors):
+    ring = [list(Transformer.from_crs(4326, 32633, always_xy=True).transform(*p)) for p in SQUARE]
+    named = {"type": "name", "properties": {"name": "EPSG:32633"}}
+    # PostGIS writes it so.
+    inside = {**FEATURE, "geometry": {"type": "Polygon", "crs": named, "coordinates": [ring]}}
+    nothing = {"type": "Feature", "properties": {}, "geometry": None}
+
+    def told(feature):
+        collection = {"type": "FeatureCollection", "features": [feature, nothing]}
+        cost = doors.http.post(f"{MOSAIC}/exports", json={"geometry": feature, "dry_run": True}).json()
+        shares = doors.http.post(f"{MOSAIC}/statistics", json=collection, params={"bands": "B04"}).json()
+        return cost["width"], shares["features"][0]["properties"]["statistics"]["B04"]["count"]
+
+    first, second = told(inside), told(FEATURE)
+    assert first[0] == second[0]
+    assert first[1] == pytest.approx(second[1], rel=1e-3)
+    # A job's file of areas is read by GDAL, which knows that of the collection alone.
+    assert collection_of({"type": "FeatureCollection", "features": [inside, nothing]})["crs"] == named
+    both = {"type": "FeatureCollection", "features": [inside, FEATURE]}
+    found = [
+        doors.http.post(f"{MOSAIC}/exports", json={"geometry": both, "dry_run": True}),
+        doors.http.post(f"{MOSAIC}/statistics", json=both),
+        doors.http.post(f"{MOSAIC}/exports/statistics", json={"features": both}),
+    ]
+    assert [a.status_code for a in found] == [400, 400, 400]
+    assert all("in EPSG:32633 and in EPSG:4326: give all in one" in a.json()["detail"] for a in found)
 
 
 @pytest.mark.parametrize("member", [{"type": "link"}, {"type": "name", "properties": {"name": "EPSG:99999"}}])

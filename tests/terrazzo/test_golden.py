@@ -42,7 +42,7 @@ def test_it_gives_the_values_it_gave(version, asked):
 
 
 def test_every_file_of_it_is_one_that_the_page_describes():
-    page = (ROOT_DOCS / "store.md").read_text()
+    page = (ROOT_DOCS / "reference" / "store.md").read_text()
     layout = set(re.search(r"```\n(store\.json.*?)```", page, re.DOTALL)[1].split())
     for file in (p for p in STORE.rglob("*") if p.is_file()):
         name = re.sub(r"^S2\w+-[0-9a-f]{12}", "<scene>-<rev>", file.name)

@@ -27,6 +27,11 @@ from terrazzo.store import Store
 from terrazzo.version import open_version
 
 PARCEL = shapely.box(15.97, 45.8, 15.98, 45.81)
+CROSSED = shapely.Polygon([(15.97, 45.8), (15.98, 45.81), (15.97, 45.81), (15.98, 45.8)])
+UPPER = shapely.Polygon([(15.975, 45.805), (15.98, 45.81), (15.97, 45.81)])
+LOWER = shapely.Polygon([(15.975, 45.805), (15.97, 45.8), (15.98, 45.8)])
+YARD = shapely.box(15.973, 45.803, 15.977, 45.807)
+COURT = PARCEL - YARD
 COUNTY = shapely.box(15.2, 45.75, 16.3, 46.2).difference(shapely.Point(15.8, 46).buffer(0.1))
 INDEX = "(B08-B04)/(B08+B04)"
 NUMBERS = [
@@ -150,6 +155,28 @@ def test_an_area_half_outside_has_the_numbers_of_its_inner_half(engine, tmp_path
     rows, _ = rows_of(engine, [whole, inner], tmp_path)
     equal(rows.iloc[:1], rows.iloc[1:])
     assert rows["mean"].between(0, 0.6).all()
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        pytest.param(CROSSED, shapely.union_all([UPPER, LOWER]), id="a bow tie"),
+        pytest.param(shapely.MultiPolygon([COURT, YARD]), PARCEL, id="a hole and what fills it"),
+        pytest.param(shapely.MultiPolygon([PARCEL, YARD]), PARCEL, id="one polygon within another"),
+        pytest.param(shapely.MultiPolygon([PARCEL, PARCEL]), PARCEL, id="one polygon twice"),
+        pytest.param(
+            shapely.Polygon(PARCEL.exterior, [shapely.box(15.97, 45.803, 15.975, 45.807).exterior]),
+            PARCEL - shapely.box(15.97, 45.803, 15.975, 45.807),
+            id="a hole that touches the outline",
+        ),
+        pytest.param(shapely.Polygon(PARCEL.exterior.coords[::-1]), PARCEL, id="a reversed ring"),
+        pytest.param(shapely.force_3d(PARCEL, 120), PARCEL, id="with heights"),
+    ],
+)
+def test_polygons_that_cross_or_touch_cover_what_their_parts_do(engine, tmp_path, given, meant):
+    rows, _ = rows_of(engine, [given, meant], tmp_path)
+    assert rows["count"][1] > 10
+    equal(rows[:1].reset_index(drop=True), rows[1:].reset_index(drop=True))
 
 
 def test_points_lines_and_nothing_are_named_and_the_rest_is_answered(engine, tmp_path):

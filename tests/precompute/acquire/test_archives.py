@@ -1,6 +1,6 @@
 """The one table of archives is what help, documentation and code say; Items as archives really write them end no run.
 
-`python -m tests.precompute.acquire.test_archives` writes the table into docs/archives.md again.
+`python -m tests.precompute.acquire.test_archives` writes the table into docs/reference/archives.md again.
 """
 
 import json
@@ -39,7 +39,7 @@ from tests.world.faults import proxy
 from tests.world.mutate import mutated
 from tests.world.passes import METADATA, TEMPLATES
 
-PAGE = Path(__file__).parents[3] / "docs" / "archives.md"
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "archives.md"
 BLOCK = re.compile(r"(?<=<!-- archives -->\n).*?(?=<!-- /archives -->)", re.DOTALL)
 CASES = Path(data_file).parent / "cases"
 EVERYWHERE = Query(from_box(-180, -80, 180, 84), whole=True)

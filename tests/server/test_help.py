@@ -1,0 +1,61 @@
+"""The built documentation under /help, and the recipe of a new style in CONTRIBUTING.md."""
+
+import base64
+import hashlib
+import re
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from terrazzo.bands import STYLES, Style
+from terrazzo.server.errors import add_error_answers
+from terrazzo.server.routes.help import add_help
+from tests.conftest import ROOT
+
+SCRIPT = "document.body.dataset.theme = 'auto';"
+
+
+@pytest.fixture
+def site(tmp_path):
+    (tmp_path / "start").mkdir()
+    (tmp_path / "index.html").write_text(
+        f"<html><body><script>{SCRIPT}</script><a href='start/demo.html'>demo</a>"
+    )
+    (tmp_path / "start" / "demo.html").write_text("<html><body>demo")
+    app = FastAPI()
+    add_help(app, tmp_path)
+    with TestClient(app, follow_redirects=False) as client:
+        yield client
+
+
+def test_help_leads_to_the_built_site_and_its_pages(site):
+    entry = site.get("/help")
+    assert (entry.status_code, entry.headers["location"]) == (307, "/help/index.html")
+    assert site.get("/help/start/demo.html").text == "<html><body>demo"
+    assert site.get("/help/../conf.py").status_code == 404
+
+
+def test_its_pages_run_no_script_but_those_that_were_built(site):
+    policy = site.get("/help/index.html").headers["content-security-policy"]
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+    assert f"script-src 'self' 'sha256-{digest}';" in policy
+    assert policy.startswith("default-src 'none'")
+
+
+def test_a_server_without_the_site_says_how_to_build_it(tmp_path):
+    app = FastAPI()
+    add_help(app, tmp_path)
+    add_error_answers(app)
+    with TestClient(app) as client:
+        answer = client.get("/help")
+    assert answer.status_code == 404
+    assert "make docs" in answer.json()["detail"]
+
+
+def test_a_style_added_by_the_recipe_is_drawn(client, monkeypatch):
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    style = eval(re.search(r"```python\n(Style\(.+?\))\n```", page)[1], {"Style": Style})
+    monkeypatch.setitem(STYLES, style.name, style)
+    tile = client.get(f"/mosaics/mosaic/tiles/WebMercatorQuad/10/557/364.png?style={style.name}")
+    assert (tile.status_code, tile.headers["content-type"]) == (200, "image/png")
