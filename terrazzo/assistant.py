@@ -1,11 +1,13 @@
 """The mosaics of a server for assistants that speak the Model Context Protocol. Needs `terrazzo[mcp]`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import date
+from functools import wraps
 from typing import Any
 
 from mcp.server.mcpserver import Image, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
 
 from terrazzo.client import Client
 from terrazzo.errors import InvalidRequest, NotFound, TerrazzoError
@@ -30,10 +32,23 @@ def server(url: str, key: str | None) -> MCPServer:
         url: address of the server, such as http://127.0.0.1:8000.
         key: API key, where the server wants one.
     """
-    tools = MCPServer("terrazzo", instructions=WHAT)
+    tools = MCPServer("terrazzo", instructions=WHAT, log_level="WARNING")
     for tool in Tools(url, key).all():
-        tools.tool()(tool)
+        tools.tool()(_in_words(tool))
     return tools
+
+
+def _in_words(tool: Callable[..., Any]) -> Callable[..., Any]:
+    """A tool whose refusals reach the assistant as they are worded; of other errors it learns nothing."""
+
+    @wraps(tool)
+    def answer(**asked: Any) -> Any:
+        try:
+            return tool(**asked)
+        except TerrazzoError as error:
+            raise ToolError(str(error)) from None
+
+    return answer
 
 
 class Tools:
