@@ -59,16 +59,11 @@ def export(
     from terrazzo.store import Store
     from terrazzo.version import open_version
 
-    if output is None and not dry_run:
-        raise InvalidRequest("name the file to write with -o FILE, or ask with --dry-run what it would cost")
-    if output is not None and not output.parent.is_dir():
-        raise InvalidRequest(f"the folder {output.parent} does not exist; make it first")
     is_zarr = asked["format"] == "zarr" or (output is not None and output.suffix.lower() == ".zarr")
-    if output is not None and output.is_dir() and not is_zarr:
-        raise InvalidRequest(f"{output} is a folder: name a file in it")
+    _require_output(output, dry_run, is_zarr)
     if is_zarr:
-        asked |= {"format": None}
         _require_zarr(output, asked["split"], overwrite)
+        asked["format"] = None
     engine = Engine(open_version(Store(url), mosaic, asked["version"] or None), Blocks())
     given = {**asked, "geometry": geometry.read_text() if geometry else None}
     if output is not None and output.suffix[1:].lower() in offered("export"):
@@ -76,27 +71,22 @@ def export(
     order = parse_order(given, engine.version)
     if output is not None and not is_zarr:
         ending_of(output, order)
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if dry_run or output is None:
-        _print_cost(engine, order, workers)
+        _print_cost(engine, order, _processors())
         return
-    # Rasters of a Zarr lie out of sight: stopped, the same command goes on from them.
-    raster = output.with_name(f".{output.stem}.rasters") / f"{output.stem}.tif" if is_zarr else output
-    raster.parent.mkdir(exist_ok=True)
+    raster = _beside(output) if is_zarr else output
     target = export_target(engine.version, order.area, order.crs, order.resolution)
     click.echo(
         f"{target.width} × {target.height} px, {len(order.measure.names)} bands, {target.crs}", err=True
     )
     try:
-        exported = _write(engine, order, raster, workers, overwrite or is_zarr)
-        if is_zarr:
-            exported = _as_zarr(exported, output)
+        exported = _write(engine, order, raster, _processors(), overwrite or is_zarr)
     except KeyboardInterrupt:
         click.echo(_kept(engine, order, raster), err=True)
         raise
     except OutsideCoverage as error:
         raise OutsideCoverage(f"{error}; {_how_to_fill(url, mosaic, order, output)}") from None
-    _print_files(exported)
+    _print_files(_as_zarr(exported, output) if is_zarr else exported)
 
 
 def _print_cost(engine: "Engine", order: "Order", workers: int) -> None:
@@ -138,6 +128,24 @@ def _write(engine: "Engine", order: "Order", output: Path, workers: int, overwri
     return exported
 
 
+def _require_output(output: Path | None, dry_run: bool, is_zarr: bool) -> None:
+    """Checks that there is a place to write to.
+
+    Raises:
+        InvalidRequest: none is named, its folder is missing, or it is a folder itself.
+    """
+    if output is None:
+        if not dry_run:
+            raise InvalidRequest(
+                "name the file to write with -o FILE, or ask with --dry-run what it would cost"
+            )
+        return
+    if not output.parent.is_dir():
+        raise InvalidRequest(f"the folder {output.parent} does not exist; make it first")
+    if output.is_dir() and not is_zarr:
+        raise InvalidRequest(f"{output} is a folder: name a file in it")
+
+
 def _require_zarr(output: Path | None, split: object, overwrite: bool) -> None:
     """Checks what a Zarr is written by, before anything is rendered.
 
@@ -155,6 +163,18 @@ def _require_zarr(output: Path | None, split: object, overwrite: bool) -> None:
         raise InvalidRequest(f"{output.name}: format=zarr is written as .zarr")
     if output.exists() and not overwrite:
         raise NameTaken(f"{output} is there: name another, or replace it with --overwrite")
+
+
+def _processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _beside(output: Path) -> Path:
+    """The raster that a Zarr is written from; it lies out of sight: stopped, the same command goes on from it."""
+    folder = output.with_name(f".{output.stem}.rasters")
+    folder.mkdir(exist_ok=True)
+    return folder / f"{output.stem}.tif"
 
 
 def _as_zarr(exported: "Exported", output: Path) -> "Exported":
