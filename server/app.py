@@ -1,6 +1,8 @@
 """The application: settings in, ASGI out."""
 
-from fastapi import Depends, FastAPI
+from importlib.util import find_spec
+
+from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TMSFactory
@@ -25,6 +27,7 @@ from terrazzo.server.middleware import (
 from terrazzo.server.routes import exports, service, uploads
 from terrazzo.server.routes.help import add_help
 from terrazzo.server.settings import Settings
+from terrazzo.server.stac import QUERYABLES, SCHEMA, SEARCHES
 from terrazzo.server.tilesets import CONFORMS_TO
 
 COMMON = tuple(
@@ -55,11 +58,12 @@ def create_app(settings: Settings) -> FastAPI:
     Raises:
         StoreError: the store is missing or of another format, or its keys cannot be read.
     """
+    searching, links, classes = search_parts()
     mosaics = MosaicFactory(
         settings=settings,
-        routers=(*READING, exports.router, uploads.router),
-        links=LINKS,
-        conforms_to={WMTS, *COMMON, *CONFORMS_TO},
+        routers=(*READING, exports.router, uploads.router, *searching),
+        links=(*LINKS, *links),
+        conforms_to={WMTS, *COMMON, *CONFORMS_TO, *classes},
     )
     app = FastAPI(
         title=settings.title,
@@ -88,6 +92,17 @@ def create_app(settings: Settings) -> FastAPI:
     add_help(app)
     add_error_answers(app)
     return app
+
+
+def search_parts() -> tuple[
+    tuple[APIRouter, ...], tuple[tuple[str, str, str, str | None], ...], tuple[str, ...]
+]:
+    """Routes, links and conformance classes of STAC's Item Search; none without the extra `stac`."""
+    if find_spec("cql2") is None:
+        return (), (), ()
+    from terrazzo.server.routes import search
+
+    return (search.router,), ((QUERYABLES, "/queryables", SCHEMA, "What a filter compares"),), SEARCHES
 
 
 def _middleware(settings: Settings, desk: Desk) -> list[Middleware]:

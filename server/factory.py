@@ -17,6 +17,7 @@ from terrazzo.server.mosaics import Mosaics
 from terrazzo.server.routes import exports, mosaics, pictures, tilesets, values, wmts
 from terrazzo.server.routes.inputs import Mount
 from terrazzo.server.settings import Settings
+from terrazzo.server.stac import ITEM_SEARCH
 from terrazzo.server.tilesets import CONFORMS_TO
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class MosaicFactory(BaseFactory):
             tuple(sorted(self.conforms_to)),
             self.links,
             exports=self.desk.exports and exports.router in self.routers,
+            searches=ITEM_SEARCH in self.conforms_to,
         )
 
     def register_routes(self) -> None:

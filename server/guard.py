@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from terrazzo.server.keys import PARAMETER, Key
 
 MOSAIC = re.compile(r"/(?:mosaics|collections)/([^/]+)(/exports(?:/|$))?")
+LISTS = ("/mosaics", "/collections", "/stac", "/search", "/queryables")
+"""What tells of all mosaics."""
 FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 """Headers that proxies add."""
 
@@ -106,8 +108,9 @@ def needs(path: str) -> tuple[str | None, str | None]:
     """The scope that a path belongs to and its mosaic; None for what is open to all."""
     match = MOSAIC.match(path)
     if match:
-        return "export" if match[2] else "tiles", match[1]
-    return ("tiles" if path in ("/mosaics", "/collections", "/stac") else None), None
+        # A mosaic's name has no dot; `NAME.periods` is a collection of it.
+        return "export" if match[2] else "tiles", match[1].partition(".")[0]
+    return ("tiles" if path in LISTS else None), None
 
 
 def _private(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -120,6 +120,15 @@ class Mosaics:
         """Whether a version is of the store itself or of one of first looks."""
         return "published" if version.store is self._store else "live"
 
+    def current(self, mosaic_id: str) -> tuple[Store, str]:
+        """The store, and the name of a mosaic's current version, which is not opened.
+
+        Raises:
+            NotFound: there is no such mosaic.
+            EmptyStore: there is none at all yet.
+        """
+        return self._opened(), self._pointer(mosaic_id)
+
     def _engine(self, mosaic_id: str, name: str) -> Engine:
         key = (mosaic_id, name)
         engine = self._kept(key)

@@ -48,6 +48,30 @@ def tilejson(
     }
 
 
+def imagery_index(base: str, version: Version, matrix_set: TileMatrixSet) -> dict[str, Any]:
+    """A mosaic's entry in an imagery index, as map editors (JOSM, iD) read them: GeoJSON with the address of tiles."""
+    mosaic, (west, south, east, north) = version.mosaic_id, version.bounds
+    days = [day for p in version.periods.values() for day in (p.start, p.end)]
+    parts = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
+    rings = [[[[w, south], [e, south], [e, north], [w, north], [w, south]]] for w, e in parts]
+    return {
+        "type": "Feature",
+        "geometry": {"type": "MultiPolygon", "coordinates": rings},
+        "properties": {
+            "id": f"terrazzo-{mosaic}",
+            "name": version.config.title or mosaic,
+            "type": "tms",
+            "url": f"{base}/mosaics/{mosaic}/tiles/{matrix_set.id}/{{zoom}}/{{x}}/{{y}}.png",
+            "min_zoom": matrix_set.minzoom,
+            "max_zoom": matrix_set.maxzoom,
+            "category": "photo",
+            "start_date": min(days).isoformat(),
+            "end_date": max(days).isoformat(),
+            "attribution": {"text": version.attribution, "required": True},
+        },
+    }
+
+
 def tilesets(base: str, version: Version, sets: list[TileMatrixSet], query: str) -> dict[str, Any]:
     """The list of a mosaic's tile sets: what each is, and where all of it is said."""
     document = {"tilesets": [_described(base, version, tms, query) for tms in sets]}

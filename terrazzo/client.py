@@ -78,6 +78,13 @@ class Client:
             self._collection = self._get("").json()
         return self._collection
 
+    def collections(self) -> list[dict[str, Any]]:
+        """All mosaics of the server as STAC Collections."""
+        with self._answered():
+            answer = _checked(self._http.get(f"{self.url}/mosaics")).json()
+        collections: list[dict[str, Any]] = answer["collections"]
+        return collections
+
     def search(self, **selection: object) -> list[dict[str, Any]]:
         """The STAC Items of the scenes of a selection, in the order in which they show."""
         items: list[dict[str, Any]] = self._get("/scenes", selection).json()["features"]
@@ -88,6 +95,11 @@ class Client:
     ) -> bytes:
         """A tile: png, jpg, webp, tif or npy."""
         return self._get(f"/tiles/{tms}/{z}/{x}/{y}.{form}", shown).content
+
+    def picture(self, bbox: Sequence[float] | str, max_size: int = 1024, **shown: object) -> bytes:
+        """A PNG of a box in degrees, W S E N, with its longer side of `max_size` pixels at most."""
+        corners = ",".join(map(repr, numbers_of_box(bbox)))
+        return self._get(f"/bbox/{corners}.png", {**shown, "max_size": max_size}).content
 
     def point(self, lon: float, lat: float, **shown: object) -> dict[str, Any]:
         """Values at a place, and the scene they come from."""

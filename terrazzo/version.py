@@ -233,20 +233,26 @@ class Version:
         Raises:
             Damaged: it is missing, or is not what was written.
         """
-        try:
-            data = self.store.read_bytes(version_key(self.mosaic_id, self.name, name))
-        except NotFound:
-            raise Damaged(
-                f"{name} of version {self.name} of mosaic {self.mosaic_id} is missing:"
-                " `terrazzo store verify --repair` mends it, or says what does"
-            ) from None
-        # Versions of older stores have no checksums.
-        if name in self._sums and checksum(data) != self._sums[name]:
-            raise Damaged(
-                f"{name} of version {self.name} of mosaic {self.mosaic_id} is not what was written:"
-                " `terrazzo store verify --repair` mends it, or says what does"
-            )
-        return data
+        return read_checked(self.store, self.mosaic_id, self.name, name, self._sums)
+
+
+def read_checked(store: Store, mosaic_id: str, version: str, name: str, sums: Mapping[str, str]) -> bytes:
+    """The content of one of a version's tables.
+
+    Args:
+        sums: checksums by name, `sums` of the version's lock; versions of older stores have none.
+
+    Raises:
+        Damaged: it is missing, or is not what was written.
+    """
+    mend = "`terrazzo store verify --repair` mends it, or says what does"
+    try:
+        data = store.read_bytes(version_key(mosaic_id, version, name))
+    except NotFound:
+        raise Damaged(f"{name} of version {version} of mosaic {mosaic_id} is missing: {mend}") from None
+    if name in sums and checksum(data) != sums[name]:
+        raise Damaged(f"{name} of version {version} of mosaic {mosaic_id} is not what was written: {mend}")
+    return data
 
 
 KEPT_GAINS = 256 << 20

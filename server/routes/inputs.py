@@ -29,6 +29,7 @@ class Mount:
         conforms_to: the standards that the routes follow.
         links: (rel, path, media type, title) of documents that the application has besides the routes.
         exports: whether exports can be ordered here.
+        searches: whether STAC's Item Search is answered here.
     """
 
     desk: Desk
@@ -36,6 +37,7 @@ class Mount:
     conforms_to: tuple[str, ...]
     links: tuple[tuple[str, str, str, str | None], ...]
     exports: bool
+    searches: bool
 
     async def __call__(self, request: Request) -> None:
         """Notes it in the request; a parameter in the prefix takes its value from the request's path."""

@@ -3,44 +3,83 @@
 import json
 import logging
 from collections.abc import Callable, Iterable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import JSONResponse
 
+from terrazzo.cells import digest
 from terrazzo.errors import InvalidRequest, NotFound, ReadFailure, StoreError
 from terrazzo.formats import GEOJSON
 from terrazzo.mosaic.measure import choose
 from terrazzo.server.answer import document
 from terrazzo.server.cite import citation
+from terrazzo.server.conditions import has_already, not_there, part_of
 from terrazzo.server.figures import seam_scores
+from terrazzo.server.geoparquet import geoparquet
 from terrazzo.server.keys import listed_to
 from terrazzo.server.processes import key_of
 from terrazzo.server.request import ASKED, only
 from terrazzo.server.routes.inputs import desk_of, mount_of, opened
 from terrazzo.server.settings import Settings
-from terrazzo.server.stac import JSON, catalog, collection, item, version_collection
+from terrazzo.server.stac import (
+    JSON,
+    PARQUET,
+    PERIODS,
+    catalog,
+    collection,
+    item,
+    periods_collection,
+    version_collection,
+)
 from terrazzo.server.urls import public_base
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 router = APIRouter(tags=["Mosaics"])
 BRIEF = {"Cache-Control": "public, max-age=60"}
 CITATIONS = {"json": "application/json", "text": "text/plain", "bibtex": "application/x-bibtex"}
 
 
 @router.get("/mosaics")
-@router.get("/collections")
 async def mosaics(request: Request) -> Any:
     """The mosaics, as STAC Collections."""
+    return await _listed(request, "/mosaics", ())
+
+
+@router.get("/collections")
+async def collections(request: Request) -> Any:
+    """The mosaics, as STAC Collections; where the server answers to searches, those of their periods too."""
+    return await _listed(request, "/collections", (PERIODS,) if mount_of(request).searches else ())
+
+
+async def _listed(request: Request, path: str, also: tuple[str, ...]) -> Any:
     only(request.query_params, ())
-    desk, base, exports = desk_of(request), public_base(request), mount_of(request).exports
+    desk, one = desk_of(request), _collection(request)
+
+    def read() -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
+        names = listed_to(request, desk.mosaics.names())
+        return readable(one, [n + end for n in names for end in ("", *also)])
+
+    documents, problems = await desk.look(read)
+    links = [{"rel": "self", "href": public_base(request) + path, "type": JSON}]
+    if also:
+        # STAC API wants it.
+        links.append({"rel": "root", "href": f"{public_base(request)}/stac", "type": JSON})
+    return {"collections": documents, "links": links, **problems}
+
+
+def _collection(request: Request, items: bool = False) -> Callable[[str], dict[str, Any]]:
+    """Writes the Collection of a mosaic, or of its periods."""
+    desk, base, mount = desk_of(request), public_base(request), mount_of(request)
 
     def one(name: str) -> dict[str, Any]:
-        return collection(base, desk.mosaics.engine(name).version, exports=exports)
+        if mount.searches and name.endswith(PERIODS):
+            return periods_collection(base, desk.mosaics.engine(name.removesuffix(PERIODS)).version)
+        version = desk.mosaics.engine(name).version
+        return collection(base, version, exports=mount.exports, items=items, search=mount.searches)
 
-    collections, problems = await desk.look(lambda: _readable(one, listed_to(request, desk.mosaics.names())))
-    links = [{"rel": "self", "href": f"{base}/mosaics", "type": JSON}]
-    return {"collections": collections, "links": links, **problems}
+    return one
 
 
 @router.get("/mosaics/{mosaic}")
@@ -48,12 +87,10 @@ async def mosaics(request: Request) -> Any:
 async def one_mosaic(request: Request, mosaic: str) -> Any:
     """A mosaic, as a STAC Collection."""
     only(request.query_params, ())
-    desk, base, exports = desk_of(request), public_base(request), mount_of(request).exports
-
-    def read() -> dict[str, Any]:
-        return collection(base, desk.mosaics.engine(mosaic).version, exports=exports, items=True)
-
-    return await desk.look(read)
+    document = await desk_of(request).look(lambda: _collection(request, items=True)(mosaic))
+    # It has two addresses, and names the one that it was asked by.
+    here = str(request.url.replace(query=""))
+    return document | {"links": [k | {"href": here} if k["rel"] == "self" else k for k in document["links"]]}
 
 
 @router.get("/mosaics/{mosaic}/versions/{version}")
@@ -87,6 +124,31 @@ async def cite(
     return document(request, json.dumps(texts) if f == "json" else texts[f], CITATIONS[f], desk.settings)
 
 
+@router.get("/mosaics/{mosaic}/versions/{version}/scenes.parquet")
+async def scenes_parquet(request: Request, mosaic: str, version: str) -> Response:
+    """The STAC Items of a version's scenes as one stac-geoparquet file; parts of it by Range."""
+    only(request.query_params, ())
+    desk = desk_of(request)
+    data = await desk.look(
+        lambda: geoparquet(desk.mosaics.engine(mosaic, version).version, desk.settings.assets_url)
+    )
+    etag = f'"{digest(data).hex()}"'
+    headers = {
+        "ETag": etag,
+        "Cache-Control": f"public, max-age={desk.settings.max_age}",
+        "Accept-Ranges": "bytes",
+    }
+    if has_already(request.headers, etag):
+        return Response(status_code=304, headers=headers)
+    part = part_of(request.headers, len(data), etag)
+    if part is None:
+        return Response(data, media_type=PARQUET, headers=headers)
+    if not part:
+        return not_there(len(data))
+    headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(data)}"
+    return Response(data[part.start : part.stop], 206, headers, PARQUET)
+
+
 @router.get("/mosaics/{mosaic}/versions/{version}/scenes/{scene}")
 async def one_scene(request: Request, mosaic: str, version: str, scene: str) -> Any:
     """The STAC Item of a version's scene."""
@@ -110,16 +172,14 @@ async def scenes(request: Request, mosaic: str) -> JSONResponse:
         chosen = choose(engine, ask.measure)
         sides = [s for s in (chosen.selection, chosen.baseline) if s is not None]
         names = dict.fromkeys(e.scene.id for side in sides for e in side.entries)
-        return _readable(lambda name: item(base, engine.version, name, desk.settings.assets_url), names)
+        return readable(lambda name: item(base, engine.version, name, desk.settings.assets_url), names)
 
     features, problems = await desk.look(read)
     items = {"type": "FeatureCollection", "features": features, "links": [], **problems}
     return JSONResponse(items, media_type=GEOJSON)
 
 
-def _readable(
-    read: Callable[[str], dict[str, Any]], names: Iterable[str]
-) -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
+def readable(read: Callable[[str], T], names: Iterable[str]) -> tuple[list[T], dict[str, list[str]]]:
     """The documents that can be read; and as `problems`, where there are any, why others cannot."""
     documents, problems = [], []
     for name in names:

@@ -1,6 +1,7 @@
 """Tiles and boxes, as pictures and as numbers."""
 
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import APIRouter, Path, Request, Response
 
@@ -35,6 +36,10 @@ async def tile(
     Beyond the last zoom of TileJSON the same pixels come larger, to the last one of the tile matrix set (24 of web
     mercator), and 404 after that.
     """
+    return await _tile(request, mosaic, tms, z, x, tile)
+
+
+async def _tile(request: Request, mosaic: str, tms: str, z: str, x: str, tile: str) -> Response:
     desk = desk_of(request)
     name, _, ending = tile.partition(".")
     form = parse_format(ending or "png")
@@ -55,6 +60,19 @@ async def tile(
             raise OutsideCoverage(str(error)) from None
 
     return await desk.picture(request, find, form)
+
+
+@router.get("/mosaics/{mosaic}/tiles/{tms}/{day}/{z}/{x}/{tile}", tags=["Tiles"], openapi_extra=ASKED)
+async def tile_of_a_time(
+    request: Request, mosaic: str, tms: str, day: str, z: str, x: str, tile: str
+) -> Response:
+    """An XYZ tile of a day, month or year, for time sliders that fill in templates: the same as with `datetime`."""
+    if "datetime" in request.query_params:
+        raise InvalidRequest("datetime: the address names the time already")
+    query = urlencode([*request.query_params.multi_items(), ("datetime", day)]).encode()
+    return await _tile(
+        Request({**request.scope, "query_string": query}, request.receive), mosaic, tms, z, x, tile
+    )
 
 
 @router.get(

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl, urlencode
 from fastapi import APIRouter, Query, Request, Response
 
 from terrazzo.errors import InvalidRequest
+from terrazzo.formats import GEOJSON
 from terrazzo.mosaic.interpolated import resamplings
 from terrazzo.mosaic.measure import choose
 from terrazzo.server import grids
@@ -15,8 +16,8 @@ from terrazzo.server.gdal import description, zone_of
 from terrazzo.server.keys import key_query
 from terrazzo.server.request import ASKED, only, parse_ask, query_of
 from terrazzo.server.routes.inputs import desk_of, opened
+from terrazzo.server.tilesets import imagery_index, tileset, tilesets
 from terrazzo.server.tilesets import tilejson as tilejson_of
-from terrazzo.server.tilesets import tileset, tilesets
 from terrazzo.server.urls import public_base
 from terrazzo.server.wmts.qgis import layer_definition
 
@@ -42,6 +43,20 @@ async def tilejson(request: Request, mosaic: str, tms: str) -> Any:
         return json.dumps(tilejson_of(public_base(request), engine.version, matrix_set, query, state))
 
     return document(request, await desk.look(write), "application/json", desk.settings)
+
+
+@router.get("/mosaics/{mosaic}/imagery-index.json")
+async def imagery_index_entry(request: Request, mosaic: str) -> Any:
+    """A mosaic's entry in an imagery index, which map editors read."""
+    only(request.query_params, ())
+    desk = desk_of(request)
+
+    def write() -> str:
+        version = desk.mosaics.engine(mosaic).version
+        matrix_set = desk.grids.find(version, grids.WEB)
+        return json.dumps(imagery_index(public_base(request), version, matrix_set))
+
+    return document(request, await desk.look(write), GEOJSON, desk.settings)
 
 
 @router.get("/mosaics/{mosaic}/gdal.xml", openapi_extra=ASKED)

@@ -102,6 +102,9 @@ COMMANDS: dict[str, CommandRow] = {
     "keys": CommandRow(
         "Serve", "Add, list and revoke API keys of a server.", f"{_SERVER}.keys:keys", "server"
     ),
+    "mcp": CommandRow(
+        "Serve", "Open a server's mosaics to assistants (MCP).", "terrazzo.commands.mcp:mcp", "mcp"
+    ),
     "export": CommandRow(
         "Use", "Write a part of a mosaic as GeoTIFF or map tiles.", "terrazzo.commands.export:export", ""
     ),

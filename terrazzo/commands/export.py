@@ -1,13 +1,15 @@
 """`terrazzo export`: a box or an area of a mosaic as files."""
 
 import os
+import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from terrazzo.errors import InvalidRequest
+from terrazzo.errors import InvalidRequest, NameTaken
 from terrazzo.formats import offered
 from terrazzo.request.options import WithBox, options
 from terrazzo.request.parameters import EXPORT
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 @options(EXPORT)
 @click.option("--dry-run", is_flag=True, help="print pixels, bytes, scenes and time, and write nothing")
 @click.option("--overwrite", is_flag=True, help="replace files of that name")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="file to write")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="file to write, or folder NAME.zarr")
 def export(
     url: str,
     mosaic: str,
@@ -38,7 +40,7 @@ def export(
 
     Pixels are int16 reflectance with scale 0.0001 and nodata -32768, equal to those of tiles. Beside the file are
     FILE_quality.tif (bits, named in its unit), FILE_date.tif (days since 1970-01-01) and FILE.lock.json (what determines
-    the pixels). With --split there are many files, a VRT over them and a STAC Item. An export that was stopped goes on
+    the pixels). FILE.zarr is a folder of Zarr 2 with a variable a band, quality and date among them. With --split there are many files, a VRT over them and a STAC Item. An export that was stopped goes on
     where it was when the same command is given again.
 
     \b
@@ -57,33 +59,34 @@ def export(
     from terrazzo.store import Store
     from terrazzo.version import open_version
 
-    if output is None and not dry_run:
-        raise InvalidRequest("name the file to write with -o FILE, or ask with --dry-run what it would cost")
-    if output is not None and not output.parent.is_dir():
-        raise InvalidRequest(f"the folder {output.parent} does not exist; make it first")
+    is_zarr = asked["format"] == "zarr" or (output is not None and output.suffix.lower() == ".zarr")
+    _require_output(output, dry_run, is_zarr)
+    if is_zarr:
+        _require_zarr(output, asked["split"], overwrite)
+        asked["format"] = None
     engine = Engine(open_version(Store(url), mosaic, asked["version"] or None), Blocks())
     given = {**asked, "geometry": geometry.read_text() if geometry else None}
     if output is not None and output.suffix[1:].lower() in offered("export"):
         given["format"] = given["format"] or output.suffix[1:].lower()
     order = parse_order(given, engine.version)
-    if output is not None:
+    if output is not None and not is_zarr:
         ending_of(output, order)
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if dry_run or output is None:
-        _print_cost(engine, order, workers)
+        _print_cost(engine, order, _processors())
         return
+    raster = _beside(output) if is_zarr else output
     target = export_target(engine.version, order.area, order.crs, order.resolution)
     click.echo(
         f"{target.width} × {target.height} px, {len(order.measure.names)} bands, {target.crs}", err=True
     )
     try:
-        exported = _write(engine, order, output, workers, overwrite)
+        exported = _write(engine, order, raster, _processors(), overwrite or is_zarr)
     except KeyboardInterrupt:
-        click.echo(_kept(engine, order, output), err=True)
+        click.echo(_kept(engine, order, raster), err=True)
         raise
     except OutsideCoverage as error:
         raise OutsideCoverage(f"{error}; {_how_to_fill(url, mosaic, order, output)}") from None
-    _print_files(exported)
+    _print_files(_as_zarr(exported, output) if is_zarr else exported)
 
 
 def _print_cost(engine: "Engine", order: "Order", workers: int) -> None:
@@ -123,6 +126,67 @@ def _write(engine: "Engine", order: "Order", output: Path, workers: int, overwri
             else:
                 bar.update(round(1000 * step) - bar.pos)
     return exported
+
+
+def _require_output(output: Path | None, dry_run: bool, is_zarr: bool) -> None:
+    """Checks that there is a place to write to.
+
+    Raises:
+        InvalidRequest: none is named, its folder is missing, or it is a folder itself.
+    """
+    if output is None:
+        if not dry_run:
+            raise InvalidRequest(
+                "name the file to write with -o FILE, or ask with --dry-run what it would cost"
+            )
+        return
+    if not output.parent.is_dir():
+        raise InvalidRequest(f"the folder {output.parent} does not exist; make it first")
+    if output.is_dir() and not is_zarr:
+        raise InvalidRequest(f"{output} is a folder: name a file in it")
+
+
+def _require_zarr(output: Path | None, split: object, overwrite: bool) -> None:
+    """Checks what a Zarr is written by, before anything is rendered.
+
+    Raises:
+        InvalidRequest: the package zarr is missing, the name has another ending, or the export is divided.
+        NameTaken: the folder is there and may not be replaced.
+    """
+    if find_spec("zarr") is None:
+        raise InvalidRequest("format=zarr needs the package zarr: pip install 'terrazzo[zarr]'")
+    if split:
+        raise InvalidRequest("split: a Zarr is one folder of chunks already; leave --split out")
+    if output is None:
+        return
+    if output.suffix.lower() != ".zarr":
+        raise InvalidRequest(f"{output.name}: format=zarr is written as .zarr")
+    if output.exists() and not overwrite:
+        raise NameTaken(f"{output} is there: name another, or replace it with --overwrite")
+
+
+def _processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _beside(output: Path) -> Path:
+    """The raster that a Zarr is written from; it lies out of sight: stopped, the same command goes on from it."""
+    folder = output.with_name(f".{output.stem}.rasters")
+    folder.mkdir(exist_ok=True)
+    return folder / f"{output.stem}.tif"
+
+
+def _as_zarr(exported: "Exported", output: Path) -> "Exported":
+    """Writes a folder from the rasters of an export, which go."""
+    from terrazzo.export.folders import write_zarr
+
+    rasters = exported.path.parent
+    write_zarr([f for f in exported.files if f.suffix == ".tif"], output)
+    lock = output.with_name(f"{output.stem}.lock.json")
+    (rasters / lock.name).replace(lock)
+    shutil.rmtree(rasters)
+    return exported._replace(path=output, files=(output, lock))
 
 
 def _print_files(exported: "Exported") -> None:

@@ -21,7 +21,7 @@ def require_known(path: Path) -> None:
     """
     if path.suffix.lower() not in (*NUMBERS, *PICTURES):
         raise InvalidRequest(
-            f"{path.name}: exports are written as {', '.join((*NUMBERS, *PICTURES))}; name it {path.name}.tif"
+            f"{path.name}: exports are written as {', '.join((*NUMBERS, *PICTURES, '.zarr'))}; name it {path.name}.tif"
         )
 
 

@@ -97,6 +97,10 @@ def parse_order(raw: Mapping[str, Any], version: Version) -> Order:
     """
     given = values(raw, EXPORT)
     form = given.get("format", "tif")
+    if form == "zarr":
+        raise InvalidRequest(
+            "format=zarr: a folder, and jobs of a server write files; use `terrazzo export -o NAME.zarr`, or xarray with terrazzo.open"
+        )
     of_others = NUMBERS if form != "tif" else TABLETS
     if strange := [p.name for p in of_others if p.name in given]:
         raise contradict(f"format={form}", ", ".join(strange))

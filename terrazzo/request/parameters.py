@@ -304,8 +304,8 @@ EXPORT = table(
         Parameter(
             "format",
             "choice",
-            "tif holds numbers; the others a picture in web map tiles, for tablets without a network",
-            tuple(offered("export")),
+            "tif and zarr hold numbers; the others a picture in web map tiles, for tablets without a network",
+            (*offered("export"), "zarr"),
             "tif",
         ),
     ),

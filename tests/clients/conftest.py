@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,10 +39,28 @@ def serving(store: Path, cache: Path, **variables: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def address(sample_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def files(sample_store: Path) -> Iterator[str]:
+    """Address under which a web server of its own process serves the sample store's files, with ranges."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        number = listening.fileno()
+        # It listens already: who asks before the process has started waits.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "uvicorn", "--fd", str(number), "tests.clients.files:app"],
+            pass_fds=[number],
+            env=os.environ | {"FILES": str(sample_store)},
+            stderr=subprocess.DEVNULL,
+        )
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+@pytest.fixture(scope="session")
+def address(sample_store: Path, files: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a server over the sample store."""
     # Behind a proxy, as some tests have it, exports would need a key.
-    with serving(sample_store, tmp_path_factory.mktemp("cache"), TERRAZZO_PROTECT="none") as address:
+    settings = {"TERRAZZO_PROTECT": "none", "TERRAZZO_ASSETS_URL": files}
+    with serving(sample_store, tmp_path_factory.mktemp("cache"), **settings) as address:
         yield address
 
 

@@ -1,0 +1,34 @@
+"""Addresses that other programs fill in: tiles of a day for time sliders, and the entry of an imagery index for map editors."""
+
+import pytest
+
+TILES = "/mosaics/mosaic/tiles/WebMercatorQuad"
+
+
+@pytest.mark.parametrize("day", ["2023-08-15", "2023-08", "2023-08-10"])
+def test_a_tile_of_a_day_in_the_path_is_the_one_of_the_parameter(client, day):
+    by_path = client.get(f"{TILES}/{day}/11/1113/728.png?style=infrared")
+    by_query = client.get(f"{TILES}/11/1113/728.png?style=infrared&datetime={day}")
+    assert by_path.status_code == 200
+    assert by_path.content == by_query.content
+    assert by_path.headers["etag"] == by_query.headers["etag"]
+
+
+def test_a_day_that_is_none_or_named_twice_is_refused(client):
+    assert "lies in no period" in client.get(f"{TILES}/2022-08-15/11/1113/728.png").json()["detail"]
+    twice = client.get(f"{TILES}/2023-08-15/11/1113/728.png?datetime=2023-08-15")
+    assert (twice.status_code, "names the time" in twice.text) == (400, True)
+
+
+def test_a_map_editor_learns_where_the_tiles_are(client):
+    entry = client.get("/mosaics/mosaic/imagery-index.json").json()
+    about = entry["properties"]
+    assert about["attribution"] == {
+        "text": "Contains modified Copernicus Sentinel data 2023",
+        "required": True,
+    }
+    assert (about["start_date"], about["end_date"], about["type"]) == ("2023-08-10", "2023-08-20", "tms")
+    address = about["url"].replace("{zoom}", "11").replace("{x}", "1113").replace("{y}", "728")
+    assert client.get(address).headers["content-type"] == "image/png"
+    (ring,) = entry["geometry"]["coordinates"][0]
+    assert ring[0] == ring[-1] == [14.9997403, 45.6992507]

@@ -1,0 +1,84 @@
+"""Exports as Zarr hold the numbers of the GeoTIFF, for xarray and for GDAL."""
+
+import json
+import os
+import subprocess
+
+import numpy as np
+import pytest
+import rasterio
+import rioxarray  # noqa: F401
+import xarray
+from click.testing import CliRunner
+
+from terrazzo.cli import cli
+from tests.conftest import CLEAN, program
+
+BOX = ("14.95", "45.75", "15.05", "45.8")
+"""Beyond the edge of the data, so that there is nodata."""
+
+
+@pytest.fixture(scope="module")
+def exported(sample_store, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("zarr")
+    asked = ["export", "--store", str(sample_store), "--bbox", *BOX, "--bands", "B04,B08", "-o"]
+    for name in ("a.tif", "a.zarr"):
+        done = CliRunner().invoke(cli, [*asked, str(folder / name)])
+        assert done.exit_code == 0, done.output
+    return folder
+
+
+def test_xarray_reads_the_numbers_of_the_geotiff_with_its_place(exported):
+    assert sorted(os.listdir(exported)) == [
+        "a.lock.json",
+        "a.tif",
+        "a.zarr",
+        "a_date.tif",
+        "a_quality.tif",
+    ]
+    cube = xarray.open_dataset(exported / "a.zarr", engine="zarr", decode_coords="all")
+    assert set(cube.data_vars) == {"B04", "B08", "quality", "date"}
+    with rasterio.open(exported / "a.tif") as tif:
+        stored = tif.read(masked=True)
+        assert (cube.rio.crs, cube.rio.transform()) == (tif.crs, tif.transform)
+    assert stored.mask.any()
+    for values, band in zip(stored, ("B04", "B08"), strict=True):
+        expected = np.where(values.mask, np.nan, values.data * 1e-4)
+        np.testing.assert_allclose(cube[band].values, expected, rtol=1e-12)
+
+
+def test_gdal_reads_them_too(exported, tmp_path):
+    """Debian's reads Zarr 2, and knows no 3."""
+    out = tmp_path / "b.tif"
+    command = [program("gdal_translate", "gdal-bin"), "-q", f'ZARR:"{exported / "a.zarr"}":/B08', str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, env=CLEAN)
+    assert done.returncode == 0, done.stderr
+    with rasterio.open(out) as read, rasterio.open(exported / "a.tif") as tif:
+        assert (read.crs, read.transform, read.nodata) == (tif.crs, tif.transform, tif.nodata)
+        np.testing.assert_array_equal(read.read(1), tif.read(2))
+
+
+def test_chunks_without_data_are_not_written(exported):
+    about = json.loads((exported / "a.zarr/B04/.zarray").read_text())
+    assert about["fill_value"] == json.loads((exported / "a.zarr/B04/.zattrs").read_text())["_FillValue"]
+    assert about["fill_value"] == -32768
+
+
+def test_a_folder_is_replaced_only_when_asked(exported, sample_store):
+    asked = [
+        "export",
+        "--store",
+        str(sample_store),
+        "--bbox",
+        *BOX,
+        "--bands",
+        "B04",
+        "--format",
+        "zarr",
+        "-o",
+    ]
+    refused = CliRunner().invoke(cli, [*asked, str(exported / "a.zarr")])
+    assert refused.exit_code != 0
+    assert "--overwrite" in str(refused.exception) + refused.output
+    named = CliRunner().invoke(cli, [*asked, str(exported / "a.tif"), "--overwrite"])
+    assert ".zarr" in str(named.exception) + named.output
