@@ -16,6 +16,7 @@ from terrazzo.config import Method, Stage
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine, Image
+from terrazzo.mosaic.layers import ALL
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target
 from terrazzo.mosaic.zone import LAST_RESORT
@@ -82,7 +83,7 @@ class View:
         return Target(f"EPSG:{self.epsg}", self.version.store.grid(self.epsg).bounds(self.full), h, w)
 
     def composite(self, method: Method, stage: Stage, ids: Sequence[str] = ()) -> Image:
-        """The merged picture as the engine makes it."""
+        """The merged picture as the engine makes it, with the count of all scenes."""
         request = PixelRequest(
             self.bands,
             datetime=self.period,
@@ -94,7 +95,7 @@ class View:
             resampling="nearest",
         )
         engine = Engine(self.version, self.blocks)
-        return engine.render(engine.select(request), self.target)
+        return engine.render(engine.select(request), self.target, count_to=ALL)
 
     def scene(self, entry: Entry, stage: Stage) -> NDArray[np.int16]:
         """(band, row, col) int16 of one scene where it is clear, no data elsewhere."""
