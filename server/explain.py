@@ -29,9 +29,9 @@ COLOURS = ("#b03030", "#2a7d3b", "#2b5fb3")
 STEPS = (
     ("Product's number", "count", "%d"),
     ("With offset, as reflectance", "input_reflectance", "%.4f"),
-    ("xa", "xa", "%.4f"),
-    ("xb", "xb", "%.4f"),
-    ("xc", "xc", "%.4f"),
+    ("Air: xa", "xa", "%.4f"),
+    ("Air: xb", "xb", "%.4f"),
+    ("Air: xc", "xc", "%.4f"),
     ("Surface reflectance", "surface", "%.4f"),
     ("View to nadir (c-factor)", "factor", "%.4f"),
     ("Stored, corrected, 1e-4", "stored", "%d"),
@@ -172,7 +172,7 @@ def _lines(side: Explanation) -> list[str]:
         share = 100 * sum(c.share) / len(c.share)
         lines.append(
             f"{c.order:3d}  {c.datetime[:10]}  orbit {c.relative_orbit:3d}  {c.mask or 'no data':14s}"
-            f"  weight {c.weight:3d}  {share:5.1f} %  {c.verdict}"
+            f"  score {'–' if c.score is None else c.score:>3}  weight {c.weight:3d}  {share:5.1f} %  {c.verdict}"
         )
     if side.path:
         if side.count_interpolated:

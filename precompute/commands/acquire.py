@@ -23,7 +23,7 @@ AREA_OPTIONS = (
     click.option(
         "--geom",
         type=click.Path(exists=True, path_type=Path),
-        help="the area as a file: GeoPackage, GeoJSON, Shapefile, whatever OGR reads, in any CRS",
+        help="the area as a file that OGR reads, such as GeoPackage, GeoJSON or Shapefile, in any CRS",
     ),
     click.option("--tile", metavar="35VLG", help="the area as one tile of Sentinel-2"),
     click.option(
@@ -35,14 +35,14 @@ AREA_OPTIONS = (
     click.option(
         "--max-cloud",
         type=click.FloatRange(0, 100),
-        help="per cent of a product, as its metadata tell",
+        help="largest cloud cover of a product, per cent, from its metadata [default: no limit]",
     ),
     click.option(
         "--archive",
         default="earth-search",
         show_default=True,
         help=f"{READABLE} or a STAC API's address; several, comma-separated:"
-        " what one lacks or cannot give is taken from the next",
+        " what one lacks or cannot deliver comes from the next",
     ),
     click.option("--collection", help="collection of the archive [default: its Sentinel-2]"),
     click.option("--level", type=click.Choice(["l1c", "l2a"]), default="l2a", show_default=True),
@@ -58,7 +58,7 @@ AREA_OPTIONS = (
         default=3,
         show_default=True,
         metavar="K",
-        help="fetch no more than it takes for K clear observations of every place in every period; 0: all",
+        help="stop when every place has K clear observations in every period; 0: fetch all products",
     ),
     click.option(
         "--whole-tiles",
@@ -71,7 +71,7 @@ AREA_OPTIONS = (
         type=click.IntRange(1, 64),
         default=16,
         show_default=True,
-        help="files on their way at once",
+        help="files that are fetched at the same time",
     ),
 )
 
@@ -186,25 +186,25 @@ def _beside(store: str) -> Path:
 
 @click.command(cls=WithBox)
 @click.option(
-    "--store", required=True, metavar="STORE", help="folder or address of the store; need not be there"
+    "--store", required=True, metavar="STORE", help="folder or address of the store; it may not exist yet"
 )
 @area_options
-@click.option("--dry-run", is_flag=True, help="tell what would be fetched, and how much that is")
+@click.option("--dry-run", is_flag=True, help="print the products that would be fetched, and their size")
 @click.option(
     "--overview",
     type=click.FloatRange(20),
     metavar="METRES",
-    help="of COGs fetch the overviews of pixels up to this size alone: for a first look, not to measure",
+    help="fetch only the overviews of COGs, with pixels up to this size: for a first look, not for measurements",
 )
 @click.pass_context
 def acquire(ctx: click.Context, /, store: str, dry_run: bool, overview: float | None, **options: Any) -> None:
     """Fetches Sentinel-2 products of an area from a public archive, ready for `terrazzo precompute`.
 
     Each pass of the satellite over a tile is fetched once, in its newest processing. A run that was stopped
-    goes on where it was; run again later it fetches what is new. Products that cannot be had are noted in the
-    folder's .quarantine, and the others go on.
+    goes on where it was. A later run fetches what is new. A product that cannot be fetched is noted in the
+    folder's .quarantine with the reason, and the others go on.
 
-    Exit codes: 0 done, 1 failed, 3 nothing new, 4 some products could not be had.
+    Exit codes: 0 done, 1 failed, 3 nothing new, 4 some products could not be fetched.
 
     \b
     terrazzo acquire --store finland --tile 35VLG --datetime 2025-06/2025-08 --max-cloud 40 --dry-run

@@ -38,13 +38,13 @@ SHOWN = 200
     multiple=True,
     default=("earth-search",),
     show_default=True,
-    help=f"{NAMES} or a STAC API's address; several: once more each, or comma-separated",
+    help=f"{NAMES} or a STAC API's address; for several, repeat the option or separate them by commas",
 )
 @click.option("--collection", help="collection of the archives [default: their Sentinel-2]")
 @click.option("--datetime", "when", help="dates [default: the periods of the mosaic]")
 @click.option("--level", type=click.Choice(["l1c", "l2a"]), default="l2a", show_default=True)
-@click.option("--all", "everything", is_flag=True, help="also every pass of which there is nothing to do")
-@click.option("--json", "as_json", is_flag=True, help="all of it as JSON")
+@click.option("--all", "everything", is_flag=True, help="also list passes that need no action")
+@click.option("--json", "as_json", is_flag=True, help="print everything as JSON")
 @click.pass_context
 def audit(
     ctx: click.Context,
@@ -58,13 +58,13 @@ def audit(
 ) -> None:
     """Names the passes over a mosaic's area that archives lack, list late, in parts or in an older processing.
 
-    The rhythm of the orbits is learned from the passes that the archives list, so that it also tells those that none
-    lists. Area and periods come from the file (`bounds`, else the tiles that the mosaic shows; `[[periods]]`). Nothing
-    but metadata is read. Of a mosaic.toml in a store it also tells which scenes of the mosaic were made of an older
-    processing than there is.
+    The command learns the rhythm of the orbits from the passes that the archives list, so it also names passes that no
+    archive lists. Area and periods come from the file (`bounds`, else the tiles that the mosaic shows; `[[periods]]`).
+    It reads metadata only. If the mosaic.toml lies in a store, it also names the scenes for which an archive has a newer
+    processing.
 
-    Exit codes: 0 nothing to do, 1 failed, 3 no archive lists a pass there, 4 passes are missing somewhere or a newer
-    processing is to be had.
+    Exit codes: 0 nothing to do, 1 failed, 3 no archive lists a pass there, 4 an archive lacks passes or has a newer
+    processing.
 
     \b
     terrazzo audit finland.toml --archive earth-search --archive cdse

@@ -55,11 +55,11 @@ def get(
     output: Path,
     **options: Any,
 ) -> None:
-    """Fetches, precomputes and exports an area in one go: how to get cloud-free Sentinel-2 of a place.
+    """Fetches, precomputes and exports an area in one command.
 
-    Tells how many products that takes, how much data and about how long, and asks. What is in the store already is
-    not fetched again: a second call with other bands, or for a part of the area, only exports. A run that was
-    stopped goes on where it was. Exit code 4: the file is there, but some products could not be had.
+    The command prints the number of products, the gigabytes and the time, and asks before it starts. It does not fetch
+    again what the store holds: a second call with other bands, or for a part of the area, only exports. A run that was
+    stopped goes on where it was. Exit code 4: the file is written, but some products could not be fetched.
 
     \b
     terrazzo get --geom forest.gpkg --datetime 2025-06/2025-08 --max-cloud 60 -o summer.tif

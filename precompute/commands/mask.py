@@ -43,20 +43,28 @@ BY_COUNT = {
 @click.option(
     "--level",
     type=click.Choice(["l1c", "l2a"], case_sensitive=False),
-    help="top of the atmosphere or surface [default: l1c if there is a B10, else l2a]",
+    help="what IMAGE holds: l1c, reflectance at the top of the atmosphere, or l2a, at the surface [default: l1c if it has B10, else l2a]",
 )
 @click.option(
     "--bands",
-    help="which Sentinel-2 band each band of the image is, comma-separated; - skips one"
-    " [default: the bands' names, or by their number: 13, 12 (no B10), 6 (B02 B03 B04 B08 B11 B12), 4]",
+    help="the Sentinel-2 band of each band of IMAGE, comma-separated; - skips one"
+    " [default: the bands' names in IMAGE; without names by their number: 13, 12 (no B10), 6 (B02 B03 B04 B08 B11 B12) or 4 (B02 B03 B04 B08)]",
 )
 @click.option(
     "--scale", type=float, default=1e-4, show_default=True, help="reflectance = number · scale + offset"
 )
 @click.option(
-    "--offset", type=float, default=0.0, show_default=True, help="in reflectance: -0.1 since baseline 04.00"
+    "--offset",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="see --scale; products since baseline 04.00 need -0.1",
 )
-@click.option("--sun", metavar="ZENITH,AZIMUTH", help="degrees; tells where clouds throw their shadows")
+@click.option(
+    "--sun",
+    metavar="ZENITH,AZIMUTH",
+    help="position of the sun, degrees; shadows are then searched for on the side of each cloud away from it",
+)
 def mask(
     image: Path,
     output: Path,
@@ -66,14 +74,13 @@ def mask(
     offset: float,
     sun: str | None,
 ) -> None:
-    """Classifies the pixels of IMAGE: a uint8 GeoTIFF on the same grid.
+    """Classifies the pixels of IMAGE and writes a uint8 GeoTIFF on the same grid.
 
-    Band 1 holds classes: 0 no data, 1 land, 2 water, 3 snow or ice, 4 cloud, 5 thin cloud, 6 cloud shadow, 7 saturated.
-    OUTPUT.aux.xml holds their colours and names, for GDAL and QGIS.
-    The others are the probabilities p_land, p_water, p_snow, p_cloud, p_thin_cloud and p_shadow, 0 to 250 for 0 to 1,
-    255 where there is no data.
+    Band 1 holds the classes: 0 no data, 1 land, 2 water, 3 snow or ice, 4 cloud, 5 thin cloud, 6 cloud shadow, 7 saturated.
+    The other bands hold the probabilities p_land, p_water, p_snow, p_cloud, p_thin_cloud and p_shadow: 0 to 250 stands
+    for 0 to 1, 255 for no data. OUTPUT.aux.xml holds the names and colours of the classes for GDAL and QGIS.
 
-    Rasters of more than 3072 pixels across, finer than 15 m, are classified two by two pixels.
+    If IMAGE is more than 3072 pixels wide or high and its pixels are smaller than 15 m, blocks of 2 × 2 pixels get one class.
 
     \b
     terrazzo mask l1c.tif -o mask.tif --sun 38.5,152

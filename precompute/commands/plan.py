@@ -27,7 +27,9 @@ from terrazzo.precompute.work.options import band_names
 @click.option("--level", type=click.Choice(["l1c", "l2a"]), default="l2a", show_default=True)
 @click.option("--bands", help="comma-separated [default: B02…B08,B8A,B11,B12]")
 @click.option(
-    "--max-cloud", type=click.FloatRange(0, 100), help="per cent of a product, as its metadata tell"
+    "--max-cloud",
+    type=click.FloatRange(0, 100),
+    help="largest cloud cover of a product, per cent, from its metadata [default: no limit]",
 )
 @click.option(
     "--until-clear",
@@ -35,7 +37,7 @@ from terrazzo.precompute.work.options import band_names
     default=3,
     show_default=True,
     metavar="K",
-    help="no more products than it takes for K clear observations of every place in every period; 0: all",
+    help="count products until every place has K clear observations in every period; 0: all products",
 )
 @click.option(
     "--cores",
@@ -43,7 +45,7 @@ from terrazzo.precompute.work.options import band_names
     default=default_workers,
     help="processors that the estimate assumes [default: all of this machine]",
 )
-@click.option("--json", "as_json", is_flag=True, help="the same as JSON")
+@click.option("--json", "as_json", is_flag=True, help="print the estimate as JSON")
 def plan(
     config: Path,
     name: str,

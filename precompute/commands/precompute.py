@@ -62,7 +62,7 @@ def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> e
 @click.option(
     "--only",
     type=click.Choice([*SCENE_STEPS, *SOLVE_STEPS, "publish"]),
-    help="stop after this step and those it runs with",
+    help="stop after this step and the steps that run together with it",
 )
 @worker_options
 @click.option(
@@ -78,31 +78,34 @@ def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> e
     type=click.Choice(["nadir", "nadir+sun", "off"]),
     default="nadir",
     show_default=True,
-    help="take view angles out over land; nadir+sun: also take the sun to 45° from the zenith",
+    help="correct reflectance over land to a view from nadir; nadir+sun: also to a sun at 45° from the zenith",
 )
 @click.option(
     "--dem",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="elevation model, one raster or a VRT of many: tells the shadows of hills, and the pressure over L1C products"
-    " [default: shadows of hills not tested, sea level]",
+    help="elevation model, one raster or a VRT: for shadows of hills, and for the air pressure over L1C products"
+    " [default: shadows of hills are not tested, and the ground is at sea level]",
 )
 @click.option(
     "--max-cloud",
     type=click.FloatRange(0, 100),
     default=MOST_CLOUD,
     show_default=True,
-    help="new products: per cent of cloud and shadow in the mosaic's area, by our own mask of an eighth of the resolution, past"
-    " which no scene is made; 100 makes all",
+    help="skip a new product if more per cent of it than this are cloud or shadow, inside the mosaic's area, by Terrazzo's"
+    " mask on pixels of 80 m; 100 skips none",
 )
 @click.option(
-    "--normalize/--no-normalize", default=True, show_default=True, help="solve gains between scenes"
+    "--normalize/--no-normalize",
+    default=True,
+    show_default=True,
+    help="solve gains and offsets between scenes",
 )
 @click.option(
     "--register",
     type=click.Choice(["flag", "shift", "off"]),
     default="flag",
     show_default=True,
-    help="measure how far scenes lie off the others; those half a pixel off weigh a quarter (flag), or are moved,"
+    help="measure the shift of each scene against the others; scenes half a pixel off weigh a quarter (flag) or are moved,"
     " which resamples them once (shift)",
 )
 @click.option(

@@ -73,26 +73,30 @@ def left_of(hours: str, now: datetime) -> float:
     "--store",
     required=True,
     metavar="STORE",
-    help="folder or address of the store; made when it is not there",
+    help="folder or address of the store; created if it is missing",
 )
 @area_options
-@click.option("--every", metavar="15m", help="go on for ever, a pass every so often [default: one pass]")
+@click.option(
+    "--every", metavar="15m", help="keep running, one pass in each interval [default: one pass, then end]"
+)
 @click.option(
     "--backfill",
     type=click.Choice(["newest-first", "off"]),
     default="newest-first",
     show_default=True,
-    help="what is missing of the past: after what is new, or not at all",
+    help="older products: after the new ones, the newest first, or not at all",
 )
 @click.option(
-    "--bandwidth", "speed", metavar="5MB", help="most bytes a second of the backfill [default: all]"
+    "--bandwidth", "speed", metavar="5MB", help="largest rate of the backfill, a second [default: no limit]"
 )
-@click.option("--hours", metavar="22-6", help="hours of the day, local time, of the backfill [default: all]")
+@click.option(
+    "--hours", metavar="22-6", help="hours of the day, local time, in which the backfill runs [default: all]"
+)
 @worker_options
 @click.option(
     "--metrics",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="write numbers for Prometheus to this file, *.prom, after each pass, however it ended",
+    help="write metrics for Prometheus to this file, *.prom, after each pass, also after one that failed",
 )
 @click.pass_context
 def watch(
@@ -106,15 +110,15 @@ def watch(
     metrics: Path | None,
     **options: Any,
 ) -> None:
-    """Keeps a store filled: fetches what is new in an archive and precomputes what changed.
+    """Keeps a store filled: fetches new products from an archive and precomputes what changed.
 
-    A pass asks for all of --datetime, so it finds new products, late reprocessings and gaps that earlier passes left.
-    What is newer than all that is here comes first and is shown; then the past, as far as --until-clear needs it.
-    Run it from cron, one pass each, or as a service with --every. Options are those of `terrazzo acquire`.
+    Each pass searches all of --datetime, so it finds new products, late reprocessings and gaps that earlier passes left.
+    It fetches the newest products first and publishes them. Then it fetches older ones until --until-clear is met.
+    Run it from cron, one pass each time, or as a service with --every. Options are those of `terrazzo acquire`.
 
-    What the store shows is not fetched again, and never replaced by a smaller part.
+    Scenes that the mosaic shows are not fetched again and never replaced by a smaller part.
 
-    Exit codes of a pass: 0 done, 1 failed, 3 nothing new, 4 some products could not be had or used.
+    Exit codes of a pass: 0 done, 1 failed, 3 nothing new, 4 some products could not be fetched or used.
 
     \b
     terrazzo watch --store finland --tile 35VLG --datetime 2025-06/.. --max-cloud 60

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--store", "url", required=True, metavar="STORE", help="folder or address of the store")
 @click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic")
 @options(EXPORT)
-@click.option("--dry-run", is_flag=True, help="print pixels, bytes, scenes and time, and write nothing")
+@click.option("--dry-run", is_flag=True, help="print pixels, bytes, scenes and seconds; write nothing")
 @click.option("--overwrite", is_flag=True, help="replace files of that name")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="file to write, or folder NAME.zarr")
 def export(
@@ -38,10 +38,11 @@ def export(
 ) -> None:
     """Writes a part of a mosaic as a Cloud-Optimized GeoTIFF of any size.
 
-    Pixels are int16 reflectance with scale 0.0001 and nodata -32768, equal to those of tiles. Beside the file are
-    FILE_quality.tif (bits, named in its unit), FILE_date.tif (days since 1970-01-01) and FILE.lock.json (what determines
-    the pixels). FILE.zarr is a folder of Zarr 2 with a variable a band, quality and date among them. With --split there are many files, a VRT over them and a STAC Item. An export that was stopped goes on
-    where it was when the same command is given again.
+    Pixels are int16 reflectance with scale 0.0001 and nodata -32768, equal to those of tiles. Three files lie beside it:
+    NAME_quality.tif (bits, named in its unit), NAME_date.tif (days since 1970-01-01) and NAME.lock.json (what determines
+    the pixels). `-o NAME.zarr` writes a folder of Zarr 2 with a variable for each band, quality and date. --split writes
+    several files, a VRT over them and a STAC Item. If an export was stopped, give the same command again: it goes on
+    where it was.
 
     \b
     terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 -o zagreb.tif

@@ -32,10 +32,12 @@ BANDS = "B02,B03,B04,B08"
     "--archive",
     default="earth-search",
     show_default=True,
-    help="as of `terrazzo acquire`; its bands must be COGs",
+    help="an archive of `terrazzo acquire` whose bands are COGs with overviews",
 )
 @click.option(
-    "--max-cloud", type=click.FloatRange(0, 100), help="per cent of a product, as its metadata tell"
+    "--max-cloud",
+    type=click.FloatRange(0, 100),
+    help="largest cloud cover of a product, per cent, from its metadata [default: no limit]",
 )
 @click.option(
     "--store",
@@ -49,7 +51,11 @@ BANDS = "B02,B03,B04,B08"
     "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="port; 0 for any free one"
 )
 @click.option("--workers", type=click.IntRange(1), help="processes that precompute [default: all processors]")
-@click.option("--precompute/--no-precompute", default=True, help="go on to the whole products [default: yes]")
+@click.option(
+    "--precompute/--no-precompute",
+    default=True,
+    help="precompute the mosaic after the first looks [default: yes]",
+)
 @click.pass_context
 def live(
     ctx: click.Context,
@@ -63,12 +69,13 @@ def live(
     workers: int | None,
     precompute: bool,
 ) -> None:
-    """Shows a place at once, from the overviews of an archive's COGs, and precomputes it meanwhile.
+    """Shows a place on a map from an archive's overviews while it precomputes the mosaic.
 
-    Serves a map at one address. A first look of few pixels comes in seconds, masked and normalized as ever; a finer one
-    replaces it, and then the precomputed mosaic. Each tile says which it is: X-Terrazzo-State is live or published.
+    The command prints the address of the map. A first look of large pixels comes first, masked and normalized like a
+    mosaic. A finer look replaces it, then the precomputed mosaic. The header X-Terrazzo-State of a tile is `live` or
+    `published`.
 
-    Ctrl-C stops it. What is fetched and published stays in STORE: run it again, or `terrazzo precompute`, and it goes on.
+    Ctrl-C stops it. STORE and STORE-products keep what is done. The same command, or `terrazzo precompute`, goes on.
 
     \b
     terrazzo live --bbox 24.8 60.1 25.1 60.3 --datetime 2025-07
@@ -78,7 +85,7 @@ def live(
     looks = [] if _shows(store) else [(metres, f"{store}-live-{metres}") for metres in pixels_of(bbox)]
     if not looks:
         click.echo(
-            f"{store} shows a mosaic, which this place is added to; --store NEW gives it a first look",
+            f"{store} has a mosaic: this place is added to it without a first look; --store NEW shows one",
             err=True,
         )
     for folder in (store, *(look for _, look in looks)):
