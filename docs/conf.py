@@ -19,9 +19,8 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 # decisions.md is the inbox that `python docs/decisions.py` sorts into decisions/.
 exclude_patterns = ["decisions.md", "notebooks"]
 myst_heading_anchors = 3
-# Mermaid is drawn by GitHub; here the table below it says the same. Decisions have an index of their own, which
-# tests/test_docs.py holds complete, as it does the navigation.
-suppress_warnings = ["misc.highlighting_failure", "toc.not_included"]
+# Decisions have an index of their own, which tests/test_docs.py holds complete, as it does the navigation.
+suppress_warnings = ["toc.not_included"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 html_theme = "furo"

@@ -1,12 +1,13 @@
-"""The pictures in docs/reference/architecture.md are those of the contracts that import-linter checks.
+"""The tables in docs/reference/architecture.md are those of the contracts that import-linter checks.
 
-`python tests/test_architecture.py` draws them again.
+`python tests/test_architecture.py` writes them again.
 """
 
 import ast
 import re
 import sys
 import tomllib
+from itertools import zip_longest
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -41,31 +42,21 @@ def climbed(container: str, layers: list[list[str]]) -> list[list[str]]:
     return layers[::-1] if container == "terrazzo.precompute" else layers
 
 
-def picture(known: dict[str, list[list[str]]]) -> list[str]:
-    """The ways of a product, a tile and an export through the layers, as one Mermaid diagram."""
-    lines, ends = ["```mermaid", "flowchart TD"], {}
-    for container in PARTS:
-        part = container.rpartition(".")[2]
-        layers = climbed(container, known[container])
-        nodes = [f"{part}{number}" for number in range(len(layers))]
-        lines.append(f"  subgraph {part}")
-        lines += [f'    {node}["{" · ".join(rooms)}"]' for node, rooms in zip(nodes, layers, strict=True)]
-        lines += [f"    {' --> '.join(nodes)}", "  end"]
-        ends[part] = (nodes[0], nodes[-1])
-        ends |= {
-            f"{part}.{room}": (node, node)
-            for node, rooms in zip(nodes, layers, strict=True)
-            for room in rooms
-        }
+def overview(known: dict[str, list[list[str]]]) -> list[str]:
+    """The layers of the three parts side by side, each from its first room on the way to its last."""
+    columns = [climbed(container, known[container]) for container in PARTS]
+    rows = [
+        " | ".join(" ".join(f"`{room}`" for room in rooms) for rooms in layer)
+        for layer in zip_longest(*columns, fillvalue=[])
+    ]
     return [
-        *lines,
-        f"  product([product]) --> {ends['precompute'][0]}",
-        f"  {ends['precompute'][1]} -->|version| store[(store)]",
-        f"  tile([request for a tile]) --> {ends['server'][0]}",
-        f"  {ends['server'][1]} --> {ends['terrazzo.mosaic'][0]}",
-        f"  export([order of an export]) --> {ends['terrazzo.commands'][0]}",
-        f"  {ends['terrazzo'][1]} --> store",
-        "```",
+        "| step | `precompute/` | `server/` | `terrazzo/` |",
+        "|---|---|---|---|",
+        *(f"| {number} | {row} |" for number, row in enumerate(rows, start=1)),
+        "",
+        "- A product passes `precompute/` from step 1 to the last one, which publishes a version in the store.",
+        "- A request for a tile passes `server/` from step 1 down, and goes on in `terrazzo/` at `mosaic`, which reads the store.",
+        "- An order of an export enters `terrazzo/` at `commands`.",
     ]
 
 
@@ -91,13 +82,13 @@ def table(container: str, layers: list[list[str]]) -> list[str]:
 def ways() -> str:
     """The generated part of the page."""
     known = contracts()
-    lines = picture(known)
+    lines = overview(known)
     for container in PARTS:
         lines += table(container, known[container])
     return "\n".join(lines) + "\n"
 
 
-def test_every_layered_contract_has_its_picture() -> None:
+def test_every_layered_contract_has_its_table() -> None:
     assert set(contracts()) == set(PARTS)
 
 
