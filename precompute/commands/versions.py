@@ -149,7 +149,7 @@ def prune(url: str, mosaic: str, keep_versions: int, grace: float, dry_run: bool
 @click.option(
     "--polygon",
     type=click.Path(exists=True, path_type=Path),
-    help="only what lies in the polygons of this file: GeoJSON, GeoPackage, whatever OGR reads",
+    help="exclude only the polygons of this file, which OGR can read, such as GeoJSON or GeoPackage",
 )
 @click.option("--reason", required=True, help="the reason, for later readers; the lock contains it")
 def exclude(scene: str, url: str, mosaic: str, polygon: Path | None, reason: str) -> None:
@@ -250,7 +250,11 @@ def store() -> None:
     is_flag=True,
     help="compute damaged files again from products, scenes and locks, and say what the rest needs",
 )
-@click.option("--dem", type=click.Path(exists=True, path_type=Path), help="with --repair: as of precompute")
+@click.option(
+    "--dem",
+    type=click.Path(exists=True, path_type=Path),
+    help="with --repair: elevation model, as in precompute",
+)
 @worker_options
 def verify(
     url: str,
@@ -306,12 +310,12 @@ def verify(
 
 @store.command()
 @click.argument("url", metavar="STORE")
-@click.option("--dry-run", is_flag=True, help="only tell what would be done")
-@click.option("--undo", is_flag=True, help="take it back; restart servers then")
+@click.option("--dry-run", is_flag=True, help="print what would be done, and change nothing")
+@click.option("--undo", is_flag=True, help="go back to the former format; restart servers afterwards")
 @click.option(
     "--finish",
     is_flag=True,
-    help="remove what was kept to take it back, and files that nothing reads any more",
+    help="remove the files that --undo needs, and files that nothing reads any more",
 )
 @worker_options
 def upgrade(url: str, dry_run: bool, undo: bool, finish: bool, workers: int, dask: str | None) -> None:

@@ -61,7 +61,9 @@ def _names() -> list[str]:
 )
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="processes")
 @click.option("--cache-dir", type=click.Path(path_type=Path), help="folder of the tile cache [default: none]")
-@click.option("--worker/--no-worker", default=True, help="keep a process beside for exports [default: yes]")
+@click.option(
+    "--worker/--no-worker", default=True, help="start a process that runs export jobs [default: yes]"
+)
 def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None, worker: bool) -> None:
     """Serves the mosaics of a store: XYZ tiles, WMTS, values, GeoTIFF, and a map at /.
 

@@ -12,7 +12,7 @@ import click
 )
 @click.option("--until-parent-ends", is_flag=True, hidden=True)
 def work(store: str, until_parent_ends: bool) -> None:
-    """Carries out the exports that a server was asked for.
+    """Runs the export jobs of a server.
 
     `terrazzo serve` starts one by itself; give it --no-worker to run this elsewhere. There is one worker, unless
     TERRAZZO_JOBS_URL names a queue that several can share, such as redis://HOST:6379/0.

@@ -7,7 +7,7 @@ import click
 @click.option(
     "--url", default="http://127.0.0.1:8000", show_default=True, help="address of a Terrazzo server"
 )
-@click.option("--key", envvar="TERRAZZO_KEY", default=None, help="API key, where the server wants one")
+@click.option("--key", envvar="TERRAZZO_KEY", default=None, help="API key, if the server needs one")
 def mcp(url: str, key: str | None) -> None:
     """Let an assistant search mosaics, read values and statistics, see pictures and estimate exports.
 

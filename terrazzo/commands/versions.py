@@ -61,7 +61,7 @@ def versions(url: str, mosaic: str, as_json: bool) -> None:
 @click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic")
 @click.option("--json", "as_json", is_flag=True, help="as JSON, every window named")
 def diff(before: str, after: str, url: str, mosaic: str, as_json: bool) -> None:
-    """Tells scenes that came and went between two versions, and the windows that changed.
+    """Lists the scenes added and removed between two versions, and the windows that changed.
 
     V1 and V2 are names of versions, or their first digits; `terrazzo versions` lists them.
 
