@@ -69,8 +69,8 @@ class Change:
             for label, names in (
                 ("in", p.scenes_in),
                 ("out", p.scenes_out),
-                ("made anew", p.remade),
-                ("weighed anew", p.reweighed),
+                ("computed again", p.remade),
+                ("weights computed again", p.reweighed),
             ):
                 out += [f"  {label}: {name}" for name in names]
             for epsg, windows in p.windows.items():

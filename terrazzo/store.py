@@ -140,7 +140,7 @@ class Store:
             raise Damaged(f"{CONFIG_KEY} is damaged: {error}", f"({self.url})") from None
         if self._planned is not None and config != replace(self._planned, format=config.format):
             raise StoreError(
-                f"the store has {asdict(config)}, asked was {asdict(self._planned)};"
+                f"the store has {asdict(config)}, not {asdict(self._planned)};"
                 " a store keeps what it was made with",
                 f"({self.url})",
             )

@@ -84,7 +84,7 @@ def forecast(
     scenes, chosen, left_out = {}, dict[str, Candidate](), 0
     for name, span in spans.items():
         if span is None:
-            raise InvalidRequest("mosaic.toml names no periods: tell the dates with --datetime")
+            raise InvalidRequest("mosaic.toml names no periods: name the dates with --datetime")
         query = Query(area, level, None, *span, max_cloud, whole=True)
         found = search([archive], query, *needed_files(level, bands))
         best = [group[0] for group in found.groups]

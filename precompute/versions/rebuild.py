@@ -138,7 +138,7 @@ def _require_inputs(lock: Mapping[str, Any], mosaic_id: str, shown: str) -> None
     if not _tells_inputs(lock):
         raise StoreError(
             f"{shown} does not name all its inputs: versions of earlier releases, and those that grew from them, cannot be"
-            " made anew; `terrazzo publish --full` makes one that can"
+            " computed again; `terrazzo publish --full` publishes one that can"
         )
     _require_reference(lock, parse_config(mosaic_id, lock["mosaic_toml"]).reference_file)
 

@@ -179,11 +179,11 @@ def left_out(at: At, selection: Selection) -> Iterator[ExplainedScene]:
             continue
         scene = entry.scene
         if request.ids and scene.id not in request.ids:
-            why = "its id is not among those asked for"
+            why = "its name is not in ids="
         elif request.orbit is not None and scene.relative_orbit != request.orbit:
-            why = f"orbit {scene.relative_orbit}, asked was {request.orbit}"
+            why = f"orbit {scene.relative_orbit}, the request asks for {request.orbit}"
         elif 100 * scene.cloud_share > request.max_cloud:
-            why = f"{100 * scene.cloud_share:.1f} % cloud, at most {request.max_cloud:g} % asked"
+            why = f"{100 * scene.cloud_share:.1f} % cloud, more than max_cloud={request.max_cloud:g}"
         else:
             why = f"its day is not in {request.datetime}"
         yield _candidate(at, _read(at, entry), none, f"not asked for: {why}", is_chosen=False)
