@@ -274,7 +274,15 @@ def _change(change: Change | None) -> str:
         ]
         for p in change.periods
     ]
-    head = ["period", "scenes in", "scenes out", "computed again", "weights computed again", "windows changed", "which windows"]
+    head = [
+        "period",
+        "scenes in",
+        "scenes out",
+        "computed again",
+        "weights computed again",
+        "windows changed",
+        "which windows",
+    ]
     return f"<h2>Since version {html.escape(change.before)}</h2>" + _table(head, rows)
 
 
