@@ -92,19 +92,25 @@ def _target(
     """The day that is shown: the asked one, or the middle of the interval or period; None for methods that weigh no days.
 
     Raises:
-        InvalidRequest: a day is asked of such a method, or it is none.
+        InvalidRequest: a day is asked of such a method, or it is none, or lies beside the days whose scenes take part.
     """
     if not METHODS[method].timed:
         if asked is not None:
             raise InvalidRequest(f"target={asked}: method={method} shows no single day; add method=kriging")
         return None
+    start, end = interval
     if asked is None:
-        first, last = interval
-        return first + timedelta(days=(last - first).days // 2) if first and last else period.middle
-    first, last = day_interval(asked)
-    if first is None or first != last:
+        return start + timedelta(days=(end - start).days // 2) if start and end else period.middle
+    day, last = day_interval(asked)
+    if day is None or day != last:
         raise InvalidRequest(f"target={asked}: one day, such as {period.middle}")
-    return first
+    start, end = start or period.start, end or period.end
+    if not start <= day <= end:
+        raise InvalidRequest(
+            f"target={asked}: scenes of {start}/{end} take part, and none before and after that day; name a day of these, or"
+            " another datetime"
+        )
+    return day
 
 
 def _selected(

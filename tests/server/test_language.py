@@ -77,6 +77,7 @@ REFUSED = [
     ({"method": "magic"}, "method=magic: use one of feather, first, median, mean, robust"),
     ({"target": "2023-08-05"}, "method=feather shows no single day; add method=kriging"),
     ({"target": "2023-08", "method": "kriging"}, "target=2023-08: one day, such as"),
+    ({"target": "2024-08-03", "method": "kriging"}, "target=2024-08-03: scenes of 2023-08-"),
     ({"normalize": "perhaps"}, "normalize=perhaps: use on or off"),
     ({"stage": "done"}, "stage=done: use one of raw, mask, corrected, merged, normalized"),
     ({"stage": "merged", "normalize": "on"}, "stage=merged and normalize=on contradict each other"),
