@@ -36,7 +36,7 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, 
     is_float = values.dtype.kind == "f"
     is_whole = chosen.selection.request.stage in ("raw", "mask") and not is_float
     numbers = [
-        None if not here else int(v) if is_whole else round(float(v) * (1 if is_float else SCALE), 4)
+        None if not here else int(v) if is_whole else _digits(float(v)) if is_float else round(v * SCALE, 4)
         for v, here in zip(values, known(values), strict=True)
     ]
     scene = image.entries[int(image.provenance[0, 0])].scene
@@ -56,6 +56,11 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, 
         "attribution": engine.version.attribution,
         **({"problems": list(drawn.problems)} if drawn.problems else {}),
     }
+
+
+def _digits(value: float) -> float:
+    """A number with the seven digits that float32 holds."""
+    return float(f"{value:.7g}")
 
 
 def sampling(engine: Engine, place: Points, epsg: int, resampling: str) -> dict[str, Any]:
