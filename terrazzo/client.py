@@ -27,7 +27,7 @@ __all__ = ["Client"]
 TRIES, PAUSE = 8, 2.0
 """How often a question is asked that a busy server puts off, and the seconds between."""
 MOST_ZOOM = 20
-"""To which a map magnifies pixels."""
+"""Zoom up to which a notebook's map magnifies the mosaic's last tiles."""
 ERRORS: Mapping[int, type[TerrazzoError]] = {
     400: InvalidRequest,
     404: NotFound,
@@ -106,8 +106,9 @@ class Client:
     def map(self, **shown: object) -> Any:
         """The mosaic as an `ipyleaflet.Map` for notebooks. Needs `terrazzo[notebook]`.
 
-        Its only layer is the mosaic, so that no other host is asked; `add` puts others on it. A client's key is part of
-        the layer's address: do not share a notebook that was saved with its widgets.
+        Its only layer is the mosaic, so that no other host is asked; `add` puts others on it. The browser fetches the
+        tiles, from the address that the client has. A client's key is part of the layer's address: do not share a
+        notebook that was saved with its widgets.
 
         Raises:
             TerrazzoError: ipyleaflet is missing.

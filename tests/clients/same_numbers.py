@@ -178,8 +178,8 @@ class Doors:
         async def answer(session: mcp.Client, case: Case) -> float:
             if case.box == AREA:
                 asked = {"mosaic": "mosaic", "geometry": polygon(case.box), **case.asked}
-                told = (await session.call_tool("statistics_of", asked)).structured_content
-                return next(iter(told["statistics"].values()))["mean"]
+                described = (await session.call_tool("statistics_of", asked)).structured_content
+                return next(iter(described["statistics"].values()))["mean"]
             lon, lat = degrees(*middle(case.box))
             asked = {"mosaic": "mosaic", "longitude": lon, "latitude": lat, **case.asked}
             return (await session.call_tool("value_at", asked)).structured_content["values"][0]
