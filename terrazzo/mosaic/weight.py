@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo.bands import NODATA, SCORE_NODATA
-from terrazzo.errors import NotFound, ReadFailure, TooLarge
+from terrazzo.errors import ReadFailure, TooLarge
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.plan import MOST_SCENES
@@ -47,7 +47,7 @@ def clear_scores(engine: Engine, selection: Selection, target: Target, image: Im
         merging = Merging(engine.version, engine.blocks, selection.request, entry.scene.epsg, level)
         try:
             score = merging.score(entry, box)
-        except (ReadFailure, NotFound):
+        except ReadFailure:
             return None
         return np.where(score == SCORE_NODATA, NODATA, score).astype(np.int16)
 

@@ -417,9 +417,15 @@ class Merging:
         """(row, col) uint8 clear score of a scene, `SCORE_NODATA` beyond its data.
 
         Raises:
-            NotFound: the scene was made before there were scores; precompute makes it again.
+            ReadFailure: there is none, as in scenes of releases before scores, or it is damaged.
         """
-        return self._coarse(entry, entry.scene.key(SCORE), box, SCORE_NODATA).astype(np.uint8, copy=False)
+        try:
+            score = self._coarse(entry, entry.scene.key(SCORE), box, SCORE_NODATA)
+        except ReadFailure as error:
+            raise ReadFailure(
+                f"it has no clear score ({error}), as scenes of earlier releases; run precompute again, or ask without min_score"
+            ) from None
+        return score.astype(np.uint8, copy=False)
 
     def values(self, entry: Entry, box: PixelBox) -> NDArray[np.int16]:
         """(band, row, col) int16 of a scene at the request's stage."""

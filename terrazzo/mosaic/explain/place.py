@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo.bands import NODATA, SCORE_NODATA, MaskClass
-from terrazzo.errors import NotFound
+from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.request import CLASSES_BAND, Resolved
@@ -66,7 +66,7 @@ class At:
         """The clear score of the pixel in a scene; None where there is none."""
         try:
             value = int(self.merging.score(entry, self.box)[0, 0])
-        except NotFound:
+        except ReadFailure:
             return None
         return None if value == SCORE_NODATA else value
 
