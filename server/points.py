@@ -34,11 +34,8 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, 
         hint = swap_of(lon, lat, engine.version.bounds)
         raise OutsideCoverage(f"no data at {lon},{lat} for {chosen.text()}{hint}")
     is_float = values.dtype.kind == "f"
-    is_whole = chosen.selection.request.stage in ("raw", "mask") and not is_float
-    numbers = [
-        None if not here else int(v) if is_whole else round(float(v) * (1 if is_float else SCALE), 4)
-        for v, here in zip(values, known(values), strict=True)
-    ]
+    is_whole = chosen.selection.request.stage in ("raw", "mask")
+    numbers = [_number(v, is_whole) if here else None for v, here in zip(values, known(values), strict=True)]
     scene = image.entries[int(image.provenance[0, 0])].scene
     lines = interpolated(engine, chosen.selection, (scene,), place)
     return {
@@ -56,6 +53,13 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, 
         "attribution": engine.version.attribution,
         **({"problems": list(drawn.problems)} if drawn.problems else {}),
     }
+
+
+def _number(value: np.generic, is_whole: bool) -> int | float:
+    """A count as reflectance or, of classes and raw counts, as it is; of an expression the seven digits that float32 holds."""
+    if isinstance(value, np.floating):
+        return float(f"{value:.7g}")
+    return int(value) if is_whole else round(int(value) * SCALE, 4)
 
 
 def sampling(engine: Engine, place: Points, epsg: int, resampling: str) -> dict[str, Any]:

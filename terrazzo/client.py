@@ -26,6 +26,8 @@ __all__ = ["Client"]
 
 TRIES, PAUSE = 8, 2.0
 """How often a question is asked that a busy server puts off, and the seconds between."""
+MOST_ZOOM = 20
+"""Zoom up to which a notebook's map magnifies the mosaic's last tiles."""
 ERRORS: Mapping[int, type[TerrazzoError]] = {
     400: InvalidRequest,
     404: NotFound,
@@ -100,6 +102,35 @@ class Client:
         """A PNG of a box in degrees, W S E N, with its longer side of `max_size` pixels at most."""
         corners = ",".join(map(repr, numbers_of_box(bbox)))
         return self._get(f"/bbox/{corners}.png", {**shown, "max_size": max_size}).content
+
+    def map(self, **shown: object) -> Any:
+        """The mosaic as an `ipyleaflet.Map` for notebooks. Needs `terrazzo[notebook]`.
+
+        Its only layer is the mosaic, so that no other host is asked; `add` puts others on it. The browser fetches the
+        tiles, from the address that the client has. A client's key is part of the layer's address: do not share a
+        notebook that was saved with its widgets.
+
+        Raises:
+            TerrazzoError: ipyleaflet is missing.
+        """
+        try:
+            from ipyleaflet import Map, TileLayer
+        except ImportError as error:
+            raise TerrazzoError(f"{error.name} is missing: pip install 'terrazzo[notebook]'") from None
+        about = self._get("/WebMercatorQuad/tilejson.json", shown).json()
+        west, south, east, north = about["bounds"]
+        lon, lat, zoom = about["center"]
+        layer = TileLayer(
+            url=about["tiles"][0],
+            name=about["name"],
+            attribution=about["attribution"],
+            min_zoom=about["minzoom"],
+            max_native_zoom=about["maxzoom"],
+            max_zoom=MOST_ZOOM,
+            # Leaflet takes no box across the antimeridian.
+            bounds=[(south, west), (north, east)] if west < east else None,
+        )
+        return Map(layers=(layer,), center=(lat, lon), zoom=zoom, scroll_wheel_zoom=True)
 
     def point(self, lon: float, lat: float, **shown: object) -> dict[str, Any]:
         """Values at a place, and the scene they come from."""

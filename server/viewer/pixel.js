@@ -31,7 +31,7 @@ async function history(mosaic, place, state, what) {
   const names = account.expression_names ?? account.band_names;
   const valuesOf = (c) => (account.expression_names ? c.expression_values : c.values) ?? [];
   return { names, observations: account.candidates.map((c) => ({ day: c.datetime.slice(0, 10), scene: c.scene, mask: c.mask, clear: isClear(c), values: valuesOf(c) })),
-    periods: periods.flatMap((p, i) => (points[i] ? [{ from: p.start, to: p.end, values: points[i].values }] : [])) };
+    periods: periods.flatMap((p, i) => (points[i] ? [{ from: p.start, to: p.end, values: points[i].values.map((v) => v && Number(v.toFixed(4))) }] : [])) };
 }
 
 function drawn({ names, observations, periods }, title) {

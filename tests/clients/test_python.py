@@ -4,6 +4,7 @@ import io
 import json
 import time
 
+import httpx
 import numpy as np
 import pytest
 import rasterio
@@ -94,6 +95,23 @@ def test_lists_of_expressions_and_of_pairs_go_as_the_server_takes_them(mosaic):
         mosaic.tile(10, 557, 364, rescale=r, bands=["B04", "B03", "B02"]) for r in ([(0, 0.2)] * 3, "0,0.2")
     }
     assert len(tiles) == 1
+
+
+def test_a_map_for_notebooks_shows_the_mosaic_and_asks_no_other_host(mosaic):
+    shown = mosaic.map(style="natural", datetime="2023-08-13")
+    (layer,) = shown.layers
+    about = mosaic.collection()
+    assert layer.url.startswith(f"{mosaic.url}/mosaics/mosaic/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png?")
+    assert layer.attribution == about["terrazzo:attribution"]
+    ((south, west), (north, east)) = layer.bounds
+    assert [west, south, east, north] == pytest.approx(about["extent"]["spatial"]["bbox"][0])
+    assert south < shown.center[0] < north
+    assert west < shown.center[1] < east
+    tile = httpx.get(layer.url.format(z=10, x=557, y=364)).raise_for_status().content
+    assert tile == mosaic.tile(10, 557, 364, style="natural", datetime="2023-08-13")
+    assert tile != mosaic.tile(10, 557, 364, style="natural")
+    with pytest.raises(InvalidRequest, match="colour"):
+        mosaic.map(colour="B04")
 
 
 def test_a_tile_a_point_and_an_account_agree(mosaic):
