@@ -193,7 +193,7 @@ def _template() -> Any:
 
 def as_page(engine: Engine, account: Account | None, lon: float, lat: float, detail: str = "") -> str:
     """The account as a page without scripts, well-formed XML; without one, `detail` says why."""
-    sides = [s for s in account or () if s is not None]
+    sides = [] if account is None else [s for s in (account.own, account.baseline) if s is not None]
     text: str = _template().render(
         place=(round(lon, 6), round(lat, 6)),
         mosaic=engine.version.config.title or engine.version.mosaic_id,

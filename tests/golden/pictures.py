@@ -83,6 +83,7 @@ def _numbers(name: str) -> np.ndarray[Any, Any]:
         "age": (-5, 40),
         "count": (0, 20),
         "quality": (0, 512),
+        "score": (0, 101),
         "spread": (0, 700),
         "gain": (GAIN_ONE - 3000, GAIN_ONE + 3000),
     }[name]

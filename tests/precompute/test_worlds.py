@@ -132,7 +132,7 @@ def test_scenes_are_the_same_bytes_whatever_the_number_of_processes(tmp_path):
         root = tmp_path / str(workers) / "scenes"
         files = (f for f in root.rglob("*") if f.is_file() and f.name != "item.json")
         found.append({f.relative_to(root): f.read_bytes() for f in files})
-    assert len(found[0]) == 3 * 7
+    assert len(found[0]) == 3 * 8
     assert found[0] == found[1]
 
 

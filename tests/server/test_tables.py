@@ -48,7 +48,7 @@ def test_every_common_name_leads_to_its_band():
 
 
 def test_every_door_has_the_formats_of_the_table():
-    assert EXPORT["format"].choices == tuple(offered("export"))
+    assert EXPORT["format"].choices == (*offered("export"), "zarr")
     assert TABULATED["format"].choices == tuple(offered("table"))
     endings = [e for f in FORMATS.values() for e in (f.name, *f.aliases)]
     assert len(endings) == len(set(endings))

@@ -51,8 +51,8 @@ WRITING = {
     "store": ("upgrade", "STORE"),
     "keys": ("--store", "x", "--state", "STORE/state", "add", "Anna", "--scope", "tiles"),
 }
-ELSEWHERE = {"train", "mask"}
-"""What reads no store."""
+ELSEWHERE = {"train", "mask", "mcp", "live"}
+"""What reads no store itself: `mcp` asks a server, `live` runs commands that are tried here."""
 
 
 @pytest.fixture(scope="module")

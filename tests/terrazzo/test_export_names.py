@@ -199,7 +199,7 @@ def test_a_deprecated_code_is_refused_with_its_successor(run, code):
 @pytest.mark.slow
 def test_ctrl_c_says_what_is_kept(sample_store, tmp_path):
     command = [Path(sys.executable).parent / "terrazzo", "export", "--store", sample_store, "--bbox", *WIDE]
-    command += ["--resolution", "10", "-o", tmp_path / "a.tif"]
+    command += ["--resolution", "4", "-o", tmp_path / "a.tif"]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     while not list(tmp_path.glob(".a-*.parts/0_0-*/*.told")):
         assert running.poll() is None

@@ -6,10 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from terrazzo import places
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.warp import transformer
 from terrazzo.precompute.judge.seams import reflectance
-from terrazzo.precompute.normalize import reference
 from terrazzo.precompute.normalize.across import across_tasks, measure_across
 from terrazzo.precompute.scene.recipe import Recipe
 from tests.chain import native, precompute
@@ -119,7 +119,7 @@ def test_a_new_scene_of_one_zone_is_solved_against_the_other(border):
 
 
 def test_of_a_tile_only_the_squares_that_a_scene_reaches_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(reference, "CHUNK", 2 * WINDOW)
+    monkeypatch.setattr(places, "SQUARE", 2 * WINDOW)
     make_border(tmp_path / "p", weather=WEATHER, level=1.05, seed=1, dates=2, size=(128, 192), overlap=96)
     version = run(tmp_path / "p", tmp_path / "s")
     store, (period,) = version.store, version.lock["periods"]
