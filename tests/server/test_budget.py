@@ -254,7 +254,7 @@ def test_a_body_that_does_not_come_is_answered_408(hasty):
 
 def test_an_answer_that_nobody_takes_ends_and_gives_its_memory_back(hasty):
     with connected(hasty) as client:
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         client.sendall(
             f"GET {BOX}/2048x2048.npy?bands=B02,B03,B04,B08 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
         )
