@@ -49,7 +49,7 @@ def clear_scores(engine: Engine, selection: Selection, target: Target, image: Im
             score = merging.score(entry, box)
         except ReadFailure:
             return None
-        return np.where(score == SCORE_NODATA, NODATA, score).astype(np.int16)
+        return np.where(score == SCORE_NODATA, np.int16(NODATA), score.astype(np.int16))
 
     return _of_scenes("score", read, engine, target, image)
 
