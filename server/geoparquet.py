@@ -8,20 +8,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from terrazzo.checks import understood
+from terrazzo.scene import SCENE_COLUMNS
 from terrazzo.version import Version
 
 PREFIX = "terrazzo:prefix"
-OWN = (
-    "terrazzo:period",
-    "terrazzo:rank",
-    "terrazzo:ordinal",
-    "terrazzo:weight",
-    "terrazzo:haze_weight",
-    "terrazzo:shift_east",
-    "terrazzo:shift_north",
-    "terrazzo:shift_spread",
-)
-"""Columns of scenes.parquet that its version adds: no properties of an Item."""
 BATCH = 4096
 
 
@@ -65,7 +55,7 @@ def _once(table: pa.Table, seen: set[str]) -> pa.Table:
 
 def _with_assets(table: pa.Table, root: str | None) -> pa.Table:
     """The rows with whole addresses of their assets, or without assets."""
-    own = [n for n in (PREFIX, *OWN) if n in table.column_names]
+    own = [n for n in SCENE_COLUMNS if n in table.column_names]
     if root is None:
         return table.drop_columns([*own, "assets"])
     folders = pc.binary_join_element_wise(f"{root.rstrip('/')}/", table[PREFIX].combine_chunks(), "/", "")

@@ -15,6 +15,18 @@ MASK = "mask.tif"
 SCORE = "score.tif"
 CORRECTION = "correction.npz"
 STRIPS = "strips.parquet"
+SCENE_COLUMNS = (
+    "terrazzo:prefix",
+    "terrazzo:period",
+    "terrazzo:rank",
+    "terrazzo:ordinal",
+    "terrazzo:weight",
+    "terrazzo:haze_weight",
+    "terrazzo:shift_east",
+    "terrazzo:shift_north",
+    "terrazzo:shift_spread",
+)
+"""What a version's scenes.parquet says of each scene beside its Item."""
 
 
 @dataclass(frozen=True, slots=True)

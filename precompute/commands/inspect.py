@@ -23,7 +23,12 @@ def inspect() -> None:
 @inspect.command()
 @click.argument("name", metavar="SCENE")
 @where
-@click.option("--mosaic", default="mosaic", show_default=True, help="whose version tells the scene's shift")
+@click.option(
+    "--mosaic",
+    default="mosaic",
+    show_default=True,
+    help="mosaic whose current version holds the scene's shift",
+)
 @picture
 def scene(name: str, url: str, mosaic: str, output: Path | None) -> None:
     """Shows what was done to a scene: offset, air, angles and shift, each with its source.

@@ -1,1 +1,1 @@
-"""The life of versions: pointing to them, keeping and removing them, scenes taken out, and making one anew from its lock."""
+"""The life of versions: pointing to them, keeping and removing them, scenes taken out, and a version computed again from its lock."""

@@ -18,8 +18,8 @@ from terrazzo.cog import sealed_cog
 from terrazzo.errors import Damaged, NotFound, ReadFailure
 from terrazzo.mosaic.index import Cog, short
 from terrazzo.precompute.versions.collection import scenes_table
-from terrazzo.precompute.versions.write import SCENE_COLUMNS, TABLES, version_name
-from terrazzo.scene import ITEM, list_scenes
+from terrazzo.precompute.versions.write import TABLES, version_name
+from terrazzo.scene import ITEM, SCENE_COLUMNS, list_scenes
 from terrazzo.store import Store
 from terrazzo.version import Version, list_mosaics, list_versions, open_version, version_key
 

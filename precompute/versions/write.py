@@ -43,18 +43,6 @@ MOST_SCENES = 32_767
 """Scenes of a period: provenance numbers them in int16."""
 TABLES = (".parquet", ".npy")
 """Endings of a version's files whose checksums stand in its lock; rasters and documents bear their own."""
-SCENE_COLUMNS = (
-    "terrazzo:prefix",
-    "terrazzo:period",
-    "terrazzo:rank",
-    "terrazzo:ordinal",
-    "terrazzo:weight",
-    "terrazzo:haze_weight",
-    "terrazzo:shift_east",
-    "terrazzo:shift_north",
-    "terrazzo:shift_spread",
-)
-"""What scenes.parquet says of each scene beside its Item."""
 
 
 @dataclass(frozen=True)

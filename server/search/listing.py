@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 from terrazzo.checks import understood
 from terrazzo.errors import InvalidRequest
-from terrazzo.scene import ITEM
-from terrazzo.server.geoparquet import OWN, PREFIX
+from terrazzo.scene import ITEM, SCENE_COLUMNS
+from terrazzo.server.geoparquet import PREFIX
 from terrazzo.server.search.times import Span
 from terrazzo.store import Store
 from terrazzo.version import read_checked, version_key
 
 PERIOD, BOX = "terrazzo:period", "terrazzo:box"
-NO_PROPERTIES = {"type", "stac_version", PREFIX, *OWN}
+NO_PROPERTIES = {"type", "stac_version", *SCENE_COLUMNS}
 PARTS = ("bbox", "geometry", "links", "assets", "stac_extensions")
 """Parts of an Item that are no properties."""
 NOT_COMPARED = "not compared"
