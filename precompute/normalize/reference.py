@@ -38,6 +38,10 @@ SEEN = (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW, MaskClass.TERRAIN_SHADO
 """Classes that a mosaic may show."""
 NEAR = ("B02", "B04", "B08")
 """Bands that scenes are compared in."""
+MOST_PIXELS = 8 << 20
+"""Pixels of all scenes together that are compared at once: bounds the memory where many dates lie in a square."""
+LEAST_PART = 64
+"""Side in pixels of the smallest part of a square: whole bytes of packed bits, and whole pixels of every band."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,7 @@ def make_chunk(chunk: Chunk) -> None:
 
 
 class _ChunkPlace(NamedTuple):
-    """Where a chunk lies.
+    """Where a part of a chunk lies.
 
     Attributes:
         box: its pixels of the zone grid; wide: its mask pixels and the rim `HALO` around them.
@@ -235,46 +239,104 @@ class _Judged(NamedTuple):
 
 
 def _make(store: Store, rasters: Rasters, chunk: Chunk) -> None:
-    n, f = store.config.window, store.mask_factor
+    n = store.config.window
     box = PixelBox(*(v * n for v in chunk.windows))
+    parts = _parts(box, len(chunk.scenes))
+    compared = [_compare(store, rasters, chunk, part) for part in parts]
+
+    def whole(name: str) -> NDArray[Any]:
+        return _put_together(box, parts, [c.rasters[name] for c in compared])
+
+    bands = {b: _put_together(box, parts, [c.reference[b] for c in compared]) for b in store.config.bands}
+    _write(store, f"{chunk.prefix}/reference.npz.zst", bands)
+    verdict = {
+        "windows": np.array(chunk.windows),
+        "scenes": np.array([s.id for s in chunk.scenes]),
+        **{name: whole(name) for name in ("keep", "hazy", "least", "haze_base")},
+        # Exact in any order: counts, and float32 of at least LEAST_WEIGHT summed in float64.
+        **{name: np.sum([c.sums[name] for c in compared], axis=0) for name in compared[0].sums},
+    }
+    _write_places(store, chunk, box, {name: whole(name) for name in ("level", "alike", "flagged", "seen")})
+    # Last: its presence says that the chunk is complete.
+    _write(store, f"{chunk.prefix}/verdict.npz.zst", verdict)
+
+
+def _parts(box: PixelBox, scenes: int) -> list[PixelBox]:
+    """A box of pixels in halves of halves, until all scenes have no more than `MOST_PIXELS` in a part."""
+    tall = box.height >= box.width
+    half = (box.height if tall else box.width) // (2 * LEAST_PART) * LEAST_PART
+    if scenes * box.height * box.width <= MOST_PIXELS or not half:
+        return [box]
+    row, col = (box.row0 + half, box.col1) if tall else (box.row1, box.col0 + half)
+    first = PixelBox(box.row0, box.col0, row, col)
+    second = PixelBox(row if tall else box.row0, box.col0 if tall else col, box.row1, box.col1)
+    return [*_parts(first, scenes), *_parts(second, scenes)]
+
+
+def _put_together(box: PixelBox, parts: Sequence[PixelBox], arrays: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """The array (…, row, col) of a box from those of its parts, on any coarser grid."""
+    first = arrays[0]
+    down, across = parts[0].height // first.shape[-2], parts[0].width // first.shape[-1]
+    out = np.empty((*first.shape[:-2], box.height // down, box.width // across), first.dtype)
+    for part, array in zip(parts, arrays, strict=True):
+        row, col = (part.row0 - box.row0) // down, (part.col0 - box.col0) // across
+        out[..., row : row + array.shape[-2], col : col + array.shape[-1]] = array
+    return out
+
+
+class _PartCompared(NamedTuple):
+    """What the comparison leaves of a part of a chunk.
+
+    Attributes:
+        reference: by band, as in `read_reference`.
+        rasters: the rasters of a `Verdict` and of `PLACES` (level in reflectance), by name.
+        sums: the sums of a `Verdict` over the part, (scene,), by name.
+    """
+
+    reference: Mapping[str, NDArray[np.int16]]
+    rasters: Mapping[str, NDArray[Any]]
+    sums: Mapping[str, NDArray[Any]]
+
+
+def _compare(store: Store, rasters: Rasters, chunk: Chunk, box: PixelBox) -> _PartCompared:
+    """Compares what the scenes of a chunk show on a part of it."""
+    f = store.mask_factor
     place = _ChunkPlace(box, box.coarser(f).grown(HALO), store.mask_grid(chunk.epsg).pixel, f)
     view = _look(store, rasters, chunk, place)
     judged = _judge(view, f)
-    _write(
-        store, f"{chunk.prefix}/reference.npz.zst", _references(store, rasters, chunk, place, view, judged)
-    )
     inner, stack = place.inner, judged.stack
     least = _least_hazy(composite.hot(stack.blue, stack.red), judged.keep, view.shadow)
     numbers = np.array([chunk.order.index(s.id) for s in chunk.scenes] + [-1])
     # All that the mask calls clear counts: what the outlier rules leave of a hazy scene looks as clear as the best.
     clear = stack.clear[:, *inner]
-    verdict = {
-        "windows": np.array(chunk.windows),
-        "scenes": np.array([s.id for s in chunk.scenes]),
-        "keep": np.packbits(judged.keep[:, *inner], axis=-1),
-        "hazy": np.packbits((judged.hazy & stack.clear & ~judged.keep)[:, *inner], axis=-1),
-        "least": numbers[least[inner]].astype(np.int32),
-        "haze_base": composite.indices(judged.reference[0], judged.reference[1])[:, *inner],
-        "clear": clear.sum(axis=(1, 2)),
-        "haze": (judged.weights[view.date][:, *inner] * clear).sum(axis=(1, 2), dtype=np.float64),
-        "remembered": (clear & ~view.seen[:, *inner]).sum(axis=(1, 2)),
-    }
-    _write_places(store, chunk, place, judged.places)
-    # Last: its presence says that the chunk is complete.
-    _write(store, f"{chunk.prefix}/verdict.npz.zst", verdict)
+    return _PartCompared(
+        _references(store, rasters, chunk, place, view, judged),
+        {
+            "keep": np.packbits(judged.keep[:, *inner], axis=-1),
+            "hazy": np.packbits((judged.hazy & stack.clear & ~judged.keep)[:, *inner], axis=-1),
+            "least": numbers[least[inner]].astype(np.int32),
+            "haze_base": composite.indices(judged.reference[0], judged.reference[1])[:, *inner],
+            **{name: getattr(judged.places, name)[inner] for name in ("level", "alike", "flagged", "seen")},
+        },
+        {
+            "clear": clear.sum(axis=(1, 2)),
+            "haze": (judged.weights[view.date][:, *inner] * clear).sum(axis=(1, 2), dtype=np.float64),
+            "remembered": (clear & ~view.seen[:, *inner]).sum(axis=(1, 2)),
+        },
+    )
 
 
-def _write_places(store: Store, chunk: Chunk, place: _ChunkPlace, places: composite.GroundPlaces) -> None:
+def _write_places(store: Store, chunk: Chunk, box: PixelBox, places: Mapping[str, NDArray[Any]]) -> None:
     """Writes what the dates of a chunk remember as ground; nothing where that is none."""
-    level = places.level[place.inner]
+    level = places["level"]
     known = np.isfinite(level)
     if not known.any():
         return
     stored = np.full(level.shape, NODATA, np.int16)
     stored[known] = np.rint(level[known] / SCALE).astype(np.int16)
-    counts = {name: getattr(places, name)[place.inner] for name in ("alike", "flagged", "seen")}
-    box = np.array(place.box.coarser(place.factor))
-    _write(store, f"{chunk.prefix}/{PLACES}", {"box": box, "level": stored, **counts})
+    counts = {name: places[name] for name in ("alike", "flagged", "seen")}
+    of_mask = np.array(box.coarser(store.mask_factor))
+    _write(store, f"{chunk.prefix}/{PLACES}", {"box": of_mask, "level": stored, **counts})
 
 
 def _look(store: Store, rasters: Rasters, chunk: Chunk, place: _ChunkPlace) -> _ChunkView:
