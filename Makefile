@@ -16,7 +16,7 @@ export UV_NATIVE_TLS := 1
 help: ## list the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.ready ## make .venv with everything in it
+setup: $(VENV)/.ready ## install everything into .venv
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || python3 -m venv $(VENV)
@@ -56,7 +56,7 @@ docs: setup ## build the documentation, strict, into server/help, which a server
 	$(BIN)/python docs/generate.py
 	$(BIN)/sphinx-build --fresh-env --fail-on-warning --keep-going --quiet -b html -d build/doctrees docs server/help
 
-pictures: setup ## make the pictures of README and docs from the sample area (STORE=build/demo)
+pictures: setup ## write the pictures of README and docs from the sample area (STORE=build/demo)
 	$(BIN)/terrazzo precompute sample --store $(STORE)
 	$(BIN)/python -m benchmarks.pictures --store $(STORE)
 
@@ -72,10 +72,10 @@ browser: ## the map libraries and the driver that the tests in Chromium need, in
 	cp tests/clients/package.json build/browser/
 	cd build/browser && npm install --no-audit --no-fund --silent
 
-train: setup ## train the cloud classifier anew from DATA=FOLDER, which holds labelled/ and imagery/
+train: setup ## train the cloud classifier on DATA=FOLDER, which holds labelled/ and imagery/
 	$(BIN)/terrazzo train --data $(DATA)
 
-constraints: ## pin every dependency anew, with hashes and without addresses
+constraints: ## write constraints.txt: every dependency pinned, with hashes and without addresses
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml .ci/build.in -o constraints.txt
 

@@ -101,7 +101,7 @@ def download(
     """Writes a file into a folder under its name once it is whole; returns how many bytes came.
 
     A broken connection goes on where it broke, as long as the archive still has the same object. An object that is
-    damaged is fetched anew, since it may have been so on the way. Of a JP2 whose tiles cannot be had one by one the whole
+    damaged is fetched again, since it may have been so on the way. Of a JP2 whose tiles cannot be fetched one by one the whole
     comes, and the part is cut out of it here.
 
     Args:

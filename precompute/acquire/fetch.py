@@ -238,7 +238,7 @@ def fetch(
     stop: Event | None = None,
     pace: Pace | None = None,
 ) -> Fetched:
-    """Fetches what a plan wants; a product that cannot be had is noted, and the others go on.
+    """Fetches what a plan wants; a product that cannot be fetched is noted, and the others go on.
 
     Args:
         connections: files that are on their way at once.
@@ -299,7 +299,7 @@ def _product(
     pace: Pace | None,
     note: Note,
 ) -> str | None:
-    """Fetches a product; the reason why it could not be had, or None."""
+    """Fetches a product; the reason why it could not be fetched, or None."""
     folder = shelf.open(candidate)
     gone = Event()
 

@@ -146,7 +146,7 @@ def _alarm(seconds: float | None, stop: Event) -> Iterator[None]:
 
 
 def exit_code(made: Plan, fetched: Fetched) -> int:
-    """0 done, 3 nothing new, 4 some products could not be had."""
+    """0 done, 3 nothing new, 4 some products could not be fetched."""
     if fetched.bad:
         return SOME_BAD
     return DONE if fetched.done else NOTHING_NEW

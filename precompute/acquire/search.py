@@ -254,7 +254,7 @@ def items_of(archive: Archive, query: Query, *, files: bool = True) -> list[dict
         respect_retry_after_header=True,
     )
     try:
-        # The retries above end with an answer's headers; a body that breaks off asks for the search anew.
+        # The retries above end with an answer's headers; a body that breaks off repeats the search.
         for attempt in Retrying(
             stop=stop_after_attempt(ATTEMPTS),
             wait=wait_random_exponential(multiplier=0.5, max=20),
@@ -392,7 +392,7 @@ def _files(
 
 
 def _parts(files: tuple[RemoteFile, ...], area: shapely.Geometry, product: Product) -> tuple[RemoteFile, ...]:
-    """The files with the part that an area needs, where the bands are rasters of which parts can be had."""
+    """The files with the part that an area needs, where the bands are rasters of which parts can be fetched."""
     rasters = {f.role: f.name.lower().endswith((".tif", ".tiff", ".jp2")) for f in files}
     if not all(raster for role, raster in rasters.items() if role in BANDS):
         return files

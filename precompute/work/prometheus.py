@@ -17,9 +17,9 @@ NAMES: Mapping[str, str] = {
     "terrazzo_mosaic_scenes": "scenes of a mosaic's current version",
     "terrazzo_pass_last_success_timestamp_seconds": "when a pass last ended well; 0 for never",
     "terrazzo_pass_last_timestamp_seconds": "when a pass last ended, well or not",
-    "terrazzo_pass_exit_code": "how it ended: 0 done, 1 failed, 3 nothing new, 4 some products could not be had or used",
+    "terrazzo_pass_exit_code": "how it ended: 0 done, 1 failed, 3 nothing new, 4 some products could not be fetched or used",
     "terrazzo_pass_queue": "products on their way into the products folder",
-    "terrazzo_quarantined": "products that could not be had",
+    "terrazzo_quarantined": "products that could not be fetched",
     "terrazzo_store_bytes": "bytes on disk by kind: scenes, versions, weights, references, differences, products",
 }
 """Names of the numbers and what they tell."""
