@@ -11,7 +11,7 @@ export UV_SYSTEM_CERTS := 1
 export UV_NATIVE_TLS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick newest lint docs pictures release browser train constraints clean
+.PHONY: help setup demo test quick newest lint docs pictures evidence release browser train constraints clean
 
 help: ## list the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,6 +59,11 @@ docs: setup ## build the documentation, strict, into server/help, which a server
 pictures: setup ## write the pictures of README and docs from the sample area (STORE=build/demo)
 	$(BIN)/terrazzo precompute sample --store $(STORE)
 	$(BIN)/python -m benchmarks.pictures --store $(STORE)
+
+evidence: setup ## measure on the sample area and write the tables of the pages (STORE=build/demo)
+	$(BIN)/terrazzo precompute sample --store $(STORE)
+	$(BIN)/python -m benchmarks.evidence --store $(STORE)
+	$(BIN)/python -m tests.clients.same_numbers $(STORE)
 
 release: lint docs ## check everything that a release needs: docs, words, links, wheel, licences (the tests are `make test`)
 	$(BIN)/python -m pytest -q -n0 tests/test_docs.py tests/test_wheel.py
