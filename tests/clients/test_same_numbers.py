@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.clients.same_numbers import BEGIN, INTERFACES, END, PAGE, QUESTIONS, Interfaces, answers, table
+from tests.clients.same_numbers import BEGIN, END, INTERFACES, PAGE, QUESTIONS, Interfaces, answers, table
 
 pytestmark = pytest.mark.clients
 
