@@ -5,13 +5,15 @@ BIN := $(VENV)/bin
 NEWEST := build/newest
 PORT ?= 8000
 STORE ?= build/demo
+IMAGES ?= terrazzo
+ENGINE ?= docker
 export UV_PYTHON_DOWNLOADS := never
 # Where a company checks the traffic, its certificate lies in the system's store.
 export UV_SYSTEM_CERTS := 1
 export UV_NATIVE_TLS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick newest lint docs pictures evidence release browser train constraints clean
+.PHONY: help setup demo test quick newest lint docs pictures evidence release sbom browser train constraints clean
 
 help: ## list the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +73,13 @@ release: lint docs ## check everything that a release needs: docs, words, links,
 	$(BIN)/uv build --no-build-isolation --quiet --python $(BIN)/python --out-dir dist
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/python .ci/sbom.py > dist/sbom.json
+
+sbom: setup ## write the bills of materials of images into dist/ (IMAGES="terrazzo terrazzo-nginx", ENGINE=docker)
+	mkdir -p dist
+	set -e; for image in $(IMAGES); do \
+		id=$$($(ENGINE) create $$image); \
+		$(ENGINE) export $$id | $(BIN)/python .ci/sbom.py --image > dist/$$image.json; \
+		$(ENGINE) rm $$id > /dev/null; done
 
 browser: ## the map libraries and the driver that the tests in Chromium need, into build/browser (needs npm)
 	mkdir -p build/browser
