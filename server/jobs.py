@@ -186,7 +186,7 @@ class Jobs:
         return self._place(job.id) / "files" / name
 
     def dismiss(self, job: Job) -> Job:
-        """Ends a job; whoever works on it stops at its next window. What it wrote goes."""
+        """Ends a job: its worker stops at the next window, and its files are removed."""
         (self._place(job.id) / "dismissed").touch()
         with self._claimed(job.id) as ours:
             if ours:

@@ -1,4 +1,4 @@
-"""One run of acquisition: search, compare with what is here, fetch; and what to tell of it."""
+"""One run of acquisition: search, compare with what is here, fetch, report."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

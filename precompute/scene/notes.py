@@ -28,7 +28,7 @@ LITTLE = 0.01
 
 
 def doubts(bands: Sequence[str], sun_zenith: float) -> list[str]:
-    """Where the classifier of clouds was trained little or cannot tell, in words.
+    """Notes on where the cloud classifier was trained little or is unreliable.
 
     Args:
         bands: what the mask was made from; none: the user's own.

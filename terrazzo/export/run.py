@@ -55,7 +55,7 @@ class Exported(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """What a finished sheet tells of itself."""
+    """The record of a finished sheet."""
 
     filled: int
     scenes: tuple[str, ...]
@@ -333,7 +333,7 @@ class _Run:
         return tuple(lines)
 
     def _finished(self, found: list[tuple[Sheet, _Done]]) -> Exported:
-        """Writes what describes all files, and tells of them."""
+        """Writes the documents that describe all files, and returns their records."""
         held = [(sheet, done) for sheet, done in found if done.filled]
         if not held:
             raise OutsideCoverage(

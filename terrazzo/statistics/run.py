@@ -32,7 +32,7 @@ from terrazzo.statistics.question import Question
 from terrazzo.stop import STOP
 
 BEAT = 1.0
-"""Seconds after which whoever waits for a large area may stop it."""
+"""Seconds between checks of whether the caller still waits for a large area."""
 FORM = 2
 """Of the parts of a table: another one is not gone on with."""
 
