@@ -97,7 +97,7 @@ def run(
 ) -> Run:
     """Brings a mosaic up to date with the products of some folders.
 
-    Every step skips what is up to date, so a run that was killed goes on where it stopped.
+    Every step skips what is up to date, so a run that was killed continues where it stopped.
 
     Args:
         only: stop after the steps this one runs with; what went before runs too when it must.

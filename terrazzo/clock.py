@@ -1,4 +1,4 @@
-"""Seconds that pass as time does, whatever somebody sets the wall clock to: what is to be removed some day is counted in them."""
+"""A steady count of seconds, independent of changes of the wall clock: ages of removable data are counted in it."""
 
 import fcntl
 import time

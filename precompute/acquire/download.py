@@ -100,7 +100,7 @@ def download(
 ) -> int:
     """Writes a file into a folder under its name once it is whole; returns how many bytes came.
 
-    A broken connection goes on where it broke, as long as the archive still has the same object. An object that is
+    A broken connection continues where it broke, as long as the archive still has the same object. An object that is
     damaged is fetched again, since it may have been so on the way. Of a JP2 whose tiles cannot be fetched one by one the whole
     comes, and the part is cut out of it here.
 

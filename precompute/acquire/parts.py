@@ -1,6 +1,6 @@
 """Parts of rasters in an archive: of a COG the blocks, of a JP2 the code-stream tiles that a box touches.
 
-What comes is a GeoTIFF of the box, pixel for pixel what the whole has there.
+The result is a GeoTIFF of the box, equal to the whole file pixel by pixel.
 """
 
 import io

@@ -203,7 +203,7 @@ class Shelf:
         return str(note["reason"]) if same else None
 
     def sweep(self, wanted: Sequence[Candidate]) -> None:
-        """Removes beginnings of products that nobody asks for any more."""
+        """Removes partly fetched products that are no longer wanted."""
         keep = {self._partial(c).name for c in wanted}
         partial = self.root / ".partial"
         for folder in partial.iterdir() if partial.is_dir() else ():

@@ -20,7 +20,7 @@ BROKEN = (
     ProjError,
     ShapelyError,
 )
-"""What parsers raise at values that nobody thought of."""
+"""Errors of parsers on unforeseen values."""
 
 
 @contextmanager

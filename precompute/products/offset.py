@@ -74,7 +74,7 @@ def decide_offset(
         swir: `darkest` is over B11 or B12 too. Haze lifts all other bands to where ESA's addition would.
 
     Raises:
-        ProductError: nothing settles it, or somebody names an offset that no product carries.
+        ProductError: nothing decides it, or the metadata name an offset that no product has.
     """
     item, says_both = _item(claims)
     share, shown = pixel_opinion(darkest)

@@ -75,7 +75,7 @@ def sights(classes: NDArray[np.uint8], score: NDArray[np.uint8], latitude: float
 
 
 def notes_of(prepared: Prepared, recipe: Recipe, bands: Sequence[str], latitude: float) -> list[str]:
-    """What the user should know of a scene that was made all the same.
+    """Notes for the user on a scene that was computed in spite of doubts.
 
     Args:
         latitude: of the scene's middle, degrees.

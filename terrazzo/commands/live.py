@@ -75,7 +75,7 @@ def live(
     mosaic. A finer look replaces it, then the precomputed mosaic. The header X-Terrazzo-State of a tile is `live` or
     `published`.
 
-    Ctrl-C stops it. STORE and STORE-products keep what is done. The same command, or `terrazzo precompute`, goes on.
+    Ctrl-C stops it. STORE and STORE-products keep what is done. The same command, or `terrazzo precompute`, continues.
 
     \b
     terrazzo live --bbox 24.8 60.1 25.1 60.3 --datetime 2025-07

@@ -1,4 +1,4 @@
-"""Runs an export: windows first, then files; stopped anywhere, it goes on where it was."""
+"""Runs an export: windows first, then files; stopped anywhere, it continues where it stopped."""
 
 import hashlib
 import json
@@ -79,7 +79,7 @@ def export(
 
     Files hold int16 with scale 1e-4 and nodata −32768 unless the order says otherwise (`stage=raw`: the product's
     numbers, `mask`: classes), with band names, statistics, attribution, version, request and the lock's hash in their
-    tags; the lock lies beside them. Each appears whole or not at all. Closing the iterator stops the export; the same call again goes on.
+    tags; the lock lies beside them. Each appears whole or not at all. Closing the iterator stops the export; calling it again continues it.
 
     Args:
         path: the bands' file; extras and the files of a divided export lie beside it under names made from its own.

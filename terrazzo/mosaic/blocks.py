@@ -82,7 +82,7 @@ class Blocks:
 
         Raises:
             ReadFailure: the file is missing or damaged; for a while it is not tried again.
-            Abandoned: nobody waits for it any more.
+            Abandoned: the client left.
         """
         require_wanted()
         common = box.intersection(covers)
