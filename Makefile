@@ -5,18 +5,20 @@ BIN := $(VENV)/bin
 NEWEST := build/newest
 PORT ?= 8000
 STORE ?= build/demo
+IMAGES ?= terrazzo
+ENGINE ?= docker
 export UV_PYTHON_DOWNLOADS := never
 # Where a company checks the traffic, its certificate lies in the system's store.
 export UV_SYSTEM_CERTS := 1
 export UV_NATIVE_TLS := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test quick newest lint docs pictures release browser train constraints clean
+.PHONY: help setup demo test quick newest lint docs pictures evidence release sbom browser train constraints clean
 
 help: ## list the recipes
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(VENV)/.ready ## make .venv with everything in it
+setup: $(VENV)/.ready ## install everything into .venv
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	test -x $(BIN)/python || python3 -m venv $(VENV)
@@ -56,9 +58,14 @@ docs: setup ## build the documentation, strict, into server/help, which a server
 	$(BIN)/python docs/generate.py
 	$(BIN)/sphinx-build --fresh-env --fail-on-warning --keep-going --quiet -b html -d build/doctrees docs server/help
 
-pictures: setup ## make the pictures of README and docs from the sample area (STORE=build/demo)
+pictures: setup ## write the pictures of README and docs from the sample area (STORE=build/demo)
 	$(BIN)/terrazzo precompute sample --store $(STORE)
 	$(BIN)/python -m benchmarks.pictures --store $(STORE)
+
+evidence: setup ## measure on the sample area and write the tables of the pages (STORE=build/demo)
+	$(BIN)/terrazzo precompute sample --store $(STORE)
+	$(BIN)/python -m benchmarks.evidence --store $(STORE)
+	$(BIN)/python -m tests.clients.same_numbers $(STORE)
 
 release: lint docs ## check everything that a release needs: docs, words, links, wheel, licences (the tests are `make test`)
 	$(BIN)/python -m pytest -q -n0 tests/test_docs.py tests/test_wheel.py
@@ -67,15 +74,22 @@ release: lint docs ## check everything that a release needs: docs, words, links,
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/python .ci/sbom.py > dist/sbom.json
 
+sbom: setup ## write the bills of materials of images into dist/ (IMAGES="terrazzo terrazzo-nginx", ENGINE=docker)
+	mkdir -p dist
+	set -e; for image in $(IMAGES); do \
+		id=$$($(ENGINE) create $$image); \
+		$(ENGINE) export $$id | $(BIN)/python .ci/sbom.py --image > dist/$$image.json; \
+		$(ENGINE) rm $$id > /dev/null; done
+
 browser: ## the map libraries and the driver that the tests in Chromium need, into build/browser (needs npm)
 	mkdir -p build/browser
 	cp tests/clients/package.json build/browser/
 	cd build/browser && npm install --no-audit --no-fund --silent
 
-train: setup ## train the cloud classifier anew from DATA=FOLDER, which holds labelled/ and imagery/
+train: setup ## train the cloud classifier on DATA=FOLDER, which holds labelled/ and imagery/
 	$(BIN)/terrazzo train --data $(DATA)
 
-constraints: ## pin every dependency anew, with hashes and without addresses
+constraints: ## write constraints.txt: every dependency pinned, with hashes and without addresses
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --group dev --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links pyproject.toml .ci/build.in -o constraints.txt
 

@@ -122,7 +122,7 @@ def control(folder: Path, fine: bool, how: str, seed: int) -> dict[tuple[str, bo
 
 
 def slope(true: Array, told: Array, use: NDArray[np.bool_], *, centred: bool = False) -> dict[str, float]:
-    """By band, over the pixels to use that are told; through the origin, or through the means where `centred`."""
+    """By band, over the chosen pixels; through the origin, or through the means where `centred`."""
     use = use & np.isfinite(told).all(axis=0)
     t, d = (v[:, use].astype(np.float64) for v in (true, told))
     if centred:

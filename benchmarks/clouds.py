@@ -315,7 +315,7 @@ def speed(image: Image, folder: Path, side: int) -> str:
 
 
 def reliability(trainer: Trainer, models: dict[str, Model], output: Path) -> str:
-    """Draws how often what is told with a probability is so, on places left out; the mean gap of the two."""
+    """Draws how often a class of a given probability is true, on places left out; returns the mean gap."""
     figure = Figure(figsize=(9, 4.2), layout="constrained")
     axes = figure.subplots(1, 2)
     gaps = []

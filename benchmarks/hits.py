@@ -22,6 +22,7 @@ from terrazzo.store import Store
 from terrazzo.version import list_mosaics, open_version
 
 ROUNDS, REPEATS = 5, 400
+ANSWERS = {"hit": "a tile from the cache", "304": "304, not modified"}
 
 
 class Served:
@@ -61,7 +62,7 @@ class Served:
 
 
 def main() -> None:
-    """Prints a line for hits and one for 304, a column a build."""
+    """Prints a table in Markdown, with two columns a build."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--store", required=True)
     parser.add_argument("--before", metavar="PYTHON", help="the interpreter of another build")
@@ -81,7 +82,9 @@ def main() -> None:
             assert len({body for _, _, body in answers}) == 1, "the builds' tiles differ"
             etags = [head.get("etag") or head.get("ETag", "") for _, head, _ in answers]
             time.sleep(0.5)
-            for name in ("hit", "304"):
+            heads = ["CPU, ms", "until the last byte, ms"] * len(builds)
+            print(f"| answer | {' | '.join(heads)} |\n|---{'|---' * len(heads)}|")
+            for name in ANSWERS:
                 rows: list[list[tuple[float, float]]] = [[] for _ in builds]
                 for n in range(ROUNDS + 1):
                     for b, build in enumerate(builds):
@@ -90,11 +93,8 @@ def main() -> None:
                         figures = build.cost(path, REPEATS, **asked)
                         if n:
                             rows[b].append(figures)
-                shown = [
-                    f"{statistics.median(c for c, _ in r):.2f} ms of CPU, {statistics.median(w for _, w in r):.2f} ms to the last byte"
-                    for r in rows
-                ]
-                print(f"{name:4} " + " | ".join(shown))
+                shown = [f"{statistics.median(f[which] for f in r):.2f}" for r in rows for which in (0, 1)]
+                print(f"| {ANSWERS[name]} | {' | '.join(shown)} |")
         finally:
             for build in builds:
                 build.process.terminate()

@@ -18,7 +18,8 @@ ROUNDS = 3
 
 
 def main() -> None:
-    """Prints a line a method."""
+    """Prints a table in Markdown."""
+    print("| method | CPU-s a megapixel | RMSE to the ground, 0.0001 |\n|---|---|---|")
     rng = np.random.default_rng(0)
     ground = rng.uniform(0.02, 0.3, (BANDS, SIDE, SIDE))
     rho = ground + rng.normal(0, 0.004, (SCENES, BANDS, SIDE, SIDE))
@@ -33,18 +34,18 @@ def main() -> None:
             start = time.process_time()
             merged = merge(counts, weight, method)
             took.append(time.process_time() - start)
-        line(method, min(took), merged.values, ground)
+        line(f"`{method}`", min(took), merged.values, ground)
     values = np.where(weight[:, None] > 0, counts, np.nan).astype(np.float32)
     start = time.process_time()
     middle = np.nanmedian(values, axis=0)
-    line("numpy.nanmedian", time.process_time() - start, np.nan_to_num(middle, nan=NODATA), ground)
+    line("numpy's nanmedian", time.process_time() - start, np.nan_to_num(middle, nan=NODATA), ground)
 
 
 def line(name: str, took: float, values: np.ndarray, ground: np.ndarray) -> None:
     """Cost and error of one merge, where there is data."""
     there = values[0] != NODATA
     error = np.sqrt(np.mean((values * SCALE - ground)[:, there] ** 2)) / SCALE
-    print(f"{name:16} {took / (SIDE**2 / 1e6):6.2f} CPU-s a Mpx   RMSE {error:6.1f}e-4")
+    print(f"| {name} | {took / (SIDE**2 / 1e6):.2f} | {error:.1f} |")
 
 
 if __name__ == "__main__":

@@ -297,7 +297,7 @@ def edges(read: Reader, truth: NDArray[np.float32]) -> dict[str, float]:
 
 
 def window_grid(read: Reader) -> list[float]:
-    """Mean step across window borders over that inside windows, on over off, by band, scene by scene: a mosaic's would tell of its seams too."""
+    """Mean step across window borders over that inside windows, on over off, by band, scene by scene: a mosaic's would include its seams."""
     border = (np.arange(read.box.col0, read.box.col1 - 1) + 1) % WINDOW == 0
     ratio = []
     for normalize in (True, False):

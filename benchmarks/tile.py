@@ -7,7 +7,7 @@ process, in turn for each tile, on process time, so that threads count. Nothing 
 stock TiTiler opens its files for each tile, Terrazzo's decoded blocks are dropped before each; what a server
 keeps (open mosaics, parsed headers) is kept. Medians over the tiles. No HTTP on either side: stock is what the
 endpoint of titiler.mosaic does between request and response, with its defaults, and tuned: one thread, the best
-scene first, GDAL told to leave the folders alone, the MosaicJSON in memory.
+scene first, GDAL set to read no folders, the MosaicJSON in memory.
 """
 
 import argparse

@@ -48,7 +48,7 @@ class Options:
 
     Attributes:
         register: `flag` lets scenes that lie far off the others weigh less, `shift` moves them, `off` does not measure.
-        full: solve all tiles anew, not only those whose scenes changed.
+        full: solve all tiles again, not only those whose scenes changed.
         force: publish a version that is worse than the current one too.
         user_made: products that users made (baseline N9999) are newer than ESA's own, else older.
         quick: without report and pyramid, and without asking whether the version is worse: for a first look.
@@ -97,7 +97,7 @@ def run(
 ) -> Run:
     """Brings a mosaic up to date with the products of some folders.
 
-    Every step skips what is up to date, so a run that was killed goes on where it stopped.
+    Every step skips what is up to date, so a run that was killed continues where it stopped.
 
     Args:
         only: stop after the steps this one runs with; what went before runs too when it must.
@@ -109,7 +109,7 @@ def run(
     if options.shard != WHOLE and only not in (*SCENE_STEPS, "reference", "weigh"):
         raise InvalidRequest("--shard goes with --only strips, --only reference or --only weigh")
     if only in SCENE_STEPS or options.shard != WHOLE:
-        # What these write is immutable, and equal whoever makes it.
+        # What these write is immutable, and equal whichever process writes it.
         return _run(sources, store, mosaic_id, options, only, console, Lease())
     with writer(store, f"precompute of mosaic {mosaic_id}") as lease:
         return _run(sources, store, mosaic_id, options, only, console, lease)
@@ -171,7 +171,7 @@ def _run(
 
 
 def _off_notes(contents: Sequence[PeriodContent]) -> list[str]:
-    """What the user is told of scenes that lie off the others."""
+    """The message about scenes that lie off the others."""
     shifts = {n: s for c in contents for n, s in c.normalized.shifts.items()}
     return [
         f"{name}: its ground lies {shift.length:.1f} pixels off the other dates' (±{shift.spread:.1f}); it"
@@ -260,7 +260,7 @@ def _moved(
     result: Run,
     console: Console | None,
 ) -> dict[str, Scene]:
-    """Scenes that lie far off the others, made anew where they should lie."""
+    """Scenes that lie far off the others, computed again in their right place."""
     shifts = {name: shift for c in contents for name, shift in c.normalized.shifts.items() if far_off(shift)}
     tasks = [(p, replace(options.recipe, shift=shifts[p.id].rounded())) for p in products if p.id in shifts]
     moved = _make_scenes(tasks, store, options, result, console)
@@ -311,7 +311,7 @@ def _middle(previous: Version | None, period: Period) -> date:
 
 
 def _notes(store: Store, scenes: Sequence[Scene]) -> list[str]:
-    """What scenes' Items tell the user, the same note of several scenes once."""
+    """The notes of scenes' Items for the user, the same note of several scenes once."""
     about: dict[str, list[str]] = {}
     for scene in sorted(scenes, key=lambda s: s.id):
         properties = read_item(store, scene)["properties"]
@@ -390,7 +390,7 @@ def _normalized(version: Version | None, period: str) -> Normalized | None:
     if version.lock["pixels"] != PIXELS:
         return None
     raw = next(p for p in version.lock["periods"] if p["name"] == period)
-    # Locks of earlier releases do not tell the steps.
+    # Locks of earlier releases lack the steps.
     all_at_once = [{"in": [f"{s['id']}/{s['rev']}" for s in raw["scenes"]], "out": [], "register": True}]
     hashes = {s["id"]: s["weight"] for s in raw["scenes"]}
     entries = version.entries(period)

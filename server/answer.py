@@ -200,7 +200,7 @@ class Desk:
         """The answer to a request: 304 without rendering, from the cache, or rendered.
 
         Args:
-            repeatable: whether its address alone decides the answer, so that the next one may be had without the route.
+            repeatable: whether its address alone decides the answer, so that the next answer needs no route.
         """
         try:
             async with self._patience():

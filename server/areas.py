@@ -43,7 +43,7 @@ def read_apart(
     seconds: int = SECONDS,
     memory: int = BYTES,
 ) -> Areas:
-    """`terrazzo.statistics.areas.read_areas` of a file that nobody vouches for.
+    """`terrazzo.statistics.areas.read_areas` of an untrusted file.
 
     Args:
         seconds: of a processor; twice as many by the clock.
@@ -51,7 +51,7 @@ def read_apart(
 
     Raises:
         InvalidRequest: the file holds no polygons that can be placed, too many, or needs more than it may have.
-        Abandoned: nobody waits for them any more.
+        Abandoned: the client left.
     """
     with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
         out = Path(folder) / "areas"

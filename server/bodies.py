@@ -67,7 +67,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 async def save_areas(request: Request, place: Path) -> Path:
-    """The file in a request's body, under a name that tells its kind.
+    """The file in a request's body, with an ending of its kind.
 
     Raises:
         InvalidRequest: it is neither a GeoPackage nor a Parquet file, or too large.

@@ -13,7 +13,7 @@ from terrazzo.request.boxes import in_one_piece
 MOST_SIDE = 4096
 """Pixels of a side of a box that is answered at once."""
 MAP_SIDE = 1024
-"""Pixels of the longer side of a map whose size nobody names."""
+"""Pixels of the longer side of a map whose size is not given."""
 
 
 def box_target(

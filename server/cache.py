@@ -162,7 +162,7 @@ class TileCache:
 
     @asynccontextmanager
     async def _claimed(self, key: str) -> AsyncIterator[bool]:
-        """Holds the right to make a value; tells whether another process had it until now."""
+        """Holds the right to compute a value; yields whether another process held it until now."""
         claims, waited = self._claims, False
         if claims is None:
             yield False

@@ -12,7 +12,7 @@ def citation(base: str, version: Version, provider: str) -> dict[str, str]:
 
     Args:
         base: address of the server as clients see it.
-        provider: who runs the server; empty where the operator named nobody.
+        provider: who runs the server; empty if not set.
 
     Returns:
         text, bibtex, attribution, and the hash of the version's lock, BLAKE2b of 128 bits.

@@ -16,7 +16,7 @@ ONE_RANGE = re.compile(r"bytes=(\d{1,18})-(\d{1,18})?|bytes=-(\d{1,18})", re.IGN
 
 
 def has_already(asked: Headers, etag: str, modified: float | None = None) -> bool:
-    """Whether a client has what there is: what If-None-Match names, else what is as old as If-Modified-Since says.
+    """Whether a client's copy is current: by If-None-Match, else by If-Modified-Since.
 
     Args:
         modified: when it was written, in seconds since 1970, where that counts.

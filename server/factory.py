@@ -49,12 +49,12 @@ def open_desk(settings: Settings) -> Desk:
 class MosaicFactory(BaseFactory):
     """Documents, tiles, boxes, values and WMTS of the mosaics of a store.
 
-    The application closes the store when it ends, as the router's lifespan says.
+    The router's lifespan closes the store when the application ends.
 
     Attributes:
         settings: the store and how it is served; `Settings(store=…)` reads the rest from `TERRAZZO_*` variables.
         routers: the routes; those of exports need a worker beside the application.
-        links: (rel, path, media type, title) of documents that the application has besides, for the landing page.
+        links: (rel, path, media type, title) of further documents of the application, for the landing page.
     """
 
     settings: Settings

@@ -14,7 +14,7 @@ from terrazzo.server.keys import PARAMETER, Key
 
 MOSAIC = re.compile(r"/(?:mosaics|collections)/([^/]+)(/exports(?:/|$))?")
 LISTS = ("/mosaics", "/collections", "/stac", "/search", "/queryables")
-"""What tells of all mosaics."""
+"""Paths that list all mosaics."""
 FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
 """Headers that proxies add."""
 
@@ -27,7 +27,7 @@ class Guarded:
 
     Args:
         guarded: what needs a key.
-        own: whether exports need one all the same of whoever is not on this machine, and of what came through a proxy.
+        own: whether exports need one of all clients but programs of this machine without a proxy.
         names: hosts under which a server that listens on this machine alone may be written to; empty for any.
     """
 
@@ -147,7 +147,7 @@ def hosts_of(host: str, public_url: str | None) -> tuple[str, ...]:
 
 
 def came_straight(headers: Headers) -> bool:
-    """Whether a request names this machine, as its own programs do, and nothing tells of a proxy."""
+    """Whether a request names this machine, as its own programs do, and no header names a proxy."""
     name = _named(f"//{headers.get('host', '')}")
     return _is_own(name) and not any(h in headers for h in FORWARDED)
 

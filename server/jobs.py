@@ -45,7 +45,7 @@ NOTED = 0.5
 
 @dataclass(frozen=True)
 class Job:
-    """An export or a table of statistics; every field but those of its order changes while it goes on.
+    """An export or a table of statistics; all fields but those of its order change while it runs.
 
     Attributes:
         process: export or statistics.
@@ -186,7 +186,7 @@ class Jobs:
         return self._place(job.id) / "files" / name
 
     def dismiss(self, job: Job) -> Job:
-        """Ends a job; whoever works on it stops at its next window. What it wrote goes."""
+        """Ends a job: its worker stops at the next window, and its files are removed."""
         (self._place(job.id) / "dismissed").touch()
         with self._claimed(job.id) as ours:
             if ours:
@@ -198,7 +198,7 @@ class Jobs:
         return self._queue.next()
 
     def revive(self) -> None:
-        """Puts unfinished jobs that nobody works on and no queue knows back into the queue."""
+        """Puts unfinished jobs without a worker back into the queue."""
         waiting = self._queue.waiting()
         for job in self.all():
             if job.open and job.id not in waiting:
@@ -245,7 +245,7 @@ class Jobs:
                 shutil.rmtree(place, ignore_errors=True)
 
     def run(self, name: str, engine: Callable[[str, str], "Engine"], *, hours: float, threads: int) -> None:
-        """Carries a job out, or goes on with it; does nothing where another process does.
+        """Runs or continues a job; returns if another process runs it.
 
         Args:
             engine: gives that of a mosaic and version.
@@ -380,7 +380,7 @@ class Jobs:
 
 
 def _stopping(job: Job) -> Job:
-    """A job that was dismissed while somebody works on it."""
+    """A job that was dismissed while a worker runs it."""
     return replace(job, status="dismissed", message="stops at its next window")
 
 

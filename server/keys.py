@@ -215,7 +215,7 @@ class TakeKey:
     """Takes a request's key out of it, wherever it is, so that no log, cache or handler meets it.
 
     `scope["terrazzo.key"]` is the key, or None; `scope["terrazzo.key_text"]` its text where it is a valid one;
-    `scope["terrazzo.key_meant"]` whether whoever wrote the request put it there: a browser adds HTTP Basic by itself.
+    `scope["terrazzo.key_meant"]` whether the request's author put it there: a browser adds HTTP Basic by itself.
     """
 
     def __init__(self, app: ASGIApp, keys: Keys | None) -> None:
@@ -271,7 +271,7 @@ def _authorized(header: str) -> list[str]:
 
 
 def listed_to(request: Request, mosaics: Iterable[str]) -> list[str]:
-    """Of some mosaics those that whoever asks may see: with a key for some of them, those."""
+    """The mosaics that the client may see: with a key for some of them, those."""
     key: Key | None = request.scope.get("terrazzo.key")
     return [m for m in mosaics if key is None or key.names(m)]
 

@@ -19,7 +19,7 @@ from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target
 
 BANDS = ("B04", "B03", "B02")
-"""What the layers tell of: the bands of natural colour."""
+"""The bands that layers are computed of: those of natural colour."""
 MOST_COUNT = 12
 """Count at which the colour ramp ends."""
 MOST_AGE = 30
@@ -152,7 +152,7 @@ def rgba(image: Image, layer: Layer) -> NDArray[np.uint8]:
 
 
 def legend(layer: Layer, days: tuple[str, str] = ("oldest", "newest")) -> bytes:
-    """A PNG that tells what the colours mean; `days` are those at the ends of the ramp of `date`."""
+    """A legend as PNG; `days` are those at the ends of the ramp of `date`."""
     picture = Picture.new("RGB", SIZE, "white")
     draw = ImageDraw.Draw(picture)
     if layer.name == "quality":

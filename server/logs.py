@@ -65,7 +65,7 @@ class TextLines(logging.Formatter):
         text = on_one_line(f"{record.levelname.lower()} {REQUEST_ID.get()} {message} {fields}".rstrip())
         if not record.exc_info:
             return text
-        # Indented: what an error says, line breaks and all, is told from a line of the log.
+        # Indented: what an error says, line breaks and all, is distinct from a line of the log.
         trace = without_keys(self.formatException(record.exc_info))
         return "\n".join([text, *(f"  {on_one_line(line)}" for line in trace.split("\n"))])
 

@@ -22,7 +22,7 @@ Texts = Annotated[tuple[str, ...], NoDecode]
 
 
 class Settings(BaseSettings):
-    """Every setting can be given as an environment variable: `TERRAZZO_STORE`, `TERRAZZO_CACHE_DIR`, …"""
+    """Settings of a server, each also an environment variable: `TERRAZZO_STORE`, `TERRAZZO_CACHE_DIR`, …"""
 
     model_config = SettingsConfigDict(env_prefix="TERRAZZO_", frozen=True)
 
@@ -74,10 +74,10 @@ class Settings(BaseSettings):
         None,
         description="address of tiles with place names for the map, https://…/{z}/{x}/{y}.png; none: no outside host is asked",
     )
-    labels_attribution: str = Field("", description="whom the map names for the labels")
-    provider: str = Field("", description="name of who runs the service, for WMTS")
-    contact: str = Field("", description="mail address of who runs the service, for WMTS")
-    provider_url: str = Field("", description="web page of who runs the service, for WMTS")
+    labels_attribution: str = Field("", description="attribution of the labels, shown on the map")
+    provider: str = Field("", description="name of the operator, for WMTS")
+    contact: str = Field("", description="mail address of the operator, for WMTS")
+    provider_url: str = Field("", description="web page of the operator, for WMTS")
     fees: str = Field("none", description="fees, for WMTS")
     access: str = Field("", description="access constraints, for WMTS; the data's attribution by default")
     tms: Texts = Field(
@@ -115,11 +115,11 @@ class Settings(BaseSettings):
         return tuple(p for p in self.protect if p != "none")
 
     def own_hosts(self) -> tuple[str, ...]:
-        """Names of a server that listens on this machine alone, for `Guarded`; empty where it has others."""
+        """The host names of a server that listens on this machine alone; empty if it has others."""
         return hosts_of(self.host, self.public_url)
 
     def rendering_threads(self) -> int:
-        """Threads that render; over an object store, where they mostly wait, more than over a local one."""
+        """The number of rendering threads; more over an object store, where they mostly wait."""
         return self.threads or (16 if local_root(self.store) is None else 4)
 
     def state_folder(self) -> Path:
@@ -137,7 +137,7 @@ class Settings(BaseSettings):
         return store.with_name(f"{store.name}-state")
 
     def can_export(self) -> bool:
-        """Whether there is a folder for jobs that can be written to, or made."""
+        """Whether a folder for jobs exists and is writable, or can be created."""
         try:
             folder = self.state_folder()
         except StoreError:

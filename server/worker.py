@@ -80,7 +80,7 @@ def single_worker(jobs: Jobs, *, wait: bool) -> Iterator[None]:
 
 
 def end_with(parent: int) -> None:
-    """Ends this process soon after its parent, which may have been killed; what is unfinished goes on later."""
+    """Ends this process soon after its parent, which may have been killed; unfinished jobs continue later."""
     while os.getppid() == parent:
         time.sleep(LOOK)
     os._exit(1)
@@ -110,7 +110,7 @@ class Kept:
                 log.warning("the export worker ended with %s; starting it again", code)
 
     def stop(self) -> None:
-        """Ends the worker; its job goes on with the next one."""
+        """Ends the worker; the next one continues its job."""
         self._stopping.set()
         if self._process is not None:
             self._process.terminate()

@@ -284,27 +284,27 @@ def open_array(
     chunks: int | Mapping[str, int] | None = SIDE,
     **asked: Any,
 ) -> DataArray:
-    """A mosaic as an array (time, band, y, x) of float32 with NaN, whose pixels are read when they are needed.
+    """Return a mosaic as a lazy array (time, band, y, x) of float32 reflectance, NaN without data.
 
-    Opening reads no pixel. Every value is that of `terrazzo export` with the same parameters; a scene that cannot be read
+    Opening reads no pixel. Every value equals that of `terrazzo export` with the same parameters. A scene that cannot be read
     is left out with a RuntimeWarning.
 
     Args:
         where: folder or address of a store (`demo`, `s3://bucket/store`), or http(s) address of a server.
-        chunks: pixels a side of the chunks that dask works on, or sizes by dimension; None: no dask, each part is read as it
-            is indexed.
-        asked: `datetime`, one or several days, months, years, intervals or names of periods, by default every period that is
-            no parent; `bbox` W S E N, by default all, in units of `bbox_crs`; `crs` and `resolution`, by default the mosaic's
-            own pixels; `version`, by default the current one, the same for all parts; `key` of a server; and what is measured: `bands`,
+        chunks: side of dask's chunks in pixels, or sizes by dimension; None: without dask, each part is read when it is
+            indexed.
+        asked: `datetime`, one or several days, months, years, intervals or names of periods, by default every period without
+            children; `bbox` W S E N in units of `bbox_crs`, by default the whole mosaic; `crs` and `resolution`, by default the mosaic's
+            own pixels; `version`, by default the current one, the same for all parts; `key` of a server; and the pixels' parameters: `bands`,
             `expression`, `baseline`, `max_cloud`, `min_score`, `orbit`, `ids`, `method`, `normalize`, `stage`, `fill`, `snow`, `resampling`.
 
     Returns:
-        The array; `time` is the first day of each period or interval, `datetime` what was asked.
+        The array; `time` is the first day of each period or interval, `datetime` the requested value.
 
     Raises:
-        InvalidRequest: a parameter or value is not understood, or the box has no place in `crs`.
-        NotFound: there is no such mosaic or version.
-        StoreError: there is no store.
+        InvalidRequest: a parameter or value is not valid, or `crs` cannot represent the box.
+        NotFound: the mosaic or version does not exist.
+        StoreError: the store is missing.
     """
     dataset = xarray.open_dataset(
         str(where),

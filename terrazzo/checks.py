@@ -21,7 +21,7 @@ UNREADABLE = (
     *(OSError, ValueError, LookupError, TypeError, EOFError, AttributeError, NotImplementedError),
     *(zipfile.BadZipFile, zlib.error, struct.error, pa.ArrowException),
 )
-"""What NumPy, zipfile and Arrow raise of files that are not whole; whoever reads gets `Damaged`, with their words."""
+"""Errors of NumPy, zipfile and Arrow on truncated or changed files; readers raise `Damaged` with their message."""
 
 
 def checksum(data: bytes | memoryview) -> str:

@@ -39,14 +39,14 @@ Progress = Callable[[int, str], None]
 
 
 class Client:
-    """A mosaic of a server.
+    """A client of one mosaic on a server.
 
     Keywords of its methods that are not named are the server's parameters, as `/docs` there lists them: `datetime`,
     `bands`, `style`, `expression`, `method`, `normalize`, `stage`, …; several values as a list.
 
-    Every method raises `InvalidRequest` for parameters that the server does not take, `NotFound` where there is
-    nothing, `TooMany` past a quota, `Overloaded` when the server stays busy, and `TerrazzoError` when it does
-    not answer or wants a key.
+    Every method raises `InvalidRequest` for parameters that the server does not accept, `NotFound` for what does not
+    exist, `TooMany` past a quota, `Overloaded` when the server stays busy, and `TerrazzoError` when it does
+    not answer or needs a key.
     """
 
     def __init__(
@@ -75,39 +75,39 @@ class Client:
         self._http.close()
 
     def collection(self) -> dict[str, Any]:
-        """The mosaic as STAC Collection: extent, periods, styles, versions; asked for once."""
+        """Return the mosaic as STAC Collection (extent, periods, styles, versions); fetched once."""
         if not self._collection:
             self._collection = self._get("").json()
         return self._collection
 
     def collections(self) -> list[dict[str, Any]]:
-        """All mosaics of the server as STAC Collections."""
+        """Return all mosaics of the server as STAC Collections."""
         with self._answered():
             answer = _checked(self._http.get(f"{self.url}/mosaics")).json()
         collections: list[dict[str, Any]] = answer["collections"]
         return collections
 
     def search(self, **selection: object) -> list[dict[str, Any]]:
-        """The STAC Items of the scenes of a selection, in the order in which they show."""
+        """Return the STAC Items of the selected scenes, in the mosaic's order."""
         items: list[dict[str, Any]] = self._get("/scenes", selection).json()["features"]
         return items
 
     def tile(
         self, z: int, x: int, y: int, *, form: str = "png", tms: str = "WebMercatorQuad", **shown: object
     ) -> bytes:
-        """A tile: png, jpg, webp, tif or npy."""
+        """Return a tile: png, jpg, webp, tif or npy."""
         return self._get(f"/tiles/{tms}/{z}/{x}/{y}.{form}", shown).content
 
     def picture(self, bbox: Sequence[float] | str, max_size: int = 1024, **shown: object) -> bytes:
-        """A PNG of a box in degrees, W S E N, with its longer side of `max_size` pixels at most."""
+        """Return a PNG of a box in degrees, W S E N, with at most `max_size` pixels on its longer side."""
         corners = ",".join(map(repr, numbers_of_box(bbox)))
         return self._get(f"/bbox/{corners}.png", {**shown, "max_size": max_size}).content
 
     def map(self, **shown: object) -> Any:
-        """The mosaic as an `ipyleaflet.Map` for notebooks. Needs `terrazzo[notebook]`.
+        """Return the mosaic as an `ipyleaflet.Map` for notebooks. Needs `terrazzo[notebook]`.
 
-        Its only layer is the mosaic, so that no other host is asked; `add` puts others on it. The browser fetches the
-        tiles, from the address that the client has. A client's key is part of the layer's address: do not share a
+        Its only layer is the mosaic, so no other host is contacted; `add` puts more layers on it. The browser fetches the
+        tiles from the client's address. A client's key is part of the layer's address: do not share a
         notebook that was saved with its widgets.
 
         Raises:
@@ -133,17 +133,17 @@ class Client:
         return Map(layers=(layer,), center=(lat, lon), zoom=zoom, scroll_wheel_zoom=True)
 
     def point(self, lon: float, lat: float, **shown: object) -> dict[str, Any]:
-        """Values at a place, and the scene they come from."""
+        """Return the values at a place, and the scene that they come from."""
         values: dict[str, Any] = self._get(f"/point/{lon!r},{lat!r}", shown).json()
         return values
 
     def explain(self, lon: float, lat: float, **shown: object) -> dict[str, Any]:
-        """Why a place is as it is: every scene there, and the chosen one's numbers from the product and back."""
+        """Explain a place: every scene there, and for the chosen one each step from the product's number to the served value and back."""
         account: dict[str, Any] = self._get(f"/explain/{lon!r},{lat!r}", {**shown, "f": "json"}).json()
         return account
 
     def dates(self, bbox: Sequence[float] | str, **shown: object) -> list[dict[str, Any]]:
-        """Which days a box in degrees, W S E N, shows: `date` and `per_cent` of its pixels with data, the largest first."""
+        """Return the days that show in a box in degrees, W S E N: `date` and `per_cent` of the pixels with data, largest first."""
         answer: dict[str, Any] = self._get(
             f"/dates/{','.join(map(repr, numbers_of_box(bbox)))}", shown
         ).json()
@@ -151,11 +151,11 @@ class Client:
         return dates
 
     def statistics(self, features: Mapping[str, Any], **shown: object) -> dict[str, Any]:
-        """Statistics of a GeoJSON Feature or FeatureCollection of polygons in degrees: the same with `statistics`, shares and
-        age in each one's properties.
+        """Return a GeoJSON Feature or FeatureCollection of polygons in degrees with `statistics`, shares and age added to the
+        properties of each.
 
         Args:
-            shown: besides the server's parameters `p`, percentiles, and `rule`, exact or centre.
+            shown: the server's parameters, and `p` (percentiles) and `rule` (exact or centre).
         """
         described: dict[str, Any] = self._patient("POST", "/statistics", shown, json=features).json()
         return described
@@ -169,10 +169,10 @@ class Client:
         resolution: float | None = None,
         **shown: object,
     ) -> DataArray:
-        """A box as an array (band, y, x) with coordinates; reflectance as floats, NaN without data.
+        """Return a box as an array (band, y, x) with coordinates; float32 reflectance, NaN without data.
 
-        By default its pixels are the mosaic's own, not resampled: all that the box touches, in the UTM zone of the
-        mosaic nearest to it. Larger boxes than the server answers at once: `export`.
+        By default its pixels are the mosaic's own, not resampled: all that the box touches, in the nearest UTM zone of the
+        mosaic. For boxes above the server's limit use `export`.
 
         Args:
             bbox: W S E N in units of `bbox_crs`; in degrees W east of E crosses the antimeridian.
@@ -195,7 +195,7 @@ class Client:
     def target(
         self, bbox: Bounds | None, bbox_crs: str, crs: str | None = None, resolution: float | None = None
     ) -> Target:
-        """The pixels that a box touches.
+        """Return the pixels that a box touches.
 
         Args:
             bbox: in units of `bbox_crs`; None: all of the mosaic, in degrees.
@@ -203,7 +203,7 @@ class Client:
             resolution: pixel size in units of `crs`.
 
         Raises:
-            InvalidRequest: the box has no place in `crs`, or the resolution is not above 0.
+            InvalidRequest: `crs` cannot represent the box, or the resolution is not above 0.
         """
         coverage = Bounds(*self.collection()["extent"]["spatial"]["bbox"][0])
         box = box_of(bbox or coverage, bbox_crs, coverage)
@@ -223,20 +223,20 @@ class Client:
         return Target(crs, around, top - bottom, right - left)
 
     def pixels(self, target: Target, **shown: object) -> tuple[bytes, tuple[str, ...]]:
-        """The GeoTIFF of a target's pixels, and the scenes that the server left out of it, with the reason."""
+        """Return the GeoTIFF of a target's pixels, and the scenes that the server left out, with the reason."""
         address = f"/bbox/{','.join(map(repr, target.bounds))}/{target.width}x{target.height}.tif"
         answer = self._get(address, {**shown, "bbox_crs": target.crs})
         problems = answer.headers.get("X-Terrazzo-Problems", "")
         return answer.content, tuple(problems.split("; ")) if problems else ()
 
     def estimate(self, **order: object) -> dict[str, Any]:
-        """What an export would cost: pixels, bytes, seconds, scenes; parameters as of `export`."""
+        """Return the cost of an export (pixels, bytes, seconds, scenes) without starting it; parameters as of `export`."""
         return self._post({**order, "dry_run": True})
 
     def export(self, folder: str | Path, *, progress: Progress | None = None, **order: object) -> list[Path]:
-        """Has the server write an area as GeoTIFF, waits, and fetches the files: each whole or not at all.
+        """Order an export of an area as GeoTIFF, wait for it, and download the files, each whole or not at all.
 
-        Interrupted, or when `progress` raises, the server's job is ended too.
+        If interrupted, or if `progress` raises, it ends the server's job too.
 
         Args:
             order: `bbox` or `geometry`, `bands`, `datetime`, `crs`, `resolution`, `dtype`, `extras`, …, as

@@ -1,4 +1,4 @@
-"""Seconds that pass as time does, whatever somebody sets the wall clock to: what is to be removed some day is counted in them."""
+"""A steady count of seconds, independent of changes of the wall clock: ages of removable data are counted in it."""
 
 import fcntl
 import time
@@ -11,7 +11,7 @@ from terrazzo.store import beside
 
 MOST_UNSEEN = 43_200.0
 """Seconds that count, at most, between two looks of which one was before a restart, or on another machine: only the wall clock
-tells how many they were."""
+returns their number."""
 BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -19,7 +19,7 @@ class Look(NamedTuple):
     """One look at the clocks of a machine.
 
     Attributes:
-        boot: names the run of the machine since it started; empty where the system tells none.
+        boot: names the machine's run since its start; empty where the system has no name for it.
         uptime: seconds of that run, those asleep included.
         wall: seconds since 1970, as the wall clock says.
     """

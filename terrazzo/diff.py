@@ -14,7 +14,7 @@ class PeriodChange:
 
     Attributes:
         scenes_in, scenes_out: names that only the later and only the earlier version has.
-        remade: scenes that both have, made anew from their products (another revision).
+        remade: scenes that both have, computed again from their products (another revision).
         reweighed: scenes that both have in the same revision, with other weights.
         windows: by EPSG code, windows whose content differs, those that only one version has included.
         of: by EPSG code, windows that one of them has.

@@ -34,8 +34,8 @@ class TerrazzoError(Exception):
     """Base of all errors whose message is written for the user.
 
     Attributes:
-        operator: what only who runs the store may read, such as where it lies: the command line says it, a server writes it
-            into its log and into no answer.
+        operator: details for the operator alone, such as the store's path: the command line prints them, a server writes them
+            to its log and into no answer.
     """
 
     def __init__(self, message: str = "", operator: str = "") -> None:
@@ -44,7 +44,7 @@ class TerrazzoError(Exception):
 
     @property
     def whole(self) -> str:
-        """The message with what is for the operator."""
+        """The message with the details for the operator."""
         return f"{self} {self.operator}".rstrip()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -53,7 +53,7 @@ class TerrazzoError(Exception):
 
 
 class InvalidRequest(TerrazzoError):
-    """A parameter or its value is not understood; the message lists what is allowed."""
+    """A parameter or its value is not valid; the message lists what is allowed."""
 
 
 class NotFound(TerrazzoError):
@@ -61,7 +61,7 @@ class NotFound(TerrazzoError):
 
 
 class OutsideCoverage(NotFound):
-    """The place asked for has no data in the store."""
+    """The requested place has no data in the store."""
 
 
 class TooLarge(InvalidRequest):
@@ -73,7 +73,7 @@ class NameTaken(InvalidRequest):
 
 
 class Changed(TerrazzoError):
-    """What was asked for on condition that it is as it was is another now."""
+    """A condition of the request (`If-Match`, `If-Unmodified-Since`) no longer holds: the resource changed."""
 
 
 class Overloaded(TerrazzoError):
@@ -81,7 +81,7 @@ class Overloaded(TerrazzoError):
 
 
 class TooMany(TerrazzoError):
-    """A quota is used up; the message names it and when there is more."""
+    """A quota is used up; the message names it and when it is renewed."""
 
 
 class TooSlow(TerrazzoError):
@@ -89,7 +89,7 @@ class TooSlow(TerrazzoError):
 
 
 class Abandoned(TerrazzoError):
-    """Nobody waits for the answer any more."""
+    """The client left before the answer was ready."""
 
 
 class StoreError(TerrazzoError):
@@ -101,7 +101,7 @@ class NothingUsable(StoreError):
 
 
 class EmptyStore(StoreError):
-    """The place of the store is empty; a server waits for the first mosaic."""
+    """The store is empty; a server waits for the first mosaic."""
 
 
 class HeldBack(TerrazzoError):
@@ -117,7 +117,7 @@ class ProductError(TerrazzoError):
 
 
 class MissingBand(ProductError):
-    """A product lacks a band that the store wants."""
+    """A product lacks a band that the store needs."""
 
 
 class UnreadableAsset(ProductError):

@@ -22,7 +22,7 @@ MOST_COST = 300
 MOST_DEPTH = 150
 """Operations of which each needs the next one's result."""
 AT_ONCE = 1 << 20
-"""Pixels that are computed before it is asked whether somebody still waits."""
+"""Pixels between two checks of whether the client still waits."""
 LOST_PLUS = re.compile(r"(?<=[\w.)])\s+(?=[\w.(])")
 """A blank between operands: addresses turn the + that stood there into one."""
 PIXEL = 0.3
@@ -178,7 +178,7 @@ def evaluate(expression: str, bands: Sequence[str], reflectance: NDArray[np.floa
 
     Raises:
         InvalidRequest: it cannot be evaluated.
-        Abandoned: nobody waits for it any more.
+        Abandoned: the client left.
     """
     results = np.empty((len(parts(expression)), *reflectance.shape[1:]), np.float32)
     rows = max(1, AT_ONCE // max(1, reflectance.shape[2]))

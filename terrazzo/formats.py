@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 Door = Literal["tile", "wmts", "export", "table", "account", "beside"]
-"""Where a format is offered: tiles and boxes, tiles of WMTS, exports, tables, accounts of pixels, files beside exports."""
+"""The interface that offers a format: tiles and boxes, WMTS, exports, tables, explanations of pixels, files beside exports."""
 
 
 LOSSLESS = 100
@@ -20,7 +20,7 @@ class Format(NamedTuple):
 
     Attributes:
         name: ending of addresses and files.
-        doors: where it is offered.
+        doors: the interfaces that offer it.
         driver: of Pillow for pictures that are answered at once, of GDAL for files; empty where the writer is our own.
         is_picture: whether it holds colours instead of numbers.
         aliases: other endings that mean the same.
@@ -134,7 +134,7 @@ GEOJSON = "application/geo+json"
 
 
 def offered(door: Door) -> dict[str, Format]:
-    """The formats of a door by name, the usual one first."""
+    """The formats of an interface by name, the default first."""
     return {name: f for name, f in FORMATS.items() if door in f.doors}
 
 
@@ -148,6 +148,6 @@ def media_of_file(name: str) -> str:
 
 
 def format_of(name: str, door: Door) -> Format | None:
-    """The format of a door that an ending or a media type means, in any case; None where it has no such."""
+    """The format of an interface for an ending or a media type, in any case; None if it has none."""
     low = name.lower()
     return next((f for f in offered(door).values() if low in (f.name, f.media, *f.aliases)), None)

@@ -38,7 +38,7 @@ class Scene:
         level: of the product it was made of, `L1C` (air taken out by us) or `L2A` (by Sen2Cor).
         box: pixels of the zone grid its rasters cover, whole windows.
         clear_share, cloud_share, snow_share: shares of the valid pixels, 0–1.
-        relative_orbit: 0 where nobody tells it.
+        relative_orbit: 1–143; 0 if unknown.
         haze: mean HOT (B02 − 0.5 B04) over clear land, reflectance; NaN where nothing is clear.
     """
 

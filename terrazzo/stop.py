@@ -1,4 +1,4 @@
-"""How work ends whose answer nobody waits for any more."""
+"""Ends work whose client left."""
 
 import threading
 from contextvars import ContextVar
@@ -10,10 +10,10 @@ STOP: ContextVar[threading.Event | None] = ContextVar("stop", default=None)
 
 
 def require_wanted() -> None:
-    """Does nothing while somebody waits.
+    """Returns while the client waits.
 
     Raises:
-        Abandoned: nobody does.
+        Abandoned: the client left.
     """
     stop = STOP.get()
     if stop is not None and stop.is_set():

@@ -275,7 +275,7 @@ class Store:
         self.write_bytes(key, document_bytes(document))
 
     def create(self, key: str, data: bytes) -> bool:
-        """Writes an object only where none is; tells whether it did."""
+        """Writes an object only if none exists; returns whether it did."""
         try:
             obstore.put(self._objects, key, data, mode="create")
         except AlreadyExistsError:
@@ -296,7 +296,7 @@ class Store:
             return bytes(answer.bytes()), mark
 
     def replace(self, key: str, data: bytes, mark: Mark) -> bool:
-        """Writes an object only where it still has a mark; tells whether it did. Object stores only."""
+        """Writes an object only if it still has the same ETag; returns whether it did. Object stores only."""
         try:
             obstore.put(self._objects, key, data, mode=mark)  # type: ignore[arg-type]
         except (PreconditionError, NotFoundError, AlreadyExistsError):
@@ -314,7 +314,7 @@ class Store:
         """Removes all objects under a prefix, and the folders they leave empty.
 
         Args:
-            first: name of the one whose presence tells that the others are complete; it goes before them.
+            first: name of the object whose presence marks the others as complete; it is removed first.
         """
         if first:
             self.delete(f"{prefix}/{first}")

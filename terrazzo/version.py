@@ -299,9 +299,9 @@ COLUMNS = (
 )
 """Columns of scenes.parquet that a server reads; the others serve the STAC Items of it."""
 NOTICED = ("terrazzo:air.aot.origin", "terrazzo:elevation_model")
-"""Fields that tell what else than Sentinel's data a scene was made with; older stores have none."""
+"""Fields that name the other sources of a scene besides Sentinel-2; older stores have none."""
 MODELLED = "weather model"
-"""What the origin of an aerosol holds that the product's own CAMS data told."""
+"""Words in the origin of an aerosol that comes from the product's own CAMS data."""
 COPERNICUS_DEM = re.compile(r"copernicus|cop[-_]?dem|glo[-_]?(30|90)", re.IGNORECASE)
 
 

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from inspect import getdoc, isclass
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ import yaml
 from click.testing import CliRunner
 
 import terrazzo
+from benchmarks import evidence
 from terrazzo.cli import cli
 from terrazzo.commands import COMMANDS
 from terrazzo.config import MosaicConfig, parse_config
@@ -27,8 +29,10 @@ import generate  # noqa: E402
 LONG = ("reference", "evidence", "decisions")
 """Sections whose pages may have more words than one reads at once."""
 MOST_WORDS = 1500
+GONE = {"docker/server.Dockerfile", "docker/precompute.Dockerfile"}
+"""Files that CHANGES names as gone."""
 OURS = re.compile(
-    r"\b(made anew|makes? anew|told apart|are told|is told|tells? of|what it takes|what that takes|whoever|who waits)\b|(?<![\w.)\]])\.\d",
+    r"\b(anew|told|tells? of|what it takes|what that takes|whoever|who waits|doors?|desk|nobody)\b|(?<![\w.)\]])\.\d",
     re.IGNORECASE,
 )
 """Words of ours alone, and decimals without their zero."""
@@ -102,9 +106,59 @@ def test_no_page_is_longer_than_one_reads_at_once():
 
 def test_pages_use_the_words_of_the_field():
     seen = {}
-    for path in pages():
+    for path in [*pages(), ROOT / "CHANGES.md", ROOT / "SECURITY.md"]:
         if words := [m[0] for m in OURS.finditer(prose(path.read_text()))]:
             seen[name_of(path)] = words
+    assert seen == {}
+
+
+def test_every_file_that_is_named_exists():
+    """Paths in backticks that begin with a folder of the repository."""
+    lost = []
+    for path in [*pages(), ROOT / "CHANGES.md", ROOT / "SECURITY.md"]:
+        for name in re.findall(
+            r"`((?:docs|benchmarks|tests|findings|docker|precompute|server|terrazzo|\.ci)/[\w./-]*\w)`",
+            path.read_text(),
+        ):
+            if not (ROOT / name).exists() and name not in GONE:
+                lost.append(f"{name_of(path)}: {name}")
+    assert lost == []
+
+
+def test_every_test_that_a_promise_names_exists():
+    sources = "".join(p.read_text() for p in (ROOT / "tests").rglob("*.py"))
+    files = {p.name for p in (ROOT / "tests").rglob("*.py")}
+    for path in (ROOT / "SECURITY.md", DOCS / "reference" / "promises.md"):
+        named = re.findall(r"`(test_\w+(?:\.py)?)`", path.read_text())
+        assert named
+        lost = [n for n in named if (n not in files if n.endswith(".py") else f"def {n}(" not in sources)]
+        assert lost == []
+
+
+def test_the_measured_sections_are_those_of_one_command():
+    seen = {}
+    for path in DOCS.rglob("*.md"):
+        for name, content in re.findall(
+            r"<!-- measured: (\S+) -->\n(.*?)<!-- end -->", path.read_text(), re.DOTALL
+        ):
+            seen[name] = path.relative_to(DOCS).as_posix()
+            assert re.match(r"Measured on \d{4}-\d\d-\d\d at commit \w+ \(`PIXELS` \d+\)", content), name
+            assert f"    python -m {evidence.SECTIONS[name].command}\n" in content
+    assert seen == {name: section.page for name, section in evidence.SECTIONS.items()}
+
+
+def test_public_docstrings_use_the_words_of_the_field():
+    from terrazzo import client, errors, server
+    from terrazzo.mosaic import explain
+
+    seen = {}
+    for module in (terrazzo, client, errors, server, explain):
+        for name in module.__all__:
+            thing = getattr(module, name)
+            members = [v for k, v in vars(thing).items() if not k.startswith("_")] if isclass(thing) else []
+            for each in (thing, *members):
+                if words := OURS.findall(getdoc(each) or "" if callable(each) else ""):
+                    seen[f"{module.__name__}.{name}"] = words
     assert seen == {}
 
 
@@ -213,6 +267,10 @@ def test_the_version_has_one_place():
     assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == version
     images = re.findall(r"/terrazzo:(\S+)", (ROOT / "docker" / "kubernetes.yaml").read_text())
     assert set(images) == {version}
+    headings = re.findall(r"^## (.+)$", (ROOT / "CHANGES.md").read_text(), re.MULTILINE)
+    assert headings[0] == "Unreleased" or re.fullmatch(
+        rf"{re.escape(version)} – \d{{4}}-\d\d-\d\d", headings[0]
+    )
 
 
 def test_every_decision_has_a_date_and_stands_in_the_index():

@@ -1,7 +1,7 @@
 """The archives, and all they differ in: the one table that searching, opening, help texts and documentation read.
 
 Where an archive's numbers carry ESA's addition is never taken from this table: `offset.py` decides by the
-product's own metadata, the Item and the pixels. What the table knows it tells the user.
+product's own metadata, the Item and the pixels. The table serves the messages to users.
 """
 
 from collections.abc import Mapping
@@ -44,7 +44,7 @@ class Archive:
         readable: products can be fetched from it; of one that cannot, the catalogue is a witness for `terrazzo audit`.
         credentials: what a user needs, in a sentence.
         who, files, assets, offset, sizes, extras: what it holds, in words for the documentation: who runs it, what files
-            and where, names of the bands' assets, what is added to the numbers, whether Items tell sizes and checksums,
+            and where, names of the bands' assets, what is added to the numbers, whether Items have sizes and checksums,
             which files it has for the mask.
     """
 

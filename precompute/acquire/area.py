@@ -121,7 +121,7 @@ def from_tile(name: str) -> shapely.Geometry:
     """The outline of a tile in degrees.
 
     The MGRS letters of a 100 km square count eastings from 100 km in sets of eight that repeat every third zone,
-    and northings modulo 2000 km; which of the repeated rows it is, the latitude band tells (NGA.STND.0037).
+    and northings modulo 2000 km; the latitude band selects one of the repeated rows (NGA.STND.0037).
 
     Raises:
         InvalidRequest: the zone has no such square.

@@ -26,15 +26,15 @@ from terrazzo.precompute.products.values import moment, number, text
 
 _square = cache(from_tile)
 SAME = timedelta(hours=6)
-"""Between times of one pass as archives tell them: its start or the moment of the tile."""
+"""Largest difference between archives' times of one pass: its start or the moment of the tile."""
 STRIP = re.compile(r"_S(\d{8}T\d{6})_")
 """When a datastrip begins, in its name."""
 USUAL = timedelta(days=2)
-"""After which a pass is listed where no archive's own habit tells."""
+"""Time after which a pass is listed where no archive's own delay is known."""
 LATE = 2.0
 """Days beyond what is usual at the time that make a pass late."""
 AROUND = 10
-"""Passes before and after one that tell what is usual."""
+"""Passes before and after one that define what is usual."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Sighting:
 
     Attributes:
         came: when the catalogue got it, else when it was made.
-        strip_start: when its datastrip begins, as ESA writes it; empty where the Item does not tell.
-        share: of its tile that it holds; None where the Item does not tell.
+        strip_start: when its datastrip begins, as ESA writes it; empty if the Item does not say.
+        share: of its tile that it holds; None if the Item does not say.
     """
 
     product: Product
@@ -89,7 +89,7 @@ class Audit:
 
 @dataclass(frozen=True)
 class PassKey:
-    """A pass over a tile, by the moment that is told first of it."""
+    """A pass over a tile, by its earliest known time."""
 
     satellite: str
     orbit: int
@@ -227,7 +227,7 @@ def _of_slot(slot: expected.Slot, reason: str | None, whole: bool, soon: bool) -
 
 
 def _with_orbit(one: Sighting, epochs: Sequence[Epoch]) -> Sighting:
-    """A product whose Item does not tell its orbit with the one that flies at its time, if any does."""
+    """Returns a product without an orbit in its Item with the orbit that is flown at its time, if any."""
     if one.product.relative_orbit:
         return one
     orbit = orbit_of(one.product.platform, one.product.datetime, epochs)
@@ -249,7 +249,7 @@ def _passes(sightings: Sequence[Sighting]) -> dict[PassKey, list[Sighting]]:
 def _absent(
     epochs: Sequence[Epoch], listed: Mapping[PassKey, Sequence[Sighting]]
 ) -> tuple[list[expected.Slot], dict[expected.Slot, str]]:
-    """Passes that the rhythm tells and nobody lists, and why some need not be."""
+    """Passes that the rhythm predicts and no archive lists, and why some are not expected."""
     if not epochs:
         return [], {}
     seen: dict[tuple[str, int, str], list[datetime]] = {}

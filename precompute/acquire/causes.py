@@ -159,7 +159,7 @@ def _superseded(
 
 
 def _is_older(order: tuple[str, datetime], newest: tuple[str, datetime]) -> bool:
-    """Whether a processing was replaced; some archives tell another moment of making of one product."""
+    """Whether a processing was replaced; some archives give another processing time for one product."""
     if not order[0] or not newest[0]:
         return False
     return order[0] < newest[0] or abs(newest[1] - order[1]) > timedelta(hours=1)

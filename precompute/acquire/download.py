@@ -100,8 +100,8 @@ def download(
 ) -> int:
     """Writes a file into a folder under its name once it is whole; returns how many bytes came.
 
-    A broken connection goes on where it broke, as long as the archive still has the same object. An object that is
-    damaged is fetched anew, since it may have been so on the way. Of a JP2 whose tiles cannot be had one by one the whole
+    A broken connection continues where it broke, as long as the archive still has the same object. An object that is
+    damaged is fetched again, since it may have been so on the way. Of a JP2 whose tiles cannot be fetched one by one the whole
     comes, and the part is cut out of it here.
 
     Args:
@@ -317,7 +317,7 @@ def _decode(path: Path, bounds: Bounds, stop: Event) -> None:
 
 @contextlib.contextmanager
 def _told(opener: Opener, key: str) -> Iterator[None]:
-    """Gives an archive that is busy or away a rest, and tells which."""
+    """Turns errors of an archive that is busy or away into our own, and pauses requests to it."""
     try:
         yield
     except GenericError as error:
@@ -334,7 +334,7 @@ def _told(opener: Opener, key: str) -> Iterator[None]:
 
 
 def _short(error: BaseException) -> str:
-    """What a library tells, in a line, without the signatures of addresses."""
+    """A library's message in one line, without signatures of addresses."""
     return without_secrets(" ".join(str(error).split()))[:200]
 
 
@@ -359,7 +359,7 @@ def _pause(seconds: float, stop: Event) -> None:
 
 
 def measure(opener: Opener, file: RemoteFile) -> int | None:
-    """Size of a file, None where the archive does not tell.
+    """Size of a file in bytes, None if the archive does not say.
 
     Raises:
         Missing: there is no such file.

@@ -1,4 +1,4 @@
-"""Which of the passes that the rhythm of the orbits tells were to be expected: in the light, planned, and published.
+"""Which of the passes that the rhythm of the orbits predicts were to be expected: in the light, planned, and published.
 
 A satellite does not take every pass: not in the dark, not in an outage or a manoeuvre, not where a plan takes every second
 cycle only (S2A outside Europe since 2025), and of a tile's mere corner not every product is published. Each of these is
@@ -24,11 +24,11 @@ SEASON, SEASON_PASSES = timedelta(days=45), 3
 """How far apart passes of one dark season lie, and how many there are at least."""
 YEAR = timedelta(days=366)
 AROUND = 5
-"""Passes of every second cycle before and after one that tell whether it was planned."""
+"""Passes of every second cycle before and after one that decide whether it was planned."""
 CHANCE = 1e-4
 """What is less likely than this, if passes were missing at random, is not missing at random."""
 LEAST_SHARE = 0.02
-"""Share of passes that is missing at random, at least: what is seen of too few passes to tell is not 0."""
+"""Share of passes that is missing at random, at least: too few passes do not prove 0."""
 SELDOM = 0.15
 """Share of missing passes from which a tile and orbit may be one of which not all are published."""
 CORNER = 0.03
@@ -37,7 +37,7 @@ CORNER = 0.03
 
 @dataclass(frozen=True)
 class Slot:
-    """A pass that the rhythm tells.
+    """A pass that the rhythm predicts.
 
     Attributes:
         number: of the ten-day cycle.
@@ -127,7 +127,7 @@ def _by_chance(missing: int, of: int, share: float) -> float:
 def _dark(known: Sequence[Slot]) -> dict[Slot, str]:
     """Passes with a lower sun than all others of the satellite and orbit within a year.
 
-    Only passes of one orbit are compared: archives that tell the start of a pass, some minutes before the tile, make an error
+    Only passes of one orbit are compared: archives that give the start of a pass, some minutes before the tile, make an error
     in the sun that depends on the hour.
     """
     middles = {tile: shapely.point_on_surface(from_tile(tile)) for tile in {s.tile for s in known}}

@@ -24,7 +24,7 @@ from terrazzo.precompute.products.product import LeftOut, Product
 SPARE = 500_000_000
 """Bytes of the disk that are left free."""
 TYPICAL = {10: 130_000_000, 20: 35_000_000, 60: 4_000_000}
-"""Bytes of a whole tile's band by resolution in metres, where nobody tells the size."""
+"""Bytes of a whole tile's band by resolution in metres, where no archive gives the size."""
 CODED = {10: 1024, 20: 640, 60: 192}
 """Pixels of a code-stream tile's side in ESA's JP2, by resolution in metres."""
 
@@ -35,7 +35,7 @@ class Wanted:
 
     Attributes:
         candidates: the best first.
-        size: bytes of the best still to come, where the archive tells; else what such files have on average.
+        size: bytes of the best candidate that are still to be fetched, by the archive, else by the average of such files.
         others: products of the same pass, tile and ground that are here and will be replaced.
     """
 
@@ -99,7 +99,7 @@ def plan(
     *,
     follow: bool = False,
 ) -> Plan:
-    """Compares what archives have with what is here, and asks for sizes where Items do not tell them.
+    """Compares what archives have with what is here, and asks for sizes that Items lack.
 
     Args:
         held: scenes of the store; no smaller a part of their passes and tiles is fetched.
@@ -238,12 +238,12 @@ def fetch(
     stop: Event | None = None,
     pace: Pace | None = None,
 ) -> Fetched:
-    """Fetches what a plan wants; a product that cannot be had is noted, and the others go on.
+    """Fetches what a plan wants; a product that cannot be fetched is noted, and the others go on.
 
     Args:
         connections: files that are on their way at once.
-        report: told the bytes that come.
-        finished: told each candidate that is here, or the reason why it is not.
+        report: called with the bytes that arrive.
+        finished: called with each fetched candidate, or the reason why it failed.
         stop: ends the run when it is set; whole files of products that are half here stay for the next one.
 
     Raises:
@@ -299,7 +299,7 @@ def _product(
     pace: Pace | None,
     note: Note,
 ) -> str | None:
-    """Fetches a product; the reason why it could not be had, or None."""
+    """Fetches a product; the reason why it could not be fetched, or None."""
     folder = shelf.open(candidate)
     gone = Event()
 

@@ -1,6 +1,6 @@
-"""`terrazzo plan`: what a mosaic would take, told by an archive's metadata alone: scenes, bytes and processor time.
+"""`terrazzo plan`: the cost of a mosaic from an archive's metadata alone: scenes, bytes and processor time.
 
-The rates are measured ones; `docs/evidence/scale.md` tells how.
+The rates are measured ones; `docs/evidence/scale.md` says how.
 """
 
 from collections import Counter
@@ -36,7 +36,7 @@ class Forecast:
         scenes: by period.
         tiles: scenes of each MGRS tile.
         fetched, stored: bytes.
-        told: share of the bytes fetched that the archive's Items told; the rest is by rate.
+        told: share of the fetched bytes whose size is in the archive's Items; the rest is estimated by rate.
         cpu_hours: processor time of one core.
         left_out: products that the archive lists and a scene cannot be made of.
     """
@@ -68,10 +68,10 @@ def forecast(
 
     Args:
         days: of a mosaic that names no periods.
-        clear: no more scenes than show every place clear so often in every period, as far as metadata tell; 0 takes all.
+        clear: no more scenes than show every place clear so often in every period, by the metadata; 0: all scenes.
 
     Raises:
-        InvalidRequest: the configuration does not tell area or dates.
+        InvalidRequest: the configuration lacks area or dates.
         ArchiveError: the archive does not answer.
     """
     if config.bounds is None:
@@ -110,7 +110,7 @@ def forecast(
 
 
 def _bytes(candidate: Candidate) -> tuple[float, float]:
-    """Bytes of a product's files: those that its Item tells, and those of the others by what such files have."""
+    """Bytes of a product's files: from its Item, else the average of such files."""
     told = sum(f.size for f in candidate.files if f.size is not None)
     return told, _share(candidate) * sum(typical(f) for f in candidate.files if f.size is None)
 

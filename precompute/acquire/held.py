@@ -40,7 +40,7 @@ class Held:
         return any(_holds(self._part(s), candidate.part) and self._is_newer(s, candidate) for s in scenes)
 
     def baseline(self, scene: Scene) -> str:
-        """The processing baseline of the product that a scene was made of; empty where nobody told."""
+        """The processing baseline of the product that a scene was made of; empty if unknown."""
         assert self._store is not None
         return str(read_item(self._store, scene)["properties"]["terrazzo:source"]["baseline"])
 

@@ -44,7 +44,7 @@ class Opener:
     Retry-After; the rests together are longer than what archives ask for.
 
     Attributes:
-        away: what the last of the attempts told, once the archive is given up.
+        away: the message of the last attempt, once the archive is given up.
 
     A link that carries a signature is used as it is. Where the archive refuses it, it has run out: then the archive's own
     way is tried, if there is one.
@@ -101,7 +101,7 @@ class Opener:
         """Bytes of a file.
 
         Raises:
-            BaseError: as obstore tells it.
+            BaseError: obstore's own error.
         """
         store, key = self.open(href)
         if self._is_signed(href):
@@ -110,7 +110,7 @@ class Opener:
         return int(obstore.head(store, key)["size"])
 
     def forget(self, href: str) -> None:
-        """Opens a file's bucket anew at the next use: a token may have run out."""
+        """Makes the next use open the file's bucket again: a token may have expired."""
         with self._lock:
             if self._is_signed(href):
                 self._expired.add(href)
@@ -118,7 +118,7 @@ class Opener:
                 self._open.pop(_split(href)[0], None)
 
     def refused(self, href: str) -> str:
-        """What to tell a user whom the archive refuses a file."""
+        """The message to a user to whom the archive refuses a file."""
         told = f"{self.archive.name} refuses {without_query(href)}; "
         if href in self._expired:
             return f"{told}the link's signature may have run out: run again, a new search gives new links"

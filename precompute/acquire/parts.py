@@ -1,6 +1,6 @@
 """Parts of rasters in an archive: of a COG the blocks, of a JP2 the code-stream tiles that a box touches.
 
-What comes is a GeoTIFF of the box, pixel for pixel what the whole has there.
+The result is a GeoTIFF of the box, equal to the whole file pixel by pixel.
 """
 
 import io
@@ -151,7 +151,7 @@ class TilesOfJP2:
         return self._header
 
     def _walk(self, read: Read, header: Header, numbers: list[int]) -> list[TilePart]:
-        """Tile-parts from the first to the last that is needed, each told by the one before."""
+        """Tile-parts from the first to the last that is needed, each located by the one before."""
         known, ahead, begins = self._known, self._head, 0
         while not is_complete(known, numbers):
             at = known[-1].end if known else header.first
@@ -182,7 +182,7 @@ class TilesOfJP2:
                         out.write(chunk)
 
     def _finish(self, header: Header, tiles: Tiles, parts: tuple[TilePart, ...]) -> None:
-        """Numbers the tiles anew, once they all are what the header says."""
+        """Renumbers the tile-parts, each checked against the list that they were fetched by."""
         with self.path.open("r+b") as out:
             at = self.path.stat().st_size - sum(p.end - p.start for p in parts)
             for part in parts:

@@ -1,7 +1,7 @@
-"""The rhythm of the orbits: learned from the passes that catalogues list, it tells which passes there must have been.
+"""The rhythm of the orbits: learned from the passes that catalogues list, it predicts all passes.
 
 A Sentinel-2 satellite flies 143 revolutions in ten days and then the same ones again. So the time of a pass less the
-share of the ten days that its relative orbit tells is, modulo ten days, one number for all passes of a satellite: its
+share of the ten days that follows from its relative orbit is, modulo ten days, one number for all passes of a satellite: its
 phase. It was 2.885 days for S2A until its orbit was moved in 2025 and 4.885 since (counted from 2015-01-01), 7.885 for
 S2B, and 2.885 for S2C, which took S2A's place. What the phase is, and from when to when, is learned, not assumed.
 """

@@ -1,4 +1,4 @@
-"""One run of acquisition: search, compare with what is here, fetch; and what to tell of it."""
+"""One run of acquisition: search, compare with what is here, fetch, report."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -146,7 +146,7 @@ def _alarm(seconds: float | None, stop: Event) -> Iterator[None]:
 
 
 def exit_code(made: Plan, fetched: Fetched) -> int:
-    """0 done, 3 nothing new, 4 some products could not be had."""
+    """0 done, 3 nothing new, 4 some products could not be fetched."""
     if fetched.bad:
         return SOME_BAD
     return DONE if fetched.done else NOTHING_NEW

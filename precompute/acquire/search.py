@@ -79,8 +79,8 @@ class RemoteFile:
 
     Attributes:
         name: what it is called in the archive.
-        size: bytes, None where the Item does not tell.
-        checksum: multihash in hexadecimal, None where the Item does not tell.
+        size: bytes, None if the Item does not say.
+        checksum: multihash in hexadecimal, None if the Item has none.
         listed: the Item lists it; the product is whole without one that is not.
         extra: a scene can be made without it, of less certain a mask.
         part: what of it is read, in metres of the tile's zone; None is all, as it is.
@@ -254,7 +254,7 @@ def items_of(archive: Archive, query: Query, *, files: bool = True) -> list[dict
         respect_retry_after_header=True,
     )
     try:
-        # The retries above end with an answer's headers; a body that breaks off asks for the search anew.
+        # The retries above end with an answer's headers; a body that breaks off repeats the search.
         for attempt in Retrying(
             stop=stop_after_attempt(ATTEMPTS),
             wait=wait_random_exponential(multiplier=0.5, max=20),
@@ -271,7 +271,7 @@ def items_of(archive: Archive, query: Query, *, files: bool = True) -> list[dict
 def _ask(
     archive: Archive, query: Query, collections: Sequence[str], retry: Retry, files: bool
 ) -> list[dict[str, Any]]:
-    # It tells of each retry, with all of the address.
+    # It logs each retry, with the whole address.
     logging.getLogger("urllib3.connectionpool").addFilter(UNSIGNED)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -339,7 +339,7 @@ def candidate_of(
         return None
     try:
         with guarded(product.id):
-            # Of an Item without a geometry the tile tells where it lies.
+            # The tile gives the place of an Item without a geometry.
             if shape is None and not touches(from_tile(product.mgrs), query.area):
                 return None
             files = _files(item, product, archive, roles, optional)
@@ -392,7 +392,7 @@ def _files(
 
 
 def _parts(files: tuple[RemoteFile, ...], area: shapely.Geometry, product: Product) -> tuple[RemoteFile, ...]:
-    """The files with the part that an area needs, where the bands are rasters of which parts can be had."""
+    """The files with the part that an area needs, where the bands are rasters of which parts can be fetched."""
     rasters = {f.role: f.name.lower().endswith((".tif", ".tiff", ".jp2")) for f in files}
     if not all(raster for role, raster in rasters.items() if role in BANDS):
         return files

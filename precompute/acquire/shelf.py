@@ -3,7 +3,7 @@
     <id>.json         the archive's Item with local assets, written last: its presence means complete
     files-<id>/       its files (a folder named like a SAFE would be taken for one)
     .partial/files-<id>/   files of a product that is on its way, each whole
-    .quarantine/      a note for each product that could not be had, with the reason
+    .quarantine/      a note for each product that could not be fetched, with the reason
 
 Names that begin with a dot are not read by `terrazzo precompute`.
 """
@@ -175,7 +175,7 @@ class Shelf:
         return self.root / ".quarantine" / f"{product_id}.json"
 
     def quarantine(self, candidate: Candidate, reason: str, *, lasting: bool) -> None:
-        """Notes that a product could not be had.
+        """Notes that a product could not be fetched.
 
         Args:
             lasting: it will not be tried again until the archive's Item changes or the note is removed.
@@ -203,7 +203,7 @@ class Shelf:
         return str(note["reason"]) if same else None
 
     def sweep(self, wanted: Sequence[Candidate]) -> None:
-        """Removes beginnings of products that nobody asks for any more."""
+        """Removes partly fetched products that are no longer wanted."""
         keep = {self._partial(c).name for c in wanted}
         partial = self.root / ".partial"
         for folder in partial.iterdir() if partial.is_dir() else ():

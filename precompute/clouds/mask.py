@@ -81,7 +81,7 @@ class Mask(NamedTuple):
 
 
 class _Pixels(NamedTuple):
-    """What the pixels tell by themselves, (row, col) each: probabilities as in `Mask`; whether some band is saturated, whether the pixel
+    """Measures of single pixels, (row, col) each: probabilities as in `Mask`; whether some band is saturated, whether the pixel
     is bright and grey as clouds are, and whether it has the ground's colour."""
 
     p: NDArray[np.uint8]
@@ -111,7 +111,7 @@ def mask_scene(
         shape: rows and columns of the scene.
         level: `L1C` or `L2A`.
         pixel: metres.
-        sun: zenith and azimuth in degrees, mean of the scene; without it shadows are told by their spectrum alone.
+        sun: zenith and azimuth in degrees, mean of the scene; without it shadows are detected by their spectrum alone.
         scl: Sen2Cor's scene classification on the same pixels.
         cloud_probability: Sen2Cor's cloud probability in per cent.
         classi: what an L1C product's own mask says, see `read_classification`.
@@ -156,7 +156,7 @@ def _by_strips(
     probabilities: Callable[[int, int, NDArray[np.float32]], NDArray[np.float32]],
     sigma: float,
 ) -> _Pixels:
-    """What pixels tell, smoothed over `sigma` pixels, a strip of rows at a time."""
+    """Measures of pixels, smoothed over `sigma` pixels, a strip of rows at a time."""
     p = np.empty((len(CLASSES), *shape), np.uint8)
     saturated, white, earth = (np.empty(shape, np.bool_) for _ in range(3))
     kernel = gaussian(sigma)
@@ -255,7 +255,7 @@ def _needed(
 
 
 def _near(mask: NDArray[np.bool_], distance: float, pixel: float) -> NDArray[np.bool_]:
-    """Pixels within about `distance` metres of a mask, told on `SHADOW_PIXEL`."""
+    """Pixels within about `distance` metres of a mask, computed on `SHADOW_PIXEL`."""
     f = max(1, round(SHADOW_PIXEL / pixel))
     rows, cols = (-(-n // f) for n in mask.shape)
     padded = np.zeros((rows * f, cols * f), np.bool_)

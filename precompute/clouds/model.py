@@ -32,7 +32,7 @@ BANDS = ("B01", "B02", "B03", "B04", "B05", "B06", "B07", "B08", "B8A", "B09", "
 """Bands the model may see."""
 SIX = (*FOUR, "B11", "B12")
 FEWEST = 3
-"""Bands below which nothing can be told."""
+"""Fewest bands that can be classified."""
 CHUNK = 1 << 12
 """Pixels at a time: few enough for the processor's cache."""
 
@@ -56,7 +56,7 @@ FEATURES = (*SPECTRAL, *CONTEXT)
 
 
 def spectral_of(bands: Sequence[str]) -> list[str]:
-    """The features of `SPECTRAL` that some bands tell."""
+    """The features of `SPECTRAL` that can be computed from some bands."""
     return [
         *(b for b in BANDS if b in bands),
         *(n for n, needs in DIFFERENCES.items() if set(needs) <= set(bands)),
@@ -176,7 +176,7 @@ def class_probabilities(
 
     Args:
         bands: which bands, of `BANDS`, in any order; at least `FEWEST`.
-        context: (feature, row, col) of the pixels' surroundings, see `terrazzo.precompute.clouds.context`; they are better told with it.
+        context: (feature, row, col) of the pixels' surroundings, see `terrazzo.precompute.clouds.context`; with it classification is better.
 
     Raises:
         MissingBand: too few bands.

@@ -25,7 +25,7 @@ fields they were 1.1 to 1.3 and 1.2 to 1.9, of real clouds 0.8 to 1.1 and 0.4 to
 
 
 def no_snow(reflectance: NDArray[np.floating], bands: Sequence[str]) -> NDArray[np.bool_]:
-    """(row, col) pixels of (band, row, col) reflectance that cannot be snow, or, without a short-wave infrared band, be told from cloud."""
+    """(row, col) pixels of (band, row, col) reflectance that cannot be snow, or, without a short-wave infrared band, be distinguished from cloud."""
     shortwave = next((list(bands).index(band) for band in SHORTWAVE if band in bands), None)
     if shortwave is None:
         return np.ones(reflectance.shape[1:], np.bool_)

@@ -15,7 +15,7 @@ AS_CLEAR, AS_FLAGGED = (3, 73, 75, 92, 99, 99), (1, 18, 28, 66, 95, 95)
 them, by objects and by rays to the sun the mask knows more than the pixel does. Measured under simulated skies, each place by a classifier
 fitted without it, all numbers of bands alike."""
 UNSURE = (20, 80)
-"""Scores between which nobody should bet on a pixel."""
+"""Scores between which a pixel is unsure."""
 
 
 def clear_score(mask: Mask) -> NDArray[np.uint8]:

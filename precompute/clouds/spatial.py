@@ -1,4 +1,4 @@
-"""What a pixel's neighbourhood and the sun tell: objects too small to be clouds, shadows where clouds throw them."""
+"""Evidence of a pixel's neighbourhood and the sun: objects too small to be clouds, shadows where clouds throw them."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ CLOUD_HEIGHTS = (200.0, 8000.0)
 STEP = 1.5
 """Pixels between the places where a cloud's shadow is looked for."""
 SQUARE = 4
-"""Pixels across on which is told where some cloud's shadow can lie."""
+"""Side, in pixels, of the squares on which the place of a cloud's shadow is computed."""
 
 
 def gaussian(sigma: float) -> NDArray[np.float32]:
@@ -159,7 +159,7 @@ def more_dark_than_clouds(
 
 
 def _possible(clouds: NDArray[np.bool_], steps: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """How far a pixel can be in shadow, told on squares of `SQUARE` pixels."""
+    """How far a pixel can be in shadow, computed on squares of `SQUARE` pixels."""
     rows, cols = (-(-n // SQUARE) for n in clouds.shape)
     padded = np.zeros((rows * SQUARE, cols * SQUARE), np.bool_)
     padded[: clouds.shape[0], : clouds.shape[1]] = clouds

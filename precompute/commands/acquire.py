@@ -201,7 +201,7 @@ def acquire(ctx: click.Context, /, store: str, dry_run: bool, overview: float | 
     """Fetches Sentinel-2 products of an area from a public archive, ready for `terrazzo precompute`.
 
     Each pass of the satellite over a tile is fetched once, in its newest processing. A run that was stopped
-    goes on where it was. A later run fetches what is new. A product that cannot be fetched is noted in the
+    continues where it stopped. A later run fetches what is new. A product that cannot be fetched is noted in the
     folder's .quarantine with the reason, and the others go on.
 
     Exit codes: 0 done, 1 failed, 3 nothing new, 4 some products could not be fetched.

@@ -59,7 +59,7 @@ def get(
 
     The command prints the number of products, the gigabytes and the time, and asks before it starts. It does not fetch
     again what the store holds: a second call with other bands, or for a part of the area, only exports. A run that was
-    stopped goes on where it was. Exit code 4: the file is written, but some products could not be fetched.
+    stopped continues where it stopped. Exit code 4: the file is written, but some products could not be fetched.
 
     \b
     terrazzo get --geom forest.gpkg --datetime 2025-06/2025-08 --max-cloud 60 -o summer.tif

@@ -159,7 +159,7 @@ def precompute(
     SOURCE is a folder of STAC Items or ItemCollections (*.json, *.geojson) whose COG or JP2 assets lie beside them, a
     SAFE folder, a zip of one, a folder of these, or `sample`: the
     sample area that comes with Terrazzo. Run it again when there are new products: only what changed is
-    computed. A run that was stopped goes on where it was.
+    computed. A run that was stopped continues where it stopped.
 
     \b
     terrazzo precompute sample --store demo

@@ -1,4 +1,4 @@
-"""`terrazzo train`: fits the cloud classifiers anew, with one's own labels too, and tells what changed."""
+"""`terrazzo train`: fits the cloud classifiers again, also with labels of your own, and prints what changed."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

@@ -272,7 +272,7 @@ def mark(shelf: "Shelf", target: str, now: list[str]) -> None:
 
 
 def _for_ever(once: Callable[[], int], pause: timedelta) -> None:
-    """Passes until Ctrl-C or SIGTERM; one that fails is told, and the next one tries again."""
+    """Passes until Ctrl-C or SIGTERM; one that fails is reported, and the next one tries again."""
     rest = threading.Event()
     try:
         while True:

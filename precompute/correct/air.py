@@ -33,7 +33,7 @@ DEFAULTS = {
 FROM_MODELS = {"aot": 0.08, "water_vapour": 0.3, "ozone": 0.01, "pressure": 3.0}
 """Uncertainty of what weather models say."""
 WATER_SPREAD = 0.2
-"""Uncertainty of the water vapour that B8A and B09 tell, g/cm²."""
+"""Uncertainty of the water vapour from B8A and B09, g/cm²."""
 LEAST_PIXELS = 60
 """Of dark vegetation, or of clear land, for a cell to be asked."""
 REACH_M = 7500.0
@@ -172,7 +172,7 @@ def _water_vapour(scene: _Scene, known: _Known, aot: float) -> tuple[Array, tupl
     if not np.isfinite(seen).any():
         return np.full(scene.shape, known.value), (known.origin, known.spread)
     origin, spread = "B8A and B09 of the product", WATER_SPREAD
-    # What is assumed where nothing is known tells nothing beside what is seen.
+    # An assumption has no weight beside an observation.
     if known.origin != "default":
         own, model = WATER_SPREAD**-2, known.spread**-2
         seen = (own * seen + model * known.value) / (own + model)

@@ -34,7 +34,7 @@ WATER_STEPS = np.linspace(0, 1, 33) ** 1.5 * RANGES["water_vapour"][1]
 LEAST_NDVI, DARK_SWIR = 0.45, (0.01, 0.12)
 """Top-of-atmosphere vegetation index and B12 of what counts as dark dense vegetation."""
 BRIGHT = 0.1
-"""B8A above which a cell tells its water vapour."""
+"""B8A above which water vapour is retrieved from a cell."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def retrieve_aot(
 
 
 def retrieve_water_vapour(b8a: Array, b09: Array, cells: Cells, aot: Array, *, satellite: str) -> Array:
-    """(n,) column of water vapour in g/cm²; NaN where the ground is too dark to tell.
+    """(n,) column of water vapour in g/cm²; NaN where the ground is too dark.
 
     The ground is taken to reflect as much at 945 nm as at 865 nm.
 

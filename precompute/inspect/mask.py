@@ -35,7 +35,7 @@ def draw(store: Store, scene: Scene, mosaic: str, output: Path) -> None:
 def unclear(store: Store, scene: Scene) -> NDArray[np.float32] | None:
     """(row, col) probability of cloud, thin cloud or shadow, thinned, from the corrected bands; None with too few bands.
 
-    A store keeps classes and no probabilities; these are told anew, by the classifier of the surface, without surroundings and
+    A store keeps classes and no probabilities; these are computed again, by the classifier of the surface, without surroundings and
     without the archive's masks.
     """
     names = [b for b in scene.bands if b in BANDS]

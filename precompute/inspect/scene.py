@@ -1,4 +1,4 @@
-"""What was done to a scene, told and drawn."""
+"""What was done to a scene, in figures and a picture."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Figures that tell how well scenes agree and whether borders show; always several together, one can be fooled."""
+"""Measures of how well scenes agree and whether borders show. Use several together: a single one can be fooled."""
 
 from typing import NamedTuple
 

@@ -45,7 +45,7 @@ def write_report(store: Store, version: Version, previous: Version | None = None
     """Writes report.json and report.html of a version; does nothing where they are.
 
     Args:
-        previous: the version before, which the report tells the difference to.
+        previous: the version before, for the differences in the report.
     """
     keys = [version_key(version.mosaic_id, version.name, f"report.{kind}") for kind in ("json", "html")]
     if all(map(store.exists, keys)):

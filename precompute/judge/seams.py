@@ -384,7 +384,7 @@ def error_step(
 ) -> Steps:
     """Error steps of a composite across borders, beside those of single days at the same places.
 
-    A day's picture tells the land's own step where it is clear on both sides. Judged by a day, a composite
+    A day's picture shows the land's own step where it is clear on both sides. Judged by a day, a composite
     should not hold that day: then it and a single other day are on equal footing.
 
     Args:
@@ -416,7 +416,7 @@ def step_ratio(
 ) -> NDArray[np.float64]:
     """(band,) mean step of a composite across borders over the land's own there (SSR): 1 is invisible.
 
-    Over real land it tells little, for steps of fields are far larger than seams; see `error_step`.
+    Over real land it says little, for steps of fields are far larger than seams; see `error_step`.
     """
     shown = np.abs(where.steps(where.of(picture)))
     land = np.stack([np.abs(where.steps(where.of(day))) for day in lands.values()])

@@ -20,7 +20,7 @@ HAZE_SCALE = 0.012
 SLOPES = (0.5, 0.0, 0.7)
 """Shares of red that are taken from blue: of HOT, none, and of land whose red changes little more than its blue."""
 CLOUD_SLOPES = 2
-"""How many of them tell cloud, whose light is as red as blue."""
+"""How many of them detect cloud, whose light is as red as blue."""
 RED_HAZE = 0.56
 """Light of haze in red over that in blue: the wavelengths' ratio to the power of `HAZE_EXPONENT` of the solve."""
 LEAST_WEIGHT = 0.02
@@ -32,7 +32,7 @@ HAZE_MOST = 0.03
 SHADOW_RATIO, SHADOW_LEAST = 0.78, 0.10
 """A pixel with less than this share of the reference's near infrared, where that is at least the second."""
 CLOUD_OVER = 0.04
-"""HOT by which the middle of the dates lies over one of them when clouds, not shadows, tell them apart."""
+"""HOT by which the middle of the dates lies over one of them when the difference comes from clouds, not from shadows."""
 SAME_BLUE, SAME_SHARE = 0.02, 0.08
 """Blue reflectance, or share of it, within which dates show the same surface."""
 ALIKE, LONG, CERTAIN, CLEAR_AROUND = 3, 8, 6, 0.3

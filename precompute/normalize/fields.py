@@ -100,7 +100,7 @@ def _sources(
     compared: Compared,
     kept: Mapping[str, TileGains],
 ) -> list["_StripSource"]:
-    """The scenes whose strips tell something of a zone: those to be solved, and the kept ones that they touch."""
+    """The scenes with strips in a zone: those to be solved, and the kept ones that they touch."""
     measured: dict[str, list[AcrossTask]] = defaultdict(list)
     for t in compared.across:
         measured[t.scene.id].append(t)

@@ -18,7 +18,7 @@ FAR = 0.5
 LEAST_CLEAR = 0.5
 """Share of a square that must be comparable."""
 LEAST_TEXTURE = 0.004
-"""Standard deviation of the gradients in reflectance a pixel, below which a square tells nothing."""
+"""Standard deviation of the gradients in reflectance a pixel, below which a square has no texture to match."""
 FARTHEST = 4.0
 """Pixels beyond which a square has found something else than a shift."""
 LEAST_LIKENESS = 0.6
@@ -33,7 +33,7 @@ def far_off(shift: Shift) -> bool:
 def square_shifts(
     image: NDArray[np.float32], reference: NDArray[np.float32], most: int
 ) -> list[tuple[float, float]]:
-    """What the squares of a picture tell, see `square_shift`; at most `most` of them, evenly spread."""
+    """The shifts of a picture's squares, see `square_shift`; at most `most` of them, evenly spread."""
     places = [
         (r, c)
         for r in range(0, image.shape[0] - SIDE + 1, SIDE)
@@ -48,7 +48,7 @@ def square_shifts(
 
 
 def square_shift(image: NDArray[np.float32], reference: NDArray[np.float32]) -> tuple[float, float] | None:
-    """(rows, columns) by which the image's ground lies too far down and right; None where a square cannot tell.
+    """(rows, columns) by which the image's ground lies too far down and right; None where a square has too little texture.
 
     Args:
         image, reference: (row, col) reflectance, NaN where not comparable.
@@ -57,7 +57,7 @@ def square_shift(image: NDArray[np.float32], reference: NDArray[np.float32]) -> 
     if clear.mean() < LEAST_CLEAR:
         return None
     level = float(np.median(reference[clear]))
-    # Holes are filled with the reference's own level in both: they tell nothing.
+    # Holes are filled with the reference's own level in both: they add nothing.
     ref = ndimage.gaussian_filter(np.where(clear, reference, level), 1)
     own = ndimage.gaussian_filter(np.where(clear, image, np.median(image[clear])), 1)
     inside = ndimage.binary_erosion(clear, iterations=6, border_value=0)
@@ -97,7 +97,7 @@ def _whole_shift(image: NDArray[np.float32], reference: NDArray[np.float32]) -> 
 
 
 def scene_shift(squares: list[tuple[float, float]]) -> Shift | None:
-    """The shift of a scene from those of its squares, (rows, columns) each; None where fewer than three told."""
+    """The shift of a scene from those of its squares, (rows, columns) each; None from fewer than three."""
     if len(squares) < 3:
         return None
     down, right = np.array(squares).T

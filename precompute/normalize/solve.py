@@ -31,7 +31,7 @@ FLOOR = 0.01
 NOISE = 0.02
 """Standard deviation of what a scene shows of a strip, as a share of its reflectance."""
 GAIN_VISIBLE, GAIN_INFRARED = (0.1, 0.04), (0.2, 0.1)
-"""Standard deviation of α about 1 in a hazy and in a clear scene; haze hardly tells scenes apart in the infrared."""
+"""Standard deviation of α about 1 in a hazy and in a clear scene; haze hardly matters in the infrared."""
 OFFSET = (0.16, 0.004)
 """Standard deviation of β at B02 in a hazy and in a clear scene; at other bands it falls as the light of haze does."""
 HAZY, CLEAR = 0.80, 0.98
@@ -181,7 +181,7 @@ def solve_fields(
     at = _Places((first[obs.scene, None] + obs.corners).astype(np.int32), obs.hats * free[obs.scene, None])
     strips = int(obs.strip.max(initial=-1)) + 1
     moves = free[obs.scene]
-    # Scenes see a strip's pixels but for their own clouds: the reference tells by how much those differ from all that are seen.
+    # Scenes see a strip's pixels but for their own clouds: the reference gives the difference between those and all visible pixels.
     total = np.bincount(obs.strip, obs.weight, strips)
     ground = np.bincount(obs.strip, obs.weight * obs.r, strips) / np.maximum(total, 1e-30)
     share = (np.maximum(obs.r, -FLOOR / 2) + FLOOR) / (np.maximum(ground[obs.strip], -FLOOR / 2) + FLOOR)

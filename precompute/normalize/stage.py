@@ -55,7 +55,7 @@ class Normalized:
 
 
 def identity(scene: Scene, cut: str | None) -> str:
-    """What tells one state of a scene from another: name, revision, and a hash of what is cut out of it."""
+    """The key of a scene's state: name, revision, and a hash of its exclusions."""
     return "/".join([scene.id, scene.rev, *([cut_hash(cut)] if cut else [])])
 
 
@@ -265,7 +265,7 @@ def file_hash(path: str) -> str:
 
 
 def require_bands(store: Store) -> None:
-    """Checks that a store holds the bands that haze is told by.
+    """Checks that a store holds the bands that the haze index needs.
 
     Raises:
         StoreError: B02, B04 or B08 is missing.

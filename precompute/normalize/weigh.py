@@ -28,7 +28,7 @@ from terrazzo.store import Store
 from terrazzo.thinning import thinned
 
 SQUARES = 120
-"""Of which a scene's shift is told, about."""
+"""Squares from which a scene's shift is measured, about."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ def _compared(
 def _table(compared: _Compared, window: int) -> pa.Table:
     """Medians of a chunk's strips: the scene's, and of its differences to the reference.
 
-    Where too few clear pixels of a strip are left to compare, hazy ones count too; column `hazy` tells.
+    Where too few clear pixels of a strip are left to compare, hazy ones count too; column `hazy` marks them.
     """
     f = stored_factor(compared.band)
     side, depth = window // f, DEPTH // f

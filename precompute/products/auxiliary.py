@@ -30,7 +30,7 @@ GEOPOTENTIAL = r"\bZ\b|\bGP\b|var129 of table 128|[Gg]eopotential"
 def read_auxiliary(path: str, lon: float, lat: float) -> dict[str, float]:
     """The fields of a GRIB file at a place, bilinear; those it does not have are left out.
 
-    A file that GDAL cannot read tells nothing: the next source of knowledge is asked.
+    A file that GDAL cannot read is skipped: the next source is used.
     """
     found: dict[str, float] = {}
     with suppress(RasterioError), rasterio.open(path, driver="GRIB") as dataset:
@@ -46,7 +46,7 @@ def read_auxiliary(path: str, lon: float, lat: float) -> dict[str, float]:
 
 
 def read_height(path: str, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.float64] | None:
-    """Metres above the sea of a weather model's ground at places, of the shape of `lon`; None where the file tells none.
+    """Metres above the sea of a weather model's ground at places, of the shape of `lon`; None if the file has none.
 
     It comes as geopotential at the surface; that of a pressure level is another thing.
     """

@@ -3,7 +3,7 @@
 A JP2 is a row of boxes, one of which holds the code stream: a main header, then tile-parts, each with a header (SOT) that says
 which tile it belongs to and how long it is. A list of all lengths (TLM) may stand in the main header. Tiles are coded without
 each other, so those of a rectangle are an image of their own once SIZ says where it lies on the reference grid and SOT numbers
-them anew; no coefficient changes. Coordinates stay those of the whole, since wavelets and code blocks are anchored there.
+them again; no coefficient changes. Coordinates stay those of the whole, since wavelets and code blocks are anchored there.
 
 Layouts: ISO/IEC 15444-1, Annex A (markers) and I (boxes).
 """

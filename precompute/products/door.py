@@ -1,4 +1,4 @@
-"""The door that products come through: each becomes a checked `Product` or the one reason why it is left out."""
+"""Validation of products: each becomes a checked `Product` or the reason why it is left out."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ BROKEN = (
     ProjError,
     ShapelyError,
 )
-"""What parsers raise at values that nobody thought of."""
+"""Errors of parsers on unforeseen values."""
 
 
 @contextmanager

@@ -35,7 +35,7 @@ def node_elevation(dem: Path, angles: Angles, epsg: int) -> NDArray[np.float64]:
 
 
 def modelled_elevation(paths: Iterable[str], angles: Angles, epsg: int) -> NDArray[np.float64] | None:
-    """(row, col) metres of the ground at the nodes as the weather models of a product have it; None where they do not tell."""
+    """(row, col) metres of the ground at the nodes as the weather models of a product have it; None if they have none."""
     rows, cols = np.indices(angles.sun_zenith.shape)
     to_degrees = Transformer.from_crs(epsg, 4326, always_xy=True)
     lon, lat = to_degrees.transform(angles.left + cols * angles.step, angles.top - rows * angles.step)

@@ -24,7 +24,7 @@ SATURATED = 65535
 LOOK = 512
 """Rows and columns of the picture in which the brightest pixels are looked for."""
 FEWEST = 100
-"""Valid pixels of it that tell anything."""
+"""Fewest valid pixels that decide."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Form:
     Attributes:
         gain: counts of 1e-4 that one of the file's steps stands for.
         lift: counts added so that what lies below zero stays.
-        nodata: number of pixels without data; None where the mask alone tells.
+        nodata: number of pixels without data; None where only the mask says.
         told: the form in words; empty for ESA's own.
         signed: numbers may lie below zero.
     """
@@ -205,7 +205,7 @@ def _only_alpha(dataset: rasterio.DatasetReader) -> bool:
 
 
 def _nodata(dataset: rasterio.DatasetReader, told: Told, kind: np.dtype[np.generic]) -> float | None:
-    """The number without data: the file's, the Item's, else 0; None where a mask tells it."""
+    """The no-data number: the file's, the Item's, else 0; None where a mask marks it."""
     if dataset.nodata is not None:
         return float(dataset.nodata)
     if masked(dataset):

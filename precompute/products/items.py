@@ -31,13 +31,13 @@ PLATFORM = re.compile(r"s(?:entinel)?[- _]?2([a-d]?)", re.IGNORECASE)
 FIRST_REVOLUTION = {"S2A": 2, "S2B": -27, "S2C": 29}
 """What takes a satellite's absolute orbit to its relative one less 1, modulo 143."""
 MOVED = {"S2A": 2025}
-"""Year in which a satellite left its orbit: from then on its count no longer tells the relative orbit."""
+"""Year in which a satellite left its orbit: from then on the relative orbit no longer follows from its count."""
 
 
 def product_from_item(item: Mapping[str, Any], path: Path) -> Product:
     """The product a STAC Item of any of the archives describes.
 
-    A null, NaN or value of another type is as if it were not there; the product's name then tells what it can.
+    A null, NaN or value of another type counts as missing; the product's name is read instead.
 
     Raises:
         ProductError: the Item does not say which tile, pass, level or satellite it is, or contradicts itself.
@@ -147,7 +147,7 @@ def _level(p: Mapping[str, Any], name: re.Match[str] | None, item: Mapping[str, 
 
 
 def _baseline(p: Mapping[str, Any], name: re.Match[str] | None) -> str:
-    """Four digits, empty where nobody tells: ESA's own name before what the Item's writer put in."""
+    """Four digits, empty if unknown: from ESA's own name, else from the Item."""
     if name and name["baseline"]:
         return name["baseline"]
     for value in (p.get("s2:processing_baseline"), p.get("processing:version")):
@@ -159,7 +159,7 @@ def _baseline(p: Mapping[str, Any], name: re.Match[str] | None) -> str:
 
 
 def _orbit(p: Mapping[str, Any], name: re.Match[str] | None, platform: str, when: datetime) -> int:
-    """The relative orbit, 1–143; of the count of orbits where nothing else tells it; 0 unknown."""
+    """The relative orbit, 1–143; from the count of orbits where nothing else has it; 0 if unknown."""
     told = number(p.get("sat:relative_orbit"))
     if told is None and name:
         told = float(name["orbit"])

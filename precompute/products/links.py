@@ -7,7 +7,7 @@ from typing import Any
 
 URL = re.compile(r"(?P<start>[a-z][a-z0-9+.-]*://)(?:[^\s/?#@\"'<>]*@)?", re.IGNORECASE)
 QUERY = re.compile(r"\?[^\s?\"'<>|]*=[^\s\"'<>|]*")
-"""A query with at least one value, wherever it stands: libraries tell paths without their hosts too."""
+"""A query with at least one value, wherever it stands: libraries log paths without their hosts too."""
 
 
 def without_secrets(text: str) -> str:

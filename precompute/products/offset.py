@@ -24,7 +24,7 @@ IMPOSSIBLE = 700
 DARK = (900, 1200)
 """Counts between which a scene's darkest pixels lie when 1000 were added: reflectances −0.01 to 0.02."""
 FEWEST = 400
-"""Pixels that are needed to tell anything."""
+"""Fewest pixels that decide."""
 
 ADDED_CIRRUS = 600
 """Median count of B10 above which 1000 was added."""
@@ -67,14 +67,14 @@ def decide_offset(
             made of it; None where they name none.
         claims: `boa_offset_applied`, `raster_offset` of the STAC Item and `file_offset` of the images (reflectance):
             one witness, the copy's writer, who may contradict himself.
-        baseline: processing baseline, four digits; empty where nobody tells it.
+        baseline: processing baseline, four digits; empty if unknown.
         cirrus: counts of an L1C product's B10, which sees no ground: without high cloud its median is far below
             1000, with ESA's addition above it.
         untouched: the images are ESA's own files.
         swir: `darkest` is over B11 or B12 too. Haze lifts all other bands to where ESA's addition would.
 
     Raises:
-        ProductError: nothing settles it, or somebody names an offset that no product carries.
+        ProductError: nothing decides it, or the metadata name an offset that no product has.
     """
     item, says_both = _item(claims)
     share, shown = pixel_opinion(darkest)
@@ -164,7 +164,7 @@ def pixel_opinion(darkest: NDArray[np.uint16]) -> tuple[float | None, int | None
 
     Without the addition vegetation, water and shadow lie at a few hundred counts; with it hardly a pixel can
     lie below 900, and dark ones crowd just above. A scene that is bright everywhere, all desert, snow or
-    cloud, tells nothing; nor do a few pixels.
+    cloud, proves nothing; nor do a few pixels.
     """
     histogram = np.zeros(1 << 16, np.int64)
     for rows in np.array_split(darkest, max(1, len(darkest) // 512)):

@@ -92,7 +92,7 @@ def _ground(product: Product) -> shapely.Geometry | None:
 
 
 def other_ground(a: Product, b: Product) -> bool:
-    """Whether two products of one pass and tile are parts of it, as far as their metadata tell.
+    """Whether two products of one pass and tile are parts of it, by their metadata.
 
     Of one baseline, made at different moments: parts, since ESA makes each ground once a baseline; of two baselines,
     parts where their outlines hardly overlap.

@@ -14,11 +14,11 @@ EXTRAS = ("SCL", "CLDPRB", "DETFOO", "granule_metadata", "product_metadata")
 
 
 SWIR = ("B11", "B12")
-"""They tell clouds from snow and roofs, and over these only they are dark enough to tell the offset."""
+"""They distinguish clouds from snow and roofs, and over these only they are dark enough to decide the offset."""
 
 
 L1C_EXTRAS = ("B8A", "B09", "B10", "CLASSI", "cams", "ecmwf")
-"""The same of an L1C product, which tell of the air and of clouds."""
+"""The same of an L1C product, for the air and for clouds."""
 
 
 OWN = "asset:"
@@ -65,15 +65,15 @@ class Product:
         generated: when the archive processed it.
         assets: path by band or role (`B02`, `SCL`, `CLDPRB`, `DETFOO`, `granule_metadata`, …).
         item: path of the STAC Item or the SAFE.
-        baseline: four digits; empty where nobody tells it.
-        relative_orbit: 0 where nobody tells it.
+        baseline: four digits; empty if unknown.
+        relative_orbit: 1–143; 0 if unknown.
         claims: what Item (`boa_offset_applied`, `raster_offset`) and files (`file_offset`) say of the offset.
         href: where the product comes from.
-        sun: mean zenith and azimuth in degrees, if the metadata tell.
+        sun: mean zenith and azimuth in degrees, if the metadata have them.
         named: path by the Item's own key, of all assets that lie on this machine.
         told: what the Item says of the numbers in an image, by band or role.
         outline: the Item's geometry in degrees.
-        strip: tells products of one pass over one tile apart: when ESA made it, as its name says; empty without one.
+        strip: distinguishes products of one pass over one tile: the time of ESA's processing in its name; empty without one.
         notes: what the user should know of how it was read.
     """
 

@@ -128,7 +128,7 @@ def _place(dataset: rasterio.DatasetReader, epsg: int, told: Told | None) -> _Pl
 
 
 def _told_transform(dataset: rasterio.DatasetReader, told: Told | None) -> Affine:
-    """The place that the Item tells of a file without one; its shape may be that of a finer original."""
+    """The place of a file without georeference, from the Item; its shape may be that of a finer original."""
     if told and told.transform and told.shape and min(told.shape) > 0:
         rows, cols = told.shape[0] / dataset.height, told.shape[1] / dataset.width
         if rows == cols:

@@ -70,7 +70,7 @@ def find_safes(source: Path) -> Iterator[Path]:
 
 
 def _is_zip(path: Path) -> bool:
-    """Whether a file is a zip or is called like one of a product; other files are told by their ending."""
+    """Whether a file is a zip or is called like one of a product; other files are recognized by their ending."""
     if path.suffix.lower() in NO_ZIP:
         return False
     if path.suffix.lower() == ".zip":

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 FAR, NEAR = 10.0, 8.0
-"""Degrees by which a told sun is wrong, and within which one read another way is right: Copernicus' Items have the time at
+"""Degrees from which an Item's sun counts as wrong, and within which one read another way is right: Copernicus' Items have the time at
 which a pass began, up to half an hour before the tile, in which the sun moves seven."""
 LOWEST = 85.0
 """Degrees from the zenith; lower suns are no witness: the Item's time or place is not the product's."""

@@ -20,7 +20,7 @@ from terrazzo.store import Store
 from terrazzo.thinning import thinned
 
 L1C_BANDS = ("B8A", "B09", "B10")
-"""What tells the water vapour over an L1C product, and its cirrus the offset."""
+"""The bands of an L1C product for water vapour, and its cirrus band for the offset."""
 STRIP = 512
 """Rows that are averaged at a time."""
 RIM = 500.0
@@ -28,7 +28,7 @@ RIM = 500.0
 LEAST_CLIPPED = 100
 """Pixels with a count of 1 in all bands that are no data where 1000 were taken out of the numbers too; fewer are a lossy codec's."""
 SINCE_0400 = datetime(2022, 1, 25, tzinfo=UTC)
-"""When ESA began to make baseline 04.00: for products whose baseline nobody tells."""
+"""When ESA began to make baseline 04.00: for products without a known baseline."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class _NumberReader:
 
 
 def read_counts(product: Product, store: Store, images: Images, box: PixelBox, inside: PixelBox) -> Counts:
-    """Reads the bands that tell a product's offset, mask and air.
+    """Reads the bands for a product's offset, mask and air.
 
     Args:
         images: keeps those of the store's bands, which are needed again; pixels with a count of 1 in all bands are

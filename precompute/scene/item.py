@@ -147,7 +147,7 @@ def _seen(prepared: Prepared) -> dict[str, Any]:
 
 
 def _angles(product: Product, angles: Angles) -> dict[str, Any]:
-    """Mean angles, where something tells them."""
+    """Mean angles in degrees, where they are known."""
     found: dict[str, Any] = {}
     if angles.view or product.sun:
         zenith, azimuth = angles.mean_sun

@@ -41,7 +41,7 @@ def ingest(product: Product, store: Store, recipe: Recipe = DEFAULT) -> Scene:
     """Makes the scene of a product, or returns the one that is there when nothing has changed.
 
     Raises:
-        ProductError: the product cannot become a scene; the message tells why and what to do.
+        ProductError: the product cannot become a scene; the message says why and what to do.
     """
     with guarded(product.id):
         product = as_used(product, store)
@@ -147,7 +147,7 @@ def _images(product: Product, store: Store, folder: Path, off: tuple[float, floa
 
 
 def _seen_arrays(prepared: Prepared) -> dict[str, NDArray[np.generic]]:
-    """Air and angles at the nodes, for people to look at and for whoever needs angles of pixels."""
+    """Air and angles at the nodes, for inspection and for users of pixel angles."""
     angles, air = prepared.angles, prepared.air
     arrays: dict[str, NDArray[np.generic]] = {
         "nodes": np.array([angles.left, angles.top, angles.step]),

@@ -41,7 +41,7 @@ class Lent:
 def make_scenes(
     tasks: Sequence[Task], store: Store, *, workers: Workers, console: Console | None
 ) -> Iterator[TaskOutcome[Task, Scene]]:
-    """Makes a scene of each product; those that are there are not made anew.
+    """Computes a scene of each product; existing scenes are kept.
 
     A cluster that writes to an object store need have no disk in common with this machine: products go through the store.
     """

@@ -28,7 +28,7 @@ LITTLE = 0.01
 
 
 def doubts(bands: Sequence[str], sun_zenith: float) -> list[str]:
-    """Where the classifier of clouds was trained little or cannot tell, in words.
+    """Notes on where the cloud classifier was trained little or is unreliable.
 
     Args:
         bands: what the mask was made from; none: the user's own.
@@ -75,7 +75,7 @@ def sights(classes: NDArray[np.uint8], score: NDArray[np.uint8], latitude: float
 
 
 def notes_of(prepared: Prepared, recipe: Recipe, bands: Sequence[str], latitude: float) -> list[str]:
-    """What the user should know of a scene that was made all the same.
+    """Notes for the user on a scene that was computed in spite of doubts.
 
     Args:
         latitude: of the scene's middle, degrees.

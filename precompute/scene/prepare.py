@@ -31,7 +31,7 @@ from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.store import Store
 
 TERRAIN_PIXEL, TERRAIN_RIM = 30.0, 10_000.0
-"""Metres of the pixels on which terrain shadow is told, and around a scene from where hills throw it."""
+"""Pixel size, in metres, of the terrain shadow, and distance around a scene from which hills cast it."""
 DARKENED = (MaskClass.LAND, MaskClass.SNOW, MaskClass.SHADOW)
 """Classes that become terrain shadow where a hill stands before the sun."""
 NO_TERRAIN = "terrain shadow not tested: no elevation model given"
@@ -68,7 +68,7 @@ class Prepared:
 
 
 def prepare(product: Product, store: Store, recipe: Recipe, images: Images) -> Prepared:
-    """Reads what tells the offset, the mask and the air of a product.
+    """Reads the data for the offset, the mask and the air of a product.
 
     Args:
         images: keeps those of the store's bands, which are needed again.
@@ -133,7 +133,7 @@ def _mask(
     images: Images,
     sun: tuple[float, float],
 ) -> Mask:
-    """What the numbers and the archive's masks tell."""
+    """Results from the counts and the archive's masks."""
     extra: dict[str, Any] = {}
     for name, argument in (("SCL", "scl"), ("CLDPRB", "cloud_probability")):
         if name in product.assets:
@@ -153,7 +153,7 @@ def _mask(
 
 
 def _terrain(dem: Path, grid: Grid, box: PixelBox, sun: tuple[float, float]) -> NDArray[np.bool_]:
-    """Pixels in the shadow of hills, told on about `TERRAIN_PIXEL`, also of those around the scene."""
+    """Pixels in the shadow of hills, also of hills around the scene, on pixels of about `TERRAIN_PIXEL`."""
     f = max(1, round(TERRAIN_PIXEL / grid.pixel))
     coarse = replace(grid, pixel=grid.pixel * f)
     inner = box.coarser(f)
@@ -208,7 +208,7 @@ def scene_angles(product: Product, grid: Grid, box: PixelBox) -> Angles:
 
 
 def _sun(product: Product, grid: Grid, box: PixelBox) -> tuple[tuple[float, float], str | None]:
-    """Zenith and azimuth of a product's sun in degrees, checked against place and time, and what to tell of it."""
+    """Zenith and azimuth of a product's sun in degrees, checked against place and time, and a note about it."""
     left, bottom, right, top = grid.bounds(box)
     lon, lat = Transformer.from_crs(product.epsg, 4326, always_xy=True).transform(
         (left + right) / 2, (bottom + top) / 2

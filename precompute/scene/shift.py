@@ -12,7 +12,7 @@ class Shift:
     Attributes:
         east, north: pixels that the scene's ground lies too far east and north.
         spread: standard error of both, pixels.
-        squares: number of squares that told.
+        squares: number of squares used.
     """
 
     east: float

@@ -88,7 +88,7 @@ def triage(
 
 
 def cloud_share(product: Product, recipe: Recipe, store: Store, area: Bounds | None) -> float | None:
-    """Share, 0–1, of cloud and shadow in what a product shows of an area; None where a look cannot tell.
+    """Share, 0–1, of cloud and shadow in what a product shows of an area; None where a look cannot decide.
 
     Args:
         area: west, south, east, north in degrees; None is all of the product.
@@ -153,7 +153,7 @@ def _classes(product: Product, recipe: Recipe, store: Store, grid: Grid, box: Pi
 
 
 def _numbers(product: Product, store: Store, grid: Grid, box: PixelBox) -> Numbers:
-    """The bands that tell clouds on coarse pixels, and their offset."""
+    """The bands for clouds on coarse pixels, and their offset."""
     forms = forms_of(product, store)
     more = SWIR + (L1C_BANDS if product.level == "L1C" else ())
     bands = (*FOUR, *(b for b in more if b in product.assets))
@@ -172,7 +172,7 @@ def _numbers(product: Product, store: Store, grid: Grid, box: PixelBox) -> Numbe
 def _coarse(path: str, grid: Grid, box: PixelBox, forms: Mapping[str, Form]) -> NDArray[np.uint16]:
     """(row, col) counts of an image's coarse pixels, 0 without data, from its overviews or resolution levels.
 
-    Levels of a JP2 lie up to some pixels off: good enough to tell clouds, not to measure.
+    Levels of a JP2 lie up to some pixels off: good enough to detect clouds, not to measure.
     """
     form = forms.get(path, PLAIN)
     with image(path) as dataset:

@@ -1,4 +1,4 @@
-"""How a version came to be, as its lock tells it: the steps of solving, and the products that scenes were made of."""
+"""How a version was computed, as its lock records it: the steps of solving, and the products that scenes were made of."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -28,7 +28,7 @@ def read_solves(written: Iterable[Mapping[str, Any]]) -> tuple[Solve, ...]:
 
 
 def inputs_of(items: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """What scenes were made of, by name and revision, from their Items; those that do not tell are left out."""
+    """What scenes were made of, by name and revision, from their Items; those that do not say are left out."""
     inputs = {}
     for item in items:
         p = item["properties"]

@@ -1,4 +1,4 @@
-"""Makes a version anew from its lock and the products that it names, in an empty store."""
+"""Computes a version again from its lock and the products that it names, in an empty store."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +35,7 @@ from terrazzo.version import Version, version_key
 
 @dataclass(frozen=True)
 class Rebuilt:
-    """A version made anew.
+    """A version computed again.
 
     Attributes:
         differs: in what it is not the one of the lock; empty when name and pixels are the same.
@@ -130,7 +130,7 @@ def _replayed(
 
 
 def _require_inputs(lock: Mapping[str, Any], mosaic_id: str, shown: str) -> None:
-    """Checks that a lock tells all that its version was made of, and that another composite is the one it was.
+    """Checks that a lock names all inputs of its version, and that its external reference is unchanged.
 
     Raises:
         StoreError: it does not, or it is not.
@@ -167,7 +167,7 @@ def tasks_of(
     """The product and recipe of each input.
 
     Raises:
-        StoreError: some are missing or not those that the lock names; all are told.
+        StoreError: some are missing or differ from the lock; the message lists all.
     """
     by_id: dict[str, list[Product]] = {}
     for product in products:

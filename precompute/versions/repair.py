@@ -1,4 +1,4 @@
-"""Mends a store: makes anew what can be made anew, and says what the rest needs."""
+"""Repairs a store: computes again what can be computed, and lists remedies for the rest."""
 
 import re
 import tempfile

@@ -1,6 +1,6 @@
 """Brings a store from the format before to this release's, and back until that is finished.
 
-Each change is made by itself, after what it replaces was put aside: a run that is killed goes on where it was. The number in
+Each change is made by itself, after what it replaces was put aside: a run that is killed continues where it stopped. The number in
 `store.json` is raised last and lowered first, and what is added hinders no reader of the format before.
 """
 

@@ -93,7 +93,7 @@ def write_version(
 
     Args:
         exclusions: what the operator took out, for the lock.
-        previous: the current version; the report tells what changed since.
+        previous: the current version; the report lists the changes since.
 
     Raises:
         StoreError: there is no scene to publish, or a period has more than `MOST_SCENES`.

@@ -48,7 +48,7 @@ class Shard(NamedTuple):
     of: int
 
     def part(self, tasks: Sequence[T]) -> list[T]:
-        """Every `of`-th task; all parts together are all tasks, whoever does which."""
+        """Every `of`-th task; all parts together are all tasks."""
         return list(tasks[self.number - 1 :: self.of])
 
 

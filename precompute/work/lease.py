@@ -1,4 +1,4 @@
-"""One writer at a time: whoever solves, publishes or prunes holds the store; others are told who does, and end."""
+"""One writer at a time: a command that solves, publishes or prunes holds the store; others name the holder, and end."""
 
 import fcntl
 import json
@@ -48,7 +48,7 @@ def writer(store: Store, work: str) -> Iterator[Lease]:
         work: what is done, for those who have to wait.
 
     Raises:
-        StoreError: another writer holds it; the message tells which.
+        StoreError: another writer holds it; the message names it.
     """
     with (_folder if store.root is not None else _objects)(store, work) as lease:
         yield lease

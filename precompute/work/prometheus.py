@@ -17,12 +17,12 @@ NAMES: Mapping[str, str] = {
     "terrazzo_mosaic_scenes": "scenes of a mosaic's current version",
     "terrazzo_pass_last_success_timestamp_seconds": "when a pass last ended well; 0 for never",
     "terrazzo_pass_last_timestamp_seconds": "when a pass last ended, well or not",
-    "terrazzo_pass_exit_code": "how it ended: 0 done, 1 failed, 3 nothing new, 4 some products could not be had or used",
+    "terrazzo_pass_exit_code": "how it ended: 0 done, 1 failed, 3 nothing new, 4 some products could not be fetched or used",
     "terrazzo_pass_queue": "products on their way into the products folder",
-    "terrazzo_quarantined": "products that could not be had",
+    "terrazzo_quarantined": "products that could not be fetched",
     "terrazzo_store_bytes": "bytes on disk by kind: scenes, versions, weights, references, differences, products",
 }
-"""Names of the numbers and what they tell."""
+"""Names and meaning of the numbers."""
 
 Sample = tuple[str, Mapping[str, str], float]
 
@@ -52,7 +52,7 @@ def recorded(path: Path | None, url: str) -> Iterator[Ended]:
     except Exception:
         ended.code = FAILED
         if path is not None:
-            # What failed is the error to tell, not what hinders its record too.
+            # The failure itself is the error to raise, not a failure to record it.
             with suppress(Exception):
                 write_metrics(path, url, ended)
         raise
@@ -64,7 +64,7 @@ def write_metrics(path: Path, url: str, ended: Ended, *, now: float | None = Non
     """Writes the file whole: a reader never sees half of it.
 
     Args:
-        url: of the store; of one that cannot be read only the pass itself is told.
+        url: of the store; if it cannot be read, only the pass itself is recorded.
         now: seconds since 1970.
     """
     now = time.time() if now is None else now
@@ -73,7 +73,7 @@ def write_metrics(path: Path, url: str, ended: Ended, *, now: float | None = Non
         store = Store(url)
         samples = [*_mosaics(store), *_bytes(store, ended.products)]
     except StoreError:
-        # Not there yet, or damaged: the pass is told all the same.
+        # Not there yet, or damaged: the pass is recorded all the same.
         samples = []
     success = _success(path) if ended.code == FAILED else now
     samples += [

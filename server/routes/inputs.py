@@ -22,7 +22,7 @@ Place = Annotated[str, Path(description="longitude and latitude with a comma or 
 
 @dataclass(frozen=True)
 class Mount:
-    """A FastAPI dependency that tells the routes of a router which mosaics they serve, and where.
+    """A FastAPI dependency that gives a router's routes their mosaics and prefix.
 
     Attributes:
         prefix: path that the router lies under, such as `/sentinel`; empty for the application's root.
@@ -53,7 +53,7 @@ def mount_of(request: Request) -> Mount:
 
 
 def desk_of(request: Request) -> Desk:
-    """The desk of the router that a request came to."""
+    """The `Desk` of the router that handles a request."""
     return mount_of(request).desk
 
 

@@ -201,7 +201,7 @@ async def seams(request: Request, mosaic: str) -> JSONResponse:
 
 
 def is_open(request: Request, settings: Settings, mosaic: str) -> bool:
-    """Whether whoever asks may see a mosaic's tiles, and so its name."""
+    """Whether the client may see a mosaic's tiles, and so its name."""
     key = key_of(request)
     return "tiles" not in settings.guarded() or (key is not None and key.opens("tiles", mosaic))
 

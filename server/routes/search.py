@@ -143,7 +143,7 @@ async def _answered(
 
 
 def _open(request: Request, asked: SearchRequest) -> tuple[dict[str, SearchedCollection], list[str]]:
-    """The collections that a search means, of mosaics that whoever asks may see; and why others cannot be read."""
+    """The collections of a search, of mosaics that the client may see; and why others cannot be read."""
     desk = desk_of(request)
     names = listed_to(request, desk.mosaics.names())
     visible = [n for n in names if is_open(request, desk.settings, n)]
@@ -158,7 +158,7 @@ def _one(request: Request, collection: str) -> SearchedCollection:
     """A collection by its id.
 
     Raises:
-        NotFound: there is none, or whoever asks may not see it.
+        NotFound: it does not exist, or the client may not see it.
     """
     collections, problems = _open(request, parse_search({"collections": [collection]}))
     if collection not in collections:

@@ -113,7 +113,7 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz", tags=["Health"])
 async def readyz(request: Request) -> Response:
-    """A pixel of each mosaic can be read; names only those that whoever asks may see."""
+    """Checks that a pixel of each mosaic can be read; names only mosaics that the client may see."""
     desk = desk_of(request)
     state = await desk.examine()
     headers = {"Cache-Control": "no-store"}

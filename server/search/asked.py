@@ -47,7 +47,7 @@ class Fields:
 
 @dataclass(frozen=True)
 class Token:
-    """Where a search goes on: Items to skip, and the version of each mosaic that its first page showed."""
+    """The start of a search's next page: Items to skip, and each mosaic's version of the first page."""
 
     skip: int
     versions: Mapping[str, str]

@@ -60,7 +60,7 @@ def collections_of(visible: Iterable[str], wanted: Iterable[str] | None) -> dict
     """The mosaic and, where it is named, the version of the collections that a search means; one that is not known has no Items.
 
     Args:
-        visible: mosaics that whoever asks may see.
+        visible: mosaics that the client may see.
         wanted: ids of collections; None for all of the current versions.
     """
     known = [*visible]

@@ -49,7 +49,7 @@ def picture_of(desk: Desk, mosaic: str, tile: WmtsTile) -> PictureRequest:
 def _query(version: Version, layer: offers.OfferedLayer, mosaic: str, tile: WmtsTile) -> dict[str, str]:
     """The parameters of a tile of a layer, as tiles without WMTS take them."""
     names = [s.name for s in layer.styles]
-    # The documents list few, for dialogs; every style of the mosaic can be had by its name.
+    # The documents list few, for dialogs; every style of the mosaic can be requested by its name.
     others = [] if CLASSES in names else [s.name for s in offers.origin_styles() if s.name not in names]
     style = names[0] if tile.style in ("", "default") else tile.style
     if style not in (*names, *others):

@@ -38,7 +38,7 @@ COMMANDS: dict[str, CommandRow] = {
     ),
     "live": CommandRow(
         "Get",
-        "Show a place at once, and precompute it meanwhile.",
+        "See a place early, while its mosaic is precomputed.",
         "terrazzo.commands.live:live",
         "precompute,server",
     ),

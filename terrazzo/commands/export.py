@@ -40,7 +40,7 @@ def export(
 
     Pixels are int16 reflectance with scale 0.0001 and nodata -32768, equal to those of tiles. Beside the file lie NAME_quality.tif (bits, named
     in its unit), NAME_date.tif (days since 1970-01-01) and NAME.lock.json (what determines the pixels). `-o NAME.zarr` writes a folder of
-    Zarr 2. --split writes several files, a VRT over them and a STAC Item. If an export was stopped, the same command goes on where it was.
+    Zarr 2. --split writes several files, a VRT over them and a STAC Item. If an export was stopped, the same command continues it.
 
     \b
     terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 -o zagreb.tif

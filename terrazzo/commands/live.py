@@ -69,13 +69,13 @@ def live(
     workers: int | None,
     precompute: bool,
 ) -> None:
-    """Shows a place on a map from an archive's overviews while it precomputes the mosaic.
+    """Shows a place early: on a map, from an archive's overviews, while it precomputes the mosaic.
 
     The command prints the address of the map. A first look of large pixels comes first, masked and normalized like a
     mosaic. A finer look replaces it, then the precomputed mosaic. The header X-Terrazzo-State of a tile is `live` or
     `published`.
 
-    Ctrl-C stops it. STORE and STORE-products keep what is done. The same command, or `terrazzo precompute`, goes on.
+    Ctrl-C stops it. STORE and STORE-products keep what is done. The same command, or `terrazzo precompute`, continues.
 
     \b
     terrazzo live --bbox 24.8 60.1 25.1 60.3 --datetime 2025-07

@@ -31,7 +31,7 @@ def statistics(
 
     One row for each area, period and band: count, mean, std, min, max, median and percentiles of reflectance on the mosaic's own
     pixels; the share that is clear, the share filled from another period, the age in days; the mosaic's version. A table that was
-    stopped goes on where it was when the same command is given again.
+    stopped continues when the same command is run again.
 
     \b
     terrazzo statistics stands.gpkg --store demo --id stand --period 2025-06,2025-07 --expression '(B08-B04)/(B08+B04)' -o ndvi.parquet

@@ -1,4 +1,4 @@
-"""What an export will cost, told before it starts: a few small windows are rendered and packed as it will be."""
+"""The cost of an export, before it starts: a few small windows are rendered and packed in the same way."""
 
 import time
 from functools import partial
@@ -28,7 +28,7 @@ class Estimate(NamedTuple):
 
     Attributes:
         width, height: pixels; `bands` of them are stored, extras not counted.
-        bytes: of all files, as far as the samples tell.
+        bytes: of all files, extrapolated from the samples.
         room: bytes that have to be free while it runs; what is not used is given back as it goes on.
         seconds: on this machine with so many threads, from the same samples.
         scenes: ids of the scenes whose squares reach into the area.

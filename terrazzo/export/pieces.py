@@ -46,7 +46,7 @@ NOTHING = Spread(0, 0.0, 0.0, 0.0, 0.0)
 
 
 class Piece(NamedTuple):
-    """What a finished window tells of itself.
+    """The record of a finished window.
 
     Attributes:
         filled: pixels that hold data.

@@ -1,4 +1,4 @@
-"""Runs an export: windows first, then files; stopped anywhere, it goes on where it was."""
+"""Runs an export: windows first, then files; stopped anywhere, it continues where it stopped."""
 
 import hashlib
 import json
@@ -55,7 +55,7 @@ class Exported(NamedTuple):
 
 
 class _Done(NamedTuple):
-    """What a finished sheet tells of itself."""
+    """The record of a finished sheet."""
 
     filled: int
     scenes: tuple[str, ...]
@@ -79,7 +79,7 @@ def export(
 
     Files hold int16 with scale 1e-4 and nodata −32768 unless the order says otherwise (`stage=raw`: the product's
     numbers, `mask`: classes), with band names, statistics, attribution, version, request and the lock's hash in their
-    tags; the lock lies beside them. Each appears whole or not at all. Closing the iterator stops the export; the same call again goes on.
+    tags; the lock lies beside them. Each appears whole or not at all. Closing the iterator stops the export; calling it again continues it.
 
     Args:
         path: the bands' file; extras and the files of a divided export lie beside it under names made from its own.
@@ -333,7 +333,7 @@ class _Run:
         return tuple(lines)
 
     def _finished(self, found: list[tuple[Sheet, _Done]]) -> Exported:
-        """Writes what describes all files, and tells of them."""
+        """Writes the documents that describe all files, and returns their records."""
         held = [(sheet, done) for sheet, done in found if done.filled]
         if not held:
             raise OutsideCoverage(

@@ -39,7 +39,7 @@ class Blocks:
     Blocks are decoded without the interpreter's lock. Those of a box are fetched from an object store all at once.
 
     Args:
-        on_read: is told of every read: `local` or `remote`, and compressed bytes.
+        on_read: called at every read with `local` or `remote`, and compressed bytes.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Blocks:
             try:
                 return read()
             except (ReadFailure, NotFound):
-                # Who needs it meets the error again, and tells of it.
+                # The reader meets the error again, and reports it.
                 return None
 
         running = [self._fetchers.submit(copy_context().run, tried, read) for read in reads]
@@ -82,7 +82,7 @@ class Blocks:
 
         Raises:
             ReadFailure: the file is missing or damaged; for a while it is not tried again.
-            Abandoned: nobody waits for it any more.
+            Abandoned: the client left.
         """
         require_wanted()
         common = box.intersection(covers)

@@ -339,7 +339,7 @@ def agreement(v, w, season, near, limit, spread, score, far):  # pragma: no cove
     """
     scenes, bands, one = v.shape[0], v.shape[1], np.float32(1.0)
     for b in range(bands):
-        # Clouds and haze add light: what clear dates may differ by is told by the darkest one.
+        # Clouds and haze add light: the darkest date determines by how much clear dates may differ.
         spread[b] = 1e6
         for s in range(scenes):
             for j in range(LANES):

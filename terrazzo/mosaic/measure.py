@@ -1,4 +1,4 @@
-"""What is told of pixels: reflectance or an expression over it, and how it differs from another selection's."""
+"""Measures of pixels: reflectance or an expression over it, and the difference to another selection."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

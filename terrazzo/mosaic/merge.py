@@ -49,7 +49,7 @@ def merge(
         reflectance: (scene, band, row, col) int16 with scale 1e-4 and nodata −32768, or float32
             reflectance with NaN; the first axis is the order, first wins.
         weight: (scene, row, col) uint8.
-        days: (scene,) from the day that is shown, for `kriging`; all the same day without.
+        days: (scene,) from the day that is shown, for `kriging`; without it, all are of one day.
 
     Returns:
         values in the dtype of `reflectance`, int16 rounded half to even.

@@ -239,7 +239,7 @@ def shares(
 
     Args:
         values: (scene, band) int16, nodata −32768; weight: (scene,); the first axis is the order, first wins.
-        days: (scene,) from the day that is shown; all the same day without.
+        days: (scene,) from the day that is shown; without it, all are of one day.
     """
     out = np.zeros(values.shape)
     usable = np.flatnonzero((weight > 0) & (values != NODATA).all(axis=1))

@@ -92,7 +92,7 @@ def stage_of(request: PixelRequest, version: Version) -> Stage:
 
 
 def check(request: PixelRequest, version: Version) -> None:
-    """Checks a request's values against what there is.
+    """Checks a request's values against the version's.
 
     Raises:
         InvalidRequest: a value is not known; the message lists the known ones.

@@ -1,4 +1,4 @@
-"""From the pixels asked for to places on a zone's grid, and back: one resampling, the same whoever asks.
+"""From requested pixels to places on a zone's grid, and back: one resampling for every interface.
 
 Places are computed for each pixel's centre alone, and the overview level comes from the resolution at one
 fixed place of the mosaic. So a pixel's value depends on where it is and how large, never on the tile, box or
@@ -260,13 +260,13 @@ def may_touch(target: Target, grid: Grid, level: int, covered: PixelBox) -> bool
         return True
     box = box_around(rows, cols)
     assert box is not None
-    # Edges bend: by far less than a quarter of a tile, where tiles are small enough to be told from each other.
+    # Edges bend: by far less than a quarter of a tile, where tiles are small enough to be distinguished.
     return not box.grown(8 + max(box.shape) // 4).intersection(covered).empty
 
 
 @lru_cache(maxsize=1024)
 def extent(crs: str, area: Bounds) -> Bounds:
-    """The rectangle of a coordinate system around an area in degrees; unbounded where it cannot be told."""
+    """The rectangle of a coordinate system around an area in degrees; unbounded where it cannot be computed."""
     t = np.linspace(0, 1, 21)
     lon, lat = np.meshgrid(
         area.left + t * (area.right - area.left), area.bottom + t * (area.top - area.bottom)

@@ -1,1 +1,1 @@
-"""One language for what users ask: the table of parameters, and the one parser that every door uses."""
+"""The language of requests: the table of parameters, and the one parser that every interface uses."""

@@ -1,4 +1,4 @@
-"""Values of requests, read by their kind: the same text, list or number gives the same value at every door."""
+"""Values of requests, read by their kind: the same text, list or number gives the same value in every interface."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""The table of parameters as options of the command line; their values are read where every other door's are."""
+"""The table of parameters as options of the command line; their values are parsed like those of every other interface."""
 
 import re
 from collections.abc import Callable, Container, Sequence

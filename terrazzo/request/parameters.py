@@ -1,4 +1,4 @@
-"""The parameters of requests: one table, from which every door takes names, kinds, choices, limits and meaning.
+"""The parameters of requests: one table, from which every interface takes names, kinds, choices, limits and meaning.
 
 Tiles, points, boxes, WMTS, TileJSON, `gdal.xml`, the bodies of exports and statistics, the command line, OpenAPI and
 `/docs` read it.
@@ -180,7 +180,7 @@ RESCALE = Parameter(
 )
 
 MEASURED = table((BANDS, EXPRESSION, DATETIME), SCENES, (RESAMPLING, VERSION))
-"""What is measured, the same at every door."""
+"""What is measured, the same in every interface."""
 SHOWN_STYLES = (*STYLES, *(name for name in get_args(Origin) if name != "weight"))
 PICTURE = table(
     (Parameter("style", "text", f"named style: {', '.join(SHOWN_STYLES)}"),),

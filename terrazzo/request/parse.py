@@ -1,4 +1,4 @@
-"""The one parser: what was asked, by any door, becomes typed values, and those become what the engine measures."""
+"""The one parser: parameters of any interface become typed values, and those a request to the engine."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Areas to tell statistics of: polygons of a file or of GeoJSON features, as they were given."""
+"""Areas of statistics: polygons of a file or of GeoJSON features, in their own coordinates."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Writes statistics of areas: group by group into parts, then one table; stopped anywhere, it goes on where it was."""
+"""Writes statistics of areas: group by group into parts, then one table; stopped anywhere, it continues where it stopped."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ from terrazzo.statistics.question import Question
 from terrazzo.stop import STOP
 
 BEAT = 1.0
-"""Seconds after which whoever waits for a large area may stop it."""
+"""Seconds between checks of whether the caller still waits for a large area."""
 FORM = 2
 """Of the parts of a table: another one is not gone on with."""
 
@@ -71,7 +71,7 @@ def statistics(
 ) -> Iterator[float | Tabled]:
     """Writes a table of one row for each area, period and band or expression; yields the share that is done, then the table.
 
-    Rows come by place, an area's rows together; `reason` says why one has no pixels. Closing the iterator stops; the same call again goes on.
+    Rows come by place, an area's rows together; `reason` says why one has no pixels. Closing the iterator stops; calling it again continues.
 
     Args:
         path: `.parquet` or `.geoparquet` for GeoParquet with the areas' geometry as it was given; `.csv` without it.

@@ -16,7 +16,7 @@ from terrazzo.mosaic.warp import Target
 from terrazzo.statistics.question import Rule
 
 MEASURES = ("count", "mean", "std", "min", "max")
-"""What `summaries` tells before the quantiles."""
+"""The columns of `summaries` before the quantiles."""
 
 
 class Cover(NamedTuple):

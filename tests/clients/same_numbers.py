@@ -1,4 +1,4 @@
-"""The same ten questions through every door to a mosaic; `python -m tests.clients.same_numbers STORE` writes the table of docs/evidence/doors.md.
+"""The same ten questions through every interface to a mosaic; `python -m tests.clients.same_numbers STORE` writes the table of docs/evidence/interfaces.md.
 
 STORE is one with the sample area, such as `make demo` leaves in build/demo.
 """
@@ -34,7 +34,7 @@ from terrazzo.server.grids import zone_grid
 from tests.clients.conftest import serving
 from tests.conftest import ROOT
 
-PAGE = ROOT / "docs" / "evidence" / "doors.md"
+PAGE = ROOT / "docs" / "evidence" / "interfaces.md"
 BEGIN, END = "<!-- written by tests/clients/same_numbers.py -->\n", "<!-- end -->\n"
 EPSG, PIXEL = 32633, 60.0
 CRS = f"EPSG:{EPSG}"
@@ -67,11 +67,11 @@ QUESTIONS = (
 )
 
 
-class Doors:
-    """The doors to a mosaic; a method that answers a question returns None where its door cannot be asked it."""
+class Interfaces:
+    """The interfaces of a mosaic; a method returns None where its interface cannot answer a question."""
 
     def __init__(self, address: str, store: Path, folder: Path) -> None:
-        """Opens the doors.
+        """Opens the interfaces.
 
         Args:
             address: of a server over the store.
@@ -192,23 +192,23 @@ class Doors:
         return anyio.run(converse)
 
 
-DOORS: Mapping[str, Callable[[Doors, Case], float | None]] = {
-    "tile": Doors.tile,
-    "point": Doors.point,
-    "box": Doors.box,
-    "export": Doors.export,
-    "Zarr": Doors.zarr,
-    "statistics": Doors.statistics,
-    "client": Doors.client,
-    "xarray": Doors.xarray,
-    "STAC, odc-stac": Doors.odc_stac,
-    "mcp": Doors.mcp,
+INTERFACES: Mapping[str, Callable[[Interfaces, Case], float | None]] = {
+    "tile": Interfaces.tile,
+    "point": Interfaces.point,
+    "box": Interfaces.box,
+    "export": Interfaces.export,
+    "Zarr": Interfaces.zarr,
+    "statistics": Interfaces.statistics,
+    "client": Interfaces.client,
+    "xarray": Interfaces.xarray,
+    "STAC, odc-stac": Interfaces.odc_stac,
+    "mcp": Interfaces.mcp,
 }
 
 
-def answers(doors: Doors) -> dict[str, list[float | None]]:
-    """The number that each door gives to each case."""
-    return {q.text: [door(doors, q) for door in DOORS.values()] for q in QUESTIONS}
+def answers(interfaces: Interfaces) -> dict[str, list[float | None]]:
+    """The number that each interface gives to each case."""
+    return {q.text: [ask(interfaces, q) for ask in INTERFACES.values()] for q in QUESTIONS}
 
 
 def table(numbers: Mapping[str, Sequence[float | None]]) -> str:
@@ -217,7 +217,7 @@ def table(numbers: Mapping[str, Sequence[float | None]]) -> str:
         f"| {text} | {' | '.join('–' if v is None else f'{v:.4f}' for v in row)} |\n"
         for text, row in numbers.items()
     ]
-    return f"| | {' | '.join(DOORS)} |\n|---{'|---' * len(DOORS)}|\n{''.join(rows)}"
+    return f"| | {' | '.join(INTERFACES)} |\n|---{'|---' * len(INTERFACES)}|\n{''.join(rows)}"
 
 
 def texts(asked: Mapping[str, Any]) -> dict[str, str]:
@@ -266,7 +266,7 @@ def mean_of(raster: Any, box: Bounds) -> float:
 def main(store: Path) -> None:
     """Writes the table into its page."""
     with tempfile.TemporaryDirectory() as folder, serving(store, Path(folder) / "cache") as address:
-        written = table(answers(Doors(address, store, Path(folder))))
+        written = table(answers(Interfaces(address, store, Path(folder))))
     before, rest = PAGE.read_text().split(BEGIN)
     PAGE.write_text(f"{before}{BEGIN}{written}{END}{rest.split(END)[1]}")
 

@@ -46,7 +46,7 @@ CLIENTS: Rows = (
     ("TiTiler", "`renders` of Items, drawn as they are, beside our own pictures", "test_renders.py::*"),
     ("curl, Chromium, rasterio", "downloads in parts, cut and continued", "test_downloads.py::*"),
     ("OGC schemas", "every document valid, no rule broken", "test_owslib.py::test_the_document*|test_grids.py::test_the_document*"),
-    ("ArcGIS Pro", "the ten steps above", ""),
+    ("ArcGIS Pro", "the [ten steps](../start/gis.md#add-to-arcgis)", ""),
 )  # fmt: skip
 """Client, what is tried, and the tests that try it."""
 PLACES: Rows = (

@@ -66,7 +66,7 @@ def test_nothing_fails_and_axe_finds_nothing_wrong_in_light_and_in_dark(run):
     assert seen["passed"] > 10
 
 
-def test_the_map_tells_colours_steps_and_that_a_key_is_needed(run):
+def test_the_map_shows_colours_steps_and_that_a_key_is_needed(run):
     seen, _ = run
     assert seen["legend"] == ["Legend: Which day", 200, "10 Aug to 20 Aug"]
     assert seen["formula"] == "(B08-B04)/(B08+B04)"

@@ -132,7 +132,7 @@ def test_what_is_at_a_pixel_comes_in_every_format_by_both_bindings(capabilities,
         assert read(rest) == read(kvp) != b""
 
 
-def test_owslib_asks_for_the_document_itself_and_tells_an_exception(address):
+def test_owslib_asks_for_the_document_itself_and_reports_an_exception(address):
     service = Kvp(f"{address}/mosaics/mosaic/wmts")
     place = middle(service.contents["mosaic"], "WebMercatorQuad")
     with pytest.raises((ServiceException, urllib.error.HTTPError, etree.XMLSyntaxError)) as told:

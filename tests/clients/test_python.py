@@ -129,7 +129,7 @@ def test_the_days_of_a_box_add_up(mosaic):
     assert sum(d["per_cent"] for d in days) == pytest.approx(100, abs=0.05)
 
 
-def test_an_export_tells_its_cost_and_progress_and_comes_as_whole_files(mosaic, tmp_path):
+def test_an_export_reports_its_cost_and_progress_and_comes_as_whole_files(mosaic, tmp_path):
     order = {"bbox": BOX, "bands": ["B04", "B08"], "extras": ["date"]}
     cost = mosaic.estimate(**order)
     assert cost["pixels"] > 0
@@ -165,7 +165,7 @@ def test_an_export_ends_on_the_server_when_its_progress_is_not_wanted_any_more(m
     assert not (tmp_path / "out").exists()
 
 
-def test_what_the_server_refuses_is_told_in_its_words(mosaic, tmp_path):
+def test_what_the_server_refuses_has_its_words(mosaic, tmp_path):
     with pytest.raises(InvalidRequest, match="there are"):
         mosaic.array(BOX, colour="B04")
     with pytest.raises(NotFound, match="no data"):

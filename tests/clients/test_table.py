@@ -6,7 +6,7 @@ from tests.clients.table import BEGIN, END, TABLES, table, told
 from tests.conftest import ROOT
 
 
-def test_a_client_is_told_as_the_worst_of_its_tests_and_as_not_run_without_any():
+def test_a_client_has_the_result_of_its_worst_test_and_not_run_without_any():
     outcomes = {
         "test_a.py::test_x[1]": "passed",
         "test_a.py::test_x[2]": "failed",

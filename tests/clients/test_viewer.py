@@ -80,7 +80,7 @@ def test_a_formula_has_its_own_legend_and_is_stretched_to_what_is_in_view(seen):
     assert str(low) in seen["legend"]
 
 
-def test_an_area_is_told_in_numbers_by_day(seen):
+def test_an_area_has_its_statistics_by_day(seen):
     rows = list(csv.DictReader(io.StringIO(seen["area"])))
     assert [r["when"] for r in rows] == DAYS
     assert {r["band"] for r in rows} == {NDWI}

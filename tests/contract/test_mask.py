@@ -59,7 +59,7 @@ def subset(source: Path, target: Path, bands: tuple[str, ...]) -> Path:
 
 @pytest.mark.parametrize("bands", [BANDS, BANDS[:10] + BANDS[11:], ("B02", "B03", "B04", "B08", "B11", "B12"),
                                    ("B02", "B03", "B04", "B08"), ("B02", "B04", "B11"), ("B12", "B03", "B8A", "B02")])  # fmt: skip
-def test_a_day_under_cloud_is_told_from_a_clear_one_by_any_bands(clear, cloudy, tmp_path, bands):
+def test_any_bands_distinguish_a_day_under_cloud_from_a_clear_one(clear, cloudy, tmp_path, bands):
     shares = []
     for source in (clear, cloudy):
         image = subset(source, tmp_path / source.name, bands)
@@ -135,7 +135,7 @@ def test_a_zero_in_the_infrared_is_dark_ground_or_unknown_but_no_hole(mixed, tmp
         (["--bands", "B02,B03" + 11 * ",-"], "at least 3 of the bands"),
     ],
 )
-def test_what_is_not_understood_is_told(mixed, tmp_path, options, told):
+def test_what_is_not_understood_is_refused(mixed, tmp_path, options, told):
     done = run(mixed, "-o", tmp_path / "mask.tif", *options)
     assert done.returncode != 0
     assert re.search(told, done.stderr), done.stderr

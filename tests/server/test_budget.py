@@ -78,7 +78,7 @@ def test_readiness_is_said_and_more_is_refused_while_every_renderer_is_blocked(s
     assert again.status_code == 200
 
 
-def test_boxes_past_the_memory_of_all_requests_are_told_to_come_again(sample_store):
+def test_boxes_past_the_memory_of_all_requests_get_retry_after(sample_store):
     """A box of 1024² takes 48 MB, of 64 MB there are."""
 
     async def asked():
@@ -252,7 +252,7 @@ def test_a_body_that_does_not_come_is_answered_408(hasty):
         assert b"came too slowly" in answer + client.recv(4096)
 
 
-def test_an_answer_that_nobody_takes_ends_and_gives_its_memory_back(hasty):
+def test_an_answer_that_no_client_reads_ends_and_releases_its_memory(hasty):
     with connected(hasty) as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
         client.sendall(

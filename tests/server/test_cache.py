@@ -115,7 +115,7 @@ def test_a_file_outside_the_folder_is_never_read(tmp_path):
     assert (tmp_path / "secret").exists()
 
 
-def test_a_truncated_or_missing_file_is_rendered_anew(tmp_path):
+def test_a_truncated_or_missing_file_is_rendered_again(tmp_path):
     keep(tmp_path, {"a": b"x" * 100_000, "b": b"y" * 100_000})
     first, second = (tmp_path / FOLDER).rglob("*.val")
     first.write_bytes(first.read_bytes()[:500])
@@ -193,7 +193,7 @@ asyncio.run(work(Path(sys.argv[1]), Path(sys.argv[2])))
 """
 
 
-def test_equal_requests_of_several_processes_are_rendered_once_and_a_killed_one_holds_nobody(tmp_path):
+def test_equal_requests_of_several_processes_are_rendered_once_and_a_killed_one_blocks_none(tmp_path):
     log = tmp_path / "log"
     command = [sys.executable, "-c", MAKER, str(tmp_path), str(log)]
 

@@ -48,7 +48,7 @@ def test_a_period_against_itself_has_not_changed(client):
     assert (change[0][there != 0] == 0).all()
 
 
-def test_a_point_tells_the_change_that_a_tile_shows(client):
+def test_a_point_reports_the_change_that_a_tile_shows(client):
     query = f"{NDVI}&datetime={LATER}&baseline={EARLIER}"
     lon, lat = 16.1, 45.9
     found = client.get(f"/mosaics/mosaic/point/{lon},{lat}?{query}&resampling=nearest").json()
@@ -59,7 +59,7 @@ def test_a_point_tells_the_change_that_a_tile_shows(client):
     assert f"baseline={EARLIER}" in found["request"]
 
 
-def test_etags_tell_baselines_apart(client):
+def test_etags_of_baselines_differ(client):
     tags = {
         client.get(f"{TILE}.png?{NDVI}&datetime={LATER}{more}").headers["etag"]
         for more in ("", "&fill=none", f"&baseline={EARLIER}", "&baseline=2023-08-10", f"&baseline={LATER}")
@@ -79,7 +79,7 @@ def test_etags_tell_baselines_apart(client):
         ("expression=B04*(-1)**.5", "powers of bands"),
     ],
 )
-def test_what_cannot_be_compared_is_told(client, query, told):
+def test_what_cannot_be_compared_is_reported(client, query, told):
     answer = client.get(f"{TILE}.png?{query}")
     assert answer.status_code == 400
     assert told in answer.json()["detail"]
@@ -97,7 +97,7 @@ PLACE = "16.1,45.9"
 CHANGE = f"datetime={LATER}&baseline={EARLIER}"
 
 
-def test_an_explanation_tells_both_sides_and_what_changed(client):
+def test_an_explanation_has_both_sides_and_what_changed(client):
     query = f"bands=B04,B08&{CHANGE}"
     found = client.get(f"/mosaics/mosaic/explain/{PLACE}?{query}&f=json").json()
     before = client.get(

@@ -184,7 +184,7 @@ def test_a_damaged_pyramid_leaves_low_zooms_to_the_scenes_and_says_so(store):
 
 
 @pytest.mark.parametrize("method", ["first", "median"])
-def test_pixels_for_which_a_damaged_scene_would_show_bear_a_quality_bit(store, method):
+def test_pixels_for_which_a_damaged_scene_would_show_have_a_quality_bit(store, method):
     """Truth: the scene that showed at each pixel before, and for methods that take all scenes its weight there."""
     address = f"{ADDRESS}.npy?method={method}"
 

@@ -204,7 +204,7 @@ def test_a_download_goes_on_only_where_the_file_is_the_same(client, address):
         assert client.get(address, headers={**ask, "If-Range": date}).status_code == 206
 
 
-def test_head_tells_of_the_whole(client, address):
+def test_head_has_the_length_of_the_whole(client, address):
     whole, head = client.get(address), client.head(address, headers={"Range": "bytes=0-9"})
     assert head.status_code == 200
     assert head.headers["content-length"] == whole.headers["content-length"]

@@ -37,7 +37,7 @@ def test_a_browser_gets_a_page_and_a_script_json(client):
     assert client.get(f"/mosaics/mosaic/explain/{PLACE}?f=txt").text.startswith("B04: ")
 
 
-def test_what_cannot_be_explained_is_told(client):
+def test_what_cannot_be_explained_is_reported(client):
     assert client.get("/mosaics/mosaic/explain/0,0").status_code == 404
     assert client.get("/mosaics/mosaic/explain/500,0").status_code == 400
     assert client.get(f"/mosaics/mosaic/explain/{PLACE}?f=pdf").status_code == 400

@@ -92,7 +92,7 @@ def test_a_jobs_file_is_the_commands_file(server, sample_store, tmp_path):
         assert a.tags() == b.tags()
 
 
-def test_a_dry_run_tells_the_cost_and_starts_nothing(server):
+def test_a_dry_run_reports_the_cost_and_starts_nothing(server):
     told = server.client.post(EXPORTS, json={**ORDER, "dry_run": True})
     assert told.status_code == 200
     cost = told.json()
@@ -164,7 +164,7 @@ def test_an_export_that_waits_is_dismissed_and_one_that_runs_stops(server, sampl
     assert not list(server.settings.state.glob("exports/*/files"))
 
 
-def test_quotas_hold_a_key_back_and_tell_why(sample_store, tmp_path):
+def test_quotas_refuse_a_key_and_say_why(sample_store, tmp_path):
     few = Server(sample_store, tmp_path / "a", export_jobs=1)
     assert few.client.post(EXPORTS, json=ORDER).status_code == 201
     held = few.client.post(EXPORTS, json=ORDER)

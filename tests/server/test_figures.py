@@ -24,7 +24,7 @@ def test_the_days_of_a_box_are_those_of_the_date_layer(client):
     assert told["with_data"] == 100
 
 
-def test_a_selection_changes_the_days_and_what_is_no_box_is_told(client):
+def test_a_selection_changes_the_days_and_what_is_no_box_is_reported(client):
     told = client.get(f"/mosaics/mosaic/dates/{BOX}?datetime=2023-08-13&fill=none").json()
     assert [d["date"] for d in told["dates"]] == ["2023-08-13"]
     assert client.get("/mosaics/mosaic/dates/16,45,15,46").status_code == 400

@@ -68,7 +68,7 @@ def test_the_document_lists_the_sets_asked_for_in_their_order(sets):
         ("EuropeanETRS89_LAEAQuad", "EPSG::3035", (5500000, 2000000), None),
     ],
 )
-def test_a_set_tells_its_coordinate_system_and_its_origin_in_the_order_of_its_axes(
+def test_a_set_has_its_coordinate_system_and_its_origin_in_the_order_of_its_axes(
     sets, name, crs, corner, well_known
 ):
     one = sets[name]

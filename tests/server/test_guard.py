@@ -122,7 +122,7 @@ def test_another_origin_writes_with_a_key_that_it_means_and_not_with_what_a_brow
         assert both.status_code == 403
 
 
-def test_a_name_that_somebody_points_to_this_machine_may_not_write(asking):
+def test_a_foreign_name_of_this_machine_may_not_write(asking):
     """DNS rebinding: page and server have one origin then, and only the name gives it away."""
     with asking("http://rebound.example:8000", protect=("none",)) as client:
         same = {"Origin": "http://rebound.example:8000", "Sec-Fetch-Site": "same-origin"}

@@ -117,7 +117,7 @@ def test_the_landing_page_is_json_for_who_does_not_rather_have_html(client, acce
     assert client.get("/?f=xml").status_code == 400
 
 
-def test_an_unforeseen_error_tells_nothing_and_is_not_kept(sample_store, monkeypatch):
+def test_an_unforeseen_error_reveals_nothing_and_is_not_kept(sample_store, monkeypatch):
     from terrazzo.mosaic.engine import Engine
 
     def fall(*_):

@@ -76,7 +76,7 @@ OGC = "/collections/mosaic/map/tiles"
         f"{OGC}/WebMercatorQuad/11/728/1113.png",
     ],
 )
-def test_without_a_key_a_client_is_asked_for_one_and_nothing_is_told(guarded, keys, path):
+def test_without_a_key_a_client_is_asked_for_one_and_learns_nothing(guarded, keys, path):
     key = keys.add("gis", ["tiles", "export"])
     for headers in (
         {},
@@ -131,7 +131,7 @@ def test_scopes_and_mosaics_are_kept_apart(guarded, keys):
     assert status("/mosaics/mosaic%2fexports", tiles) == 403
 
 
-def test_documents_carry_the_key_on_and_are_for_nobody_else(guarded, keys):
+def test_documents_carry_the_key_on_and_are_private(guarded, keys):
     key = keys.add("gis", ["tiles"])
     headers = {"X-API-Key": key}
     tilejson = guarded.get(f"{TILEJSON}?style=ndvi", headers=headers)
@@ -278,7 +278,7 @@ def test_the_command_adds_lists_and_revokes(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root writes for others")
-def test_keys_that_root_makes_belong_to_the_folders_owner_and_others_are_told(tmp_path):
+def test_keys_that_root_makes_belong_to_the_folders_owner_and_others_get_an_error(tmp_path):
     state = tmp_path / "state"
     state.mkdir()
     os.chown(state, 12345, 54321)

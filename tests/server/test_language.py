@@ -93,7 +93,7 @@ def test_the_table_of_this_test_names_every_parameter_that_is_measured():
 
 
 @pytest.mark.parametrize(("asked", "told"), UNDERSTOOD, ids=lambda v: str(v)[:60])
-def test_a_value_is_understood_alike_at_every_door(doors, asked, told):
+def test_a_value_is_understood_alike_in_every_interface(doors, asked, told):
     found = answers(doors, asked)
     assert told in found["point"]
     different = {k: v for k, v in found.items() if v != (None if k in SILENT else found["point"])}
@@ -101,7 +101,7 @@ def test_a_value_is_understood_alike_at_every_door(doors, asked, told):
 
 
 @pytest.mark.parametrize(("asked", "told"), REFUSED, ids=lambda v: str(v)[:60])
-def test_a_value_is_refused_in_the_same_words_at_every_door(doors, asked, told):
+def test_a_value_is_refused_in_the_same_words_in_every_interface(doors, asked, told):
     found = answers(doors, asked, ("statistics", "table") if asked.get("stage") in ("mask", "raw") else ())
     assert told in found["point"]
     assert found["point"].startswith("refused: ")
@@ -110,7 +110,7 @@ def test_a_value_is_refused_in_the_same_words_at_every_door(doors, asked, told):
 
 
 @pytest.mark.parametrize("name", [n for n in MEASURED if n != "version"])
-def test_an_empty_value_counts_as_none_at_every_door(doors, name):
+def test_an_empty_value_counts_as_none_in_every_interface(doors, name):
     with_one = answers(doors, {name: ""})
     bands = {} if name in ("bands", "expression") else {"bands": "B04"}
     assert with_one == {k: getattr(doors, k)(bands) for k in with_one}
@@ -135,7 +135,7 @@ SHOWN = [
 
 
 @pytest.mark.parametrize(("asked", "told"), SHOWN, ids=lambda v: str(v)[:60])
-def test_what_cannot_be_shown_is_refused_in_the_same_words_at_every_door(doors, asked, told):
+def test_what_cannot_be_shown_is_refused_in_the_same_words_in_every_interface(doors, asked, told):
     style = asked.get("style")
     found = [
         getattr(doors, n)(asked) for n in ("tile", "box", "point", "explain", "scenes", "tilejson", "python")
@@ -162,13 +162,13 @@ def test_the_table_of_pictures_names_every_parameter_that_only_shows():
 
 
 @pytest.mark.parametrize("asked", PICTURES, ids=str)
-def test_a_picture_has_the_same_pixels_at_every_door(doors, asked):
+def test_a_picture_has_the_same_pixels_in_every_interface(doors, asked):
     plain, found = doors.picture(asked)
     assert plain.startswith(b"\x89PNG")
     assert {name: body == plain for name, body in found.items()} == dict.fromkeys(found, True)
 
 
-def test_the_quality_of_a_lossy_picture_is_understood_at_every_door(doors):
+def test_the_quality_of_a_lossy_picture_is_understood_in_every_interface(doors):
     (low, lows), (high, highs) = (doors.picture({"quality": q}, "jpg") for q in ("5", "95"))
     assert len(low) < len(high)
     assert set(lows.values()) == {low}

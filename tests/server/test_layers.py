@@ -43,7 +43,7 @@ def test_a_layers_pixel_is_what_the_point_says(client, method):
         assert point["scene"] == order[layers["scene"][row, col]]["id"]
 
 
-def test_what_shows_has_the_score_that_was_asked_for_at_every_door(client):
+def test_what_shows_has_the_score_that_was_asked_for_in_every_interface(client):
     query = "&resampling=nearest&min_score=95"
     score, seen = array(client, "score", query)
     plain, before = array(client, "score", "&resampling=nearest")

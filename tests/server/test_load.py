@@ -45,7 +45,7 @@ def leaving(address, path):
         client.close()
 
 
-def test_past_the_queue_it_sheds_with_retry_after_and_still_tells_its_health_and_304(sample_store):
+def test_past_the_queue_it_sheds_with_retry_after_and_still_answers_health_and_304(sample_store):
     with serving(sample_store, TERRAZZO_THREADS="1", TERRAZZO_QUEUE="2") as (_, address):
         etag = fetched(address, TILE)[1]["etag"]
         with ThreadPoolExecutor(8) as users:
@@ -64,7 +64,7 @@ def test_past_the_queue_it_sheds_with_retry_after_and_still_tells_its_health_and
         assert fetched(address, TILE)[0] == 200
 
 
-def test_work_that_nobody_waits_for_is_not_done(sample_store):
+def test_work_whose_client_left_is_not_done(sample_store):
     with serving(sample_store, TERRAZZO_THREADS="1") as (_, address):
         with ThreadPoolExecutor(1) as users:
             first = users.submit(fetched, address, HEAVY.format(90))

@@ -55,7 +55,7 @@ def http(titled):
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_no_door_answers_for_a_name_outside_ascii_and_each_says_what_names_are(http, door):
+def test_no_interface_answers_for_a_name_outside_ascii_and_each_says_what_names_are(http, door):
     answer = http.get(f"/mosaics/{quote(NAME)}{door}")
     assert answer.status_code == 404, answer.text
     assert "letters a to z" in answer.text
@@ -94,7 +94,7 @@ def test_no_command_makes_or_opens_a_mosaic_of_such_a_name(titled, command, tmp_
     assert not (titled / "mosaics" / "größe").exists()
 
 
-def test_a_title_of_any_letters_stands_at_every_door(http):
+def test_a_title_of_any_letters_stands_in_every_interface(http):
     assert http.get("/mosaics/mosaic").json()["title"] == TITLE
     assert [c["title"] for c in http.get("/mosaics").json()["collections"]] == [TITLE]
     assert TITLE in http.get("/mosaics/mosaic/WebMercatorQuad/tilejson.json").json()["name"]

@@ -98,7 +98,7 @@ def test_a_picture_that_the_cache_has_lost_is_drawn(tmp_path):
         assert lasting(drawn) == lasting(first)
 
 
-def test_the_answer_is_for_whoever_may_see_it(tmp_path):
+def test_an_answer_is_only_for_clients_that_may_see_it(tmp_path):
     state = tmp_path / "state"
     key = Keys(state).add("Anna", ["tiles"])
     with opened(tmp_path, follow=3600, state=state, protect=("tiles",)) as client:

@@ -112,7 +112,7 @@ def test_time_and_datetime_are_one_question_in_wmts(doors, layer, asked, told):
     assert told in doors._header(f"{MOSAIC}/wmts", {**PAIRS, "layer": layer, **asked})
 
 
-def test_swapped_latitude_and_longitude_are_noticed_at_every_door(doors):
+def test_swapped_latitude_and_longitude_are_noticed_in_every_interface(doors):
     south, west, north, east = 46.048, 15.004, 46.052, 15.008
     swapped = f"{south},{west},{north},{east}"
     feature = {**FEATURE, "geometry": {"type": "Polygon", "coordinates": [[[y, x] for x, y in SQUARE]]}}
@@ -150,7 +150,7 @@ def test_a_box_has_commas_or_blanks_between_its_numbers(doors, words):
     assert (cost["width"], cost["height"]) == (int(size[1]), int(size[2]))
 
 
-def test_a_box_from_east_to_west_crosses_the_antimeridian_at_every_door(doors):
+def test_a_box_from_east_to_west_crosses_the_antimeridian_in_every_interface(doors):
     across = "179.9,46,-179.9,46.1"
     shown = doors.http.get(f"{MOSAIC}/bbox/{across}/8x8.tif?bands=B04")
     assert shown.status_code == 200
@@ -171,7 +171,7 @@ def test_a_box_from_east_to_west_crosses_the_antimeridian_at_every_door(doors):
 
 
 @pytest.mark.parametrize("code", ["3035", "EPSG:3035", "epsg:3035", "urn:ogc:def:crs:EPSG::3035"])
-def test_a_coordinate_system_has_one_name_at_every_door(doors, code, tmp_path):
+def test_a_coordinate_system_has_one_name_in_every_interface(doors, code, tmp_path):
     cost = doors.http.post(f"{MOSAIC}/exports", json={"bbox": BOX, "crs": code, "dry_run": True}).json()
     assert cost["crs"] == "EPSG:3035"
     for name in ("crs", "dst_crs"):
@@ -234,7 +234,7 @@ def test_a_coordinate_system_that_is_none_is_named_as_it_was_given(doors, code, 
 @pytest.mark.parametrize(
     ("code", "told"), [("EPSG:2327", "no datum shift is known"), ("EPSG:31275", "use EPSG:8677")]
 )
-def test_coordinates_in_a_system_without_a_datum_shift_are_refused_at_every_door(doors, code, told):
+def test_coordinates_in_a_system_without_a_datum_shift_are_refused_in_every_interface(doors, code, told):
     box, member = "7500000,5100000,7500600,5100600", {"type": "name", "properties": {"name": code}}
     ring = [[7_500_000, 5_100_000], [7_500_600, 5_100_000], [7_500_600, 5_100_600], [7_500_000, 5_100_000]]
     area = {"type": "Polygon", "coordinates": [ring], "crs": member}
@@ -393,7 +393,7 @@ def test_raw_says_what_lies_between_it_and_the_products_number(doors):
     assert re.search(rf"scenes\n *{first}  2023", lines)
 
 
-def test_raw_says_at_every_door_that_it_is_interpolated(client, tmp_path):
+def test_raw_says_in_every_interface_that_it_is_interpolated(client, tmp_path):
     """The sample's products have pixels of 120 m, its store has 60 m."""
     raw = {"bands": "B04", "stage": "raw"}
     tile = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1114/729"

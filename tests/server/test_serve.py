@@ -126,7 +126,7 @@ def gone(address):
     return False
 
 
-def test_a_port_in_use_is_told_with_what_to_do(sample_store):
+def test_a_port_in_use_is_reported_with_what_to_do(sample_store):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -137,7 +137,7 @@ def test_conformance_claims_what_is_there(client):
             assert "B08" in answer.headers["x-terrazzo-request"]
 
 
-def test_a_version_tells_whether_it_is_the_current_one(client):
+def test_a_version_reports_whether_it_is_the_current_one(client):
     child = next(k for k in client.get("/mosaics/mosaic").json()["links"] if k["rel"] == "child")
     told = client.get(child["href"]).json()
     assert told["deprecated"] is False

@@ -43,7 +43,7 @@ def table(server, address, form):
 
 
 @pytest.mark.parametrize("rule", ["exact", "centre"])
-def test_a_job_tells_of_each_feature_what_it_is_told_alone(server, rule):
+def test_a_job_gives_each_feature_the_statistics_that_it_has_alone(server, rule):
     features, asked = stands(), {"bands": ["B04", "B08"], "period": "all", "id": "stand", "rule": rule}
     body = {"features": {"type": "FeatureCollection", "features": features}, "percentiles": [2, 98], **asked}
     answer = server.client.post(f"{EXPORTS}/statistics", json=body)

@@ -13,6 +13,7 @@ from terrazzo.expression import meant
 from terrazzo.formats import FORMATS, Format, format_of, media_of_file, offered
 from terrazzo.request.parameters import EXPORT, TABULATED
 from tests.conftest import ROOT
+from tests.test_recipes import recipe
 
 TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728"
 OWN_ORDER = {"terrazzo/bands.py", "precompute/clouds/model.py", "precompute/correct/brdf.py"}
@@ -47,7 +48,7 @@ def test_every_common_name_leads_to_its_band():
     assert all(f"did you mean {band}?" in meant(name, tuple(BANDS)) for name, band in BY_COMMON_NAME.items())
 
 
-def test_every_door_has_the_formats_of_the_table():
+def test_every_interface_has_the_formats_of_the_table():
     assert EXPORT["format"].choices == (*offered("export"), "zarr")
     assert TABULATED["format"].choices == tuple(offered("table"))
     endings = [e for f in FORMATS.values() for e in (f.name, *f.aliases)]
@@ -65,8 +66,10 @@ def test_a_tile_of_each_format_of_pictures_is_one(client, name):
         assert (picture.format, picture.size) == (FORMATS[name].driver, (256, 256))
 
 
-def test_a_new_format_of_pictures_is_one_entry(client, monkeypatch):
-    new = Format("bmp", "image/bmp", ("tile",), "BMP", is_picture=True, transparent=False)
+def test_a_new_format_of_pictures_is_the_row_of_its_recipe(client, monkeypatch):
+    (row,) = recipe("a format")
+    new = eval(row.rstrip(","), {"Format": Format})
+    assert new.name == "bmp"
     monkeypatch.setitem(FORMATS, "bmp", new)
     answer = client.get(f"{TILE}.bmp")
     assert answer.headers["content-type"] == "image/bmp"

@@ -263,7 +263,7 @@ def test_expressions_go_with_the_default_style(client):
         ({"layer": "mosaic_time", "time": "2023", "datetime": "2023-08-13"}, "datetime"),
     ],
 )
-def test_what_a_layer_cannot_be_asked_is_told(client, asked, locator):
+def test_what_a_layer_cannot_be_asked_is_reported(client, asked, locator):
     assert problem(client.get(WMTS, params=TILE | asked)) == (400, "InvalidParameterValue", locator)
 
 

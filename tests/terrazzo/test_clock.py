@@ -34,7 +34,7 @@ def test_all_who_name_the_file_count_together(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"\0" * 40, b'{"look": [1]}', b"[1, 2]", b'{"look": ["a", 1, 2, 3]}']
 )
-def test_a_damaged_file_begins_anew(tmp_path, content):
+def test_a_damaged_file_starts_again(tmp_path, content):
     (tmp_path / "clock.json").write_bytes(content)
     assert SteadyClock(tmp_path / "clock.json").now() == 0
     assert SteadyClock(tmp_path / "clock.json").now() > 0

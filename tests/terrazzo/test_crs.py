@@ -22,7 +22,7 @@ PROJECTED = query_crs_info(auth_name="EPSG", pj_types="PROJECTED_CRS", allow_dep
     [(31256, True), (2180, True), (3067, False), (4326, True), (3857, False), (2193, True), (2048, False), (5514, False),
      (5513, False), (3031, False), (3413, False), (32661, True), (32761, True), (5041, False), (5482, True)],
 )  # fmt: skip
-def test_the_directions_of_the_axes_tell_which_comes_first(code, first):
+def test_the_directions_of_the_axes_decide_which_comes_first(code, first):
     assert northing_first(CRS.from_epsg(code)) is first
 
 

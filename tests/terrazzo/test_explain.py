@@ -90,7 +90,7 @@ def _nearest(told):
     return next(n.values for n in told.neighbours if (n.row, n.col) == (told.row, told.col))
 
 
-def test_every_scene_over_a_place_is_told_of_with_its_reason(engine):
+def test_every_scene_over_a_place_is_listed_with_its_reason(engine):
     selection = engine.select(PixelRequest(("B04",), orbit=122, max_cloud=30))
     told = explain(engine, selection, 15.7, 46.0)
     over = [c for c in told.candidates if c.verdict.startswith("not asked for: orbit 79")]

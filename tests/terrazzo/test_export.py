@@ -199,7 +199,7 @@ def test_overviews_are_gdals_means_of_reflectance_and_picks_of_classes(
         assert np.abs(ours.read(1).astype(int) - theirs.read(1)).max() <= tolerance
 
 
-def test_a_divided_export_is_one_picture_by_its_vrt_and_told_by_its_item(engine, tmp_path):
+def test_a_divided_export_is_one_picture_by_its_vrt_and_described_by_its_item(engine, tmp_path):
     found = written(engine, tmp_path / "a.tif", split=512, extras="quality")
     truth = expected(engine, ordered(engine)).values
     with rasterio.open(tmp_path / "a.vrt") as whole:
@@ -319,7 +319,7 @@ def test_classes_keep_their_numbers_in_overviews(engine, tmp_path):
         assert set(np.unique(file.read(1))) <= {-32768, *range(1, 9)}
 
 
-def test_a_box_without_data_is_told_and_leaves_no_file(engine, tmp_path):
+def test_a_box_without_data_is_reported_and_leaves_no_file(engine, tmp_path):
     with pytest.raises(OutsideCoverage, match="covers"):
         written(engine, tmp_path / "a.tif", bbox=(14.0, 45.0, 14.1, 45.1))
     assert list(tmp_path.iterdir()) == []
@@ -389,7 +389,7 @@ def test_a_killed_command_goes_on_where_it_was(engine, sample_store, tmp_path):
 
 
 @pytest.mark.parametrize("compression", ["deflate", "none"])
-def test_an_estimate_tells_pixels_scenes_and_about_the_size(engine, tmp_path, compression):
+def test_an_estimate_reports_pixels_scenes_and_about_the_size(engine, tmp_path, compression):
     asked = {"extras": ("quality",), "compression": compression, "resolution": 20}
     order = ordered(engine, **asked)
     told = estimate(engine, order)
@@ -402,7 +402,7 @@ def test_an_estimate_tells_pixels_scenes_and_about_the_size(engine, tmp_path, co
     assert least * size < told.bytes < most * size
 
 
-def test_a_disk_that_is_too_small_is_told_before_anything_is_drawn(engine, tmp_path, monkeypatch):
+def test_a_disk_that_is_too_small_is_reported_before_anything_is_drawn(engine, tmp_path, monkeypatch):
     monkeypatch.setattr(
         "shutil.disk_usage", lambda path: os.terminal_size((0, 0)) and type("U", (), {"free": 1000})()
     )
@@ -446,7 +446,7 @@ def test_the_command_writes_the_file_and_says_so(sample_store, tmp_path):
     assert {p.name for p in tmp_path.iterdir()} == {"a.tif", "a_quality.tif", "a_date.tif", "a.lock.json"}
 
 
-def test_the_command_tells_the_cost_and_writes_nothing(sample_store, tmp_path):
+def test_the_command_reports_the_cost_and_writes_nothing(sample_store, tmp_path):
     (tmp_path / "a.geojson").write_text(json.dumps({"type": "Polygon", "coordinates": [OUTLINE]}))
     arguments = [
         "export",

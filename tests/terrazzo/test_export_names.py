@@ -114,7 +114,7 @@ def test_a_geopackages_layer_has_the_exports_name(run):
         ]
 
 
-def test_an_item_tells_of_each_sheet_its_own_size_and_place_and_how_numbers_are_meant(run):
+def test_an_item_gives_each_sheets_size_place_scale_and_offset(run):
     assert run("--split", "512", "-o", "sp", box=WIDE).exit_code == 0
     item = json.loads(Path("sp.json").read_text())
     check_extensions(item)
@@ -167,7 +167,7 @@ def test_other_numbers_do_not(run):
         assert "TERRAZZO_INTERPOLATED" not in file.tags()
 
 
-def test_a_dry_run_tells_the_room_that_is_needed_meanwhile(run):
+def test_a_dry_run_reports_the_room_that_is_needed_meanwhile(run):
     told = run("--dry-run", box=WIDE)
     assert "MB have to be free meanwhile" in told.output
 

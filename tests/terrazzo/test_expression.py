@@ -64,7 +64,7 @@ def test_pieces_of_a_large_picture_are_the_whole():
     np.testing.assert_allclose(values[1], np.where(np.isnan(b8), np.nan, b4 * 2), rtol=1e-6)
 
 
-def test_it_ends_when_nobody_waits():
+def test_it_ends_when_the_client_left():
     stop, context = threading.Event(), copy_context()
     context.run(STOP.set, stop)
     pixels = np.ones((1, 4, 4), np.float32)

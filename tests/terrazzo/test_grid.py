@@ -77,7 +77,7 @@ def test_windows_have_signed_indices():
 @pytest.mark.parametrize(
     ("tile", "epsg"), [("33TWL", 32633), ("01KAB", 32701), ("19UDP", 32619), ("60CWT", 32760)]
 )
-def test_a_tile_name_tells_its_zone(tile, epsg):
+def test_a_tile_name_has_its_zone(tile, epsg):
     assert mgrs_epsg(tile) == epsg
     assert zone_epsg(zone_name(epsg)) == epsg
 

@@ -56,7 +56,7 @@ def test_spread_is_the_median_absolute_deviation_of_the_clear_scenes(world):
             assert np.abs(told[:, r, c] - np.median(np.abs(seen - middle), axis=0)).max() <= 0.5
 
 
-def test_quality_tells_single_scenes_and_gains_nobody_measured(world):
+def test_quality_marks_single_scenes_and_gains_without_measurements(world):
     made, engine = world
     (land,) = made.land.values()
     target = target_of(engine, land.place.box)

@@ -172,7 +172,7 @@ def test_quantiles_weigh_pixels_by_the_share_that_is_covered():
     )
 
 
-def test_an_area_tells_how_much_is_clear_how_old_it_is_and_which_version_it_is_from(engine, stands, tmp_path):
+def test_an_area_has_its_clear_share_its_age_and_its_version(engine, stands, tmp_path):
     own = told(engine, read_areas(stands, "stand"), tmp_path / "own.parquet", bands="B04", period="all")
     assert set(own.version) == {engine.version.name}
     metadata = pq.read_schema(tmp_path / "own.parquet").metadata
@@ -371,7 +371,7 @@ def test_a_geoparquet_file_that_contradicts_itself_is_refused(tmp_path, geo):
         read_areas(tmp_path / "a.parquet")
 
 
-def test_a_geoparquet_file_is_in_degrees_where_it_says_nothing_and_refused_where_nobody_knows(tmp_path):
+def test_a_geoparquet_file_without_crs_is_in_degrees_and_one_with_null_is_refused(tmp_path):
     def areas(**said):
         geo = {"primary_column": "geometry", "columns": {"geometry": {"encoding": "WKB", **said}}}
         table = pa.table({"geometry": pa.array([shapely.box(15, 45, 16, 46).wkb], pa.binary())})
@@ -384,7 +384,7 @@ def test_a_geoparquet_file_is_in_degrees_where_it_says_nothing_and_refused_where
 
 
 @pytest.mark.parametrize("rule", ["exact", "centre"])
-def test_a_band_among_others_is_told_what_it_is_told_alone(engine, tmp_path, rule):
+def test_a_band_among_others_has_the_statistics_that_it_has_alone(engine, tmp_path, rule):
     path = features_of(tmp_path / "a.geojson", [shapely.box(15.95, 45.8, 15.98, 45.82)])
     asked = {"period": "all", "rule": rule}
     both = told(engine, read_areas(path), tmp_path / "both.parquet", **asked, bands="B04,B08").set_index(

@@ -1,7 +1,7 @@
 """Real pixels of further places: three clear crops of both levels, one of them snow, and two series with the archive's masks.
 
 The crops (TerraMind's examples, 282D on a tropical coast, 433D in the Andes' foothills, 609U boreal forest under snow) show one scene at
-both levels, so that they tell what clear ground looks like at the surface. The series are of Alpine forest (L1C, masks of s2cloudless) and
+both levels, so that they show what clear ground looks like at the surface. The series are of Alpine forest (L1C, masks of s2cloudless) and
 of Belgian fields (L2A, Sen2Cor's classification), whose masks are believed only where they are sure.
 """
 
@@ -25,7 +25,7 @@ CROPS = {
     "609U_541L_3_0": (0.0, (LAND, SNOW)),
 }
 """Offset of the crops at the surface, which the darkest pixels in the short-wave infrared show (at the top all have -0.1), and what is on
-them: surf and shaded forest would be told as snow and water by rule."""
+them: surf and shaded forest would be labelled snow and water by rule."""
 PER_CLASS = 600
 """Pixels of a class drawn from a place."""
 SURE = 0.95

@@ -68,7 +68,7 @@ def hollstein(
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """(sample, feature) draws from the histogram of Hollstein et al. 2016 (doi 10.3390/rs8080666) and their classes.
 
-    What the histogram does not tell is NaN.
+    Bins that the histogram lacks are NaN.
     """
     folder = data / "imagery" / "reference_spectra"
     table = pd.read_parquet(folder / "hollstein_s2_l1c_6class_hist.parquet")

@@ -1,7 +1,7 @@
 """Labelled pixels with their surroundings: real ones found again in their images, and clear images under simulated clouds.
 
 A simulated cloud has a place, a height and an optical depth that thins out to its rim; it throws its shadow along the sun's ray, also
-from outside the picture. So what is cloud, thin cloud and shadow is known for every pixel, which no interpreter can tell.
+from outside the picture. So what is cloud, thin cloud and shadow is known for every pixel, which no interpreter can label.
 """
 
 from pathlib import Path
@@ -252,7 +252,7 @@ def snowed(
 
 
 def _completed(ground: Array) -> Array:
-    """(pixel, band) ground without gaps: where nothing came through in a band, its neighbours tell what lies below."""
+    """(pixel, band) ground without gaps: where nothing came through in a band, its neighbours give what lies below."""
     out = ground.copy()
     near, short = (out[:, BANDS.index(b)] for b in ("B8A", "B11"))
     for band, substitute in (("B09", near), ("B10", (near + short) / 2)):

@@ -27,11 +27,11 @@ __all__ = ["ExplainedScene", "Explanation", "Neighbour", "Step", "explain"]
 
 @dataclass(frozen=True)
 class Explanation:
-    """The account of a place.
+    """The explanation of a place.
 
     Attributes:
         values: (band,) int16 as served at the place.
-        pixel: zone, row and column of the zone grid's pixel under the place, which the candidates are told of.
+        pixel: zone, row and column of the zone grid's pixel under the place, whose scenes are listed.
         neighbours: what the one resampling to the place took; one pixel for `resampling=nearest`.
         path: by band, of the chosen scene; empty for `stage=mask`.
         count_interpolated: how the product's pixels were resampled to the store's, so that the path's first number is
@@ -57,11 +57,11 @@ class Explanation:
 
 
 def explain(engine: Engine, selection: Selection, lon: float, lat: float) -> Explanation:
-    """The account of a place in degrees at full resolution.
+    """Explain the pixel at a place in degrees, at full resolution.
 
     Raises:
         OutsideCoverage: no scene shows there.
-        ReadFailure: none does, since scenes could not be read.
+        ReadFailure: the scenes there cannot be read.
     """
     xy = (np.array([lon], np.float64), np.array([lat], np.float64))
     image = engine.points(selection, "EPSG:4326", *xy)
@@ -104,7 +104,7 @@ def _shown(engine: Engine, selection: Selection, entry: Entry, quality: int) -> 
 
 
 def _source(at: At) -> Mapping[str, Any]:
-    """What the chosen scene's Item tells of it."""
+    """What the chosen scene's Item says of it."""
     about = properties(at, at.chosen)
     return {
         "path": about.get("terrazzo:path"),

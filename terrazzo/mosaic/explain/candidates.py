@@ -21,13 +21,13 @@ UNMERGED = ("raw", "mask", "corrected")
 
 @dataclass(frozen=True)
 class ExplainedScene:
-    """A scene that could have shown at a pixel.
+    """A scene with data at a pixel, and why it shows or not.
 
     Attributes:
-        order: place in the one order of the period, 0 first.
+        order: place in the period's order of scenes, 0 first.
         mask: name of the mask class; None beyond the scene's data.
         score: 0–100, how likely the pixel is clear; None beyond the scene's data, and in stores that have no scores yet.
-        weight: 0–255, as the merge took it.
+        weight: 0–255, as the merge used it.
         share: (band,) share of the merged value, 0–1.
         values: (band,) int16 at the request's stage, scale 1e-4; None where nothing was read.
         verdict: why it shows or not.

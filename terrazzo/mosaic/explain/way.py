@@ -26,7 +26,7 @@ class Step:
     Attributes:
         count: the product's number, recomputed from the stored value.
         stored: int16 in the scene's file, scale 1e-4.
-        forward: what the correction makes of `count`; equals `stored` within what a count's rounding moves it.
+        forward: `count` after the correction; equals `stored` up to the rounding of a count.
         normalized: int16; equals the candidate's value.
         undone: stored value recomputed from `normalized`; `count_undone` the product's number from that.
         merged: int16 of all scenes at this pixel; served: int16 at the place asked for.

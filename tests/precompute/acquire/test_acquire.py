@@ -127,7 +127,7 @@ def test_a_reprocessed_product_replaces_the_older_one(
     assert not (tmp_path / "s-products" / f"files-{old}").exists()
 
 
-def test_a_dry_run_tells_what_it_would_fetch_and_fetches_nothing(
+def test_a_dry_run_reports_what_it_would_fetch_and_fetches_nothing(
     archive: Archive, terrazzo: Terrazzo, tmp_path: Path
 ) -> None:
     where = ("--bbox", 14, 44, 18, 48, "--datetime", "2023-08-13/2023-08-15", "--bands", "B02,B03,B04,B08")
@@ -159,7 +159,7 @@ def test_an_area_without_products_says_so_with_its_exit_code(
     assert "0 products to fetch" in told.stderr
 
 
-def test_a_disk_without_room_is_told_before_anything_is_fetched(
+def test_a_disk_without_room_is_reported_before_anything_is_fetched(
     acquired_one: AcquireOrder, tmp_path: Path
 ) -> None:
     openers = Openers()

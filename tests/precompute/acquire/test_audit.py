@@ -98,7 +98,7 @@ def test_two_items_in_error_move_no_orbit(year: list[Taken]) -> None:
     assert [e.satellite for e in epochs] == ["S2A", "S2B"]
 
 
-def test_an_orbit_that_an_item_does_not_tell_is_the_one_flown_at_its_time(year: list[Taken]) -> None:
+def test_an_orbit_that_an_item_lacks_is_the_one_flown_at_its_time(year: list[Taken]) -> None:
     epochs = learn(passes(year))
     assert all(orbit_of(t.satellite, t.when, epochs) == t.orbit for t in year)
     assert orbit_of("S2A", year[10].when + timedelta(hours=3), epochs) == 0

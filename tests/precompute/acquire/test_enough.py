@@ -73,7 +73,7 @@ def test_a_product_shows_nothing_where_it_does_not_reach() -> None:
 
 
 @pytest.mark.slow
-def test_a_scene_s_own_mask_tells_where_it_was_clear(sample_store: Path) -> None:
+def test_a_scenes_own_mask_decides_where_it_was_clear(sample_store: Path) -> None:
     store = Store(sample_store)
     area = shapely.box(15.85, 45.4, 16.2, 45.9)
     where = places(area)
@@ -132,14 +132,14 @@ def test_a_short_request_is_fetched_whole_however_cloudy() -> None:
     assert days(thinned(few, [], AREA, needed(1, None, "mosaic"))) == [13]
 
 
-def test_what_is_left_is_told_in_bytes() -> None:
+def test_what_is_left_is_reported_in_bytes() -> None:
     many = plan_of(*(wanted("33TWL", day, 2, 700_000_000) for day in range(3, 13)))
     made = thinned(many, [], AREA, needed(3, None, "mosaic"))
     assert made.size == 4 * 700_000_000
     assert made.notes[0].startswith("6 of 10 products (4.2 GB) are not needed for 3 clear observations")
 
 
-def test_a_place_that_came_out_cloudier_than_told_gets_more_at_the_next_run(tmp_path: Path) -> None:
+def test_a_place_cloudier_than_its_metadata_gets_more_at_the_next_run(tmp_path: Path) -> None:
     first = [wanted("33TWL", day, 10) for day in (3, 8)]
     more = [wanted("33TWL", day, 30) for day in (13, 18, 23)]
     here = [shelved(w, tmp_path) for w in first]
@@ -170,7 +170,7 @@ def test_who_watches_gets_each_new_product_though_every_place_has_enough(tmp_pat
 
 
 @pytest.mark.clients
-def test_a_run_stops_when_every_place_has_enough_and_tells_what_that_saves(
+def test_a_run_stops_when_every_place_has_enough_and_reports_what_that_saves(
     archive: Archive, terrazzo: Terrazzo, tmp_path: Path
 ) -> None:
     where = ("--bbox", 15.1, 45.2, 16.2, 45.8, "--datetime", "2023-08", "--bands", ",".join(sample.BANDS))

@@ -133,7 +133,7 @@ def test_what_came_before_a_connection_broke_is_kept(
     assert sum(start == 0 for _, start, _ in server.given) == 1, "the header came once"
 
 
-def test_an_image_that_is_replaced_on_the_way_comes_anew(
+def test_an_image_that_is_replaced_on_the_way_is_fetched_again(
     server: Ranges, images: dict[str, bytes], tmp_path: Path
 ) -> None:
     other, seen = ground((1098, 1098), 77), list[Seen]()

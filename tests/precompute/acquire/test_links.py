@@ -151,7 +151,7 @@ def test_an_area_is_made_into_a_file_through_presigned_links_and_the_store_shows
 
 @pytest.mark.clients
 @pytest.mark.parametrize("broken", ["forged", "dead"])
-def test_links_that_open_nothing_are_told_without_their_signatures(
+def test_links_that_open_nothing_are_reported_without_their_signatures(
     s3: str, tmp_path: Path, broken: str
 ) -> None:
     items, nowhere = presigned(s3), f"http://127.0.0.1:{free_port()}"
@@ -215,7 +215,7 @@ def test_a_link_of_a_container_s_token_gives_size_file_and_part(s3: str, tmp_pat
         assert (source.read(1) == expected).all()
 
 
-def test_a_file_that_breaks_off_is_told_without_its_signature(tmp_path: Path) -> None:
+def test_a_file_that_breaks_off_is_reported_without_its_signature(tmp_path: Path) -> None:
     file = RemoteFile("B04", f"http://127.0.0.1:{free_port()}/B04.tif?{SAS}", "B04.tif", None, None)
     with pytest.raises(Unreachable) as told:
         download(Opener(find_archive("http://stac")), file, tmp_path, lambda size: None, Event())

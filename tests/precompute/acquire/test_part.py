@@ -107,7 +107,7 @@ def test_parts_arrive_though_a_fifth_of_the_requests_fail(
 
 
 @pytest.mark.clients
-def test_a_file_that_the_archive_does_not_have_is_told_for_a_part_too(
+def test_a_file_that_the_archive_does_not_have_is_reported_for_a_part_too(
     archive: Archive, terrazzo: Terrazzo, tmp_path: Path
 ) -> None:
     items = world.sample_items([ONE])

@@ -72,7 +72,7 @@ def test_hours_and_bytes_follow_scenes_and_cores(told: Told) -> None:
     assert all_days["cpu_hours"] > 2 * few["cpu_hours"]
 
 
-def test_a_mosaic_without_an_area_or_dates_is_told_what_lacks(
+def test_a_mosaic_without_an_area_or_dates_is_refused_with_what_lacks(
     archive: Archive, terrazzo: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     config = tmp_path / "mosaic.toml"

@@ -78,7 +78,7 @@ def test_an_expired_token_is_renewed_and_the_file_comes(azure: Azure, tmp_path: 
     assert [path.rpartition("sig=")[2] for path in azure.served] == ["t1", "t2"]
 
 
-def test_a_file_that_is_refused_with_every_token_is_told_and_leaves_nothing(
+def test_a_file_that_is_refused_with_every_token_is_reported_and_leaves_nothing(
     azure: Azure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     azure.good = 0
@@ -88,7 +88,7 @@ def test_a_file_that_is_refused_with_every_token_is_told_and_leaves_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_an_archive_that_wants_keys_tells_which(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_archive_that_needs_keys_names_them(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "CDSE_S3_ACCESS_KEY", "CDSE_S3_SECRET_KEY"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ArchiveError, match="CDSE_S3_ACCESS_KEY"):

@@ -99,7 +99,7 @@ def test_passes_follow_what_the_archive_gets(terrazzo: Terrazzo, growing: world.
 
 
 @pytest.mark.slow
-def test_a_service_goes_on_until_it_is_told_to_stop(
+def test_a_service_continues_until_it_is_stopped(
     archive: Archive, growing: world.Growing, store: Path, tmp_path: Path
 ) -> None:
     where = ["--tile", "33TWL", "--datetime", "2023-08", "--archive", growing.stac, "--every", "1s"]
@@ -163,7 +163,7 @@ def test_a_part_never_takes_the_place_of_a_whole(
 
 
 @pytest.mark.slow
-def test_exit_codes_tell_failed_nothing_new_and_unusable_apart_and_metrics_have_them(
+def test_exit_codes_of_failed_nothing_new_and_unusable_differ_and_metrics_have_them(
     terrazzo: Terrazzo, growing: world.Growing, tmp_path: Path
 ) -> None:
     store, prom = tmp_path / "store", tmp_path / "terrazzo.prom"

@@ -55,7 +55,7 @@ def test_the_scene_has_the_users_classes(item, tmp_path):
     ("name", "value", "told"),
     [("asset:theirs", 1, "no asset theirs.*my-mask"), ("asset:my-mask", 99, "holds 99.*4 cloud")],
 )
-def test_a_mask_that_is_missing_or_no_mask_is_told(item, tmp_path, name, value, told):
+def test_a_mask_that_is_missing_or_no_mask_is_reported(item, tmp_path, name, value, told):
     add_mask(item, np.full((64, 64), value, np.uint8))
     done = subprocess.run(
         [TERRAZZO, "precompute", tmp_path / "p", "--store", tmp_path / "s", "--mask", name, "--workers", "1", "--bands", "B02,B03,B04,B08"],

@@ -82,7 +82,7 @@ def test_snow_stays_snow_where_the_short_wave_infrared_shows_it():
 
 
 @pytest.mark.parametrize(("rho", "bands"), [(SNOW_RHO, FOUR), (ICE_CLOUD_RHO, FOUR), (ICE_CLOUD_RHO, SIX)])
-def test_white_that_cannot_be_told_from_cloud_or_is_one_is_not_clear(rho, bands):
+def test_white_that_may_be_cloud_is_not_clear(rho, bands):
     assert np.isin(masked(filled(rho, bands), bands).classes, CLOUDS).all()
 
 

@@ -33,7 +33,7 @@ def test_a_dark_forest_under_a_small_cloud_is_no_shadow_but_the_cloud_s_is():
     assert not seen[60:85, 105:125].any()
 
 
-def test_rays_tell_where_a_shadow_can_lie():
+def test_rays_decide_where_a_shadow_can_lie():
     clouds = np.zeros((200, 200), bool)
     clouds[CLOUD] = True
     possible = possible_shadows(clouds, sun_zenith=SUN[0], sun_azimuth=SUN[1], pixel=PIXEL)

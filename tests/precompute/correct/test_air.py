@@ -298,6 +298,6 @@ def test_under_a_low_sun_the_weather_models_aerosol_wins_over_vegetation_in_shad
     assert low.uncertainty == pytest.approx(0.08, abs=0.02)
 
 
-def test_a_file_that_is_no_grib_tells_nothing(tmp_path: Path) -> None:
+def test_a_file_that_is_no_grib_is_skipped(tmp_path: Path) -> None:
     (tmp_path / "AUX_CAMSFO").write_bytes(b"not a GRIB")
     assert read_auxiliary(str(tmp_path / "AUX_CAMSFO"), 15.0, 46.0) == {}

@@ -66,7 +66,7 @@ def test_the_file_is_an_animated_webp_with_all_frames(engine, tmp_path):
         image.load()
 
 
-def test_an_empty_box_and_one_beside_the_mosaic_are_told(engine):
+def test_an_empty_box_and_one_beside_the_mosaic_are_reported(engine):
     with pytest.raises(InvalidRequest, match="W below E"):
         next(frames(engine, Bounds(15.0, 45.0, 15.0, 46.0)))
     left, bottom, right, _ = engine.version.bounds
@@ -87,7 +87,7 @@ def test_a_film_that_breaks_off_leaves_the_older_file_as_it_was(engine, tmp_path
     assert (tmp_path / "film.webp").read_bytes() == b"older"
 
 
-def test_the_legend_tells_the_shares_of_the_classes_where_there_are_data(engine):
+def test_the_legend_reports_the_shares_of_the_classes_where_there_are_data(engine):
     target = film_target(engine, engine.version.bounds)
     masks = [f for f in frames(engine, engine.version.bounds) if STEPS[f.step] == "Masks"]
     days = {}

@@ -135,7 +135,7 @@ def test_a_gap_in_one_band_of_the_composite_stays_out_of_that_band(tmp_path):
     assert (found[:, 23:28] == NODATA).all()
 
 
-def test_a_version_of_another_level_is_made_anew_with_that_composite_only(world, tmp_path):
+def test_a_version_of_another_level_is_computed_again_with_that_composite_only(world, tmp_path):
     base, land = world
     write_composite(tmp_path / "last.tif", land)
     text = f'reference = "external"\nreference_file = "{tmp_path}/last.tif"\n'

@@ -43,7 +43,7 @@ def test_planted_shifts_between_two_real_days_are_found_to_a_tenth_of_a_pixel(gr
     assert found.north - rest.north == pytest.approx(-down, abs=0.1)
 
 
-def test_ground_that_tells_nothing_tells_no_shift(ground):
+def test_ground_without_texture_gives_no_shift(ground):
     flat = np.full((256, 256), 0.05, np.float32)
     assert square_shifts(flat, flat, 9) == []
     assert square_shifts(ground[0][:256, :256], np.full((256, 256), np.nan, np.float32), 9) == []
@@ -66,7 +66,7 @@ def one_off(tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_a_scene_that_lies_off_the_others_is_told_and_weighs_less(one_off, tmp_path):
+def test_a_scene_that_lies_off_the_others_is_reported_and_weighs_less(one_off, tmp_path):
     folder, name = one_off
     heavy, light = (
         precompute(folder, tmp_path / register, register=register)[0] for register in ("off", "flag")

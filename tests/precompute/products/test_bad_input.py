@@ -218,7 +218,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path):
 
 
 @pytest.mark.slow
-def test_where_nothing_can_be_used_every_reason_is_told(products, tmp_path):
+def test_where_nothing_can_be_used_every_reason_is_reported(products, tmp_path):
     for scene in (GOOD, BAD):
         truncate(products / scene / "B04.tif")
     with pytest.raises(StoreError, match=rf"(?s){GOOD}.*fetch.*{BAD}.*fetch"):
@@ -233,7 +233,9 @@ def command(folder: Path, store: Path, **options) -> subprocess.CompletedProcess
 
 
 @pytest.mark.slow
-def test_the_exit_code_tells_that_something_was_left_out_and_brackets_in_names_are_shown(products, tmp_path):
+def test_the_exit_code_reports_that_something_was_left_out_and_brackets_in_names_are_shown(
+    products, tmp_path
+):
     (products / "[bold]x[y].json").write_text("{")
     edit(products, lambda d: d["properties"].update(datetime="2023-08-15T15:50:57Z UTC"))
     done = command(products, tmp_path / "store")
@@ -306,7 +308,7 @@ def test_a_count_of_1_in_all_bands_is_no_data_where_1000_were_added(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_told_in_one_line_and_a_later_run_goes_on(products, tmp_path):
+def test_a_full_disk_is_reported_in_one_line_and_a_later_run_goes_on(products, tmp_path):
     """A limit on the size of a file stands for the disk: the same error from the same calls, without root."""
     limited = f"ulimit -f 8; trap '' XFSZ; exec {TERRAZZO} precompute {products} --store {tmp_path / 'store'} {' '.join(OPTIONS)}"
     done = subprocess.run(["sh", "-c", limited], capture_output=True, text=True, check=False)

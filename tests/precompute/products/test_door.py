@@ -70,7 +70,7 @@ def test_a_document_of_any_shape_is_left_out_with_a_reason(document):
 
 @pytest.mark.parametrize("nothing", [None, float("nan"), ..., "", [], {}])
 @pytest.mark.parametrize("key", ["platform", "grid:code", "s2:processing_baseline", "sat:relative_orbit"])  # fmt: skip
-def test_what_a_property_does_not_tell_the_products_name_does(key, nothing):
+def test_what_a_property_lacks_comes_from_the_products_name(key, nothing):
     full, found = read(ITEM), read(with_properties(**{key: nothing}))
     assert isinstance(full, Product)
     assert isinstance(found, Product)
@@ -111,7 +111,7 @@ def test_what_is_no_tile_is_refused(text):
         tile_name(text)
 
 
-def test_the_orbit_comes_of_the_count_of_orbits_where_nothing_else_tells_it(data):
+def test_the_orbit_follows_from_the_count_of_orbits_where_nothing_else_has_it(data):
     told = {}
     for name in ("stac_cdse_sentinel-2-l2a_item_S2C_N0512.json", "stac_cdse_sentinel-2-l2a_item_N0500.json"):
         item = json.loads((data / "imagery/metadata" / name).read_text())

@@ -3,7 +3,7 @@
 from benchmarks.door import run
 
 
-def test_changed_items_and_metadata_are_left_out_come_out_true_or_are_told():
+def test_changed_items_and_metadata_are_left_out_come_out_true_or_are_noted():
     outcomes, bad = run(40, 1)
     assert not bad
     assert outcomes["left out"] >= 5

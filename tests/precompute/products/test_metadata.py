@@ -48,7 +48,7 @@ def load(metadata: Path, name: str) -> dict[str, Any]:
         ("L2A_N0509_S2A_01KAB_20230821_MTD_MSIL2A.xml", -1000, 10_000, "Sentinel-2A"),
     ],
 )
-def test_product_metadata_of_each_baseline_tell_offset_and_quantification(
+def test_product_metadata_of_each_baseline_have_offset_and_quantification(
     metadata: Path, name: str, offset: int | None, quantification: int, satellite: str
 ) -> None:
     path = str(metadata / name)
@@ -168,7 +168,7 @@ def candidate(metadata: Path, name: str, archive: str, level: str = "l2a") -> Ca
         (EXTENSION, "planetary-computer", "l2a"),
     ],
 )
-def test_items_of_all_archives_tell_which_files_to_fetch(
+def test_items_of_all_archives_name_the_files_to_fetch(
     metadata: Path, name: str, archive: str, level: str
 ) -> None:
     found = candidate(metadata, name, archive, level)

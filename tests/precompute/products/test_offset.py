@@ -51,16 +51,16 @@ def test_water_that_came_out_below_zero_does_not_hide_the_addition():
 
 @pytest.mark.parametrize("rho", [DESERT, SNOW], ids=["desert", "snow"])
 @pytest.mark.parametrize("added", [0, 1000])
-def test_bright_scenes_tell_nothing(rho, added):
+def test_bright_scenes_decide_no_offset(rho, added):
     assert pixel_opinion(darkest(rho, added))[1] is None
 
 
-def test_a_gap_in_the_clouds_tells_enough():
+def test_a_gap_in_the_clouds_decides_the_offset():
     assert pixel_opinion(darkest(CLOUDY, 0))[1] == 0
     assert pixel_opinion(darkest(CLOUDY, 1000))[1] != 0
 
 
-def test_a_scene_without_pixels_tells_nothing():
+def test_a_scene_without_pixels_decides_no_offset():
     assert pixel_opinion(np.zeros((5, 5), np.int32)) == (None, None)
 
 

@@ -133,7 +133,7 @@ def square(south: float, north: float) -> dict:
         (product("T14", "0400", {"type": "Polygon", "coordinates": [[None]]}), product("T16"), False),
     ],
 )
-def test_metadata_tell_parts_by_when_they_were_made_and_processings_by_their_outlines(a, b, parts):
+def test_metadata_distinguish_parts_by_their_processing_time_and_processings_by_their_outlines(a, b, parts):
     assert other_ground(a, b) is other_ground(b, a) is parts
 
 

@@ -21,7 +21,7 @@ FOUR, SIX = ("B02", "B03", "B04", "B08"), ("B02", "B03", "B04", "B08", "B11", "B
     ],
     ids=["all is known", "no short-wave infrared", "low sun", "both", "night", "a mask of one's own"],
 )
-def test_the_notes_name_what_the_mask_cannot_tell(bands, sun_zenith, words):
+def test_the_notes_name_what_the_mask_cannot_decide(bands, sun_zenith, words):
     notes = doubts(bands, sun_zenith)
     assert len(notes) == len(words)
     for note, word in zip(notes, words, strict=True):

@@ -189,7 +189,7 @@ def test_a_damaged_zip_is_left_out_and_named(tmp_path: Path) -> None:
     assert found.left_out[0].name == f"{NAME}.zip"
 
 
-def test_inspect_tells_what_was_done_and_from_what_and_draws_it(
+def test_inspect_reports_what_was_done_and_from_what_and_draws_it(
     made: tuple[Store, Scene], tmp_path: Path
 ) -> None:
     store, scene = made

@@ -84,7 +84,7 @@ def sorted_out(
     return {o.name for o in done.clouded}
 
 
-def test_a_coarse_look_tells_how_much_is_cloud(series: dict[str, Product], tmp_path: Path) -> None:
+def test_a_coarse_look_reports_how_much_is_cloud(series: dict[str, Product], tmp_path: Path) -> None:
     shares = {name: share(p, tmp_path) for name, p in series.items()}
     assert shares["clear"] is not None
     assert shares["clear"] < 0.02

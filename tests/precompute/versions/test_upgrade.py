@@ -63,7 +63,7 @@ def pixels(store):
     return native(version, version.entries("all")[0].scene.box, 32633).values
 
 
-def test_what_would_be_done_is_told_and_nothing_is_done(store):
+def test_a_dry_run_reports_what_would_be_done_and_does_nothing(store):
     before = contents(store)
     told, store = upgrade(store, "--dry-run")
     version = open_version(store, "mosaic").name

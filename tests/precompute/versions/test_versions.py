@@ -114,7 +114,7 @@ def test_the_difference_names_the_scene_and_the_windows_of_its_tile(grown):
     assert report["change"] == told
 
 
-def test_windows_are_told_as_few_rectangles():
+def test_windows_are_listed_as_few_rectangles():
     square = tuple(Window(y, x) for y in (4, 5) for x in (7, 8, 9))
     assert boxes((*square, Window(6, 9))) == [PixelBox(4, 7, 6, 10), PixelBox(6, 9, 7, 10)]
 
@@ -258,7 +258,7 @@ def test_what_is_cut_out_of_a_scene_weighs_nothing_until_it_is_included_again(gr
     assert "no scene S2X" in terrazzo("exclude", "S2X", *of, "--reason", "none", fails=True)
 
 
-def test_a_version_is_made_anew_from_its_lock_in_an_empty_store(grown, tmp_path):
+def test_a_version_is_computed_again_from_its_lock_in_an_empty_store(grown, tmp_path):
     lock = Path(grown.store.url) / f"mosaics/mosaic/versions/{grown.after.name}/lock.json"
     terrazzo("rebuild", lock, grown.products, "--store", tmp_path / "again", "--workers", 1)
     again = open_version(Store(tmp_path / "again"), "mosaic")

@@ -30,7 +30,7 @@ def left_behind(store, **about):
     )
 
 
-def test_the_second_writer_is_told_who_the_first_is(store):
+def test_the_second_writer_gets_the_name_of_the_first(store):
     with (
         writer(store, "a long solve"),
         pytest.raises(StoreError, match="a long solve"),

@@ -39,7 +39,7 @@ def test_the_numbers_are_those_of_the_store_and_the_products_folder(sample_store
     assert [f.name for f in path.parent.iterdir()] == ["terrazzo.prom"]
 
 
-def test_a_pass_that_fails_is_told_and_the_last_success_stays(sample_store, tmp_path):
+def test_a_pass_that_fails_is_reported_and_the_last_success_stays(sample_store, tmp_path):
     path = tmp_path / "terrazzo.prom"
     with pytest.raises(OSError, match="archive is away"), recorded(path, str(tmp_path / "nothing")):
         raise OSError("archive is away")
