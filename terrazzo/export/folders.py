@@ -2,7 +2,8 @@
 
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,24 @@ def write_zarr(rasters: Sequence[Path], folder: Path) -> None:
     """Writes each band of rasters of one grid as a variable (y, x) with its numbers, scale and nodata; whole or not at all.
 
     GDAL reads version 3 since 3.11 only, so this is version 2. Chunks without data are not written: Zarr's own fill value is
-    the nodata, as is `_FillValue`, by which xarray masks. A folder of that name is replaced.
+    the nodata, as is `_FillValue`, by which xarray masks. Names that would be one key are numbered. A folder of that name is
+    replaced.
     """
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    group = zarr.open_group(part, mode="w", zarr_format=2, attributes={"Conventions": "CF-1.8"})
-    for path in rasters:
-        with rasterio.open(path) as dataset:
-            if "x" not in group:
-                _write_grid(group, dataset)
-            for number in dataset.indexes:
-                _write_band(group, dataset, number)
-    zarr.consolidate_metadata(group.store, zarr_format=2)
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+    try:
+        group = zarr.open_group(part, mode="w", zarr_format=2, attributes={"Conventions": "CF-1.8"})
+        for path in rasters:
+            with rasterio.open(path) as dataset:
+                if "x" not in group:
+                    _write_grid(group, dataset)
+                for number in dataset.indexes:
+                    _write_band(group, dataset, number)
+        zarr.consolidate_metadata(group.store, zarr_format=2)
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _write_grid(group: zarr.Group, dataset: Any) -> None:
@@ -61,7 +66,7 @@ def _write_band(group: zarr.Group, dataset: Any, number: int) -> None:
     dtype, nodata = np.dtype(dataset.dtypes[number - 1]), dataset.nodatavals[number - 1]
     missing = None if nodata is None else dtype.type(nodata).item()
     array = group.create_array(
-        _plain(name),
+        _key(name, group),
         shape=dataset.shape,
         chunks=(min(CHUNK, dataset.height), min(CHUNK, dataset.width)),
         dtype=dtype,
@@ -78,8 +83,9 @@ def _write_band(group: zarr.Group, dataset: Any, number: int) -> None:
     }
     if missing is not None:
         about["_FillValue"] = missing
-    if dataset.scales[number - 1] != 1:
-        about["scale_factor"] = dataset.scales[number - 1]
+    scale, offset = dataset.scales[number - 1], dataset.offsets[number - 1]
+    if (scale, offset) != (1, 0):
+        about |= {"scale_factor": scale, "add_offset": offset}
     array.attrs.update(about)
     for row in range(0, dataset.height, CHUNK):
         for col in range(0, dataset.width, CHUNK):
@@ -89,6 +95,8 @@ def _write_band(group: zarr.Group, dataset: Any, number: int) -> None:
                 array[row : row + height, col : col + width] = block
 
 
-def _plain(name: str) -> str:
-    """A band's name as a key: expressions have signs that no key may have."""
-    return re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_") or "band"
+def _key(name: str, taken: Container[str]) -> str:
+    """A band's name as a key that is free: expressions have signs that no key may have, and may differ in nothing else."""
+    plain = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_") or "band"
+    numbered = (f"{plain}_{n}" if n > 1 else plain for n in count(1))
+    return next(key for key in numbered if key not in taken)

@@ -9,9 +9,11 @@ import pytest
 import rasterio
 import rioxarray  # noqa: F401
 import xarray
+from affine import Affine
 from click.testing import CliRunner
 
 from terrazzo.cli import cli
+from terrazzo.export.folders import write_zarr
 from tests.conftest import CLEAN, program
 
 BOX = ("14.95", "45.75", "15.05", "45.8")
@@ -82,3 +84,51 @@ def test_a_folder_is_replaced_only_when_asked(exported, sample_store):
     assert "--overwrite" in str(refused.exception) + refused.output
     named = CliRunner().invoke(cli, [*asked, str(exported / "a.tif"), "--overwrite"])
     assert ".zarr" in str(named.exception) + named.output
+
+
+def test_xarray_reads_reflectance_of_numbers_with_an_offset(exported, sample_store):
+    asked = ["export", "--store", str(sample_store), "--bbox", *BOX, "--bands", "B04"]
+    path = exported / "shifted.zarr"
+    done = CliRunner().invoke(cli, [*asked, "--dtype", "uint16", "-o", str(path)])
+    assert done.exit_code == 0, done.output
+    shifted = xarray.open_dataset(path, engine="zarr").B04.values
+    plain = xarray.open_dataset(exported / "a.zarr", engine="zarr").B04.values
+    np.testing.assert_allclose(shifted, plain, atol=1e-9)
+
+
+@pytest.fixture
+def raster(tmp_path):
+    """Writes a GeoTIFF of a zone, a band a name, which hold their number."""
+
+    def write(file, names):
+        profile = {"driver": "GTiff", "width": 3, "height": 2, "dtype": "int16", "crs": "EPSG:32633"}
+        profile |= {"count": len(names), "transform": Affine(10, 0, 500000, 0, -10, 5000000), "nodata": -1}
+        with rasterio.open(tmp_path / file, "w", **profile) as out:
+            for number, name in enumerate(names, 1):
+                out.set_band_description(number, name)
+                out.write(np.full((2, 3), number, "int16"), number)
+        return tmp_path / file
+
+    return write
+
+
+def test_names_that_are_one_key_are_numbered(raster, tmp_path):
+    first, second = raster("a.tif", ["B08-B04", "B08+B04", "x", "date"]), raster("b.tif", ["date"])
+    write_zarr([first, second], tmp_path / "a.zarr")
+    cube = xarray.open_dataset(tmp_path / "a.zarr", engine="zarr")
+    read = {key: (variable.long_name, variable.values[0, 0]) for key, variable in cube.data_vars.items()}
+    assert read == {
+        "B08_B04": ("B08-B04", 1),
+        "B08_B04_2": ("B08+B04", 2),
+        "x_2": ("x", 3),
+        "date": ("date", 4),
+        "date_2": ("date", 1),
+    }
+
+
+def test_a_folder_that_failed_leaves_nothing_behind(raster, tmp_path):
+    first, cut = raster("a.tif", ["B04"]), tmp_path / "cut.tif"
+    cut.write_bytes(first.read_bytes()[:200])
+    with pytest.raises(rasterio.errors.RasterioIOError):
+        write_zarr([first, cut], tmp_path / "a.zarr")
+    assert sorted(os.listdir(tmp_path)) == ["a.tif", "cut.tif"]
