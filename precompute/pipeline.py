@@ -23,7 +23,8 @@ from terrazzo.precompute.products.find import find_products, one_level
 from terrazzo.precompute.products.passes import COVERED, covered_share, newest_processing, outline
 from terrazzo.precompute.products.product import LeftOut, Product
 from terrazzo.precompute.scene.item import moved_by
-from terrazzo.precompute.scene.make import ready_scene
+from terrazzo.precompute.scene.looks import Looks
+from terrazzo.precompute.scene.make import known_scene
 from terrazzo.precompute.scene.many import Task, drop_lent, make_scenes
 from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.precompute.scene.shift import Shift
@@ -131,9 +132,14 @@ def _run(
     previous = _previous(store, mosaic_id)
     products = _products(sources, options, previous, result)
     known = _known_shifts(store, previous) if options.register == "shift" else {}
-    mine = options.shard.part(sorted(products, key=lambda p: p.id)) if only in SCENE_STEPS else products
-    todo = [(p, replace(options.recipe, shift=known.get(p.id))) for p in mine]
-    scenes = _make_scenes(todo, store, options, result, console, config)
+    tasks = [
+        (p, replace(options.recipe, shift=known.get(p.id))) for p in sorted(products, key=lambda p: p.id)
+    ]
+    mine = options.shard.part(tasks) if only in SCENE_STEPS else tasks
+    looks = Looks(store, config, tasks)
+    scenes = _make_scenes(mine, store, options, result, console, looks)
+    # A new store is one only now.
+    looks.keep()
     result.notes = _notes(store, scenes)
     levels = _levels(previous) or {s.level for s in scenes}
     candidates = _mosaic_scenes(store, scenes, config, None if options.mix_levels else levels)
@@ -216,22 +222,24 @@ def _make_scenes(
     options: Options,
     result: Run,
     console: Console | None,
-    config: MosaicConfig | None = None,
+    looks: Looks | None = None,
 ) -> list[Scene]:
     """The scenes of products, made where they are not there; products that cannot be used are added to `left_out`.
 
     Args:
-        config: of the mosaic whose area is looked at for cloud first; None makes scenes of all.
+        looks: of products of which none is made that are cloud all over; None makes scenes of all.
     """
     # Hashing frees the GIL: what is up to date is found in threads, and costs no new process.
     with ThreadPoolExecutor(default_workers()) as pool:
-        ready = list(pool.map(lambda t: ready_scene(t[0], store, t[1]), tasks))
-    scenes = [scene for scene in ready if scene is not None]
+        known = list(pool.map(lambda t: known_scene(t[0], store, t[1]), tasks))
+    scenes = [k.scene for k in known if k.scene is not None]
     drop_lent(store, scenes)
-    todo = [task for task, scene in zip(tasks, ready, strict=True) if scene is None]
-    if config is not None:
-        there = [p for (p, _), scene in zip(tasks, ready, strict=True) if scene is not None]
-        todo, clouded = triage(todo, store, config, there, options.max_cloud)
+    todo = [task for task, k in zip(tasks, known, strict=True) if k.scene is None]
+    if looks is not None:
+        there = [p for (p, _), k in zip(tasks, known, strict=True) if k.scene is not None]
+        revs = {p.id: k.rev for (p, _), k in zip(tasks, known, strict=True)}
+        todo, clouded = triage(todo, looks, there, options.max_cloud, revs)
+        looks.keep()
         result.clouded += clouded
     for outcome in make_scenes(todo, store, workers=options.workers, console=console):
         if outcome.result is not None:

@@ -1,6 +1,6 @@
 """The mosaics of a server for assistants that speak the Model Context Protocol. Needs `terrazzo[mcp]`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import date
 from functools import wraps
@@ -11,7 +11,9 @@ from mcp.server.mcpserver.exceptions import ToolError
 
 from terrazzo.client import Client
 from terrazzo.errors import InvalidRequest, NotFound, TerrazzoError
-from terrazzo.request.boxes import numbers_of_box
+from terrazzo.grid import Bounds
+from terrazzo.mosaic.zone import LAST
+from terrazzo.request.boxes import box_of, numbers_of_box, touch
 
 WHAT = (
     "Cloud-free Sentinel-2 mosaics: surface reflectance (0 to 1) of bands such as B04 or of an expression such as"
@@ -76,9 +78,10 @@ class Tools:
             }
             for c in documents
         ]
-        return (
-            listed if bbox is None else [m for m in listed if _touch(m["bbox"], numbers_of_box(list(bbox)))]
-        )
+        if bbox is None:
+            return listed
+        asked = box_of(numbers_of_box(list(bbox)))
+        return [m for m in listed if touch(asked, Bounds(*m["bbox"]))]
 
     def value_at(
         self,
@@ -153,10 +156,15 @@ def nearest_days(client: Client, longitude: float, latitude: float, when: str) -
         with suppress(TerrazzoError):
             interval = f"{period['start']}/{period['end']}"
             account = client.explain(longitude, latitude, datetime=interval)
-            days |= {date.fromisoformat(c["datetime"][:10]) for c in account["candidates"] if c["weight"]}
+            days |= clear_days(account)
         if len(days) >= NEAREST:
             break
     return [d.isoformat() for d in sorted(days, key=lambda d: abs((d - day).days))[:NEAREST]]
+
+
+def clear_days(account: Mapping[str, Any]) -> set[date]:
+    """The days of an account's scenes that show the place clearly, not as a last resort."""
+    return {date.fromisoformat(c["datetime"][:10]) for c in account["candidates"] if c["weight"] > LAST}
 
 
 def _day_of(when: str) -> date:
@@ -169,7 +177,3 @@ def _day_of(when: str) -> date:
 
 def _away(day: date, start: date, end: date) -> int:
     return max(0, (start - day).days, (day - end).days)
-
-
-def _touch(one: Sequence[float], other: Sequence[float]) -> bool:
-    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]

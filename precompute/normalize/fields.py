@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +27,8 @@ HAZY_SHARE = 0.2
 NEW_LAND, DARK = 0.3, 0.05
 """Share of the reference's near infrared, and reflectance added to that, by which a strip differs as only new land does: air hardly reaches it.
 Such a strip is compared in no band; what is half as new counts half, about."""
+NEW_LAND_BAND = "B08"
+"""The band that tells it."""
 
 
 @dataclass(frozen=True)
@@ -292,16 +294,19 @@ def _observed(
     store: Store, source: _StripSource, number: int, band: str, numbers: _Numbers
 ) -> solve.Observations:
     """A scene's strips of one band that can be compared; those of kept scenes with their gains applied."""
-    m, d, count, hazy = _read_strips(store, (source.differences,), source.windows, band)
-    window = store.config.window
+    # The near infrared tells of every band what land it shows; its strips lie in the same file.
+    bands = tuple(dict.fromkeys((band, NEW_LAND_BAND)))
+    read = _read_strips(store, (source.differences,), source.windows, bands)
+    (m, d, count, hazy), window = read[0], store.config.window
     if source.kept is not None:
         gain, offset = (v[None] for v in _kept_corners(store, source, band))
-        m, d = _with_gains(m, d, source.windows, source.kept.windows, gain, offset, window)
+        place = (source.windows, source.kept.windows, gain, offset, window)
+        m, d = (v[..., 0] for v in _with_gains(m[..., None], d[..., None], *place))
     full = _strip_pixels(band, window)
-    same = _same_land(store, source)
-    at = np.nonzero((count[..., 0] >= LEAST_SHARE * full) & (same > 0))
+    same = _same_land(read[-1])
+    at = np.nonzero((count >= LEAST_SHARE * full) & (same > 0))
     wy, wx, edge, segment = at
-    m_at, d_at, n_at, hazy_at = (v[..., 0][at] for v in (m, d, count, hazy))
+    m_at, d_at, n_at, hazy_at = (v[at] for v in (m, d, count, hazy))
     own = solve.Observations(
         scene=np.full(len(wy), number),
         strip=numbers.at(source.scene.epsg, source.windows, at),
@@ -316,9 +321,9 @@ def _observed(
     return _joined([own, *(_observed_across(store, source, a, number, band, numbers) for a in source.across)])
 
 
-def _same_land(store: Store, source: _StripSource) -> NDArray[np.float64]:
+def _same_land(strips: "_StripsRead") -> NDArray[np.float64]:
     """(wy, wx, edge, segment) 0–1 how far a scene shows the reference's land, by the near infrared (Tukey's biweight); 1 where it is not known."""
-    m, d, count, _ = (v[..., 0] for v in _read_strips(store, (source.differences,), source.windows, "B08"))
+    m, d, count, _ = strips
     away = np.abs(d) / (NEW_LAND * (np.maximum(m - d, 0) + DARK))
     return np.where(count > 0, np.maximum(1 - away**2, 0) ** 2, 1.0)
 
@@ -327,7 +332,7 @@ def _observed_across(
     store: Store, source: _StripSource, across: _Across, number: int, band: str, numbers: _Numbers
 ) -> solve.Observations:
     """The same of a scene's strips on another zone's grid; its corners are those of its own."""
-    m, d, count, _ = (v[..., 0] for v in _read_strips(store, across.differences, across.windows, band))
+    ((m, d, count, _),) = _read_strips(store, across.differences, across.windows, (band,))
     window, full = store.config.window, _strip_pixels(band, store.config.window)
     at = np.nonzero(count >= LEAST_SHARE * full)
     wy, wx, edge, segment = at
@@ -357,25 +362,36 @@ def _observed_across(
     )
 
 
+class _StripsRead(NamedTuple):
+    """A band's strips, each (wy, wx, edge, segment)."""
+
+    median: NDArray[np.float32]
+    difference: NDArray[np.float32]
+    count: NDArray[np.int32]  # type: ignore[assignment]
+    hazy: NDArray[np.bool_]
+
+
 def _read_strips(
-    store: Store, keys: Sequence[str], windows: PixelBox, band: str
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32], NDArray[np.bool_]]:
-    """Median, difference, count and whether hazy, each (wy, wx, edge, segment, 1), of one band's strips.
+    store: Store, keys: Sequence[str], windows: PixelBox, bands: tuple[str, ...]
+) -> list[_StripsRead]:
+    """The strips of some bands.
 
     Raises:
         Damaged: a file is not what was written.
     """
     # Strips that earlier releases measured, and those across zones, have no column `hazy`: they are all clear.
     columns = ["wy", "wx", "edge", "segment", "band", "d", "m", "n", "hazy"]
-    tables = [store.read_table(key, columns, [("band", "=", band)]) for key in keys]
+    tables = [store.read_table(key, columns, [("band", "in", bands)]) for key in keys]
     # Where tiles overlap a strip was measured with each of them, and is the same in both.
     table = pa.concat_tables(tables, promote_options="permissive")
-    d = strips_from_table(table, windows, (band,), ("d", "n"))
-    m = strips_from_table(table, windows, (band,), ("m", "n")).median
+    d = strips_from_table(table, windows, bands, ("d", "n"))
+    m = strips_from_table(table, windows, bands, ("m", "n")).median
     hazy = np.zeros(m.shape, bool)
     if all("hazy" in t.column_names for t in tables):
-        hazy = strips_from_table(table, windows, (band,), ("hazy", "n")).median == 1
-    return m, d.median, d.count, hazy
+        hazy = strips_from_table(table, windows, bands, ("hazy", "n")).median == 1
+    return [
+        _StripsRead(m[..., k], d.median[..., k], d.count[..., k], hazy[..., k]) for k in range(len(bands))
+    ]
 
 
 def _kept_corners(

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -60,14 +60,27 @@ def ingest(product: Product, store: Store, recipe: Recipe = DEFAULT) -> Scene:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def ready_scene(product: Product, store: Store, recipe: Recipe = DEFAULT) -> Scene | None:
-    """The scene of a product if it is there and nothing has changed; costs the checksums, no decoding."""
+class Known(NamedTuple):
+    """What is known of the scene of a product before it is made.
+
+    Attributes:
+        rev: its revision; None of a product that cannot become one.
+        scene: if it is there and nothing has changed.
+    """
+
+    rev: str | None
+    scene: Scene | None
+
+
+def known_scene(product: Product, store: Store, recipe: Recipe = DEFAULT) -> Known:
+    """What is known of the scene of a product; costs the checksums, no decoding."""
+    rev = None
     try:
         with guarded(product.id):
-            prefix = identity(product, store, recipe)[2]
-        return read_scene(store, prefix)
+            _, rev, prefix = identity(product, store, recipe)
+        return Known(rev, read_scene(store, prefix))
     except (NotFound, ProductError):
-        return None
+        return Known(rev, None)
 
 
 def _make(

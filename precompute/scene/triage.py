@@ -1,7 +1,8 @@
 """Looks at an eighth of a product's resolution first, so that what is cloud all over is not decoded, masked and stored."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -25,6 +26,8 @@ from terrazzo.precompute.products.product import OWN, SWIR, LeftOut, Product
 from terrazzo.precompute.products.raster import asset_grid, read_on_grid
 from terrazzo.precompute.scene.counts import L1C_BANDS, lowered, offset_of
 from terrazzo.precompute.scene.identity import as_used, forms_of
+from terrazzo.precompute.scene.looks import Looks
+from terrazzo.precompute.scene.make import known_scene
 from terrazzo.precompute.scene.many import Task
 from terrazzo.precompute.scene.prepare import scene_angles
 from terrazzo.precompute.scene.recipe import Recipe
@@ -38,6 +41,12 @@ COARSEST_BANDS = 20.0
 """Metres of the finest band from which a product is so small that the look would cost as much as the scene."""
 FEWEST = 1000
 """Pixels with data below which a look proves nothing: 2.5 × 2.5 km."""
+
+_Rank = tuple[float, str]
+"""Share of cloud and name of a product: of a place and time the least is kept."""
+CLEAR: _Rank = (-1.0, "")
+"""Of all that are kept whatever else there is."""
+NOTHING: Mapping[str, str | None] = {}
 
 
 class Triaged(NamedTuple):
@@ -53,38 +62,81 @@ class Triaged(NamedTuple):
 
 
 def triage(
-    tasks: Sequence[Task], store: Store, config: MosaicConfig, ready: Iterable[Product], most: float
+    tasks: Sequence[Task],
+    looks: Looks,
+    ready: Sequence[Product],
+    most: float,
+    revs: Mapping[str, str | None] = NOTHING,
 ) -> Triaged:
     """Sorts out products whose part of the mosaic's area is cloud and shadow, by our own mask.
 
-    Of a tile and period without any other product the least cloudy one is kept: there it is the best observation.
+    Of a tile and period without any other product the least cloudy one is kept: there it is the best observation. What is
+    kept is the same however the products are divided among machines.
 
     Args:
+        looks: what is known of the run's products; those of other machines are looked at where a place's best is to be known.
         ready: products whose scenes are there already.
         most: per cent of cloud and shadow up to which a product is kept; 100 keeps all and looks at none.
+        revs: revisions of the scenes that the products would become, by id; looks at products without one are not kept.
     """
     if most >= 100 or not tasks:
         return Triaged(list(tasks), [])
+    config = looks.config
+
+    def look(task: Task) -> float | None:
+        return _share(task, looks, revs.get(task[0].id))
+
+    def best(rivals: Sequence[Task]) -> _Rank:
+        return _best(rivals, looks, most)
+
     with ThreadPoolExecutor(default_workers()) as pool:
-        shares = list(pool.map(lambda t: cloud_share(t[0], t[1], store, config.bounds), tasks))
-    seen = {_place(p, config) for p in ready}
-    order = sorted(range(len(tasks)), key=lambda k: -1.0 if shares[k] is None else shares[k] or 0.0)
-    keep = set()
-    for k in order:
-        place, share = _place(tasks[k][0], config), shares[k]
-        if share is None or 100 * share <= most or place not in seen:
-            keep.add(k)
-            seen.add(place)
+        shares = list(pool.map(look, tasks))
+        ranks = [(_place(p, config), _rank(s, most, p.id)) for (p, _), s in zip(tasks, shares, strict=True)]
+        first = {_place(p, config): CLEAR for p in ready}
+        for place, rank in ranks:
+            first[place] = min(rank, first.get(place, rank))
+        rivals, mine = defaultdict(list), {p.id for p in (*ready, *(t[0] for t in tasks))}
+        for task in (t for t in looks.tasks if t[0].id not in mine):
+            place = _place(task[0], config)
+            if first.get(place, CLEAR) != CLEAR:
+                rivals[place].append(task)
+        for place, rank in zip(rivals, pool.map(best, rivals.values()), strict=True):
+            first[place] = min(rank, first[place])
+    keep = [rank == CLEAR or rank == first[place] for place, rank in ranks]
     clouded = [
-        LeftOut(
-            t[0].id,
-            f"{100 * (shares[k] or 0):.1f} % of what it shows of the area is cloud or shadow",
-            bad=False,
-        )
-        for k, t in enumerate(tasks)
-        if k not in keep
+        LeftOut(p.id, f"{100 * (s or 0):.1f} % of what it shows of the area is cloud or shadow", bad=False)
+        for (p, _), s, kept in zip(tasks, shares, keep, strict=True)
+        if not kept
     ]
-    return Triaged([t for k, t in enumerate(tasks) if k in keep], clouded)
+    return Triaged([t for t, kept in zip(tasks, keep, strict=True) if kept], clouded)
+
+
+def _rank(share: float | None, most: float, product: str) -> _Rank:
+    return CLEAR if share is None or 100 * share <= most else (share, product)
+
+
+def _share(task: Task, looks: Looks, rev: str | None) -> float | None:
+    """The share of a product, from an earlier look if one is known."""
+    product, recipe = task
+    share = looks.share(product.id, rev) if rev else None
+    if share is None:
+        share = cloud_share(product, recipe, looks.store, looks.config.bounds)
+        if rev and share is not None:
+            looks.add(product.id, rev, share)
+    return share
+
+
+def _best(tasks: Sequence[Task], looks: Looks, most: float) -> _Rank:
+    """The rank of the best of other machines' products, as far as it matters: the first that is clear ends the search."""
+    least = (math.inf, "")
+    for product, recipe in tasks:
+        known = known_scene(product, looks.store, recipe)
+        if known.scene is not None:
+            return CLEAR
+        least = min(least, _rank(_share((product, recipe), looks, known.rev), most, product.id))
+        if least == CLEAR:
+            return CLEAR
+    return least
 
 
 def cloud_share(product: Product, recipe: Recipe, store: Store, area: Bounds | None) -> float | None:

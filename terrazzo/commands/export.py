@@ -1,15 +1,15 @@
 """`terrazzo export`: a box or an area of a mosaic as files."""
 
 import os
-import shutil
 import sys
+from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from terrazzo.errors import InvalidRequest, NameTaken
+from terrazzo.errors import InvalidRequest
 from terrazzo.formats import offered
 from terrazzo.request.options import WithBox, options
 from terrazzo.request.parameters import EXPORT
@@ -61,7 +61,7 @@ def export(
     is_zarr = asked["format"] == "zarr" or (output is not None and output.suffix.lower() == ".zarr")
     _require_output(output, dry_run, is_zarr)
     if is_zarr:
-        _require_zarr(output, asked["split"], overwrite)
+        _require_zarr(output, asked, overwrite)
         asked["format"] = None
     engine = Engine(open_version(Store(url), mosaic, asked["version"] or None), Blocks())
     given = {**asked, "geometry": geometry.read_text() if geometry else None}
@@ -73,19 +73,19 @@ def export(
     if dry_run or output is None:
         _print_cost(engine, order, _processors())
         return
-    raster = _beside(output) if is_zarr else output
     target = export_target(engine.version, order.area, order.crs, order.resolution)
     click.echo(
         f"{target.width} × {target.height} px, {len(order.measure.names)} bands, {target.crs}", err=True
     )
+    write, work_folder = _exporter(is_zarr)
     try:
-        exported = _write(engine, order, raster, _processors(), overwrite or is_zarr)
+        exported = _progress(write(engine, order, output, workers=_processors(), overwrite=overwrite))
     except KeyboardInterrupt:
-        click.echo(_kept(engine, order, raster), err=True)
+        click.echo(_kept(work_folder(engine, order, output), output), err=True)
         raise
     except OutsideCoverage as error:
         raise OutsideCoverage(f"{error}; {_how_to_fill(url, mosaic, order, output)}") from None
-    _print_files(_as_zarr(exported, output) if is_zarr else exported)
+    _print_files(exported)
 
 
 def _print_cost(engine: "Engine", order: "Order", workers: int) -> None:
@@ -99,11 +99,19 @@ def _print_cost(engine: "Engine", order: "Order", workers: int) -> None:
     )
 
 
-def _kept(engine: "Engine", order: "Order", output: Path) -> str:
-    """What an export leaves behind that was stopped."""
-    from terrazzo.export.run import work_folder
+def _exporter(is_zarr: bool) -> tuple[Callable[..., Iterator[Any]], Callable[..., Path]]:
+    """What writes an order, and what names the folder where that keeps what is finished."""
+    if is_zarr:
+        from terrazzo.export.folders import export_zarr, rasters_folder
 
-    folder = work_folder(engine, order, output)
+        return export_zarr, rasters_folder
+    from terrazzo.export.run import export, work_folder
+
+    return export, work_folder
+
+
+def _kept(folder: Path, output: Path) -> str:
+    """What an export leaves behind that was stopped."""
     if not folder.is_dir():
         return f"\nstopped; {output} was not begun"
     return (
@@ -112,18 +120,16 @@ def _kept(engine: "Engine", order: "Order", output: Path) -> str:
     )
 
 
-def _write(engine: "Engine", order: "Order", output: Path, workers: int, overwrite: bool) -> "Exported":
-    """Writes the files and shows how far it is."""
-    from terrazzo.export.run import Exported, export
-
+def _progress(steps: Iterator[Any]) -> "Exported":
+    """Takes an export's steps and shows how far it is."""
     with click.progressbar(
         length=1000, label="export", file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:
-        for step in export(engine, order, output, workers=workers, overwrite=overwrite):
-            if isinstance(step, Exported):
-                exported = step
-            else:
+        for step in steps:
+            if isinstance(step, float):
                 bar.update(round(1000 * step) - bar.pos)
+            else:
+                exported: Exported = step
     return exported
 
 
@@ -145,47 +151,31 @@ def _require_output(output: Path | None, dry_run: bool, is_zarr: bool) -> None:
         raise InvalidRequest(f"{output} is a folder: name a file in it")
 
 
-def _require_zarr(output: Path | None, split: object, overwrite: bool) -> None:
+def _require_zarr(output: Path | None, asked: Mapping[str, Any], overwrite: bool) -> None:
     """Checks what a Zarr is written by, before anything is rendered.
 
     Raises:
-        InvalidRequest: the package zarr is missing, the name has another ending, or the export is divided.
-        NameTaken: the folder is there and may not be replaced.
+        InvalidRequest: the package zarr is missing, the name has another ending, or the order is one of files alone.
+        NameTaken: the folder or its lock is there and may not be replaced.
     """
     if find_spec("zarr") is None:
         raise InvalidRequest("format=zarr needs the package zarr: pip install 'terrazzo[zarr]'")
-    if split:
+    from terrazzo.export.folders import require_free
+
+    if asked["split"]:
         raise InvalidRequest("split: a Zarr is one folder of chunks already; leave --split out")
+    if asked["compression"] == "lzw":
+        raise InvalidRequest("compression=lzw: a Zarr is packed by deflate, zstd or none")
     if output is None:
         return
     if output.suffix.lower() != ".zarr":
         raise InvalidRequest(f"{output.name}: format=zarr is written as .zarr")
-    if output.exists() and not overwrite:
-        raise NameTaken(f"{output} is there: name another, or replace it with --overwrite")
+    require_free(output, overwrite)
 
 
 def _processors() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _beside(output: Path) -> Path:
-    """The raster that a Zarr is written from; it lies out of sight: stopped, the same command goes on from it."""
-    folder = output.with_name(f".{output.stem}.rasters")
-    folder.mkdir(exist_ok=True)
-    return folder / f"{output.stem}.tif"
-
-
-def _as_zarr(exported: "Exported", output: Path) -> "Exported":
-    """Writes a folder from the rasters of an export, which go."""
-    from terrazzo.export.folders import write_zarr
-
-    rasters = exported.path.parent
-    write_zarr([f for f in exported.files if f.suffix == ".tif"], output)
-    lock = output.with_name(f"{output.stem}.lock.json")
-    (rasters / lock.name).replace(lock)
-    shutil.rmtree(rasters)
-    return exported._replace(path=output, files=(output, lock))
 
 
 def _print_files(exported: "Exported") -> None:

@@ -1,8 +1,10 @@
-"""Writes the rasters of an export as one Zarr folder, version 2, as xarray and GDAL read it. Needs `terrazzo[zarr]`."""
+"""Writes an export as one Zarr folder, version 2, as xarray and GDAL read it. Needs `terrazzo[zarr]`."""
 
+import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +14,126 @@ import rasterio
 import zarr
 from rasterio.windows import Window
 
+from terrazzo.bulk.lock import alone
+from terrazzo.errors import InvalidRequest, NameTaken, OutsideCoverage
+from terrazzo.export.order import Compression, Order
+from terrazzo.export.run import Exported, export, publish, work_folder
+from terrazzo.mosaic.engine import Engine
+
+COMPRESSORS = {"deflate": numcodecs.Zlib(6), "zstd": numcodecs.Zstd(9), "none": None}
+"""Those of an order that Zarr has too."""
 CHUNK = 1024
 """Pixels a side of a chunk: the blocks of exports are whole parts of it."""
 GRID = "spatial_ref"
 """Variable that holds the coordinate system, as rioxarray and odc-geo look for it."""
 
 
-def write_zarr(rasters: Sequence[Path], folder: Path) -> None:
+MARKS = (".zgroup", ".zarray", "zarr.json")
+"""Files of which a Zarr has one at its top."""
+
+
+def require_free(folder: Path, overwrite: bool) -> None:
+    """Checks that a Zarr and its lock may be written under a name.
+
+    Raises:
+        NameTaken: one is there and may not be replaced, or what is there is no Zarr, which nothing replaces.
+    """
+    if folder.is_symlink() or (folder.exists() and not _is_zarr(folder)):
+        raise NameTaken(f"{folder} is there and is no Zarr: name another, or remove it")
+    for path in (folder, lock_of(folder)):
+        if path.exists() and not overwrite:
+            raise NameTaken(f"{path} is there: name another, or replace it with --overwrite")
+
+
+def lock_of(folder: Path) -> Path:
+    """Where the lock of a Zarr lies: beside it, and beside that of a GeoTIFF of the same name."""
+    return folder.with_name(f"{folder.name}.lock.json")
+
+
+def rasters_folder(engine: Engine, order: Order, folder: Path) -> Path:
+    """Where the rasters of an order lie, out of sight, until they are a Zarr."""
+    return work_folder(engine, order, folder).with_suffix(".rasters")
+
+
+def export_zarr(
+    engine: Engine, order: Order, folder: Path, *, workers: int = 1, overwrite: bool = False
+) -> Iterator[float | Exported]:
+    """Renders an order into a Zarr folder; yields the share that is rendered, and at the end what was written.
+
+    Closing the iterator stops the export; the same call again goes on from the finished windows, or from the rasters where
+    only the folder could not be written.
+
+    Args:
+        folder: to write; the lock lies beside it.
+        overwrite: whether a Zarr and a lock of these names may be replaced.
+
+    Raises:
+        NameTaken: they may not.
+        OSError: the disk has too little room or the folder cannot be written.
+        InvalidRequest, OutsideCoverage, StoreError: as `terrazzo.export.run.export`.
+    """
+    require_free(folder, overwrite)
+    work = rasters_folder(engine, order, folder)
+    work.mkdir(exist_ok=True)
+    with alone(work):
+        try:
+            for step in _rendered(engine, order, work, folder.stem, workers):
+                if isinstance(step, float):
+                    yield step
+                else:
+                    exported = step
+        except (InvalidRequest, OutsideCoverage):
+            shutil.rmtree(work)
+            raise
+        write_zarr([f for f in exported.files if f.suffix == ".tif"], folder, order.compression)
+        publish(lock_of(folder), exported.files[-1].read_text())
+        shutil.rmtree(work)
+    yield exported._replace(path=folder, files=(folder, lock_of(folder)))
+
+
+def _rendered(
+    engine: Engine, order: Order, work: Path, stem: str, workers: int
+) -> Iterator[float | Exported]:
+    """The rasters of an order, rendered once: a note beside them says that they are complete."""
+    note = work / "rendered.json"
+    if not note.exists():
+        for step in export(engine, order, work / f"{stem}.tif", workers=workers):
+            if isinstance(step, float):
+                yield step
+            else:
+                written = [f.name for f in step.files], step.share, step.scenes, step.problems
+                publish(note, json.dumps(written))
+    names, share, scenes, problems = json.loads(note.read_text())
+    files = tuple(work / name for name in names)
+    yield Exported(files[0], files, share, tuple(scenes), tuple(problems))
+
+
+def _is_zarr(folder: Path) -> bool:
+    return folder.is_dir() and (any((folder / m).exists() for m in MARKS) or not any(folder.iterdir()))
+
+
+def write_zarr(rasters: Sequence[Path], folder: Path, compression: Compression = "deflate") -> None:
     """Writes each band of rasters of one grid as a variable (y, x) with its numbers, scale and nodata; whole or not at all.
 
     GDAL reads version 3 since 3.11 only, so this is version 2. Chunks without data are not written: Zarr's own fill value is
-    the nodata, as is `_FillValue`, by which xarray masks. A folder of that name is replaced.
+    the nodata, as is `_FillValue`, by which xarray masks. Names that would be one key are numbered. A folder of that name is
+    replaced.
     """
     part = folder.with_name(f".{folder.name}.part")
     shutil.rmtree(part, ignore_errors=True)
-    group = zarr.open_group(part, mode="w", zarr_format=2, attributes={"Conventions": "CF-1.8"})
-    for path in rasters:
-        with rasterio.open(path) as dataset:
-            if "x" not in group:
-                _write_grid(group, dataset)
-            for number in dataset.indexes:
-                _write_band(group, dataset, number)
-    zarr.consolidate_metadata(group.store, zarr_format=2)
-    shutil.rmtree(folder, ignore_errors=True)
-    part.rename(folder)
+    try:
+        group = zarr.open_group(part, mode="w", zarr_format=2, attributes={"Conventions": "CF-1.8"})
+        for path in rasters:
+            with rasterio.open(path) as dataset:
+                if "x" not in group:
+                    _write_grid(group, dataset)
+                for number in dataset.indexes:
+                    _write_band(group, dataset, number, COMPRESSORS[compression])
+        zarr.consolidate_metadata(group.store, zarr_format=2)
+        shutil.rmtree(folder, ignore_errors=True)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _write_grid(group: zarr.Group, dataset: Any) -> None:
@@ -56,17 +154,17 @@ def _write_grid(group: zarr.Group, dataset: Any) -> None:
     )
 
 
-def _write_band(group: zarr.Group, dataset: Any, number: int) -> None:
+def _write_band(group: zarr.Group, dataset: Any, number: int, compressor: Any) -> None:
     name = dataset.descriptions[number - 1] or f"b{number}"
     dtype, nodata = np.dtype(dataset.dtypes[number - 1]), dataset.nodatavals[number - 1]
     missing = None if nodata is None else dtype.type(nodata).item()
     array = group.create_array(
-        _plain(name),
+        _key(name, group),
         shape=dataset.shape,
         chunks=(min(CHUNK, dataset.height), min(CHUNK, dataset.width)),
         dtype=dtype,
         fill_value=missing,
-        compressors=numcodecs.Zlib(6),
+        compressors=compressor,
     )
     about: dict[str, Any] = {
         "_ARRAY_DIMENSIONS": ["y", "x"],
@@ -78,8 +176,9 @@ def _write_band(group: zarr.Group, dataset: Any, number: int) -> None:
     }
     if missing is not None:
         about["_FillValue"] = missing
-    if dataset.scales[number - 1] != 1:
-        about["scale_factor"] = dataset.scales[number - 1]
+    scale, offset = dataset.scales[number - 1], dataset.offsets[number - 1]
+    if (scale, offset) != (1, 0):
+        about |= {"scale_factor": scale, "add_offset": offset}
     array.attrs.update(about)
     for row in range(0, dataset.height, CHUNK):
         for col in range(0, dataset.width, CHUNK):
@@ -89,6 +188,8 @@ def _write_band(group: zarr.Group, dataset: Any, number: int) -> None:
                 array[row : row + height, col : col + width] = block
 
 
-def _plain(name: str) -> str:
-    """A band's name as a key: expressions have signs that no key may have."""
-    return re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_") or "band"
+def _key(name: str, taken: zarr.Group) -> str:
+    """A band's name as a key that is free: expressions have signs that no key may have, and may differ in nothing else."""
+    plain = re.sub(r"[^A-Za-z0-9_]+", "_", name).strip("_") or "band"
+    numbered = (f"{plain}_{n}" if n > 1 else plain for n in count(1))
+    return next(key for key in numbered if key not in taken)

@@ -349,13 +349,13 @@ class _Run:
         for sheet, _ in held:
             files |= {r.file(self._stem(sheet), self.ending): (r, sheet.target) for r in self.rasters}
         names = list(files)
-        _publish(self.path.parent / self._lock_name, self.lock)
+        publish(self.path.parent / self._lock_name, self.lock)
         if self.order.split or self.described:
             item = item_of(
                 self.engine.version, self.chosen, self.target, shown, files, self._lock_name, self.path.stem
             )
             names.append(f"{self.path.stem}.json")
-            _publish(self.path.parent / names[-1], json.dumps(item, indent=1))
+            publish(self.path.parent / names[-1], json.dumps(item, indent=1))
         names.append(self._lock_name)
         share = sum(d.filled for _, d in held) / (self.target.height * self.target.width)
         problems = tuple(dict.fromkeys(t for _, d in found for t in d.problems))
@@ -381,10 +381,11 @@ class _Run:
         lines = dict.fromkeys(line for _, d in held for line in d.interpolated)
         tags = tags_of(self.engine.version, self.chosen, shown, self.lock, tuple(lines))
         text = vrt(raster, self.target, sources, tags, () if raster.layer else spreads, relative=True)
-        _publish(self.path.parent / raster.file(self.path.stem, self.vrt_ending), text)
+        publish(self.path.parent / raster.file(self.path.stem, self.vrt_ending), text)
 
 
-def _publish(path: Path, text: str) -> None:
+def publish(path: Path, text: str) -> None:
+    """Writes a text file, which appears whole or not at all."""
     temporary = path.with_name(f".{path.name}.part")
     temporary.write_text(text)
     os.replace(temporary, path)

@@ -19,7 +19,7 @@ from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.layers import ALL, OPACITY, Cut, Layers, visible
 from terrazzo.mosaic.merge import Merged, merge
 from terrazzo.mosaic.methods import METHODS
-from terrazzo.mosaic.outline import fade
+from terrazzo.mosaic.outline import fade, outline
 from terrazzo.mosaic.pyramid import Part
 from terrazzo.mosaic.request import Resolved
 from terrazzo.scene import CORRECTION, MASK, SCORE
@@ -166,6 +166,7 @@ class Merging:
                     if masked or (snow and e.scene.snow_share > 0)
                 ),
                 *(partial(self._coarse, e, e.scene.key(SCORE), box, 0) for _, e in entries if scored),
+                *(partial(outline, self.version.store, e.scene) for _, e in entries if self._timed),
             ]
         )
         weights = self.blocks.fetch([partial(self.weight, e, box) for _, e in entries])
@@ -216,9 +217,8 @@ class Merging:
     def _usable(self, entry: Entry, trust: NDArray[np.uint8], box: PixelBox) -> NDArray[np.bool_]:
         """(row, col) whether a scene counts; not where it cannot be read."""
         try:
-            weight = self.weight(entry, box)
-            here = (weight > LAST) & (trust > LAST) | ((weight == LAST) & (trust == LAST))
-            return np.asarray(here & (self.values(entry, box) != NODATA).all(axis=0))
+            counts = self._among(self.weight(entry, box), trust > LAST) > 0
+            return np.asarray(counts & (self.values(entry, box) != NODATA).all(axis=0))
         except (ReadFailure, NotFound):
             return np.zeros(box.shape, bool)
 
@@ -349,11 +349,15 @@ class Merging:
 
     def counted(self, weight: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """(scene, …) weights of all scenes, without last resorts where another scene is clear, and what is doubted where none is."""
+        clear = (weight > LAST) & (weight != DOUBTED) if self._timed else weight > LAST
+        return self._among(weight, np.asarray(clear.any(axis=0)))
+
+    def _among(self, weight: NDArray[np.uint8], clear: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """Weights of one scene or more as they count where some scene is clear, and where none is."""
         if self._timed:
-            doubted = weight == DOUBTED
-            alone = doubted & ~((weight > LAST) & ~doubted).any(axis=0)
+            alone = (weight == DOUBTED) & ~clear
             weight = np.where(alone, LAST if self.request.fill == "best" else 0, weight).astype(np.uint8)
-        return np.where((weight == LAST) & (weight.max(axis=0) > LAST), 0, weight).astype(np.uint8)
+        return np.where((weight == LAST) & clear, 0, weight).astype(np.uint8)
 
     def fade(self, entry: Entry, box: PixelBox) -> NDArray[np.float32]:
         """(row, col) 0–1 by which a scene fades towards its outline, for methods that weigh days; 1 for others."""

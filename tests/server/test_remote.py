@@ -61,7 +61,7 @@ def target():
     return tile_target(morecantile.tms.get("WebMercatorQuad"), 4454, 2914, 13)
 
 
-@pytest.mark.parametrize("method", ["first", "feather", "median"])
+@pytest.mark.parametrize("method", ["first", "feather", "median", "kriging"])
 @pytest.mark.parametrize("normalize", [False, True])
 def test_a_cold_tile_waits_at_most_four_times_and_equals_the_local_one(
     environment, line, sample_store, target, method, normalize

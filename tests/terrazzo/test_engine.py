@@ -1,5 +1,6 @@
 """The engine gives a place the same pixels whoever asks: tiles of any size, one box, or points."""
 
+from dataclasses import replace
 from datetime import date
 
 import morecantile
@@ -12,8 +13,10 @@ from terrazzo.errors import InvalidRequest
 from terrazzo.grid import Bounds, PixelBox
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine, tile_target
+from terrazzo.mosaic.layers import ALL
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target
+from terrazzo.mosaic.zone import Merging
 from terrazzo.store import Store
 from terrazzo.version import open_version
 
@@ -127,6 +130,21 @@ def test_kriging_shows_the_asked_day_by_the_days_own_scenes(engine):
     off = [[np.nanmedian(np.abs(a - d)) for d in dates] for a in asked]
     assert off[0][0] < off[1][0]
     assert off[1][1] < off[0][1]
+
+
+@pytest.mark.parametrize("method", ["feather", "median", "kriging"])
+@pytest.mark.parametrize("fill", ["best", "none"])
+def test_two_parts_of_one_pass_count_once_also_where_they_are_doubted(engine, method, fill):
+    selection = engine.select(PixelRequest(("B04",), method=method, fill=fill))
+    first, second = (
+        e for e in selection.entries if e.scene.datetime.day in (13, 20) and e.scene.mgrs == "33TWL"
+    )
+    parts = [first, replace(second, scene=replace(second.scene, datatake=first.scene.datatake))]
+    box = first.scene.box.coarser(8)
+    merging = Merging(engine.version, engine.blocks, selection.request, first.scene.epsg, 3)
+    pixels = merging.pixels(list(enumerate(parts)), box, count_to=ALL, trusted=True).pixels
+    assert set(np.unique(pixels.count)) <= {0, 1}
+    assert pixels.count.any()
 
 
 def test_kriging_shows_ground_where_feather_does_and_nowhere_else(engine):

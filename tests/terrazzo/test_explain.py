@@ -1,5 +1,7 @@
 """The account of a pixel: it says what points and tiles show, its shares add up, and its way back ends at the product."""
 
+import shutil
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from terrazzo.mosaic.explain import explain
 from terrazzo.mosaic.merge import merge
 from terrazzo.mosaic.methods import shares
 from terrazzo.mosaic.request import PixelRequest
+from terrazzo.scene import CORRECTION, ITEM, MASK
 from terrazzo.store import Store
 from terrazzo.version import open_version
 
@@ -102,3 +105,23 @@ def test_every_scene_over_a_place_is_listed_with_its_reason(engine):
     # The sample's blue band came at twice the pixel size: the account says so.
     assert "resampled once" in told.source["lineage"]
     assert told.source["offset"]["decided_by"] == "pixels"
+
+
+@pytest.mark.parametrize("file", [ITEM, MASK, CORRECTION])
+def test_an_account_goes_on_without_what_the_picture_does_not_need(sample_store, tmp_path, file):
+    store = Store(shutil.copytree(sample_store, tmp_path / "store"))
+    engine = Engine(open_version(store, "mosaic"), Blocks())
+    selection = engine.select(PixelRequest(("B04",)))
+    whole = explain(engine, selection, 15.7, 46.0)
+    key = whole.chosen.scene.key(file)
+    (store.delete if file == MASK else lambda k: store.write_bytes(k, store.read_bytes(k)[:-20]))(key)
+    engine = Engine(open_version(store, "mosaic"), Blocks())
+    account = explain(engine, selection, 15.7, 46.0)
+    assert account.values == whole.values
+    assert [c.chosen for c in account.candidates] == [c.chosen for c in whole.candidates]
+    if file == ITEM:
+        assert account.path == whole.path
+    else:
+        (problem,) = account.problems
+        assert file in problem
+        assert account.path == ()

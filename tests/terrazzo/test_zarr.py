@@ -9,9 +9,17 @@ import pytest
 import rasterio
 import rioxarray  # noqa: F401
 import xarray
+from affine import Affine
 from click.testing import CliRunner
 
 from terrazzo.cli import cli
+from terrazzo.export import folders
+from terrazzo.export.folders import export_zarr, write_zarr
+from terrazzo.export.order import parse_order
+from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.engine import Engine
+from terrazzo.store import Store
+from terrazzo.version import open_version
 from tests.conftest import CLEAN, program
 
 BOX = ("14.95", "45.75", "15.05", "45.8")
@@ -33,6 +41,7 @@ def test_xarray_reads_the_numbers_of_the_geotiff_with_its_place(exported):
         "a.lock.json",
         "a.tif",
         "a.zarr",
+        "a.zarr.lock.json",
         "a_date.tif",
         "a_quality.tif",
     ]
@@ -82,3 +91,107 @@ def test_a_folder_is_replaced_only_when_asked(exported, sample_store):
     assert "--overwrite" in str(refused.exception) + refused.output
     named = CliRunner().invoke(cli, [*asked, str(exported / "a.tif"), "--overwrite"])
     assert ".zarr" in str(named.exception) + named.output
+
+
+def test_xarray_reads_reflectance_of_numbers_with_an_offset(exported, sample_store):
+    asked = ["export", "--store", str(sample_store), "--bbox", *BOX, "--bands", "B04"]
+    path = exported / "shifted.zarr"
+    done = CliRunner().invoke(cli, [*asked, "--dtype", "uint16", "-o", str(path)])
+    assert done.exit_code == 0, done.output
+    shifted = xarray.open_dataset(path, engine="zarr").B04.values
+    plain = xarray.open_dataset(exported / "a.zarr", engine="zarr").B04.values
+    np.testing.assert_allclose(shifted, plain, atol=1e-9)
+
+
+def test_the_compression_is_the_one_asked_for(order, tmp_path):
+    done = order("a.zarr", "--compression", "zstd")
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "a.zarr/B04/.zarray").read_text())["compressor"]["id"] == "zstd"
+    assert "deflate, zstd or none" in order("b.zarr", "--compression", "lzw").output
+
+
+@pytest.fixture
+def raster(tmp_path):
+    """Writes a GeoTIFF of a zone, a band a name, which hold their number."""
+
+    def write(file, names):
+        profile = {"driver": "GTiff", "width": 3, "height": 2, "dtype": "int16", "crs": "EPSG:32633"}
+        profile |= {"count": len(names), "transform": Affine(10, 0, 500000, 0, -10, 5000000), "nodata": -1}
+        with rasterio.open(tmp_path / file, "w", **profile) as out:
+            for number, name in enumerate(names, 1):
+                out.set_band_description(number, name)
+                out.write(np.full((2, 3), number, "int16"), number)
+        return tmp_path / file
+
+    return write
+
+
+def test_names_that_are_one_key_are_numbered(raster, tmp_path):
+    first, second = raster("a.tif", ["B08-B04", "B08+B04", "x", "date"]), raster("b.tif", ["date"])
+    write_zarr([first, second], tmp_path / "a.zarr")
+    cube = xarray.open_dataset(tmp_path / "a.zarr", engine="zarr")
+    read = {key: (variable.long_name, variable.values[0, 0]) for key, variable in cube.data_vars.items()}
+    assert read == {
+        "B08_B04": ("B08-B04", 1),
+        "B08_B04_2": ("B08+B04", 2),
+        "x_2": ("x", 3),
+        "date": ("date", 4),
+        "date_2": ("date", 1),
+    }
+
+
+def test_a_folder_that_failed_leaves_nothing_behind(raster, tmp_path):
+    first, cut = raster("a.tif", ["B04"]), tmp_path / "cut.tif"
+    cut.write_bytes(first.read_bytes()[:200])
+    with pytest.raises(rasterio.errors.RasterioIOError):
+        write_zarr([first, cut], tmp_path / "a.zarr")
+    assert sorted(os.listdir(tmp_path)) == ["a.tif", "cut.tif"]
+
+
+@pytest.fixture
+def order(sample_store, tmp_path):
+    """Runs `terrazzo export` of the box into a new folder, which is beside what it yields."""
+
+    def run(name, *more, bbox=BOX):
+        asked = ["export", "--store", str(sample_store), "--bbox", *bbox, "--bands", "B04", *more]
+        return CliRunner().invoke(cli, [*asked, "-o", str(tmp_path / name)])
+
+    return run
+
+
+def test_only_a_zarr_is_replaced_and_a_refusal_renders_nothing(order, tmp_path, monkeypatch):
+    (tmp_path / "file.zarr").write_text("mine")
+    (tmp_path / "folder.zarr").mkdir()
+    (tmp_path / "folder.zarr" / "letter.txt").write_text("mine")
+    (tmp_path / "locked.zarr.lock.json").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    for name, more in (("file", ["--overwrite"]), ("folder", ["--overwrite"]), ("locked", [])):
+        refused = order(f"{name}.zarr", *more)
+        assert isinstance(refused.exception, SystemExit), refused.exception
+        assert f"{name}.zarr" in refused.output
+        assert "px" not in refused.output
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_order_that_is_refused_leaves_nothing_behind(order, tmp_path):
+    for more, bbox in (([], ("15.9", "45.0", "16.0", "45.1")), (["--datetime", "1999"], BOX)):
+        assert order("a.zarr", *more, bbox=bbox).exit_code != 0
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_folder_that_could_not_be_written_is_written_from_the_rasters(sample_store, tmp_path, monkeypatch):
+    engine = Engine(open_version(Store(str(sample_store)), "mosaic"), Blocks())
+    ordered = parse_order({"bbox": " ".join(BOX), "bands": "B04"}, engine.version)
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(folders, "_write_band", full)
+    with pytest.raises(OSError, match="No space"):
+        list(export_zarr(engine, ordered, tmp_path / "a.zarr"))
+    assert [p.suffix for p in tmp_path.iterdir()] == [".rasters"]
+    monkeypatch.undo()
+    monkeypatch.setattr(Engine, "render", full)
+    *_, exported = export_zarr(engine, ordered, tmp_path / "a.zarr")
+    assert exported.share > 0.4
+    assert sorted(os.listdir(tmp_path)) == ["a.zarr", "a.zarr.lock.json"]

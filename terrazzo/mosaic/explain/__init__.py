@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from terrazzo.errors import OutsideCoverage, ReadFailure
-from terrazzo.mosaic.engine import FILLED, Engine
+from terrazzo.errors import NotFound, OutsideCoverage, ReadFailure
+from terrazzo.mosaic.engine import FILLED, Engine, Image
 from terrazzo.mosaic.explain.candidates import ExplainedScene, candidates, left_out
 from terrazzo.mosaic.explain.place import At, plain, properties
 from terrazzo.mosaic.explain.way import Neighbour, Step, neighbours, path
@@ -33,7 +33,7 @@ class Explanation:
         values: (band,) int16 as served at the place.
         pixel: zone, row and column of the zone grid's pixel under the place, whose scenes are listed.
         neighbours: what the one resampling to the place took; one pixel for `resampling=nearest`.
-        path: by band, of the chosen scene; empty for `stage=mask`.
+        path: by band, of the chosen scene; empty for `stage=mask`, and where `problems` name what it lacks.
         count_interpolated: how the product's pixels were resampled to the store's, so that the path's first number is
             interpolated; empty where it is the product's own.
         source: where the chosen scene comes from: level, offset with its evidence, lineage, air.
@@ -76,6 +76,7 @@ def explain(engine: Engine, selection: Selection, lon: float, lat: float) -> Exp
     grid = engine.version.store.grid(epsg)
     rows, cols = locate(Points("EPSG:4326", *xy), grid, 0, engine.planner.area)
     at = At(engine, shown.request, entry, epsg, float(rows[0, 0]), float(cols[0, 0]))
+    steps, problems = _way(at, image, shown)
     return Explanation(
         selection.request,
         image.bands,
@@ -88,11 +89,21 @@ def explain(engine: Engine, selection: Selection, lon: float, lat: float) -> Exp
         entry,
         (*candidates(at, shown), *left_out(at, shown)),
         tuple(neighbours(at, shown)),
-        tuple(path(at, image, shown)) if selection.request.stage != "mask" else (),
+        steps,
         resampled(properties(at, entry)),
         _source(at),
-        image.problems,
+        (*image.problems, *problems),
     )
+
+
+def _way(at: At, image: Image, shown: Selection) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+    """The path of the chosen scene, or without one what of it cannot be read: less than a picture needs is missing then."""
+    if at.request.stage == "mask":
+        return (), ()
+    try:
+        return tuple(path(at, image, shown)), ()
+    except (NotFound, ReadFailure) as error:
+        return (), (f"{at.chosen.scene.id}: {error}",)
 
 
 def _shown(engine: Engine, selection: Selection, entry: Entry, quality: int) -> Selection:

@@ -98,7 +98,8 @@ def _verdict(
     at: At, read: _SceneRead, used: int, share: NDArray[np.float64], best: int, *, is_chosen: bool
 ) -> str:
     if read.problem:
-        return f"left out: {read.problem}"
+        # What shows needs neither its mask nor the rest of its files.
+        return f"{'chosen, but of it' if is_chosen else 'left out:'} {read.problem}"
     if read.mask == MaskClass.NODATA:
         return "no data here"
     if at.request.stage in UNMERGED:
@@ -131,9 +132,15 @@ def _verdict(
 
 
 def _remembered(at: At, read: _SceneRead) -> str:
-    """Why a scene shows that its mask calls cloud or shadow; empty where nothing is remembered of the place."""
+    """Why a scene shows that its mask calls cloud or shadow; empty where nothing is remembered of the place.
+
+    A memory that cannot be read is named: the picture needs it no more.
+    """
     folder = reference_folder(read.entry.weight_key)
-    place = place_at(at.engine.version.store, folder, at.epsg, at.row, at.col)
+    try:
+        place = place_at(at.engine.version.store, folder, at.epsg, at.row, at.col)
+    except ReadFailure as error:
+        return f"; {_name(read.mask)} by the mask, and the memory of places cannot be read ({error})"
     if place is None:
         return ""
     return (

@@ -82,9 +82,9 @@ def plain(values: Sequence[Any] | NDArray[Any]) -> tuple[int | None, ...]:
 
 
 def properties(at: At, entry: Entry) -> Mapping[str, Any]:
-    """What a scene's Item says; empty when the scene is gone."""
+    """What a scene's Item says; empty when the scene is gone or its Item damaged."""
     try:
         properties: Mapping[str, Any] = read_item(at.engine.version.store, entry.scene)["properties"]
-    except NotFound:
+    except (NotFound, ReadFailure):
         return {}
     return properties

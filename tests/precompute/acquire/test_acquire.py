@@ -22,7 +22,7 @@ from terrazzo.precompute.acquire.run import AcquireOrder, carry_out, prepare
 from terrazzo.precompute.acquire.search import Query
 from terrazzo.precompute.acquire.shelf import Shelf
 from terrazzo.precompute.products.find import find_products
-from terrazzo.precompute.scene.make import ingest, ready_scene
+from terrazzo.precompute.scene.make import ingest, known_scene
 from terrazzo.scene import Scene, list_scenes, read_item, read_scene
 from terrazzo.store import Store, create_store
 from tests.world import archive as world
@@ -64,7 +64,7 @@ def test_a_server_that_checks_signatures_gives_the_same_files(
 def test_products_of_an_archive_become_the_scenes_of_the_folder(acquired: Path, sample_store: Path) -> None:
     store = Store(sample_store)
     products = find_products(acquired)
-    ready = [ready_scene(product, store) for product in products.products]
+    ready = [known_scene(product, store).scene for product in products.products]
     assert not products.left_out
     assert sorted(s.id for s in ready if s) == sorted(s.id for s in list_scenes(store))
     assert len(ready) == 10

@@ -17,7 +17,7 @@ from terrazzo.precompute.products.auxiliary import read_auxiliary, read_height
 from terrazzo.precompute.products.elevation import node_elevation
 from terrazzo.precompute.products.find import find_products
 from terrazzo.precompute.products.numbers import Numbers
-from terrazzo.precompute.scene.make import ingest, ready_scene
+from terrazzo.precompute.scene.make import ingest, known_scene
 from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.scene import read_item
 from terrazzo.store import StoreConfig, create_store
@@ -110,10 +110,10 @@ def test_elevation_lowers_the_pressure_and_makes_another_revision(tmp_path: Path
     assert told["mean"] == pytest.approx(float(pressure_at(np.array(1550.0))), abs=8)
     assert "elevation given" in told["origin"]
     assert high.rev != sea.rev
-    assert ready_scene(product, store, Recipe("model", dem=dem)) == high
+    assert known_scene(product, store, Recipe("model", dem=dem)).scene == high
     # Another model under the same name is another scene.
     write_dem(dem, 900.0)
-    assert ready_scene(product, store, Recipe("model", dem=dem)) is None
+    assert known_scene(product, store, Recipe("model", dem=dem)).scene is None
 
 
 def test_elevation_is_the_mean_around_each_node(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.explain import explain
 from terrazzo.mosaic.request import PixelRequest
-from terrazzo.places import place_at, reference_folder
+from terrazzo.places import PLACES, place_at, reference_folder
 from terrazzo.precompute.normalize.composite import Stack, remembered
 from terrazzo.precompute.scene.recipe import Recipe
 from tests.chain import precompute
@@ -103,5 +103,14 @@ def test_the_account_of_a_remembered_place_says_so(version):
     x, y = grid.transform(PixelBox(row, col, row + 1, col + 1)) @ (0.5, 0.5)
     lon, lat = Transformer.from_crs(epsg, 4326, always_xy=True).transform(x, y)
     engine = Engine(version, Blocks())
-    account = explain(engine, engine.select(PixelRequest(("B02",), method="mean")), lon, lat)
+    selection = engine.select(PixelRequest(("B02",), method="mean"))
+    account = explain(engine, selection, lon, lat)
     assert sum("ground by the memory of places: 5 of 5" in c.verdict for c in account.candidates) == 4
+    memory = {k: version.store.read_bytes(k) for k in version.store.list() if k.endswith(PLACES)}
+    for key, whole in memory.items():
+        version.store.write_bytes(key, whole[:-20])
+    without = explain(engine, selection, lon, lat)
+    for key, whole in memory.items():
+        version.store.write_bytes(key, whole)
+    assert without.values == account.values
+    assert sum("the memory of places cannot be read" in c.verdict for c in without.candidates) == 4

@@ -12,7 +12,7 @@ from terrazzo.edges import EDGES, Strips, strip_table
 from terrazzo.grid import PixelBox
 from terrazzo.precompute.normalize.fields import Compared, TileGains, solve_zone
 from terrazzo.scene import Scene
-from terrazzo.store import StoreConfig, create_store
+from terrazzo.store import Store, StoreConfig, create_store
 
 BANDS, WINDOW, SIDE, APART, DATES = ("B02", "B04", "B08"), 32, 4, 3, 3
 TILES = ("33TVL", "33TWL", "33TXL")
@@ -74,3 +74,18 @@ def test_tiles_that_touch_it_hold_it_in_place(zone):
     brighter = TileGains(beside.windows, beside.scene_ids, corners, beside.about)
     other = solve(store, scenes, kept | {TILES[1]: brighter})[TILES[0]]
     assert (other.corners != solved.corners).any()
+
+
+def test_the_strips_of_a_scene_are_read_once_a_band(zone, monkeypatch):
+    store, scenes, kept = zone
+    read = []
+
+    def read_table(self, key, *how):
+        read.append(key)
+        return whole(self, key, *how)
+
+    whole = Store.read_table
+    monkeypatch.setattr(Store, "read_table", read_table)
+    solve(store, scenes, kept)
+    near = [s.id for s in scenes if s.mgrs != TILES[2]]
+    assert sorted(read) == sorted(near * len(BANDS))

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,10 +14,14 @@ from terrazzo.config import MosaicConfig, Period
 from terrazzo.grid import Bounds
 from terrazzo.precompute.products.find import find_products
 from terrazzo.precompute.products.product import Product
+from terrazzo.precompute.scene import triage as triages
+from terrazzo.precompute.scene.looks import Looks
+from terrazzo.precompute.scene.make import ingest, known_scene
 from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.precompute.scene.triage import cloud_share, triage
+from terrazzo.precompute.work.executor import Shard
 from terrazzo.scene import list_scenes
-from terrazzo.store import Store, StoreConfig
+from terrazzo.store import Store, StoreConfig, create_store
 from tests.world.land import Land, landscape
 from tests.world.products import Pass, footprint, write_product
 from tests.world.sky import Seen, Sky, observe
@@ -79,7 +84,8 @@ def sorted_out(
     ready: tuple[Product, ...] = (),
     most: float = 99.9,
 ) -> set[str]:
-    done = triage([(p, Recipe()) for p in products], Store(tmp_path, STORE), config, ready, most)
+    tasks = [(p, Recipe()) for p in products]
+    done = triage(tasks, Looks(Store(tmp_path, STORE), config, tasks), ready, most)
     assert {t[0].id for t in done.kept} | {o.name for o in done.clouded} == {p.id for p in products}
     return {o.name for o in done.clouded}
 
@@ -140,6 +146,70 @@ def test_a_product_that_a_look_cannot_judge_is_kept(series: dict[str, Product], 
     assert share(lost, tmp_path) is None
 
 
+@pytest.mark.parametrize("names", [("covered", "covered too"), ("covered", "clear", "covered too", "east")])
+@pytest.mark.parametrize("one_after_the_other", [False, True])
+def test_the_same_are_skipped_however_many_machines_share_them(
+    series: dict[str, Product], tmp_path: Path, names: tuple[str, ...], one_after_the_other: bool
+) -> None:
+    tasks = [(p, Recipe()) for p in sorted((series[n] for n in names), key=lambda p: p.id)]
+
+    def skipped(machines: int) -> set[str]:
+        store, out = create_store(tmp_path / str(machines), STORE), set()
+        for number in range(1, machines + 1):
+            mine = Shard(number, machines).part(tasks)
+            done = triage(mine, Looks(store, MosaicConfig("mosaic"), tasks), (), 99.9)
+            out |= {o.name for o in done.clouded}
+            for product, recipe in done.kept if one_after_the_other else ():
+                ingest(product, store, recipe)
+        return out
+
+    whole = skipped(1)
+    assert 0 < len(whole) < len(tasks)
+    assert [skipped(n) for n in (2, 3)] == [whole, whole]
+
+
+def test_a_look_is_taken_once(
+    series: dict[str, Product], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, taken = create_store(tmp_path, STORE), list[str]()
+
+    def look(product: Product, *how: Any) -> float | None:
+        taken.append(product.id)
+        return cloud_share(product, *how)
+
+    monkeypatch.setattr(triages, "cloud_share", look)
+
+    def run(products: list[Product], config: MosaicConfig) -> set[str]:
+        taken.clear()
+        tasks = [(p, Recipe()) for p in products]
+        looks = Looks(store, config, tasks)
+        done = triage(tasks, looks, (), 99.9, {p.id: known_scene(p, store, Recipe()).rev for p in products})
+        looks.keep()
+        return {o.name for o in done.clouded}
+
+    some, area = [series["clear"], series["covered"]], MosaicConfig("mosaic")
+    first = run(some, area)
+    assert set(taken) == {p.id for p in some}
+    assert run(some, area) == first
+    assert taken == []
+    # Another claim makes another scene of a product, and a part of the area may be clear.
+    another = replace(series["covered"], claims={**series["covered"].claims, "of": "another"})
+    run([series["clear"], another], area)
+    assert taken == [another.id]
+    run(some, replace(area, bounds=Bounds(0.0, 0.0, 1.0, 1.0)))
+    assert set(taken) == {p.id for p in some}
+    kept = store.read_json("mosaics/mosaic/looks.json")["shares"]
+    run([series["hazy"]], area)
+    assert set(kept) - set(store.read_json("mosaics/mosaic/looks.json")["shares"]) == set(kept)
+
+
+def test_a_damaged_memory_of_looks_is_no_memory(series: dict[str, Product], tmp_path: Path) -> None:
+    store = create_store(tmp_path, STORE)
+    for content in (b"", b"[]", b'{"shares": 3}', b'{"shares": {"a": 3}}'):
+        store.write_bytes("mosaics/mosaic/looks.json", content)
+        assert Looks(store, MosaicConfig("mosaic"), ()).share("a", "rev") is None
+
+
 def test_precompute_makes_no_scene_of_cloud_and_counts_it(series: dict[str, Product], tmp_path: Path) -> None:
     folder = Path(series["clear"].item).parent
     arguments = ["precompute", str(folder), "--store", str(tmp_path), "--workers", "1", "--only", "strips"]
@@ -152,5 +222,6 @@ def test_precompute_makes_no_scene_of_cloud_and_counts_it(series: dict[str, Prod
         in first.output
     )
     assert series["covered"].id not in {s.id for s in list_scenes(Store(tmp_path))}
+    assert series["covered"].id in Store(tmp_path).read_json("mosaics/mosaic/looks.json")["shares"]
     again = CliRunner().invoke(cli, [*arguments, "--max-cloud", "100"])
     assert "6 scenes\n" in again.output
