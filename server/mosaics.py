@@ -4,10 +4,10 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from terrazzo.store import CONFIG_KEY, Store
 from terrazzo.version import Version, current_version, list_mosaics, open_version
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 KEPT_VERSIONS = 8
 BELIEVED = 60.0
 """Seconds for which an answer about readiness is said again while every thread is at work."""
@@ -108,26 +109,32 @@ class Mosaics:
         """
         if not MOSAIC_NAME.fullmatch(mosaic_id):
             raise NotFound("a mosaic's name has letters a to z and A to Z, digits, - and _")
+        return self._first(mosaic_id, version, Mosaics._engine)
+
+    def read(self, mosaic_id: str, version: str | None, read: Callable[[Store, str], T]) -> T:
+        """What a function reads of a version, the current one for None, in the store that has it; the version is not opened.
+
+        Raises:
+            NotFound: there is no such mosaic or version.
+            EmptyStore: there is none at all yet.
+        """
+        return self._first(mosaic_id, version, lambda one, _, name: read(one._opened(), name))
+
+    def _first(
+        self, mosaic_id: str, version: str | None, take: Callable[["Mosaics", str, str], T]
+    ) -> T:
+        """What is taken of the first store that has a mosaic's version: this one, else those of first looks."""
         try:
-            return self._engine(mosaic_id, version or self._pointer(mosaic_id))
+            return take(self, mosaic_id, version or self._pointer(mosaic_id))
         except (NotFound, EmptyStore):
             if self._live is not None:
                 with suppress(NotFound, EmptyStore):
-                    return self._live.engine(mosaic_id, version)
+                    return self._live._first(mosaic_id, version, take)
             raise
 
     def picture_state(self, version: Version) -> PictureState:
         """Whether a version is of the store itself or of one of first looks."""
         return "published" if version.store is self._store else "live"
-
-    def current(self, mosaic_id: str) -> tuple[Store, str]:
-        """The store, and the name of a mosaic's current version, which is not opened.
-
-        Raises:
-            NotFound: there is no such mosaic.
-            EmptyStore: there is none at all yet.
-        """
-        return self._opened(), self._pointer(mosaic_id)
 
     def _engine(self, mosaic_id: str, name: str) -> Engine:
         key = (mosaic_id, name)

@@ -88,11 +88,12 @@ def open_collection(
         NotFound: there is no such version.
         Damaged: a table of it is not what was written.
     """
-    store, current = mosaics.current(mosaic)
-    shown = version or pinned.get(mosaic, current)
-    if not VERSION_NAME.fullmatch(shown):
-        raise NotFound(f"version {shown[:20]!r} of mosaic {mosaic}: a version is 12 hexadecimal digits")
-    listings = open_listings(store, mosaic, shown)
+    meant = version or pinned.get(mosaic)
+    if meant is not None and not VERSION_NAME.fullmatch(meant):
+        raise NotFound(f"version {meant[:20]!r} of mosaic {mosaic}: a version is 12 hexadecimal digits")
+    shown, listings = mosaics.read(
+        mosaic, meant, lambda store, known: (known, open_listings(store, mosaic, known))
+    )
     if name.endswith(PERIODS):
         return SearchedCollection(mosaic, shown, listings.periods, f"/collections/{name}", "items", ())
     path = f"/collections/{mosaic}" if version is None else f"/mosaics/{mosaic}/versions/{version}"
