@@ -54,7 +54,7 @@ async def imagery_index_entry(request: Request, mosaic: str) -> Any:
     def write() -> str:
         version = desk.mosaics.engine(mosaic).version
         matrix_set = desk.grids.find(version, grids.WEB)
-        return json.dumps(imagery_index(public_base(request), version, matrix_set))
+        return json.dumps(imagery_index(public_base(request), version, matrix_set, key_query(request)))
 
     return document(request, await desk.look(write), GEOJSON, desk.settings)
 

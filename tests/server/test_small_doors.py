@@ -1,6 +1,12 @@
 """Addresses that other programs fill in: tiles of a day for time sliders, and the entry of an imagery index for map editors."""
 
 import pytest
+from fastapi.testclient import TestClient
+
+from terrazzo.server.app import create_app
+from terrazzo.server.keys import Keys
+from terrazzo.server.settings import Settings
+from tests.golden.make import STORE
 
 TILES = "/mosaics/mosaic/tiles/WebMercatorQuad"
 
@@ -32,3 +38,13 @@ def test_a_map_editor_learns_where_the_tiles_are(client):
     assert client.get(address).headers["content-type"] == "image/png"
     (ring,) = entry["geometry"]["coordinates"][0]
     assert ring[0] == ring[-1] == [14.9997403, 45.6992507]
+
+
+def test_a_map_editor_with_a_key_gets_addresses_that_it_opens(tmp_path):
+    key = Keys(tmp_path).add("editor", ["tiles"])
+    with TestClient(create_app(Settings(store=str(STORE), state=tmp_path, protect=("tiles",)))) as client:
+        entry = client.get("/mosaics/mosaic/imagery-index.json", params={"api_key": key}).json()
+        address = entry["properties"]["url"]
+        tile = address.replace("{zoom}", "14").replace("{x}", "8874").replace("{y}", "5825")
+        assert client.get(tile).status_code == 200
+        assert client.get(tile.partition("?")[0]).status_code == 401
