@@ -8,7 +8,6 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import JSONResponse
 
-from terrazzo.cells import digest
 from terrazzo.errors import InvalidRequest, NotFound, ReadFailure, StoreError
 from terrazzo.formats import GEOJSON
 from terrazzo.mosaic.measure import choose
@@ -129,10 +128,9 @@ async def scenes_parquet(request: Request, mosaic: str, version: str) -> Respons
     """The STAC Items of a version's scenes as one stac-geoparquet file; parts of it by Range."""
     only(request.query_params, ())
     desk = desk_of(request)
-    data = await desk.look(
+    data, etag = await desk.look(
         lambda: geoparquet(desk.mosaics.engine(mosaic, version).version, desk.settings.assets_url)
     )
-    etag = f'"{digest(data).hex()}"'
     headers = {
         "ETag": etag,
         "Cache-Control": f"public, max-age={desk.settings.max_age}",

@@ -14,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from terrazzo.errors import InvalidRequest
 from terrazzo.server.app import create_app
+from terrazzo.server.geoparquet import geoparquet
 from terrazzo.server.keys import Keys
 from terrazzo.server.search.asked import parse_search
 from terrazzo.server.search.items import _around
@@ -191,6 +192,14 @@ def test_all_items_of_a_version_are_one_file_that_can_be_read_in_parts(client):
     part = client.get(path, headers={"Range": "bytes=-8"})
     assert (part.status_code, part.content) == (206, whole.content[-8:])
     assert client.get(path, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
+
+
+def test_the_etag_of_all_items_is_computed_with_them_once(client):
+    path = client.get("/mosaics/mosaic").json()["assets"]["scenes"]["href"]
+    version = client.app.state.desk.mosaics.engine("mosaic").version
+    kept = geoparquet(version, None)
+    assert geoparquet(version, None) is kept
+    assert client.get(path).headers["etag"] == kept[1]
 
 
 def test_pages_of_a_search_keep_to_the_version_of_the_first(sample_store, tmp_path):
