@@ -18,6 +18,7 @@ from terrazzo.mosaic.blocks import KEPT_BYTES, Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.server.metrics import BYTES
+from terrazzo.server.settings import Settings
 from terrazzo.store import CONFIG_KEY, Store
 from terrazzo.version import Version, current_version, list_mosaics, open_version
 
@@ -49,19 +50,27 @@ class Mosaics:
 
     Args:
         live: stores of first looks, the finest first; each shows the mosaics and versions that those before it lack.
-        kept_bytes: of decoded blocks that are kept.
+        kept_bytes: of decoded blocks that are kept, of all stores together.
+        blocks: where these are kept; by default a place of its own.
 
     Raises:
         StoreError: the store is missing, or its format is unknown to this release.
     """
 
     def __init__(
-        self, url: str, follow: float, live: Sequence[str] = (), kept_bytes: int = KEPT_BYTES
+        self,
+        url: str,
+        follow: float,
+        live: Sequence[str] = (),
+        kept_bytes: int = KEPT_BYTES,
+        blocks: Blocks | None = None,
     ) -> None:
         self._url, self._follow = url, follow
-        self._live = Mosaics(live[0], follow, live[1:], kept_bytes) if live else None
+        self._blocks = blocks or Blocks(
+            kept_bytes, on_read=lambda where, size: BYTES.labels(where).inc(size)
+        )
+        self._live = Mosaics(live[0], follow, live[1:], blocks=self._blocks) if live else None
         self._store: Store | None = None
-        self._blocks = Blocks(kept_bytes, on_read=lambda where, size: BYTES.labels(where).inc(size))
         self._engines: OrderedDict[tuple[str, str], Engine] = OrderedDict()
         self._pointers: dict[str, tuple[float, str]] = {}
         self._names: tuple[float, list[str]] | None = None
@@ -70,6 +79,15 @@ class Mosaics:
         self._lock, self._looking, self._opening = threading.Lock(), threading.Lock(), threading.Lock()
         with suppress(EmptyStore):
             self._opened()
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Mosaics":
+        """Those that a server's settings name.
+
+        Raises:
+            StoreError: the store is missing, or its format is unknown to this release.
+        """
+        return cls(settings.store, settings.follow, settings.live, settings.blocks)
 
     def _opened(self) -> Store:
         if self._store is None:
@@ -267,5 +285,3 @@ class Mosaics:
     def close(self) -> None:
         """Closes all files."""
         self._blocks.close()
-        if self._live is not None:
-            self._live.close()

@@ -9,6 +9,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from terrazzo.server.app import create_app
+from terrazzo.server.mosaics import Mosaics
 from terrazzo.server.settings import Settings
 from tests.golden.make import STORE
 from tests.server.test_serve import publish
@@ -105,3 +106,16 @@ def test_every_document_speaks_of_the_look(client: TestClient) -> None:
 def test_a_mosaic_that_no_store_has_yet_may_still_come(client: TestClient) -> None:
     refused = client.get("/mosaics/other/WebMercatorQuad/tilejson.json")
     assert refused.status_code == 503
+
+
+def test_all_stores_keep_their_blocks_in_one_place(stores: tuple[Path, Path]) -> None:
+    """So the memory that the settings name is what a server or a worker takes, however many stores there are."""
+    published(stores)
+    store, look = stores
+    settings = Settings(store=str(store), live=(str(look),), follow=0, blocks=12345)
+    mosaics = Mosaics.of(settings)
+    shown, before = mosaics.engine("mosaic"), mosaics.engine("mosaic", FIRST)
+    assert shown.version.store is not before.version.store
+    assert shown.blocks is before.blocks
+    assert shown.blocks._kept_bytes == settings.blocks
+    mosaics.close()
