@@ -25,6 +25,7 @@ from terrazzo.server.stac import (
     JSON,
     PARQUET,
     PERIODS,
+    VERSIONED,
     catalog,
     collection,
     item,
@@ -82,11 +83,28 @@ def _collection(request: Request, items: bool = False) -> Callable[[str], dict[s
 
 
 @router.get("/mosaics/{mosaic}")
-@router.get("/collections/{mosaic}")
 async def one_mosaic(request: Request, mosaic: str) -> Any:
     """A mosaic, as a STAC Collection."""
+    return await _described(request, lambda: _collection(request, items=True)(mosaic))
+
+
+@router.get("/collections/{collection}")
+async def one_collection(request: Request, collection: str) -> Any:
+    """A mosaic, its periods or a version of it, as a STAC Collection."""
+    desk = desk_of(request)
+
+    def read() -> dict[str, Any]:
+        seen, match = listed_to(request, desk.mosaics.names()), VERSIONED.fullmatch(collection)
+        if match is None or collection in seen or match[1] not in seen:
+            return _collection(request, items=True)(collection)
+        return _version(request, match[1], match[2])
+
+    return await _described(request, read)
+
+
+async def _described(request: Request, read: Callable[[], dict[str, Any]]) -> Any:
     only(request.query_params, ())
-    document = await desk_of(request).look(lambda: _collection(request, items=True)(mosaic))
+    document = await desk_of(request).look(read)
     # It has two addresses, and names the one that it was asked by.
     here = str(request.url.replace(query=""))
     return document | {"links": [k | {"href": here} if k["rel"] == "self" else k for k in document["links"]]}
@@ -96,13 +114,15 @@ async def one_mosaic(request: Request, mosaic: str) -> Any:
 async def one_version(request: Request, mosaic: str, version: str) -> Any:
     """A version of a mosaic, as a STAC Collection that links the Items of its scenes."""
     only(request.query_params, ())
-    desk, base = desk_of(request), public_base(request)
+    return await desk_of(request).look(lambda: _version(request, mosaic, version))
 
-    def read() -> dict[str, Any]:
-        current = desk.mosaics.engine(mosaic).version.name
-        return version_collection(base, desk.mosaics.engine(mosaic, version).version, current)
 
-    return await desk.look(read)
+def _version(request: Request, mosaic: str, version: str) -> dict[str, Any]:
+    """Writes the Collection of a version."""
+    mosaics, search = desk_of(request).mosaics, mount_of(request).searches
+    current = mosaics.engine(mosaic).version.name
+    named = mosaics.engine(mosaic, version).version
+    return version_collection(public_base(request), named, current, search=search)
 
 
 @router.get("/mosaics/{mosaic}/versions/{version}/cite")

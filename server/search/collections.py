@@ -2,7 +2,6 @@
 itself, by period and zone), and `NAME-VERSION` (scenes of a version, where it is asked for).
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,10 +9,8 @@ from terrazzo.errors import NotFound
 from terrazzo.server.mosaics import Mosaics
 from terrazzo.server.search.items import open_listings
 from terrazzo.server.search.listing import Listing
-from terrazzo.server.stac import PERIODS, in_collection, with_renders
+from terrazzo.server.stac import PERIODS, VERSIONED, in_collection, with_renders
 from terrazzo.version import VERSION_NAME
-
-VERSIONED = re.compile(r"(.+)-([0-9a-f]{12})")
 
 
 class SearchedCollection(NamedTuple):

@@ -229,7 +229,7 @@ def test_a_search_names_no_mosaic_that_a_key_does_not_open(sample_store, tmp_pat
     shutil.copytree(sample_store, store, copy_function=os.link)
     shutil.copytree(store / "mosaics/mosaic", store / "mosaics/secret")
     keys = Keys(tmp_path / "state")
-    settings = Settings(store=str(store), state=tmp_path / "state", protect=("tiles", "export"))
+    settings = Settings(store=str(store), state=tmp_path / "state", protect=("tiles", "export"), follow=0)
     one = {"X-API-Key": keys.add("one", ["tiles"], ["mosaic"])}
     exports = {"X-API-Key": keys.add("exports", ["export"])}
     with TestClient(create_app(settings)) as client:
@@ -247,6 +247,19 @@ def test_a_search_names_no_mosaic_that_a_key_does_not_open(sample_store, tmp_pat
         assert client.get("/search?collections=secret,secret.periods", headers=one).json()["features"] == []
         for path in ("secret/items", "secret.periods/items", "secret.periods", "secret.periods/queryables"):
             assert client.get(f"/collections/{path}", headers=one).status_code == 403
+        version = client.get("/mosaics/mosaic", headers=one).json()["terrazzo:version"]
+        of_version = f"/collections/mosaic-{version}"
+        about = client.get(of_version, headers=one).json()
+        assert (about["id"], about["version"]) == (f"mosaic-{version}", version)
+        links = {k["rel"]: k["href"].removeprefix("http://testserver") for k in about["links"]}
+        assert (links["self"], links["items"]) == (of_version, f"{of_version}/items")
+        for path in (links["items"], f"{of_version}/queryables"):
+            assert client.get(path, headers=one).status_code == 200
+        # A mosaic that looks like a version of another is none.
+        (store / "mosaics/secret").rename(store / f"mosaics/mosaic-{'0' * 12}")
+        for path in ("", "/items", "/queryables", "/map", "/map/tiles"):
+            answer = client.get(f"/collections/mosaic-{'0' * 12}{path}", headers=one)
+            assert answer.status_code in (403, 404), path
         both = client.get("/search", headers={"X-API-Key": keys.add("both", ["tiles"])}).json()
         assert both["numberMatched"] == 22
 
