@@ -154,6 +154,10 @@ class Mosaics:
         """Whether a version is of the store itself or of one of first looks."""
         return "published" if version.store is self._store else "live"
 
+    def shows_look(self, mosaic_id: str) -> bool:
+        """Whether the current version of a mosaic that was opened is a first look; without a look at the store."""
+        return self._live is not None and mosaic_id not in self._pointers
+
     def _engine(self, mosaic_id: str, name: str) -> Engine:
         key = (mosaic_id, name)
         engine = self._kept(key)

@@ -37,7 +37,6 @@ from terrazzo.server.urls import public_base
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 router = APIRouter(tags=["Mosaics"])
-BRIEF = {"Cache-Control": "public, max-age=60"}
 CITATIONS = {"json": "application/json", "text": "text/plain", "bibtex": "application/x-bibtex"}
 
 
@@ -140,7 +139,7 @@ async def cite(
     texts = await desk.look(
         lambda: citation(base, desk.mosaics.engine(mosaic, version).version, desk.settings.provider)
     )
-    return document(request, json.dumps(texts) if f == "json" else texts[f], CITATIONS[f], desk.settings)
+    return document(request, json.dumps(texts) if f == "json" else texts[f], CITATIONS[f], desk.kept(mosaic))
 
 
 @router.get("/mosaics/{mosaic}/versions/{version}/scenes.parquet")
@@ -153,7 +152,7 @@ async def scenes_parquet(request: Request, mosaic: str, version: str) -> Respons
     )
     headers = {
         "ETag": etag,
-        "Cache-Control": f"public, max-age={desk.settings.max_age}",
+        **desk.kept(mosaic),
         "Accept-Ranges": "bytes",
     }
     if has_already(request.headers, etag):
@@ -177,7 +176,7 @@ async def one_scene(request: Request, mosaic: str, version: str, scene: str) -> 
         named = desk.mosaics.engine(mosaic, version).version
         return json.dumps(item(base, named, scene, desk.settings.assets_url))
 
-    return document(request, await desk.look(read), GEOJSON, desk.settings)
+    return document(request, await desk.look(read), GEOJSON, desk.kept(mosaic))
 
 
 @router.get("/mosaics/{mosaic}/scenes", openapi_extra=ASKED)
@@ -215,7 +214,7 @@ async def seams(request: Request, mosaic: str) -> JSONResponse:
     only(request.query_params, ())
     desk = desk_of(request)
     scores = await desk.look(lambda: seam_scores(desk.mosaics.engine(mosaic).version))
-    return JSONResponse(scores, headers=BRIEF)
+    return JSONResponse(scores, headers=desk.kept(mosaic))
 
 
 def is_open(request: Request, settings: Settings, mosaic: str) -> bool:

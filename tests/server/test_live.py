@@ -94,6 +94,19 @@ def test_a_search_finds_what_is_shown(client: TestClient, stores: tuple[Path, Pa
     assert matched(f"/search?collections=mosaic-{FIRST}") == 2
 
 
+def test_documents_of_a_look_are_kept_no_longer_than_its_pictures(
+    client: TestClient, stores: tuple[Path, Path]
+) -> None:
+    paths = (TILEJSON, *(f"/mosaics/mosaic/{n}" for n in ("days", "seams", "imagery-index.json", "layers.qlr")))
+
+    def ages() -> set[str]:
+        return {client.get(path).headers["cache-control"] for path in paths}
+
+    assert ages() == {"public, max-age=2"}
+    published(stores)
+    assert ages() == {"public, max-age=60"}
+
+
 def test_every_document_speaks_of_the_look(client: TestClient) -> None:
     assert [c["id"] for c in client.get("/mosaics").json()["collections"]] == ["mosaic"]
     assert client.get("/healthz").status_code == 200
