@@ -16,8 +16,8 @@ from terrazzo.server.patience import arriving
 
 MOST_BODY = 16 << 20
 """Bytes of a request's body that is JSON."""
-HALF = re.compile(r"\\u[dD][89a-fA-F]")
-"""An escaped half of a surrogate pair, in JSON."""
+SUSPECT = re.compile(r"\\u[dD][89a-fA-F]|[eE]\+?\d{3}|\d{200}|NaN|Infinity")
+"""Where JSON may hold half of a surrogate pair, or a number that is none."""
 PARSED = 8
 """Bytes of memory that a byte of JSON takes, once its numbers are objects."""
 MOST_AREAS = 512 << 20
@@ -60,22 +60,24 @@ async def read_order(request: Request, memory: Budget) -> dict[str, Any]:
 def _parsed(body: bytes) -> Any:
     text = body.decode(json.detect_encoding(body))
     raw = json.loads(text or "{}", object_pairs_hook=_once)
-    if HALF.search(text):
-        require_whole(raw)
+    if SUSPECT.search(text):
+        _require_answerable(raw)
     return raw
 
 
-def require_whole(raw: Any) -> None:
-    """Refuses JSON whose texts no answer and no table could hold.
+def _require_answerable(raw: Any) -> None:
+    """Refuses JSON that no answer and no table could hold.
 
     Raises:
-        InvalidRequest: a text has one half of a surrogate pair without the other.
+        InvalidRequest: a text has one half of a surrogate pair without the other, or a number is infinite or none.
     """
     try:
-        json.dumps(raw, ensure_ascii=False).encode()
+        json.dumps(raw, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError as error:
         half = f"\\u{ord(error.object[error.start]):04x}"
         raise InvalidRequest(f"{half} is half a character: write both halves, or the character itself") from None
+    except ValueError:
+        raise InvalidRequest("a number is infinite or NaN: leave it out, or write null") from None
 
 
 def _require_plain(request: Request) -> None:
