@@ -145,6 +145,11 @@ class Desk:
         async with self._patience():
             return await _while_there(request, self._pixels(function))
 
+    def kept(self, mosaic: str) -> dict[str, str]:
+        """How long a client may keep a document of a mosaic that was opened: that of a first look as short as its pictures."""
+        age = LIVE_AGE if self.mosaics.shows_look(mosaic) else self.settings.max_age
+        return {"Cache-Control": f"public, max-age={age}"}
+
     @cached_property
     def jobs(self) -> Jobs:
         """The jobs of exports. Their folder is made when the first is asked for: a server of tiles needs none.
@@ -434,10 +439,10 @@ def cache_control(ask: Ask, settings: Settings, state: PictureState) -> str:
     return f"public, max-age={settings.max_age}, stale-while-revalidate=600, stale-if-error=86400"
 
 
-def document(request: Request, text: str, media: str, settings: Settings) -> Response:
-    """A document of the current version: ETag, 304, Cache-Control."""
+def document(request: Request, text: str, media: str, kept: Mapping[str, str]) -> Response:
+    """A document of the current version: ETag, 304, and how long it may be kept, `Desk.kept`."""
     etag = f'"{digest(text.encode()).hex()}"'
-    headers = {"ETag": etag, "Cache-Control": f"public, max-age={settings.max_age}"}
+    headers = {"ETag": etag, **kept}
     if has_already(request.headers, etag):
         return Response(status_code=304, headers=headers)
     return Response(text, media_type=media, headers=headers)

@@ -1,9 +1,11 @@
 """Reads the bodies of requests: orders as JSON, features, files of areas."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import anyio
 from starlette.requests import Request
 
 from terrazzo.bulk.area import crs_of_geojson
@@ -14,6 +16,8 @@ from terrazzo.server.patience import arriving
 
 MOST_BODY = 16 << 20
 """Bytes of a request's body that is JSON."""
+SUSPECT = re.compile(r"\\u[dD][89a-fA-F]|[eE]\+?\d{3}|\d{200}|NaN|Infinity")
+"""Where JSON may hold half of a surrogate pair, or a number that is none."""
 PARSED = 8
 """Bytes of memory that a byte of JSON takes, once its numbers are objects."""
 MOST_AREAS = 512 << 20
@@ -40,7 +44,8 @@ async def read_order(request: Request, memory: Budget) -> dict[str, Any]:
             body += chunk
             if len(body) > MOST_BODY:
                 raise InvalidRequest(f"the body is past {MOST_BODY >> 20} MB: simplify the geometry")
-        raw = json.loads(body or b"{}", object_pairs_hook=_once)
+        # In a thread: others wait while megabytes become objects.
+        raw = await anyio.to_thread.run_sync(_parsed, bytes(body))
     except (ValueError, RecursionError):
         raise InvalidRequest('the body must be JSON, such as {"bbox": [15.9, 45.7, 16.1, 45.9]}') from None
     finally:
@@ -50,6 +55,29 @@ async def read_order(request: Request, memory: Budget) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise InvalidRequest("the body must be a JSON object")
     return dict(raw)
+
+
+def _parsed(body: bytes) -> Any:
+    text = body.decode(json.detect_encoding(body))
+    raw = json.loads(text or "{}", object_pairs_hook=_once)
+    if SUSPECT.search(text):
+        _require_answerable(raw)
+    return raw
+
+
+def _require_answerable(raw: Any) -> None:
+    """Refuses JSON that no answer and no table could hold.
+
+    Raises:
+        InvalidRequest: a text has one half of a surrogate pair without the other, or a number is infinite or none.
+    """
+    try:
+        json.dumps(raw, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(error.object[error.start]):04x}"
+        raise InvalidRequest(f"{half} is half a character: write both halves, or the character itself") from None
+    except ValueError:
+        raise InvalidRequest("a number is infinite or NaN: leave it out, or write null") from None
 
 
 def _require_plain(request: Request) -> None:

@@ -44,7 +44,8 @@ def _later(modified: float | None, header: str | None) -> bool | None:
         return None
     try:
         then = parsedate_to_datetime(header)
-    except ValueError:
+    except (ValueError, OverflowError):
+        # Not a day of any calendar, or a zone of more hours than a number of C holds.
         return None
     then = then if then.tzinfo else then.replace(tzinfo=UTC)
     return datetime.fromtimestamp(int(modified), UTC) > then

@@ -32,7 +32,7 @@ def open_desk(settings: Settings) -> Desk:
     Raises:
         StoreError: the store is missing or of another format.
     """
-    mosaics = Mosaics(settings.store, settings.follow, settings.live, settings.blocks)
+    mosaics = Mosaics.of(settings)
     cache = TileCache(settings.cache_dir, settings.cache_size)
     grids = Grids(settings.tms)
     if settings.tms:

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from terrazzo.cells import digest
 from terrazzo.checks import understood
 from terrazzo.scene import SCENE_COLUMNS
 from terrazzo.version import Version
@@ -16,8 +17,8 @@ BATCH = 4096
 
 
 @lru_cache(maxsize=2)
-def geoparquet(version: Version, assets: str | None) -> bytes:
-    """A version's scenes, each once, as stac-geoparquet.
+def geoparquet(version: Version, assets: str | None) -> tuple[bytes, str]:
+    """A version's scenes, each once, as stac-geoparquet; and the ETag of these bytes.
 
     Args:
         assets: address under which clients read the store's files; without one the Items have no assets.
@@ -41,7 +42,7 @@ def geoparquet(version: Version, assets: str | None) -> bytes:
             writer.write_table(table)
         if writer is not None:
             writer.close()
-    return out.getvalue()
+    return out.getvalue(), f'"{digest(out.getvalue()).hex()}"'
 
 
 def _once(table: pa.Table, seen: set[str]) -> pa.Table:

@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from terrazzo.server.keys import PARAMETER, Key
 
 MOSAIC = re.compile(r"/(?:mosaics|collections)/([^/]+)(/exports(?:/|$))?")
+OF_A_VERSION = re.compile(r"/collections/([^/.]+)-[0-9a-f]{12}(?:/items(?:/.*)?|/queryables)?")
+"""What may tell of a version's scenes; a mosaic may have such a name, too."""
 LISTS = ("/mosaics", "/collections", "/stac", "/search", "/queryables")
 """Paths that list all mosaics."""
 FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")
@@ -43,7 +45,7 @@ class Guarded:
             await self.app(scope, receive, send)
             return
         key: Key | None = scope.get("terrazzo.key")
-        needed, mosaic = needs(scope["path"].removeprefix(scope.get("root_path", "")))
+        needed, mosaics = needs(scope["path"].removeprefix(scope.get("root_path", "")))
         is_own = bool(scope.get("terrazzo.own", True))
         if needed in self._guarded or (needed == "export" and self._own and not is_own):
             if key is None:
@@ -58,8 +60,9 @@ class Guarded:
                 )
                 await _answer(send, 401, detail, challenge)
                 return
-            if not key.opens(str(needed), mosaic):
-                await _answer(send, 403, f"this key does not open {needed} of {mosaic or 'all mosaics'}", {})
+            if not any(key.opens(str(needed), mosaic) for mosaic in mosaics):
+                detail = f"this key does not open {needed} of {mosaics[0] or 'all mosaics'}"
+                await _answer(send, 403, detail, {})
                 return
         writes = needed == "export" and scope["method"] not in ("GET", "HEAD", "OPTIONS")
         if writes and not scope.get("terrazzo.key_meant") and (why := self._foreign(scope)):
@@ -104,13 +107,19 @@ class Guarded:
         return 0.0
 
 
-def needs(path: str) -> tuple[str | None, str | None]:
-    """The scope that a path belongs to and its mosaic; None for what is open to all."""
+def needs(path: str) -> tuple[str | None, tuple[str | None, ...]]:
+    """The scope that a path belongs to, and its mosaic; None for what is open to all, and for all mosaics.
+
+    A path with two mosaics is one whose name may be a mosaic's own or that of a version of another: who answers it looks
+    only at those that a key opens.
+    """
     match = MOSAIC.match(path)
     if match:
         # A mosaic's name has no dot; `NAME.periods` is a collection of it.
-        return "export" if match[2] else "tiles", match[1].partition(".")[0]
-    return ("tiles" if path in LISTS else None), None
+        name = match[1].partition(".")[0]
+        version = OF_A_VERSION.fullmatch(path)
+        return "export" if match[2] else "tiles", (name, version[1]) if version else (name,)
+    return ("tiles" if path in LISTS else None), (None,)
 
 
 def _private(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:

@@ -4,10 +4,10 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -18,10 +18,12 @@ from terrazzo.mosaic.blocks import KEPT_BYTES, Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.server.metrics import BYTES
+from terrazzo.server.settings import Settings
 from terrazzo.store import CONFIG_KEY, Store
 from terrazzo.version import Version, current_version, list_mosaics, open_version
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 KEPT_VERSIONS = 8
 BELIEVED = 60.0
 """Seconds for which an answer about readiness is said again while every thread is at work."""
@@ -48,19 +50,27 @@ class Mosaics:
 
     Args:
         live: stores of first looks, the finest first; each shows the mosaics and versions that those before it lack.
-        kept_bytes: of decoded blocks that are kept.
+        kept_bytes: of decoded blocks that are kept, of all stores together.
+        blocks: where these are kept; by default a place of its own.
 
     Raises:
         StoreError: the store is missing, or its format is unknown to this release.
     """
 
     def __init__(
-        self, url: str, follow: float, live: Sequence[str] = (), kept_bytes: int = KEPT_BYTES
+        self,
+        url: str,
+        follow: float,
+        live: Sequence[str] = (),
+        kept_bytes: int = KEPT_BYTES,
+        blocks: Blocks | None = None,
     ) -> None:
         self._url, self._follow = url, follow
-        self._live = Mosaics(live[0], follow, live[1:], kept_bytes) if live else None
+        self._blocks = blocks or Blocks(
+            kept_bytes, on_read=lambda where, size: BYTES.labels(where).inc(size)
+        )
+        self._live = Mosaics(live[0], follow, live[1:], blocks=self._blocks) if live else None
         self._store: Store | None = None
-        self._blocks = Blocks(kept_bytes, on_read=lambda where, size: BYTES.labels(where).inc(size))
         self._engines: OrderedDict[tuple[str, str], Engine] = OrderedDict()
         self._pointers: dict[str, tuple[float, str]] = {}
         self._names: tuple[float, list[str]] | None = None
@@ -69,6 +79,15 @@ class Mosaics:
         self._lock, self._looking, self._opening = threading.Lock(), threading.Lock(), threading.Lock()
         with suppress(EmptyStore):
             self._opened()
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Mosaics":
+        """Those that a server's settings name.
+
+        Raises:
+            StoreError: the store is missing, or its format is unknown to this release.
+        """
+        return cls(settings.store, settings.follow, settings.live, settings.blocks)
 
     def _opened(self) -> Store:
         if self._store is None:
@@ -108,26 +127,36 @@ class Mosaics:
         """
         if not MOSAIC_NAME.fullmatch(mosaic_id):
             raise NotFound("a mosaic's name has letters a to z and A to Z, digits, - and _")
+        return self._first(mosaic_id, version, Mosaics._engine)
+
+    def read(self, mosaic_id: str, version: str | None, read: Callable[[Store, str], T]) -> T:
+        """What a function reads of a version, the current one for None, in the store that has it; the version is not opened.
+
+        Raises:
+            NotFound: there is no such mosaic or version.
+            EmptyStore: there is none at all yet.
+        """
+        return self._first(mosaic_id, version, lambda one, _, name: read(one._opened(), name))
+
+    def _first(
+        self, mosaic_id: str, version: str | None, take: Callable[["Mosaics", str, str], T]
+    ) -> T:
+        """What is taken of the first store that has a mosaic's version: this one, else those of first looks."""
         try:
-            return self._engine(mosaic_id, version or self._pointer(mosaic_id))
+            return take(self, mosaic_id, version or self._pointer(mosaic_id))
         except (NotFound, EmptyStore):
             if self._live is not None:
                 with suppress(NotFound, EmptyStore):
-                    return self._live.engine(mosaic_id, version)
+                    return self._live._first(mosaic_id, version, take)
             raise
 
     def picture_state(self, version: Version) -> PictureState:
         """Whether a version is of the store itself or of one of first looks."""
         return "published" if version.store is self._store else "live"
 
-    def current(self, mosaic_id: str) -> tuple[Store, str]:
-        """The store, and the name of a mosaic's current version, which is not opened.
-
-        Raises:
-            NotFound: there is no such mosaic.
-            EmptyStore: there is none at all yet.
-        """
-        return self._opened(), self._pointer(mosaic_id)
+    def shows_look(self, mosaic_id: str) -> bool:
+        """Whether the current version of a mosaic that was opened is a first look; without a look at the store."""
+        return self._live is not None and mosaic_id not in self._pointers
 
     def _engine(self, mosaic_id: str, name: str) -> Engine:
         key = (mosaic_id, name)
@@ -260,5 +289,3 @@ class Mosaics:
     def close(self) -> None:
         """Closes all files."""
         self._blocks.close()
-        if self._live is not None:
-            self._live.close()

@@ -61,7 +61,7 @@ def seeded(
     cache = TileCache(settings.cache_dir, settings.cache_size)
     if not cache.works:
         raise StoreError(f"no tile cache in {settings.cache_dir}: name a folder that can be written")
-    mosaics = Mosaics(settings.store, settings.follow, settings.live)
+    mosaics = Mosaics.of(settings)
     engine = mosaics.engine(mosaic)
     matrix = Grids(settings.tms).find(engine.version, tms)
     if not matrix.minzoom <= zooms[0] <= zooms[-1] <= matrix.maxzoom:

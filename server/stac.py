@@ -1,5 +1,6 @@
 """Static STAC over HTTP: a catalogue of mosaics, each with its versions, each with the Items of its scenes."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -50,6 +51,8 @@ SEARCHES = (
 """What a server with Item Search conforms to besides."""
 PERIODS = ".periods"
 """End of the name of a mosaic's collection of periods; no mosaic's name has a dot."""
+VERSIONED = re.compile(r"(.+)-([0-9a-f]{12})")
+"""Name of the collection of a version's scenes."""
 MOST_LINKS = 2000
 """Items that a mosaic's Collection links one by one: some 300 kB. Maps and clients read it each time they open a mosaic."""
 
@@ -189,8 +192,12 @@ def periods_collection(base: str, version: Version) -> dict[str, Any]:
     return document
 
 
-def version_collection(base: str, version: Version, current: str) -> dict[str, Any]:
-    """A version as a Collection, with a link to the Item of each scene."""
+def version_collection(base: str, version: Version, current: str, *, search: bool) -> dict[str, Any]:
+    """A version as a Collection, with a link to the Item of each scene.
+
+    Args:
+        search: whether the server answers to searches, and so to those through the version's collection.
+    """
     mosaic = version.mosaic_id
     here = f"{base}/mosaics/{mosaic}/versions/{version.name}"
     document = collection(base, version)
@@ -214,6 +221,7 @@ def version_collection(base: str, version: Version, current: str) -> dict[str, A
             _link("parent", f"{base}/mosaics/{mosaic}", JSON),
             _link("cite-as", f"{here}/cite?f=text", "text/plain", "How to cite this version"),
             _link("latest-version", f"{base}/mosaics/{mosaic}/versions/{current}", JSON),
+            *(_search_links(f"{base}/collections/{mosaic}-{version.name}") if search else ()),
             *_item_links(here, scenes),
         ],
         "assets": _assets(here),

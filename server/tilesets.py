@@ -48,8 +48,12 @@ def tilejson(
     }
 
 
-def imagery_index(base: str, version: Version, matrix_set: TileMatrixSet) -> dict[str, Any]:
-    """A mosaic's entry in an imagery index, as map editors (JOSM, iD) read them: GeoJSON with the address of tiles."""
+def imagery_index(base: str, version: Version, matrix_set: TileMatrixSet, key: str) -> dict[str, Any]:
+    """A mosaic's entry in an imagery index, as map editors (JOSM, iD) read them: GeoJSON with the address of tiles.
+
+    Args:
+        key: the asker's key as a parameter; empty for none.
+    """
     mosaic, (west, south, east, north) = version.mosaic_id, version.bounds
     days = [day for p in version.periods.values() for day in (p.start, p.end)]
     parts = [(west, east)] if west <= east else [(west, 180.0), (-180.0, east)]
@@ -61,7 +65,7 @@ def imagery_index(base: str, version: Version, matrix_set: TileMatrixSet) -> dic
             "id": f"terrazzo-{mosaic}",
             "name": version.config.title or mosaic,
             "type": "tms",
-            "url": f"{base}/mosaics/{mosaic}/tiles/{matrix_set.id}/{{zoom}}/{{x}}/{{y}}.png",
+            "url": f"{base}/mosaics/{mosaic}/tiles/{matrix_set.id}/{{zoom}}/{{x}}/{{y}}.png{f'?{key}' if key else ''}",
             "min_zoom": matrix_set.minzoom,
             "max_zoom": matrix_set.maxzoom,
             "category": "photo",

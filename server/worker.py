@@ -40,7 +40,7 @@ def work_on(jobs: Jobs, settings: Settings) -> None:
         # Imported for the first job: until then a worker keeps a fifth of the memory.
         from terrazzo.server.mosaics import Mosaics
 
-        return Mosaics(settings.store, settings.follow, settings.live)
+        return Mosaics.of(settings)
 
     def engine(mosaic: str, version: str) -> "Engine":
         return mosaics().engine(mosaic, version)

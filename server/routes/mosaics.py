@@ -8,7 +8,6 @@ from typing import Annotated, Any, TypeVar
 from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import JSONResponse
 
-from terrazzo.cells import digest
 from terrazzo.errors import InvalidRequest, NotFound, ReadFailure, StoreError
 from terrazzo.formats import GEOJSON
 from terrazzo.mosaic.measure import choose
@@ -26,6 +25,7 @@ from terrazzo.server.stac import (
     JSON,
     PARQUET,
     PERIODS,
+    VERSIONED,
     catalog,
     collection,
     item,
@@ -37,7 +37,6 @@ from terrazzo.server.urls import public_base
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 router = APIRouter(tags=["Mosaics"])
-BRIEF = {"Cache-Control": "public, max-age=60"}
 CITATIONS = {"json": "application/json", "text": "text/plain", "bibtex": "application/x-bibtex"}
 
 
@@ -83,11 +82,28 @@ def _collection(request: Request, items: bool = False) -> Callable[[str], dict[s
 
 
 @router.get("/mosaics/{mosaic}")
-@router.get("/collections/{mosaic}")
 async def one_mosaic(request: Request, mosaic: str) -> Any:
     """A mosaic, as a STAC Collection."""
+    return await _described(request, lambda: _collection(request, items=True)(mosaic))
+
+
+@router.get("/collections/{collection}")
+async def one_collection(request: Request, collection: str) -> Any:
+    """A mosaic, its periods or a version of it, as a STAC Collection."""
+    desk = desk_of(request)
+
+    def read() -> dict[str, Any]:
+        seen, match = listed_to(request, desk.mosaics.names()), VERSIONED.fullmatch(collection)
+        if match is None or collection in seen or match[1] not in seen:
+            return _collection(request, items=True)(collection)
+        return _version(request, match[1], match[2])
+
+    return await _described(request, read)
+
+
+async def _described(request: Request, read: Callable[[], dict[str, Any]]) -> Any:
     only(request.query_params, ())
-    document = await desk_of(request).look(lambda: _collection(request, items=True)(mosaic))
+    document = await desk_of(request).look(read)
     # It has two addresses, and names the one that it was asked by.
     here = str(request.url.replace(query=""))
     return document | {"links": [k | {"href": here} if k["rel"] == "self" else k for k in document["links"]]}
@@ -97,13 +113,15 @@ async def one_mosaic(request: Request, mosaic: str) -> Any:
 async def one_version(request: Request, mosaic: str, version: str) -> Any:
     """A version of a mosaic, as a STAC Collection that links the Items of its scenes."""
     only(request.query_params, ())
-    desk, base = desk_of(request), public_base(request)
+    return await desk_of(request).look(lambda: _version(request, mosaic, version))
 
-    def read() -> dict[str, Any]:
-        current = desk.mosaics.engine(mosaic).version.name
-        return version_collection(base, desk.mosaics.engine(mosaic, version).version, current)
 
-    return await desk.look(read)
+def _version(request: Request, mosaic: str, version: str) -> dict[str, Any]:
+    """Writes the Collection of a version."""
+    mosaics, search = desk_of(request).mosaics, mount_of(request).searches
+    current = mosaics.engine(mosaic).version.name
+    named = mosaics.engine(mosaic, version).version
+    return version_collection(public_base(request), named, current, search=search)
 
 
 @router.get("/mosaics/{mosaic}/versions/{version}/cite")
@@ -121,7 +139,7 @@ async def cite(
     texts = await desk.look(
         lambda: citation(base, desk.mosaics.engine(mosaic, version).version, desk.settings.provider)
     )
-    return document(request, json.dumps(texts) if f == "json" else texts[f], CITATIONS[f], desk.settings)
+    return document(request, json.dumps(texts) if f == "json" else texts[f], CITATIONS[f], desk.kept(mosaic))
 
 
 @router.get("/mosaics/{mosaic}/versions/{version}/scenes.parquet")
@@ -129,13 +147,12 @@ async def scenes_parquet(request: Request, mosaic: str, version: str) -> Respons
     """The STAC Items of a version's scenes as one stac-geoparquet file; parts of it by Range."""
     only(request.query_params, ())
     desk = desk_of(request)
-    data = await desk.look(
+    data, etag = await desk.look(
         lambda: geoparquet(desk.mosaics.engine(mosaic, version).version, desk.settings.assets_url)
     )
-    etag = f'"{digest(data).hex()}"'
     headers = {
         "ETag": etag,
-        "Cache-Control": f"public, max-age={desk.settings.max_age}",
+        **desk.kept(mosaic),
         "Accept-Ranges": "bytes",
     }
     if has_already(request.headers, etag):
@@ -159,7 +176,7 @@ async def one_scene(request: Request, mosaic: str, version: str, scene: str) -> 
         named = desk.mosaics.engine(mosaic, version).version
         return json.dumps(item(base, named, scene, desk.settings.assets_url))
 
-    return document(request, await desk.look(read), GEOJSON, desk.settings)
+    return document(request, await desk.look(read), GEOJSON, desk.kept(mosaic))
 
 
 @router.get("/mosaics/{mosaic}/scenes", openapi_extra=ASKED)
@@ -197,7 +214,7 @@ async def seams(request: Request, mosaic: str) -> JSONResponse:
     only(request.query_params, ())
     desk = desk_of(request)
     scores = await desk.look(lambda: seam_scores(desk.mosaics.engine(mosaic).version))
-    return JSONResponse(scores, headers=BRIEF)
+    return JSONResponse(scores, headers=desk.kept(mosaic))
 
 
 def is_open(request: Request, settings: Settings, mosaic: str) -> bool:

@@ -39,7 +39,10 @@ async def tile(
     return await _tile(request, mosaic, tms, z, x, tile)
 
 
-async def _tile(request: Request, mosaic: str, tms: str, z: str, x: str, tile: str) -> Response:
+async def _tile(
+    request: Request, mosaic: str, tms: str, z: str, x: str, tile: str, named: Request | None = None
+) -> Response:
+    """A tile as `named` asks for it, if given; repeated answers are known by the address of `request`."""
     desk = desk_of(request)
     name, _, ending = tile.partition(".")
     form = parse_format(ending or "png")
@@ -49,7 +52,7 @@ async def _tile(request: Request, mosaic: str, tms: str, z: str, x: str, tile: s
     zoom, column, row = (_whole(v) for v in (z, x, y))
 
     def find() -> PictureRequest:
-        engine, ask = opened(desk, mosaic, request)
+        engine, ask = opened(desk, mosaic, named or request)
         matrix_set = desk.grids.find(engine.version, tms)
         if zoom > matrix_set.maxzoom:
             matrix_set = desk.grids.overzoomed(engine.version, tms)
@@ -70,9 +73,8 @@ async def tile_of_a_time(
     if "datetime" in request.query_params:
         raise InvalidRequest("datetime: the address names the time already")
     query = urlencode([*request.query_params.multi_items(), ("datetime", day)]).encode()
-    return await _tile(
-        Request({**request.scope, "query_string": query}, request.receive), mosaic, tms, z, x, tile
-    )
+    named = Request({**request.scope, "query_string": query}, request.receive)
+    return await _tile(request, mosaic, tms, z, x, tile, named)
 
 
 @router.get(

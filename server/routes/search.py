@@ -1,6 +1,6 @@
 """STAC API: Item Search over scenes and periods, the Items of a collection, and what can be compared."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from urllib.parse import urlencode
@@ -43,7 +43,7 @@ router = APIRouter(tags=["STAC API"])
 async def search(request: Request) -> JSONResponse:
     """Items of scenes and of periods, a page at a time."""
     asked = given_in(request)
-    return await _answered(request, asked, parse_search(asked), "/search")
+    return await _answered(request, asked, lambda: parse_search(asked), "/search")
 
 
 @router.post("/search", openapi_extra=BODY)
@@ -51,7 +51,7 @@ async def search_by_body(request: Request) -> JSONResponse:
     """The same with the parameters in a body."""
     only(request.query_params, ())
     asked = await read_order(request, desk_of(request).memory)
-    return await _answered(request, asked, parse_search(asked, posted=True), "/search")
+    return await _answered(request, asked, lambda: parse_search(asked, posted=True), "/search")
 
 
 @router.get("/collections/{collection}/items", openapi_extra=ASKED)
@@ -61,9 +61,13 @@ async def items(request: Request, collection: str) -> JSONResponse:
     # pystac-client says it twice.
     if asked.get("collections", collection) != collection:
         raise InvalidRequest("collections: the address names one; /search takes several")
-    wanted = parse_search({**asked, "collections": [collection]})
-    await desk_of(request).look(lambda: _one(request, collection))
-    return await _answered(request, asked, wanted, f"/collections/{collection}/items")
+
+    def parsed() -> SearchRequest:
+        wanted = parse_search({**asked, "collections": [collection]})
+        _one(request, collection)
+        return wanted
+
+    return await _answered(request, asked, parsed, f"/collections/{collection}/items")
 
 
 @router.get("/collections/{collection}/items/{item}")
@@ -116,11 +120,17 @@ def given_in(request: Request) -> dict[str, str]:
 
 
 async def _answered(
-    request: Request, given: Mapping[str, Any], asked: SearchRequest, path: str
+    request: Request, given: Mapping[str, Any], parse: Callable[[], SearchRequest], path: str
 ) -> JSONResponse:
-    """A page, with the link to the next one."""
+    """A page, with the link to the next one.
+
+    Args:
+        given: the parameters.
+        parse: reads them; large areas take a while.
+    """
 
     def read() -> dict[str, Any]:
+        asked = parse()
         opened, problems = _open(request, asked)
         page = find(asked, {name: one.listing for name, one in opened.items()})
         with ThreadPoolExecutor(READERS) as pool:

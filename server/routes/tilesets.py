@@ -42,7 +42,7 @@ async def tilejson(request: Request, mosaic: str, tms: str) -> Any:
         state = desk.mosaics.picture_state(engine.version)
         return json.dumps(tilejson_of(public_base(request), engine.version, matrix_set, query, state))
 
-    return document(request, await desk.look(write), "application/json", desk.settings)
+    return document(request, await desk.look(write), "application/json", desk.kept(mosaic))
 
 
 @router.get("/mosaics/{mosaic}/imagery-index.json")
@@ -54,9 +54,9 @@ async def imagery_index_entry(request: Request, mosaic: str) -> Any:
     def write() -> str:
         version = desk.mosaics.engine(mosaic).version
         matrix_set = desk.grids.find(version, grids.WEB)
-        return json.dumps(imagery_index(public_base(request), version, matrix_set))
+        return json.dumps(imagery_index(public_base(request), version, matrix_set, key_query(request)))
 
-    return document(request, await desk.look(write), GEOJSON, desk.settings)
+    return document(request, await desk.look(write), GEOJSON, desk.kept(mosaic))
 
 
 @router.get("/mosaics/{mosaic}/gdal.xml", openapi_extra=ASKED)
@@ -85,7 +85,7 @@ async def gdal_xml(
         lines = resamplings(engine, scenes)
         return description(engine.version, selection.request, epsg, address, lines)
 
-    return document(request, await desk.look(write), "application/xml", desk.settings)
+    return document(request, await desk.look(write), "application/xml", desk.kept(mosaic))
 
 
 @router.get("/mosaics/{mosaic}/layers.qlr", openapi_extra=ASKED)
@@ -101,7 +101,7 @@ async def qgis_layers(request: Request, mosaic: str) -> Any:
         last = desk.grids.find(engine.version, grids.WEB).maxzoom
         return layer_definition(engine.version, ask, tiles, query | _key(request), last)
 
-    answer = document(request, await desk.look(write), "application/x-qgis-layer-definition", desk.settings)
+    answer = document(request, await desk.look(write), "application/x-qgis-layer-definition", desk.kept(mosaic))
     answer.headers["Content-Disposition"] = f'attachment; filename="{mosaic}.qlr"'
     return answer
 

@@ -21,7 +21,6 @@ from terrazzo.server.routes.inputs import Corners, Place, desk_of, opened
 from terrazzo.server.statistics import with_statistics
 
 router = APIRouter()
-BRIEF = {"Cache-Control": "public, max-age=60"}
 ACCOUNTS = {name: f.media for name, f in offered("account").items()}
 OFFERED = ACCOUNTS["json"]
 """What accounts are for those who do not care."""
@@ -75,7 +74,7 @@ async def dates(request: Request, mosaic: str, bbox: Corners) -> JSONResponse:
     desk = desk_of(request)
     bounds = numbers_of_box(bbox, "dates")
     shares = await desk.work(request, lambda: day_shares(*opened(desk, mosaic, request), bounds))
-    return JSONResponse(shares, headers=BRIEF)
+    return JSONResponse(shares, headers=desk.kept(mosaic))
 
 
 @router.get("/mosaics/{mosaic}/days", tags=["Mosaics"], openapi_extra=ASKED)
@@ -83,7 +82,7 @@ async def all_days(request: Request, mosaic: str) -> JSONResponse:
     """The days of the scenes that a request selects, with their clear shares."""
     desk = desk_of(request)
     shares = await desk.look(lambda: days(*opened(desk, mosaic, request)))
-    return JSONResponse(shares, headers=BRIEF)
+    return JSONResponse(shares, headers=desk.kept(mosaic))
 
 
 @router.post(

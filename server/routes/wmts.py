@@ -303,7 +303,7 @@ async def _capabilities(
             version, base, desk.settings, sets, document_name, shown, key_query(request), urlencode(asked)
         )
 
-    return document(request, await desk.look(written), media, desk.settings)
+    return document(request, await desk.look(written), media, desk.kept(mosaic))
 
 
 async def _tile(request: Request, mosaic: str, tile: WmtsTile, ending: str) -> Response:

@@ -14,6 +14,7 @@ from terrazzo.errors import InvalidRequest
 from terrazzo.server.search.filters import four_of, geometry_of, parse_filter
 from terrazzo.server.search.listing import box_area
 from terrazzo.server.search.times import Span, datetime_of
+from terrazzo.version import VERSION_NAME
 
 KNOWN = (
     "collections",
@@ -30,6 +31,7 @@ KNOWN = (
     "token",
 )
 LIMIT, MOST = 10, 1000
+MOST_SKIPPED = 1 << 62
 CRS84 = "http://www.opengis.net/def/crs/OGC/1.3/CRS84"
 
 
@@ -190,7 +192,8 @@ def _token(value: Any) -> Token:
         return Token(0, {})
     try:
         skip, versions = json.loads(base64.urlsafe_b64decode(f"{value}==").decode())
-        if isinstance(skip, int) and skip >= 0 and all(isinstance(v, str) for v in versions.values()):
+        known = all(isinstance(v, str) and VERSION_NAME.fullmatch(v) for v in versions.values())
+        if isinstance(skip, int) and 0 <= skip < MOST_SKIPPED and known:
             return Token(skip, versions)
     except (ValueError, TypeError, AttributeError, binascii.Error, RecursionError):
         pass

@@ -2,7 +2,6 @@
 itself, by period and zone), and `NAME-VERSION` (scenes of a version, where it is asked for).
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -10,10 +9,8 @@ from terrazzo.errors import NotFound
 from terrazzo.server.mosaics import Mosaics
 from terrazzo.server.search.items import open_listings
 from terrazzo.server.search.listing import Listing
-from terrazzo.server.stac import PERIODS, in_collection, with_renders
+from terrazzo.server.stac import PERIODS, VERSIONED, in_collection, with_renders
 from terrazzo.version import VERSION_NAME
-
-VERSIONED = re.compile(r"(.+)-([0-9a-f]{12})")
 
 
 class SearchedCollection(NamedTuple):
@@ -88,11 +85,12 @@ def open_collection(
         NotFound: there is no such version.
         Damaged: a table of it is not what was written.
     """
-    store, current = mosaics.current(mosaic)
-    shown = version or pinned.get(mosaic, current)
-    if not VERSION_NAME.fullmatch(shown):
-        raise NotFound(f"version {shown[:20]!r} of mosaic {mosaic}: a version is 12 hexadecimal digits")
-    listings = open_listings(store, mosaic, shown)
+    meant = version or pinned.get(mosaic)
+    if meant is not None and not VERSION_NAME.fullmatch(meant):
+        raise NotFound(f"version {meant[:20]!r} of mosaic {mosaic}: a version is 12 hexadecimal digits")
+    shown, listings = mosaics.read(
+        mosaic, meant, lambda store, known: (known, open_listings(store, mosaic, known))
+    )
     if name.endswith(PERIODS):
         return SearchedCollection(mosaic, shown, listings.periods, f"/collections/{name}", "items", ())
     path = f"/collections/{mosaic}" if version is None else f"/mosaics/{mosaic}/versions/{version}"

@@ -77,12 +77,15 @@ export function measureArea(map, view) {
     }
   }
 
-  const { mosaic, state } = view();
-  const { menu, first } = whatMenu(state, mosaic, (chosen) => {
-    what = chosen;
-    look();
-  });
-  what = first;
+  function fill() {
+    const { mosaic, state } = view();
+    const { menu, first } = whatMenu(state, mosaic, (chosen) => {
+      what = chosen;
+      look();
+    });
+    what = first;
+    filled(card, "An area in numbers", element("div", [draw, whole], { className: "row" }), menu, out);
+  }
 
   function drawing(on) {
     draw.ariaPressed = String(on);
@@ -102,7 +105,7 @@ export function measureArea(map, view) {
     });
   });
   whole.addEventListener("click", () => {
-    const seen = map.seen(mosaic.extent.spatial.bbox[0]);
+    const seen = map.seen(view().mosaic.extent.spatial.bbox[0]);
     if (!(seen[2] > seen[0] && seen[3] > seen[1])) return out.replaceChildren("The map shows nothing of the mosaic.");
     geometry = polygon(seen);
     map.box(seen);
@@ -113,7 +116,10 @@ export function measureArea(map, view) {
     drawing(false);
     map.stopDrawing();
     map.outlined();
+  }, () => {
+    fill();
+    look();
   });
-  filled(card, "An area in numbers", element("div", [draw, whole], { className: "row" }), menu, out);
+  fill();
   draw.focus();
 }

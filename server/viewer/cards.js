@@ -4,19 +4,21 @@ import { element } from "./words.js";
 let open;
 let before;
 let ending;
+let renewing;
 
 export function closeCard() {
   if (!open) return;
   const [card, end] = [open, ending];
-  open = ending = undefined;
+  const focused = card.contains(document.activeElement) || document.activeElement === document.body;
+  open = ending = renewing = undefined;
   card.hidden = true;
   document.body.classList.remove("carded");
   end?.();
-  if (before?.isConnected && before.offsetParent) before.focus();
+  if (focused && before?.isConnected && before.offsetParent) before.focus();
 }
 
-// `end` runs when the card closes. A card that is open already keeps the place where the focus goes back to.
-export function openCard(card, end) {
+// `end` runs when the card closes, `renew` where the picture is another and the card is to tell of that. A card that is open already keeps the place where the focus goes back to.
+export function openCard(card, end, renew) {
   if (open !== card) {
     const from = document.activeElement;
     closeCard();
@@ -24,8 +26,16 @@ export function openCard(card, end) {
   }
   open = card;
   ending = end;
+  renewing = renew;
   card.hidden = false;
   document.body.classList.add("carded");
+}
+
+export const renewCard = () => renewing?.();
+
+// Closes what tells of a picture that is gone.
+export function closeStale() {
+  if (renewing) closeCard();
 }
 
 export function filled(card, title, ...content) {

@@ -4,7 +4,7 @@ import { filled, openCard } from "./cards.js";
 import { key, COLOURS } from "./chart.js";
 import { parseNpy } from "./npy.js";
 import { refusal } from "./pixel.js";
-import { content, LAYERS, measured, RAMPS } from "./state.js";
+import { content, isLayer, measured, RAMPS } from "./state.js";
 import { element } from "./words.js";
 
 const card = document.getElementById("colours");
@@ -69,8 +69,8 @@ function usual(state, mosaic) {
 
 let looks = 0;
 
-// Opens the card. `view` gives {mosaic, state}; `changed({rescale, colormap})` applies what is chosen.
-export function stretchColours(map, view, changed) {
+// Opens the card. `view` gives {mosaic, state}; `changed({rescale, colormap})` applies what is chosen; `quiet`: the focus stays where it is.
+export function stretchColours(map, view, changed, quiet = false) {
   const start = view();
   const [from, to] = start.state.rescale ? start.state.rescale.split(",").map(Number) : usual(start.state, start.mosaic);
   const number = (name, value) => element("input", "", { type: "number", step: "any", name, value: Number(value.toFixed(3)) });
@@ -124,8 +124,8 @@ export function stretchColours(map, view, changed) {
     changed({ rescale: "", colormap: "" });
   });
   for (const field of [low, high, ramps]) field.addEventListener("change", apply);
-  openCard(card, () => looks++);
-  if (LAYERS.includes(start.state.style) || start.state.stage === "mask") {
+  openCard(card, () => looks++, () => stretchColours(map, view, changed, true));
+  if (isLayer(start.state.style, start.mosaic) || start.state.stage === "mask") {
     filled(card, "Colours", element("p", "These colours have fixed meanings: see the legend."));
   } else {
     filled(card, "Colours", element("p", "How often each value is in view; the lines are black and white, or the ends of the colours."), out,
@@ -133,5 +133,5 @@ export function stretchColours(map, view, changed) {
       ...(start.state.style === "expression" ? [element("label", ["Colours ", ramps])] : []), element("div", [fit, reset], { className: "row" }));
     read();
   }
-  card.focus();
+  if (!quiet) card.focus();
 }

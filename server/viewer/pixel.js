@@ -74,15 +74,15 @@ function facts(account, page) {
 
 let looks = 0;
 
-// Opens the card for a place: [lon, lat]. `mosaic` is its Collection, `name` the side's in words.
-export async function explainPixel(mosaic, [lon, lat], state, name, end) {
+// Opens the card for a place: [lon, lat]. `mosaic` is its Collection, `name` the side's in words; `end` and `renew` are those of the card.
+export async function explainPixel(mosaic, [lon, lat], { state, name }, end, renew) {
   const mine = ++looks;
   const place = `${lon.toFixed(6)},${lat.toFixed(6)}`;
-  const path = `mosaics/${mosaic.id}/explain/${place}?${query(state)}`;
+  const path = `mosaics/${mosaic.id}/explain/${place}?${query(state, mosaic)}`;
   const reason = element("div", "…", { ariaLive: "polite" });
   const series = element("div", "Reading the scenes …", { className: "series", ariaLive: "polite" });
   const { menu, first } = whatMenu(state, mosaic, look);
-  openCard(card, end);
+  openCard(card, end, renew);
   filled(card, "This pixel", element("p", name, { className: "hint" }), reason, element("h3", "Over time"), menu, series);
   let turns = 0;
 

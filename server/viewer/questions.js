@@ -1,6 +1,6 @@
 // What is asked of a place or an area: the picture's own bands or formula, or an index; over periods, or over days where there is one period.
 import { ask } from "./ask.js";
-import { content, LAYERS, measured } from "./state.js";
+import { content, isLayer, measured } from "./state.js";
 import { element } from "./words.js";
 
 const MOST = 24;
@@ -8,7 +8,7 @@ export const ISO_ALL = "../..";
 
 // A menu of what can be measured. `changed` runs with what is asked, {style}, {bands} or {expression}.
 export function whatMenu(state, mosaic, changed) {
-  const own = LAYERS.includes(state.style) ? { style: Object.keys(mosaic.renders)[0] } : content(state);
+  const own = isLayer(state.style, mosaic) ? { style: Object.keys(mosaic.renders)[0] } : content(state);
   const styles = Object.entries(mosaic.renders).map(([style, { title }]) => [title, { style }]);
   const bands = Object.keys(mosaic.item_assets);
   const choices = [["What the map shows", own], ...styles, ["All bands", { bands: bands.join(",") }]];

@@ -25,15 +25,16 @@ function line(label, value) {
   return element("div", [element("label", [label, field]), button], { className: "copy" });
 }
 
-// `state`: what the picture shows.
-export function shareView(mosaic, state) {
+// `view` gives {mosaic, state}, what the picture shows; `quiet`: the focus stays where it is.
+export function shareView(view, quiet = false) {
+  const { mosaic, state } = view();
   const absolute = (path) => decodeURI(new URL(path, location.href.split("#")[0]).href);
-  const search = query(state);
+  const search = query(state, mosaic);
   const tiles = new URLSearchParams(search);
   const others = new URLSearchParams(search);
   others.delete("datetime");
   const at = `mosaics/${mosaic.id}`;
-  openCard(card);
+  openCard(card, () => {}, () => shareView(view, true));
   const qgis = element("a", "Open in QGIS", { href: keyed(`${at}/layers.qlr?${others}`), download: `${mosaic.id}.qlr`, className: "button" });
   filled(card, "Share and open elsewhere",
     line("This view", location.href),
@@ -43,5 +44,5 @@ export function shareView(mosaic, state) {
     line("TileJSON", absolute(`${at}/WebMercatorQuad/tilejson.json?${search}`)),
     element("p", access.key ? "Add your key: ?api_key=…" : "Each shows what the map shows now; they follow the mosaic's newest version.", { className: "hint" }),
     element("p", element("a", "All addresses and parameters", { href: "docs", target: "_blank", rel: "noopener" })));
-  card.querySelector("input").focus();
+  if (!quiet) card.querySelector("input").focus();
 }

@@ -3,9 +3,10 @@ import { merges } from "./words.js";
 
 export const FIELDS = ["datetime", "baseline", "style", "formula", "stage", "method", "colormap", "rescale"];
 export const FORMULAS = { bands: "B04,B03,B02", expression: "(B08-B04)/(B08+B04)" };
-export const LAYERS = ["scene", "date", "age", "count", "quality", "spread", "gain"];
 export const RAMPS = ["gray", "rdylgn", "brbg", "viridis", "magma", "rdbu_r", "turbo"];
 
+// Styles that tell where a picture comes from, whose colours have fixed meanings: those that only the server can draw.
+export const isLayer = (style, mosaic) => !(style in FORMULAS) && !(style in mosaic.renders);
 export const compares = (stage) => !["raw", "mask"].includes(stage);
 export const since = ({ stage, baseline }) => (baseline && compares(stage) ? { baseline } : {});
 
@@ -20,9 +21,9 @@ export function content({ style, formula }) {
   return style in FORMULAS ? { [style]: formula } : { style };
 }
 
-export function query(state) {
+export function query(state, mosaic) {
   if (state.stage === "mask") return new URLSearchParams(measured(state));
-  const colours = LAYERS.includes(state.style) ? {} :
+  const colours = isLayer(state.style, mosaic) ? {} :
     { ...(state.rescale ? { rescale: state.rescale } : {}), ...(state.colormap && state.style === "expression" ? { colormap_name: state.colormap } : {}) };
   return new URLSearchParams({ ...measured(state), ...content(state), ...colours });
 }

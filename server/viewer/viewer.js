@@ -1,6 +1,7 @@
 // The page: what the form, the pills and the timeline say becomes two pictures, and the page's address.
 import { measureArea } from "./area.js";
 import { ask, pause } from "./ask.js";
+import { closeStale, renewCard } from "./cards.js";
 import { stretchColours } from "./colours.js";
 import { legend } from "./legend.js";
 import { SwipeMap } from "./map.js";
@@ -14,6 +15,9 @@ import { merges, STAGES, title, when } from "./words.js";
 
 const [LEFT, MAIN] = [0, 1];
 const THUMB = 48;
+// Seconds between looks for what replaces a first look.
+const FOLLOWED = 2;
+const DAYS = /^\d{4}(-\d\d){0,2}(\/|$)/;
 const PHONE = matchMedia("(max-width: 640px)");
 const WORDS = { play: ["Play", "Pause"], steps: ["Show the steps", "Stop"] };
 const form = document.getElementById("controls");
@@ -25,12 +29,17 @@ const fill = (select, options) => select.replaceChildren(...options.map(([value,
 
 const states = [{}, {}];
 const shown = ["", ""];
+// Versions of first looks that the sides show; the mosaic will replace them.
+const looks = [undefined, undefined];
 let collections = [];
 let mosaic;
 let periods = [];
 let moments = [];
 let seams = [];
 let calendar = { days: [], tiles: 0 };
+let readings = 0;
+// Of each side the day that was picked, and what was shown before.
+const picked = [{}, {}];
 let playing;
 let run = 0;
 let map;
@@ -137,12 +146,14 @@ function remember() {
 }
 
 async function show(which) {
-  const path = `mosaics/${mosaic.id}/WebMercatorQuad/tilejson.json?${query(states[which])}`;
+  const path = `mosaics/${mosaic.id}/WebMercatorQuad/tilejson.json?${query(states[which], mosaic)}`;
   if (shown[which] === path) return;
   shown[which] = path;
   try {
     const tiles = await ask(path);
-    if (shown[which] === path) await map.show(which, tiles);
+    if (shown[which] !== path) return;
+    looks[which] = tiles["terrazzo:state"] === "live" ? tiles["terrazzo:version"] : undefined;
+    await map.show(which, tiles);
   } catch (error) {
     if (shown[which] === path) shown[which] = "";
     throw error;
@@ -173,27 +184,38 @@ function anew() {
 }
 
 // The days of the period; without a wish for another, the left picture is the day that shows best what clouds do.
+// Says whether it was the last to ask: a late answer to an older question changes nothing.
 async function readDays(datetime) {
-  const current = mosaic.id;
-  const answer = await ask(`mosaics/${current}/days?${new URLSearchParams({ datetime })}`);
-  if (current !== mosaic.id) return;
-  calendar = answer;
-  drawTimeline(calendar, pickDay);
-  document.getElementById("timeline").hidden = calendar.days.length < 2 && moments.length < 2;
+  const mine = ++readings;
+  const answer = await ask(`mosaics/${mosaic.id}/days?${new URLSearchParams({ datetime })}`).catch((error) => mine === readings && worried(error));
+  if (mine !== readings) return false;
+  if (answer) {
+    calendar = { ...answer, period: datetime };
+    drawTimeline(calendar, pickDay);
+    document.getElementById("timeline").hidden = calendar.days.length < 2 && moments.length < 2;
+  }
+  return true;
 }
 
 const asAcquired = (state) => ({ ...state, baseline: "", stage: state.style === "expression" ? "corrected" : "raw", datetime: (periods.some((p) => p.name === state.datetime) && cloudiest(calendar)) || state.datetime });
 
 function pickDay(day) {
   const which = comparing() ? LEFT : MAIN;
-  const whole = moments.at(-1);
-  states[which].datetime = states[which].datetime === day ? whole : day;
+  const shows = states[which].datetime;
+  if (shows === day) states[which].datetime = picked[which].day === day ? picked[which].before : calendar.period;
+  else {
+    if (shows !== picked[which].day) picked[which].before = shows;
+    picked[which].day = day;
+    states[which].datetime = day;
+  }
   write(states[side()]);
   refresh();
+  renewCard();
 }
 
 function stop() {
   run++;
+  if (playing) renewCard();
   pressed(playing, false);
 }
 
@@ -229,18 +251,18 @@ function compare() {
 
 async function changeMosaic() {
   stop();
+  closeStale();
+  picked.forEach((side) => { side.day = undefined; });
   describe();
   Object.assign(states[MAIN], defaults());
   fitted();
-  await readDays(states[MAIN].datetime).catch(worried);
-  if (comparing()) states[LEFT] = asAcquired(states[MAIN]);
+  if (await readDays(states[MAIN].datetime) && comparing()) states[LEFT] = asAcquired(states[MAIN]);
   write(states[side()]);
 }
 
 async function changeTime(datetime) {
   for (const i of edited()) states[i].datetime = datetime;
-  await readDays(datetime).catch(worried);
-  if (edited().length > 1 && states[LEFT].stage === "raw") states[LEFT] = asAcquired({ ...states[LEFT], datetime });
+  if (await readDays(datetime) && edited().length > 1 && states[LEFT].stage === "raw") states[LEFT] = asAcquired({ ...states[LEFT], datetime });
 }
 
 // The products' own numbers may hold offsets, so that no formula is computed of them: the step after them stands in meanwhile.
@@ -266,6 +288,7 @@ async function changed({ target }) {
   if (["style", "formula", "mosaic", "side"].includes(name)) order.of(ordered());
   refresh();
   order.look();
+  renewCard();
 }
 
 // ---- the page
@@ -286,8 +309,12 @@ const view = () => ({ mosaic, state: states[side()] });
 
 function explain(place, which) {
   if (PHONE.matches) fold(false);
-  const unmark = () => map.outlined();
-  explainPixel(mosaic, place, states[which], caption(states[which]), unmark);
+  tell(place, which);
+}
+
+function tell(place, asked) {
+  const which = sides().includes(asked) ? asked : MAIN;
+  explainPixel(mosaic, place, { state: { ...states[which] }, name: caption(states[which]) }, () => map.outlined(), () => tell(place, which));
   map.mark(place);
 }
 
@@ -305,7 +332,7 @@ function listen() {
   });
   card("explain", () => explain(map.at, side()));
   card("area", () => measureArea(map, view));
-  card("share", () => shareView(mosaic, states[side()]));
+  card("share", () => shareView(view));
   card("colours", () => stretchColours(map, view, (chosen) => {
     edited().forEach((i) => Object.assign(states[i], chosen));
     refresh();
@@ -330,6 +357,33 @@ function made() {
   // What a stage does not merge takes no blending.
   order = orders(map, () => ({ mosaic: mosaic.id, inputs: measured(states[side()]), isFormula: states[side()].style === "expression",
     query: new URLSearchParams(measured({ ...states[side()], baseline: "" })) }));
+}
+
+// While a first look is shown, the page asks for what replaces it; the look stays until that is drawn.
+async function follow() {
+  for (;;) {
+    await pause(FOLLOWED);
+    if (!looks[MAIN] || document.hidden || !shown[MAIN]) continue;
+    try {
+      const { "terrazzo:version": version } = await ask(shown[MAIN]);
+      if (looks[MAIN] && version !== looks[MAIN]) await take((await ask("mosaics")).collections);
+    } catch {
+      // A server that is away for a moment takes no map away; the next look may find it.
+    }
+  }
+}
+
+async function take(newer) {
+  collections = newer;
+  const { id } = mosaic;
+  fill(field.mosaic, collections.map((c) => [c.id, c.title || c.id]));
+  field.mosaic.value = id;
+  describe();
+  for (const state of states) if (!periods.some((p) => p.name === state.datetime) && !DAYS.test(state.datetime)) state.datetime = moments.at(-1);
+  await readDays(periods.some((p) => p.name === calendar.period) ? calendar.period : moments.at(-1));
+  write(states[side()]);
+  await anew();
+  renewCard();
 }
 
 // The mosaics; where there is none yet, how one is made is said until there is one.
@@ -361,11 +415,12 @@ async function start() {
   if (!map) {
     made();
     listen();
+    follow();
   }
   const head = PHONE.matches ? 0 : form.getBoundingClientRect().right;
   border.value = saved.swipe ?? 100 * ((head + innerWidth) / 2 / innerWidth);
   const whole = periods.some((p) => p.name === states[MAIN].datetime) ? states[MAIN].datetime : moments.at(-1);
-  const known = readDays(whole).catch(worried);
+  const known = readDays(whole);
   if (saved.at) map.at = saved.at;
   else fitted();
   if (!saved.any) {

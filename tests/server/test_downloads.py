@@ -5,9 +5,11 @@ import shutil
 
 import pytest
 from fastapi.testclient import TestClient
+from starlette.datastructures import Headers
 
 from terrazzo.formats import FORMATS
 from terrazzo.server.app import create_app
+from terrazzo.server.conditions import has_already
 from terrazzo.server.jobs import Jobs
 from terrazzo.server.middleware import NEVER_PACKED
 from terrazzo.server.mosaics import Mosaics
@@ -234,3 +236,9 @@ def test_a_picture_that_lacks_a_scene_has_no_parts(tmp_path):
     assert answer.headers["x-terrazzo-problems"]
     assert "accept-ranges" not in answer.headers
     assert "etag" not in answer.headers
+
+
+@pytest.mark.parametrize("name", ["if-modified-since", "if-unmodified-since"])
+def test_a_time_that_no_calendar_has_is_passed_over(name):
+    for odd in ("Wed, 21 Oct 2015 07:28:00 +99999999999999", "Wed, 99 Oct 2015 07:28:00 GMT", "never"):
+        assert not has_already(Headers({name: odd}), '"a"', 1.6e9)

@@ -17,6 +17,7 @@ WMTS = "/mosaics/mosaic/wmts"
 ADDRESSES = (
     f"{TILE}.png",
     f"{TILE}@2x.webp",
+    f"{TILE.replace('/14/', '/2023-08/14/')}.png",
     f"{TILE}.npy?bands=B08,B04",
     f"{TILE}.tif?style=scene",
     "/mosaics/mosaic/bbox/15.001,46.046,15.011,46.052.tif",
@@ -116,6 +117,13 @@ def test_what_cannot_be_answered_is_not_noted(tmp_path):
     with opened(tmp_path, follow=3600) as client:
         for address, status in (("?bands=B99", 400), ("?version=ffffffffffff", 404)):
             assert [client.get(f"{TILE}.png{address}").status_code for _ in range(3)] == [status] * 3
+
+
+def test_a_time_that_is_named_twice_is_refused_whatever_was_answered_before(tmp_path):
+    with opened(tmp_path, follow=3600) as client:
+        settled(client, address := f"{TILE.replace('/14/', '/all/14/')}.png")
+        twice = client.get(f"{address}?datetime=all")
+        assert (twice.status_code, twice.json()["detail"][:9]) == (400, "datetime:")
 
 
 def test_the_least_used_address_is_dropped_first_and_a_long_one_is_not_kept():

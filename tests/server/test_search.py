@@ -1,7 +1,9 @@
 """STAC API: what a search finds, in which order and on which page."""
 
 import io
+import json
 import os
+import resource
 import shutil
 
 import numpy as np
@@ -12,6 +14,7 @@ from fastapi.testclient import TestClient
 
 from terrazzo.errors import InvalidRequest
 from terrazzo.server.app import create_app
+from terrazzo.server.geoparquet import geoparquet
 from terrazzo.server.keys import Keys
 from terrazzo.server.search.asked import parse_search
 from terrazzo.server.search.items import _around
@@ -19,6 +22,7 @@ from terrazzo.server.search.listing import listing_of
 from terrazzo.server.search.pages import find
 from terrazzo.server.search.times import span_of
 from terrazzo.server.settings import Settings
+from tests.server.versions import publish_second
 
 DAY = "2023-08-15T00:00:00Z/2023-08-15T23:59:59Z"
 
@@ -113,12 +117,36 @@ def test_a_box_with_west_of_east_is_two_boxes(listing, box, expected):
         ({"sortby": [{"field": "id", "direction": "up"}]}, "asc or desc"),
         ({"limit": 0}, "from 1"),
         ({"token": "x"}, "link `next`"),
+        ({"token": "WzAseyJtIjoiXHVkODAwIn1d"}, "link `next`"),
+        ({"filter": "CASEI(cloud) = CASEI('a')"}, "compare like with like"),
+        ({"filter": "cloud = 1", "filter-lang": 5}, "cql2-text or cql2-json"),
+        ({"filter": "POINT EMPTY"}, "no cql2-text"),
+        ({"filter": {"op": "and", "args": []}}, "2 or more"),
+        ({"filter": {"op": "between", "args": [{"property": "cloud"}, 1]}}, "between has 3"),
+        ({"filter": {"op": "in", "args": [{"property": "cloud"}, 1]}}, "a list of values"),
+        ({"filter": {"op": "t_intersects", "args": [{"property": "datetime"}, {"interval": [".."]}]}}, "an end"),
     ],
 )
 def test_what_is_not_understood_is_refused_with_a_remedy(listing, asked, remedy):
     with pytest.raises(InvalidRequest) as error:
         names(listing, **asked)
     assert remedy in str(error.value)
+
+
+def test_a_filter_that_breaks_the_standard_costs_no_memory(listing):
+    """The library's own validation takes 0.5 GB for this one, and gigabytes for one of another level."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InvalidRequest):
+        names(listing, filter={"op": "not", "args": [{"op": "casei", "args": [-1e-275]}]})
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100 << 10
+
+
+def test_half_a_character_is_refused_in_words(client):
+    for asked in ({"ids": ["\ud800"]}, {"sortby": "\ud800"}, {"collections": ["\ud800"]}):
+        answer = client.post("/search", content=json.dumps(asked))
+        assert (answer.status_code, "\\ud800 is half" in answer.json()["detail"]) == (400, True)
+    whole = client.post("/search", content=json.dumps({"ids": ["\U0001f30d"]}))
+    assert (whole.status_code, whole.json()["features"]) == (200, [])
 
 
 def test_pages_hold_each_item_once_in_the_order_that_is_asked_for(listing):
@@ -166,18 +194,34 @@ def test_all_items_of_a_version_are_one_file_that_can_be_read_in_parts(client):
     assert client.get(path, headers={"If-None-Match": whole.headers["etag"]}).status_code == 304
 
 
-def test_pages_of_a_search_keep_to_the_version_of_the_first(client):
+def test_the_etag_of_all_items_is_computed_with_them_once(client):
+    path = client.get("/mosaics/mosaic").json()["assets"]["scenes"]["href"]
+    version = client.app.state.desk.mosaics.engine("mosaic").version
+    kept = geoparquet(version, None)
+    assert geoparquet(version, None) is kept
+    assert client.get(path).headers["etag"] == kept[1]
+
+
+def test_pages_of_a_search_keep_to_the_version_of_the_first(sample_store, tmp_path):
     """A version that is published meanwhile would show Items twice or never."""
-    first = client.post("/search", json={"collections": ["mosaic"], "limit": 9}).json()
-    (following,) = [k for k in first["links"] if k["rel"] == "next"]
-    version = client.get("/mosaics/mosaic").json()["terrazzo:version"]
-    assert parse_search(following["body"]).token.versions == {"mosaic": version}
-    last = client.post("/search", json=following["body"]).json()
-    assert (len(last["features"]), last["numberMatched"]) == (1, 10)
-    assert not [k for k in last["links"] if k["rel"] == "next"]
-    named = client.post("/search", json={"collections": [f"mosaic-{version}"], "limit": 1}).json()
-    (feature,) = named["features"]
-    assert client.get(next(k["href"] for k in feature["links"] if k["rel"] == "self")).json() == feature
+    store = tmp_path / "store"
+    shutil.copytree(sample_store, store, copy_function=os.link)
+    (pointer := store / "mosaics/mosaic/mosaic.json").unlink()
+    shutil.copy(sample_store / "mosaics/mosaic/mosaic.json", pointer)
+    with TestClient(create_app(Settings(store=str(store), follow=0))) as client:
+        first = client.post("/search", json={"collections": ["mosaic"], "limit": 9}).json()
+        (following,) = [k for k in first["links"] if k["rel"] == "next"]
+        version = client.get("/mosaics/mosaic").json()["terrazzo:version"]
+        assert parse_search(following["body"]).token.versions == {"mosaic": version}
+        publish_second(store, 4)
+        assert client.post("/search", json={"collections": ["mosaic"]}).json()["numberMatched"] == 4
+        last = client.post("/search", json=following["body"]).json()
+        assert (len(last["features"]), last["numberMatched"]) == (1, 10)
+        assert len({f["id"] for f in (*first["features"], *last["features"])}) == 10
+        assert not [k for k in last["links"] if k["rel"] == "next"]
+        named = client.post("/search", json={"collections": [f"mosaic-{version}"], "limit": 1}).json()
+        (feature,) = named["features"]
+        assert client.get(next(k["href"] for k in feature["links"] if k["rel"] == "self")).json() == feature
 
 
 def test_a_search_names_no_mosaic_that_a_key_does_not_open(sample_store, tmp_path):
@@ -185,7 +229,7 @@ def test_a_search_names_no_mosaic_that_a_key_does_not_open(sample_store, tmp_pat
     shutil.copytree(sample_store, store, copy_function=os.link)
     shutil.copytree(store / "mosaics/mosaic", store / "mosaics/secret")
     keys = Keys(tmp_path / "state")
-    settings = Settings(store=str(store), state=tmp_path / "state", protect=("tiles", "export"))
+    settings = Settings(store=str(store), state=tmp_path / "state", protect=("tiles", "export"), follow=0)
     one = {"X-API-Key": keys.add("one", ["tiles"], ["mosaic"])}
     exports = {"X-API-Key": keys.add("exports", ["export"])}
     with TestClient(create_app(settings)) as client:
@@ -203,6 +247,19 @@ def test_a_search_names_no_mosaic_that_a_key_does_not_open(sample_store, tmp_pat
         assert client.get("/search?collections=secret,secret.periods", headers=one).json()["features"] == []
         for path in ("secret/items", "secret.periods/items", "secret.periods", "secret.periods/queryables"):
             assert client.get(f"/collections/{path}", headers=one).status_code == 403
+        version = client.get("/mosaics/mosaic", headers=one).json()["terrazzo:version"]
+        of_version = f"/collections/mosaic-{version}"
+        about = client.get(of_version, headers=one).json()
+        assert (about["id"], about["version"]) == (f"mosaic-{version}", version)
+        links = {k["rel"]: k["href"].removeprefix("http://testserver") for k in about["links"]}
+        assert (links["self"], links["items"]) == (of_version, f"{of_version}/items")
+        for path in (links["items"], f"{of_version}/queryables"):
+            assert client.get(path, headers=one).status_code == 200
+        # A mosaic that looks like a version of another is none.
+        (store / "mosaics/secret").rename(store / f"mosaics/mosaic-{'0' * 12}")
+        for path in ("", "/items", "/queryables", "/map", "/map/tiles"):
+            answer = client.get(f"/collections/mosaic-{'0' * 12}{path}", headers=one)
+            assert answer.status_code in (403, 404), path
         both = client.get("/search", headers={"X-API-Key": keys.add("both", ["tiles"])}).json()
         assert both["numberMatched"] == 22
 

@@ -1,6 +1,15 @@
-"""Addresses that other programs fill in: tiles of a day for time sliders, and the entry of an imagery index for map editors."""
+"""Addresses that other programs fill in: tiles of a day for time sliders, layers for QGIS, and the entry of an imagery index for map editors."""
+
+from urllib.parse import parse_qs
 
 import pytest
+from fastapi.testclient import TestClient
+from lxml import etree
+
+from terrazzo.server.app import create_app
+from terrazzo.server.keys import Keys
+from terrazzo.server.settings import Settings
+from tests.golden.make import STORE
 
 TILES = "/mosaics/mosaic/tiles/WebMercatorQuad"
 
@@ -32,3 +41,37 @@ def test_a_map_editor_learns_where_the_tiles_are(client):
     assert client.get(address).headers["content-type"] == "image/png"
     (ring,) = entry["geometry"]["coordinates"][0]
     assert ring[0] == ring[-1] == [14.9997403, 45.6992507]
+
+
+def test_a_layer_definition_has_a_layer_of_tiles_for_each_period(tmp_path):
+    """QGIS itself opens it in tests/clients."""
+    key = Keys(tmp_path).add("desk", ["tiles"])
+    with TestClient(create_app(Settings(store=str(STORE), state=tmp_path, protect=("tiles",)))) as client:
+        asked = {"style": "ndvi", "datetime": "2023-08-03", "api_key": key}
+        answer = client.get("/mosaics/mosaic/layers.qlr", params=asked)
+        assert answer.headers["content-disposition"] == 'attachment; filename="mosaic.qlr"'
+        root = etree.fromstring(answer.content)
+        (about,) = client.get("/mosaics", params={"api_key": key}).json()["collections"]
+        names = [p["name"] for p in about["terrazzo:periods"]]
+        assert root.xpath("//layer-tree-layer/@name") == root.xpath("//layername/text()") == names
+        assert root.xpath("//layer-tree-layer/@source") == root.xpath("//datasource/text()")
+        assert root.xpath("//layer-tree-layer/@id") == root.xpath("//maplayer/id/text()")
+        assert root.xpath("//start/text()") == [f"{p['start']}T00:00:00Z" for p in about["terrazzo:periods"]]
+        for name, source in zip(names, root.xpath("//datasource/text()"), strict=True):
+            url = parse_qs(source)["url"][0]
+            # Each layer has the days of its own period, whatever was asked for.
+            assert parse_qs(url.partition("?")[2]) == {"style": ["ndvi"], "datetime": [name], "api_key": [key]}
+            tile = url.replace("{z}", "14").replace("{x}", "8874").replace("{y}", "5825")
+            assert client.get(tile).headers["content-type"] == "image/png"
+        refused = client.get("/mosaics/mosaic/layers.qlr", params={**asked, "style": "none"})
+        assert refused.status_code == 400
+
+
+def test_a_map_editor_with_a_key_gets_addresses_that_it_opens(tmp_path):
+    key = Keys(tmp_path).add("editor", ["tiles"])
+    with TestClient(create_app(Settings(store=str(STORE), state=tmp_path, protect=("tiles",)))) as client:
+        entry = client.get("/mosaics/mosaic/imagery-index.json", params={"api_key": key}).json()
+        address = entry["properties"]["url"]
+        tile = address.replace("{zoom}", "14").replace("{x}", "8874").replace("{y}", "5825")
+        assert client.get(tile).status_code == 200
+        assert client.get(tile.partition("?")[0]).status_code == 401

@@ -132,6 +132,18 @@ def test_properties_that_are_no_object_are_refused(server):
     assert server.client.post(STATISTICS, json=stands(1)[0] | {"properties": None}).status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [("NaN", "infinite or NaN"), ("-Infinity", "infinite"), ("1e999", "infinite"), ('"\\udc00"', "half a character")],
+)
+def test_what_no_json_can_tell_again_is_refused_in_words(server, value, said):
+    feature = json.dumps(stands(1)[0]).replace('"S0"', value)
+    answer = server.client.post(f"{STATISTICS}?bands=B04", content=feature)
+    assert (answer.status_code, said in answer.json()["detail"]) == (400, True)
+    large = json.dumps(stands(1)[0]).replace('"S0"', "1e300")
+    assert server.client.post(f"{STATISTICS}?bands=B04", content=large).status_code == 200
+
+
 def test_features_keep_the_properties_and_the_members_that_they_had(server):
     (feature,) = stands(1)
     feature |= {"id": 7, "properties": {"stand": "S0", "version": "ours", "clear_share": "much", "count": 3}}
