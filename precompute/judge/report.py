@@ -260,7 +260,9 @@ def _apart(version: Version) -> str:
     if not version.apart:
         return ""
     rows = [[name, str(apart)] for name, apart in version.apart.items()]
-    return "<h2>Periods whose dates are too far apart</h2>" + _table(["period", "what changed, and a split"], rows)
+    return "<h2>Periods whose dates are too far apart</h2>" + _table(
+        ["period", "what changed, and a split"], rows
+    )
 
 
 def _change(change: Change | None) -> str:

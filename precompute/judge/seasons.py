@@ -118,13 +118,13 @@ def pairs(shown: Array) -> NDArray[np.float64]:
         shown: (date, band, place) reflectance of `BANDS`, NaN where not clear.
     """
     out = np.zeros((2, len(shown), len(shown)))
-    clear = np.isfinite(shown).all(axis=1)
+    clear = np.asarray(np.isfinite(shown).all(axis=1))
     for i in range(len(shown)):
         for j in range(i):
             both = clear[i] & clear[j]
             count = int(both.sum())
             if count >= LEAST:
-                new = changed(shown[i][:, both], shown[j][:, both]).sum()
+                new = np.count_nonzero(changed(shown[i][:, both], shown[j][:, both]))
                 out[:, i, j] = out[:, j, i] = new, count
     return out
 
@@ -135,19 +135,17 @@ def changed(a: Array, b: Array) -> NDArray[np.bool_]:
     Args:
         a, b: (band, place) reflectance of `BANDS`.
     """
-    out = np.zeros(a.shape[1], bool)
+    new = []
     for x, y, offset in zip(a, b, MOST_OFFSET, strict=True):
         (x1, x2, x3), (y1, y2, y3) = (np.quantile(v, (0.25, 0.5, 0.75)) for v in (x, y))
         gain = np.clip((y3 - y1) / max(x3 - x1, 1e-4), 1 / MOST_GAIN, MOST_GAIN)
         there = gain * x + np.clip(y2 - gain * x2, -offset, offset)
         level = (np.maximum(there, 0) + np.maximum(y, 0)) / 2
-        out |= np.abs(y - there) > NEW * (level + DARK)
-    return out
+        new.append(np.abs(y - there) > NEW * (level + DARK))
+    return np.asarray(np.any(new, axis=0))
 
 
-def split(
-    period: Period, days: Sequence[date], share: NDArray[np.float64]
-) -> tuple[tuple[date, date], ...]:
+def split(period: Period, days: Sequence[date], share: NDArray[np.float64]) -> tuple[tuple[date, date], ...]:
     """The fewest periods whose dates agree; of several such splits the one whose dates agree best.
 
     Args:
@@ -168,9 +166,7 @@ def split(
     firsts = cuts[-2:0:-1]
     # A border lies in the middle between the dates beside it.
     lasts = [days[i - 1] + (days[i] - days[i - 1]) // 2 for i in firsts]
-    return tuple(
-        zip([period.start, *(d + timedelta(1) for d in lasts)], [*lasts, period.end], strict=True)
-    )
+    return tuple(zip([period.start, *(d + timedelta(1) for d in lasts)], [*lasts, period.end], strict=True))
 
 
 def as_json(store: Store, periods: Sequence[tuple[Period, Sequence[Scene]]]) -> dict[str, Any]:
