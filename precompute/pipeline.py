@@ -167,6 +167,7 @@ def _run(
     result.version = write(
         store, config, contents, parameters(options), exclusions=exclusions, previous=previous
     )
+    result.notes += [f"period {name}: {apart}" for name, apart in result.version.apart.items()]
     result.worse = [] if options.force or options.quick else worse(store, previous, result.version)
     lease.check()
     if result.worse:

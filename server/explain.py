@@ -114,6 +114,7 @@ def _document(engine: Engine, side: Explanation, lon: float, lat: float) -> dict
         "mosaic": engine.version.mosaic_id,
         "version": engine.version.name,
         "attribution": engine.version.attribution,
+        **_period(engine, side),
         **document,
     }
 
@@ -128,6 +129,13 @@ def _add_expression(document: dict[str, Any], account: Account) -> None:
     document["expression_names"] = list(parts(expression))
     for (_, place), numbers in zip(sides, results.T, strict=True):
         place["expression_values"] = [round(float(v), 4) if np.isfinite(v) else None for v in numbers]
+
+
+def _period(engine: Engine, side: Explanation) -> dict[str, str]:
+    """What is said of the chosen scene's period when its dates are too far apart; empty otherwise."""
+    name = side.chosen.period
+    apart = engine.version.apart.get(name)
+    return {} if apart is None else {"period": f"{name}: {apart}"}
 
 
 def quality_names(bits: int) -> list[str]:
@@ -158,7 +166,7 @@ def _rows(side: Explanation) -> dict[str, Any]:
 
 def as_text(engine: Engine, account: Account) -> str:
     """The account in lines: values, scenes, steps."""
-    lines = [f"{k}: {v}" for k, v in rows(account).items()]
+    lines = [f"{k}: {v}" for k, v in (rows(account) | _period(engine, account.own)).items()]
     lines += [f"version: {engine.version.name}", f"attribution: {engine.version.attribution}"]
     lines += _lines(account.own)
     if account.baseline is not None:
@@ -199,7 +207,7 @@ def as_page(engine: Engine, account: Account | None, lon: float, lat: float, det
         mosaic=engine.version.config.title or engine.version.mosaic_id,
         version=engine.version.name,
         attribution=engine.version.attribution,
-        summary=rows(account) if account else {"No data": detail},
+        summary=rows(account) | _period(engine, account.own) if account else {"No data": detail},
         sides=sides,
         steps=STEPS,
         chart=lambda side: Markup(chart(side.candidates, side.bands, _factor(side))),

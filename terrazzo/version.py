@@ -21,6 +21,7 @@ from terrazzo.config import MosaicConfig, Period, parse_config, require_name
 from terrazzo.errors import Damaged, NotFound, StoreError
 from terrazzo.grid import Bounds, PixelBox
 from terrazzo.scene import Scene, by_beginning
+from terrazzo.seasons import Apart, apart_from_json
 from terrazzo.store import Store
 
 T = TypeVar("T")
@@ -94,6 +95,7 @@ class Version:
         bands: bands every scene holds, in the order of the gains.
         zones: UTM zones of the scenes, lower numbers first.
         bounds: west, south, east, north in degrees.
+        apart: periods whose dates show different land, by name; older versions name none.
     """
 
     def __init__(self, store: Store, mosaic_id: str, name: str) -> None:
@@ -104,6 +106,9 @@ class Version:
         self.periods: dict[str, Period] = {p["name"]: _period(p) for p in self.lock["periods"]}
         self.normalized: bool = self.lock["normalized"]
         self.bounds = Bounds(*self.lock["bounds"])
+        self.apart: dict[str, Apart] = {
+            name: apart_from_json(raw) for name, raw in self.lock.get("apart", {}).items()
+        }
         self._sums: Mapping[str, str] = self.lock.get("sums", {})
         self._entries = self._read_entries()
         self.zones: tuple[int, ...] = tuple(

@@ -62,6 +62,7 @@ def write_report(store: Store, version: Version, previous: Version | None = None
         "version": version.name,
         "normalized": version.normalized,
         "attribution": version.attribution,
+        "apart": {name: apart.as_json() for name, apart in version.apart.items()},
         "parts": [f for f, _ in parts],
     }
     change = difference(previous, version) if previous and previous.name != version.name else None
@@ -71,7 +72,7 @@ def write_report(store: Store, version: Version, previous: Version | None = None
         title=html.escape(f"{version.mosaic_id}, version {version.name}"),
         summary=f"{sum(len(f['scenes']) for f, _ in parts)} scenes, periods {html.escape(', '.join(version.periods))}."
         " Reflectance is in units of 1e-4, agreement in per cent.",
-        body=_change(change) + "".join(_section(f, p) for f, p in parts),
+        body=_apart(version) + _change(change) + "".join(_section(f, p) for f, p in parts),
         attribution=html.escape(version.attribution),
     )
     store.write_json(keys[0], figures)
@@ -252,6 +253,16 @@ def _jpeg(rgb: NDArray[np.uint8]) -> bytes:
 
 
 # --- page ------------------------------------------------------------------------------------------------
+
+
+def _apart(version: Version) -> str:
+    """Which periods hold dates that show different land."""
+    if not version.apart:
+        return ""
+    rows = [[name, str(apart)] for name, apart in version.apart.items()]
+    return "<h2>Periods whose dates are too far apart</h2>" + _table(
+        ["period", "what changed, and a split"], rows
+    )
 
 
 def _change(change: Change | None) -> str:

@@ -50,6 +50,7 @@ def collection(version: Version, versions: Sequence[str]) -> dict[str, Any]:
                 "start": p.start.isoformat(),
                 "end": p.end.isoformat(),
                 "members": list(p.members),
+                **({"apart": version.apart[p.name].as_json()} if p.name in version.apart else {}),
             }
             for p in version.periods.values()
         ],

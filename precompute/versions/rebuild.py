@@ -25,7 +25,7 @@ from terrazzo.precompute.versions.exclusions import Exclusion, write_exclusions
 from terrazzo.precompute.versions.lineage import read_solves
 from terrazzo.precompute.versions.pointer import point_to
 from terrazzo.precompute.versions.pyramid import write_pyramid
-from terrazzo.precompute.versions.write import PeriodContent, write_tables
+from terrazzo.precompute.versions.write import UNNAMED, PeriodContent, write_tables
 from terrazzo.precompute.work.executor import Crew, Workers, results
 from terrazzo.precompute.work.lease import writer
 from terrazzo.scene import Scene, list_scenes
@@ -248,7 +248,7 @@ def _differs(lock: Mapping[str, Any], version: Version, path: Path) -> list[str]
         other = [s["id"] for s, t in zip(a["scenes"], b["scenes"], strict=True) if s != t]
         if other:
             out.append(f"period {a['name']}: weights or order differ of {', '.join(other)}")
-    same = {k: v for k, v in lock.items() if k not in ("software", "inputs", "format", "sums")}
+    same = {k: v for k, v in lock.items() if k not in (*UNNAMED, "format")}
     if not out and any(version.lock[k] != v for k, v in same.items()):
         out.append(
             "lock and version differ in " + ", ".join(k for k, v in same.items() if version.lock[k] != v)

@@ -21,6 +21,7 @@ from terrazzo.checks import checksum
 from terrazzo.config import MosaicConfig, Period, config_key
 from terrazzo.errors import NotFound, StoreError
 from terrazzo.grid import Bounds, Window
+from terrazzo.precompute.judge import seasons
 from terrazzo.precompute.judge.report import write_report
 from terrazzo.precompute.normalize.stage import Normalized, cut_hash
 from terrazzo.precompute.versions.collection import scenes_table
@@ -41,6 +42,8 @@ from terrazzo.version import (
 
 MOST_SCENES = 32_767
 """Scenes of a period: provenance numbers them in int16."""
+UNNAMED = ("software", "inputs", "sums", "apart")
+"""What a lock holds beside all that determines the pixels."""
 TABLES = (".parquet", ".npy")
 """Endings of a version's files whose checksums stand in its lock; rasters and documents bear their own."""
 
@@ -138,6 +141,8 @@ def write_tables(
     }
     name = version_name(lock, cells)
     if name not in list_versions(store, config.id):
+        apart = seasons.as_json(store, [(c.period, c.scenes) for c in contents])
+        lock |= {"apart": apart} if apart else {}
         _write(store, config, contents, ordered, items, cells, lock, name)
     return open_version(store, config.id, name)
 
@@ -321,15 +326,15 @@ def _cell_bytes(cell: tuple[Window, bytes]) -> bytes:
 def version_name(lock: Mapping[str, Any], cells: Mapping[tuple[str, int], Mapping[Window, bytes]]) -> str:
     """12 hexadecimal digits over all that determines the pixels.
 
-    The software's version and the tables' checksums do not, and of the inputs, whose addresses differ from place to place, the
-    revisions tell.
+    The software's version, the tables' checksums and what is said of periods do not, and of the inputs, whose addresses differ from
+    place to place, the revisions tell.
 
     Args:
         cells: hashes of windows by period and zone.
     """
     hashes = [digest(k[0].encode(), *map(_cell_bytes, sorted(v.items()))) for k, v in sorted(cells.items())]
     # A store's format changes no pixel; names were made with the first one's number.
-    named = {k: v for k, v in lock.items() if k not in ("software", "inputs", "sums")} | {"format": 1}
+    named = {k: v for k, v in lock.items() if k not in UNNAMED} | {"format": 1}
     text = json.dumps(named, sort_keys=True)
     return hashlib.blake2b(digest(text.encode(), *hashes), digest_size=6).hexdigest()
 
