@@ -35,6 +35,7 @@ from titiler.core.resources.enums import ImageType
 from titiler.core.utils import render_image
 
 from terrazzo.bands import NODATA
+from terrazzo.formats import FORMATS
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine, tile_target
@@ -132,7 +133,7 @@ class Ours:
         """As the server renders with `rescale=`."""
         ask = Ask(Measure(OFF), None, (RESCALE,), None, 1.0, None)
         target = tile_target(MERCATOR, 0, 0, 0, image.values.shape[1])
-        return render(Drawn(image.values, image, (), ()), ask, target, "png", {})
+        return render(Drawn(image.values, image, (), ()), ask, target, FORMATS["png"], {})
 
 
 def native_zoom(version: Version) -> int:

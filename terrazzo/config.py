@@ -1,5 +1,6 @@
 """What the operator of a mosaic writes: `mosaic.toml`."""
 
+import math
 import re
 import tomllib
 from dataclasses import dataclass, fields
@@ -74,6 +75,7 @@ class MosaicConfig:
             store's scenes.
         most_coverage_loss: share of the area shown that a new version may lose and still be published by itself.
         most_seam_growth: by which factor its error steps at borders of scenes may grow.
+        pyramid_from: pixel size in metres from which the default request is kept ready, merged beforehand.
         reference: what scenes are normalized to: what they agree on by themselves, or another composite's level.
         reference_file: path of that composite, a raster with the store's bands as descriptions; last year's export is one.
     """
@@ -94,6 +96,7 @@ class MosaicConfig:
     licence: str | None = None
     most_coverage_loss: float = 0.01
     most_seam_growth: float = 1.5
+    pyramid_from: float = 150.0
 
     def __post_init__(self) -> None:
         if str(self.reference) == "climatology":
@@ -115,6 +118,8 @@ class MosaicConfig:
                 )
         if (self.reference == "external") != (self.reference_file is not None):
             raise StoreError('mosaic.toml: reference = "external" and reference_file = "PATH" go together')
+        if not 0 < self.pyramid_from < math.inf:
+            raise StoreError(f"mosaic.toml: pyramid_from = {self.pyramid_from}: metres, more than 0")
         require_name(self.id)
         plain = sorted((p for p in self.periods if not p.members), key=lambda p: p.start)
         for a, b in pairwise(plain):

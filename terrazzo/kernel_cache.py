@@ -1,15 +1,21 @@
 """Chooses where compiled kernels are kept."""
 
 import os
+import shutil
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 SETTING = "NUMBA_CACHE_DIR"
+COMPILED = "TERRAZZO_KERNELS"
+"""Names a folder that `terrazzo warm` filled, such as in an image: numba only reads from a folder it can write to."""
 
 
 def keep_kernels(beside: Path = Path(__file__).parent) -> None:
     """Sets `NUMBA_CACHE_DIR` to a folder of this user's in the temporary folder where numba would find no other.
+
+    The folder that is set begins as a copy of the one `TERRAZZO_KERNELS` names.
 
     Numba keeps compiled kernels beside their source or in the user's cache folder, and raises on import where it can write to
     neither: on a read-only root, or for a user without a home.
@@ -17,7 +23,10 @@ def keep_kernels(beside: Path = Path(__file__).parent) -> None:
     Args:
         beside: folder of the package's source.
     """
-    if os.environ.get(SETTING) or any(map(_writable, (beside, _user_cache()))):
+    if os.environ.get(SETTING):
+        _begin_with_compiled(Path(os.environ[SETTING]))
+        return
+    if any(map(_writable, (beside, _user_cache()))):
         return
     folder = Path(tempfile.gettempdir()) / f"terrazzo-kernels-{os.getuid()}"
     try:
@@ -30,6 +39,17 @@ def keep_kernels(beside: Path = Path(__file__).parent) -> None:
     os.environ[SETTING] = str(folder)
     if "numba" in sys.modules:
         sys.modules["numba"].config.CACHE_DIR = str(folder)
+
+
+def _begin_with_compiled(folder: Path) -> None:
+    """Copies what is compiled into a folder that is not there yet; it appears whole, also if several processes start at once."""
+    compiled = os.environ.get(COMPILED)
+    if not compiled or folder.exists():
+        return
+    # Without it numba compiles.
+    with suppress(OSError, shutil.Error), tempfile.TemporaryDirectory(dir=folder.parent) as beside:
+        shutil.copytree(compiled, Path(beside, "kernels"))
+        Path(beside, "kernels").rename(folder)
 
 
 def _user_cache() -> Path:

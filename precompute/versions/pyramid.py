@@ -27,8 +27,6 @@ from terrazzo.precompute.work.executor import Workers
 from terrazzo.store import Store
 from terrazzo.version import Version, open_version, version_key
 
-METRES = 150.0
-"""Pixel size from which the pyramid takes over: about zoom 9 at middle latitudes."""
 DEPTH = 5
 """Levels beyond those of the scenes: a whole zone shrinks to a few pixels."""
 SQUARE = 512
@@ -95,7 +93,7 @@ def write_pyramid(
 def _part(store: Store, version: Version, period: str, epsg: int) -> Part:
     grid = store.grid(epsg)
     scenes = grid.window.bit_length() - 1
-    level = min(scenes, max(0, int(np.ceil(np.log2(METRES / grid.pixel)))))
+    level = min(scenes, max(0, int(np.ceil(np.log2(version.config.pyramid_from / grid.pixel)))))
     boxes = (e.scene.box for e in version.entries(period) if e.scene.epsg == epsg)
     whole = reduce(PixelBox.union, boxes)
     # Whole pixels of the coarsest level, on the zone's grid: overviews of all versions lie alike.

@@ -99,6 +99,9 @@ COMMANDS: dict[str, CommandRow] = {
     "seed": CommandRow(
         "Serve", "Fill a server's tile cache ahead of requests.", f"{_SERVER}.seed:seed", "server"
     ),
+    "warm": CommandRow(
+        "Serve", "Compile what a server runs ahead of its start.", f"{_SERVER}.warm:warm", "server"
+    ),
     "keys": CommandRow(
         "Serve", "Add, list and revoke API keys of a server.", f"{_SERVER}.keys:keys", "server"
     ),

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import zstandard
@@ -72,13 +72,21 @@ class Blocks:
         return [r.result() for r in running]
 
     def read(
-        self, store: Store, key: str, level: int, covers: PixelBox, box: PixelBox, fill: float
+        self,
+        store: Store,
+        key: str,
+        level: int,
+        covers: PixelBox,
+        box: PixelBox,
+        fill: float,
+        out: NDArray[Any] | None = None,
     ) -> NDArray[np.generic]:
         """Pixels of a box from overview `level` (0: full resolution) of a raster.
 
         Args:
             covers, box: of the whole raster and of the pixels wanted, on the grid of that level.
             fill: value of pixels beyond the raster.
+            out: (row, col) array of the box that is filled and returned; without, a new one in the raster's type.
 
         Raises:
             ReadFailure: the file is missing or damaged; for a while it is not tried again.
@@ -87,13 +95,15 @@ class Blocks:
         require_wanted()
         common = box.intersection(covers)
         if common.empty:
-            return np.full(box.shape, fill)
+            out = np.empty(box.shape) if out is None else out
+            out[:] = fill
+            return out
         path = store.raster_path(key)
         failed = self._broken.get(path)
         if failed and time.monotonic() - failed[0] < FORGET:
             raise ReadFailure(failed[1])
         try:
-            return self._read(self._file(path, store, key), path, level, covers, box, common, fill)
+            return self._read(self._file(path, store, key), path, level, covers, box, common, fill, out)
         except ReadFailure as error:
             self._broken[path] = (time.monotonic(), str(error))
             raise
@@ -120,11 +130,14 @@ class Blocks:
         box: PixelBox,
         common: PixelBox,
         fill: float,
+        out: NDArray[Any] | None,
     ) -> NDArray[np.generic]:
         if number >= len(cog.levels) or cog.levels[number].shape != covers.shape:
             raise ReadFailure(f"{short(path)}: its level {number} has another size than its scene")
         level, side = cog.levels[number], cog.levels[number].block
-        out = np.empty(box.shape, level.dtype) if common == box else np.full(box.shape, fill, level.dtype)
+        out = np.empty(box.shape, level.dtype) if out is None else out
+        if common != box:
+            out[:] = fill
         # In pixels of the raster from here on; `at` is where the box begins in it.
         at = (box.row0 - covers.row0, box.col0 - covers.col0)
         rows = (common.row0 - covers.row0, common.row1 - covers.row0)

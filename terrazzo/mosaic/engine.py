@@ -175,7 +175,7 @@ class Engine:
                 return _warped(pixels, plan.box, rows, cols, selection.request), problems
             if layers is None:
                 layers, total = _empty(bands, where.shape), np.zeros(where.shape)
-            total = _blend(layers, total, pixels, plan.box, rows, cols, selection.request)
+            _blend(layers, total, pixels, plan.box, rows, cols, selection.request)
         return (_empty(bands, where.shape) if layers is None else layers), problems
 
     def _pixels(self, selection: Selection, plan: ZonePlan, *, count_to: int, trusted: bool) -> Outcome:
@@ -226,7 +226,9 @@ def _warped(
     values = gather(pixels.values, box, rows, cols, NODATA, request.resampling)
     layers = _empty(0, rows.shape)
     kernels.gather_layers(
-        pixels.provenance, pixels.count, pixels.quality, rows - box.row0, cols - box.col0, *layers[1:]
+        *(pixels.provenance, pixels.count, pixels.quality),
+        *(rows, cols, float(box.row0), float(box.col0)),
+        *layers[1:],
     )
     return layers._replace(values=values)
 
@@ -239,27 +241,12 @@ def _blend(
     rows: NDArray[np.float64],
     cols: NDArray[np.float64],
     request: Resolved,
-) -> NDArray[np.float64]:
-    """Adds a zone's pixels to an answer, weighted where an earlier zone has data too; returns the weights."""
+) -> None:
+    """Adds a zone's pixels to an answer, weighted where an earlier zone has data too; `total` holds the weights so far."""
     new = _warped(pixels, box, rows, cols, request)
-    values = new.values
     trust = gather(pixels.trust[None].astype(np.int16), box, rows, cols, -1, "bilinear")[0]
-    here = ~_missing(values)
-    weight = np.where(here, np.maximum(trust, 1e-3), 0.0)
-    both = here & (total > 0)
-    if both.any() and request.stage != "mask":
-        share = weight[both] / (weight[both] + total[both])
-        before, after = layers.values[:, both], values[:, both]
-        mixed = np.rint(before * (1 - share) + after * share).astype(np.int16)
-        # A band that one zone lacks is the other's.
-        mixed = np.where(before == NODATA, after, np.where(after == NODATA, before, mixed))
-        layers.values[:, both] = mixed
-    alone = here & (total == 0)
-    layers.values[:, alone] = values[:, alone]
-    rules = here & (weight > total)
-    layers.provenance[rules] = new.provenance[rules]
-    layers.count[rules], layers.quality[rules] = new.count[rules], new.quality[rules]
-    return total + weight
+    # Classes are not mixed.
+    kernels.blend_zone(tuple(new), trust, request.stage != "mask", NODATA, tuple(layers), total)
 
 
 def _filled(image: _Layers, other: _Layers) -> _Layers:

@@ -202,41 +202,57 @@ def robust(values, weight, nodata, is_float, unit, k, out, provenance, count):  
 
 
 @njit(cache=True, nogil=True)
-def gather_bilinear(values, rows, cols, nodata, out):  # pragma: no cover
+def gather_bilinear(values, rows, cols, row0, col0, nodata, out):  # pragma: no cover
     bands, height, width = values.shape
     for i in range(rows.shape[0]):
         for j in range(rows.shape[1]):
-            y, x = rows[i, j] - 0.5, cols[i, j] - 0.5
+            y, x = (rows[i, j] - row0) - 0.5, (cols[i, j] - col0) - 0.5
             if not (-0.5 <= y < height - 0.5 and -0.5 <= x < width - 0.5):
                 continue
-            r0, c0 = int(np.floor(y)), int(np.floor(x))
-            fy, fx = y - r0, x - c0
-            # The nearest pixel decides whether there are data, so that a border neither grows nor shrinks.
-            near_r = r0 + (1 if fy >= 0.5 else 0)
-            near_c = c0 + (1 if fx >= 0.5 else 0)
+            r, c = int(np.floor(y)), int(np.floor(x))
+            fy, fx = y - r, x - c
+            if r < 0 or c < 0 or r + 1 >= height or c + 1 >= width:
+                for b in range(bands):
+                    out[b, i, j] = between_four(values[b], r, c, fy, fx, nodata)
+                continue
+            w0, w1, w2, w3 = (1.0 - fy) * (1.0 - fx), (1.0 - fy) * fx, fy * (1.0 - fx), fy * fx
+            share = w0 + w1 + w2 + w3
             for b in range(bands):
-                if values[b, near_r, near_c] == nodata:
-                    continue
-                total, share = 0.0, 0.0
-                for dr in range(2):
-                    for dc in range(2):
-                        r, c = r0 + dr, c0 + dc
-                        w = (fy if dr else 1.0 - fy) * (fx if dc else 1.0 - fx)
-                        if w == 0.0 or r < 0 or c < 0 or r >= height or c >= width:
-                            continue
-                        v = values[b, r, c]
-                        if v != nodata:
-                            total += w * v
-                            share += w
-                out[b, i, j] = np.int16(np.rint(total / share))
+                v0, v1 = values[b, r, c], values[b, r, c + 1]
+                v2, v3 = values[b, r + 1, c], values[b, r + 1, c + 1]
+                if v0 == nodata or v1 == nodata or v2 == nodata or v3 == nodata:
+                    out[b, i, j] = between_four(values[b], r, c, fy, fx, nodata)
+                else:
+                    out[b, i, j] = np.int16(np.rint((w0 * v0 + w1 * v1 + w2 * v2 + w3 * v3) / share))
 
 
 @njit(cache=True, nogil=True)
-def gather_nearest(values, rows, cols, out):  # pragma: no cover
+def between_four(values, r0, c0, fy, fx, nodata):  # pragma: no cover
+    """The value at a share fy, fx of the way from pixel r0, c0 to the next ones, at a rim or beside pixels without data."""
+    height, width = values.shape
+    # The nearest pixel decides whether there are data, so that a border neither grows nor shrinks.
+    if values[r0 + (1 if fy >= 0.5 else 0), c0 + (1 if fx >= 0.5 else 0)] == nodata:
+        return np.int16(nodata)
+    total, share = 0.0, 0.0
+    for dr in range(2):
+        for dc in range(2):
+            r, c = r0 + dr, c0 + dc
+            w = (fy if dr else 1.0 - fy) * (fx if dc else 1.0 - fx)
+            if w == 0.0 or r < 0 or c < 0 or r >= height or c >= width:
+                continue
+            v = values[r, c]
+            if v != nodata:
+                total += w * v
+                share += w
+    return np.int16(np.rint(total / share))
+
+
+@njit(cache=True, nogil=True)
+def gather_nearest(values, rows, cols, row0, col0, out):  # pragma: no cover
     bands, height, width = values.shape
     for i in range(rows.shape[0]):
         for j in range(rows.shape[1]):
-            y, x = rows[i, j], cols[i, j]
+            y, x = rows[i, j] - row0, cols[i, j] - col0
             if 0.0 <= y < height and 0.0 <= x < width:
                 r, c = int(y), int(x)
                 for b in range(bands):
@@ -300,67 +316,107 @@ def wanted_box(weight, through, count, least, enough, count_to, row0, row1, col0
 
 
 @njit(cache=True, nogil=True)
-def lay_over(
-    values,
-    weight,
-    row0,
-    col0,
-    least,
-    number,
-    nodata,
-    count_to,
-    out,
-    through,
-    provenance,
-    count,
-    total,
-    shown,
-    most,
-):  # pragma: no cover
-    """Adds one scene, the next in order, to `feather`; the same sums as the kernel of that name.
+def wanted_columns(weight, through, count, least, count_to):  # pragma: no cover
+    """First and end column of a row where a scene shows or is still to be counted; the first is not below the end where nowhere."""
+    first, end = len(weight), 0
+    for j in range(len(weight)):
+        if weight[j] >= least and (through[j] >= 1.0 / 255.0 or count[j] < count_to):
+            first, end = min(first, j), j + 1
+    return first, end
 
-    Most pixels show one scene: its values go to `out` at once, and of the sums not even the memory is touched.
+
+@njit(cache=True, nogil=True)
+def lay_row(
+    weight, good, through, provenance, count, shown, most, least, number, count_to, opaque, part
+):  # pragma: no cover
+    """Adds a row of a scene to the state but for its values, and fills part (col,) with the share of each; 1: it shows alone.
+
+    Args:
+        weight, good: (col,) of the scene, and whether it has data; the others as of `lay_over`.
+
+    Returns:
+        Whether any pixel is blended.
+    """
+    blended = False
+    for j in range(len(weight)):
+        part[j] = 0.0
+        light = through[j]
+        full = light < 1.0 / 255.0
+        if weight[j] < least or not good[j] or (full and count[j] >= count_to):
+            continue
+        count[j] += 1
+        if provenance[j] < 0:
+            provenance[j] = number
+        if full:
+            continue
+        if light == 1.0 and (opaque or weight[j] == 255):
+            part[j], through[j] = 1.0, 0.0
+            continue
+        x = weight[j] / 255.0
+        alpha = x * x * (3.0 - 2.0 * x)
+        part[j] = light * alpha
+        if part[j] > most[j]:
+            most[j] = part[j]
+            provenance[j] = number
+        shown[j] += part[j]
+        through[j] = light * (1.0 - alpha)
+        blended = True
+    return blended
+
+
+@njit(cache=True, nogil=True)
+def lay_over(
+    values, weight, row0, col0, least, number, nodata, count_to, opaque, field, state
+):  # pragma: no cover
+    """Adds one scene, the next in order, to `feather` or `first`; the same sums as the kernels of those names.
+
+    Most pixels show one scene: its values go to the picture at once, and of the sums not even the memory is touched. Gains are
+    applied where the scene shows.
 
     Args:
         values: (band, row, col) int16 of a part of the box that begins at row0, col0.
         weight: (row, col) of the box; below `least` it counts as 0.
         count_to: where nothing shines through, further scenes are counted up to here.
-        out, through, provenance, count, total, shown, most: the state of the box, changed in place.
+        opaque: whether any weight holds back all light, as in `first`; nothing is summed then.
+        field: as of `apply_gain`; with corners of no band values stay.
+        state: (band, row, col) picture; through, provenance, count; (band, row, col) total; shown and most of the box; changed in place.
     """
     bands, rows, cols = values.shape
+    gained = field[0].shape[1] > 0
+    column, share = between_corners(field, cols)
+    good, part, normalized = np.empty(cols, np.bool_), np.empty(cols), np.empty(cols, values.dtype)
+    picture, through, provenance, count, total, shown, most = state
     for i in range(rows):
-        r = row0 + i
-        for j in range(cols):
-            c = col0 + j
-            w, light = weight[r, c], through[r, c]
-            if w < least or (light < 1.0 / 255.0 and count[r, c] >= count_to):
-                continue
-            good = True
-            for b in range(bands):
-                if values[b, i, j] == nodata:
-                    good = False
-            if not good:
-                continue
-            count[r, c] += 1
-            if provenance[r, c] < 0:
-                provenance[r, c] = number
-            if light < 1.0 / 255.0:
-                continue
-            x = w / 255.0
-            alpha = x * x * (3.0 - 2.0 * x)
-            if light == 1.0 and alpha == 1.0:
-                through[r, c] = 0.0
-                for b in range(bands):
-                    out[b, r, c] = values[b, i, j]
-                continue
-            part = light * alpha
-            if part > most[r, c]:
-                most[r, c] = part
-                provenance[r, c] = number
-            shown[r, c] += part
-            for b in range(bands):
-                total[b, r, c] += part * values[b, i, j]
-            through[r, c] = light * (1.0 - alpha)
+        r, end = row0 + i, col0 + cols
+        j0, j1 = wanted_columns(
+            weight[r, col0:end], through[r, col0:end], count[r, col0:end], least, count_to
+        )
+        if j0 >= j1:
+            continue
+        c0, c1 = col0 + j0, col0 + j1
+        has, p = good[: j1 - j0], part[: j1 - j0]
+        has[:] = True
+        for b in range(bands):
+            v = values[b, i, j0:j1]
+            for j in range(len(v)):
+                has[j] &= v[j] != nodata
+        blended = lay_row(
+            *(weight[r, c0:c1], has, through[r, c0:c1], provenance[r, c0:c1], count[r, c0:c1]),
+            *(shown[r, c0:c1], most[r, c0:c1], least, number, count_to, opaque, p),
+        )
+        for b in range(bands):
+            v = values[b, i, j0:j1]
+            if gained:
+                v = normalized[: j1 - j0]
+                normalize_row(values[b, i, j0:j1], field, b, i, column[j0:j1], share[j0:j1], nodata, v)
+            to = picture[b, r, c0:c1]
+            for j in range(len(v)):
+                to[j] = v[j] if p[j] == 1.0 else to[j]
+            if blended:
+                sums = total[b, r, c0:c1]
+                for j in range(len(v)):
+                    if 0.0 < p[j] < 1.0:
+                        sums[j] += p[j] * v[j]
 
 
 @njit(cache=True, nogil=True)
@@ -375,38 +431,57 @@ def settle(total, shown, out):  # pragma: no cover
 
 
 @njit(cache=True, nogil=True)
-def apply_gain(values, corners, row0, col0, windows_row0, windows_col0, side, nodata):  # pragma: no cover
+def apply_gain(values, field, nodata):  # pragma: no cover
     """normalized = gain · value + offset in place, both bilinear between window corners, rounded half to even.
 
     Args:
-        values: (band, row, col) int16 whose first pixel is row0, col0 of the level's grid.
-        corners: (2, band, ny + 1, nx + 1) float64 gain, and offset in counts.
-        side: pixels of the level to a window.
+        values: (band, row, col) int16.
+        field: see `Field` of `terrazzo.mosaic.layers`.
     """
     bands, rows, cols = values.shape
-    ny, nx = corners.shape[2] - 1, corners.shape[3] - 1
-    gain_row, offset_row = np.empty(nx + 1), np.empty(nx + 1)
+    column, share = between_corners(field, cols)
+    for i in range(rows):
+        for b in range(bands):
+            normalize_row(values[b, i], field, b, i, column, share, nodata, values[b, i])
+
+
+@njit(cache=True, nogil=True)
+def between_corners(field, cols):  # pragma: no cover
+    """(col,) the window corner before each pixel centre, and the share of the way to the next; the outermost ones go on beyond."""
+    corners, _, windows_col0, side, _, col0 = field
+    nx = corners.shape[3] - 1
     column, share = np.empty(cols, np.int64), np.empty(cols)
     for j in range(cols):
         x = min(max((col0 + j + 0.5) / side - windows_col0, 0.0), float(nx))
         column[j] = min(int(x), nx - 1)
         share[j] = x - column[j]
-    for i in range(rows):
-        y = min(max((row0 + i + 0.5) / side - windows_row0, 0.0), float(ny))
-        y0 = min(int(y), ny - 1)
-        fy = y - y0
-        for b in range(bands):
-            for k in range(nx + 1):
-                gain_row[k] = corners[0, b, y0, k] * (1.0 - fy) + corners[0, b, y0 + 1, k] * fy
-                offset_row[k] = corners[1, b, y0, k] * (1.0 - fy) + corners[1, b, y0 + 1, k] * fy
-            for j in range(cols):
-                v = values[b, i, j]
-                if v == nodata:
-                    continue
-                x0, fx = column[j], share[j]
-                gain = gain_row[x0] * (1.0 - fx) + gain_row[x0 + 1] * fx
-                offset = offset_row[x0] * (1.0 - fx) + offset_row[x0 + 1] * fx
-                values[b, i, j] = np.int16(min(max(np.rint(v * gain + offset), -32767.0), 32767.0))
+    return column, share
+
+
+@njit(cache=True, nogil=True)
+def normalize_row(values, field, b, row, column, share, nodata, out):  # pragma: no cover
+    """Fills out (col,) with a row of a band, normalized as `apply_gain` says; column, share: of `between_corners`."""
+    corners, windows_row0, _, side, row0, _ = field
+    ny = corners.shape[2] - 1
+    y = min(max((row0 + row + 0.5) / side - windows_row0, 0.0), float(ny))
+    y0 = min(int(y), ny - 1)
+    fy = y - y0
+    start = 0
+    while start < len(values):
+        # Between two corners the loop has no branch: the compiler makes vector instructions of it.
+        x0 = column[start]
+        stop = np.searchsorted(column, x0, side="right")
+        g0 = corners[0, b, y0, x0] * (1.0 - fy) + corners[0, b, y0 + 1, x0] * fy
+        g1 = corners[0, b, y0, x0 + 1] * (1.0 - fy) + corners[0, b, y0 + 1, x0 + 1] * fy
+        o0 = corners[1, b, y0, x0] * (1.0 - fy) + corners[1, b, y0 + 1, x0] * fy
+        o1 = corners[1, b, y0, x0 + 1] * (1.0 - fy) + corners[1, b, y0 + 1, x0 + 1] * fy
+        some, to, between = values[start:stop], out[start:stop], share[start:stop]
+        for j in range(len(some)):
+            v, fx = some[j], between[j]
+            gain, offset = g0 * (1.0 - fx) + g1 * fx, o0 * (1.0 - fx) + o1 * fx
+            normalized = min(max(np.rint(v * gain + offset), -32767.0), 32767.0)
+            to[j] = v if v == nodata else np.int16(normalized)
+        start = stop
 
 
 @njit(cache=True, nogil=True)
@@ -437,13 +512,13 @@ def between_nodes(x, y, node_x0, node_y0, step, node_rows, node_cols, rows, cols
 
 @njit(cache=True, nogil=True)
 def gather_layers(
-    provenance, count, quality, rows, cols, out_provenance, out_count, out_quality
+    provenance, count, quality, rows, cols, row0, col0, out_provenance, out_count, out_quality
 ):  # pragma: no cover
     """Nearest, of three layers at once; what lies outside stays."""
     height, width = provenance.shape
     for i in range(rows.shape[0]):
         for j in range(rows.shape[1]):
-            y, x = rows[i, j], cols[i, j]
+            y, x = rows[i, j] - row0, cols[i, j] - col0
             if 0.0 <= y < height and 0.0 <= x < width:
                 r, c = int(y), int(x)
                 out_provenance[i, j] = provenance[r, c]
@@ -452,29 +527,40 @@ def gather_layers(
 
 
 @njit(cache=True, nogil=True)
-def lay_first(
-    values, weight, row0, col0, least, number, nodata, count_to, out, through, provenance, count
-):  # pragma: no cover
-    """Adds one scene, the next in order, to `first`: as `lay_over`, without sums."""
+def blend_zone(new, trust, mixes, nodata, layers, total):  # pragma: no cover
+    """Adds a zone's picture to one of other zones, in place: pixels that both have are weighted by their trust.
+
+    Args:
+        new, layers: (band, row, col) int16 values, and (row, col) provenance, count and quality, of the zone and of the picture.
+        trust: (row, col) int16 of the zone; below 0.001 it weighs 0.001. total: (row, col) float64 the weights before, 0 without data.
+        mixes: whether values may be mixed; without, the earlier zone's stay.
+    """
+    values, provenance, count, quality = layers
     bands, rows, cols = values.shape
     for i in range(rows):
-        r = row0 + i
         for j in range(cols):
-            c = col0 + j
-            if weight[r, c] < least or (through[r, c] == 0.0 and count[r, c] >= count_to):
-                continue
-            good = True
+            here = False
             for b in range(bands):
-                if values[b, i, j] == nodata:
-                    good = False
-            if not good:
+                here |= new[0][b, i, j] != nodata
+            if not here:
                 continue
-            count[r, c] += 1
-            if through[r, c] > 0.0:
-                provenance[r, c] = number
-                through[r, c] = 0.0
-                for b in range(bands):
-                    out[b, r, c] = values[b, i, j]
+            weight, before = max(float(trust[i, j]), 1e-3), total[i, j]
+            share = weight / (weight + before)
+            for b in range(bands):
+                v, old = new[0][b, i, j], values[b, i, j]
+                if before == 0.0:
+                    values[b, i, j] = v
+                elif not mixes or v == nodata:
+                    continue
+                # A band that one zone lacks is the other's.
+                elif old == nodata:
+                    values[b, i, j] = v
+                else:
+                    values[b, i, j] = np.int16(np.rint(old * (1.0 - share) + v * share))
+            if weight > before:
+                provenance[i, j], count[i, j] = new[1][i, j], new[2][i, j]
+                quality[i, j] = new[3][i, j]
+            total[i, j] = before + weight
 
 
 @njit(cache=True, nogil=True)

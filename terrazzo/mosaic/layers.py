@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,26 @@ def _wanted(
     return [(slice(r0, r1), slice(c0, c1)) for r0, r1, c0, c1 in boxes if r0 < r1]
 
 
+class Field(NamedTuple):
+    """Gains of a scene, and where the values lie that they are applied to.
+
+    Attributes:
+        corners: (2, band, ny + 1, nx + 1) float64 gain, and offset in counts, on window corners.
+        windows_row0, windows_col0: of the first window; side: pixels of the level to a window.
+        row0, col0: place of the first value on the level's grid.
+    """
+
+    corners: NDArray[np.float64]
+    windows_row0: int
+    windows_col0: int
+    side: int
+    row0: int
+    col0: int
+
+
+NO_GAINS = Field(np.empty((2, 0, 2, 2)), 0, 0, 1, 0, 0)
+
+
 class Layers:
     """The state of `first` or `feather` over a box while scenes are added in order.
 
@@ -75,9 +95,9 @@ class Layers:
         self._feather = method == "feather"
         self._values = np.full((bands, *shape), NODATA, np.int16)
         self._through = np.ones(shape)
-        if self._feather:
-            self._total = np.zeros((bands, *shape))
-            self._shown, self._most = np.zeros(shape), np.zeros(shape)
+        summed = shape if self._feather else (shape[0], 0)
+        self._total = np.zeros((bands, *summed))
+        self._shown, self._most = np.zeros(summed), np.zeros(summed)
         self._provenance = np.full(shape, -1, np.int16)
         self._count = np.zeros(shape, np.uint16)
 
@@ -98,14 +118,19 @@ class Layers:
         least: int,
         number: int,
         count_to: int,
+        field: Field | None = None,
     ) -> None:
-        """Adds the next scene: (band, row, col) values of a part of the box, (row, col) weights of all of it."""
-        scene = (values, weight, part[0].start, part[1].start, least, number, NODATA, count_to)
+        """Adds the next scene: (band, row, col) values of a part of the box, (row, col) weights of all of it.
+
+        Args:
+            field: gains that are applied to the values where they show.
+        """
         state = (self._values, self._through, self._provenance, self._count)
-        if self._feather:
-            kernels.lay_over(*scene, *state, self._total, self._shown, self._most)
-        else:
-            kernels.lay_first(*scene, *state)
+        kernels.lay_over(
+            *(values, weight, part[0].start, part[1].start, least, number, NODATA, count_to),
+            *(not self._feather, tuple(field or NO_GAINS)),
+            (*state, self._total, self._shown, self._most),
+        )
 
     @property
     def open(self) -> NDArray[np.bool_]:

@@ -110,7 +110,7 @@ class Planner:
         baked = self._baked(selection)
         for epsg in self._near(target):
             grid = self.version.store.grid(epsg)
-            level, _ = self._level(target, epsg, baked.get(epsg))
+            level, part = self._level(target, epsg, baked.get(epsg))
             box = box_around(*places(target.crs, target.outline(), grid, level))
             if box is None:
                 continue
@@ -119,7 +119,9 @@ class Planner:
             cells = [self.version.cells(epsg, windows, name) for name in names]
             if any(cells):
                 mesh = lattice(target.crs, grid, level, self.area)
-                yield from (*cells, repr((level, mesh)).encode())
+                # Below its finest level a pyramid's pixels are averages of merged ones.
+                where = (level, mesh) if part is None else (level, mesh, part.level)
+                yield from (*cells, repr(where).encode())
 
     def level(self, where: Target | Points, epsg: int) -> int:
         """The overview level that a zone's scenes are read at."""

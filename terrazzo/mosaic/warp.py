@@ -308,7 +308,7 @@ def gather(
     """
     out = np.full((len(values), *rows.shape), nodata, np.int16)
     # Places without data are NaN, which no kernel takes for inside.
-    at = (rows - box.row0, cols - box.col0)
+    at = (rows, cols, float(box.row0), float(box.col0))
     if resampling == "nearest":
         kernels.gather_nearest(values, *at, out)
     else:

@@ -16,7 +16,7 @@ from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.mosaic import kernels
 from terrazzo.mosaic.blocks import Blocks
-from terrazzo.mosaic.layers import ALL, OPACITY, Cut, Layers, visible
+from terrazzo.mosaic.layers import ALL, OPACITY, Cut, Field, Layers, visible
 from terrazzo.mosaic.merge import Merged, merge
 from terrazzo.mosaic.methods import METHODS
 from terrazzo.mosaic.outline import fade, outline
@@ -34,6 +34,10 @@ WHOLE = 16
 """Weight from which a scene counts whole for methods that weigh days: a border of cloud fades below it, and above it no date rules."""
 LAST_RESORT, DAMAGED = 2, 512
 """Bits of the quality layer: no scene is clear, the least hazy one shows; a scene that would show cannot be read."""
+
+
+HIGHEST = 255
+"""The highest weight."""
 
 
 class ZonePixels(NamedTuple):
@@ -101,7 +105,8 @@ class Merging:
         Args:
             count_to: number up to which the count must be exact.
             trusted: whether the trust must be that of all scenes; without, `first` and `feather` stop when no further
-                scene can show or is to be counted. Values and provenance are the same.
+                scene can show or is to be counted. Values and provenance are the same. It is the highest possible
+                at most, and scenes below it are not read either.
         """
         split = self._split_passes(entries)
         # Parts of a pass are one scene: how many of them two passes are is known only when all are counted.
@@ -266,7 +271,8 @@ class Merging:
         last: list[tuple[int, Entry, NDArray[np.uint8]]] = []
         problems = list[str]()
         for number, entry in entries:
-            if not trusted and layers.full(count_to):
+            # More than 255 no scene can be trusted: where all of the box has that, the rest is not read.
+            if layers.full(count_to) and (not trusted or trust.min() == HIGHEST):
                 break
             weight = None
             try:
@@ -308,8 +314,9 @@ class Merging:
     ) -> None:
         wanted = layers.wanted(weight, least, count_to)
         # Read first: a scene of which a part cannot be read is left out of the whole box.
-        for part, values in [(p, self.values(entry, _inner(box, p))) for p in wanted]:
-            layers.add(values, weight, part, least, number, count_to)
+        for part, values in [(p, self._stored(entry, _inner(box, p))) for p in wanted]:
+            field = self._field(entry, _inner(box, part))
+            layers.add(values, weight, part, least, number, count_to, field)
 
     def _together(self, entries: list[tuple[int, Entry]], box: PixelBox, ready: _Weights) -> _Parts:
         """All scenes at once, for methods that weigh each against all others."""
@@ -433,29 +440,31 @@ class Merging:
 
     def values(self, entry: Entry, box: PixelBox) -> NDArray[np.int16]:
         """(band, row, col) int16 of a scene at the request's stage."""
+        values, field = self._stored(entry, box), self._field(entry, box)
+        if field is not None:
+            kernels.apply_gain(values, tuple(field), NODATA)
+        return values
+
+    def _stored(self, entry: Entry, box: PixelBox) -> NDArray[np.int16]:
+        """The same without gains."""
         request, scene = self.request, entry.scene
         if request.stage == "mask":
             classes = self._coarse(entry, scene.key(MASK), box, 0).astype(np.int16)
             return np.where(classes == MaskClass.NODATA, NODATA, classes)[None].astype(np.int16)
-        values = np.stack([self._band(entry, band, box) for band in request.bands])
-        if request.stage == "raw":
-            return self._counts(entry, values, box)
-        corner_gains = self.version.corners(entry) if request.normalized else None
+        values = np.empty((len(request.bands), *box.shape), np.int16)
+        for band, out in zip(request.bands, values, strict=True):
+            self._band(entry, band, box, out)
+        return self._counts(entry, values, box) if request.stage == "raw" else values
+
+    def _field(self, entry: Entry, box: PixelBox) -> Field | None:
+        """The gains of a scene for values of a box; None where the request or the scene has none."""
+        corner_gains = self.version.corners(entry) if self.request.normalized else None
         if corner_gains is None:
-            return values
+            return None
         corners, windows = corner_gains
-        gain, offset = gains.decode(corners[:, [self.version.bands.index(b) for b in request.bands]])
-        kernels.apply_gain(
-            values,
-            np.stack([gain, offset / SCALE]),
-            box.row0,
-            box.col0,
-            windows.row0,
-            windows.col0,
-            self.grid.window >> self.level,
-            NODATA,
-        )
-        return values
+        gain, offset = gains.decode(corners[:, [self.version.bands.index(b) for b in self.request.bands]])
+        side = self.grid.window >> self.level
+        return Field(np.stack([gain, offset / SCALE]), windows.row0, windows.col0, side, box.row0, box.col0)
 
     def _counts(self, entry: Entry, values: NDArray[np.int16], box: PixelBox) -> NDArray[np.int16]:
         """The product's own numbers; exact at full resolution, from averaged pixels at overviews."""
@@ -481,12 +490,12 @@ class Merging:
         index: NDArray[np.int64] = np.floor(centre).astype(np.int64)
         return index
 
-    def _band(self, entry: Entry, band: str, box: PixelBox) -> NDArray[np.int16]:
-        """A band on the level's grid; a 20 m band at full resolution shows each of its pixels four times."""
-        halvings = stored_factor(band).bit_length() - 1
-        return self._raster(entry, entry.scene.band_key(band), box, halvings, NODATA).astype(
-            np.int16, copy=False
-        )
+    def _band(self, entry: Entry, band: str, box: PixelBox, out: NDArray[np.int16] | None = None) -> None:
+        """Fills (row, col) `out` with a band on the level's grid; a 20 m band at full resolution shows each of its pixels four times."""
+        halvings, key = stored_factor(band).bit_length() - 1, entry.scene.band_key(band)
+        values = self._raster(entry, key, box, halvings, NODATA, out)
+        if out is not None and values is not out:
+            out[:] = values
 
     def _coarse(
         self, entry: Entry, key: str, box: PixelBox, fill: float, *, smooth: bool = False
@@ -502,20 +511,33 @@ class Merging:
         return self._raster(entry, key, box, halvings, fill)
 
     def _raster(
-        self, entry: Entry, key: str, box: PixelBox, halvings: int, fill: float
+        self,
+        entry: Entry,
+        key: str,
+        box: PixelBox,
+        halvings: int,
+        fill: float,
+        out: NDArray[np.int16] | None = None,
     ) -> NDArray[np.generic]:
-        """A raster stored `halvings` levels above the zone grid, on the level's grid."""
+        """A raster stored `halvings` levels above the zone grid, on the level's grid; in `out` where it need not be enlarged."""
         if self.level >= halvings:
-            return self._at(entry, key, box, halvings, self.level - halvings, fill)
+            return self._at(entry, key, box, halvings, self.level - halvings, fill, out)
         half = box.coarser(2)
         twice = self._at(entry, key, half, halvings, 0, fill).repeat(2, axis=0).repeat(2, axis=1)
         return twice[box.within(PixelBox(*(2 * v for v in half)))]
 
     def _at(
-        self, entry: Entry, key: str, box: PixelBox, halvings: int, level: int, fill: float
+        self,
+        entry: Entry,
+        key: str,
+        box: PixelBox,
+        halvings: int,
+        level: int,
+        fill: float,
+        out: NDArray[np.int16] | None = None,
     ) -> NDArray[np.generic]:
         covers = entry.scene.box.coarser(2 ** (halvings + level))
-        return self.blocks.read(self.version.store, key, level, covers, box, fill)
+        return self.blocks.read(self.version.store, key, level, covers, box, fill, out)
 
 
 def _inner(box: PixelBox, part: Cut) -> PixelBox:

@@ -52,6 +52,7 @@ def test_periods_and_their_parents_are_read():
         ("periods = [{name='a', start=2023-03-01, end=2023-02-10}]", "start first"),
         ("parents = [{name='y', members=['a']}]", "unknown: \\['a'\\]"),
         ("title = ", "mosaic.toml of m"),
+        ("pyramid_from = 0.0", "pyramid_from = 0.0: metres"),
         ("bounds = [15, 46, 'x', 47]", r"bounds = .*four numbers, \[W, S, E, N\]"),
         (
             "reference = 'climatology'",

@@ -16,7 +16,7 @@ from terrazzo.mosaic.engine import Engine, tile_target
 from terrazzo.mosaic.layers import ALL
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target
-from terrazzo.mosaic.zone import Merging
+from terrazzo.mosaic.zone import HIGHEST, Merging
 from terrazzo.store import Store
 from terrazzo.version import open_version
 
@@ -177,3 +177,25 @@ def test_the_day_that_is_shown_is_the_middle_of_what_is_asked_and_a_part_of_the_
 def test_what_is_no_day_or_goes_with_no_method_is_refused_with_what_does(engine, request_, remedy):
     with pytest.raises(InvalidRequest, match=remedy):
         engine.select(PixelRequest(("B04",), **request_))
+
+
+def test_where_all_of_a_box_is_trusted_most_no_further_weight_is_read(sample_store):
+    reads = []
+    blocks = Blocks(on_read=lambda where, size: reads.append(size))
+    engine = Engine(open_version(Store(sample_store), "mosaic"), blocks)
+    selection = engine.select(PixelRequest(("B04",)))
+    scene = selection.entries[0].scene
+    merging = Merging(engine.version, blocks, selection.request, scene.epsg, 0)
+    full = merging.weight(selection.entries[0], scene.box) == HIGHEST
+    squares = full[: scene.box.height // 64 * 64, : scene.box.width // 64 * 64]
+    squares = squares.reshape(scene.box.height // 64, 64, -1, 64).all(axis=(1, 3))
+    row, col = np.argwhere(squares)[len(np.argwhere(squares)) // 2] * 64 + scene.box[:2]
+    box = PixelBox(int(row), int(col), int(row) + 64, int(col) + 64)
+    shown = selection.shown(scene.epsg, 0, box)
+    assert len(shown) > 1
+    blocks.empty()
+    reads.clear()
+    pixels = merging.pixels(shown, box, count_to=0, trusted=True).pixels
+    assert (pixels.trust == HIGHEST).all()
+    # The weight and the band of the scene on top.
+    assert len(reads) == 2

@@ -1,10 +1,41 @@
 """Compiled kernels find a folder where neither the package nor the user has one."""
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
-from terrazzo.kernel_cache import SETTING, keep_kernels
+from terrazzo.kernel_cache import COMPILED, SETTING, keep_kernels
+from tests.conftest import ROOT
+
+TILES = """
+from morecantile import tms
+
+from terrazzo.formats import FORMATS
+from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.engine import Engine, tile_target
+from terrazzo.mosaic.measure import Drawn, Measure
+from terrazzo.mosaic.request import PixelRequest
+from terrazzo.server.render import render
+from terrazzo.server.request import Ask
+from terrazzo.store import Store
+from terrazzo.version import open_version
+from tests.golden.make import STORE
+
+version, mercator = open_version(Store(STORE), "mosaic"), tms.get("WebMercatorQuad")
+engine, bounds = Engine(version, Blocks()), version.bounds
+middle = (bounds.left + bounds.right) / 2, (bounds.bottom + bounds.top) / 2
+for method in ("first", "feather", "median"):
+    for resampling in ("nearest", "bilinear"):
+        for zoom in (8, 13, 17):
+            request = PixelRequest(version.bands[:3], method=method, resampling=resampling)
+            target = tile_target(mercator, *mercator.tile(*middle, zoom))
+            image = engine.part(request, target)
+            ask = Ask(Measure(request), None, ((0.0, 0.3),), None, 1.0, None)
+            render(Drawn(image.values, image, (), ()), ask, target, FORMATS["png"], {})
+"""
 
 
 @pytest.fixture
@@ -45,3 +76,27 @@ def test_what_the_user_chose_stays(nowhere, monkeypatch):
 def test_nothing_is_set_where_the_package_can_be_written(nowhere, tmp_path):
     keep_kernels(tmp_path)
     assert SETTING not in os.environ
+
+
+def test_a_new_folder_begins_with_what_is_compiled_and_one_that_is_there_stays(tmp_path, monkeypatch):
+    compiled, folder = tmp_path / "compiled", tmp_path / "cache"
+    (compiled / "terrazzo").mkdir(parents=True)
+    (compiled / "terrazzo" / "kernel.nbc").touch()
+    monkeypatch.setenv(COMPILED, str(compiled))
+    monkeypatch.setenv(SETTING, str(folder))
+    keep_kernels()
+    assert [p.name for p in folder.rglob("*.nbc")] == ["kernel.nbc"]
+    (compiled / "later.nbc").touch()
+    keep_kernels()
+    assert not (folder / "later.nbc").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "compiled"]
+
+
+@pytest.mark.slow
+def test_a_first_tile_compiles_nothing_after_warm(tmp_path):
+    """The kernels of `terrazzo warm` are those that a tile of each resampling runs."""
+    environment = os.environ | {SETTING: str(tmp_path)}
+    subprocess.run([Path(sys.executable).with_name("terrazzo"), "warm"], env=environment, check=True)
+    compiled = sorted(p.name for p in tmp_path.rglob("*.nbc"))
+    subprocess.run([sys.executable, "-c", TILES], env=environment, check=True, cwd=ROOT)
+    assert sorted(p.name for p in tmp_path.rglob("*.nbc")) == compiled

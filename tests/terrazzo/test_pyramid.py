@@ -15,8 +15,10 @@ from terrazzo.mosaic.engine import Engine, tile_target
 from terrazzo.mosaic.layers import ALL
 from terrazzo.mosaic.pyramid import INDEX, read_pyramid
 from terrazzo.mosaic.request import PixelRequest
+from terrazzo.precompute.versions.pyramid import write_pyramid
 from terrazzo.store import Store
 from terrazzo.version import open_version, version_key
+from tests.golden.make import STORE as GOLDEN
 
 pytestmark = pytest.mark.slow
 TMS = morecantile.tms.get("WebMercatorQuad")
@@ -113,3 +115,26 @@ def test_too_many_scenes_for_one_picture_are_refused_with_what_to_do(baked, monk
     with pytest.raises(TooLarge, match=r"10 scenes .* zoom in"):
         fresh.tile(replace(REQUEST, method="median"), TMS, *middle(baked, 8))
     assert (baked.tile(REQUEST, TMS, *middle(baked, 8)).values != NODATA).any()
+
+
+def test_a_mosaic_says_from_which_pixels_on_its_pyramid_is_read(tmp_path):
+    """Where it takes over pixels are those of the scenes; keys of tiles tell the two ways apart."""
+    store = Store(shutil.copytree(GOLDEN, tmp_path / "store"))
+    name = open_version(store, "mosaic").name
+    plain = Engine(open_version(Store(GOLDEN), "mosaic"), Blocks())
+    lock = version_key("mosaic", name, "lock.json")
+    store.write_json(lock, store.read_json(lock) | {"mosaic_toml": "pyramid_from = 40\n"})
+    write_pyramid(store, open_version(store, "mosaic"))
+    deep = Engine(open_version(store, "mosaic"), Blocks())
+    levels = []
+    for zoom in (9, 10, 11, 13):
+        target = tile_target(TMS, *middle(deep, zoom))
+        engines = (deep, plain)
+        hashes = [e.content_hash(e.select(REQUEST), target) for e in engines]
+        (planned,) = deep.planner.zones(deep.select(REQUEST), target)
+        levels.append((planned.level, planned.part is not None))
+        assert (hashes[0] == hashes[1]) == (planned.part is None)
+        if planned.level <= 2:
+            a, b = (e.tile(REQUEST, TMS, *middle(deep, zoom)).values for e in engines)
+            np.testing.assert_array_equal(a, b)
+    assert levels == [(4, True), (3, True), (2, True), (0, False)]
