@@ -17,4 +17,4 @@ def require_wanted() -> None:
     """
     stop = STOP.get()
     if stop is not None and stop.is_set():
-        raise Abandoned("nobody waits for the answer any more")
+        raise Abandoned("the client left before the answer")

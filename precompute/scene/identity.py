@@ -62,7 +62,7 @@ def identity(product: Product, store: Store, recipe: Recipe) -> tuple[dict[str, 
     product = as_used(product, store)
     if product.level == "L1C" and "B12" not in product.assets:
         raise Uncorrectable(
-            f"{product.id} is L1C without B12, which tells the aerosol: no atmospheric correction;"
+            f"{product.id} is L1C without B12, from which the aerosol is retrieved: no atmospheric correction;"
             " fetch B12, or use the L2A product"
         )
     wanted = (*store.config.bands, *FOUR, *(("B12",) if product.level == "L1C" else ()))
