@@ -1,11 +1,11 @@
 """`terrazzo get`: an area and dates in, a GeoTIFF out, in one go."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from terrazzo.commands.another import run_command
 from terrazzo.errors import InvalidRequest, TerrazzoError
 from terrazzo.precompute.commands.acquire import AreaOptions, area_options, opened, order_of
 from terrazzo.precompute.work.options import band_names, worker_options
@@ -59,7 +59,7 @@ def get(
 
     The command prints the number of products, the gigabytes and the time, and asks before it starts. It does not fetch
     again what the store holds: a second call with other bands, or for a part of the area, only exports. A run that was
-    stopped goes on where it was. Exit code 4: the file is written, but some products could not be fetched.
+    stopped goes on where it was. Exit code 4: the file is written, but some products could not be fetched or used.
 
     \b
     terrazzo get --geom forest.gpkg --datetime 2025-06/2025-08 --max-cloud 60 -o summer.tif
@@ -92,7 +92,7 @@ def get(
         fetched = carry_out(order, plan, openers, console)
         tell_fetched(fetched, order.shelf.root, console)
         bad = bool(fetched.bad)
-    run_command(ctx, precompute_arguments(order, store, mosaic, workers, dask))
+    bad |= run_command(ctx, precompute_arguments(order, store, mosaic, workers, dask)) != 0
     given = [part for name, value in how.items() if value is not None for part in (f"--{name}", value)]
     box = degrees_box(order.query.area)
     asked = ["--bands", ",".join(wanted), "--datetime", options["when"], "--bbox", *box]
@@ -152,11 +152,3 @@ def _require_any(plan: "Plan", order: "AcquireOrder") -> None:
             f"no archive has a product there between {dates}; ask for more days, more clouds (--max-cloud) or"
             " another archive"
         )
-
-
-def run_command(ctx: click.Context, arguments: Sequence[object]) -> Any:
-    """What another command of the group returns, run as `terrazzo` would."""
-    group = ctx.find_root().command
-    if not isinstance(group, click.Group):
-        raise TerrazzoError("start it as `terrazzo get`")
-    return group.main([str(a) for a in arguments], prog_name="terrazzo", standalone_mode=False)
