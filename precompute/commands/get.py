@@ -1,12 +1,14 @@
 """`terrazzo get`: an area and dates in, a GeoTIFF out, in one go."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from terrazzo.commands.another import run_command
-from terrazzo.errors import InvalidRequest, TerrazzoError
+from terrazzo.commands.export import require_output, require_zarr
+from terrazzo.errors import InvalidRequest, NameTaken, TerrazzoError
 from terrazzo.precompute.commands.acquire import AreaOptions, area_options, opened, order_of
 from terrazzo.precompute.work.options import band_names, worker_options
 from terrazzo.request.options import WithBox
@@ -39,7 +41,11 @@ for one product of a whole tile, ten bands, 547 MB."""
 @click.option("--yes", is_flag=True, help="do not ask")
 @click.option("--overwrite", is_flag=True, help="replace files of that name")
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="file to write"
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="file to write, or folder NAME.zarr",
 )
 @click.pass_context
 def get(
@@ -67,19 +73,14 @@ def get(
     """
     from rich.console import Console
 
-    from terrazzo.export.names import require_known
     from terrazzo.precompute.acquire.area import degrees_box
     from terrazzo.precompute.acquire.fetch import Openers
     from terrazzo.precompute.acquire.run import SOME_BAD, carry_out, prepare, tell_fetched, tell_plan
 
-    if not output.parent.is_dir():
-        raise InvalidRequest(f"the folder {output.parent} does not exist; make it first")
     console, openers = Console(stderr=True), Openers()
     fixed, wanted = _store_bands(store, bands)
-    require_known(output)
-    if output.exists() and not overwrite:
-        raise InvalidRequest(f"{output} is there already; name another file, or replace it with --overwrite")
     how = {name: options.pop(name) for name in ("crs", "resolution", "method")}
+    _require_exportable(output, wanted, how, overwrite)
     order = order_of(store, AreaOptions(bands=",".join(fixed), mosaic=mosaic, **options))
     plan = prepare(order, openers)
     tell_plan(plan, console)
@@ -100,6 +101,32 @@ def get(
     run_command(ctx, ["export", "--store", store, "--mosaic", mosaic, *asked, *given, *again, "-o", output])
     if bad:
         ctx.exit(SOME_BAD)
+
+
+def _require_exportable(output: Path, bands: Sequence[str], how: Mapping[str, Any], overwrite: bool) -> None:
+    """Checks what an export would refuse, before anything is fetched for it.
+
+    Raises:
+        InvalidRequest: it would.
+    """
+    from terrazzo.export.names import PICTURES, require_known
+    from terrazzo.request.parameters import EXPORT
+    from terrazzo.request.parse import contradict, values
+
+    is_zarr = output.suffix.lower() == ".zarr"
+    require_output(output, False, is_zarr)
+    given = values(how, EXPORT)
+    if is_zarr:
+        require_zarr(output, given, overwrite)
+        return
+    require_known(output)
+    if output.exists() and not overwrite:
+        raise NameTaken(f"{output} is there already; name another file, or replace it with --overwrite")
+    if output.suffix.lower() in PICTURES:
+        if strange := [n for n in ("crs", "resolution") if n in given]:
+            raise contradict(f"format={output.suffix[1:].lower()}", ", ".join(strange))
+        if len(bands) not in (1, 3):
+            raise InvalidRequest(f"{output.name}: a picture shows one or three bands; name them with --bands")
 
 
 def precompute_arguments(
