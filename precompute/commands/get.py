@@ -1,12 +1,14 @@
 """`terrazzo get`: an area and dates in, a GeoTIFF out, in one go."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from terrazzo.errors import InvalidRequest, TerrazzoError
+from terrazzo.commands.another import run_command
+from terrazzo.commands.export import require_output, require_zarr
+from terrazzo.errors import InvalidRequest, NameTaken, TerrazzoError
 from terrazzo.precompute.commands.acquire import AreaOptions, area_options, opened, order_of
 from terrazzo.precompute.work.options import band_names, worker_options
 from terrazzo.request.options import WithBox
@@ -39,7 +41,11 @@ for one product of a whole tile, ten bands, 547 MB."""
 @click.option("--yes", is_flag=True, help="do not ask")
 @click.option("--overwrite", is_flag=True, help="replace files of that name")
 @click.option(
-    "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="file to write"
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="file to write, or folder NAME.zarr",
 )
 @click.pass_context
 def get(
@@ -59,7 +65,7 @@ def get(
 
     The command prints the number of products, the gigabytes and the time, and asks before it starts. It does not fetch
     again what the store holds: a second call with other bands, or for a part of the area, only exports. A run that was
-    stopped continues where it stopped. Exit code 4: the file is written, but some products could not be fetched.
+    stopped continues where it stopped. Exit code 4: the file is written, but some products could not be fetched or used.
 
     \b
     terrazzo get --geom forest.gpkg --datetime 2025-06/2025-08 --max-cloud 60 -o summer.tif
@@ -67,19 +73,14 @@ def get(
     """
     from rich.console import Console
 
-    from terrazzo.export.names import require_known
     from terrazzo.precompute.acquire.area import degrees_box
     from terrazzo.precompute.acquire.fetch import Openers
     from terrazzo.precompute.acquire.run import SOME_BAD, carry_out, prepare, tell_fetched, tell_plan
 
-    if not output.parent.is_dir():
-        raise InvalidRequest(f"the folder {output.parent} does not exist; make it first")
     console, openers = Console(stderr=True), Openers()
     fixed, wanted = _store_bands(store, bands)
-    require_known(output)
-    if output.exists() and not overwrite:
-        raise InvalidRequest(f"{output} is there already; name another file, or replace it with --overwrite")
     how = {name: options.pop(name) for name in ("crs", "resolution", "method")}
+    _require_exportable(output, wanted, how, overwrite)
     order = order_of(store, AreaOptions(bands=",".join(fixed), mosaic=mosaic, **options))
     plan = prepare(order, openers)
     tell_plan(plan, console)
@@ -92,7 +93,7 @@ def get(
         fetched = carry_out(order, plan, openers, console)
         tell_fetched(fetched, order.shelf.root, console)
         bad = bool(fetched.bad)
-    run_command(ctx, precompute_arguments(order, store, mosaic, workers, dask))
+    bad |= run_command(ctx, precompute_arguments(order, store, mosaic, workers, dask)) != 0
     given = [part for name, value in how.items() if value is not None for part in (f"--{name}", value)]
     box = degrees_box(order.query.area)
     asked = ["--bands", ",".join(wanted), "--datetime", options["when"], "--bbox", *box]
@@ -100,6 +101,32 @@ def get(
     run_command(ctx, ["export", "--store", store, "--mosaic", mosaic, *asked, *given, *again, "-o", output])
     if bad:
         ctx.exit(SOME_BAD)
+
+
+def _require_exportable(output: Path, bands: Sequence[str], how: Mapping[str, Any], overwrite: bool) -> None:
+    """Checks what an export would refuse, before anything is fetched for it.
+
+    Raises:
+        InvalidRequest: it would.
+    """
+    from terrazzo.export.names import PICTURES, require_known
+    from terrazzo.request.parameters import EXPORT
+    from terrazzo.request.parse import contradict, values
+
+    is_zarr = output.suffix.lower() == ".zarr"
+    require_output(output, False, is_zarr)
+    given = values(how, EXPORT)
+    if is_zarr:
+        require_zarr(output, given, overwrite)
+        return
+    require_known(output)
+    if output.exists() and not overwrite:
+        raise NameTaken(f"{output} is there already; name another file, or replace it with --overwrite")
+    if output.suffix.lower() in PICTURES:
+        if strange := [n for n in ("crs", "resolution") if n in given]:
+            raise contradict(f"format={output.suffix[1:].lower()}", ", ".join(strange))
+        if len(bands) not in (1, 3):
+            raise InvalidRequest(f"{output.name}: a picture shows one or three bands; name them with --bands")
 
 
 def precompute_arguments(
@@ -152,11 +179,3 @@ def _require_any(plan: "Plan", order: "AcquireOrder") -> None:
             f"no archive has a product there between {dates}; ask for more days, more clouds (--max-cloud) or"
             " another archive"
         )
-
-
-def run_command(ctx: click.Context, arguments: Sequence[object]) -> Any:
-    """What another command of the group returns, run as `terrazzo` would."""
-    group = ctx.find_root().command
-    if not isinstance(group, click.Group):
-        raise TerrazzoError("start it as `terrazzo get`")
-    return group.main([str(a) for a in arguments], prog_name="terrazzo", standalone_mode=False)

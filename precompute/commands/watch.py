@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from terrazzo.commands.another import run_command
 from terrazzo.errors import InvalidRequest, NothingUsable, TerrazzoError
 from terrazzo.precompute.commands.acquire import AreaOptions, area_options, order_of
-from terrazzo.precompute.commands.get import precompute_arguments, run_command
+from terrazzo.precompute.commands.get import precompute_arguments
 from terrazzo.precompute.work.options import worker_options
 from terrazzo.request.options import WithBox
 

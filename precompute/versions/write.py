@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -60,6 +60,13 @@ class PeriodContent:
     scenes: tuple[Scene, ...]
     normalized: Normalized
     middle: date | None = None
+
+
+class _Documents(NamedTuple):
+    """What is read of a version's scenes once: Items by folder, and the notes beside their weights by the weights' keys."""
+
+    items: Mapping[str, dict[str, Any]]
+    notes: Mapping[str, dict[str, Any]]
 
 
 def publish(
@@ -125,6 +132,7 @@ def write_tables(
         for epsg in {s.epsg for s in c.scenes}
     }
     items = {s.prefix: read_item(store, s) for c in contents for s in c.scenes}
+    notes = {key: _note(store, key) for c in contents for key, _ in c.normalized.weights.values()}
     lock = {
         **{k: v for k, v in asdict(store.config).items() if k != "bands"},
         "pixels": PIXELS,
@@ -136,14 +144,14 @@ def write_tables(
         "bands": list(store.config.bands),
         "normalized": all(c.normalized.gains for c in contents if c.scenes),
         "bounds": _bounds([i["bbox"] for i in items.values()], config.bounds),
-        "periods": [_locked(store, c, ordered[c.period.name]) for c in contents],
+        "periods": [_locked(c, ordered[c.period.name], notes) for c in contents],
         "inputs": _inputs(items.values(), contents, previous),
     }
     name = version_name(lock, cells)
     if name not in list_versions(store, config.id):
         apart = seasons.as_json(store, [(c.period, c.scenes) for c in contents])
         lock |= {"apart": apart} if apart else {}
-        _write(store, config, contents, ordered, items, cells, lock, name)
+        _write(store, config, contents, ordered, _Documents(items, notes), cells, lock, name)
     return open_version(store, config.id, name)
 
 
@@ -164,7 +172,9 @@ def _middle(content: PeriodContent) -> date:
     return content.middle or content.period.middle
 
 
-def _locked(store: Store, content: PeriodContent, ordered: Sequence[Scene]) -> dict[str, Any]:
+def _locked(
+    content: PeriodContent, ordered: Sequence[Scene], notes: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
     """A period in the lock: its days, its scenes in their order with the pixels remembered as ground, and the steps that solved it."""
     period, normalized = content.period, content.normalized
     return {
@@ -176,7 +186,7 @@ def _locked(store: Store, content: PeriodContent, ordered: Sequence[Scene]) -> d
         "reference": normalized.ref_id,
         "solves": write_solves(normalized.solves),
         "scenes": [
-            {"id": s.id, "rev": s.rev, "weight": weight, "remembered": _note(store, key).get("remembered", 0)}
+            {"id": s.id, "rev": s.rev, "weight": weight, "remembered": notes[key].get("remembered", 0)}
             for s in ordered
             for key, weight in (normalized.weights[s.id],)
         ],
@@ -208,7 +218,7 @@ def _write(
     config: MosaicConfig,
     contents: Sequence[PeriodContent],
     ordered: Mapping[str, list[Scene]],
-    items: Mapping[str, dict[str, Any]],
+    documents: _Documents,
     cells: Mapping[tuple[str, int], Mapping[Window, bytes]],
     lock: Mapping[str, Any],
     name: str,
@@ -238,21 +248,24 @@ def _write(
                 },
             )
         for rank, scene in enumerate(ordered[c.period.name]):
-            rows.append(items[scene.prefix])
+            weight_key = c.normalized.weights[scene.id][0]
+            rows.append(documents.items[scene.prefix])
             columns["terrazzo:prefix"].append(scene.prefix)
             columns["terrazzo:period"].append(c.period.name)
             columns["terrazzo:rank"].append(rank)
             columns["terrazzo:ordinal"].append(ordinal[scene.id])
-            columns["terrazzo:weight"].append(c.normalized.weights[scene.id][0])
+            columns["terrazzo:weight"].append(weight_key)
             columns["terrazzo:haze_weight"].append(float(c.normalized.haze.get(scene.id, 0.0)))
-            for axis, value in _shift(store, c.normalized.weights[scene.id][0]).items():
+            for axis, value in _shift(documents.notes[weight_key], store.config.pixel).items():
                 columns[f"terrazzo:shift_{axis}"].append(value)
     write_table("scenes.parquet", scenes_table(rows, columns))
     buffer = io.BytesIO()
     pq.write_table(to_table(cells), buffer, compression="zstd")
     write_table("cells.parquet", buffer.getvalue())
     mosaic = mosaic_json(
-        store, config.id, [items[s.prefix] | {"prefix": s.prefix} for s in ordered[contents[0].period.name]]
+        store,
+        config.id,
+        [documents.items[s.prefix] | {"prefix": s.prefix} for s in ordered[contents[0].period.name]],
     )
     store.write_bytes(version_key(config.id, name, "mosaicjson.json"), mosaic.encode())
     store.write_json(version_key(config.id, name, "lock.json"), {**lock, "sums": sums})
@@ -284,15 +297,17 @@ def mosaic_json(store: Store, mosaic_id: str, items: Sequence[Mapping[str, Any]]
 
 def _note(store: Store, weight_key: str) -> dict[str, Any]:
     """What is written beside a scene's weight; empty where nothing is."""
-    note = weight_key.removesuffix(".tif") + ".json"
-    return dict(store.read_json(note)) if store.exists(note) else {}
+    try:
+        return dict(store.read_json(weight_key.removesuffix(".tif") + ".json"))
+    except NotFound:
+        return {}
 
 
-def _shift(store: Store, weight_key: str) -> dict[str, float]:
+def _shift(note: Mapping[str, Any], pixel: float) -> dict[str, float]:
     """How far a scene's ground lies east and north of the reference, and the standard error, metres; NaN if unknown."""
-    known = _note(store, weight_key).get("shift")
+    known = note.get("shift")
     names = ("east", "north", "spread")
-    return {n: round(known[n] * store.config.pixel, 3) if known else float("nan") for n in names}
+    return {n: round(known[n] * pixel, 3) if known else float("nan") for n in names}
 
 
 def _ordinals(content: PeriodContent, scenes: Sequence[Scene]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 import click
 
-from terrazzo.errors import TerrazzoError
+from terrazzo.commands.another import run_command
 
 
 @click.command()
@@ -18,11 +18,8 @@ def demo(ctx: click.Context, store: str, port: int) -> None:
 
     Ten real Sentinel-2 scenes around Zagreb become a mosaic; open the address that is printed.
     """
-    group = ctx.find_root().command
-    if not isinstance(group, click.Group):
-        raise TerrazzoError("start the demo as `terrazzo demo`")
     for arguments in (
         ["precompute", "sample", "--store", store],
         ["serve", "--store", store, "--port", str(port)],
     ):
-        group.main(arguments, prog_name="terrazzo", standalone_mode=False)
+        run_command(ctx, arguments)

@@ -59,9 +59,9 @@ def export(
     from terrazzo.version import open_version
 
     is_zarr = asked["format"] == "zarr" or (output is not None and output.suffix.lower() == ".zarr")
-    _require_output(output, dry_run, is_zarr)
+    require_output(output, dry_run, is_zarr)
     if is_zarr:
-        _require_zarr(output, asked, overwrite)
+        require_zarr(output, asked, overwrite)
         asked["format"] = None
     engine = Engine(open_version(Store(url), mosaic, asked["version"] or None), Blocks())
     given = {**asked, "geometry": geometry.read_text() if geometry else None}
@@ -133,7 +133,7 @@ def _progress(steps: Iterator[Any]) -> "Exported":
     return exported
 
 
-def _require_output(output: Path | None, dry_run: bool, is_zarr: bool) -> None:
+def require_output(output: Path | None, dry_run: bool, is_zarr: bool) -> None:
     """Checks that there is a place to write to.
 
     Raises:
@@ -151,7 +151,7 @@ def _require_output(output: Path | None, dry_run: bool, is_zarr: bool) -> None:
         raise InvalidRequest(f"{output} is a folder: name a file in it")
 
 
-def _require_zarr(output: Path | None, asked: Mapping[str, Any], overwrite: bool) -> None:
+def require_zarr(output: Path | None, asked: Mapping[str, Any], overwrite: bool) -> None:
     """Checks what a Zarr is written by, before anything is rendered.
 
     Raises:
@@ -162,9 +162,9 @@ def _require_zarr(output: Path | None, asked: Mapping[str, Any], overwrite: bool
         raise InvalidRequest("format=zarr needs the package zarr: pip install 'terrazzo[zarr]'")
     from terrazzo.export.folders import require_free
 
-    if asked["split"]:
+    if asked.get("split"):
         raise InvalidRequest("split: a Zarr is one folder of chunks already; leave --split out")
-    if asked["compression"] == "lzw":
+    if asked.get("compression") == "lzw":
         raise InvalidRequest("compression=lzw: a Zarr is packed by deflate, zstd or none")
     if output is None:
         return

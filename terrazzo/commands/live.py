@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from terrazzo.commands.another import run_command
 from terrazzo.errors import InvalidRequest, StoreError, TerrazzoError
 from terrazzo.grid import Bounds
 from terrazzo.request.options import WithBox, box
@@ -102,8 +103,13 @@ def live(
             for arguments in _steps(looks, store, query, workers, whole=precompute):
                 if server.poll() is not None:
                     raise TerrazzoError("the server ended, for the reason above")
-                _run(ctx, arguments)
-            server.wait()
+                try:
+                    run_command(ctx, arguments)
+                except click.ClickException as error:
+                    # The picture that is there stays.
+                    click.echo(f"{arguments[0]}: {error.format_message()}", err=True)
+            if server.wait():
+                raise TerrazzoError("the server ended, for the reason above")
     except (KeyboardInterrupt, click.Abort):
         click.echo(f"stopped; `terrazzo precompute {store}-products --store {store}` goes on", err=True)
 
@@ -161,14 +167,3 @@ def _steps(
         yield ["acquire", "--store", store, *query]
         hands = [] if workers is None else ["--workers", str(workers)]
         yield ["precompute", f"{store}-products", "--store", store, *hands]
-
-
-def _run(ctx: click.Context, arguments: Sequence[str]) -> None:
-    """Runs a command of the group. Prints the error of one that fails: the picture that is there stays."""
-    group = ctx.find_root().command
-    if not isinstance(group, click.Group):
-        raise TerrazzoError("start it as `terrazzo live`")
-    try:
-        group.main(list(arguments), prog_name="terrazzo", standalone_mode=False)
-    except click.ClickException as error:
-        click.echo(f"{arguments[0]}: {error.format_message()}", err=True)

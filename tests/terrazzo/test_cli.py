@@ -3,6 +3,7 @@
 import json
 import os
 import resource
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -121,3 +122,14 @@ def test_a_broken_command_of_another_package_breaks_no_other(tmp_path: Path) -> 
     done = run("greet", path=tmp_path)
     assert done.returncode == 1
     assert "install or remove its package" in done.stderr
+
+
+def test_live_fails_when_its_server_does(sample_store: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        command = ["live", "--store", str(sample_store), "--port", port, "--no-precompute"]
+        done = CliRunner().invoke(
+            cli, [*command, "--bbox", "15.9", "45.7", "16", "45.8", "--datetime", "2023-08"]
+        )
+    assert done.exit_code != 0
+    assert "the server ended" in done.output

@@ -10,9 +10,11 @@ import obstore
 import pytest
 import rasterio
 import shapely
+from click.testing import CliRunner
 from pyproj import Transformer
 
 from terrazzo.bands import NODATA
+from terrazzo.cli import cli
 from terrazzo.precompute import sample
 from terrazzo.precompute.products.globe import cut
 from terrazzo.store import StoreConfig, create_store
@@ -158,3 +160,30 @@ def test_a_box_across_the_180_degree_line_is_planned_fetched_and_exported(
         places = [to_zone.transform(lon, -16.787) for lon in (179.997, -179.997)]
         assert all((values != NODATA).all() for values in file.sample(places))
         assert file.width * 10 < 2000
+
+
+@pytest.mark.parametrize(
+    ("output", "more", "reason"),
+    [
+        ("a.jp2", (), "a.jp2"),
+        ("", (), "is a folder"),
+        ("none/a.tif", (), "does not exist"),
+        ("there.tif", (), "--overwrite"),
+        ("there.zarr", (), "is no Zarr"),
+        ("a.gpkg", (), "one or three bands"),
+        ("a.gpkg", ("--bands", "B04", "--crs", "EPSG:3035"), "crs"),
+        ("a.tif", ("--crs", "EPSG:1"), "crs"),
+        ("a.tif", ("--method", "best"), "method"),
+    ],
+)
+def test_what_the_export_would_refuse_is_refused_before_anything_is_asked(
+    tmp_path: Path, output: str, more: tuple[str, ...], reason: str
+) -> None:
+    for name in ("there.tif", "there.zarr"):
+        (tmp_path / name).write_text("mine")
+    nobody = ("--archive", "http://127.0.0.1:9", "--store", str(tmp_path / "s"), "--yes")
+    box = ("--bbox", "15.95", "45.75", "16.05", "45.85")
+    done = CliRunner().invoke(cli, ["get", *nobody, *box, *DAY, *more, "-o", str(tmp_path / output)])
+    assert done.exit_code != 0
+    assert reason in done.output
+    assert "127.0.0.1" not in done.output
