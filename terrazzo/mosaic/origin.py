@@ -18,6 +18,7 @@ from terrazzo.mosaic.sigma import sigma
 from terrazzo.mosaic.spread import spread
 from terrazzo.mosaic.warp import Target, locate
 from terrazzo.mosaic.weight import clear_scores, weight
+from terrazzo.mosaic.zone import Merging
 
 EPOCH = date(1970, 1, 1)
 GAIN_ONE = 10_000
@@ -85,11 +86,11 @@ def _mean_gain(rendering: Rendering) -> NDArray[np.int16]:
     out = np.full(image.provenance.shape, GAIN_ONE)
     for number in np.unique(image.provenance[image.provenance >= 0]) if request.normalized else ():
         entry, here = image.entries[int(number)], image.provenance == number
-        gains_here = version.corners(entry)
+        merging = Merging(version, rendering.engine.blocks, request, entry.scene.epsg, 0)
+        gains_here = merging.corner_gains(entry, entry.scene.box)
         if gains_here is None:
             continue
-        corners, windows = gains_here
-        gain, _ = gains.decode(corners[:, [version.bands.index(b) for b in request.bands]])
+        gain, _, windows = gains_here
         grid = version.store.grid(entry.scene.epsg)
         rows, cols = locate(rendering.target, grid, 0, rendering.engine.planner.area)
         field = gains.at(gain.mean(axis=0), windows, rows[here], cols[here], grid.window)

@@ -40,6 +40,8 @@ KEPT_PLANS = 16
 """Pictures whose plans are remembered, since fetching and rendering ask for the same one."""
 KEPT_PIXELS = 1024 * 1024
 """Pixels of the largest picture whose plan is remembered: it holds two coordinates of each."""
+LEVEL = b"level of the day"
+"""Tells the pixels of methods that show one day from those of releases without its level."""
 RIM = 0.1
 """Degrees around a zone's scenes within which a picture counts as near."""
 
@@ -116,8 +118,11 @@ class Planner:
                 continue
             # A rim for what the outline's curve and the interpolation reach beyond its points.
             windows = PixelBox(*(v * 2**level for v in box.grown(2))).coarser(grid.window)
-            cells = [self.version.cells(epsg, windows, name) for name in names]
+            # The level of a day reads the corners of these windows, which scenes beside them tell too.
+            reach = 0 if request.target is None else 1
+            cells = [self.version.cells(epsg, windows.grown(reach), name) for name in names]
             if any(cells):
+                yield LEVEL if reach else b""
                 mesh = lattice(target.crs, grid, level, self.area)
                 # Below its finest level a pyramid's pixels are averages of merged ones.
                 where = (level, mesh) if part is None else (level, mesh, part.level)

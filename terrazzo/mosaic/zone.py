@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import repeat
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from terrazzo.grid import Grid, PixelBox
 from terrazzo.mosaic import kernels
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.layers import ALL, OPACITY, Cut, Field, Layers, visible
+from terrazzo.mosaic.level import day_level
 from terrazzo.mosaic.merge import Merged, merge
 from terrazzo.mosaic.methods import METHODS
 from terrazzo.mosaic.outline import fade, outline
@@ -76,6 +77,7 @@ class _Parts(NamedTuple):
     problems: tuple[str, ...]
 
 
+CornerGains = tuple[NDArray[np.float64], NDArray[np.float64], PixelBox]
 _Weights = Mapping[int, NDArray[np.uint8]]
 """(row, col) weights of scenes by their number."""
 
@@ -458,13 +460,55 @@ class Merging:
 
     def _field(self, entry: Entry, box: PixelBox) -> Field | None:
         """The gains of a scene for values of a box; None where the request or the scene has none."""
-        corner_gains = self.version.corners(entry) if self.request.normalized else None
+        corner_gains = self.corner_gains(entry, box)
         if corner_gains is None:
             return None
-        corners, windows = corner_gains
-        gain, offset = gains.decode(corners[:, [self.version.bands.index(b) for b in self.request.bands]])
+        gain, offset, windows = corner_gains
         side = self.grid.window >> self.level
         return Field(np.stack([gain, offset / SCALE]), windows.row0, windows.col0, side, box.row0, box.col0)
+
+    def corner_gains(self, entry: Entry, box: PixelBox) -> CornerGains | None:
+        """Gain and offset, each (band, ny + 1, nx + 1), by which a scene is normalized, and the windows whose corners they are.
+
+        For methods that weigh days they lead to the level of the day that is shown; these are of the windows around a box of the
+        level's grid alone. None where nothing is normalized, or the scene does not reach the box.
+        """
+        request = self.request
+        known = self.version.corners(entry) if request.normalized else None
+        if known is None:
+            return None
+        corners, windows = known
+        which = [self.version.bands.index(b) for b in request.bands]
+        gain, offset = gains.decode(corners[:, which])
+        if request.target is None:
+            return gain, offset, windows
+        near = PixelBox(*(v * 2**self.level for v in box)).coarser(self.grid.window).intersection(windows)
+        if near.empty:
+            return None
+        # The whole period tells a day's level, so that it is the same whichever scenes a request leaves.
+        if near not in self._levels:
+            self._levels[near] = day_level(self.version, self._touching(near), request.target, near)
+        a, b = (v[which] for v in self._levels[near])
+        at = (
+            slice(near.row0 - windows.row0, near.row1 - windows.row0 + 1),
+            slice(near.col0 - windows.col0, near.col1 - windows.col0 + 1),
+        )
+        return a * gain[:, *at], a * offset[:, *at] + b, near
+
+    @cached_property
+    def _levels(self) -> dict[PixelBox, tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Levels of the day on the corners of windows that were asked for."""
+        return {}
+
+    def _touching(self, windows: PixelBox) -> list[Entry]:
+        """The zone's scenes of the period that lie on a corner of some windows."""
+        period, side = self.request.period, self.grid.window
+        places = self.version.places(period)
+        epsg, boxes = places.epsg, places.boxes
+        first, last = np.array(windows[:2]), np.array(windows[2:])
+        touched = (boxes[:, :2] // side <= last) & (-(-boxes[:, 2:] // side) >= first)
+        entries = self.version.entries(period)
+        return [entries[i] for i in np.flatnonzero((epsg == self.epsg) & touched.all(axis=1)).tolist()]
 
     def _counts(self, entry: Entry, values: NDArray[np.int16], box: PixelBox) -> NDArray[np.int16]:
         """The product's own numbers; exact at full resolution, from averaged pixels at overviews."""

@@ -74,7 +74,7 @@ def path(at: At, image: Image, selection: Selection) -> Iterator[Step]:
     shown_detector, land = np.full((1, 1), detector, np.uint8), np.full((1, 1), mask == MaskClass.LAND)
     classes = np.full((1, 1), mask, np.uint8)
     stored = at.merging_of(replaced(at.request, stage="corrected")).values(at.chosen, box)
-    corners = version.corners(at.chosen) if at.request.normalized else None
+    corners = at.merging.corner_gains(at.chosen, box)
     normalized = at.merging.values(at.chosen, box) if at.request.normalized else stored
     reads = [(i, e) for i, e in enumerate(selection.entries) if e.scene.epsg == at.epsg]
     merged = at.merging.pixels(reads, box, count_to=ALL, trusted=False).pixels
@@ -84,8 +84,7 @@ def path(at: At, image: Image, selection: Selection) -> Iterator[Step]:
         count = counts(stored[i], classes, shown_detector, *place)
         gain, offset = 1.0, 0.0
         if corners is not None:
-            pair = gains.decode(corners[0][:, version.bands.index(band)])
-            gain, offset = (float(gains.field(f, corners[1], box, grid.window)[0, 0]) for f in pair)
+            gain, offset = (float(gains.field(f[i], corners[2], box, grid.window)[0, 0]) for f in corners[:2])
         undone = ((normalized[i] - offset / SCALE) / gain).astype(np.float32)
         undone[normalized[i] == NODATA] = NODATA
         back = counts(undone, classes, shown_detector, *place)
