@@ -1,8 +1,8 @@
 """The goals of the masks, before and after: what `benchmarks.clouds --before CHECKOUT` prints first.
 
 Two states of the code judge the same pixels, by number of bands: images under simulated clouds (each place by classifiers fitted without it),
-the dense scene, the dates of the Belgian series, clear images, and pixels labelled by hand. The difference comes with the interval that holds
-it in 95 of 100 draws of places, paired: both states are scored on the same places of each draw.
+wide pictures under such clouds, the dense scene, the dates of the Belgian series, clear images, and pixels labelled by hand. The difference
+comes with the interval that holds it in 95 of 100 draws of places, paired: both states are scored on the same places of each draw.
 """
 
 import json
@@ -34,6 +34,9 @@ OVERCAST, VEILED, ALL, NONE = 0.2, 0.1, 95.0, 0.0
 shadow of a clear one."""
 SNOWY = 0.02
 """Share of snow from which a clear image is not counted for four bands, which call snow cloud by rule."""
+WIDE = 192
+"""Pixels of 10 m by which wide pictures are mirrored beyond each side of their middle, which alone is judged. The others are 2.6 km wide: most of
+their shadows have a cloud that stands outside. In a granule it stands inside, and so do clouds on rays from ground that is dark by itself."""
 DRAWS = 2000
 Judged = dict[str, NDArray[np.uint8]]
 """By judge: (row, col) 0 clear, 1 cloud, 2 shadow."""
@@ -67,6 +70,7 @@ def cases(data: Path) -> Iterator[Case]:
             rho = sky.reflectance.astype(np.float32)
             yield Case(f"sky {level} {k}", "skies", place_of(path), level, 10.0, rho, sky.label, sky.sun)
         yield Case(path.stem, "clear", place_of(path), "L1C", 10.0, toa.astype(np.float32))
+    yield from wide_skies(data)
     for k, clear in enumerate(clear_elsewhere(data)):
         rho = clear.reflectance.astype(np.float32)
         yield Case(f"{clear.place} {k}", "clear", clear.place, "L1C", 10.0, rho)
@@ -84,6 +88,23 @@ def cases(data: Path) -> Iterator[Case]:
     yield Case(
         "dense", "dense", "dense", "L1C", 30.0, whole, np.select([raw == 0, raw == 4], [SHADOW, CLOUD], 0)
     )
+
+
+def wide_skies(data: Path) -> Iterator[Case]:
+    """One clear image of each place, 6.4 km wide and of 20 m as `precompute` masks them, under a simulated sky; the middle's classes."""
+    rim, seen = WIDE // 2, set[str]()
+    for k, path in enumerate(clear_images(data)):
+        place = place_of(path)
+        if place in seen:
+            continue
+        seen.add(place)
+        toa = np.pad(read(path) / 10_000, ((0, 0), (WIDE, WIDE), (WIDE, WIDE)), mode="symmetric")
+        toa = toa.reshape(len(toa), toa.shape[1] // 2, 2, -1, 2).mean((2, 4))
+        for level in ("L1C", "L2A"):
+            sky = simulated(toa, 20.0, level, np.random.default_rng([SKY_SEED, k]))
+            truth = np.pad(sky.label[rim:-rim, rim:-rim], rim, constant_values=-1)
+            rho = sky.reflectance.astype(np.float32)
+            yield Case(f"wide {level} {k}", "wide skies", place, level, 20.0, rho, truth, sky.sun)
 
 
 def kind_of_date(image: NDArray[np.floating], scl: NDArray[Any]) -> str | None:
@@ -243,7 +264,11 @@ def summed(some: list[Case], masks: list[NDArray[np.uint8]]) -> NDArray[np.float
     sums = np.zeros((len(places), len(Counts._fields)))
     for c, classes in zip(some, masks, strict=True):
         sums[places.index(c.place)] += counted(c, classes)
-    return sums / np.maximum(sums[:, -1:], 1) if some[0].kind in ("skies", "by hand", "clear") else sums
+    return (
+        sums / np.maximum(sums[:, -1:], 1)
+        if some[0].kind in ("skies", "wide skies", "by hand", "clear")
+        else sums
+    )
 
 
 def anchors(python: Path | None, asked: dict[str, NDArray[np.float32]], folder: Path) -> dict[str, Judged]:
@@ -275,7 +300,7 @@ def beside_others(
     asked = {
         c.name: c.image if c.level == "L1C" and c.kind != "dense" else c.image[[BANDS.index(b) for b in SIX]]
         for c in every
-        if not (c.kind == "skies" and c.level == "L2A")
+        if c.kind != "wide skies" and not (c.kind == "skies" and c.level == "L2A")
     }
     judged_by = anchors(python, asked, folder)
     classes = np.array([MaskClass.LAND, MaskClass.CLOUD, MaskClass.SHADOW], np.uint8)

@@ -427,16 +427,19 @@ class Merging:
             ReadFailure: there is none, as in scenes of releases before scores, or it is damaged.
         """
         try:
-            score = self._coarse(entry, entry.scene.key(SCORE), box, SCORE_NODATA)
+            score = self._coarse(entry, entry.scene.key(SCORE), box, SCORE_NODATA).astype(
+                np.uint8, copy=False
+            )
         except ReadFailure as error:
             raise ReadFailure(
                 f"it has no clear score ({error}), as scenes of earlier releases; run precompute again, or ask without min_score"
             ) from None
         flagged = np.isin(self._coarse(entry, entry.scene.key(MASK), box, 0), CLOUDED)
         if flagged.any():
-            remembered = flagged & (self._coarse(entry, entry.weight_key, box, 0) > LAST)
+            weight = self._coarse(entry, entry.weight_key, box, 0).astype(np.uint8, copy=False)
+            remembered = flagged & (weight > LAST)
             score = np.where(remembered, np.maximum(score, REMEMBERED_SCORE), score)
-        return score.astype(np.uint8, copy=False)
+        return score
 
     def values(self, entry: Entry, box: PixelBox) -> NDArray[np.int16]:
         """(band, row, col) int16 of a scene at the request's stage."""
