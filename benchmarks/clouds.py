@@ -14,7 +14,6 @@ their standard error over places (±); those of single images without. What is a
 """
 
 import resource
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable
@@ -27,7 +26,7 @@ import rasterio
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from benchmarks.goals import compared_with
+from benchmarks.goals import Judged, anchors, compared_with
 from terrazzo.bands import MaskClass
 from terrazzo.mosaic.merge import merge
 from terrazzo.precompute.clouds.mask import mask_scene
@@ -52,8 +51,6 @@ SKY_SEED = 77
 """Of the skies that are judged; training draws others."""
 PIXEL = 10.0
 Image = NDArray[np.float32]
-Judged = dict[str, NDArray[np.uint8]]
-"""By judge: (row, col) 0 clear, 1 cloud, 2 shadow."""
 
 
 def ours(
@@ -67,23 +64,6 @@ def ours(
     told[np.isin(made.classes, (MaskClass.CLOUD, MaskClass.THIN_CLOUD))] = 1
     told[made.classes == MaskClass.SHADOW] = 2
     return told, made.probabilities
-
-
-def anchors(python: Path | None, asked: dict[str, Image], folder: Path) -> dict[str, Judged]:
-    """What s2cloudless and ukis-csmask say of images; nothing without them."""
-    if python is None:
-        return {name: {} for name in asked}
-    source, target = folder / "asked.npz", folder / "told.npz"
-    np.savez(source, **asked)  # type: ignore[arg-type]
-    subprocess.run(
-        [str(python), str(Path(__file__).parent / "anchors.py"), str(source), str(target)], check=True
-    )
-    out: dict[str, Judged] = {name: {} for name in asked}
-    with np.load(target) as told:
-        for key in told.files:
-            name, judge = key.rsplit(".", 1)
-            out[name][judge] = (told[key] > 0.4).astype(np.uint8) if judge == "s2cloudless" else told[key]
-    return out
 
 
 def compared(told: NDArray[np.uint8], truth: NDArray[np.int64], mode: str = "all") -> dict[str, float]:
@@ -387,7 +367,9 @@ def main(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if before:
-            click.echo(f"goals\n{compared_with(before, data, folder, models or folder).to_string()}\n")
+            click.echo(
+                f"goals\n{compared_with(before, data, folder, models or folder, python).to_string()}\n"
+            )
         if only_goals:
             return
         first = next(p for p in images(data) if "2018-09-18" in p.stem)

@@ -1,8 +1,8 @@
 """The goals of the masks, before and after: what `benchmarks.clouds --before CHECKOUT` prints first.
 
 Two states of the code judge the same pixels, by number of bands: images under simulated clouds (each place by classifiers fitted without it),
-the dense scene, the dates of the Belgian series, clear images, and pixels labelled by hand. The difference comes with the interval that holds
-it in 95 of 100 draws of places, paired: both states are scored on the same places of each draw.
+wide pictures under such clouds, the dense scene, the dates of the Belgian series, clear images, and pixels labelled by hand. The difference
+comes with the interval that holds it in 95 of 100 draws of places, paired: both states are scored on the same places of each draw.
 """
 
 import json
@@ -34,7 +34,12 @@ OVERCAST, VEILED, ALL, NONE = 0.2, 0.1, 95.0, 0.0
 shadow of a clear one."""
 SNOWY = 0.02
 """Share of snow from which a clear image is not counted for four bands, which call snow cloud by rule."""
+WIDE = 192
+"""Pixels of 10 m by which wide pictures are mirrored beyond each side of their middle, which alone is judged. The others are 2.6 km wide: most of
+their shadows have a cloud that stands outside. In a granule it stands inside, and so do clouds on rays from ground that is dark by itself."""
 DRAWS = 2000
+Judged = dict[str, NDArray[np.uint8]]
+"""By judge: (row, col) 0 clear, 1 cloud, 2 shadow."""
 
 
 class Case(NamedTuple):
@@ -65,6 +70,7 @@ def cases(data: Path) -> Iterator[Case]:
             rho = sky.reflectance.astype(np.float32)
             yield Case(f"sky {level} {k}", "skies", place_of(path), level, 10.0, rho, sky.label, sky.sun)
         yield Case(path.stem, "clear", place_of(path), "L1C", 10.0, toa.astype(np.float32))
+    yield from wide_skies(data)
     for k, clear in enumerate(clear_elsewhere(data)):
         rho = clear.reflectance.astype(np.float32)
         yield Case(f"{clear.place} {k}", "clear", clear.place, "L1C", 10.0, rho)
@@ -73,15 +79,7 @@ def cases(data: Path) -> Iterator[Case]:
             rho = read(path) / np.float32(10_000)
             yield Case(path.stem, "by hand", place_of(path), "L1C", 10.0, rho, _by_hand(data, path.stem, rho))
     for day, image, scl in fields(data):
-        clouded, shaded = (100 * np.isin(scl, values).mean() for values in ((8, 9, 10), (3,)))
-        blue = np.nanmedian(image[BANDS.index("B02")])
-        kind = (
-            "overcast" if blue > OVERCAST and clouded + 100 * (scl == 11).mean() > ALL
-            else "veiled" if blue > VEILED and clouded > ALL
-            else "clear days" if clouded + shaded <= NONE and blue < VEILED / 2
-            else None
-        )  # fmt: skip
-        if kind:
+        if kind := kind_of_date(image, scl):
             yield Case(f"fields {day}", kind, f"{day}", "L2A", 20.0, image.astype(np.float32))
     with np.load(data / "imagery/reference_spectra/ukis_csmask_landsat5_labelled_6band.npz") as file:
         six, raw = np.moveaxis(file["img"], -1, 0), file["msk"][..., 0]
@@ -90,6 +88,38 @@ def cases(data: Path) -> Iterator[Case]:
     yield Case(
         "dense", "dense", "dense", "L1C", 30.0, whole, np.select([raw == 0, raw == 4], [SHADOW, CLOUD], 0)
     )
+
+
+def wide_skies(data: Path) -> Iterator[Case]:
+    """One clear image of each place, 6.4 km wide and of 20 m as `precompute` masks them, under a simulated sky; the middle's classes."""
+    rim, seen = WIDE // 2, set[str]()
+    for k, path in enumerate(clear_images(data)):
+        place = place_of(path)
+        if place in seen:
+            continue
+        seen.add(place)
+        toa = np.pad(read(path) / 10_000, ((0, 0), (WIDE, WIDE), (WIDE, WIDE)), mode="symmetric")
+        toa = toa.reshape(len(toa), toa.shape[1] // 2, 2, -1, 2).mean((2, 4))
+        for level in ("L1C", "L2A"):
+            sky = simulated(toa, 20.0, level, np.random.default_rng([SKY_SEED, k]))
+            truth = np.pad(sky.label[rim:-rim, rim:-rim], rim, constant_values=-1)
+            rho = sky.reflectance.astype(np.float32)
+            yield Case(f"wide {level} {k}", "wide skies", place, level, 20.0, rho, truth, sky.sun)
+
+
+def kind_of_date(image: NDArray[np.floating], scl: NDArray[Any]) -> str | None:
+    """Overcast, veiled or clear by a date's brightness and Sen2Cor's classes; None where these disagree or the date is mixed.
+
+    Args:
+        image: (band, row, col) reflectance of `BANDS`.
+    """
+    clouded, shaded = (100 * np.isin(scl, values).mean() for values in ((8, 9, 10), (3,)))
+    blue = np.nanmedian(image[BANDS.index("B02")])
+    if blue > OVERCAST and clouded + 100 * (scl == 11).mean() > ALL:
+        return "overcast"
+    if blue > VEILED and clouded > ALL:
+        return "veiled"
+    return "clear days" if clouded + shaded <= NONE and blue < VEILED / 2 else None
 
 
 def _by_hand(data: Path, patch: str, rho: NDArray[np.float32]) -> NDArray[np.int64]:
@@ -102,14 +132,21 @@ def _by_hand(data: Path, patch: str, rho: NDArray[np.float32]) -> NDArray[np.int
     return out
 
 
-def compared_with(before: Path, data: Path, folder: Path, models: Path) -> pd.DataFrame:
-    """The table of two checkouts; `models` keeps the fitted classifiers of each, `folder` what passes between processes."""
+def compared_with(
+    before: Path, data: Path, folder: Path, models: Path, python: Path | None = None
+) -> pd.DataFrame:
+    """The table of two checkouts; `models` keeps the fitted classifiers of each, `folder` what passes between processes.
+
+    Prints the clear scores' gaps first, and with `python` (see `anchors`) how open tools judge the same images.
+    """
     every = list(cases(data))
     here = Path(__file__).parents[1]
     states = [
         judged(code, data, every, folder, models / n) for code, n in ((before, "before"), (here, "after"))
     ]
     click.echo(f"clear score against the share that is clear\n{score_gaps(every, states[1]).to_string()}\n")
+    if python is not None:
+        click.echo(f"beside others\n{beside_others(every, states[1], python, folder).to_string()}\n")
     return table(every, *states)
 
 
@@ -204,27 +241,80 @@ def table(every: list[Case], before: dict[str, Any], after: dict[str, Any]) -> p
             some = [c for c in some if not _snowy(c)]
         if not some:
             continue
-        places = sorted({c.place for c in some})
-        sums = np.zeros((2, len(places), len(Counts._fields)))
-        for c in some:
-            for state, masks in enumerate((before, after)):
-                sums[state, places.index(c.place)] += counted(c, masks[f"{c.name}/{n}"])
-        if kind in ("skies", "by hand", "clear"):
-            # Places count alike, however many images there are of each.
-            sums /= np.maximum(sums[:1, :, -1:], 1)
+        sums = [summed(some, [masks[f"{c.name}/{n}"] for c in some]) for masks in (before, after)]
+        places = len(sums[0])
         whole = [figures(s.sum(axis=0), kind) for s in sums]
         rng = np.random.default_rng(1)
         drawn = [
             [figures(s[at].sum(axis=0), kind) for s in sums]
-            for at in rng.integers(len(places), size=(DRAWS if len(places) > 1 else 0, len(places)))
+            for at in rng.integers(places, size=(DRAWS if places > 1 else 0, places))
         ]
         for name, then in whole[0].items():
-            line = {"before": f"{then:.3f}", "after": f"{whole[1][name]:.3f}", "places": str(len(places))}
+            line = {"before": f"{then:.3f}", "after": f"{whole[1][name]:.3f}", "places": str(places)}
             if drawn:
                 low, high = np.percentile([b[name] - a[name] for a, b in drawn], [2.5, 97.5])
                 line["difference"] = f"{whole[1][name] - then:+.3f} ({low:+.3f} to {high:+.3f})"
             rows[(kind, level, n, name)] = line
     return pd.DataFrame(rows).T.fillna("")
+
+
+def summed(some: list[Case], masks: list[NDArray[np.uint8]]) -> NDArray[np.float64]:
+    """(place, count) of cases of one kind; places count alike, however many images there are of each, where a kind has several."""
+    places = sorted({c.place for c in some})
+    sums = np.zeros((len(places), len(Counts._fields)))
+    for c, classes in zip(some, masks, strict=True):
+        sums[places.index(c.place)] += counted(c, classes)
+    return (
+        sums / np.maximum(sums[:, -1:], 1)
+        if some[0].kind in ("skies", "wide skies", "by hand", "clear")
+        else sums
+    )
+
+
+def anchors(python: Path | None, asked: dict[str, NDArray[np.float32]], folder: Path) -> dict[str, Judged]:
+    """What s2cloudless and ukis-csmask say of images; nothing without them."""
+    if python is None:
+        return {name: {} for name in asked}
+    source, target = folder / "asked.npz", folder / "answers.npz"
+    np.savez(source, **asked)  # type: ignore[arg-type]
+    subprocess.run(
+        [str(python), str(Path(__file__).parent / "anchors.py"), str(source), str(target)], check=True
+    )
+    out: dict[str, Judged] = {name: {} for name in asked}
+    with np.load(target) as answers:
+        for key in answers.files:
+            name, judge = key.rsplit(".", 1)
+            out[name][judge] = (
+                (answers[key] > 0.4).astype(np.uint8) if judge == "s2cloudless" else answers[key]
+            )
+    return out
+
+
+def beside_others(
+    every: list[Case], after: dict[str, NDArray[np.uint8]], python: Path, folder: Path
+) -> pd.DataFrame:
+    """Figures of our masks by number of bands and of two open tools, on the same images.
+
+    The tools are made for the top of the atmosphere; of the surface only the dates at 20 m are asked, of ukis-csmask.
+    """
+    asked = {
+        c.name: c.image if c.level == "L1C" and c.kind != "dense" else c.image[[BANDS.index(b) for b in SIX]]
+        for c in every
+        if c.kind != "wide skies" and not (c.kind == "skies" and c.level == "L2A")
+    }
+    judged_by = anchors(python, asked, folder)
+    classes = np.array([MaskClass.LAND, MaskClass.CLOUD, MaskClass.SHADOW], np.uint8)
+    rows: dict[tuple[str, str, str], dict[str, float]] = {}
+    for kind, level in dict.fromkeys((c.kind, c.level) for c in every if c.name in asked):
+        some = [c for c in every if (c.kind, c.level) == (kind, level)]
+        by = {f"Terrazzo, {n} bands": [after.get(f"{c.name}/{n}") for c in some] for n in BAND_SETS}
+        for judge in sorted({j for c in some for j in judged_by[c.name]}):
+            by[judge] = [classes[judged_by[c.name][judge]] for c in some]
+        for judge, made in by.items():
+            masks = [m for m in made if m is not None]
+            if len(masks) == len(some):
+                rows[(kind, level, judge)] = figures(summed(some, masks).sum(axis=0), kind)
+    return pd.DataFrame(rows).T.round(3)
 
 
 def score_gaps(every: list[Case], after: dict[str, Any]) -> pd.DataFrame:

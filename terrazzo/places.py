@@ -19,6 +19,9 @@ PLACES = "places.npz.zst"
 """File of a square: int16 `level` (blue reflectance, scale 1e-4, nodata where masks are believed), uint16 `alike`, `flagged` and `seen`, all
 (row, col) on mask pixels; `box` of them, row0, col0, row1, col1. A square without such ground has no file."""
 
+REMEMBERED_SCORE = 90
+"""Clear score, in per cent, that a pixel has at least where its place is remembered."""
+
 
 class RememberedPlace(NamedTuple):
     """Ground that masks take for cloud or shadow.

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo import gains
-from terrazzo.bands import CLEAR, NODATA, SCALE, SCORE_NODATA, MaskClass, stored_factor
+from terrazzo.bands import CLEAR, CLOUDED, NODATA, SCALE, SCORE_NODATA, MaskClass, stored_factor
 from terrazzo.correction import counts, read_correction
 from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.grid import Grid, PixelBox
@@ -23,6 +23,7 @@ from terrazzo.mosaic.methods import METHODS
 from terrazzo.mosaic.outline import fade, outline
 from terrazzo.mosaic.pyramid import Part
 from terrazzo.mosaic.request import Resolved
+from terrazzo.places import REMEMBERED_SCORE
 from terrazzo.scene import CORRECTION, MASK, SCORE
 from terrazzo.version import Entry, Version
 
@@ -160,10 +161,13 @@ class Merging:
         """
         if self.version.store.root is not None:
             return {}
-        masked = (
-            self.request.fill == "best" or self._timed or self.request.stage in ("raw", "mask", "corrected")
-        )
         snow, scored = self.request.snow != "keep", self.request.min_score is not None
+        masked = (
+            scored
+            or self.request.fill == "best"
+            or self._timed
+            or self.request.stage in ("raw", "mask", "corrected")
+        )
         self.blocks.fetch(
             [
                 *(partial(self._coarse, e, e.weight_key, box, 0, smooth=True) for _, e in entries),
@@ -429,16 +433,26 @@ class Merging:
     def score(self, entry: Entry, box: PixelBox) -> NDArray[np.uint8]:
         """(row, col) uint8 clear score of a scene, `SCORE_NODATA` beyond its data.
 
+        Only the memory of places gives a pixel that the mask flags more weight than `LAST`: the dates prove it ground, and it scores
+        `REMEMBERED_SCORE` at least.
+
         Raises:
             ReadFailure: there is none, as in scenes of releases before scores, or it is damaged.
         """
         try:
-            score = self._coarse(entry, entry.scene.key(SCORE), box, SCORE_NODATA)
+            score = self._coarse(entry, entry.scene.key(SCORE), box, SCORE_NODATA).astype(
+                np.uint8, copy=False
+            )
         except ReadFailure as error:
             raise ReadFailure(
                 f"it has no clear score ({error}), as scenes of earlier releases; run precompute again, or ask without min_score"
             ) from None
-        return score.astype(np.uint8, copy=False)
+        flagged = np.isin(self._coarse(entry, entry.scene.key(MASK), box, 0), CLOUDED)
+        if flagged.any():
+            weight = self._coarse(entry, entry.weight_key, box, 0).astype(np.uint8, copy=False)
+            remembered = flagged & (weight > LAST)
+            score = np.where(remembered, np.maximum(score, REMEMBERED_SCORE), score)
+        return score
 
     def values(self, entry: Entry, box: PixelBox) -> NDArray[np.int16]:
         """(band, row, col) int16 of a scene at the request's stage."""

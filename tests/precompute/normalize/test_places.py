@@ -5,13 +5,14 @@ import pytest
 import rasterio
 from pyproj import Transformer
 
-from terrazzo.bands import MaskClass
+from terrazzo.bands import SCORE_NODATA, MaskClass
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.explain import explain
 from terrazzo.mosaic.request import PixelRequest
-from terrazzo.places import PLACES, place_at, reference_folder
+from terrazzo.mosaic.zone import Merging
+from terrazzo.places import PLACES, REMEMBERED_SCORE, place_at, reference_folder
 from terrazzo.precompute.normalize.composite import Stack, remembered
 from terrazzo.precompute.scene.recipe import Recipe
 from tests.chain import precompute
@@ -114,3 +115,26 @@ def test_the_account_of_a_remembered_place_says_so(version):
         version.store.write_bytes(key, whole)
     assert without.values == account.values
     assert sum("the memory of places cannot be read" in c.verdict for c in without.candidates) == 4
+
+
+def test_a_least_score_keeps_a_remembered_place(version):
+    engine = Engine(version, Blocks())
+    entry = next(e for e in version.entries("all") if e.scene.cloud_share == 1)
+    box = entry.scene.box
+    plain, scored = (
+        engine.select(PixelRequest(("B02",), ids=(entry.scene.id,), min_score=least, fill="none"))
+        for least in (None, REMEMBERED_SCORE)
+    )
+    shown = [engine.zone(s, entry.scene.epsg, 1, box.coarser(2)).pixels.trust > 1 for s in (plain, scored)]
+    assert np.count_nonzero(shown[0]) == 100
+    np.testing.assert_array_equal(*shown)
+
+
+def test_the_score_of_a_flagged_pixel_that_nothing_remembers_stays(version):
+    engine = Engine(version, Blocks())
+    entry = next(e for e in version.entries("all") if e.scene.cloud_share == 1)
+    selection = engine.select(PixelRequest(("B02",), ids=(entry.scene.id,)))
+    merging = Merging(version, engine.blocks, selection.request, entry.scene.epsg, 1)
+    score = merging.score(entry, entry.scene.box.coarser(2))
+    number = dict(zip(*np.unique(score[score != SCORE_NODATA], return_counts=True), strict=True))
+    assert number == {0: 64 * 64 - 100, REMEMBERED_SCORE: 100}
