@@ -27,7 +27,7 @@ def compile_kernels() -> None:
     values, weight = _scene()
     field = Field(np.ones((2, len(values), 2, 2)), 0, 0, 512, 0, 0)
     for method in ("first", "feather"):
-        layers = Layers(method, len(values), weight.shape)  # type: ignore[arg-type]
+        layers = Layers(method, len(values), weight.shape)
         for part in layers.wanted(weight, 1, 0):
             layers.add(values, weight, part, 1, 0, 0, field)
         picture = layers.merged()
@@ -61,7 +61,7 @@ def _warp(values: NDArray[np.int16], provenance: NDArray[np.int16], count: NDArr
     at, quality = (float(box.row0), float(box.col0)), np.zeros(count.shape, np.uint16)
     layers = (provenance, count, quality)
     for resampling in ("nearest", "bilinear"):
-        warped = gather(values, box, rows, cols, NODATA, resampling)  # type: ignore[arg-type]
+        warped = gather(values, box, rows, cols, NODATA, resampling)
     new = [np.zeros(rows.shape, layer.dtype) for layer in layers]
     kernels.gather_layers(*layers, rows, cols, *at, *new)
     trust, total = np.ones(rows.shape, np.int16), np.zeros(rows.shape)
