@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import ROOT
 
 PACKAGES = ("terrazzo", "precompute", "server")
+ROWS = ("Style(", "SpectralBand(", "Archive(")
 
 
 def recipe(title: str) -> list[str]:
@@ -41,12 +42,13 @@ class Copy:
             )
 
     def insert(self, path: str, code: str, before: str) -> None:
-        """Puts code in front of the one place where some text stands, indented like it."""
+        """Puts code in front of the one place where some text stands, indented like it; a row gets its comma."""
         file = self.folder / path
         text = file.read_text()
         assert text.count(before) == 1, f"{path}: {before}"
         line = next(line for line in text.splitlines() if before.splitlines()[0] in line)
         indent = line[: len(line) - len(line.lstrip())]
+        code += "," if before.startswith(ROWS) else ""
         file.write_text(text.replace(indent + before, textwrap.indent(code, indent) + f"\n{indent}{before}"))
 
     def run(self, code: str) -> None:

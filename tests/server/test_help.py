@@ -55,7 +55,7 @@ def test_a_server_without_the_site_says_how_to_build_it(tmp_path):
 
 def test_a_style_added_by_the_recipe_is_drawn(client, monkeypatch):
     page = (ROOT / "CONTRIBUTING.md").read_text()
-    style = eval(re.search(r"```python\n(Style\(.+?\)),\n```", page)[1], {"Style": Style})
+    style = eval(re.search(r"```python\n(Style\(.+?\))\n```", page)[1], {"Style": Style})
     monkeypatch.setitem(STYLES, style.name, style)
     tile = client.get(f"/mosaics/mosaic/tiles/WebMercatorQuad/10/557/364.png?style={style.name}")
     assert (tile.status_code, tile.headers["content-type"]) == (200, "image/png")

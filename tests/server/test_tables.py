@@ -68,7 +68,7 @@ def test_a_tile_of_each_format_of_pictures_is_one(client, name):
 
 def test_a_new_format_of_pictures_is_the_row_of_its_recipe(client, monkeypatch):
     (row,) = recipe("a format")
-    new = eval(row.rstrip(","), {"Format": Format})
+    new = eval(row, {"Format": Format})
     assert new.name == "bmp"
     monkeypatch.setitem(FORMATS, "bmp", new)
     answer = client.get(f"{TILE}.bmp")
