@@ -37,11 +37,13 @@ class Wanted:
         candidates: the best first.
         size: bytes of the best candidate that are still to be fetched, by the archive, else by the average of such files.
         others: products of the same pass, tile and ground that are here and will be replaced.
+        estimated: how many of the bytes nobody tells: of files of unknown size, and of parts, which are counted by their area.
     """
 
     candidates: tuple[Candidate, ...]
     size: int
     others: tuple[Product, ...] = ()
+    estimated: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,11 @@ class Plan:
     @property
     def size(self) -> int:
         return sum(w.size for w in self.wanted)
+
+    @property
+    def estimated(self) -> int:
+        """How many of its bytes nobody tells."""
+        return sum(w.estimated for w in self.wanted)
 
 
 @dataclass
@@ -137,13 +144,13 @@ def plan(
             there += 1
     with ThreadPoolExecutor(connections) as pool:
         sizes = pool.map(lambda group: _size(group[0][0], openers.of(group[0][0]), shelf), groups)
-        wanted = tuple(Wanted(g, s, same) for (g, same), s in zip(groups, sizes, strict=True))
+        wanted = tuple(Wanted(g, s, same, e) for (g, same), (s, e) in zip(groups, sizes, strict=True))
     return Plan(wanted, there, tuple(left_out), found.notes)
 
 
-def _size(candidate: Candidate, opener: Opener, shelf: Shelf) -> int:
-    """Bytes of a candidate that are still to come."""
-    whole, answers = 0, True
+def _size(candidate: Candidate, opener: Opener, shelf: Shelf) -> tuple[int, int]:
+    """Bytes of a candidate that are still to come, and how many of them are estimated."""
+    whole, estimated, answers = 0, 0, True
     for file in candidate.files:
         if shelf.holds(candidate, file):
             continue
@@ -155,8 +162,11 @@ def _size(candidate: Candidate, opener: Opener, shelf: Shelf) -> int:
             size = None
         # Who gives no size after all retries gives none of the next file either: do not wait for it again.
         answers = answers and size is not None
-        whole += round((typical(file) if size is None else size) * share_of(file, candidate.product.mgrs))
-    return whole
+        coming = round((typical(file) if size is None else size) * share_of(file, candidate.product.mgrs))
+        whole += coming
+        if size is None or file.part is not None:
+            estimated += coming
+    return whole, estimated
 
 
 def share_of(file: RemoteFile, tile: str) -> float:

@@ -15,9 +15,9 @@ from terrazzo.bands import DEFAULT_BANDS, stored_factor
 from terrazzo.config import ALL, MosaicConfig
 from terrazzo.errors import InvalidRequest
 from terrazzo.precompute.acquire.archives import Archive, Level
-from terrazzo.precompute.acquire.area import from_box, from_tile
+from terrazzo.precompute.acquire.area import TILE_SIDE, from_box, from_tile
 from terrazzo.precompute.acquire.enough import choose, expected, places
-from terrazzo.precompute.acquire.fetch import typical
+from terrazzo.precompute.acquire.fetch import share_of, typical
 from terrazzo.precompute.acquire.run import needed_files
 from terrazzo.precompute.acquire.search import Candidate, Query, search
 from terrazzo.precompute.products.passes import outline
@@ -64,7 +64,7 @@ def forecast(
     max_cloud: float | None = None,
     clear: int = 0,
 ) -> Forecast:
-    """What the scenes of a mosaic would take, whole tiles of them.
+    """What the scenes of a mosaic would take, the parts of tiles that its area needs.
 
     Args:
         days: of a mosaic that names no periods.
@@ -85,7 +85,7 @@ def forecast(
     for name, span in spans.items():
         if span is None:
             raise InvalidRequest("mosaic.toml names no periods: name the dates with --datetime")
-        query = Query(area, level, None, *span, max_cloud, whole=True)
+        query = Query(area, level, None, *span, max_cloud)
         found = search([archive], query, *needed_files(level, bands))
         best = [group[0] for group in found.groups]
         if clear and best:
@@ -110,18 +110,27 @@ def forecast(
 
 
 def _bytes(candidate: Candidate) -> tuple[float, float]:
-    """Bytes of a product's files: from its Item, else the average of such files."""
-    told = sum(f.size for f in candidate.files if f.size is not None)
-    return told, _share(candidate) * sum(typical(f) for f in candidate.files if f.size is None)
+    """Bytes of a product's files: those that its Item names, and estimates for parts and for the others, by the average of such files."""
+    told = sum(f.size for f in candidate.files if f.size is not None and f.part is None)
+    holds, tile = _holds(candidate), candidate.product.mgrs
+    others = (f for f in candidate.files if f.size is None or f.part is not None)
+    return told, sum((f.size or holds * typical(f)) * share_of(f, tile) for f in others)
 
 
-def _share(candidate: Candidate) -> float:
+def _holds(candidate: Candidate) -> float:
     """The share of its tile that a product holds."""
     tile = from_tile(candidate.product.mgrs)
     shape = outline(candidate.item.get("geometry"))
     if shape is None:
         return 1.0
     return float(shapely.intersection(tile, shape).area / tile.area)
+
+
+def _share(candidate: Candidate) -> float:
+    """The share of its tile that becomes a scene."""
+    part = next((f.part for f in candidate.files if f.part is not None), None)
+    taken = 1.0 if part is None else (part.right - part.left) * (part.top - part.bottom) / TILE_SIDE**2
+    return _holds(candidate) * taken
 
 
 def _pixels(bands: Sequence[str]) -> float:

@@ -159,7 +159,8 @@ def tell_plan(made: Plan, console: Console) -> None:
     for out in made.left_out:
         _line(console, f"left out {out.name}: {out.reason}", "yellow")
     total = len(made.wanted)
-    _line(console, f"{total} products to fetch, {gigabytes(made.size)}; {made.here} are here already")
+    known = f" ({gigabytes(made.estimated)} of it estimated, parts by their area)" if made.estimated else ""
+    _line(console, f"{total} products to fetch, {gigabytes(made.size)}{known}; {made.here} are here already")
 
 
 def tell_fetched(fetched: Fetched, root: Path, console: Console) -> None:

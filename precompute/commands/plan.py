@@ -57,8 +57,8 @@ def plan(
 ) -> None:
     """Estimates the mosaic of a MOSAIC.TOML: scenes, bytes, hours. It reads metadata only.
 
-    Area and periods come from the file (`bounds`, `[[periods]]`). The estimate is for whole tiles, by measured rates
-    (docs/evidence/scale.md).
+    Area and periods come from the file (`bounds`, `[[periods]]`). The estimate is for the parts of tiles that `terrazzo
+    acquire` fetches, by their area and by measured rates (docs/evidence/scale.md).
 
     \b
     terrazzo plan finland.toml --archive cdse --max-cloud 60 --cores 64

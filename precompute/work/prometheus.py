@@ -90,19 +90,20 @@ def write_metrics(path: Path, url: str, ended: Ended, *, now: float | None = Non
 
 
 def _success(path: Path) -> float:
-    """When a pass last ended well, as the file has it; 0 where none did."""
+    """When a pass last ended well, as the file has it; 0 where none did, or the file is damaged."""
     try:
         match = re.search(rf"^{SUCCESS} (\S+)$", path.read_text(), re.MULTILINE)
-    except FileNotFoundError:
+        return float(match[1]) if match else 0.0
+    except (FileNotFoundError, ValueError):
         return 0.0
-    return float(match[1]) if match else 0.0
 
 
 def _mosaics(store: Store) -> Iterable[Sample]:
     for name in list_mosaics(store):
         try:
             version = open_version(store, name)
-        except NotFound:
+        except (NotFound, StoreError):
+            # A damaged mosaic takes no other's numbers away.
             continue
         scenes = {e.scene.id: e.scene for p in version.periods for e in version.entries(p)}
         newest = max((s.datetime.timestamp() for s in scenes.values()), default=0.0)

@@ -137,6 +137,7 @@ def test_a_dry_run_reports_what_it_would_fetch_and_fetches_nothing(
     assert told.returncode == 0
     assert len(sizes) == 4
     assert sizes == {i: sum(f.stat().st_size for f in found) for i, found in files.items()}
+    assert "estimated" not in told.stderr
     assert not list(tmp_path.iterdir())
 
 

@@ -81,3 +81,16 @@ def test_a_mosaic_without_an_area_or_dates_is_refused_with_what_lacks(
         done = terrazzo("plan", config, "--archive", archive.stac)
         assert done.returncode != 0
         assert lack in done.stderr
+
+
+def test_a_small_area_takes_parts_of_tiles_and_a_dry_run_says_that_it_estimates_them(
+    told: Told, archive: Archive, terrazzo: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    whole = told(AREA, *FOUR, "--datetime", "2023-08-13")
+    part = told("bounds = [15.95, 45.75, 16.05, 45.85]\n", *FOUR, "--datetime", "2023-08-13")
+    where = ("--bbox", 15.95, 45.75, 16.05, 45.85, "--datetime", "2023-08-13", *FOUR)
+    dry = terrazzo("acquire", "--store", tmp_path / "s", "--archive", archive.stac, *where, "--dry-run")
+    assert dry.returncode == 0, dry.stderr
+    assert part["fetched"] < 0.3 * whole["fetched"]
+    assert part["stored"] < 0.3 * whole["stored"]
+    assert "of it estimated, parts by their area" in dry.stderr

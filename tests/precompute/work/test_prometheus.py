@@ -1,9 +1,11 @@
 """The text file of a store's numbers: what Prometheus' own reader reads of it."""
 
+import shutil
+
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from terrazzo.precompute.work.prometheus import NAMES, Ended, recorded, write_metrics
+from terrazzo.precompute.work.prometheus import NAMES, SUCCESS, Ended, recorded, write_metrics
 
 
 def read(path):
@@ -54,3 +56,21 @@ def test_a_pass_that_fails_is_reported_and_the_last_success_stays(sample_store, 
     assert failed["terrazzo_pass_last_success_timestamp_seconds",] == 1234567890
     assert failed["terrazzo_pass_last_timestamp_seconds",] > 1234567890
     assert failed["terrazzo_mosaic_scenes", "mosaic"] == 10
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\0", f"{SUCCESS} soon\n".encode(), b""])
+def test_a_damaged_file_of_an_earlier_pass_ends_no_pass(sample_store, tmp_path, content):
+    path = tmp_path / "terrazzo.prom"
+    path.write_bytes(content)
+    write_metrics(path, str(tmp_path / "nothing"), Ended(1), now=1234567890.0)
+    assert read(path)["terrazzo_pass_last_success_timestamp_seconds",] == 0
+
+
+def test_a_damaged_mosaic_takes_no_others_numbers_away(sample_store, tmp_path):
+    store = shutil.copytree(sample_store, tmp_path / "store")
+    shutil.copytree(store / "mosaics/mosaic", store / "mosaics/another")
+    (store / "mosaics/another/mosaic.json").write_text("[")
+    write_metrics(tmp_path / "terrazzo.prom", str(store), Ended(0), now=1234567890.0)
+    numbers = read(tmp_path / "terrazzo.prom")
+    assert numbers["terrazzo_mosaic_scenes", "mosaic"] == 10
+    assert numbers["terrazzo_store_bytes", "scenes"] > 0
