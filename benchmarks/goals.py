@@ -310,8 +310,8 @@ def beside_others(
         by = {f"Terrazzo, {n} bands": [after.get(f"{c.name}/{n}") for c in some] for n in BAND_SETS}
         for judge in sorted({j for c in some for j in judged_by[c.name]}):
             by[judge] = [classes[judged_by[c.name][judge]] for c in some]
-        for judge, made in by.items():
-            masks = [m for m in made if m is not None]
+        for judge, given in by.items():
+            masks = [m for m in given if m is not None]
             if len(masks) == len(some):
                 rows[(kind, level, judge)] = figures(summed(some, masks).sum(axis=0), kind)
     return pd.DataFrame(rows).T.round(3)
