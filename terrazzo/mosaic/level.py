@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from terrazzo import gains
 from terrazzo.bands import BANDS
 from terrazzo.grid import PixelBox
-from terrazzo.mosaic import lanes
+from terrazzo.mosaic.methods import through_time
 from terrazzo.version import Entry, Version
 
 STEADY = 10.0
@@ -38,32 +38,39 @@ def day_level(
         windows: box of window indices.
     """
     bands, shape = len(version.bands), (windows.height + 1, windows.width + 1)
-    weight = np.zeros((len(entries), *shape), np.float32)
+    weight = np.zeros((len(entries), *shape))
     gain, offset = np.ones((2, len(entries), bands, *shape))
     for i, entry in enumerate(entries):
         known = version.corners(entry)
         if known is None:
             continue
-        at, own = _common(windows, known[1])
-        if at is None:
+        scene, (corners, tile) = entry.scene, known
+        # Of its own windows alone: those of its tile that it does not reach are not asked for everywhere.
+        shared = _shared(windows, version.store.grid(scene.epsg).window_range(scene.box), tile)
+        if shared is None:
             continue
-        gain[i, :, *at], offset[i, :, *at] = _taken(known[0][:, :, *own], version.bands)
+        at, own = shared
+        gain[i, :, *at], offset[i, :, *at] = _taken(corners[:, :, *own], version.bands)
         weight[i, *at] = max(entry.scene.clear_share, LEAST)
-    days = np.array([(e.scene.datetime.date() - day).days for e in entries], np.float32)
+    days = np.array([(e.scene.datetime.date() - day).days for e in entries], float)
     part = parts(weight.reshape(len(entries), -1), days).reshape(weight.shape)[:, None]
     none = (part.sum(axis=0) == 0).astype(float)
     return (part * gain).sum(axis=0) + none, (part * offset).sum(axis=0)
 
 
-def _common(windows: PixelBox, own: PixelBox) -> tuple[tuple[slice, slice] | None, tuple[slice, slice]]:
-    """The corners that two boxes of windows share, as slices of either; None without any."""
-    row0, row1 = max(windows.row0, own.row0), min(windows.row1, own.row1)
-    col0, col1 = max(windows.col0, own.col0), min(windows.col1, own.col1)
-
-    def within(box: PixelBox) -> tuple[slice, slice]:
-        return slice(row0 - box.row0, row1 - box.row0 + 1), slice(col0 - box.col0, col1 - box.col0 + 1)
-
-    return (within(windows) if row0 <= row1 and col0 <= col1 else None), within(own)
+def _shared(
+    windows: PixelBox, own: PixelBox, tile: PixelBox
+) -> tuple[tuple[slice, slice], tuple[slice, slice]] | None:
+    """The corners that some windows share with a scene's own, as slices of the windows' corners and of its tile's; None without any."""
+    row0, row1 = max(windows.row0, own.row0, tile.row0), min(windows.row1, own.row1, tile.row1)
+    col0, col1 = max(windows.col0, own.col0, tile.col0), min(windows.col1, own.col1, tile.col1)
+    if row0 > row1 or col0 > col1:
+        return None
+    first, second = (
+        (slice(row0 - b.row0, row1 - b.row0 + 1), slice(col0 - b.col0, col1 - b.col0 + 1))
+        for b in (windows, tile)
+    )
+    return first, second
 
 
 def _taken(corners: NDArray[np.int16], bands: Sequence[str]) -> tuple[Array, Array]:
@@ -86,20 +93,16 @@ def light_of_haze(bands: Sequence[str]) -> Array:
     return np.array([min(1.0, (blue / BANDS[b].centre_nm[0]) ** EXPONENT) for b in bands])
 
 
-def parts(weight: NDArray[np.float32], days: NDArray[np.float32]) -> NDArray[np.float32]:
+def parts(weight: Array, days: Array) -> Array:
     """(scene, place) parts of scenes in the level at day 0; 0 where no scene counts.
+
+    Places that the same scenes show alike are computed once, of these scenes alone: a place's parts do not depend on the others.
 
     Args:
         weight: (scene, place) what scenes count; days: (scene,) from the day that is shown.
     """
-    scenes, places = weight.shape
-    out = np.zeros_like(weight)
-    order = np.argsort(days)
-    less, total, factor = (np.empty(n, np.float32) for n in ((scenes, lanes.LANES), lanes.LANES, lanes.LANES))
-    for start in range(0, places, lanes.LANES):
-        width = min(lanes.LANES, places - start)
-        kept = np.zeros((scenes, lanes.LANES), np.float32)
-        kept[:, :width] = weight[:, start : start + width]
-        lanes.through_time(kept, order, days, np.float32(STEADY), less, total, factor)
-        out[:, start : start + width] = kept[:, :width]
-    return out
+    kinds, kind = np.unique(weight, axis=1, return_inverse=True)
+    out = np.zeros_like(kinds)
+    for k in np.flatnonzero(kinds.any(axis=0)):
+        out[:, k] = through_time(kinds[:, k], days, STEADY)
+    return out[:, kind.ravel()]

@@ -159,15 +159,19 @@ def _kriging_shares(values: Array, weight: Array, days: Array) -> Array:
 
     pairs = near(values[:, None], values[None], spread(values.min(axis=0)), days[:, None] - days)
     weighs = full * pairs[(pairs @ (full / (1 + np.abs(days) / lanes.SEASON))).argmax()]
-    part = _through_time(weighs, days)
+    part = through_time(weighs, days)
     weighs = full * near(values, part @ values, spread(part @ values), days)
-    return np.repeat(_through_time(weighs, days)[:, None], bands, axis=1)
+    return np.repeat(through_time(weighs, days)[:, None], bands, axis=1)
 
 
-def _through_time(weight: Array, days: Array) -> Array:
-    """(scene,) parts of scenes in the value at day 0 of a random walk: ordinary kriging, whose system is solved as it stands."""
+def through_time(weight: Array, days: Array, steady: float = RANGE) -> Array:
+    """(scene,) parts of scenes in the value at day 0 of a random walk: ordinary kriging, whose system is solved as it stands.
+
+    Args:
+        weight: of each scene, 1 over its part of the nugget; steady: nugget over the variance a day of the walk, days.
+    """
     some = weight > 1e-12
-    noise, at = RANGE / weight[some], days[some]
+    noise, at = steady / weight[some], days[some]
     n = len(at)
     system = np.ones((n + 1, n + 1))
     # A random walk has no covariance, but half the variance of its differences, negative, serves as one beside the constraint on the sum.

@@ -83,13 +83,15 @@ def test_the_cells_of_an_asked_day_are_those_of_the_windows_around_too(fading: t
 
 
 def test_parts_follow_time_and_what_scenes_count() -> None:
-    days = np.array([-30, -1, 1, 30], np.float32)
-    weight = np.ones((4, 200), np.float32)
+    days = np.array([-30.0, -1.0, 1.0, 30.0])
+    weight = np.ones((4, 200))
     weight[:, 150:] = 0
     share = parts(weight, days)
     assert np.allclose(share[:, :150].sum(axis=0), 1, atol=1e-5)
     assert (share[:, 150:] == 0).all()
     assert share[1, 0] > 3 * share[0, 0]
+    further = parts(np.insert(weight[:, :1], 2, 0, axis=0), np.insert(days, 2, 0.5))
+    assert (np.delete(further, 2, axis=0) == share[:, :1]).all()
 
 
 def test_light_of_haze_falls_with_the_wavelength() -> None:
