@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from terrazzo.bands import NODATA
 from terrazzo.grid import Bounds, Grid
 from terrazzo.mosaic import kernels
-from terrazzo.mosaic.layers import Field, Layers
+from terrazzo.mosaic.layers import GainField, Layers
 from terrazzo.mosaic.merge import merge
 from terrazzo.mosaic.methods import METHODS
 from terrazzo.mosaic.warp import Target, box_around, gather, locate
@@ -25,9 +25,9 @@ EDGE = Bounds(14.99, 45.0, 15.0005, 47.0)
 def compile_kernels() -> None:
     """Draws small pictures in every way, by the functions that draw all others; numba keeps what it compiles for that."""
     values, weight = _scene()
-    field = Field(np.ones((2, len(values), 2, 2)), 0, 0, 512, 0, 0)
+    field = GainField(np.ones((2, len(values), 2, 2)), 0, 0, 512, 0, 0)
     for method in ("first", "feather"):
-        layers = Layers(method, len(values), weight.shape)  # type: ignore[arg-type]
+        layers = Layers(method, len(values), weight.shape)
         for part in layers.wanted(weight, 1, 0):
             layers.add(values, weight, part, 1, 0, 0, field)
         picture = layers.merged()
@@ -61,7 +61,7 @@ def _warp(values: NDArray[np.int16], provenance: NDArray[np.int16], count: NDArr
     at, quality = (float(box.row0), float(box.col0)), np.zeros(count.shape, np.uint16)
     layers = (provenance, count, quality)
     for resampling in ("nearest", "bilinear"):
-        warped = gather(values, box, rows, cols, NODATA, resampling)  # type: ignore[arg-type]
+        warped = gather(values, box, rows, cols, NODATA, resampling)
     new = [np.zeros(rows.shape, layer.dtype) for layer in layers]
     kernels.gather_layers(*layers, rows, cols, *at, *new)
     trust, total = np.ones(rows.shape, np.int16), np.zeros(rows.shape)

@@ -16,7 +16,7 @@ from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.mosaic import kernels
 from terrazzo.mosaic.blocks import Blocks
-from terrazzo.mosaic.layers import ALL, OPACITY, Cut, Field, Layers, visible
+from terrazzo.mosaic.layers import ALL, OPACITY, Cut, GainField, Layers, visible
 from terrazzo.mosaic.merge import Merged, merge
 from terrazzo.mosaic.methods import METHODS
 from terrazzo.mosaic.outline import fade
@@ -452,7 +452,7 @@ class Merging:
             self._band(entry, band, box, out)
         return self._counts(entry, values, box) if request.stage == "raw" else values
 
-    def _field(self, entry: Entry, box: PixelBox) -> Field | None:
+    def _field(self, entry: Entry, box: PixelBox) -> GainField | None:
         """The gains of a scene for values of a box; None where the request or the scene has none."""
         corner_gains = self.version.corners(entry) if self.request.normalized else None
         if corner_gains is None:
@@ -460,7 +460,9 @@ class Merging:
         corners, windows = corner_gains
         gain, offset = gains.decode(corners[:, [self.version.bands.index(b) for b in self.request.bands]])
         side = self.grid.window >> self.level
-        return Field(np.stack([gain, offset / SCALE]), windows.row0, windows.col0, side, box.row0, box.col0)
+        return GainField(
+            np.stack([gain, offset / SCALE]), windows.row0, windows.col0, side, box.row0, box.col0
+        )
 
     def _counts(self, entry: Entry, values: NDArray[np.int16], box: PixelBox) -> NDArray[np.int16]:
         """The product's own numbers; exact at full resolution, from averaged pixels at overviews."""
