@@ -60,6 +60,7 @@ class Place(NamedTuple):
     store: Store
     scenes: Sequence[Scene]
     picture: PixelBox | None
+    bands: tuple[str, ...] = FOUR
 
     def box(self, scene: Scene) -> PixelBox:
         """The pixels of the zone's grid that are judged."""
@@ -71,33 +72,33 @@ class Place(NamedTuple):
 
     def clear(self, scene: Scene, box: PixelBox) -> Array:
         """(band, row, col) corrected reflectance of a box where a scene's mask calls it clear ground, NaN elsewhere."""
-        out = np.full((len(FOUR), *box.shape), np.nan, np.float32)
+        out = np.full((len(self.bands), *box.shape), np.nan, np.float32)
         inner = box.intersection(scene.box)
         if not inner.empty:
             at = inner.within(scene.box)
-            rho = np.stack([stored(self.store, scene, b)[at] for b in FOUR])
+            rho = np.stack([stored(self.store, scene, b)[at] for b in self.bands])
             seen = np.isin(stored(self.store, scene, "mask")[at], GROUND) & (rho != NODATA).all(axis=0)
             out[:, *inner.within(box)] = np.where(seen, rho * np.float32(SCALE), np.float32(np.nan))
         return out
 
 
-def series_place(folder: Path, series: Series) -> Place:
+def series_place(folder: Path, series: Series, bands: tuple[str, ...] = FOUR) -> Place:
     """A series of pictures as a store; the pictures are the middle of its mirrored scenes."""
     rows, cols = series.dates[0][1].shape[1:]
     box, pixel = series.place.box, series.place.pixel
     row, col = box.row0 + (box.height - rows) // 2, box.col0 + (box.width - cols) // 2
     products = folder / "products"
     write_series(products, series)
-    store = create_store(folder / "store", StoreConfig(pixel, 2 * pixel, series.place.window, FOUR))
+    store = create_store(folder / "store", StoreConfig(pixel, 2 * pixel, series.place.window, bands))
     scenes = run([products], store, "all", Options(), only="strips", console=SILENT).scenes
-    return Place(series.name, products, store, scenes, PixelBox(row, col, row + rows, col + cols))
+    return Place(series.name, products, store, scenes, PixelBox(row, col, row + rows, col + cols), bands)
 
 
-def sample_place(folder: Path, sample: Path) -> Place:
+def sample_place(folder: Path, sample: Path, bands: tuple[str, ...] = FOUR) -> Place:
     """The sample as a store of 60 m."""
-    store = create_store(folder / "store", StoreConfig(60.0, 60.0, 256, FOUR))
+    store = create_store(folder / "store", StoreConfig(60.0, 60.0, 256, bands))
     scenes = run([sample], store, "all", Options(), only="strips", console=SILENT).scenes
-    return Place("sample", sample, store, scenes, None)
+    return Place("sample", sample, store, scenes, None, bands)
 
 
 def simple(clear: Array, days: NDArray[np.float64]) -> dict[str, Array]:

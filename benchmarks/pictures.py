@@ -23,6 +23,7 @@ from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target
 from terrazzo.precompute.film.drawing import natural, write
 from terrazzo.precompute.film.frames import frames
+from terrazzo.server import layers
 from terrazzo.store import Store
 from terrazzo.version import open_version
 
@@ -53,10 +54,13 @@ RAW = Panel("the products, the newest on top", PixelRequest(BANDS, stage="raw"))
 OFF = Panel("first clear scene, normalize=off", PixelRequest(BANDS, method="first", stage="merged"))
 ON = Panel("Terrazzo: feather, normalize=on", PixelRequest(BANDS, method="feather", stage="normalized"))
 ROBUST = Panel("robust, normalize=on", PixelRequest(BANDS, method="robust", stage="normalized"))
+PLAIN = Panel("Terrazzo", PixelRequest(BANDS))
+SIGMA = Panel("sigma: blue 0, yellow 0.04 and more, mean of B02, B03 and B04", PixelRequest(BANDS))
 PICTURES = (
     Picture("sample", Bounds(15.3, 45.7, 16.4, 46.3), 560, (RAW, OFF, ON)),
     Picture("tile_border", Bounds(15.55, 45.88, 15.95, 46.06), 450, (OFF, ON, ROBUST)),
     Picture("swath_edge", Bounds(16.0, 45.72, 16.25, 45.88), 450, (OFF, ON, ROBUST)),
+    Picture("sigma", Bounds(15.0, 45.7, 16.42, 46.3), 560, (PLAIN, SIGMA)),
     Picture("north_west", Bounds(15.1, 46.05, 15.5, 46.25), 450, (OFF, ON, ROBUST)),
 )
 
@@ -66,10 +70,7 @@ def drawn(engine: Engine, picture: Picture) -> Image.Image:
     area = area_of_box(picture.bounds, coverage=engine.version.bounds)
     whole = export_target(engine.version, area).bounds
     target = export_target(engine.version, area, resolution=(whole.right - whole.left) / picture.width)
-    sides = [
-        natural(_stacked(engine, target) if p is RAW else engine.part(p.request, target).values)
-        for p in picture.panels
-    ]
+    sides = [_side(engine, target, panel) for panel in picture.panels]
     height, width = sides[0].shape[:2]
     out = Image.new("RGB", (len(sides) * (width + GAP) - GAP, height + BAR), "white")
     draw, font = ImageDraw.Draw(out), ImageFont.load_default(15)
@@ -78,6 +79,14 @@ def drawn(engine: Engine, picture: Picture) -> Image.Image:
         draw.text((left + 2, 4), panel.caption, fill="black", font=font)
         out.paste(Image.fromarray(np.ascontiguousarray(side)), (left, BAR))
     return out
+
+
+def _side(engine: Engine, target: Target, panel: Panel) -> NDArray[np.uint8]:
+    """(row, col, 3) of one side."""
+    if panel is SIGMA:
+        image = layers.image_of("sigma", engine, engine.select(panel.request), target)
+        return np.moveaxis(layers.rgba(image, layers.LAYERS["sigma"])[:3], 0, -1)
+    return natural(_stacked(engine, target) if panel is RAW else engine.part(panel.request, target).values)
 
 
 def _stacked(engine: Engine, target: Target) -> NDArray[np.int16]:

@@ -112,6 +112,7 @@ def request() -> str:
             " has them as options (`--max-cloud`).",
             parameters.PICTURE,
         ),
+        "Points and accounts": ("`/point/…` and `/explain/…` take this too.", parameters.SURE),
         "Boxes": ("`/bbox/…` takes these too.", parameters.SIZED),
         "Maps of OGC API": ("`/collections/{id}/map` takes these too.", parameters.MAPPED),
         "Exports": (

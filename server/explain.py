@@ -20,6 +20,7 @@ from terrazzo.mosaic.explain import ExplainedScene, Explanation, explain
 from terrazzo.mosaic.explain.candidates import UNMERGED
 from terrazzo.mosaic.measure import choose
 from terrazzo.mosaic.quality import FLAGS
+from terrazzo.mosaic.sigma import require_sigma
 from terrazzo.request.boxes import place_of, swap_of
 from terrazzo.server.request import Ask
 
@@ -65,18 +66,25 @@ class Account(NamedTuple):
         return dict(zip(self.own.bands, apart, strict=True))
 
 
-def account_of(engine: Engine, ask: Ask, lon: float, lat: float) -> Account:
+def account_of(engine: Engine, ask: Ask, lon: float, lat: float, *, sigma: bool = False) -> Account:
     """The account of a place.
+
+    Args:
+        sigma: whether the values' standard errors are told.
 
     Raises:
         InvalidRequest: it is no place on Earth.
         OutsideCoverage: no scene shows there.
     """
     place_of(lon, lat, "explain")
+    if sigma:
+        require_sigma(ask.measure, engine.version)
     chosen = choose(engine, ask.measure)
     try:
         before = None if chosen.baseline is None else explain(engine, chosen.baseline, lon, lat)
-        return Account(explain(engine, chosen.selection, lon, lat), before, ask.measure.expression)
+        return Account(
+            explain(engine, chosen.selection, lon, lat, sigma=sigma), before, ask.measure.expression
+        )
     except OutsideCoverage as error:
         raise OutsideCoverage(f"{error}{swap_of(lon, lat, engine.version.bounds)}") from None
 
@@ -96,7 +104,9 @@ def _document(engine: Engine, side: Explanation, lon: float, lat: float) -> dict
     factor = _factor(side)
     scene = side.chosen.scene
     document = asdict(side)
-    for name in ("chosen", "request", "bands", "values"):
+    if side.sigma is not None:
+        document["sigma_shared"] = side.sigma.shared
+    for name in ("chosen", "request", "bands", "values", "sigma"):
         del document[name]
     for candidate in document["candidates"]:
         candidate["values"] = candidate["values"] and [_value(v, factor) for v in candidate["values"]]
@@ -106,6 +116,7 @@ def _document(engine: Engine, side: Explanation, lon: float, lat: float) -> dict
         "coordinates": [lon, lat],
         "band_names": list(side.bands),
         "values": [_value(v, factor) for v in side.values],
+        **({} if side.sigma is None else {"sigma": side.sigma.sigma}),
         "scene": scene.id,
         "datetime": scene.datetime.isoformat(),
         "scenes_usable": side.count,
@@ -146,8 +157,10 @@ def rows(account: Account) -> dict[str, Any]:
 
 def _rows(side: Explanation) -> dict[str, Any]:
     factor, scene = _factor(side), side.chosen.scene
+    sure = side.sigma and zip(side.bands, side.sigma.sigma, strict=True)
     return {
         **{b: _value(v, factor) for b, v in zip(side.bands, side.values, strict=True)},
+        **{f"sigma of {b}": s for b, s in sure or ()},
         "scene": scene.id,
         "datetime": scene.datetime.isoformat(),
         "scenes_with_data" if side.request.stage in UNMERGED else "scenes_usable": side.count,

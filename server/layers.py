@@ -1,4 +1,4 @@
-"""Styles that show not what a mosaic looks like but where it comes from: scene, day, age, count, quality, score, spread, gain."""
+"""Styles that show not what a mosaic looks like but where it comes from: scene, day, age, count, quality, score, spread, sigma, gain."""
 
 import hashlib
 import io
@@ -28,6 +28,8 @@ GAIN_REACH = 2000
 """How far from 1 the colour ramp of gains goes to either side, 1e-4."""
 MOST_SPREAD = 500
 """Spread at which the colour ramp ends, 1e-4."""
+MOST_SIGMA = 400
+"""Standard error at which the colour ramp ends, 1e-4."""
 CLEAR_COLOUR = (150, 190, 150)
 SIZE = (200, 52)
 
@@ -110,6 +112,10 @@ def _spread_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8
     return _ramped("inferno", np.clip(values.astype(int) * 255 // MOST_SPREAD, 0, 255))
 
 
+def _sigma_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
+    return _ramped("viridis", np.clip(values.astype(int) * 255 // MOST_SIGMA, 0, 255))
+
+
 def _score_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
     return _ramped("rdylgn", np.clip(values.astype(int) * 255 // 100, 0, 255))
 
@@ -124,6 +130,7 @@ LAYERS: dict[str, Layer] = {
         ("quality", _quality_colours),
         ("score", _score_colours),
         ("spread", _spread_colours),
+        ("sigma", _sigma_colours),
         ("gain", _gain_colours),
     )
 }
@@ -174,6 +181,7 @@ def legend(layer: Layer, days: tuple[str, str] = ("oldest", "newest")) -> bytes:
                 "gain": ("rdbu_r", (f"{1 - GAIN_REACH / GAIN_ONE:g}", f"{1 + GAIN_REACH / GAIN_ONE:g}")),
                 "count": ("magma", ("0", f"{MOST_COUNT} or more")),
                 "score": ("rdylgn", ("0", "100")),
+                "sigma": ("viridis", ("0", f"{MOST_SIGMA / 10_000:g} or more")),
                 "spread": ("inferno", ("0", f"{MOST_SPREAD / 10_000:g} or more")),
             }[layer.name]
             ramp = _ramp(name)[np.linspace(0, 255, width).astype(int)]

@@ -7,23 +7,30 @@ import numpy as np
 
 from terrazzo.bands import SCALE
 from terrazzo.errors import OutsideCoverage, ReadFailure
-from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.interpolated import interpolated
 from terrazzo.mosaic.measure import choose, draw, known
 from terrazzo.mosaic.quality import quality
+from terrazzo.mosaic.selection import Selection
+from terrazzo.mosaic.sigma import around_of, require_sigma, sigma_at
 from terrazzo.mosaic.warp import Points, places, transformer
 from terrazzo.request.boxes import place_of, swap_of
 from terrazzo.server.request import Ask
 
 
-def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, Any]:
+def point_values(engine: Engine, ask: Ask, lon: float, lat: float, *, sigma: bool = False) -> dict[str, Any]:
     """Values at a place: what a tile shows there at full resolution; `problems` names scenes that could not be read.
+
+    Args:
+        sigma: whether the values' standard errors are told.
 
     Raises:
         ReadFailure: nothing is shown, since scenes could not be read.
         OutsideCoverage: the mosaic has no data there.
     """
     place_of(lon, lat, "point")
+    if sigma:
+        require_sigma(ask.measure, engine.version)
     chosen = choose(engine, ask.measure)
     place = Points("EPSG:4326", np.array([lon]), np.array([lat]))
     drawn = draw(chosen, lambda selection: engine.points(selection, place.crs, place.x, place.y))
@@ -42,6 +49,7 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, 
         "coordinates": [lon, lat],
         "band_names": list(ask.measure.names if is_float else image.bands),
         "values": numbers,
+        **(_sigma(engine, chosen.selection, place, image, scene.epsg) if sigma else {}),
         "scene": scene.id,
         "datetime": scene.datetime.isoformat(),
         "sampling": sampling(engine, place, scene.epsg, chosen.selection.request.resampling),
@@ -53,6 +61,14 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float) -> dict[str, 
         "attribution": engine.version.attribution,
         **({"problems": list(drawn.problems)} if drawn.problems else {}),
     }
+
+
+def _sigma(
+    engine: Engine, selection: Selection, place: Points, image: Image, epsg: int
+) -> dict[str, tuple[float | None, ...]]:
+    around = around_of(engine, place, epsg)
+    own, shared = sigma_at(engine, selection, place, image, around)
+    return {"sigma": own, "sigma_shared": shared}
 
 
 def _number(value: np.generic, is_whole: bool) -> int | float:

@@ -8,6 +8,7 @@ from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import Measure
 from terrazzo.mosaic.selection import newest_period
+from terrazzo.mosaic.sigma import require_sigma
 from terrazzo.statistics.answers import answers, chosen_of, statistic_names
 from terrazzo.statistics.areas import areas_of_features
 from terrazzo.statistics.places import MOST_PIXELS, groups
@@ -41,12 +42,15 @@ def with_statistics(
     crs: str,
     percentiles: tuple[float, ...] = PERCENTILES,
     rule: Rule = "exact",
+    *,
+    sigma: bool = False,
 ) -> list[dict[str, Any]]:
     """Features with their statistics, and with all that they had.
 
     Args:
         crs: of the features' coordinates.
         percentiles: 0–100, besides the median.
+        sigma: whether standard errors are told.
 
     Raises:
         InvalidRequest: there are too many features, or one is too large.
@@ -56,7 +60,9 @@ def with_statistics(
             f"{len(features)} features: at most {MOST_FEATURES} at once; ask for a job, …/exports/statistics"
         )
     period = measure.pixels.datetime or newest_period(engine.version).name
-    question = Question(measure, (period,), percentiles, rule)
+    if sigma:
+        require_sigma(measure, engine.version)
+    question = Question(measure, (period,), percentiles, rule, sigma)
     areas, chosen = areas_of_features(list(features), crs), chosen_of(engine, question)
     about = {
         "request": chosen[period].text(),

@@ -10,7 +10,7 @@ from terrazzo.bulk.area import crs_of_geojson
 from terrazzo.errors import InvalidRequest
 from terrazzo.formats import GEOJSON, offered
 from terrazzo.request.boxes import numbers_of_box, numbers_of_place
-from terrazzo.request.parameters import DESCRIBED, PICTURE, asked_names
+from terrazzo.request.parameters import DESCRIBED, PICTURE, SURE, asked_names
 from terrazzo.server.accept import preferred
 from terrazzo.server.bodies import collection_of, read_order
 from terrazzo.server.explain import POLICY, account_of, as_document, as_page, as_text
@@ -34,14 +34,17 @@ FEATURE_BODY = {
 }
 
 
-@router.get("/mosaics/{mosaic}/point/{place}", tags=["Points"], openapi_extra=ASKED)
+@router.get("/mosaics/{mosaic}/point/{place}", tags=["Points"], openapi_extra=documented(PICTURE, SURE))
 async def point(request: Request, mosaic: str, place: Place) -> Any:
     """Reflectance, an expression or a change at a place, and the scene it comes from."""
     desk, (lon, lat) = desk_of(request), numbers_of_place(place)
-    return await desk.work(request, lambda: point_values(*opened(desk, mosaic, request), lon, lat))
+    sure = beside(request, SURE)
+    return await desk.work(
+        request, lambda: point_values(*opened(desk, mosaic, request, asked_names(SURE)), lon, lat, **sure)
+    )
 
 
-@router.get("/mosaics/{mosaic}/explain/{place}", tags=["Points"], openapi_extra=ASKED)
+@router.get("/mosaics/{mosaic}/explain/{place}", tags=["Points"], openapi_extra=documented(PICTURE, SURE))
 async def explain(
     request: Request,
     mosaic: str,
@@ -55,10 +58,11 @@ async def explain(
     form = f or OF_MEDIA[preferred(request.headers.get("accept", ""), [*OF_MEDIA]) or OFFERED]
     if form not in ACCOUNTS:
         raise InvalidRequest(f"f={form}: use json, html or txt")
+    sure = beside(request, SURE)
 
     def write() -> str:
-        engine, ask = opened(desk, mosaic, request, ("f",))
-        account = account_of(engine, ask, lon, lat)
+        engine, ask = opened(desk, mosaic, request, ("f", *asked_names(SURE)))
+        account = account_of(engine, ask, lon, lat, **sure)
         if form == "html":
             return as_page(engine, account, lon, lat)
         if form == "txt":

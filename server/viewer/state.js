@@ -3,7 +3,7 @@ import { merges } from "./words.js";
 
 export const FIELDS = ["datetime", "baseline", "style", "formula", "stage", "method", "colormap", "rescale"];
 export const FORMULAS = { bands: "B04,B03,B02", expression: "(B08-B04)/(B08+B04)" };
-export const LAYERS = ["scene", "date", "age", "count", "quality", "spread", "gain"];
+export const LAYERS = ["scene", "date", "age", "count", "quality", "spread", "sigma", "gain"];
 export const RAMPS = ["gray", "rdylgn", "brbg", "viridis", "magma", "rdbu_r", "turbo"];
 
 export const compares = (stage) => !["raw", "mask"].includes(stage);

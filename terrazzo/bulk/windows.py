@@ -149,14 +149,14 @@ def windows(target: Target, side: int = WINDOW) -> Iterator[tuple[RasterWindow, 
             yield RasterWindow(col, row, width, height), part_of(target, row, col, height, width)
 
 
-def window_side(selection: Selection, workers: int, *, spread: bool = False) -> int:
+def window_side(selection: Selection, workers: int, *, compares: bool = False) -> int:
     """Side of the windows that keeps memory bounded, whatever the number of scenes and bands.
 
     Args:
-        spread: whether the scenes are compared, which takes all of them at once with any method.
+        compares: whether the scenes are compared, which takes all of them at once with any method.
     """
     side = WINDOW
-    if selection.request.method in ("first", "feather") and not spread:
+    if selection.request.method in ("first", "feather") and not compares:
         return side
     deep: dict[str, int] = {}
     for entry in selection.entries:

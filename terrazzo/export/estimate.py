@@ -14,7 +14,7 @@ from terrazzo.export.pieces import stored_values
 from terrazzo.export.run import OVERVIEWS, room_needed
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import choose, draw
-from terrazzo.mosaic.origin import ORIGINS, Rendering, count_needed
+from terrazzo.mosaic.origin import ORIGINS, Rendering, compares, count_needed
 from terrazzo.mosaic.warp import Target
 
 SAMPLE = 256
@@ -62,9 +62,7 @@ def estimate(engine: Engine, order: Order, workers: int = 1) -> Estimate:
         drawn = draw(chosen, partial(engine.render, target=part, count_to=count_needed(order.extras)))
         made = Rendering(engine, chosen.selection, part, drawn.image)
         for kind in kinds:
-            array = (
-                ORIGINS[kind.layer].values(made)[None] if kind.layer else stored_values(drawn.values, order)
-            )
+            array = ORIGINS[kind.layer].stored(made) if kind.layer else stored_values(drawn.values, order)
             packing = Packing(order.compression, 0 if order.picture else kind.nodata, kind.smooth)
             packed += sum(len(packing.packed(block)) for block in packing.cut(array))
         seconds += time.perf_counter() - start
@@ -87,7 +85,7 @@ def estimate(engine: Engine, order: Order, workers: int = 1) -> Estimate:
             [s.target for s in sheets(target, order.split)],
             kinds,
             order.compression,
-            window_side(chosen.selection, workers, spread="spread" in order.extras),
+            window_side(chosen.selection, workers, compares=compares(order.extras)),
         ),
         seconds=round(BEGIN + seconds * share * (1 + OVERVIEWS) / workers, 1),
         scenes=tuple(e.scene.id for e in scenes),

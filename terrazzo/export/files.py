@@ -85,8 +85,15 @@ def rasters(order: Order, chosen: Chosen) -> list[Raster]:
     first = Raster(None, bands, encoding.dtype, encoding.nodata, request.stage != "mask")
     return [
         first,
-        *(Raster(n, (Band(n, unit=ORIGINS[n].unit),), "int16", NODATA, False) for n in order.extras),
+        *(_layer(n, request.bands) for n in order.extras),
     ]
+
+
+def _layer(name: str, bands: tuple[str, ...]) -> Raster:
+    origin = ORIGINS[name]
+    if origin.by_band is None:
+        return Raster(name, (Band(name, unit=origin.unit),), "int16", NODATA, False)
+    return Raster(name, tuple(Band(f"{name}_{b}") for b in bands), "float32", math.nan, False)
 
 
 def tags_of(

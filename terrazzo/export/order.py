@@ -11,6 +11,7 @@ from terrazzo.crs import DEGREES
 from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.measure import Measure
 from terrazzo.mosaic.request import PixelRequest
+from terrazzo.mosaic.sigma import require_sigma
 from terrazzo.picture import Pairs
 from terrazzo.request.parameters import DEFAULT_EXTRAS, EXPORT, MOST_ZOOM, NUMBERS, TABLETS
 from terrazzo.request.parse import UNMEASURED, contradict, measured, values
@@ -115,6 +116,8 @@ def parse_order(raw: Mapping[str, Any], version: Version) -> Order:
         raise contradict("extras=none", "other extras")
     if "spread" in extras and stage == "mask":
         raise InvalidRequest("extras=spread: classes have none; ask for another stage")
+    if "sigma" in extras:
+        require_sigma(measure, version)
     return Order(
         area,
         measure,

@@ -1,6 +1,7 @@
 """Windows of an export, rendered to files of their own: what is finished is never computed again."""
 
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -194,8 +195,8 @@ def _piece(
             write_window(layer_file(base, None, BLOCKS), stored, window, packing, *whole)
         made = Rendering(engine, chosen.selection, part, drawn.image)
         for name in order.extras:
-            packing = Packing(order.compression, NODATA, False)
-            values = ORIGINS[name].values(made)[None]
+            values = ORIGINS[name].stored(made)
+            packing = Packing(order.compression, math.nan if values.dtype.kind == "f" else NODATA, False)
             write_window(layer_file(base, name, BLOCKS), values, window, packing, *whole)
         inner = np.s_[:, -window.height :, -window.width :]
         piece = Piece(

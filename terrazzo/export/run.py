@@ -23,6 +23,7 @@ from terrazzo.export.tiles import write_tiles
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.interpolated import interpolated
 from terrazzo.mosaic.measure import Chosen, choose
+from terrazzo.mosaic.origin import compares
 from terrazzo.mosaic.selection import adjacent
 from terrazzo.mosaic.warp import Target
 from terrazzo.version import Entry
@@ -193,7 +194,7 @@ class _Run:
         self.path, self.ending, self.folder = path, ending, folder
         self.workers, self.described = workers, described
         self.rasters = rasters(order, chosen)
-        self.side = window_side(chosen.selection, workers, spread="spread" in order.extras)
+        self.side = window_side(chosen.selection, workers, compares=compares(order.extras))
         self.sheets = sheets(target, order.split)
         self.entries = {
             e.scene.id: e

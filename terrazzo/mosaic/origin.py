@@ -1,5 +1,5 @@
 """Where an image's pixels come from and how sure they are, as numbers a pixel: scene, day, age, count, quality, weight,
-score, spread, gain."""
+score, spread, sigma, gain."""
 
 from collections.abc import Callable
 from datetime import date
@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo import gains
-from terrazzo.bands import NODATA
+from terrazzo.bands import NODATA, SCALE
 from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.layers import ALL
 from terrazzo.mosaic.quality import FLAGS, SEVERAL, quality
 from terrazzo.mosaic.selection import Selection
+from terrazzo.mosaic.sigma import sigma
 from terrazzo.mosaic.spread import spread
 from terrazzo.mosaic.warp import Target, locate
 from terrazzo.mosaic.weight import clear_scores, weight
@@ -38,12 +39,20 @@ class Origin(NamedTuple):
     Attributes:
         values: (row, col) int16 of a rendering, −32768 without data.
         count_to: number up to which the image's `count` must be exact.
+        compares: whether it looks at all scenes at once.
+        by_band: (band, row, col) float32 in reflectance, NaN without data, where files hold that instead of `values`.
     """
 
     title: str
     unit: str
     values: Callable[[Rendering], NDArray[np.int16]]
     count_to: int = 0
+    compares: bool = False
+    by_band: Callable[[Rendering], NDArray[np.float32]] | None = None
+
+    def stored(self, rendering: Rendering) -> NDArray[np.int16] | NDArray[np.float32]:
+        """(band, row, col) as files hold it."""
+        return self.values(rendering)[None] if self.by_band is None else self.by_band(rendering)
 
 
 def days(image: Image) -> NDArray[np.int64]:
@@ -94,6 +103,13 @@ def _mean_spread(rendering: Rendering) -> NDArray[np.int16]:
     return _seen(rendering.image, np.where(known, np.rint(every.mean(axis=0)), NODATA))
 
 
+def _mean_sigma(rendering: Rendering) -> NDArray[np.int16]:
+    every = sigma(*rendering)
+    known = np.isfinite(every).all(axis=0)
+    mean = np.where(known, every, 0).mean(axis=0) / SCALE
+    return _seen(rendering.image, np.where(known, np.rint(np.minimum(mean, np.iinfo(np.int16).max)), NODATA))
+
+
 ORIGINS: dict[str, Origin] = {
     "scene": Origin(
         "Which scene",
@@ -132,11 +148,24 @@ ORIGINS: dict[str, Origin] = {
         "How far the clear scenes disagree",
         "1e-4 reflectance, mean of the bands' median absolute deviations",
         _mean_spread,
+        compares=True,
+    ),
+    "sigma": Origin(
+        "How sure the values are",
+        "1e-4 reflectance, mean of the bands' standard errors",
+        _mean_sigma,
+        compares=True,
+        by_band=lambda rendering: sigma(*rendering),
     ),
     "gain": Origin(
         "Gain of the scene that shows", "1e-4, mean of the bands' gains; 10000 changes nothing", _mean_gain
     ),
 }
+
+
+def compares(names: tuple[str, ...]) -> bool:
+    """Whether one of these origins looks at all scenes at once."""
+    return any(ORIGINS[n].compares for n in names)
 
 
 def count_needed(names: tuple[str, ...]) -> int:

@@ -207,14 +207,15 @@ class Planner:
             bounds_of[zone] = Bounds(b[0] - RIM, b[1] - RIM, b[2] + RIM, b[3] + RIM)
         return bounds_of
 
-    def shown(self, selection: Selection, target: Target) -> list[Entry]:
-        """The scenes of a selection that lie in a target."""
+    def shown(self, selection: Selection, where: Target | Points) -> list[Entry]:
+        """The scenes of a selection that lie where pixels are asked for."""
         entries: list[Entry] = []
-        for epsg in self._near(target):
+        outline = where.outline() if isinstance(where, Target) else (where.x, where.y)
+        for epsg in self._near(where):
             if epsg in selection.zones:
                 grid = self.version.store.grid(epsg)
-                level, _ = self._level(target, epsg, None)
-                box = box_around(*places(target.crs, target.outline(), grid, level))
+                level, _ = self._level(where, epsg, None)
+                box = box_around(*places(where.crs, outline, grid, level))
                 entries += [] if box is None else [e for _, e in selection.shown(epsg, level, box)]
         return entries
 

@@ -1,20 +1,14 @@
 """How far the clear scenes of a place disagree."""
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo.bands import NODATA
-from terrazzo.errors import TooLarge
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.merge import merge
 from terrazzo.mosaic.selection import Selection
+from terrazzo.mosaic.stack import clear_scenes
 from terrazzo.mosaic.warp import Target
-from terrazzo.version import places_of
-
-MOST_VALUES = 300_000_000
-"""Values of all scenes that are held at once."""
 
 
 def spread(engine: Engine, selection: Selection, target: Target) -> NDArray[np.int16]:
@@ -23,21 +17,10 @@ def spread(engine: Engine, selection: Selection, target: Target) -> NDArray[np.i
     Raises:
         TooLarge: the scenes of the target do not fit in memory.
     """
-    clear = replace(selection.request, method="first", fill="none")
-    shape = (len(clear.bands), target.height, target.width)
-    seen: list[NDArray[np.int16]] = []
-    for entry in engine.planner.shown(selection, target):
-        values = engine.render(Selection(clear, (entry,), places_of((entry,))), target).values
-        if (values != NODATA).any():
-            seen.append(values)
-        if len(seen) * values.size > MOST_VALUES:
-            raise TooLarge(
-                "spread: too many scenes for an area of this size; ask for a smaller one, or fewer scenes"
-            )
-    if len(seen) < 2:
-        return np.full(shape, NODATA, np.int16)
-    scenes = np.stack(seen)
-    everywhere = np.full((len(scenes), *shape[1:]), 255, np.uint8)
+    scenes = clear_scenes(engine, selection, target, "spread").values
+    if len(scenes) < 2:
+        return np.full(scenes.shape[1:], NODATA, np.int16)
+    everywhere = np.full((len(scenes), *scenes.shape[2:]), 255, np.uint8)
     middle = merge(scenes, everywhere, "median")
     away = np.where(scenes == NODATA, NODATA, np.abs(scenes.astype(np.int32) - middle.values))
     deviation = merge(np.minimum(away, np.iinfo(np.int16).max).astype(np.int16), everywhere, "median").values

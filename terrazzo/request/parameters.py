@@ -313,6 +313,15 @@ EXPORT = table(
 )
 RULES = ("exact", "centre")
 PERCENTILES = (5.0, 25.0, 75.0, 95.0)
+SIGMA = Parameter(
+    "sigma",
+    "switch",
+    "whether values come with their standard errors, in reflectance, of the bands of one time: on or off",
+    (),
+    "off",
+)
+SURE = table((SIGMA,))
+"""What points and accounts of pixels take beside the parameters of tiles."""
 AREAS = (
     Parameter(
         "percentiles",
@@ -331,6 +340,7 @@ AREAS = (
         RULES,
         "exact",
     ),
+    SIGMA,
 )
 QUESTION = table(
     (

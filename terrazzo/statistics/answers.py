@@ -18,6 +18,7 @@ from terrazzo.mosaic.measure import Chosen, choose, draw
 from terrazzo.mosaic.origin import days
 from terrazzo.mosaic.warp import Target
 from terrazzo.mosaic.zone import LAST_RESORT
+from terrazzo.statistics import sure
 from terrazzo.statistics.areas import Areas
 from terrazzo.statistics.places import Group, blocks, group, is_large, placed
 from terrazzo.statistics.question import Question
@@ -106,8 +107,9 @@ def chosen_of(engine: Engine, question: Question) -> dict[str, Chosen]:
 
 
 def statistic_names(question: Question) -> tuple[str, ...]:
-    """Names of the columns that `summaries` fills."""
-    return (*MEASURES, "median", *(f"p{p:g}" for p in question.percentiles))
+    """Names of the columns that `summaries` fills, and of the standard errors where they are asked for."""
+    named = (*MEASURES, "median", *(f"p{p:g}" for p in question.percentiles))
+    return (*named, *sure.NAMES) if question.sigma else named
 
 
 def answers(
@@ -121,7 +123,7 @@ def answers(
     here = placed(areas, engine.version, numbers)
     quantiles = [0.5, *(p / 100 for p in question.percentiles)]
     shape = (len(numbers), len(chosen))
-    table = np.full((*shape, len(question.measure.names), len(MEASURES) + len(quantiles)), np.nan)
+    table = np.full((*shape, len(question.measure.names), len(statistic_names(question))), np.nan)
     table[..., 0] = 0
     per_area = {k: np.full(shape, np.nan) for k in SHARES}
     scenes, problems = list[str](), list[str]()
@@ -149,6 +151,10 @@ def _of_group(
 ) -> PeriodAnswers:
     covered, layers = cover(here.polygons, here.target, question.rule), layers_of(engine, chosen, here.target)
     table = summaries(layers.values, covered, quantiles)
+    if question.sigma:
+        errors = sure.AreaSigma(engine, chosen, len(table))
+        errors.add(here.target, covered)
+        table = np.concatenate([table, errors.columns()], axis=2)
     sums = share_sums(layers, covered, last_day(chosen, engine))
     return PeriodAnswers(table, sums, layers.scenes, layers.problems)
 
@@ -159,18 +165,22 @@ def _of_blocks(
     """The same of one area in squares, of which one is in memory at once."""
     tallies, sums = [Tally() for _ in question.measure.names], np.zeros((5, 1))
     scenes, problems = dict[str, None](), dict[str, None]()
+    errors = sure.AreaSigma(engine, chosen, 1) if question.sigma else None
     for here in squares:
         require_wanted()
         covered = cover(here.polygons, here.target, question.rule)
         layers = layers_of(engine, chosen, here.target)
         for tally, channel in zip(tallies, layers.values, strict=True):
             tally.add(channel.ravel()[covered.cells], covered.shares)
+        if errors is not None:
+            errors.add(here.target, covered)
         sums += share_sums(layers, covered, last_day(chosen, engine))
         scenes |= dict.fromkeys(layers.scenes)
         problems |= dict.fromkeys(layers.problems)
-    return PeriodAnswers(
-        np.array([[t.row(quantiles) for t in tallies]]), sums, tuple(scenes), tuple(problems)
-    )
+    table = np.array([[t.row(quantiles) for t in tallies]])
+    if errors is not None:
+        table = np.concatenate([table, errors.columns()], axis=2)
+    return PeriodAnswers(table, sums, tuple(scenes), tuple(problems))
 
 
 def layers_of(engine: Engine, chosen: Chosen, target: Target) -> PixelLayers:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.measure import Measure
+from terrazzo.mosaic.sigma import require_sigma
 from terrazzo.request.parameters import PERCENTILES, TABULATED
 from terrazzo.request.parse import UNMEASURED, measured, values
 from terrazzo.version import Version
@@ -20,12 +21,14 @@ class Question:
     Attributes:
         measure: bands or expressions; its `datetime` gives way to each of `periods`.
         percentiles: 0–100, besides the median.
+        sigma: whether standard errors are told.
     """
 
     measure: Measure
     periods: tuple[str, ...]
     percentiles: tuple[float, ...] = PERCENTILES
     rule: Rule = "exact"
+    sigma: bool = False
 
 
 def parse_table(raw: Mapping[str, Any], version: Version) -> tuple[Question, str, str | None, str | None]:
@@ -42,9 +45,13 @@ def _question(given: Mapping[str, Any], version: Version) -> Question:
     if given.get("stage") in UNMEASURED:
         raise InvalidRequest(f"stage={given['stage']}: statistics are of corrected, merged or normalized")
     every = tuple(p.name for p in version.periods.values() if not p.members)
+    measure = measured(given, version)
+    if given.get("sigma"):
+        require_sigma(measure, version)
     return Question(
-        measured(given, version),
+        measure,
         tuple(dict.fromkeys(given.get("period", ()))) or every,
         given.get("percentiles", PERCENTILES),
         given.get("rule", "exact"),
+        given.get("sigma", False),
     )

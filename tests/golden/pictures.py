@@ -85,6 +85,7 @@ def _numbers(name: str) -> np.ndarray[Any, Any]:
         "quality": (0, 512),
         "score": (0, 101),
         "spread": (0, 700),
+        "sigma": (0, 1000),
         "gain": (GAIN_ONE - 3000, GAIN_ONE + 3000),
     }[name]
     out = np.linspace(first, last, SIDE * SIDE, endpoint=False).astype(np.int16).reshape(SIDE, SIDE)

@@ -9,7 +9,7 @@ import rasterio
 from PIL import Image
 
 TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728"
-LAYERS = ("scene", "date", "age", "count", "quality", "score", "spread", "gain")
+LAYERS = ("scene", "date", "age", "count", "quality", "score", "spread", "sigma", "gain")
 
 
 def array(client, style, query=""):

@@ -365,7 +365,7 @@ def test_every_name_of_the_table_stands_in_openapi_and_on_the_command_line(doors
         assert body["schema"]["properties"][name]["description"] == parameter.help
         assert f"--{name.replace('_', '-')}" in told
     words = " ".join(told.split())
-    assert "scene, date, age, count, quality, weight, score, spread, gain" in words
+    assert "scene, date, age, count, quality, weight, score, spread, sigma, gain" in words
 
 
 def test_the_menus_of_the_map_are_those_of_the_table(doors):

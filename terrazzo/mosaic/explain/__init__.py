@@ -18,6 +18,7 @@ from terrazzo.mosaic.explain.way import Neighbour, Step, neighbours, path
 from terrazzo.mosaic.quality import quality
 from terrazzo.mosaic.request import Resolved
 from terrazzo.mosaic.selection import Selection, adjacent
+from terrazzo.mosaic.sigma import PlaceSigma, around_of, sigma_at
 from terrazzo.mosaic.warp import Points, locate
 from terrazzo.scene import resampled
 from terrazzo.version import Entry
@@ -36,6 +37,7 @@ class Explanation:
         path: by band, of the chosen scene; empty for `stage=mask`.
         count_interpolated: how the product's pixels were resampled to the store's, so that the path's first number is
             interpolated; empty where it is the product's own.
+        sigma: standard errors of the values; None where they are not asked for.
         source: where the chosen scene comes from: level, offset with its evidence, lineage, air.
     """
 
@@ -54,17 +56,23 @@ class Explanation:
     count_interpolated: str
     source: Mapping[str, Any]
     problems: tuple[str, ...]
+    sigma: PlaceSigma | None = None
 
 
-def explain(engine: Engine, selection: Selection, lon: float, lat: float) -> Explanation:
+def explain(
+    engine: Engine, selection: Selection, lon: float, lat: float, *, sigma: bool = False
+) -> Explanation:
     """The account of a place in degrees at full resolution.
+
+    Args:
+        sigma: whether standard errors are told.
 
     Raises:
         OutsideCoverage: no scene shows there.
         ReadFailure: none does, since scenes could not be read.
     """
-    xy = (np.array([lon], np.float64), np.array([lat], np.float64))
-    image = engine.points(selection, "EPSG:4326", *xy)
+    place = Points("EPSG:4326", np.array([lon], np.float64), np.array([lat], np.float64))
+    image = engine.points(selection, place.crs, place.x, place.y)
     number = int(image.provenance[0, 0])
     if number < 0 and image.problems:
         raise ReadFailure("; ".join(image.problems))
@@ -74,14 +82,14 @@ def explain(engine: Engine, selection: Selection, lon: float, lat: float) -> Exp
     shown = _shown(engine, selection, entry, int(image.quality[0, 0]))
     epsg = entry.scene.epsg
     grid = engine.version.store.grid(epsg)
-    rows, cols = locate(Points("EPSG:4326", *xy), grid, 0, engine.planner.area)
+    rows, cols = locate(place, grid, 0, engine.planner.area)
     at = At(engine, shown.request, entry, epsg, float(rows[0, 0]), float(cols[0, 0]))
     return Explanation(
         selection.request,
         image.bands,
         plain(image.values[:, 0, 0]),
         int(image.count[0, 0]),
-        int(quality(engine, selection, Points("EPSG:4326", *xy), image)[0, 0]),
+        int(quality(engine, selection, place, image)[0, 0]),
         epsg,
         at.row,
         at.col,
@@ -92,6 +100,7 @@ def explain(engine: Engine, selection: Selection, lon: float, lat: float) -> Exp
         resampled(properties(at, entry)),
         _source(at),
         image.problems,
+        sigma_at(engine, selection, place, image, around_of(engine, place, epsg)) if sigma else None,
     )
 
 

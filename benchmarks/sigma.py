@@ -1,0 +1,315 @@
+"""Whether a mosaic's sigma says how far a clear date lies that it does not hold: `python -m benchmarks.sigma OUT --data FOLDER --sample FOLDER`.
+
+The series, and the dates that are left out, are those of `benchmarks.left_out`; the sample's two tiles are a series each. The period around a date begins
+1, 3/2 or 1/2 times `--days` before it, in turn, so that a date lies anywhere in it. Of the scenes that are left 1, 2, 3, 5 and all, by chance,
+are merged by each method, and their values compared with the date's own clear pixels, corrected and without gains: |value − date| / sigma.
+
+Printed is the share within 1 sigma and within 2 by count and band: with the numbers of the code, and, as `elsewhere`, with numbers learnt on all
+series but the judged one. Each date weighs the same. `mean` are those of squares of 16 pixels a side, with the sigma that statistics tell. `--learn`
+prints the numbers for the code, learnt on all. What an earlier run observed lies in OUT and is kept.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+import click
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from benchmarks.left_out import Place, candidates, sample_place, series_place
+from benchmarks.made import mosaic
+from benchmarks.series import Series, both
+from terrazzo.grid import PixelBox
+from terrazzo.mosaic import sigma
+from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.methods import METHODS
+from terrazzo.mosaic.request import PixelRequest
+from terrazzo.mosaic.warp import Target
+from terrazzo.scene import Scene
+from terrazzo.version import Version
+
+BANDS = tuple(sigma.PRIOR)
+ASKED = ("feather", "median", "robust", "kriging")
+COUNTS = (1, 2, 3, 5, 99)
+PIXELS = 400
+"""Of a picture, by chance."""
+SIDE = 128
+"""Pixels to a side of a series that are looked at."""
+SQUARE = 16
+SHIFTS = (0.0, -0.5, 0.5)
+SHOWN = {"1": (1, 1), "2": (2, 2), "3": (3, 3), "4-5": (4, 5), "6+": (6, 999)}
+"""Counts that are printed together."""
+
+
+def observations(place: Place, span: int, scene: Scene, number: int) -> pd.DataFrame:
+    """What mosaics without a scene's day say of it: a row for each pixel or square, band, method and count."""
+    day, same = (
+        scene.datetime.date(),
+        [s.id for s in place.scenes if s.datetime.date() == scene.datetime.date()],
+    )
+    shift = round(SHIFTS[number % len(SHIFTS)] * span)
+    start, end = (day + timedelta(days=shift + side * span) for side in (-1, 1))
+    name = f"sigma-{span}-{scene.mgrs}-{day}"
+    version = mosaic(place.products, place.store, name, {"around": (start, end)}, without=same)
+    box, rng = place.box(scene), np.random.default_rng([number, span])
+    target = Target(f"EPSG:{scene.epsg}", version.store.grid(scene.epsg).bounds(box), *box.shape)
+    truth = place.clear(scene, box)
+    engine, tables = Engine(version, Blocks()), list[pd.DataFrame]()
+    ids = _clear_ids(version, place, scene)
+    try:
+        for count in (c for c in COUNTS if c <= len(ids) or c == COUNTS[-1]):
+            some = tuple(rng.choice(ids, min(count, len(ids)), replace=False).tolist())
+            for method in ASKED if count > 1 else ASKED[:1]:
+                day_shown = str(day) if METHODS[method].timed else None
+                request = PixelRequest(
+                    place.bands, ids=some, method=method, fill="none", resampling="nearest", target=day_shown
+                )
+                for kind, table in _compared(engine, request, target, truth, rng):
+                    tables.append(table.assign(kind=kind, method=method))
+    finally:
+        engine.blocks.close()
+    where = f"{place.name} {scene.mgrs}" if place.picture is None else place.name
+    return pd.concat(tables).assign(series=where, span=span, date=str(day))
+
+
+def _clear_ids(version: Version, place: Place, scene: Scene) -> list[str]:
+    """The scenes over a place that show a clear part of it."""
+    box = place.box(scene)
+    near = [e.scene for e in version.entries("around") if not e.scene.box.intersection(box).empty]
+    return [s.id for s in near if np.isfinite(place.clear(s, box)).mean() > 0.05]
+
+
+def _compared(
+    engine: Engine,
+    request: PixelRequest,
+    target: Target,
+    truth: NDArray[np.float32],
+    rng: np.random.Generator,
+) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Pixels and squares of one mosaic, with how far a date lies from them."""
+    selection = engine.select(request)
+    image = engine.render(selection, target)
+    values, scenes, days = sigma.observed(engine, selection, target, image, "benchmark")
+    weight = sigma.weights(selection.request.target, days)[:, None, None, None]
+    about = sigma.scatter(values, scenes, weight)
+    there = np.flatnonzero((np.isfinite(values - truth) & (about.count > 0)).all(axis=0))
+    some = rng.choice(there, min(PIXELS, len(there)), replace=False)
+    flat = [a.reshape(len(a), -1)[:, some] for a in (*about, values, values - truth)]
+    yield "pixel", _table(flat)
+    rows, cols = np.indices(target.shape) // SQUARE
+    squares = (rows * (cols.max() + 1) + cols).ravel()
+    known = np.isfinite(values - truth)
+    values, error = (np.where(known, a, np.nan).reshape(len(a), -1) for a in (values, values - truth))
+    count, shares = int(squares.max()) + 1, np.ones(squares.size)
+    common, apart = sigma.Common(len(values), count), sigma.Common(len(values), count)
+    common.add(values, scenes.reshape(len(scenes), len(values), -1), days, shares, squares)
+    apart.add(error, error[None][:0], (), shares, squares)
+    level, means = common.scatter(selection.request.target)
+    enough = (np.bincount(squares, known.all(axis=0).ravel()) > SQUARE**2 / 2) & (means.count > 0).all(axis=0)
+    yield "mean", _table([a[:, enough] for a in (*means, level, apart.scatter(None)[0])])
+
+
+def _table(columns: Sequence[NDArray[np.floating]]) -> pd.DataFrame:
+    names = ("squares", "total", "count", "level", "error")
+    flat = {n: c.astype(np.float32).ravel() for n, c in zip(names, columns, strict=True)}
+    return pd.DataFrame(flat | {"band": np.repeat(np.arange(len(columns[0])), columns[0].shape[1])})
+
+
+class Learnt(NamedTuple):
+    """The numbers of `terrazzo.mosaic.sigma`: prior (band, 3), ν and F of pixels, ν and F of means."""
+
+    prior: NDArray[np.float64]
+    worth: float
+    factors: tuple[float, ...]
+    common_worth: float
+    common: tuple[float, ...]
+
+
+CODE = Learnt(sigma.priors(BANDS), sigma.WORTH, sigma.FACTORS, sigma.COMMON_WORTH, sigma.COMMON)
+WORTHS = (1.0, 2.0, 3.0, 4.0, 6.0)
+TOGETHER, MOST = ((1, 1), (2, 2), (3, 3), (4, 5), (6, 999)), 6
+"""Counts that have one factor, and the first of the last."""
+
+
+def learnt(rows: pd.DataFrame) -> Learnt:
+    """Numbers from observations: the prior from single ones, the least mean of log s + |error| / s, then ν, F and g."""
+    single = rows[(rows["count"] == 1) & (rows.kind == "pixel")]
+    prior = np.array([_prior(single[single.band == b]) for b in range(len(BANDS))])
+    pixel, mean = (_factors(rows[rows.kind == k], prior) for k in ("pixel", "mean"))
+    z, weight, band = judged(rows, Learnt(prior, *pixel, *mean)), rows.weight.to_numpy(), rows.band.to_numpy()
+    prior[:, 2] = [_factor(z[band == b], weight[band == b]) for b in range(len(BANDS))]
+    pixel, mean = (_factors(rows[rows.kind == k], prior) for k in ("pixel", "mean"))
+    return Learnt(prior, *pixel, *mean)
+
+
+def _prior(rows: pd.DataFrame) -> tuple[float, float, float]:
+    level, error, weight = np.maximum(rows.level, 0), rows.error.abs(), rows.weight
+    best = (np.inf, 0.0, 0.0)
+    for a in np.geomspace(0.003, 0.06, 14).round(4):
+        for b in np.arange(0, 0.41, 0.05):
+            s = a + b * level
+            best = min(best, (float(np.average(np.log(s) + error / s, weights=weight)), a, b))
+    # The mean absolute difference of two observations, as one's standard deviation.
+    scale = np.sqrt(np.pi / 2) / np.sqrt(2)
+    return round(best[1] * scale, 4), round(best[2] * scale, 3), 1.0
+
+
+def _factors(rows: pd.DataFrame, prior: NDArray[np.float64]) -> tuple[float, tuple[float, ...]]:
+    best: tuple[float, float, tuple[float, ...]] = (np.inf, 0.0, ())
+    count, error = rows["count"].to_numpy(np.int64), rows.error.abs().to_numpy()
+    for worth in WORTHS:
+        s, factors = scaled(rows, prior, worth, (1.0,)), list[float]()
+        for low, high in TOGETHER:
+            here = (count >= low) & (count <= high)
+            factors += [_factor((error / s)[here], rows.weight.to_numpy()[here])] * (
+                min(high, MOST) - low + 1
+            )
+        s = s * np.array(factors)[np.minimum(count, MOST) - 1]
+        best = min(
+            best, (float(np.average(np.log(s) + error / s, weights=rows.weight)), worth, tuple(factors))
+        )
+    return best[1:]
+
+
+def _factor(z: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
+    """The factor with which shares within 1 and within 2 come nearest to 68 and 95 %, in units of 3 and 2 %."""
+    if not len(z):
+        return 1.0
+    order = np.argsort(z)
+    ranked, share = z[order], np.cumsum(weight[order]) / weight.sum()
+    tried = np.geomspace(0.3, 4, 200)
+    within = [np.interp(tried * k, ranked, share) for k in (1, 2)]
+    return round(
+        float(tried[(((within[0] - 0.683) / 0.03) ** 2 + ((within[1] - 0.954) / 0.02) ** 2).argmin()]), 2
+    )
+
+
+def scaled(
+    rows: pd.DataFrame, prior: NDArray[np.float64], worth: float, factors: Sequence[float]
+) -> NDArray[np.float64]:
+    """(row,) standard errors of observations."""
+    columns = (rows[n].to_numpy(np.float64) for n in ("squares", "total", "count"))
+    about = sigma.Scatter(*columns)
+    level, out = rows.level.to_numpy(np.float64), np.zeros(len(rows))
+    for band in range(len(BANDS)):
+        here = rows.band.to_numpy() == band
+        part = sigma.Scatter(*(a[here][None] for a in about))
+        out[here] = sigma.standard_error(level[here][None], part, prior[band : band + 1], worth, factors)[0]
+    return out
+
+
+def judged(rows: pd.DataFrame, numbers: Learnt) -> NDArray[np.float64]:
+    """(row,) how many sigma a date lies from the mosaic."""
+    out = np.zeros(len(rows))
+    for kind, worth, factors in (("pixel", *numbers[1:3]), ("mean", *numbers[3:])):
+        here = rows.kind.to_numpy() == kind
+        part = rows[here]
+        out[here] = part.error.abs() / scaled(part, numbers.prior, worth, factors)
+    return out
+
+
+def weighed(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of which each left-out date of a series and period weighs the same by kind, count and band."""
+    rows = rows.assign(shown=_shown(rows["count"]))
+    keys = ["kind", "shown", "band", "series", "span", "date"]
+    return rows.assign(weight=1 / rows.groupby(keys)["error"].transform("size"))
+
+
+def _shown(count: pd.Series) -> NDArray[np.object_]:
+    out = np.full(len(count), "", object)
+    for name, (low, high) in SHOWN.items():
+        out[(count >= low) & (count <= high)] = name
+    return out
+
+
+def coverage(rows: pd.DataFrame, z: NDArray[np.float64], by: list[str]) -> pd.DataFrame:
+    """Per cent within 1 and within 2 sigma."""
+    inside = rows.assign(one=100 * (z <= 1) * rows.weight, two=100 * (z <= 2) * rows.weight)
+    sums = inside.groupby(by, sort=False)[["one", "two", "weight"]].sum()
+    return sums[["one", "two"]].div(sums.weight, axis=0)
+
+
+def report(rows: pd.DataFrame) -> None:
+    """Prints the tables."""
+    rows = weighed(rows).reset_index(drop=True)
+    elsewhere = np.zeros(len(rows))
+    for series in rows.series.unique():
+        here = (rows.series == series).to_numpy()
+        elsewhere[here] = judged(rows[here], learnt(rows[~here]))
+    named = rows.assign(band=np.array(BANDS)[rows.band])
+    for name, z in (("code", judged(rows, CODE)), ("elsewhere", elsewhere)):
+        for by in ("shown", "band", "series", "method"):
+            table = coverage(named, z, ["kind", by]).unstack("kind").round(1)
+            click.echo(f"\nper cent within 1 and 2 sigma, numbers of {name}, by {by}\n{table.to_string()}")
+        pixels = (named.kind == "pixel").to_numpy()
+        dates = coverage(named[pixels], z[pixels], ["series", "span", "date"])
+        spread = np.percentile(dates.one, [10, 50, 90]).round(0)
+        click.echo(f"\nof {len(dates)} dates alone, within 1 sigma: 10, 50 and 90 % of dates {spread}")
+
+
+@click.command()
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--data", type=click.Path(exists=True, path_type=Path), help="folder with labelled/ and imagery/"
+)
+@click.option("--sample", type=click.Path(exists=True, path_type=Path), help="folder of the sample")
+@click.option("--days", "spans", multiple=True, default=(20, 45), help="half of a period's days")
+@click.option("--dates", type=int, default=8, help="dates of a series and period at most")
+@click.option("--only", help="first letters of the one series to observe; nothing is judged")
+@click.option("--learn", is_flag=True, help="print the numbers for the code")
+def main(
+    out: Path,
+    data: Path | None,
+    sample: Path | None,
+    spans: tuple[int, ...],
+    dates: int,
+    only: str | None,
+    learn: bool,
+) -> None:
+    """Observe what is not observed yet, print the tables."""
+    for place in _places(out, data, sample, only or ""):
+        for span in spans if place.picture is not None else spans[:1]:
+            for number, scene in enumerate(candidates(place, span, dates)):
+                kept = out / f"{place.name.split()[0]}-{span}-{scene.mgrs}-{scene.datetime.date()}.parquet"
+                if not kept.exists():
+                    observations(place, span, scene, number).to_parquet(kept)
+                    click.echo(kept.stem, err=True)
+    tables = [pd.read_parquet(p) for p in sorted(out.glob("*.parquet"))]
+    rows = pd.concat(tables, ignore_index=True)
+    if only:
+        return
+    if learn:
+        numbers = learnt(weighed(rows))
+        click.echo(json.dumps([dict(zip(BANDS, numbers.prior.tolist(), strict=True)), *numbers[1:]]))
+    report(rows)
+
+
+def middle(series: Series) -> Series:
+    """A series cut to `SIDE` pixels, in a place that shrinks alike: pixels are drawn from it, and masks of whole scenes cost most."""
+    short = (series.dates[0][1].shape[-1] - SIDE) // 2
+    if short <= 0:
+        return series
+    cut, box = (..., slice(short, -short), slice(short, -short)), series.place.box
+    half = (box.height - box.height * SIDE // series.dates[0][1].shape[-1]) // 2
+    inner = PixelBox(box.row0 + half, box.col0 + half, box.row1 - half, box.col1 - half)
+    place = replace(series.place, box=inner, window=series.place.window // 2)
+    dates = [(day, image[cut], None if scl is None else scl[cut]) for day, image, scl in series.dates]
+    return series._replace(place=place, dates=dates)
+
+
+def _places(out: Path, data: Path | None, sample: Path | None, only: str) -> Iterator[Place]:
+    for series in both(data) if data else ():
+        if series.name.startswith(only):
+            yield series_place(out / series.name.split()[0], middle(series), BANDS)
+    if sample and "sample".startswith(only):
+        yield sample_place(out / "sample", sample)
+
+
+if __name__ == "__main__":
+    main()

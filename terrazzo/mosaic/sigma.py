@@ -1,0 +1,302 @@
+"""How sure a mosaic's values are: the standard error with which one foretells an independent clear observation of its period.
+
+A pixel's clear observations x_i, one a pass, corrected and without gains, scatter about the mosaic's value m. Few of them say little, so that a prior
+scatter τ, by band and level, stands for ν observations more (the moderated variance of Smyth 2004, doi 10.2202/1544-6115.1027):
+
+    s² = (ν τ² + Σ w_i (x_i − m)²) / (ν + Σ w_i − 1),    σ = g F(n) s
+
+F, by the count n of observations, and g, by band, are learnt on dates that were left out: 68 % of them lie within σ of the mosaic and 95 % within 2σ
+(`python -m benchmarks.sigma` learns and judges). What all pixels of a date have in common, its air above all, is no smaller in a mean over many pixels:
+`Common` is the same
+estimate, of the days' common offsets.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrazzo.bands import BANDS, NODATA, SCALE
+from terrazzo.config import Method, Stage
+from terrazzo.errors import InvalidRequest
+from terrazzo.grid import PixelBox
+from terrazzo.mosaic.engine import FILLED, Engine, Image
+from terrazzo.mosaic.lanes import SEASON
+from terrazzo.mosaic.measure import Measure
+from terrazzo.mosaic.selection import Selection
+from terrazzo.mosaic.stack import clear_scenes
+from terrazzo.mosaic.warp import Points, Target, locate
+from terrazzo.mosaic.zone import LAST_RESORT
+from terrazzo.version import Version
+
+PRIOR = {
+    "B02": (0.0053, 0.133, 1.19),
+    "B03": (0.0043, 0.089, 0.96),
+    "B04": (0.0066, 0.177, 0.88),
+    "B08": (0.0027, 0.133, 1.01),
+    "B11": (0.0212, 0.044, 0.97),
+    "B12": (0.0212, 0.044, 0.96),
+}
+"""a, b and g of a band: τ = a + b · reflectance, in reflectance. Other bands have those of the nearest wavelength."""
+WORTH = 3.0
+"""ν: observations that the prior stands for."""
+FACTORS = (1.38, 1.07, 0.99, 0.97, 0.97, 0.92)
+"""F by the count n of observations from 1; the last for all more."""
+COMMON_WORTH = 2.0
+COMMON = (0.94, 0.88, 0.86, 0.92, 0.92, 1.01)
+"""ν and F of means over areas."""
+AROUND = 64
+"""Side, in pixels of the zone's grid, of the square around a place whose common error is told."""
+UNMERGED = ("raw", "mask", "corrected")
+"""Stages that show one scene as it is."""
+
+
+def require_sigma(measure: Measure, version: Version) -> None:
+    """Refuses what foretells no observation.
+
+    Raises:
+        InvalidRequest: a measure is such; the message says why.
+    """
+    if measure.expression is not None or measure.baseline is not None:
+        name = "baseline" if measure.expression is None else "expression"
+        raise InvalidRequest(f"sigma and {name} contradict each other: sigma is of the bands of one time")
+    _require(measure.pixels.stage, measure.pixels.method or version.config.method)
+
+
+def _require(stage: Stage | None, method: Method) -> None:
+    if stage in UNMERGED:
+        raise InvalidRequest(
+            f"sigma: stage={stage} shows one scene as it is, not what scenes say together; ask for stage merged or normalized"
+        )
+    if method.startswith("percentile:"):
+        raise InvalidRequest(
+            f"sigma: method={method} is a limit of the observations, not their middle; ask for another method, such as median"
+        )
+
+
+def sigma(engine: Engine, selection: Selection, where: Target | Points, image: Image) -> NDArray[np.float32]:
+    """(band, row, col) float32 standard errors in reflectance, of what an image shows of a selection.
+
+    NaN without data, and where no scene of the period is clear: what fills a gap foretells nothing of this period.
+
+    Args:
+        where, image: what was asked for and what the engine gave.
+
+    Raises:
+        InvalidRequest: the request's values foretell no observation.
+        TooLarge: the scenes do not fit in memory.
+    """
+    _require(selection.request.stage, selection.request.method)
+    observations = observed(engine, selection, where, image, "sigma")
+    return of_pixels(selection, *observations).astype(np.float32)
+
+
+def of_pixels(
+    selection: Selection,
+    values: NDArray[np.float32],
+    scenes: NDArray[np.float32],
+    days: Sequence[date],
+) -> NDArray[np.float64]:
+    """(band, …) standard errors in reflectance of what `observed` gives for a selection, NaN where there is none."""
+    request = selection.request
+    weight = weights(request.target, days).reshape(-1, *(1,) * values.ndim)
+    return standard_error(values, scatter(values, scenes, weight), priors(request.bands))
+
+
+class PlaceSigma(NamedTuple):
+    """Standard errors at a place in reflectance, a number a band; None where there is none.
+
+    Attributes:
+        sigma: of the place's own value.
+        shared: the part of it that the place has in common with the pixels around.
+    """
+
+    sigma: tuple[float | None, ...]
+    shared: tuple[float | None, ...]
+
+
+def sigma_at(engine: Engine, selection: Selection, place: Points, image: Image, around: Target) -> PlaceSigma:
+    """The standard errors of one place.
+
+    Args:
+        image: what the engine gave for the place; around: the pixels around it.
+
+    Raises:
+        InvalidRequest, TooLarge: as of `sigma`.
+    """
+    own = sigma(engine, selection, place, image)[:, 0, 0].astype(np.float64)
+    image = engine.render(selection, around)
+    values, scenes, days = observed(engine, selection, around, image, "sigma")
+    count = len(values)
+    common = Common(count, 1)
+    pixels = around.height * around.width
+    whole = np.ones(pixels), np.zeros(pixels, np.int64)
+    common.add(values.reshape(count, -1), scenes.reshape(len(scenes), count, -1), days, *whole)
+    shared = common.standard_error(priors(image.bands), selection.request.target)[:, 0]
+    return PlaceSigma(_plain(own), _plain(np.minimum(shared, own)))
+
+
+def around_of(engine: Engine, place: Points, epsg: int) -> Target:
+    """The pixels of a zone's grid around a place, `AROUND` a side."""
+    grid = engine.version.store.grid(epsg)
+    rows, cols = locate(place, grid, 0, engine.planner.area)
+    row, col = (int(np.floor(v[0, 0])) - AROUND // 2 for v in (rows, cols))
+    box = PixelBox(row, col, row + AROUND, col + AROUND)
+    return Target(f"EPSG:{epsg}", grid.bounds(box), AROUND, AROUND)
+
+
+def observed(
+    engine: Engine, selection: Selection, where: Target | Points, image: Image, name: str
+) -> tuple[NDArray[np.float32], NDArray[np.float32], tuple[date, ...]]:
+    """(band, row, col) reflectance of an image, (pass, band, row, col) clear observations of each pass, and their days.
+
+    Values are NaN without data and where no scene of the period is clear.
+
+    Args:
+        name: what asks, for the error.
+
+    Raises:
+        TooLarge: the scenes do not fit in memory.
+    """
+    scenes = clear_scenes(engine, selection, where, name, passes=True)
+    values = _reflectance(image.values)
+    values[:, image.quality & (FILLED | LAST_RESORT) > 0] = np.nan
+    return values, _reflectance(scenes.values), scenes.days
+
+
+def _plain(numbers: NDArray[np.float64]) -> tuple[float | None, ...]:
+    return tuple(round(float(n), 5) if np.isfinite(n) else None for n in numbers)
+
+
+def priors(bands: tuple[str, ...]) -> NDArray[np.float64]:
+    """(band, 3) of `PRIOR`."""
+
+    def near(band: str) -> str:
+        middle = BANDS[band].centre_nm[0]
+        return min(PRIOR, key=lambda known: abs(BANDS[known].centre_nm[0] - middle))
+
+    return np.array([PRIOR[near(b)] for b in bands], np.float64)
+
+
+class Scatter(NamedTuple):
+    """How observations scatter about values: Σ w (x − m)², Σ w, and how many there are, each in the shape of the values."""
+
+    squares: NDArray[np.float64]
+    total: NDArray[np.float64]
+    count: NDArray[np.float64]  # type: ignore[assignment]
+
+
+def scatter(
+    values: NDArray[np.floating], scenes: NDArray[np.floating], weight: NDArray[np.float64]
+) -> Scatter:
+    """The scatter of observations about the values that a mosaic has there.
+
+    Args:
+        values: (band, …) of the mosaic; scenes: (scene, band, …) observations, NaN where not clear.
+        weight: (scene, …) above 0 up to 1, as it broadcasts to the scenes.
+    """
+    squares, total, count = (np.zeros(values.shape) for _ in range(3))
+    for scene, w in zip(scenes, weight, strict=True):
+        seen = np.isfinite(scene)
+        squares += np.where(seen, w * (scene - values) ** 2, 0)
+        total += np.where(seen, w, 0)
+        count += seen
+    return Scatter(squares, total, count)
+
+
+def standard_error(
+    values: NDArray[np.floating],
+    about: Scatter,
+    prior: NDArray[np.float64],
+    worth: float = WORTH,
+    factors: Sequence[float] = FACTORS,
+) -> NDArray[np.float64]:
+    """σ of the module's equation, in the unit of the values; NaN where there is no value or no observation.
+
+    Args:
+        values: (band, …) of the mosaic.
+        prior: (band, 3) intercept and slope of the prior scatter, and g.
+        worth: ν; factors: F by count from 1, the last for all more.
+    """
+    a, b, g = prior.T.reshape(3, -1, *(1,) * (values.ndim - 1))
+    tau = a + b * np.maximum(values, 0)
+    variance = (worth * tau**2 + about.squares) / (worth + np.maximum(about.total - 1, 0))
+    factor = np.array(factors)[np.clip(about.count, 1, len(factors)).astype(np.int64) - 1]
+    return np.where(about.count > 0, g * factor * np.sqrt(variance), np.nan)
+
+
+class Common:
+    """What the pixels of areas have in common on each day, summed over any number of parts.
+
+    A mean over an area errs by its days' common offsets; the offset of a day is the mean of its observations less the mosaic's mean there.
+    """
+
+    def __init__(self, bands: int, areas: int) -> None:
+        self._days: dict[date, NDArray[np.float64]] = {}
+        self._level = np.zeros((2, bands, areas))
+
+    def add(
+        self,
+        values: NDArray[np.float32],
+        scenes: NDArray[np.float32],
+        days: Sequence[date],
+        shares: NDArray[np.float64],
+        areas: NDArray[np.int64],
+    ) -> None:
+        """Adds pixels.
+
+        Args:
+            values: (band, pixel) of the mosaic; scenes: (scene, band, pixel) observations, NaN where there are none.
+            days: (scene,) of each.
+            shares: (pixel,) by which an area covers each; areas: (pixel,) number of that area.
+        """
+        self._level += _sums(values, shares, areas, self._level.shape[-1])
+        for scene, day in zip(scenes, days, strict=True):
+            sums = self._days.setdefault(day, np.zeros(self._level.shape))
+            sums += _sums(scene - values, shares, areas, sums.shape[-1])
+
+    def scatter(self, target: date | None) -> tuple[NDArray[np.float64], Scatter]:
+        """(band, area) means of the mosaic, and the scatter of the days' means about them, NaN without data.
+
+        Args:
+            target: the day that is shown, for methods that weigh days.
+        """
+        days = tuple(self._days)
+        sums = np.array([self._days[d] for d in days]).reshape(-1, *self._level.shape)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            level, offsets = self._level[0] / self._level[1], sums[:, 0] / sums[:, 1]
+            # A day that shows a corner of an area says little of the whole.
+            seen = np.nan_to_num(sums[:, 1] / self._level[1])
+        return level, scatter(level, level + offsets, seen * weights(target, days)[:, None, None])
+
+    def standard_error(self, prior: NDArray[np.float64], target: date | None) -> NDArray[np.float64]:
+        """(band, area) standard errors of the areas' means, in the unit of the values; NaN where no day shows anything.
+
+        Args:
+            prior: (band, 3) as of the pixels; target: as of `scatter`.
+        """
+        level, about = self.scatter(target)
+        return standard_error(level, about, prior, COMMON_WORTH, COMMON)
+
+
+def _sums(
+    values: NDArray[np.floating], shares: NDArray[np.float64], areas: NDArray[np.int64], count: int
+) -> NDArray[np.float64]:
+    """(2, band, area) sums of shares times values, and of the shares of values that are there."""
+    known = np.isfinite(values)
+    weighed = (np.where(known, shares * values, 0), np.where(known, shares, 0))
+    return np.array([[np.bincount(areas, band, count) for band in part] for part in weighed])
+
+
+def weights(target: date | None, days: Sequence[date]) -> NDArray[np.float64]:
+    """(scene,) 1; by nearness in time to the day that is shown, for methods that weigh days."""
+    if target is None:
+        return np.ones(len(days))
+    apart = np.array([(d - target).days for d in days], np.float64)
+    return 1 / (1 + np.abs(apart) / SEASON)
+
+
+def _reflectance(values: NDArray[np.int16]) -> NDArray[np.float32]:
+    return np.where(values == NODATA, np.float32(np.nan), values * np.float32(SCALE)).astype(np.float32)

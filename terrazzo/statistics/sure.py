@@ -1,0 +1,60 @@
+"""How sure means over areas are: what a day's pixels have in common is not averaged away."""
+
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from terrazzo.bulk.windows import window_side, windows
+from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.measure import Chosen
+from terrazzo.mosaic.sigma import Common, observed, of_pixels, priors
+from terrazzo.mosaic.warp import Target
+from terrazzo.statistics.zonal import Cover
+
+NAMES = ("sigma", "sigma_pixel")
+"""Standard error of the mean over an area, and the root mean square of its pixels' own."""
+
+
+class AreaSigma:
+    """Standard errors of areas, summed over the parts that they are read in."""
+
+    def __init__(self, engine: Engine, chosen: Chosen, areas: int) -> None:
+        self._engine, self._selection = engine, chosen.selection
+        self._bands = chosen.selection.request.bands
+        self._common = Common(len(self._bands), areas)
+        self._squares = np.zeros((2, len(self._bands), areas))
+
+    def add(self, target: Target, covered: Cover) -> None:
+        """Reads the pixels of a target, in windows, and adds those that areas cover.
+
+        Raises:
+            TooLarge: the scenes of a window do not fit in memory.
+        """
+        number = np.repeat(np.arange(len(covered.starts) - 1), np.diff(covered.starts))
+        rows, cols = np.divmod(covered.cells, target.width)
+        for window, part in windows(target, window_side(self._selection, 1, compares=True)):
+            row, col = rows - window.row_off, cols - window.col_off
+            inside = (row >= 0) & (row < part.height) & (col >= 0) & (col < part.width)
+            if not inside.any():
+                continue
+            image = self._engine.render(self._selection, part)
+            values, scenes, days = observed(self._engine, self._selection, part, image, "sigma")
+            at = (..., row[inside], col[inside])
+            shares, areas = covered.shares[inside], number[inside]
+            values, scenes = values[at], scenes[at]
+            self._common.add(values, scenes, days, shares, areas)
+            squares = of_pixels(self._selection, values, scenes, days) ** 2
+            known = np.isfinite(squares)
+            sums = partial(np.bincount, areas, minlength=self._squares.shape[-1])
+            for i, (band, there) in enumerate(zip(squares, known, strict=True)):
+                self._squares[0, i] += sums(weights=np.where(there, shares * band, 0))
+                self._squares[1, i] += sums(weights=np.where(there, shares, 0))
+
+    def columns(self) -> NDArray[np.float64]:
+        """(area, band, 2) `NAMES` in reflectance; NaN where no scene of the period is clear."""
+        target = self._selection.request.target
+        with np.errstate(invalid="ignore", divide="ignore"):
+            pixel = np.sqrt(self._squares[0] / self._squares[1])
+        mean = self._common.standard_error(priors(self._bands), target)
+        return np.stack([np.fmin(mean, pixel), pixel], axis=-1).swapaxes(0, 1)

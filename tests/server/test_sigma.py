@@ -1,0 +1,81 @@
+"""Standard errors at the doors: points, accounts, statistics, where they are asked for and nowhere else."""
+
+import json
+
+import pytest
+
+PLACE = "15.9,45.8"
+FIELD = {
+    "type": "Feature",
+    "properties": {},
+    "geometry": {
+        "type": "Polygon",
+        "coordinates": [[[15.9, 45.8], [15.92, 45.8], [15.92, 45.815], [15.9, 45.815], [15.9, 45.8]]],
+    },
+}
+MOSAIC = "/mosaics/mosaic"
+
+
+def test_a_point_and_its_account_tell_the_same_sigma(client):
+    query = "?bands=B04,B08&sigma=on"
+    point = client.get(f"{MOSAIC}/point/{PLACE}{query}").json()
+    account = client.get(f"{MOSAIC}/explain/{PLACE}{query}&f=json").json()
+    for own, shared in zip(point["sigma"], point["sigma_shared"], strict=True):
+        assert 0 < shared <= own < 0.3
+    assert (account["sigma"], account["sigma_shared"]) == (point["sigma"], point["sigma_shared"])
+    assert f"sigma of B08: {point['sigma'][1]}" in client.get(f"{MOSAIC}/explain/{PLACE}{query}&f=txt").text
+    assert f"<td>{point['sigma'][1]}</td>" in client.get(f"{MOSAIC}/explain/{PLACE}{query}&f=html").text
+
+
+def test_a_place_that_is_filled_from_another_day_has_no_sigma(client):
+    """The scenes of 15 August show half of the area, those of 18 August are half cloud."""
+    query = "?bands=B04&sigma=on&fill=best&datetime=2023-08-10"
+    seen = [client.get(f"{MOSAIC}/point/{15.5 + n / 40},45.85{query}") for n in range(12)]
+    points = [answer.json() for answer in seen if answer.status_code == 200]
+    last = [p for p in points if p["quality"] & 2]
+    assert last
+    assert all(p["sigma"] == [None] for p in last)
+
+
+@pytest.mark.parametrize("door", [f"point/{PLACE}", f"explain/{PLACE}"])
+def test_nobody_is_told_a_sigma_who_does_not_ask(client, door):
+    told = client.get(f"{MOSAIC}/{door}?bands=B04").json()
+    assert not [k for k in told if k.startswith("sigma")]
+    assert client.get(f"{MOSAIC}/{door}?bands=B04&sigma=off").json().keys() == told.keys()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "stage=mask",
+        "stage=raw&bands=B04",
+        "expression=B08-B04",
+        "method=percentile:10",
+        "baseline=2023-08-13",
+    ],
+)
+def test_a_sigma_of_what_foretells_nothing_is_refused_at_every_door(client, query):
+    for door in (f"point/{PLACE}", f"explain/{PLACE}"):
+        answer = client.get(f"{MOSAIC}/{door}?{query}&sigma=on")
+        assert answer.status_code == 400
+        assert "sigma" in answer.json()["detail"]
+    assert client.post(f"{MOSAIC}/statistics?{query}&sigma=on", json=FIELD).status_code == 400
+
+
+def test_the_layer_is_refused_where_a_value_is_a_limit(client):
+    tile = f"{MOSAIC}/tiles/WebMercatorQuad/11/1113/728.png?style=sigma"
+    assert client.get(f"{tile}&method=median").status_code == 200
+    assert client.get(f"{tile}&method=percentile:10").status_code == 400
+
+
+def test_a_mean_over_a_field_is_surer_than_its_pixels_and_not_without_end(client):
+    def told(query):
+        answer = client.post(f"{MOSAIC}/statistics?bands=B02,B08&{query}", content=json.dumps(FIELD))
+        return answer.json()["properties"]["statistics"]
+
+    without, sure = told("sigma=off"), told("sigma=on")
+    for band, numbers in sure.items():
+        sigma, pixel = numbers.pop("sigma"), numbers.pop("sigma_pixel")
+        assert numbers == without[band]
+        # What 700 pixels do not share would be averaged down to a twenty-sixth.
+        assert pixel / 10 < sigma <= pixel

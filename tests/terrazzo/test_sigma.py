@@ -1,0 +1,243 @@
+"""Standard errors: true for noise that is known, at every door, refused where a value foretells nothing."""
+
+import math
+from datetime import date, timedelta
+
+import numpy as np
+import pytest
+import rasterio
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from terrazzo.errors import InvalidRequest
+from terrazzo.export.order import parse_order
+from terrazzo.export.run import export
+from terrazzo.grid import PixelBox
+from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.layers import ALL
+from terrazzo.mosaic.measure import Measure
+from terrazzo.mosaic.request import PixelRequest
+from terrazzo.mosaic.sigma import (
+    COMMON,
+    FACTORS,
+    PRIOR,
+    WORTH,
+    Common,
+    around_of,
+    priors,
+    require_sigma,
+    scatter,
+    sigma,
+    sigma_at,
+    standard_error,
+)
+from terrazzo.mosaic.warp import Points, Target
+from terrazzo.mosaic.zone import LAST_RESORT
+from terrazzo.precompute.scene.recipe import Recipe
+from terrazzo.statistics.question import parse_table
+from tests.chain import precompute
+from tests.world.worlds import FOUR, Weather, make_world
+
+FLAT = np.array([[0.02, 0.0, 1.0]])
+DAYS = [date(2023, 6, 1) + timedelta(days=5 * n) for n in range(40)]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Six dates under haze and clouds, every second pass a narrow swath."""
+    base = tmp_path_factory.mktemp("sigma")
+    weather = Weather(gain=0.04, haze=0.02, cloud=0.3, missed=0.02, swath=0.5)
+    made = make_world(
+        base / "p", seed=4, pixel=60.0, size=(192, 240), dates=6, weather=weather, phenology=0.3
+    )
+    done, _ = precompute(base / "p", base / "s", pixel=60.0, recipe=Recipe("scl"))
+    (land,) = made.land.values()
+    return Engine(done.version, Blocks()), land.place.box
+
+
+def target_of(engine, box):
+    return Target("EPSG:32633", engine.version.store.grid(32633).bounds(box), *box.shape)
+
+
+def error_of(values, scenes, prior=FLAT):
+    return standard_error(values, scatter(values, scenes, np.ones((len(scenes), 1, 1))), prior)
+
+
+def test_many_observations_show_the_noise_that_is_there():
+    """Noise of .05 where the prior expects .02: of 60 dates the prior is forgotten, of three it is not."""
+    rng = np.random.default_rng(0)
+    scenes = 0.3 + rng.normal(0, 0.05, (60, 1, 4000))
+    many = error_of(scenes.mean(axis=0), scenes)
+    few = error_of(scenes[:3].mean(axis=0), scenes[:3])
+    assert np.sqrt((many**2).mean()) == pytest.approx(FACTORS[-1] * 0.05, rel=0.1)
+    assert few.mean() < many.mean()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 12])
+def test_sigma_holds_about_two_thirds_of_unseen_dates_whose_noise_is_the_priors(count):
+    rng = np.random.default_rng(count)
+    scenes = 0.3 + rng.normal(0, 0.02, (count, 1, 20_000))
+    values, unseen = np.median(scenes, axis=0), 0.3 + rng.normal(0, 0.02, (1, 20_000))
+    z = np.abs(values - unseen) / error_of(values, scenes)
+    # Learnt on real dates, whose tails are longer than a normal law's.
+    assert 0.5 < (z <= 1).mean() < 0.85
+    assert (z <= 2).mean() > 0.85
+
+
+REFLECTANCE = st.floats(-0.05, 1.2)
+
+
+@st.composite
+def observed(draw):
+    """A mosaic of two bands and five pixels with up to six scenes, holes in all of them."""
+    shape = (2, 5)
+    count = draw(st.integers(0, 6))
+    numbers = arrays(np.float64, (count + 1, *shape), elements=REFLECTANCE)
+    holes = draw(arrays(np.bool_, (count + 1, *shape)))
+    every = np.where(holes, np.nan, draw(numbers))
+    return every[0], every[1:]
+
+
+@given(observed(), st.floats(0.1, 50))
+def test_there_is_a_sigma_wherever_a_value_is_observed_and_it_scales_with_the_values(seen, scale):
+    values, scenes = seen
+    weight, prior = np.ones((len(scenes), 1, 1)), priors(("B02", "B08"))
+    own = standard_error(values, scatter(values, scenes, weight), prior)
+    there = np.isfinite(values) & np.isfinite(scenes).any(axis=0)
+    assert (np.isfinite(own) == there).all()
+    assert (own[there] > 0).all()
+    larger = standard_error(
+        scale * values, scatter(scale * values, scale * scenes, weight), prior * np.array([scale, 1.0, 1.0])
+    )
+    np.testing.assert_allclose(larger, scale * own, rtol=1e-9)
+    turned = standard_error(values, scatter(values, scenes[::-1], weight), prior)
+    np.testing.assert_allclose(turned, own, rtol=1e-9)
+
+
+def test_one_observation_has_the_priors_sigma():
+    values = np.array([[0.1, 0.4]])
+    prior = np.array([[0.01, 0.2, 1.5]])
+    own = standard_error(values, scatter(values, values[None], np.ones((1, 1, 1))), prior)
+    np.testing.assert_allclose(own, FACTORS[0] * 1.5 * np.array([[0.03, 0.09]]))
+
+
+def test_an_observation_farther_off_makes_a_value_less_sure():
+    values = np.full((1, 1), 0.2)
+    near, far = (np.array([[[0.2]], [[0.2 + d]]]) for d in (0.01, 0.1))
+    assert error_of(values, far)[0, 0] > 2 * error_of(values, near)[0, 0]
+
+
+def test_what_a_days_pixels_have_in_common_is_not_averaged_away():
+    """A thousand pixels of noise .05: their mean is far surer than each, unless the days differ as a whole."""
+    rng = np.random.default_rng(2)
+    truth, count = np.full((1, 1000), 0.3), 30
+    noise = rng.normal(0, 0.05, (count, 1, 1000))
+    common = rng.normal(0, 0.05, (count, 1, 1))
+    found = []
+    for scenes in (truth + noise, truth + noise + common):
+        sums = Common(1, 1)
+        # In two parts, as an area that is read in blocks.
+        for part in (slice(0, 300), slice(300, 1000)):
+            pixels = len(range(*part.indices(1000)))
+            whole = np.ones(pixels), np.zeros(pixels, np.int64)
+            sums.add(truth[:, part], scenes[..., part], DAYS[:count], *whole)
+        found.append(sums.standard_error(FLAT, None)[0, 0])
+    own, shared = found
+    assert own < 0.6 * COMMON[-1] * 0.02
+    assert shared == pytest.approx(COMMON[-1] * 0.05, rel=0.25)
+
+
+def test_days_far_from_the_one_that_is_shown_say_less():
+    values, prior = np.full((1, 1), 0.3), FLAT
+    sums = [Common(1, 1) for _ in range(2)]
+    for common, days in zip(sums, ((0, 1, 2), (0, 60, 61)), strict=True):
+        scenes = np.array([0.3, 0.4, 0.4]).reshape(3, 1, 1)
+        common.add(values, scenes, [DAYS[0] + timedelta(days=d) for d in days], np.ones(1), np.zeros(1, int))
+    near, far = (c.standard_error(prior, DAYS[0])[0, 0] for c in sums)
+    assert far < near
+    assert sums[0].standard_error(prior, None)[0, 0] == sums[1].standard_error(prior, None)[0, 0]
+
+
+def test_every_band_has_a_prior():
+    every = priors(("B01", "B05", "B8A", "B12"))
+    assert every.tolist() == [list(PRIOR[b]) for b in ("B02", "B04", "B08", "B12")]
+
+
+@pytest.mark.parametrize("method", ["feather", "median", "robust", "geomedian", "medoid", "kriging", "first"])
+def test_a_sigma_stands_wherever_a_clear_scene_shows(world, method):
+    engine, box = world
+    target = target_of(engine, box)
+    selection = engine.select(PixelRequest(FOUR, method=method, resampling="nearest"))
+    image = engine.render(selection, target, count_to=ALL)
+    own = sigma(engine, selection, target, image)
+    assert own.shape == image.values.shape
+    clear = (image.provenance >= 0) & (image.quality & LAST_RESORT == 0)
+    assert clear.any()
+    assert (np.isfinite(own).all(axis=0) == clear).all()
+    assert (own[:, clear] > 0).all()
+    single = clear & (image.count == 1)
+    a, b, g = priors(FOUR).T[:, :, None]
+    rho = image.values[:, single] * 1e-4
+    # With gains a single scene lies off its own observation too.
+    assert (own[:, single] >= FACTORS[0] * g * (a + b * np.maximum(rho, 0)) * (1 - 1e-5)).all()
+
+
+def test_parts_of_a_picture_have_the_sigma_of_the_whole(world):
+    engine, box = world
+    selection = engine.select(PixelRequest(FOUR))
+    target = target_of(engine, box)
+    whole = sigma(engine, selection, target, engine.render(selection, target))
+    inner = PixelBox(box.row0 + 40, box.col0 + 60, box.row0 + 90, box.col0 + 130)
+    part = target_of(engine, inner)
+    own = sigma(engine, selection, part, engine.render(selection, part))
+    np.testing.assert_array_equal(own, whole[:, 40:90, 60:130])
+
+
+def test_the_layer_the_file_and_the_point_agree(world, tmp_path):
+    engine, _ = world
+    west, south, east, north = engine.version.bounds
+    middle = [(west + east) / 2 - 0.02, (south + north) / 2 - 0.02, (west + east) / 2, (south + north) / 2]
+    asked = {"bands": ["B04", "B08"], "bbox": middle, "resampling": "nearest", "extras": "sigma"}
+    list(export(engine, parse_order(asked, engine.version), tmp_path / "a.tif"))
+    with rasterio.open(tmp_path / "a_sigma.tif") as file, rasterio.open(tmp_path / "a.tif") as values:
+        assert file.descriptions == ("sigma_B04", "sigma_B08")
+        assert file.dtypes == ("float32", "float32")
+        assert math.isnan(file.nodata)
+        stored, shown = file.read(), values.read()
+        row, col = np.argwhere(np.isfinite(stored).all(axis=0))[50]
+        x, y = file.xy(row, col)
+    assert not np.isfinite(stored[:, (shown == -32768).all(axis=0)]).any()
+    selection = engine.select(PixelRequest(("B04", "B08"), resampling="nearest"))
+    place = Points("EPSG:32633", np.array([x]), np.array([y]))
+    image = engine.points(selection, place.crs, place.x, place.y)
+    found = sigma_at(engine, selection, place, image, around_of(engine, place, 32633))
+    assert found.sigma == pytest.approx(stored[:, row, col].tolist(), abs=2e-5)
+    assert all(0 < s <= own for s, own in zip(found.shared, found.sigma, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("measure", "reason"),
+    [
+        (Measure(PixelRequest(FOUR, stage="corrected")), "stage=corrected"),
+        (Measure(PixelRequest(FOUR, stage="mask")), "stage=mask"),
+        (Measure(PixelRequest(FOUR, method="percentile:10")), "method=percentile:10"),
+        (Measure(PixelRequest(FOUR), expression="B08-B04"), "expression"),
+        (Measure(PixelRequest(FOUR), baseline="2023"), "baseline"),
+    ],
+)
+def test_what_foretells_no_observation_is_refused(world, measure, reason):
+    engine, _ = world
+    with pytest.raises(InvalidRequest, match=reason):
+        require_sigma(measure, engine.version)
+
+
+def test_an_order_and_a_question_are_refused_before_anything_is_rendered(world):
+    engine, _ = world
+    order = {"bbox": list(engine.version.bounds), "extras": "sigma", "method": "percentile:90"}
+    with pytest.raises(InvalidRequest, match="percentile:90"):
+        parse_order(order, engine.version)
+    with pytest.raises(InvalidRequest, match="expression"):
+        parse_table({"expression": "B08-B04", "sigma": "on"}, engine.version)
+    assert WORTH > 0
