@@ -33,7 +33,7 @@ Snow = Literal["avoid", "keep", "drop"]
 Resampling = Literal["bilinear", "nearest"]
 Reference = Literal["own", "external"]
 Stage = Literal["raw", "mask", "corrected", "merged", "normalized"]
-Origin = Literal["scene", "date", "age", "count", "quality", "weight", "score", "spread", "gain"]
+Origin = Literal["scene", "date", "age", "count", "quality", "weight", "score", "spread", "gain", "emad", "smad", "bcmad"]
 """What can be said of where a pixel comes from; `mosaic/origin.py` computes it."""
 
 ALL = "all"

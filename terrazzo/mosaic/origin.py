@@ -1,5 +1,5 @@
 """Where an image's pixels come from and how sure they are, as numbers a pixel: scene, day, age, count, quality, weight,
-score, spread, gain."""
+score, spread, gain, and deviations from the geometric median."""
 
 from collections.abc import Callable
 from datetime import date
@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from terrazzo import gains
 from terrazzo.bands import NODATA
+from terrazzo.config import Method
+from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.layers import ALL
+from terrazzo.mosaic.mads import MADS, mads
 from terrazzo.mosaic.quality import FLAGS, SEVERAL, quality
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.spread import spread
@@ -38,12 +41,14 @@ class Origin(NamedTuple):
     Attributes:
         values: (row, col) int16 of a rendering, −32768 without data.
         count_to: number up to which the image's `count` must be exact.
+        method: the only one that it goes with; None: any does.
     """
 
     title: str
     unit: str
     values: Callable[[Rendering], NDArray[np.int16]]
     count_to: int = 0
+    method: Method | None = None
 
 
 def days(image: Image) -> NDArray[np.int64]:
@@ -94,6 +99,14 @@ def _mean_spread(rendering: Rendering) -> NDArray[np.int16]:
     return _seen(rendering.image, np.where(known, np.rint(every.mean(axis=0)), NODATA))
 
 
+def _deviation(name: str) -> Callable[[Rendering], NDArray[np.int16]]:
+    def values(rendering: Rendering) -> NDArray[np.int16]:
+        three = mads(rendering.engine, rendering.selection, rendering.target)
+        return _seen(rendering.image, three[MADS.index(name)])
+
+    return values
+
+
 ORIGINS: dict[str, Origin] = {
     "scene": Origin(
         "Which scene",
@@ -136,9 +149,41 @@ ORIGINS: dict[str, Origin] = {
     "gain": Origin(
         "Gain of the scene that shows", "1e-4, mean of the bands' gains; 10000 changes nothing", _mean_gain
     ),
+    "emad": Origin(
+        "Euclidean distance from the geometric median",
+        "1e-4 reflectance, median of the clear scenes",
+        _deviation("emad"),
+        method="geomedian",
+    ),
+    "smad": Origin(
+        "Angle from the geometric median",
+        "1e-5, 1 less the cosine, median of the clear scenes",
+        _deviation("smad"),
+        method="geomedian",
+    ),
+    "bcmad": Origin(
+        "Bray–Curtis distance from the geometric median",
+        "1e-4, median of the clear scenes",
+        _deviation("bcmad"),
+        method="geomedian",
+    ),
 }
 
 
 def count_needed(names: tuple[str, ...]) -> int:
     """The number up to which these origins need an image's `count`."""
     return max((ORIGINS[n].count_to for n in names), default=0)
+
+
+def fit(names: tuple[str, ...], method: Method) -> None:
+    """Checks that origins go with a method.
+
+    Raises:
+        InvalidRequest: one goes with another one alone.
+    """
+    for name in names:
+        wanted = ORIGINS[name].method
+        if wanted not in (None, method):
+            raise InvalidRequest(
+                f"extras={name}: the distance from another composite than method={method}; add method={wanted}"
+            )

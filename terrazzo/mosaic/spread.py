@@ -23,6 +23,23 @@ def spread(engine: Engine, selection: Selection, target: Target) -> NDArray[np.i
     Raises:
         TooLarge: the scenes of the target do not fit in memory.
     """
+    scenes = clear_scenes(engine, selection, target)
+    shape = (len(selection.request.bands), target.height, target.width)
+    if len(scenes) < 2:
+        return np.full(shape, NODATA, np.int16)
+    everywhere = np.full((len(scenes), *shape[1:]), 255, np.uint8)
+    middle = merge(scenes, everywhere, "median")
+    away = np.where(scenes == NODATA, NODATA, np.abs(scenes.astype(np.int32) - middle.values))
+    deviation = merge(np.minimum(away, np.iinfo(np.int16).max).astype(np.int16), everywhere, "median").values
+    return np.where(middle.count >= 2, deviation, NODATA).astype(np.int16)
+
+
+def clear_scenes(engine: Engine, selection: Selection, target: Target) -> NDArray[np.int16]:
+    """(scene, band, row, col) int16 of each scene of a selection that is clear somewhere in a target, no data where it is not.
+
+    Raises:
+        TooLarge: they do not fit in memory.
+    """
     clear = replace(selection.request, method="first", fill="none")
     shape = (len(clear.bands), target.height, target.width)
     seen: list[NDArray[np.int16]] = []
@@ -32,13 +49,6 @@ def spread(engine: Engine, selection: Selection, target: Target) -> NDArray[np.i
             seen.append(values)
         if len(seen) * values.size > MOST_VALUES:
             raise TooLarge(
-                "spread: too many scenes for an area of this size; ask for a smaller one, or fewer scenes"
+                "too many scenes are compared for an area of this size; ask for a smaller one, or fewer scenes"
             )
-    if len(seen) < 2:
-        return np.full(shape, NODATA, np.int16)
-    scenes = np.stack(seen)
-    everywhere = np.full((len(scenes), *shape[1:]), 255, np.uint8)
-    middle = merge(scenes, everywhere, "median")
-    away = np.where(scenes == NODATA, NODATA, np.abs(scenes.astype(np.int32) - middle.values))
-    deviation = merge(np.minimum(away, np.iinfo(np.int16).max).astype(np.int16), everywhere, "median").values
-    return np.where(middle.count >= 2, deviation, NODATA).astype(np.int16)
+    return np.stack(seen) if seen else np.empty((0, *shape), np.int16)
