@@ -15,6 +15,7 @@ from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.layers import ALL
 from terrazzo.mosaic.mads import MADS, mads
+from terrazzo.mosaic.predict import PREDICTED
 from terrazzo.mosaic.quality import FLAGS, SEVERAL, quality
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.spread import spread
@@ -22,6 +23,8 @@ from terrazzo.mosaic.warp import Target, locate
 from terrazzo.mosaic.weight import clear_scores, weight
 
 EPOCH = date(1970, 1, 1)
+FORETOLD = -1
+"""The day of a value that no scene showed: before all days."""
 GAIN_ONE = 10_000
 """The number that stands for a gain of 1."""
 
@@ -65,7 +68,9 @@ def _seen(image: Image, values: NDArray[np.generic]) -> NDArray[np.int16]:
 
 
 def _day(rendering: Rendering) -> NDArray[np.int16]:
-    return _seen(rendering.image, days(rendering.image)[np.maximum(rendering.image.provenance, 0)])
+    image = rendering.image
+    shown = days(image)[np.maximum(image.provenance, 0)]
+    return _seen(image, np.where(image.quality & PREDICTED > 0, FORETOLD, shown))
 
 
 def _age(rendering: Rendering) -> NDArray[np.int16]:
