@@ -71,7 +71,7 @@ def export(
     if output is not None and not is_zarr:
         ending_of(output, order)
     if dry_run or output is None:
-        _print_cost(engine, order, _processors())
+        _print_cost(engine, order, processors())
         return
     raster = _beside(output) if is_zarr else output
     target = export_target(engine.version, order.area, order.crs, order.resolution)
@@ -79,7 +79,7 @@ def export(
         f"{target.width} × {target.height} px, {len(order.measure.names)} bands, {target.crs}", err=True
     )
     try:
-        exported = _write(engine, order, raster, _processors(), overwrite or is_zarr)
+        exported = _write(engine, order, raster, processors(), overwrite or is_zarr)
     except KeyboardInterrupt:
         click.echo(_kept(engine, order, raster), err=True)
         raise
@@ -164,7 +164,7 @@ def _require_zarr(output: Path | None, split: object, overwrite: bool) -> None:
         raise NameTaken(f"{output} is there: name another, or replace it with --overwrite")
 
 
-def _processors() -> int:
+def processors() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from terrazzo.errors import Damaged, TooLarge
 from terrazzo.grid import Bounds, PixelBox
+from terrazzo.mosaic.predict import MARGIN, RADIUS, widened
 from terrazzo.mosaic.pyramid import Part, read_pyramid
 from terrazzo.mosaic.request import PixelRequest, Resolved
 from terrazzo.mosaic.selection import Selection, adjacent, adjacent_periods, select
@@ -84,6 +85,14 @@ class Planner:
         """The same request over the other periods, the nearest in time first."""
         return lru_cache(maxsize=KEPT_SELECTIONS)(partial(adjacent, self.version))
 
+    def holding(self, selection: Selection) -> Selection:
+        """A selection with the scenes behind it that foretell its holes, where that is asked for."""
+        return self._widened(selection) if selection.request.fill == "predict" else selection
+
+    @cached_property
+    def _widened(self) -> Callable[[Selection], Selection]:
+        return lru_cache(maxsize=KEPT_SELECTIONS)(partial(widened, self.version))
+
     def zones(self, selection: Selection, where: Target | Points) -> tuple[ZonePlan, ...]:
         """The zones that hold pixels of a selection where they are asked for.
 
@@ -115,7 +124,10 @@ class Planner:
             if box is None:
                 continue
             # A rim for what the outline's curve and the interpolation reach beyond its points.
-            windows = PixelBox(*(v * 2**level for v in box.grown(2))).coarser(grid.window)
+            rim = MARGIN + 2 if request.fill == "predict" else 2
+            windows = PixelBox(*(v * 2**level for v in box.grown(rim))).coarser(grid.window)
+            if request.fill == "predict":
+                windows = windows.grown(RADIUS)
             cells = [self.version.cells(epsg, windows, name) for name in names]
             if any(cells):
                 mesh = lattice(target.crs, grid, level, self.area)

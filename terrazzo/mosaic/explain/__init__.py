@@ -15,6 +15,7 @@ from terrazzo.mosaic.engine import FILLED, Engine
 from terrazzo.mosaic.explain.candidates import ExplainedScene, candidates, left_out
 from terrazzo.mosaic.explain.place import At, plain, properties
 from terrazzo.mosaic.explain.way import Neighbour, Step, neighbours, path
+from terrazzo.mosaic.predict import PREDICTED, trend
 from terrazzo.mosaic.quality import quality
 from terrazzo.mosaic.request import Resolved
 from terrazzo.mosaic.selection import Selection, adjacent
@@ -80,6 +81,8 @@ def explain(
         raise OutsideCoverage(f"no data at {lon},{lat} for {selection.request.text()}")
     entry = image.entries[number]
     shown = _shown(engine, selection, entry, int(image.quality[0, 0]))
+    # What is foretold is no mean of scenes: they have the trend that it starts from.
+    foretold = bool(image.quality[0, 0] & PREDICTED)
     epsg = entry.scene.epsg
     grid = engine.version.store.grid(epsg)
     rows, cols = locate(place, grid, 0, engine.planner.area)
@@ -95,8 +98,8 @@ def explain(
         at.col,
         entry,
         (*candidates(at, shown), *left_out(at, shown)),
-        tuple(neighbours(at, shown)),
-        tuple(path(at, image, shown)) if selection.request.stage != "mask" else (),
+        () if foretold else tuple(neighbours(at, shown)),
+        tuple(path(at, image, shown)) if selection.request.stage != "mask" and not foretold else (),
         resampled(properties(at, entry)),
         _source(at),
         image.problems,
@@ -105,7 +108,9 @@ def explain(
 
 
 def _shown(engine: Engine, selection: Selection, entry: Entry, quality: int) -> Selection:
-    """The selection a pixel was taken from: the one asked for, or that of the period which filled it."""
+    """The selection a pixel was taken from: the one asked for, that of the period which filled it, or the dates that foretold it."""
+    if quality & PREDICTED:
+        return trend(engine.version, selection)
     if not quality & FILLED:
         return selection
     others = adjacent(engine.version, selection.request)
