@@ -294,7 +294,17 @@ def tables() -> str:
             ),
             "## Layers\n",
             "`style=` also shows where pixels come from. As `tif` and `npy` these are int16 numbers with −32768 for no data.\n",
-            table(("style", "title", "unit"), ((f"`{n}`", o.title, o.unit) for n, o in ORIGINS.items())),
+            table(
+                ("style", "title", "unit"),
+                (
+                    (
+                        f"`{n}`",
+                        o.title + (f"; an extra of `method={o.method}` alone" if o.method else ""),
+                        o.unit,
+                    )
+                    for n, o in ORIGINS.items()
+                ),
+            ),
             "`quality` is a sum of these bits:\n",
             table(("bit", "meaning"), ((bit, sentence(flag.text)) for bit, flag in sorted(FLAGS.items()))),
             "## Methods\n",

@@ -1,7 +1,7 @@
 """The application, without what its libraries import only where it is installed: for processes that do nothing but serve.
 
 rio_tiler and pyogrio offer readers for xarray and geopandas, which no answer uses, and import those, pandas and dask for them. A
-fork server imports this module once, and its processes share the memory. Numba looks for the linear algebra of scipy, which no kernel calls.
+fork server imports this module once, and its processes share the memory.
 """
 
 import gc
@@ -12,7 +12,7 @@ import numpy as np
 from terrazzo.mosaic import kernels
 from terrazzo.server.memory import keep_freed_memory
 
-UNUSED = ("geopandas", "pandas", "rioxarray", "scipy", "xarray")
+UNUSED = ("geopandas", "pandas", "rioxarray", "xarray")
 _kept_out = [name for name in UNUSED if name not in sys.modules]
 # Python's own way to say that a module is not there.
 sys.modules.update(dict.fromkeys(_kept_out))  # type: ignore[arg-type]

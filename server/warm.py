@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from terrazzo.bands import NODATA
 from terrazzo.grid import Bounds, Grid
 from terrazzo.mosaic import kernels
-from terrazzo.mosaic.layers import Field, Layers
+from terrazzo.mosaic.layers import GainField, Layers
 from terrazzo.mosaic.merge import merge
 from terrazzo.mosaic.methods import METHODS
 from terrazzo.mosaic.warp import Target, box_around, gather, locate
@@ -25,7 +25,7 @@ EDGE = Bounds(14.99, 45.0, 15.0005, 47.0)
 def compile_kernels() -> None:
     """Draws small pictures in every way, by the functions that draw all others; numba keeps what it compiles for that."""
     values, weight = _scene()
-    field = Field(np.ones((2, len(values), 2, 2)), 0, 0, 512, 0, 0)
+    field = GainField(np.ones((2, len(values), 2, 2)), 0, 0, 512, 0, 0)
     for method in ("first", "feather"):
         layers = Layers(method, len(values), weight.shape)
         for part in layers.wanted(weight, 1, 0):

@@ -29,12 +29,26 @@ Method = Literal[
     "percentile:75",
     "percentile:90",
 ]
-Fill = Literal["adjacent", "none", "best"]
+Fill = Literal["adjacent", "none", "best", "predict"]
 Snow = Literal["avoid", "keep", "drop"]
 Resampling = Literal["bilinear", "nearest"]
 Reference = Literal["own", "external"]
 Stage = Literal["raw", "mask", "corrected", "merged", "normalized"]
-Origin = Literal["scene", "date", "age", "count", "quality", "weight", "score", "spread", "sigma", "gain"]
+Origin = Literal[
+    "scene",
+    "date",
+    "age",
+    "count",
+    "quality",
+    "weight",
+    "score",
+    "spread",
+    "sigma",
+    "gain",
+    "emad",
+    "smad",
+    "bcmad",
+]
 """What can be said of where a pixel comes from; `mosaic/origin.py` computes it."""
 
 ALL = "all"
@@ -104,6 +118,10 @@ class MosaicConfig:
                 'mosaic.toml: reference = "climatology" is not there. To make the same season of several years agree, name a'
                 " parent of their periods ([[parents]]), export it (terrazzo export --bbox … --datetime PARENT -o FILE), and bring all to"
                 ' it: reference = "external", reference_file = "FILE"'
+            )
+        if self.fill == "predict":
+            raise StoreError(
+                'mosaic.toml: fill = "predict" is no default: what it shows was seen by no scene, so who wants it asks for it'
             )
         for name, allowed in (
             ("method", get_args(Method)),

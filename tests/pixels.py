@@ -21,7 +21,11 @@ from terrazzo.server.settings import Settings
 from tests.chain import precompute
 
 EXPORTS = {
-    "plain.tif": {"bands": ["B02", "B08"], "extras": tuple(ORIGINS)},
+    "plain.tif": {
+        "bands": ["B02", "B08"],
+        "extras": tuple(n for n, o in ORIGINS.items() if o.method is None),
+    },
+    "geomedian.tif": {"bands": ["B02", "B08"], "method": "geomedian", "extras": tuple(ORIGINS)},
     "warped.tif": {"crs": "EPSG:3857", "method": "robust", "dtype": "uint16", "extras": "none"},
     "laea.tif": {"crs": "EPSG:3035", "extras": "none"},
     "index.tif": {"expression": "(B08-B04)/(B08+B04)", "extras": "none"},

@@ -111,6 +111,9 @@ COMMANDS: dict[str, CommandRow] = {
     "export": CommandRow(
         "Use", "Write a part of a mosaic as GeoTIFF or map tiles.", "terrazzo.commands.export:export", ""
     ),
+    "series": CommandRow(
+        "Use", "Write an area day by day, without gaps.", "terrazzo.commands.series:series", ""
+    ),
     "statistics": CommandRow(
         "Use",
         "Write a table of statistics of polygons.",

@@ -71,7 +71,7 @@ def export(
     if output is not None and not is_zarr:
         ending_of(output, order)
     if dry_run or output is None:
-        _print_cost(engine, order, _processors())
+        _print_cost(engine, order, processors())
         return
     target = export_target(engine.version, order.area, order.crs, order.resolution)
     click.echo(
@@ -79,7 +79,7 @@ def export(
     )
     write, work_folder = _exporter(is_zarr)
     try:
-        exported = _progress(write(engine, order, output, workers=_processors(), overwrite=overwrite))
+        exported = _progress(write(engine, order, output, workers=processors(), overwrite=overwrite))
     except KeyboardInterrupt:
         click.echo(_kept(work_folder(engine, order, output), output), err=True)
         raise
@@ -173,7 +173,7 @@ def require_zarr(output: Path | None, asked: Mapping[str, Any], overwrite: bool)
     require_free(output, overwrite)
 
 
-def _processors() -> int:
+def processors() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -4,6 +4,8 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import date
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -119,16 +121,50 @@ def write_zarr(rasters: Sequence[Path], folder: Path, compression: Compression =
     the nodata, as is `_FillValue`, by which xarray masks. Names that would be one key are numbered. A folder of that name is
     replaced.
     """
-    part = folder.with_name(f".{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    try:
-        group = zarr.open_group(part, mode="w", zarr_format=2, attributes={"Conventions": "CF-1.8"})
+    with _whole(folder) as group:
         for path in rasters:
             with rasterio.open(path) as dataset:
                 if "x" not in group:
                     _write_grid(group, dataset)
                 for number in dataset.indexes:
-                    _write_band(group, dataset, number, COMPRESSORS[compression])
+                    _write_values(_array(group, dataset, number, compression), dataset, number)
+
+
+def write_cube(
+    days: Sequence[tuple[date, Sequence[Path]]], folder: Path, compression: Compression = "deflate"
+) -> None:
+    """Writes rasters of one grid as a cube: a variable (time, y, x) of each band, a day after the other; as `write_zarr` does.
+
+    Args:
+        days: with the rasters of each, those of all days alike.
+    """
+    with _whole(folder) as group:
+        numbers = np.array([(day - date(1970, 1, 1)).days for day, _ in days], "int32")
+        time = group.create_array("time", data=numbers, compressors=None)
+        time.attrs.update(
+            {"_ARRAY_DIMENSIONS": ["time"], "units": "days since 1970-01-01", "calendar": "standard"}
+        )
+        arrays: dict[tuple[int, int], Any] = {}
+        for at, (_, rasters) in enumerate(days):
+            for raster, path in enumerate(rasters):
+                with rasterio.open(path) as dataset:
+                    if "x" not in group:
+                        _write_grid(group, dataset)
+                    for number in dataset.indexes:
+                        band = raster, number
+                        if band not in arrays:
+                            arrays[band] = _array(group, dataset, number, compression, len(days))
+                        _write_values(arrays[band], dataset, number, (at,))
+
+
+@contextmanager
+def _whole(folder: Path) -> Iterator[zarr.Group]:
+    """A group out of sight that becomes the folder once all is written, and goes otherwise."""
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    try:
+        group = zarr.open_group(part, mode="w", zarr_format=2, attributes={"Conventions": "CF-1.8"})
+        yield group
         zarr.consolidate_metadata(group.store, zarr_format=2)
         shutil.rmtree(folder, ignore_errors=True)
         part.rename(folder)
@@ -154,20 +190,34 @@ def _write_grid(group: zarr.Group, dataset: Any) -> None:
     )
 
 
-def _write_band(group: zarr.Group, dataset: Any, number: int, compressor: Any) -> None:
+def _write_values(array: Any, dataset: Any, number: int, place: tuple[int, ...] = ()) -> None:
+    """Writes a band into a variable, at a place of its leading axes; chunks without data stay unwritten."""
+    nodata = dataset.nodatavals[number - 1]
+    for row in range(0, dataset.height, CHUNK):
+        for col in range(0, dataset.width, CHUNK):
+            height, width = min(CHUNK, dataset.height - row), min(CHUNK, dataset.width - col)
+            block = dataset.read(number, window=Window(col, row, width, height))
+            if nodata is None or (block != nodata).any():
+                array[(*place, *np.s_[row : row + height, col : col + width])] = block
+
+
+def _array(
+    group: zarr.Group, dataset: Any, number: int, compression: Compression, times: int | None = None
+) -> Any:
+    """A variable for a band, without values: (y, x), or (time, y, x) for so many times."""
     name = dataset.descriptions[number - 1] or f"b{number}"
     dtype, nodata = np.dtype(dataset.dtypes[number - 1]), dataset.nodatavals[number - 1]
     missing = None if nodata is None else dtype.type(nodata).item()
     array = group.create_array(
         _key(name, group),
-        shape=dataset.shape,
-        chunks=(min(CHUNK, dataset.height), min(CHUNK, dataset.width)),
+        shape=(*([] if times is None else [times]), *dataset.shape),
+        chunks=(*([] if times is None else [1]), min(CHUNK, dataset.height), min(CHUNK, dataset.width)),
         dtype=dtype,
         fill_value=missing,
-        compressors=compressor,
+        compressors=COMPRESSORS[compression],
     )
     about: dict[str, Any] = {
-        "_ARRAY_DIMENSIONS": ["y", "x"],
+        "_ARRAY_DIMENSIONS": [*([] if times is None else ["time"]), "y", "x"],
         "grid_mapping": GRID,
         "coordinates": GRID,
         "long_name": name,
@@ -180,12 +230,7 @@ def _write_band(group: zarr.Group, dataset: Any, number: int, compressor: Any) -
     if (scale, offset) != (1, 0):
         about |= {"scale_factor": scale, "add_offset": offset}
     array.attrs.update(about)
-    for row in range(0, dataset.height, CHUNK):
-        for col in range(0, dataset.width, CHUNK):
-            height, width = min(CHUNK, dataset.height - row), min(CHUNK, dataset.width - col)
-            block = dataset.read(number, window=Window(col, row, width, height))
-            if missing is None or (block != missing).any():
-                array[row : row + height, col : col + width] = block
+    return array
 
 
 def _key(name: str, taken: zarr.Group) -> str:

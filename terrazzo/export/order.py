@@ -7,9 +7,11 @@ from typing import Any, Literal
 
 from terrazzo.bands import NODATA, SCALE, STYLES
 from terrazzo.bulk.area import Area, area_of_box, area_of_geometry
+from terrazzo.config import Method
 from terrazzo.crs import DEGREES
 from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.measure import Measure
+from terrazzo.mosaic.origin import fit
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.sigma import require_sigma
 from terrazzo.picture import Pairs
@@ -118,6 +120,10 @@ def parse_order(raw: Mapping[str, Any], version: Version) -> Order:
         raise InvalidRequest("extras=spread: classes have none; ask for another stage")
     if "sigma" in extras:
         require_sigma(measure, version)
+    layered: Method = (
+        "first" if stage in ("raw", "mask", "corrected") else measure.pixels.method or version.config.method
+    )
+    fit(extras, layered)
     return Order(
         area,
         measure,

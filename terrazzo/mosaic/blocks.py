@@ -93,8 +93,7 @@ class Blocks:
             Abandoned: the client left.
         """
         require_wanted()
-        common = box.intersection(covers)
-        if common.empty:
+        if box.intersection(covers).empty:
             out = np.empty(box.shape) if out is None else out
             out[:] = fill
             return out
@@ -103,7 +102,7 @@ class Blocks:
         if failed and time.monotonic() - failed[0] < FORGET:
             raise ReadFailure(failed[1])
         try:
-            return self._read(self._file(path, store, key), path, level, covers, box, common, fill, out)
+            return self._read(self._file(path, store, key), path, level, covers, box, fill, out)
         except ReadFailure as error:
             self._broken[path] = (time.monotonic(), str(error))
             raise
@@ -128,13 +127,13 @@ class Blocks:
         number: int,
         covers: PixelBox,
         box: PixelBox,
-        common: PixelBox,
         fill: float,
         out: NDArray[Any] | None,
     ) -> NDArray[np.generic]:
         if number >= len(cog.levels) or cog.levels[number].shape != covers.shape:
             raise ReadFailure(f"{short(path)}: its level {number} has another size than its scene")
         level, side = cog.levels[number], cog.levels[number].block
+        common = box.intersection(covers)
         out = np.empty(box.shape, level.dtype) if out is None else out
         if common != box:
             out[:] = fill

@@ -17,6 +17,7 @@ from terrazzo.mosaic import kernels
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.layers import ALL
 from terrazzo.mosaic.plan import MOST_PIXELS, Planner, ZonePlan
+from terrazzo.mosaic.predict import predicted
 from terrazzo.mosaic.request import CLASSES_BAND, PixelRequest, Resolved
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import (
@@ -123,6 +124,7 @@ class Engine:
         """Brings what rendering a target will read from an object store into memory; nothing to do for a folder."""
         if self.version.store.root is not None:
             return
+        selection = self.planner.holding(selection)
         for near in self.planner.zones(selection, target):
             if near.part is None:
                 merging = Merging(self.version, self.blocks, selection.request, near.epsg, near.level)
@@ -135,6 +137,7 @@ class Engine:
         Merging(self.version, self.blocks, selection.request, epsg, level).fetch(entries, box, count_to=ALL)
 
     def _render(self, selection: Selection, where: Target | Points, *, count_to: int) -> Image:
+        selection = self.planner.holding(selection)
         entries = selection.entries
         image, problems = self._merged(selection, where, count_to=count_to)
         lacks = bool(((image.quality & LAST_RESORT > 0) | _missing(image.values)).any())
@@ -183,6 +186,8 @@ class Engine:
         if plan.part is not None:
             numbered = [(n, selection.entries[n]) for n in selection.zones[plan.epsg][0].tolist()]
             return merging.baked(plan.part, numbered, plan.box)
+        if selection.request.fill == "predict":
+            return predicted(merging, selection, plan.box)
         shown = selection.shown(plan.epsg, plan.level, plan.box)
         return merging.pixels(shown, plan.box, count_to=count_to, trusted=trusted)
 

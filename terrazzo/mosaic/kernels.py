@@ -436,7 +436,7 @@ def apply_gain(values, field, nodata):  # pragma: no cover
 
     Args:
         values: (band, row, col) int16.
-        field: see `Field` of `terrazzo.mosaic.layers`.
+        field: see `GainField` of `terrazzo.mosaic.layers`.
     """
     bands, rows, cols = values.shape
     column, share = between_corners(field, cols)

@@ -65,7 +65,7 @@ def _wanted(
     return [(slice(r0, r1), slice(c0, c1)) for r0, r1, c0, c1 in boxes if r0 < r1]
 
 
-class Field(NamedTuple):
+class GainField(NamedTuple):
     """Gains of a scene, and where the values lie that they are applied to.
 
     Attributes:
@@ -82,7 +82,7 @@ class Field(NamedTuple):
     col0: int
 
 
-NO_GAINS = Field(np.empty((2, 0, 2, 2)), 0, 0, 1, 0, 0)
+NO_GAINS = GainField(np.empty((2, 0, 2, 2)), 0, 0, 1, 0, 0)
 
 
 class Layers:
@@ -118,7 +118,7 @@ class Layers:
         least: int,
         number: int,
         count_to: int,
-        field: Field | None = None,
+        field: GainField | None = None,
     ) -> None:
         """Adds the next scene: (band, row, col) values of a part of the box, (row, col) weights of all of it.
 

@@ -1,5 +1,5 @@
 """Where an image's pixels come from and how sure they are, as numbers a pixel: scene, day, age, count, quality, weight,
-score, spread, sigma, gain."""
+score, spread, sigma, gain, and deviations from the geometric median."""
 
 from collections.abc import Callable
 from datetime import date
@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 
 from terrazzo import gains
 from terrazzo.bands import NODATA, SCALE
+from terrazzo.config import Method
+from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.layers import ALL
+from terrazzo.mosaic.mads import MADS, mads
+from terrazzo.mosaic.predict import PREDICTED
 from terrazzo.mosaic.quality import FLAGS, SEVERAL, quality
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.sigma import sigma
@@ -21,6 +25,8 @@ from terrazzo.mosaic.weight import clear_scores, weight
 from terrazzo.mosaic.zone import Merging
 
 EPOCH = date(1970, 1, 1)
+FORETOLD = -1
+"""The day of a value that no scene showed: before all days."""
 GAIN_ONE = 10_000
 """The number that stands for a gain of 1."""
 
@@ -42,6 +48,7 @@ class Origin(NamedTuple):
         count_to: number up to which the image's `count` must be exact.
         compares: whether it looks at all scenes at once.
         by_band: (band, row, col) float32 in reflectance, NaN without data, where files hold that instead of `values`.
+        method: the only one that it goes with; None: any does.
     """
 
     title: str
@@ -50,6 +57,7 @@ class Origin(NamedTuple):
     count_to: int = 0
     compares: bool = False
     by_band: Callable[[Rendering], NDArray[np.float32]] | None = None
+    method: Method | None = None
 
     def stored(self, rendering: Rendering) -> NDArray[np.int16] | NDArray[np.float32]:
         """(band, row, col) as files hold it."""
@@ -70,7 +78,9 @@ def _seen(image: Image, values: NDArray[np.generic]) -> NDArray[np.int16]:
 
 
 def _day(rendering: Rendering) -> NDArray[np.int16]:
-    return _seen(rendering.image, days(rendering.image)[np.maximum(rendering.image.provenance, 0)])
+    image = rendering.image
+    shown = days(image)[np.maximum(image.provenance, 0)]
+    return _seen(image, np.where(image.quality & PREDICTED > 0, FORETOLD, shown))
 
 
 def _age(rendering: Rendering) -> NDArray[np.int16]:
@@ -109,6 +119,14 @@ def _mean_sigma(rendering: Rendering) -> NDArray[np.int16]:
     known = np.isfinite(every).all(axis=0)
     mean = np.where(known, every, 0).mean(axis=0) / SCALE
     return _seen(rendering.image, np.where(known, np.rint(np.minimum(mean, np.iinfo(np.int16).max)), NODATA))
+
+
+def _deviation(name: str) -> Callable[[Rendering], NDArray[np.int16]]:
+    def values(rendering: Rendering) -> NDArray[np.int16]:
+        three = mads(rendering.engine, rendering.selection, rendering.target)
+        return _seen(rendering.image, three[MADS.index(name)])
+
+    return values
 
 
 ORIGINS: dict[str, Origin] = {
@@ -161,6 +179,27 @@ ORIGINS: dict[str, Origin] = {
     "gain": Origin(
         "Gain of the scene that shows", "1e-4, mean of the bands' gains; 10000 changes nothing", _mean_gain
     ),
+    "emad": Origin(
+        "Euclidean distance from the geometric median",
+        "1e-4 reflectance, median of the clear scenes",
+        _deviation("emad"),
+        compares=True,
+        method="geomedian",
+    ),
+    "smad": Origin(
+        "Angle from the geometric median",
+        "1e-5, 1 less the cosine, median of the clear scenes",
+        _deviation("smad"),
+        compares=True,
+        method="geomedian",
+    ),
+    "bcmad": Origin(
+        "Bray–Curtis distance from the geometric median",
+        "1e-4, median of the clear scenes",
+        _deviation("bcmad"),
+        compares=True,
+        method="geomedian",
+    ),
 }
 
 
@@ -172,3 +211,17 @@ def compares(names: tuple[str, ...]) -> bool:
 def count_needed(names: tuple[str, ...]) -> int:
     """The number up to which these origins need an image's `count`."""
     return max((ORIGINS[n].count_to for n in names), default=0)
+
+
+def fit(names: tuple[str, ...], method: Method) -> None:
+    """Checks that origins go with a method.
+
+    Raises:
+        InvalidRequest: one goes with another one alone.
+    """
+    for name in names:
+        wanted = ORIGINS[name].method
+        if wanted not in (None, method):
+            raise InvalidRequest(
+                f"extras={name}: the distance from another composite than method={method}; add method={wanted}"
+            )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from terrazzo.errors import Damaged, TooLarge
 from terrazzo.grid import Bounds, PixelBox
+from terrazzo.mosaic.predict import MARGIN, RADIUS, widened
 from terrazzo.mosaic.pyramid import Part, read_pyramid
 from terrazzo.mosaic.request import PixelRequest, Resolved
 from terrazzo.mosaic.selection import Selection, adjacent, adjacent_periods, select
@@ -86,6 +87,14 @@ class Planner:
         """The same request over the other periods, the nearest in time first."""
         return lru_cache(maxsize=KEPT_SELECTIONS)(partial(adjacent, self.version))
 
+    def holding(self, selection: Selection) -> Selection:
+        """A selection with the scenes behind it that foretell its holes, where that is asked for."""
+        return self._widened(selection) if selection.request.fill == "predict" else selection
+
+    @cached_property
+    def _widened(self) -> Callable[[Selection], Selection]:
+        return lru_cache(maxsize=KEPT_SELECTIONS)(partial(widened, self.version))
+
     def zones(self, selection: Selection, where: Target | Points) -> tuple[ZonePlan, ...]:
         """The zones that hold pixels of a selection where they are asked for.
 
@@ -117,12 +126,15 @@ class Planner:
             if box is None:
                 continue
             # A rim for what the outline's curve and the interpolation reach beyond its points.
-            windows = PixelBox(*(v * 2**level for v in box.grown(2))).coarser(grid.window)
-            # The level of a day reads the corners of these windows, which scenes beside them tell too.
-            reach = 0 if request.target is None else 1
+            rim = MARGIN + 2 if request.fill == "predict" else 2
+            windows = PixelBox(*(v * 2**level for v in box.grown(rim))).coarser(grid.window)
+            reach = RADIUS if request.fill == "predict" else 0
+            if request.target is not None or reach:
+                # The level of a day reads the corners of these windows, which scenes beside them tell too.
+                reach += 1
             cells = [self.version.cells(epsg, windows.grown(reach), name) for name in names]
             if any(cells):
-                yield LEVEL if reach else b""
+                yield LEVEL if request.target is not None else b""
                 mesh = lattice(target.crs, grid, level, self.area)
                 # Below its finest level a pyramid's pixels are averages of merged ones.
                 where = (level, mesh) if part is None else (level, mesh, part.level)

@@ -12,6 +12,7 @@ from terrazzo.errors import NotFound, TooLarge
 from terrazzo.mosaic import kernels
 from terrazzo.mosaic.engine import FILLED, Engine, Image
 from terrazzo.mosaic.plan import MOST_SCENES
+from terrazzo.mosaic.predict import PREDICTED
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Points, Target, locate
 from terrazzo.mosaic.zone import DAMAGED, LAST_RESORT
@@ -45,6 +46,7 @@ FLAGS = {
     SNOW: Flag("snow or ice", "snow", (120, 220, 240)),
     HAZE: Flag("haze or thin cloud", "haze", (250, 190, 90)),
     FILLED: Flag("filled from another period", "another period", (60, 110, 200)),
+    PREDICTED: Flag("predicted from other dates: hidden on the day", "predicted", (200, 60, 220)),
     LAST_RESORT: Flag("last resort: no scene is clear here", "not clear", (210, 90, 60)),
     DAMAGED: Flag("a scene that would show cannot be read", "scene damaged", (200, 0, 80)),
 }
@@ -64,13 +66,14 @@ def quality(engine: Engine, selection: Selection, where: Target | Points, image:
         TooLarge: too many scenes show.
     """
     out = image.quality.copy()
-    shown = image.provenance >= 0
+    # A value that is foretold is of no one scene: what is amiss with one says nothing of it.
+    shown = (image.provenance >= 0) & (image.quality & PREDICTED == 0)
     out[shown & (image.count == 1)] |= SINGLE
     numbers = np.unique(image.provenance[shown])
     if len(numbers) > MOST_SCENES:
         raise TooLarge(f"quality: {len(numbers)} scenes show, at most {MOST_SCENES}; ask for a smaller area")
     for number in numbers:
-        entry, here = image.entries[int(number)], image.provenance == number
+        entry, here = image.entries[int(number)], shown & (image.provenance == number)
         classes = _classes(engine, selection, where, entry)
         for kind, bit in CLASSES.items():
             out[here & (classes == kind)] |= bit

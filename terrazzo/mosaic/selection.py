@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo.config import Method, Period, day_interval
+from terrazzo.config import Method, Period, Stage, day_interval
 from terrazzo.errors import InvalidRequest
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.methods import METHODS
@@ -66,6 +66,7 @@ def select(version: Version, request: PixelRequest) -> Selection:
     stage = stage_of(request, version)
     period, interval = _period(version, request, needs_gains=stage == "normalized")
     config = version.config
+    _foretold(request, period, stage, interval)
     method: Method = "first" if stage in ("raw", "mask", "corrected") else request.method or config.method
     resolved = Resolved(
         bands=request.bands,
@@ -84,6 +85,24 @@ def select(version: Version, request: PixelRequest) -> Selection:
         min_score=float(request.min_score) if request.min_score else None,
     )
     return _selected(version, period.name, resolved, interval)
+
+
+def _foretold(
+    request: PixelRequest, period: Period, stage: Stage, interval: tuple[date | None, date | None]
+) -> None:
+    """Checks that a request with `fill=predict` asks for one day's reflectance.
+
+    Raises:
+        InvalidRequest: it asks for several days, or for another stage.
+    """
+    if request.fill != "predict":
+        return
+    if interval[0] is None or interval[0] != interval[1]:
+        raise InvalidRequest(
+            f"fill=predict foretells what one day's clouds hide: name that day, such as datetime={period.middle}"
+        )
+    if stage not in ("merged", "normalized"):
+        raise InvalidRequest(f"fill=predict and stage={stage} contradict each other: leave one of them out")
 
 
 def _target(

@@ -18,7 +18,7 @@ MOST_VALUES = 300_000_000
 """Values of all scenes that are held at once."""
 
 
-class Stack(NamedTuple):
+class ClearScenes(NamedTuple):
     """Layers of a place that show something there, a scene or a pass each.
 
     Attributes:
@@ -32,7 +32,7 @@ class Stack(NamedTuple):
 
 def clear_scenes(
     engine: Engine, selection: Selection, where: Target | Points, name: str, *, passes: bool = False
-) -> Stack:
+) -> ClearScenes:
     """The scenes of a selection one by one, where they are clear; no last resorts.
 
     Args:
@@ -64,4 +64,4 @@ def clear_scenes(
                 f"{name}: too many scenes for an area of this size; ask for a smaller one, or fewer scenes"
             )
     empty = np.empty((0, len(request.bands), *where.shape), np.int16)
-    return Stack(np.stack(seen) if seen else empty, tuple(days))
+    return ClearScenes(np.stack(seen) if seen else empty, tuple(days))

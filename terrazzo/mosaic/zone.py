@@ -16,7 +16,7 @@ from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.mosaic import kernels
 from terrazzo.mosaic.blocks import Blocks
-from terrazzo.mosaic.layers import ALL, OPACITY, Cut, Field, Layers, visible
+from terrazzo.mosaic.layers import ALL, OPACITY, Cut, GainField, Layers, visible
 from terrazzo.mosaic.level import day_level
 from terrazzo.mosaic.merge import Merged, merge
 from terrazzo.mosaic.methods import METHODS
@@ -472,14 +472,16 @@ class Merging:
             self._band(entry, band, box, out)
         return self._counts(entry, values, box) if request.stage == "raw" else values
 
-    def _field(self, entry: Entry, box: PixelBox) -> Field | None:
+    def _field(self, entry: Entry, box: PixelBox) -> GainField | None:
         """The gains of a scene for values of a box; None where the request or the scene has none."""
         corner_gains = self.corner_gains(entry, box)
         if corner_gains is None:
             return None
         gain, offset, windows = corner_gains
         side = self.grid.window >> self.level
-        return Field(np.stack([gain, offset / SCALE]), windows.row0, windows.col0, side, box.row0, box.col0)
+        return GainField(
+            np.stack([gain, offset / SCALE]), windows.row0, windows.col0, side, box.row0, box.col0
+        )
 
     def corner_gains(self, entry: Entry, box: PixelBox) -> CornerGains | None:
         """Gain and offset, each (band, ny + 1, nx + 1), by which a scene is normalized, and the windows whose corners they are.

@@ -157,7 +157,7 @@ SCENES: tuple[Parameter, ...] = (
     Parameter(
         "fill",
         "choice",
-        "what shows where no scene of the period is clear; adjacent is the nearest other period, best the least bad scene",
+        "what shows where no scene of the period is clear; adjacent is the nearest other period, best the least bad scene, predict foretells one day's from the other dates",
         get_args(Fill),
         MOSAIC,
     ),
@@ -181,7 +181,9 @@ RESCALE = Parameter(
 
 MEASURED = table((BANDS, EXPRESSION, DATETIME), SCENES, (RESAMPLING, VERSION))
 """What is measured, the same in every interface."""
-SHOWN_STYLES = (*STYLES, *(name for name in get_args(Origin) if name != "weight"))
+EXTRAS_ALONE = ("weight", "emad", "smad", "bcmad")
+"""Origins that are no styles: the weight is shown by none, and distances go with one method, where a layer of a WMTS names none."""
+SHOWN_STYLES = (*STYLES, *(name for name in get_args(Origin) if name not in EXTRAS_ALONE))
 PICTURE = table(
     (Parameter("style", "text", f"named style: {', '.join(SHOWN_STYLES)}"),),
     MEASURED.values(),

@@ -16,6 +16,7 @@ from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.engine import FILLED, Engine
 from terrazzo.mosaic.measure import Chosen, choose, draw
 from terrazzo.mosaic.origin import days
+from terrazzo.mosaic.predict import PREDICTED
 from terrazzo.mosaic.warp import Target
 from terrazzo.mosaic.zone import LAST_RESORT
 from terrazzo.statistics import sure
@@ -202,8 +203,8 @@ def layers_of(engine: Engine, chosen: Chosen, target: Target) -> PixelLayers:
         own = drawn.values
         values[:, *here] = own if own.dtype.kind == "f" else np.where(own == NODATA, np.nan, own * SCALE)
         seen[here] = drawn.image.provenance >= 0
-        filled[here] = seen[here] & (drawn.image.quality & FILLED > 0)
-        clear[here] = seen[here] & (drawn.image.quality & (FILLED | LAST_RESORT) == 0)
+        filled[here] = seen[here] & (drawn.image.quality & (FILLED | PREDICTED) > 0)
+        clear[here] = seen[here] & (drawn.image.quality & (FILLED | PREDICTED | LAST_RESORT) == 0)
         day[here] = days(drawn.image)[np.maximum(drawn.image.provenance, 0)]
         scenes += [e.scene.id for e in drawn.shown]
         problems += drawn.problems

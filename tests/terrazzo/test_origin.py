@@ -70,7 +70,7 @@ def test_quality_marks_single_scenes_and_gains_without_measurements(world):
     assert ((bits & SINGLE > 0) == (shown & (image.count == 1))).all()
     assert (bits & (CLAMPED | SNOW) == 0).all()
     assert (bits & EXTRAPOLATED > 0).mean() < 0.2
-    assert sum(FLAGS) == 1023
+    assert sum(FLAGS) == 2047
 
 
 @pytest.mark.parametrize("method", ["first", "median"])

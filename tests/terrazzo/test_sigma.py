@@ -23,7 +23,6 @@ from terrazzo.mosaic.sigma import (
     COMMON,
     FACTORS,
     PRIOR,
-    WORTH,
     Common,
     around_of,
     priors,
@@ -33,10 +32,13 @@ from terrazzo.mosaic.sigma import (
     sigma_at,
     standard_error,
 )
+from terrazzo.mosaic.stack import clear_scenes
 from terrazzo.mosaic.warp import Points, Target
 from terrazzo.mosaic.zone import LAST_RESORT
 from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.statistics.question import parse_table
+from terrazzo.store import Store
+from terrazzo.version import open_version
 from tests.chain import precompute
 from tests.world.worlds import FOUR, Weather, make_world
 
@@ -217,6 +219,19 @@ def test_the_layer_the_file_and_the_point_agree(world, tmp_path):
     assert all(0 < s <= own for s, own in zip(found.shared, found.sigma, strict=True))
 
 
+def test_two_tiles_of_a_pass_are_one_observation(sample_store):
+    engine = Engine(open_version(Store(sample_store), "mosaic"), Blocks())
+    selection = engine.select(PixelRequest(FOUR, datetime="2023-08-13"))
+    north, south = (e.scene.box for e in selection.entries)
+    both = north.intersection(south)
+    row, col = (both.row0 + both.row1) // 2 - 10, (both.col0 + both.col1) // 2 - 10
+    target = target_of(engine, PixelBox(row, col, row + 20, col + 20))
+    assert len(clear_scenes(engine, selection, target, "test").values) == 2
+    assert len(clear_scenes(engine, selection, target, "test", passes=True).values) == 1
+    own = sigma(engine, selection, target, engine.render(selection, target))
+    assert np.isfinite(own).all()
+
+
 @pytest.mark.parametrize(
     ("measure", "reason"),
     [
@@ -240,4 +255,3 @@ def test_an_order_and_a_question_are_refused_before_anything_is_rendered(world):
         parse_order(order, engine.version)
     with pytest.raises(InvalidRequest, match="expression"):
         parse_table({"expression": "B08-B04", "sigma": "on"}, engine.version)
-    assert WORTH > 0

@@ -15,6 +15,7 @@ from terrazzo.mosaic.engine import FILLED, Engine, Image
 from terrazzo.mosaic.explain.candidates import ExplainedScene, candidates, left_out
 from terrazzo.mosaic.explain.place import At, plain, properties
 from terrazzo.mosaic.explain.way import Neighbour, Step, neighbours, path
+from terrazzo.mosaic.predict import PREDICTED, trend
 from terrazzo.mosaic.quality import quality
 from terrazzo.mosaic.request import Resolved
 from terrazzo.mosaic.selection import Selection, adjacent
@@ -80,11 +81,13 @@ def explain(
         raise OutsideCoverage(f"no data at {lon},{lat} for {selection.request.text()}")
     entry = image.entries[number]
     shown = _shown(engine, selection, entry, int(image.quality[0, 0]))
+    # What is foretold is no mean of scenes: they have the trend that it starts from.
+    foretold = bool(image.quality[0, 0] & PREDICTED)
     epsg = entry.scene.epsg
     grid = engine.version.store.grid(epsg)
     rows, cols = locate(place, grid, 0, engine.planner.area)
     at = At(engine, shown.request, entry, epsg, float(rows[0, 0]), float(cols[0, 0]))
-    steps, problems = _way(at, image, shown)
+    steps, problems = _way(at, image, shown, foretold)
     return Explanation(
         selection.request,
         image.bands,
@@ -96,7 +99,7 @@ def explain(
         at.col,
         entry,
         (*candidates(at, shown), *left_out(at, shown)),
-        tuple(neighbours(at, shown)),
+        () if foretold else tuple(neighbours(at, shown)),
         steps,
         resampled(properties(at, entry)),
         _source(at),
@@ -105,9 +108,11 @@ def explain(
     )
 
 
-def _way(at: At, image: Image, shown: Selection) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+def _way(
+    at: At, image: Image, shown: Selection, foretold: bool
+) -> tuple[tuple[Step, ...], tuple[str, ...]]:
     """The path of the chosen scene, or without one what of it cannot be read: less than a picture needs is missing then."""
-    if at.request.stage == "mask":
+    if at.request.stage == "mask" or foretold:
         return (), ()
     try:
         return tuple(path(at, image, shown)), ()
@@ -116,7 +121,9 @@ def _way(at: At, image: Image, shown: Selection) -> tuple[tuple[Step, ...], tupl
 
 
 def _shown(engine: Engine, selection: Selection, entry: Entry, quality: int) -> Selection:
-    """The selection a pixel was taken from: the one asked for, or that of the period which filled it."""
+    """The selection a pixel was taken from: the one asked for, that of the period which filled it, or the dates that foretold it."""
+    if quality & PREDICTED:
+        return trend(engine.version, selection)
     if not quality & FILLED:
         return selection
     others = adjacent(engine.version, selection.request)

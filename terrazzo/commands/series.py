@@ -1,0 +1,106 @@
+"""`terrazzo series`: an area day by day, without gaps."""
+
+import shutil
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from terrazzo.commands.export import processors
+from terrazzo.errors import InvalidRequest, NameTaken
+from terrazzo.request.options import WithBox, options
+from terrazzo.request.parameters import EXPORT, TABLETS
+
+LEFT = {"datetime", "fill", "target", "baseline", "stage", "ids", "extras", "split", "format"} | {
+    p.name for p in TABLETS
+}
+"""Parameters of exports that a series sets itself or has no use for."""
+
+
+@click.command(cls=WithBox)
+@click.option("--store", "url", required=True, metavar="STORE", help="folder or address of the store")
+@click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic")
+@click.option("--datetime", "when", required=True, metavar="FIRST/LAST", help="first and last day")
+@click.option(
+    "--every", type=click.IntRange(1), default=5, show_default=True, help="days from one to the next"
+)
+@options(EXPORT, leave=LEFT)
+@click.option("--overwrite", is_flag=True, help="replace another series of that name")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="folder of GeoTIFFs, or NAME.zarr"
+)
+def series(
+    url: str,
+    mosaic: str,
+    when: str,
+    every: int,
+    geometry: Path | None,
+    overwrite: bool,
+    output: Path,
+    **asked: Any,
+) -> None:
+    """Writes an area day by day, without gaps.
+
+    What a day's scenes show stays as it is. What their clouds hide, and days without a pass, are foretold from the other dates of the period, as fill=predict
+    does. Each day is a GeoTIFF, with DAY_quality.tif beside it (bit 1024: foretold) and DAY_date.tif (days since 1970-01-01; -1: foretold). `-o NAME.zarr` writes one
+    cube of time, y and x instead. If a series was stopped, the same command goes on where it was.
+
+    A value that is foretold was seen by nobody: what happened on that day alone is not in it. Leave such values out, or count them, with quality.
+
+    \b
+    terrazzo series --store demo --bbox 15.9 45.7 16.1 45.9 --datetime 2023-08-10/2023-08-20 -o days
+    terrazzo series --store demo --geometry forest.geojson --datetime 2025-04-01/2025-10-31 --every 10 --expression '(B08-B04)/(B08+B04)' -o ndvi.zarr
+    """
+    from terrazzo.config import day_interval
+    from terrazzo.export.order import parse_order
+    from terrazzo.export.series import WrittenDay, days_between, write_days
+    from terrazzo.mosaic.blocks import Blocks
+    from terrazzo.mosaic.engine import Engine
+    from terrazzo.store import Store
+    from terrazzo.version import open_version
+
+    is_zarr = output.suffix.lower() == ".zarr"
+    if is_zarr:
+        _require_zarr(output, overwrite)
+    days = days_between(*day_interval(when), every)
+    engine = Engine(open_version(Store(url), mosaic, asked["version"] or None), Blocks())
+    order = parse_order({**asked, "geometry": geometry.read_text() if geometry else None}, engine.version)
+    folder = output.with_name(f".{output.stem}.days") if is_zarr else output
+    written: list[WrittenDay] = []
+    with click.progressbar(
+        length=1000, label="series", file=sys.stderr, hidden=not sys.stderr.isatty()
+    ) as bar:
+        for step in write_days(
+            engine, order, days, folder, workers=processors(), overwrite=overwrite or is_zarr
+        ):
+            if isinstance(step, WrittenDay):
+                written.append(step)
+            else:
+                bar.update(round(1000 * step) - bar.pos)
+    for one in written:
+        for problem in one.problems:
+            click.echo(f"{one.day}: left out {problem}", err=True)
+        if not one.files:
+            click.echo(f"{one.day}: no date within reach shows anything", err=True)
+    held = [one for one in written if one.files]
+    if is_zarr:
+        from terrazzo.export.folders import write_cube
+
+        write_cube([(one.day, one.files) for one in held], output, order.compression)
+        shutil.rmtree(folder)
+    click.echo(f"{output}: {len(held)} of {len(days)} days", err=True)
+
+
+def _require_zarr(output: Path, overwrite: bool) -> None:
+    """Checks what a cube is written by, before anything is rendered.
+
+    Raises:
+        InvalidRequest: the package zarr is missing.
+        NameTaken: the folder is there and may not be replaced.
+    """
+    if find_spec("zarr") is None:
+        raise InvalidRequest("a cube needs the package zarr: pip install 'terrazzo[zarr]'")
+    if output.exists() and not overwrite:
+        raise NameTaken(f"{output} is there: name another, or replace it with --overwrite")

@@ -1,0 +1,336 @@
+"""Foretells what a day's clouds hide, from what the day shows beside them and from the other dates.
+
+The trend is `kriging` of the other dates to the day. Where the day is seen, its difference from the trend is regressed on the trend and on how the last date
+before and the first after differ from it, all bands on all bands; what the regression leaves in the neighbourhood is carried into the hole. Sums for the
+regression are taken over fixed windows of the zone's grid at a fixed overview level, and coefficients are solved at the windows' corners and interpolated between
+them, so that two tiles that share a border have the same pixels there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from terrazzo.bands import NODATA, SCALE
+from terrazzo.config import day_interval
+from terrazzo.errors import TooLarge
+from terrazzo.grid import PixelBox
+from terrazzo.mosaic.layers import ALL
+from terrazzo.mosaic.request import Resolved
+from terrazzo.mosaic.selection import Selection
+from terrazzo.mosaic.zone import Merging, Outcome, ZonePixels
+from terrazzo.version import Entry, Version, places_of
+
+PREDICTED = 1024
+"""Bit of the quality layer: foretold, seen by no scene of the day."""
+REACH = 45
+"""Days around the asked one whose dates foretell it: what is further away tells less than the regression's own error."""
+SIDE = 64
+"""Pixels a side of a window at the level that sums are taken at: four thousand of them tell thirteen coefficients a band."""
+BLOCK = 4
+"""Windows a side of the squares whose sums are computed at once."""
+RADIUS = 3
+"""Windows around a corner that its coefficients come from, the near ones first."""
+MIDDLE = 0.15
+"""Reflectance that is taken off the trend, so that the constant is a level and not a value at no light."""
+PULL, PULL_CONSTANT = 0.05, 1.0
+"""Sums by which coefficients are drawn to 0, which is the trend itself: of thirty pixels of a field's contrast, and of one pixel for the level."""
+ODD = 4.0
+"""Expected differences of two dates from which a pixel tells little of a regression: a cloud that was missed."""
+SCALES, LEAST = (8.0, 2.0), 0.02
+"""Standard deviations, pixels, in which what the regression leaves is spread, the wide one first, and the share of a neighbourhood that has to be seen for half of it."""
+MOST_WINDOWS = 600
+"""Windows of one picture: sums of each are taken at the same level, however coarse the picture is."""
+MARGIN = 32
+"""Pixels around a box that its own depend on: three standard deviations of both scales and a bit."""
+
+Array = NDArray[np.float32]
+
+
+def day_of(request: Resolved) -> date:
+    """The day that a request with `fill=predict` asks for."""
+    day = day_interval(request.datetime or "")[0]
+    assert day is not None
+    return day
+
+
+def widened(version: Version, selection: Selection) -> Selection:
+    """A day's selection with the other dates of its period behind it, those of at most `REACH` days away."""
+    request, day = selection.request, day_of(selection.request)
+    others = tuple(
+        e
+        for e in version.entries(request.period)
+        if 0 < abs((e.scene.datetime.date() - day).days) <= REACH
+        and 100 * e.scene.cloud_share <= request.max_cloud
+    )
+    entries = selection.entries + others
+    return Selection(request, entries, places_of(entries))
+
+
+def trend(version: Version, selection: Selection) -> Selection:
+    """The other dates of `widened` alone, asked for what the prediction of a day starts from."""
+    day = day_of(selection.request)
+    others = tuple(e for e in widened(version, selection).entries if e.scene.datetime.date() != day)
+    request = replace(selection.request, fill="none", method="kriging", target=day)
+    return Selection(request, others, places_of(others))
+
+
+def predicted(merging: Merging, selection: Selection, box: PixelBox) -> Outcome:
+    """The merged pixels of a day in a box of the level's grid, its holes foretold and flagged.
+
+    Args:
+        selection: of `widened`.
+    """
+    return filled(DaySource(merging, selection), box)
+
+
+def filled(source: "DaySource", box: PixelBox) -> Outcome:
+    """What `predicted` gives, of a day and other dates that are read through `source`."""
+    seen, problems = source.seen(box)
+    if seen is not None and (seen.values != NODATA).all(axis=0).all():
+        return Outcome(seen, problems)
+    wide = box.grown(MARGIN)
+    dates, more = source.dates(wide)
+    problems = tuple(dict.fromkeys((*problems, *more)))
+    if dates is None:
+        return Outcome(seen, problems)
+    around, _ = source.seen(wide)
+    own = (
+        np.full(dates.trend.values.shape, np.nan, np.float32)
+        if around is None
+        else _reflectance(around.values)
+    )
+    foretold = _carried(own, dates.trend_rho + source.regressed(dates, wide))
+    inner = box.within(wide)
+    return Outcome(_filled(seen, dates.trend, foretold[:, *inner], inner), problems)
+
+
+def _filled(
+    seen: ZonePixels | None, trend: ZonePixels, foretold: Array, inner: tuple[slice, slice]
+) -> ZonePixels:
+    """A day's pixels, or what is foretold where it has none in any band."""
+    there = np.isfinite(foretold)
+    counts = np.clip(np.rint(np.where(there, foretold, 0) / SCALE), NODATA + 1, -NODATA - 1)
+    values = np.where(there, counts, NODATA).astype(np.int16)
+    known = (values != NODATA).any(axis=0)
+    out = ZonePixels(
+        values,
+        np.where(known, trend.provenance[inner], -1).astype(np.int16),
+        np.where(known, trend.count[inner], 0).astype(np.uint8),
+        np.where(known, PREDICTED, 0).astype(np.uint16),
+        trend.trust[inner].copy(),
+    )
+    if seen is not None:
+        here = (seen.values != NODATA).any(axis=0)
+        out.quality[~here] |= seen.quality[~here]
+        out.values[:, here] = seen.values[:, here]
+        out.provenance[here], out.count[here] = seen.provenance[here], seen.count[here]
+        out.quality[here], out.trust[here] = seen.quality[here], seen.trust[here]
+    return out
+
+
+def _reflectance(values: NDArray[np.int16]) -> Array:
+    return np.where(values == NODATA, np.nan, values * np.float32(SCALE)).astype(np.float32)
+
+
+def _carried(own: Array, regressed: Array) -> Array:
+    """(band, row, col) of a regression with what it leaves in the seen neighbourhood, near what is seen.
+
+    Args:
+        own: what the day shows, NaN where nothing.
+    """
+    out = regressed
+    for scale in SCALES:
+        reach = int(3 * scale)
+        taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / scale) ** 2)
+        taps = (taps / taps.sum()).astype(np.float32)
+        for band in range(len(out)):
+            left = own[band] - out[band]
+            known = np.isfinite(left)
+            if known.any():
+                total = _weighted(np.where(known, left, 0).astype(np.float32), taps)
+                out[band] += total / (_weighted(known.astype(np.float32), taps) + np.float32(LEAST))
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _weighted(values, taps):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """(row, col) sums of neighbours weighted by (2 n + 1,) taps down and across; nothing lies beyond the border."""
+    rows, cols = values.shape
+    reach = len(taps) // 2
+    down, out = np.zeros(values.shape, np.float32), np.zeros(values.shape, np.float32)
+    for r in range(rows):
+        for k in range(max(-reach, -r), min(reach + 1, rows - r)):
+            for c in range(cols):
+                down[r, c] += taps[k + reach] * values[r + k, c]
+    for r in range(rows):
+        for c in range(cols):
+            for k in range(max(-reach, -c), min(reach + 1, cols - c)):
+                out[r, c] += taps[k + reach] * down[r, c + k]
+    return out
+
+
+@dataclass(frozen=True)
+class OtherDates:
+    """What the other dates say of a day: the trend as merged, and (band, row, col) reflectance of it and of the dates beside the day."""
+
+    trend: ZonePixels
+    trend_rho: Array
+    before: Array
+    after: Array
+
+    def features(self) -> Array:
+        """(1 + 3 bands, row, col): 1, the trend, and how the dates before and after differ from it; NaN where there is no trend."""
+        one = np.ones((1, *self.trend_rho.shape[1:]), np.float32)
+        parts = (one, self.trend_rho - MIDDLE, self.before - self.trend_rho, self.after - self.trend_rho)
+        return np.concatenate(parts).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class DaySource:
+    """What a day and its other dates are read through; equal ones give equal pixels."""
+
+    merging: Merging
+    selection: Selection
+
+    @property
+    def _clear(self) -> Resolved:
+        return replace(self.merging.request, fill="none")
+
+    def _pixels(self, entries: Sequence[tuple[int, Entry]], box: PixelBox, **changed: Any) -> Outcome:
+        merging = replace(self.merging, request=replace(self._clear, **changed))
+        return (
+            merging.pixels(list(entries), box, count_to=ALL, trusted=True) if entries else Outcome(None, ())
+        )
+
+    def _shown(self, box: PixelBox) -> list[tuple[int, tuple[int, Entry]]]:
+        """The scenes in a box by their days from the one asked for."""
+        day, m = day_of(self.merging.request), self.merging
+        return [
+            ((e.scene.datetime.date() - day).days, (n, e))
+            for n, e in self.selection.shown(m.epsg, m.level, box)
+        ]
+
+    def seen(self, box: PixelBox) -> Outcome:
+        """What the day shows."""
+        return self._pixels([numbered for days, numbered in self._shown(box) if days == 0], box)
+
+    def dates(self, box: PixelBox) -> tuple[OtherDates | None, tuple[str, ...]]:
+        """What the other dates say; None where they show nothing."""
+        others = [(days, numbered) for days, numbered in self._shown(box) if days != 0]
+        day = day_of(self.merging.request)
+        trend, problems = self._pixels([o for _, o in others], box, method="kriging", target=day)
+        if trend is None:
+            return None, problems
+        sides = []
+        for sign in (-1, 1):
+            side = [o for days, o in sorted(others, key=lambda d: abs(d[0])) if days * sign > 0]
+            pixels, _ = self._pixels(side, box, method="first", target=None)
+            sides.append(
+                np.full(trend.values.shape, np.nan, np.float32)
+                if pixels is None
+                else _reflectance(pixels.values)
+            )
+        level = _reflectance(trend.values)
+        before, after = (
+            np.where(np.isfinite(one), one, np.where(np.isfinite(other), other, level))
+            for one, other in (sides, sides[::-1])
+        )
+        return OtherDates(trend, level, before, after), problems
+
+    def regressed(self, dates: OtherDates, box: PixelBox) -> Array:
+        """(band, row, col) how a day differs from the trend, by the regression around each pixel.
+
+        Raises:
+            TooLarge: the box lies in more than `MOST_WINDOWS` windows.
+        """
+        features, side = dates.features(), self.merging.grid.window >> self.merging.level
+        windows = box.coarser(side)
+        if windows.height * windows.width > MOST_WINDOWS:
+            raise TooLarge("fill=predict: too large an area for this resolution; zoom in, or export it")
+        out = np.full(dates.trend_rho.shape, np.nan, np.float32)
+        table = self._corners(windows)
+        for r, c in np.ndindex(*windows.shape):
+            row, col = side * (windows.row0 + r), side * (windows.col0 + c)
+            window = PixelBox(row, col, row + side, col + side).intersection(box)
+            at = window.within(box)
+            down = ((np.arange(window.row0, window.row1) + 0.5) / side % 1)[:, None].astype(np.float32)
+            across = ((np.arange(window.col0, window.col1) + 0.5) / side % 1)[None].astype(np.float32)
+            parts = [(0, 0, (1 - down) * (1 - across)), (0, 1, (1 - down) * across)]
+            parts += [(1, 0, down * (1 - across)), (1, 1, down * across)]
+            out[:, *at] = sum(
+                share * np.einsum("fb,frc->brc", table[r + i, c + j], features[:, *at])
+                for i, j, share in parts
+            )
+        return out
+
+    def _corners(self, windows: PixelBox) -> Array:
+        """(rows + 1, cols + 1, feature, band) coefficients at the corners of a box of windows."""
+        around = windows.grown(RADIUS)
+        products, targets = self._sums(around)
+        bands, count = targets.shape[-1], targets.shape[-2]
+        pull = np.diag([PULL_CONSTANT, *[PULL] * (count - 1)])
+        at = np.arange(-RADIUS, RADIUS) + 0.5
+        weight = np.maximum(0, 1 - np.hypot(at[:, None], at) / RADIUS)
+        out = np.empty((windows.height + 1, windows.width + 1, count, bands), np.float32)
+        for r, c in np.ndindex(*out.shape[:2]):
+            near = np.s_[r : r + 2 * RADIUS, c : c + 2 * RADIUS]
+            left = np.einsum("rc,rcfg->fg", weight, products[near]) + pull
+            out[r, c] = np.linalg.solve(left, np.einsum("rc,rcfb->fb", weight, targets[near]))
+        return out
+
+    def _sums(self, windows: PixelBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """(row, col, feature, feature) and (row, col, feature, band) sums of a box of windows, from the squares that hold them."""
+        blocks = windows.coarser(BLOCK)
+        rows = [
+            [_block_sums(self._coarse, r, c) for c in range(blocks.col0, blocks.col1)]
+            for r in range(blocks.row0, blocks.row1)
+        ]
+        inner = windows.within(PixelBox(*(BLOCK * v for v in blocks)))
+        products, targets = (
+            np.concatenate([np.concatenate([block[k] for block in row], axis=1) for row in rows])[inner]
+            for k in (0, 1)
+        )
+        return products, targets
+
+    @property
+    def _coarse(self) -> "DaySource":
+        """The same at the level that sums are taken at."""
+        level = max(0, (self.merging.grid.window // SIDE).bit_length() - 1)
+        return replace(self, merging=replace(self.merging, level=level))
+
+
+@lru_cache(maxsize=1024)
+def _block_sums(source: DaySource, row: int, col: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """(window, window, feature, feature) and (window, window, feature, band) sums of a square of windows.
+
+    Args:
+        source: at the level that sums are taken at; row, col: of the square, in squares.
+    """
+    merging = source.merging
+    side = merging.grid.window >> merging.level
+    box = PixelBox(*(BLOCK * side * v for v in (row, col, row + 1, col + 1)))
+    bands = len(merging.request.bands)
+    products, targets = (
+        np.zeros((BLOCK, BLOCK, *(1 + 3 * bands,) * 2)),
+        np.zeros((BLOCK, BLOCK, 1 + 3 * bands, bands)),
+    )
+    seen, _ = source.seen(box)
+    dates = None if seen is None else source.dates(box)[0]
+    if seen is None or dates is None:
+        return products, targets
+    features, apart = dates.features(), _reflectance(seen.values) - dates.trend_rho
+    expected = 0.006 + 0.1 * np.maximum(dates.trend_rho, 0)
+    weight = 1 / (1 + (np.mean((apart / expected) ** 2, axis=0) / ODD**2) ** 2)
+    known = np.isfinite(weight) & np.isfinite(features).all(axis=0)
+    for r, c in np.ndindex(BLOCK, BLOCK):
+        at = np.s_[r * side : (r + 1) * side, c * side : (c + 1) * side]
+        use = known[at]
+        z, y, w = features[:, *at][:, use].astype(np.float64), apart[:, *at][:, use], weight[at][use]
+        products[r, c], targets[r, c] = (z * w) @ z.T, (z * w) @ y.T
+    return products, targets

@@ -1,0 +1,146 @@
+"""`fill=predict`: what a day's clouds hide is foretold from the day's own pixels and the other dates."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from terrazzo.bands import NODATA
+from terrazzo.config import MosaicConfig
+from terrazzo.errors import InvalidRequest, StoreError
+from terrazzo.grid import PixelBox
+from terrazzo.mosaic.blocks import Blocks
+from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.explain import explain
+from terrazzo.mosaic.origin import FORETOLD, ORIGINS, Rendering
+from terrazzo.mosaic.predict import PREDICTED
+from terrazzo.mosaic.quality import quality
+from terrazzo.mosaic.request import PixelRequest
+from terrazzo.mosaic.warp import Target, transformer
+from terrazzo.precompute.scene.recipe import Recipe
+from tests.chain import precompute
+from tests.world.worlds import FOUR, Weather, make_world
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Six dates of growing fields under clouds."""
+    base = tmp_path_factory.mktemp("predict")
+    made = make_world(
+        base / "p", seed=5, pixel=60.0, size=(192, 240), dates=6, weather=Weather(cloud=0.35), phenology=0.5
+    )
+    done, _ = precompute(base / "p", base / "s", pixel=60.0, recipe=Recipe("scl"))
+    return made, Engine(done.version, Blocks())
+
+
+@pytest.fixture(scope="module")
+def day(world):
+    """The scene of the middle days that hides nearest to a third of its pixels."""
+    _, engine = world
+    days = sorted(engine.version.entries("all"), key=lambda e: e.scene.datetime)[1:-1]
+    return min(days, key=lambda e: abs(e.scene.cloud_share - 0.33)).scene
+
+
+@pytest.fixture(scope="module")
+def box(world):
+    (land,) = world[0].land.values()
+    return land.place.box
+
+
+def drawn(engine, box, **asked):
+    request = PixelRequest(FOUR, **{"resampling": "nearest", "fill": "predict", "normalize": False, **asked})
+    target = Target("EPSG:32633", engine.version.store.grid(32633).bounds(box), *box.shape)
+    selection = engine.select(request)
+    return Rendering(engine, selection, target, engine.render(selection, target))
+
+
+def test_what_the_day_shows_stays_and_what_it_hides_is_flagged(world, day, box):
+    _, engine = world
+    text = str(day.datetime.date())
+    own = drawn(engine, box, datetime=text, fill="none").image
+    whole = drawn(engine, box, datetime=text)
+    seen = (own.values != NODATA).all(axis=0)
+    assert 0.1 < seen.mean() < 0.9
+    assert (whole.image.values[:, seen] == own.values[:, seen]).all()
+    filled = (whole.image.values != NODATA).all(axis=0)
+    assert filled.mean() > 0.95
+    bits = quality(engine, whole.selection, whole.target, whole.image)
+    assert (bits[filled & ~seen] == PREDICTED).all()
+    assert (bits[seen] & PREDICTED == 0).all()
+    dates = ORIGINS["date"].values(whole)
+    assert (dates[filled & ~seen] == FORETOLD).all()
+    assert (dates[seen] > 0).all()
+
+
+def test_it_foretells_better_than_the_other_dates_alone(world, day, box):
+    made, engine = world
+    text = str(day.datetime.date())
+    own = drawn(engine, box, datetime=text, fill="none").image.values
+    truth = next(s for n, s in made.seen.items() if n == day.id).land.rho
+    others = tuple(e.scene.id for e in engine.version.entries("all") if e.scene.id != day.id)
+    foretold = drawn(engine, box, datetime=text).image.values
+    ways = {
+        m: drawn(engine, box, method=m, fill="none", ids=others, **more).image.values
+        for m, more in (("kriging", {"target": text}), ("median", {}), ("geomedian", {}))
+    }
+    hidden = (own == NODATA).all(axis=0) & np.all([(v != NODATA).all(axis=0) for v in ways.values()], axis=0)
+    error = {
+        n: np.sqrt(np.mean((v[:, hidden] * 1e-4 - truth[:, hidden]) ** 2))
+        for n, v in {**ways, "predict": foretold}.items()
+    }
+    assert error["predict"] < 0.9 * min(v for n, v in error.items() if n != "predict"), error
+
+
+def test_two_tiles_have_the_same_pixels_as_both_at_once(world, day, box):
+    _, engine = world
+    text = str(day.datetime.date())
+    middle = box.col0 + 101
+    whole = drawn(engine, box, datetime=text).image.values
+    left = drawn(engine, PixelBox(box.row0, box.col0, box.row1, middle), datetime=text).image.values
+    right = drawn(engine, PixelBox(box.row0, middle, box.row1, box.col1), datetime=text).image.values
+    assert np.abs(np.concatenate([left, right], axis=2).astype(int) - whole).max() <= 1
+
+
+def test_a_day_without_a_pass_is_the_trend_of_the_others(world, day, box):
+    _, engine = world
+    between = str(day.datetime.date() + timedelta(days=2))
+    foretold = drawn(engine, box, datetime=between)
+    trend = drawn(engine, box, method="kriging", target=between, fill="none").image.values
+    there = (trend != NODATA).all(axis=0)
+    assert np.abs(foretold.image.values[:, there].astype(int) - trend[:, there]).max() <= 1
+    assert (foretold.image.quality[there] == PREDICTED).all()
+
+
+def test_an_account_names_the_dates_it_is_foretold_from(world, day, box):
+    _, engine = world
+    whole = drawn(engine, box, datetime=str(day.datetime.date()))
+    row, col = np.argwhere(whole.image.quality == PREDICTED)[500]
+    bounds = whole.target.bounds
+    x, y = bounds.left + (col + 0.5) * 60, bounds.top - (row + 0.5) * 60
+    account = explain(engine, whole.selection, *transformer("EPSG:32633", "EPSG:4326").transform(x, y))
+    assert account.quality == PREDICTED
+    assert account.values == tuple(whole.image.values[:, row, col].tolist())
+    named = {c.scene for c in account.candidates if any(c.share)}
+    assert named
+    assert day.id not in named
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [({}, "name that day"), ({"datetime": "2024"}, "one day"), ({"stage": "mask"}, "stage=mask")],
+)
+def test_it_is_refused_where_no_one_day_is_asked_for(world, day, box, asked, told):
+    _, engine = world
+    given = {"datetime": str(day.datetime.date()) if "stage" in asked else None, "normalize": None, **asked}
+    if asked.get("datetime"):
+        given["datetime"] = str(day.datetime.year)
+    with pytest.raises(InvalidRequest, match=told):
+        drawn(engine, box, **given)
+
+
+def test_it_is_no_default_of_a_mosaic(world):
+    _, engine = world
+    with pytest.raises(StoreError, match="no default"):
+        replace(engine.version.config, fill="predict")
+    assert MosaicConfig("a").fill != "predict"
