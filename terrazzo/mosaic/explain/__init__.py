@@ -108,9 +108,7 @@ def explain(
     )
 
 
-def _way(
-    at: At, image: Image, shown: Selection, foretold: bool
-) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+def _way(at: At, image: Image, shown: Selection, foretold: bool) -> tuple[tuple[Step, ...], tuple[str, ...]]:
     """The path of the chosen scene, or without one what of it cannot be read: less than a picture needs is missing then."""
     if at.request.stage == "mask" or foretold:
         return (), ()
