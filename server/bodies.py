@@ -75,7 +75,9 @@ def _require_answerable(raw: Any) -> None:
         json.dumps(raw, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError as error:
         half = f"\\u{ord(error.object[error.start]):04x}"
-        raise InvalidRequest(f"{half} is half a character: write both halves, or the character itself") from None
+        raise InvalidRequest(
+            f"{half} is half a character: write both halves, or the character itself"
+        ) from None
     except ValueError:
         raise InvalidRequest("a number is infinite or NaN: leave it out, or write null") from None
 

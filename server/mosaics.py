@@ -66,9 +66,7 @@ class Mosaics:
         blocks: Blocks | None = None,
     ) -> None:
         self._url, self._follow = url, follow
-        self._blocks = blocks or Blocks(
-            kept_bytes, on_read=lambda where, size: BYTES.labels(where).inc(size)
-        )
+        self._blocks = blocks or Blocks(kept_bytes, on_read=lambda where, size: BYTES.labels(where).inc(size))
         self._live = Mosaics(live[0], follow, live[1:], blocks=self._blocks) if live else None
         self._store: Store | None = None
         self._engines: OrderedDict[tuple[str, str], Engine] = OrderedDict()
@@ -138,9 +136,7 @@ class Mosaics:
         """
         return self._first(mosaic_id, version, lambda one, _, name: read(one._opened(), name))
 
-    def _first(
-        self, mosaic_id: str, version: str | None, take: Callable[["Mosaics", str, str], T]
-    ) -> T:
+    def _first(self, mosaic_id: str, version: str | None, take: Callable[["Mosaics", str, str], T]) -> T:
         """What is taken of the first store that has a mosaic's version: this one, else those of first looks."""
         try:
             return take(self, mosaic_id, version or self._pointer(mosaic_id))

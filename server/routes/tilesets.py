@@ -101,7 +101,9 @@ async def qgis_layers(request: Request, mosaic: str) -> Any:
         last = desk.grids.find(engine.version, grids.WEB).maxzoom
         return layer_definition(engine.version, ask, tiles, query | _key(request), last)
 
-    answer = document(request, await desk.look(write), "application/x-qgis-layer-definition", desk.kept(mosaic))
+    answer = document(
+        request, await desk.look(write), "application/x-qgis-layer-definition", desk.kept(mosaic)
+    )
     answer.headers["Content-Disposition"] = f'attachment; filename="{mosaic}.qlr"'
     return answer
 

@@ -86,7 +86,9 @@ def test_a_search_finds_what_is_shown(client: TestClient, stores: tuple[Path, Pa
     properties = client.get("/collections/mosaic/queryables").json()["properties"]
     assert "eo:cloud_cover" in properties
     assert properties.items() <= client.get("/queryables").json()["properties"].items()
-    (page,) = [k for k in client.get("/search?collections=mosaic&limit=1").json()["links"] if k["rel"] == "next"]
+    (page,) = [
+        k for k in client.get("/search?collections=mosaic&limit=1").json()["links"] if k["rel"] == "next"
+    ]
     published(stores)
     assert [matched(p) for p in paths] == [1, 1, 1]
     # The pages of a look stay those of the look, and so do its Items.
@@ -97,7 +99,10 @@ def test_a_search_finds_what_is_shown(client: TestClient, stores: tuple[Path, Pa
 def test_documents_of_a_look_are_kept_no_longer_than_its_pictures(
     client: TestClient, stores: tuple[Path, Path]
 ) -> None:
-    paths = (TILEJSON, *(f"/mosaics/mosaic/{n}" for n in ("days", "seams", "imagery-index.json", "layers.qlr")))
+    paths = (
+        TILEJSON,
+        *(f"/mosaics/mosaic/{n}" for n in ("days", "seams", "imagery-index.json", "layers.qlr")),
+    )
 
     def ages() -> set[str]:
         return {client.get(path).headers["cache-control"] for path in paths}

@@ -124,7 +124,10 @@ def test_a_box_with_west_of_east_is_two_boxes(listing, box, expected):
         ({"filter": {"op": "and", "args": []}}, "2 or more"),
         ({"filter": {"op": "between", "args": [{"property": "cloud"}, 1]}}, "between has 3"),
         ({"filter": {"op": "in", "args": [{"property": "cloud"}, 1]}}, "a list of values"),
-        ({"filter": {"op": "t_intersects", "args": [{"property": "datetime"}, {"interval": [".."]}]}}, "an end"),
+        (
+            {"filter": {"op": "t_intersects", "args": [{"property": "datetime"}, {"interval": [".."]}]}},
+            "an end",
+        ),
     ],
 )
 def test_what_is_not_understood_is_refused_with_a_remedy(listing, asked, remedy):

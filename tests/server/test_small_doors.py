@@ -60,7 +60,11 @@ def test_a_layer_definition_has_a_layer_of_tiles_for_each_period(tmp_path):
         for name, source in zip(names, root.xpath("//datasource/text()"), strict=True):
             url = parse_qs(source)["url"][0]
             # Each layer has the days of its own period, whatever was asked for.
-            assert parse_qs(url.partition("?")[2]) == {"style": ["ndvi"], "datetime": [name], "api_key": [key]}
+            assert parse_qs(url.partition("?")[2]) == {
+                "style": ["ndvi"],
+                "datetime": [name],
+                "api_key": [key],
+            }
             tile = url.replace("{z}", "14").replace("{x}", "8874").replace("{y}", "5825")
             assert client.get(tile).headers["content-type"] == "image/png"
         refused = client.get("/mosaics/mosaic/layers.qlr", params={**asked, "style": "none"})

@@ -134,7 +134,12 @@ def test_properties_that_are_no_object_are_refused(server):
 
 @pytest.mark.parametrize(
     ("value", "said"),
-    [("NaN", "infinite or NaN"), ("-Infinity", "infinite"), ("1e999", "infinite"), ('"\\udc00"', "half a character")],
+    [
+        ("NaN", "infinite or NaN"),
+        ("-Infinity", "infinite"),
+        ("1e999", "infinite"),
+        ('"\\udc00"', "half a character"),
+    ],
 )
 def test_what_no_json_can_tell_again_is_refused_in_words(server, value, said):
     feature = json.dumps(stands(1)[0]).replace('"S0"', value)
