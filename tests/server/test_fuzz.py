@@ -119,7 +119,8 @@ FILTERS = st.recursive(
     max_leaves=6,
 )
 SEARCHES = st.fixed_dictionaries(
-    {"filter": FILTERS, "limit": st.just(1)}, optional={n: VALUES for n in KNOWN if n not in ("filter", "limit")}
+    {"filter": FILTERS, "limit": st.just(1)},
+    optional={n: VALUES for n in KNOWN if n not in ("filter", "limit")},
 )
 
 
