@@ -179,11 +179,14 @@ class Jobs:
         """A file that a job made.
 
         Raises:
-            NotFound: it made none of that name.
+            NotFound: it made none of that name, or that is removed.
         """
         if job.status != "successful" or name not in job.files:
             raise NotFound(f"export {job.id} has no file {name[:80]!r}; its results list those it has")
-        return self._place(job.id) / "files" / name
+        path = self._place(job.id) / "files" / name
+        if not path.is_file():
+            raise NotFound(f"file {name} of export {job.id} is removed; {ORDER_AGAIN}")
+        return path
 
     def dismiss(self, job: Job) -> Job:
         """Ends a job: its worker stops at the next window, and its files are removed."""

@@ -119,15 +119,15 @@ async def results(request: Request, mosaic: str, job: str) -> Response:
     if known.status != "successful":
         return without_results(known)
     here = f"{address_of(public_base(request), known)}/results"
-    files = {
-        name: {
-            "href": f"{here}/{name}",
-            "type": media_of_file(name),
-            "length": desk.jobs.file(known, name).stat().st_size,
+
+    def sized() -> dict[str, Any]:
+        sizes = {name: desk.jobs.file(known, name).stat().st_size for name in known.files}
+        return {
+            name: {"href": f"{here}/{name}", "type": media_of_file(name), "length": size}
+            for name, size in sizes.items()
         }
-        for name in known.files
-    }
-    return JSONResponse(files, headers=FRESH)
+
+    return JSONResponse(await desk.look(sized), headers=FRESH)
 
 
 @router.get("/mosaics/{mosaic}/exports/{job}/results/{name}")

@@ -42,7 +42,7 @@ OFFERED = "and, or, not, = <> < <= > >=, between, in, like, isNull, casei, s_int
 def parse_filter(given: Any, language: Any) -> dict[str, Any]:
     """A filter in CQL2 text or JSON as CQL2 JSON; `matching` refuses operators with arguments that they do not have.
 
-    Not by cql2's own validation: of a filter of 100 bytes that breaks the standard's schema it takes gigabytes.
+    Not by cql2's own validation (0.6.0), which can take very much memory.
 
     Raises:
         InvalidRequest: it is too long, too deep, or no CQL2.

@@ -210,12 +210,18 @@ function pickDay(day) {
   }
   write(states[side()]);
   refresh();
+  tellAgain();
+}
+
+// What is open beside the map tells of the picture that is shown.
+function tellAgain() {
+  order.look();
   renewCard();
 }
 
 function stop() {
   run++;
-  if (playing) renewCard();
+  if (playing) tellAgain();
   pressed(playing, false);
 }
 
@@ -287,8 +293,7 @@ async function changed({ target }) {
   write(states[side()]);
   if (["style", "formula", "mosaic", "side"].includes(name)) order.of(ordered());
   refresh();
-  order.look();
-  renewCard();
+  tellAgain();
 }
 
 // ---- the page
@@ -383,7 +388,7 @@ async function take(newer) {
   await readDays(periods.some((p) => p.name === calendar.period) ? calendar.period : moments.at(-1));
   write(states[side()]);
   await anew();
-  renewCard();
+  tellAgain();
 }
 
 // The mosaics; where there is none yet, how one is made is said until there is one.

@@ -58,6 +58,15 @@ try {
   await page.waitForFunction(() => !location.hash.includes("2023-08-13"), null, LONG);
   seen.unpicked = new URLSearchParams(new URL(page.url()).hash.slice(1)).get("datetime");
 
+  // The days of an export are those of the picture.
+  await press(page, "button[name=export]");
+  await page.waitForFunction(() => document.getElementById("shown").textContent, null, LONG);
+  const picked = asks(page, "/dates/", "datetime", "2023-08-13");
+  await page.click("[data-day='2023-08-13']");
+  await picked;
+  await page.waitForFunction(() => document.getElementById("shown").textContent.startsWith("Days shown: 2023-08-13"), null, LONG);
+  await press(page, "#order [name=close]");
+
   // The answer to an older question comes last.
   let release;
   const held = new Promise((go) => { release = go; });

@@ -92,6 +92,18 @@ def test_a_jobs_file_is_the_commands_file(server, sample_store, tmp_path):
         assert a.tags() == b.tags()
 
 
+def test_a_file_that_was_removed_is_named_in_words(server):
+    location = server.client.post(EXPORTS, json=ORDER).headers["location"]
+    server.work()
+    about = next(a for n, a in server.client.get(f"{location}/results").json().items() if n.endswith(".tif"))
+    next(
+        (server.settings.state_folder() / "exports").glob(f"*/files/{about['href'].rpartition('/')[2]}")
+    ).unlink()
+    for path in (about["href"], f"{location}/results"):
+        gone = server.client.get(path)
+        assert (gone.status_code, "order it again" in gone.json()["detail"]) == (404, True)
+
+
 def test_a_dry_run_reports_the_cost_and_starts_nothing(server):
     told = server.client.post(EXPORTS, json={**ORDER, "dry_run": True})
     assert told.status_code == 200

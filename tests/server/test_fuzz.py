@@ -2,6 +2,7 @@
 
 import json
 import string
+from urllib.parse import urlencode
 
 import hypothesis.strategies as st
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from lxml import etree
 
 from terrazzo.server.app import create_app
+from terrazzo.server.search.asked import KNOWN
+from terrazzo.server.search.filters import ARGUMENTS
 from terrazzo.server.settings import Settings
 
 CASES = 2000
@@ -98,6 +101,40 @@ def test_a_wmts_request_with_odd_values_gets_a_tile_or_a_report(api, changes, in
     assert answer.status_code in (200, 400, 501)
     if answer.status_code != 200:
         assert etree.fromstring(answer.content).findtext(".//{*}ExceptionText")
+
+
+VALUES = st.one_of(
+    ODD, st.none(), st.booleans(), st.integers(), st.floats(), st.just("\ud800"), st.just("2023-08-15"),
+    st.sampled_from([{"property": n} for n in ("id", "datetime", "eo:cloud_cover", "instruments", "nothing")]),
+    st.sampled_from([{"interval": [".."]}, {"date": 5}, {"bbox": [1]}, {"type": "Point", "coordinates": []}]),
+)  # fmt: skip
+OPERATORS = [*ARGUMENTS, "accenti", "a_contains", "+", "\ud800"]
+FILTERS = st.recursive(
+    VALUES,
+    lambda inner: st.builds(
+        lambda op, args: {"op": op, "args": args},
+        st.sampled_from(OPERATORS),
+        st.lists(st.one_of(inner, st.lists(inner, max_size=2)), max_size=3),
+    ),
+    max_leaves=6,
+)
+SEARCHES = st.fixed_dictionaries(
+    {"filter": FILTERS, "limit": st.just(1)},
+    optional={n: VALUES for n in KNOWN if n not in ("filter", "limit")},
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(asked=SEARCHES)
+def test_an_odd_search_gets_items_or_a_reason(api, asked):
+    texts = {k: v if isinstance(v, str) else json.dumps(v) for k, v in asked.items()}
+    query = {k.encode(): v.encode("utf-8", "surrogatepass") for k, v in texts.items()}
+    for answer in (
+        api.post("/search", content=json.dumps(asked)),
+        api.get(f"/search?{urlencode(query)}"),
+    ):
+        assert answer.status_code in (200, 400), answer.text
+        assert answer.status_code == 200 or answer.json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,19 @@ import pytest
 import rasterio
 from PIL import Image
 
+from terrazzo.server.layers import LAYERS
+
 TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728"
-LAYERS = ("scene", "date", "age", "count", "quality", "score", "spread", "sigma", "gain")
 
 
 def array(client, style, query=""):
     return np.load(io.BytesIO(client.get(f"{TILE}.npy?style={style}{query}").content))
+
+
+def test_the_map_learns_from_a_collection_which_styles_are_layers(client):
+    """Those that are drawn, and of no bands: `isLayer` in viewer/state.js."""
+    about = client.get("/mosaics/mosaic").json()
+    assert set(about["terrazzo:styles"]) - set(about["renders"]) == set(LAYERS)
 
 
 @pytest.mark.parametrize("method", ["feather", "median"])
