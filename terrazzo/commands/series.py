@@ -55,7 +55,7 @@ def series(
     """
     from terrazzo.config import day_interval
     from terrazzo.export.order import parse_order
-    from terrazzo.export.series import WrittenDay, days_between, write_days
+    from terrazzo.export.series import DayWritten, days_between, write_days
     from terrazzo.mosaic.blocks import Blocks
     from terrazzo.mosaic.engine import Engine
     from terrazzo.store import Store
@@ -68,14 +68,14 @@ def series(
     engine = Engine(open_version(Store(url), mosaic, asked["version"] or None), Blocks())
     order = parse_order({**asked, "geometry": geometry.read_text() if geometry else None}, engine.version)
     folder = output.with_name(f".{output.stem}.days") if is_zarr else output
-    written: list[WrittenDay] = []
+    written: list[DayWritten] = []
     with click.progressbar(
         length=1000, label="series", file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:
         for step in write_days(
             engine, order, days, folder, workers=processors(), overwrite=overwrite or is_zarr
         ):
-            if isinstance(step, WrittenDay):
+            if isinstance(step, DayWritten):
                 written.append(step)
             else:
                 bar.update(round(1000 * step) - bar.pos)

@@ -200,7 +200,7 @@ class _Run:
             e.scene.id: e
             for chosen_one in (chosen.baseline, chosen.selection)
             if chosen_one is not None
-            for s in (*adjacent(engine.version, chosen_one.request), chosen_one)
+            for s in (*adjacent(engine.version, chosen_one.request), engine.planner.holding(chosen_one))
             for e in reversed(s.entries)
         }
         self.lock = locked(engine.version, reaching(engine, self.entries.values(), target))

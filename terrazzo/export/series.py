@@ -23,7 +23,7 @@ ABOUT = "series.json"
 """File that says which series a folder holds."""
 
 
-class WrittenDay(NamedTuple):
+class DayWritten(NamedTuple):
     """A day of a series that is done.
 
     Attributes:
@@ -55,7 +55,7 @@ def days_between(start: date | None, end: date | None, every: int) -> list[date]
 
 def write_days(
     engine: Engine, order: Order, days: Sequence[date], folder: Path, *, workers: int, overwrite: bool = False
-) -> Iterator[float | WrittenDay]:
+) -> Iterator[float | DayWritten]:
     """Writes DAY.tif, DAY_quality.tif, DAY_date.tif and DAY.lock.json of each day; yields the share that is done, and each day when it is.
 
     Stopped anywhere, the same call goes on where it was: days that are there are not written again.
@@ -77,21 +77,21 @@ def write_days(
         if not (path.exists() and path.with_suffix(".lock.json").exists()):
             yield from _written(engine, one, day, path, workers, number / len(days), len(days))
         else:
-            yield WrittenDay(day, None, _rasters(path), ())
+            yield DayWritten(day, None, _rasters(path), ())
         yield (number + 1) / len(days)
 
 
 def _written(
     engine: Engine, order: Order, day: date, path: Path, workers: int, before: float, count: int
-) -> Iterator[float | WrittenDay]:
+) -> Iterator[float | DayWritten]:
     try:
         for step in export(engine, order, path, workers=workers):
             if isinstance(step, Exported):
-                yield WrittenDay(day, step.share, _rasters(path), step.problems)
+                yield DayWritten(day, step.share, _rasters(path), step.problems)
             else:
                 yield before + step / count
     except OutsideCoverage:
-        yield WrittenDay(day, 0.0, (), ())
+        yield DayWritten(day, 0.0, (), ())
 
 
 def _order_of(order: Order, day: date) -> Order:

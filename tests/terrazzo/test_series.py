@@ -63,6 +63,12 @@ def test_each_value_says_whether_it_was_seen_or_foretold(world, days):
         assert foretold[here].all() == (day not in passes), day
 
 
+def test_the_lock_of_a_day_without_a_pass_names_the_scenes_it_is_foretold_from(world, days):
+    lock = (days / f"{DAYS[1]}.lock.json").read_text()
+    near = [e.scene.id for e in world[1].entries("all")]
+    assert sum(name in lock for name in near) >= 2
+
+
 def test_a_series_that_was_stopped_goes_on_with_the_days_that_lack(world, days, tmp_path):
     out = tmp_path / "days"
     shutil.copytree(days, out)
