@@ -1,6 +1,6 @@
-"""How well a day's clouded part is foretold: `python -m benchmarks.hidden OUT --data FOLDER --sample FOLDER`.
+"""How well a day's clouded part is predicted: `python -m benchmarks.hidden OUT --data FOLDER --sample FOLDER`.
 
-The series of `benchmarks.left_out`. Of each clear date a part is hidden under the clouds of another date of the series, turned, and foretold by `fill=predict` from the rest
+The series of `benchmarks.left_out`. Of each clear date a part is hidden under the clouds of another date of the series, turned, and predicted by `fill=predict` from the rest
 of it and the dates of `--days` before and after. Judged over the hidden pixels that the date's own mask calls clear, against its own values, in 1e-4. Beside it stand the simple ways of
 `left_out` and `kriging`, all of the other dates alone; `share` is the RMSE, mean over dates, over that of the best simple way, the mean of the bands; `median share` the same of the
 median absolute difference. Clouds of the mirrored series are mirrored with their pictures, so that no hidden pixel is seen in its mirror.
@@ -83,7 +83,7 @@ def holes(place: Place, scene: Scene) -> Iterator[tuple[str, NDArray[np.bool_]]]
             yield other.id + name, np.pad(turned, [(n, n) for n in short], mode="symmetric")
 
 
-def foretold(place: Place, span: int, scene: Scene, number: int) -> list[dict[str, object]]:
+def predicted(place: Place, span: int, scene: Scene, number: int) -> list[dict[str, object]]:
     """Figures of each way over the part of a scene that is hidden."""
     day, reach = scene.datetime.date(), timedelta(days=span)
     every = list(holes(place, scene))
@@ -122,7 +122,7 @@ def foretold(place: Place, span: int, scene: Scene, number: int) -> list[dict[st
 
 
 def _others_alone(place: Place, version: Version, box: PixelBox, day: date) -> dict[str, Array]:
-    """What the simple ways and `kriging` foretell of a day from the other dates' clear pixels, without gains."""
+    """What the simple ways and `kriging` predict of a day from the other dates' clear pixels, without gains."""
     others = [e for e in version.entries("around") if e.scene.datetime.date() != day]
     others = [e for e in others if not e.scene.box.intersection(box).empty]
     others.sort(key=lambda e: (abs((e.scene.datetime.date() - day).days), e.scene.id))
@@ -169,7 +169,7 @@ def main(
         for span in spans if place.picture is not None else spans[:1]:
             for number, scene in enumerate(candidates(place, span, dates)):
                 about = {"series": place.name, "days": span, "date": f"{scene.mgrs} {scene.datetime.date()}"}
-                rows += [about | row for row in foretold(place, span, scene, number)]
+                rows += [about | row for row in predicted(place, span, scene, number)]
                 click.echo(str(about), err=True)
     (out / "hidden.json").write_text(json.dumps(rows, indent=1))
     click.echo(summary(rows).to_string())

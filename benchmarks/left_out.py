@@ -1,4 +1,4 @@
-"""How well the mosaic foretells a clear date that it does not hold: `python -m benchmarks.left_out OUT --data FOLDER --sample FOLDER`.
+"""How well the mosaic predicts a clear date that it does not hold: `python -m benchmarks.left_out OUT --data FOLDER --sample FOLDER`.
 
 Three real series: 30 dates of Italian fields (L1C, 10 m) and 72 of Belgian ones (L2A, 20 m), written as products and brought through
 `terrazzo precompute` with the shipped masks, the Italian ones through the atmospheric correction; and the sample's five days (L2A, 60 m), two tiles
@@ -102,7 +102,7 @@ def sample_place(folder: Path, sample: Path, bands: tuple[str, ...] = FOUR) -> P
 
 
 def simple(clear: Array, days: NDArray[np.float64]) -> dict[str, Array]:
-    """What the simple ways foretell of day 0.
+    """What the simple ways predict of day 0.
 
     Args:
         clear: (scene, band, row, col) reflectance, NaN where not clear; days: (scene,) of each, the nearest first.

@@ -22,7 +22,7 @@ RED_OF_SWIR = 0.5
 BLUE_OF_RED = (0.49, 0.005)
 """B02 = slope · B04 + intercept over dense vegetation (Levy et al. 2007, doi 10.1029/2006JD007811)."""
 RED_SPREAD, BLUE_SPREAD = (0.010, 0.15), (0.006, 0.15)
-"""How far these hold: an absolute part, and a part of the reflectance foretold."""
+"""How far these hold: an absolute part, and a part of the reflectance predicted."""
 LOW_SUN, WIDER = 70.0, 2.0
 """Degrees of sun zenith past which these hold less, and degrees in which they hold e times less: most of what looks like dark
 vegetation under a low sun stands in shade, lit by the blue sky.
@@ -111,11 +111,11 @@ def retrieve_water_vapour(b8a: Array, b09: Array, cells: Cells, aot: Array, *, s
     """
     where = cells.columns() | {"aot": aot[:, None], "water_vapour": WATER_STEPS}
     ground = surface_reflectance(b8a[:, None], satellite=satellite, band="B8A", **where)
-    foretold = toa_reflectance(ground, satellite=satellite, band="B09", **where)
+    predicted = toa_reflectance(ground, satellite=satellite, band="B09", **where)
     out = np.full(len(b8a), np.nan)
     for i in np.flatnonzero(np.isfinite(b8a) & np.isfinite(b09) & (b8a > BRIGHT)):
         # Falls with the column; interp wants it rising.
-        out[i] = np.interp(-b09[i], -foretold[i], WATER_STEPS)
+        out[i] = np.interp(-b09[i], -predicted[i], WATER_STEPS)
     return out
 
 

@@ -43,11 +43,11 @@ def series(
 ) -> None:
     """Writes an area day by day, without gaps.
 
-    What a day's scenes show stays as it is. What their clouds hide, and days without a pass, are foretold from the other dates of the period, as fill=predict
-    does. Each day is a GeoTIFF, with DAY_quality.tif beside it (bit 1024: foretold) and DAY_date.tif (days since 1970-01-01; -1: foretold). `-o NAME.zarr` writes one
+    What a day's scenes show stays as it is. What their clouds hide, and days without a pass, are predicted from the other dates of the period, as fill=predict
+    does. Each day is a GeoTIFF, with DAY_quality.tif beside it (bit 1024: predicted) and DAY_date.tif (days since 1970-01-01; -1: predicted). `-o NAME.zarr` writes one
     cube of time, y and x instead. If a series was stopped, the same command goes on where it was.
 
-    A value that is foretold was seen by nobody: what happened on that day alone is not in it. Leave such values out, or count them, with quality.
+    No scene shows a predicted value: what happened on that day alone is not in it. Leave such values out, or count them, with quality.
 
     \b
     terrazzo series --store demo --bbox 15.9 45.7 16.1 45.9 --datetime 2023-08-10/2023-08-20 -o days

@@ -1,4 +1,4 @@
-"""Writes an area day by day without gaps: what a day shows, and what the other dates foretell where it shows nothing."""
+"""Writes an area day by day without gaps: what a day shows, and what the other dates predict where it shows nothing."""
 
 import hashlib
 import json
@@ -18,7 +18,7 @@ from terrazzo.mosaic.engine import Engine
 MOST_DAYS = 1000
 """Days of one series."""
 EXTRAS = ("quality", "date")
-"""Layers that say of each value whether it was seen or foretold."""
+"""Layers that say of each value whether it was seen or predicted."""
 ABOUT = "series.json"
 """File that says which series a folder holds."""
 

@@ -88,7 +88,7 @@ class Planner:
         return lru_cache(maxsize=KEPT_SELECTIONS)(partial(adjacent, self.version))
 
     def holding(self, selection: Selection) -> Selection:
-        """A selection with the scenes behind it that foretell its holes, where that is asked for."""
+        """A selection with the scenes behind it that predict its holes, where that is asked for."""
         return self._widened(selection) if selection.request.fill == "predict" else selection
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Foretells what a day's clouds hide, from what the day shows beside them and from the other dates.
+"""Predicts what a day's clouds hide, from what the day shows beside them and from the other dates.
 
 The trend is `kriging` of the other dates to the day. Where the day is seen, its difference from the trend is regressed on the trend and on how the last date
 before and the first after differ from it, all bands on all bands; what the regression leaves in the neighbourhood is carried into the hole. Sums for the
@@ -27,9 +27,9 @@ from terrazzo.mosaic.zone import Merging, Outcome, ZonePixels
 from terrazzo.version import Entry, Version, places_of
 
 PREDICTED = 1024
-"""Bit of the quality layer: foretold, seen by no scene of the day."""
+"""Bit of the quality layer: predicted, seen by no scene of the day."""
 REACH = 45
-"""Days around the asked one whose dates foretell it: what is further away tells less than the regression's own error."""
+"""Days around the asked one whose dates predict it: what is further away tells less than the regression's own error."""
 SIDE = 64
 """Pixels a side of a window at the level that sums are taken at: four thousand of them tell thirteen coefficients a band."""
 BLOCK = 4
@@ -81,7 +81,7 @@ def trend(version: Version, selection: Selection) -> Selection:
 
 
 def predicted(merging: Merging, selection: Selection, box: PixelBox) -> Outcome:
-    """The merged pixels of a day in a box of the level's grid, its holes foretold and flagged.
+    """The merged pixels of a day in a box of the level's grid, its holes predicted and flagged.
 
     Args:
         selection: of `widened`.
@@ -105,17 +105,17 @@ def filled(source: "DaySource", box: PixelBox) -> Outcome:
         if around is None
         else _reflectance(around.values)
     )
-    foretold = _carried(own, dates.trend_rho + source.regressed(dates, wide))
+    predicted = _carried(own, dates.trend_rho + source.regressed(dates, wide))
     inner = box.within(wide)
-    return Outcome(_filled(seen, dates.trend, foretold[:, *inner], inner), problems)
+    return Outcome(_filled(seen, dates.trend, predicted[:, *inner], inner), problems)
 
 
 def _filled(
-    seen: ZonePixels | None, trend: ZonePixels, foretold: Array, inner: tuple[slice, slice]
+    seen: ZonePixels | None, trend: ZonePixels, predicted: Array, inner: tuple[slice, slice]
 ) -> ZonePixels:
-    """A day's pixels, or what is foretold where it has none in any band."""
-    there = np.isfinite(foretold)
-    counts = np.clip(np.rint(np.where(there, foretold, 0) / SCALE), NODATA + 1, -NODATA - 1)
+    """A day's pixels, or what is predicted where it has none in any band."""
+    there = np.isfinite(predicted)
+    counts = np.clip(np.rint(np.where(there, predicted, 0) / SCALE), NODATA + 1, -NODATA - 1)
     values = np.where(there, counts, NODATA).astype(np.int16)
     known = (values != NODATA).any(axis=0)
     out = ZonePixels(

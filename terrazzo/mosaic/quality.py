@@ -66,7 +66,7 @@ def quality(engine: Engine, selection: Selection, where: Target | Points, image:
         TooLarge: too many scenes show.
     """
     out = image.quality.copy()
-    # A value that is foretold is of no one scene: what is amiss with one says nothing of it.
+    # A value that is predicted is of no one scene: what is amiss with one says nothing of it.
     shown = (image.provenance >= 0) & (image.quality & PREDICTED == 0)
     out[shown & (image.count == 1)] |= SINGLE
     numbers = np.unique(image.provenance[shown])

@@ -99,7 +99,7 @@ def _foretold(
         return
     if interval[0] is None or interval[0] != interval[1]:
         raise InvalidRequest(
-            f"fill=predict foretells what one day's clouds hide: name that day, such as datetime={period.middle}"
+            f"fill=predict predicts what one day's clouds hide: name that day, such as datetime={period.middle}"
         )
     if stage not in ("merged", "normalized"):
         raise InvalidRequest(f"fill=predict and stage={stage} contradict each other: leave one of them out")

@@ -1,4 +1,4 @@
-"""How sure a mosaic's values are: the standard error with which one foretells an independent clear observation of its period.
+"""How sure a mosaic's values are: the standard error with which one predicts an independent clear observation of its period.
 
 A pixel's clear observations x_i, one a pass, corrected and without gains, scatter about the mosaic's value m. Few of them say little, so that a prior
 scatter τ, by band and level, stands for ν observations more (the moderated variance of Smyth 2004, doi 10.2202/1544-6115.1027):
@@ -54,7 +54,7 @@ UNMERGED = ("raw", "mask", "corrected")
 
 
 def require_sigma(measure: Measure, version: Version) -> None:
-    """Refuses what foretells no observation.
+    """Refuses what predicts no observation.
 
     Raises:
         InvalidRequest: a measure is such; the message says why.
@@ -79,13 +79,13 @@ def _require(stage: Stage | None, method: Method) -> None:
 def sigma(engine: Engine, selection: Selection, where: Target | Points, image: Image) -> NDArray[np.float32]:
     """(band, row, col) float32 standard errors in reflectance, of what an image shows of a selection.
 
-    NaN without data, and where no scene of the period is clear: what fills a gap foretells nothing of this period.
+    NaN without data, and where no scene of the period is clear: what fills a gap predicts nothing of this period.
 
     Args:
         where, image: what was asked for and what the engine gave.
 
     Raises:
-        InvalidRequest: the request's values foretell no observation.
+        InvalidRequest: the request's values predict no observation.
         TooLarge: the scenes do not fit in memory.
     """
     _require(selection.request.stage, selection.request.method)

@@ -157,7 +157,7 @@ SCENES: tuple[Parameter, ...] = (
     Parameter(
         "fill",
         "choice",
-        "what shows where no scene of the period is clear; adjacent is the nearest other period, best the least bad scene, predict foretells one day's from the other dates",
+        "what shows where no scene of the period is clear; adjacent is the nearest other period, best the least bad scene, predict predicts one day's from the other dates",
         get_args(Fill),
         MOSAIC,
     ),

@@ -101,7 +101,7 @@ def test_true_edges_on_window_borders_are_kept(differing):
 
 
 def test_the_sun_is_taken_to_one_height_where_that_is_asked(tmp_path):
-    """The same ground under two suns: alike with `nadir+sun`, apart by what the model foretells with `nadir`."""
+    """The same ground under two suns: alike with `nadir+sun`, apart by what the model predicts with `nadir`."""
     found = {}
     for height in (30.0, 55.0):
         folder = tmp_path / f"p{height:g}"

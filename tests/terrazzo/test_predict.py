@@ -1,4 +1,4 @@
-"""`fill=predict`: what a day's clouds hide is foretold from the day's own pixels and the other dates."""
+"""`fill=predict`: what a day's clouds hide is predicted from the day's own pixels and the other dates."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -79,7 +79,7 @@ def test_it_foretells_better_than_the_other_dates_alone(world, day, box):
     own = drawn(engine, box, datetime=text, fill="none").image.values
     truth = next(s for n, s in made.seen.items() if n == day.id).land.rho
     others = tuple(e.scene.id for e in engine.version.entries("all") if e.scene.id != day.id)
-    foretold = drawn(engine, box, datetime=text).image.values
+    predicted = drawn(engine, box, datetime=text).image.values
     ways = {
         m: drawn(engine, box, method=m, fill="none", ids=others, **more).image.values
         for m, more in (("kriging", {"target": text}), ("median", {}), ("geomedian", {}))
@@ -87,7 +87,7 @@ def test_it_foretells_better_than_the_other_dates_alone(world, day, box):
     hidden = (own == NODATA).all(axis=0) & np.all([(v != NODATA).all(axis=0) for v in ways.values()], axis=0)
     error = {
         n: np.sqrt(np.mean((v[:, hidden] * 1e-4 - truth[:, hidden]) ** 2))
-        for n, v in {**ways, "predict": foretold}.items()
+        for n, v in {**ways, "predict": predicted}.items()
     }
     assert error["predict"] < 0.9 * min(v for n, v in error.items() if n != "predict"), error
 
@@ -105,11 +105,11 @@ def test_two_tiles_have_the_same_pixels_as_both_at_once(world, day, box):
 def test_a_day_without_a_pass_is_the_trend_of_the_others(world, day, box):
     _, engine = world
     between = str(day.datetime.date() + timedelta(days=2))
-    foretold = drawn(engine, box, datetime=between)
+    predicted = drawn(engine, box, datetime=between)
     trend = drawn(engine, box, method="kriging", target=between, fill="none").image.values
     there = (trend != NODATA).all(axis=0)
-    assert np.abs(foretold.image.values[:, there].astype(int) - trend[:, there]).max() <= 1
-    assert (foretold.image.quality[there] == PREDICTED).all()
+    assert np.abs(predicted.image.values[:, there].astype(int) - trend[:, there]).max() <= 1
+    assert (predicted.image.quality[there] == PREDICTED).all()
 
 
 def test_an_account_names_the_dates_it_is_foretold_from(world, day, box):

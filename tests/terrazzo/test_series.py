@@ -56,12 +56,12 @@ def test_each_value_says_whether_it_was_seen_or_foretold(world, days):
     passes = {str(e.scene.datetime.date()) for e in world[1].entries("all")}
     for day in DAYS:
         values, bits = read(days / f"{day}.tif"), read(days / f"{day}_quality.tif")[0]
-        seen_on, foretold = read(days / f"{day}_date.tif")[0], bits & PREDICTED > 0
+        seen_on, predicted = read(days / f"{day}_date.tif")[0], bits & PREDICTED > 0
         here = (values != NODATA).all(axis=0)
         assert here.mean() > 0.3
-        assert ((seen_on == FORETOLD) == (foretold & here)).all()
-        assert foretold[here].any()
-        assert foretold[here].all() == (day not in passes), day
+        assert ((seen_on == FORETOLD) == (predicted & here)).all()
+        assert predicted[here].any()
+        assert predicted[here].all() == (day not in passes), day
 
 
 def test_the_lock_of_a_day_without_a_pass_names_the_scenes_it_is_foretold_from(world, days):

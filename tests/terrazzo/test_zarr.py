@@ -186,7 +186,7 @@ def test_a_folder_that_could_not_be_written_is_written_from_the_rasters(sample_s
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(folders, "_write_band", full)
+    monkeypatch.setattr(folders, "_write_values", full)
     with pytest.raises(OSError, match="No space"):
         list(export_zarr(engine, ordered, tmp_path / "a.zarr"))
     assert [p.suffix for p in tmp_path.iterdir()] == [".rasters"]

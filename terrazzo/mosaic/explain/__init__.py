@@ -66,7 +66,7 @@ def explain(
     """Explain the pixel at a place in degrees, at full resolution.
 
     Args:
-        sigma: whether standard errors are told.
+        sigma: whether to compute standard errors.
 
     Raises:
         OutsideCoverage: no scene shows there.
@@ -81,13 +81,13 @@ def explain(
         raise OutsideCoverage(f"no data at {lon},{lat} for {selection.request.text()}")
     entry = image.entries[number]
     shown = _shown(engine, selection, entry, int(image.quality[0, 0]))
-    # What is foretold is no mean of scenes: they have the trend that it starts from.
-    foretold = bool(image.quality[0, 0] & PREDICTED)
+    # What is predicted is no mean of scenes: they have the trend that it starts from.
+    predicted = bool(image.quality[0, 0] & PREDICTED)
     epsg = entry.scene.epsg
     grid = engine.version.store.grid(epsg)
     rows, cols = locate(place, grid, 0, engine.planner.area)
     at = At(engine, shown.request, entry, epsg, float(rows[0, 0]), float(cols[0, 0]))
-    steps, problems = _way(at, image, shown, foretold)
+    steps, problems = _way(at, image, shown, predicted)
     return Explanation(
         selection.request,
         image.bands,
@@ -99,7 +99,7 @@ def explain(
         at.col,
         entry,
         (*candidates(at, shown), *left_out(at, shown)),
-        () if foretold else tuple(neighbours(at, shown)),
+        () if predicted else tuple(neighbours(at, shown)),
         steps,
         resampled(properties(at, entry)),
         _source(at),
@@ -108,9 +108,9 @@ def explain(
     )
 
 
-def _way(at: At, image: Image, shown: Selection, foretold: bool) -> tuple[tuple[Step, ...], tuple[str, ...]]:
+def _way(at: At, image: Image, shown: Selection, predicted: bool) -> tuple[tuple[Step, ...], tuple[str, ...]]:
     """The path of the chosen scene, or without one what of it cannot be read: less than a picture needs is missing then."""
-    if at.request.stage == "mask" or foretold:
+    if at.request.stage == "mask" or predicted:
         return (), ()
     try:
         return tuple(path(at, image, shown)), ()
@@ -119,7 +119,7 @@ def _way(at: At, image: Image, shown: Selection, foretold: bool) -> tuple[tuple[
 
 
 def _shown(engine: Engine, selection: Selection, entry: Entry, quality: int) -> Selection:
-    """The selection a pixel was taken from: the one asked for, that of the period which filled it, or the dates that foretold it."""
+    """The selection a pixel was taken from: the one asked for, that of the period which filled it, or the dates that predicted it."""
     if quality & PREDICTED:
         return trend(engine.version, selection)
     if not quality & FILLED:
