@@ -44,7 +44,7 @@ async def read_order(request: Request, memory: Budget) -> dict[str, Any]:
             body += chunk
             if len(body) > MOST_BODY:
                 raise InvalidRequest(f"the body is past {MOST_BODY >> 20} MB: simplify the geometry")
-        # In a thread: others wait while megabytes become objects.
+        # In a thread, so that others are answered before and after the parser, which holds the interpreter.
         raw = await anyio.to_thread.run_sync(_parsed, bytes(body))
     except (ValueError, RecursionError):
         raise InvalidRequest('the body must be JSON, such as {"bbox": [15.9, 45.7, 16.1, 45.9]}') from None

@@ -47,7 +47,13 @@ def _begin_with_compiled(folder: Path) -> None:
     if not compiled or folder.exists():
         return
     # Without it numba compiles.
-    with suppress(OSError, shutil.Error), tempfile.TemporaryDirectory(dir=folder.parent) as beside:
+    with suppress(OSError, shutil.Error):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _copy_whole(compiled, folder)
+
+
+def _copy_whole(compiled: str, folder: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
         shutil.copytree(compiled, Path(beside, "kernels"))
         Path(beside, "kernels").rename(folder)
 

@@ -94,8 +94,11 @@ async def one_collection(request: Request, collection: str) -> Any:
 
     def read() -> dict[str, Any]:
         seen, match = listed_to(request, desk.mosaics.names()), VERSIONED.fullmatch(collection)
-        if match is None or collection in seen or match[1] not in seen:
+        # What a key of another mosaic let in by the version's name is none of its own.
+        if match is None or collection in seen:
             return _collection(request, items=True)(collection)
+        if match[1] not in seen:
+            raise NotFound(f"there is no collection {collection!r}")
         return _version(request, match[1], match[2])
 
     return await _described(request, read)

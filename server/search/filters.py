@@ -50,11 +50,16 @@ def parse_filter(given: Any, language: Any) -> dict[str, Any]:
     language = language or ("cql2-text" if isinstance(given, str) else "cql2-json")
     if language not in ("cql2-text", "cql2-json"):
         raise InvalidRequest(f"filter-lang={str(language)[:20]}: cql2-text or cql2-json")
-    text = given if isinstance(given, str) else json.dumps(_flat(given))
-    if len(text) > MOST_TEXT or _depth(text) > MOST_NESTED:
+    try:
+        text = given if isinstance(given, str) else json.dumps(given)
+    except RecursionError:
+        text = None
+    if text is None or len(text) > MOST_TEXT or _depth(text) > MOST_NESTED:
         raise InvalidRequest(
             f"filter: at most {MOST_TEXT} characters and {MOST_NESTED} levels; large areas go into intersects"
         )
+    if not isinstance(given, str):
+        text = json.dumps(_flat(given))
     try:
         parsed = cql2.parse_text(text) if language == "cql2-text" else cql2.parse_json(text)
         expression = parsed.to_json()
@@ -290,7 +295,7 @@ def four_of(numbers: Any) -> tuple[float, float, float, float]:
     """
     try:
         values = [float(v) for v in numbers]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         values = []
     if len(values) not in (4, 6) or not np.isfinite(values).all():
         raise InvalidRequest("bbox: four numbers, W,S,E,N in degrees, or six with heights")

@@ -51,6 +51,7 @@ export function measureArea(map, view) {
   const out = element("div", "Draw with pointer or finger: press, go around the area, let go.", { className: "series", ariaLive: "polite" });
   let geometry;
   let what;
+  let kept;
 
   async function look() {
     if (!geometry) return;
@@ -79,10 +80,11 @@ export function measureArea(map, view) {
 
   function fill() {
     const { mosaic, state } = view();
-    const { menu, first } = whatMenu(state, mosaic, (chosen) => {
+    const { menu, first } = whatMenu(state, mosaic, (chosen, name) => {
       what = chosen;
+      kept = name;
       look();
-    });
+    }, kept);
     what = first;
     filled(card, "An area in numbers", element("div", [draw, whole], { className: "row" }), menu, out);
   }

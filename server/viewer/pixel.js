@@ -73,6 +73,8 @@ function facts(account, page) {
 }
 
 let looks = 0;
+// What was chosen to be measured: a click elsewhere or another picture asks for the same.
+let kept;
 
 // Opens the card for a place: [lon, lat]. `mosaic` is its Collection, `name` the side's in words; `end` and `renew` are those of the card.
 export async function explainPixel(mosaic, [lon, lat], { state, name }, end, renew) {
@@ -81,7 +83,10 @@ export async function explainPixel(mosaic, [lon, lat], { state, name }, end, ren
   const path = `mosaics/${mosaic.id}/explain/${place}?${query(state, mosaic)}`;
   const reason = element("div", "…", { ariaLive: "polite" });
   const series = element("div", "Reading the scenes …", { className: "series", ariaLive: "polite" });
-  const { menu, first } = whatMenu(state, mosaic, look);
+  const { menu, first } = whatMenu(state, mosaic, (chosen, chosenName) => {
+    kept = chosenName;
+    look(chosen);
+  }, kept);
   openCard(card, end, renew);
   filled(card, "This pixel", element("p", name, { className: "hint" }), reason, element("h3", "Over time"), menu, series);
   let turns = 0;

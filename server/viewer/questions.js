@@ -6,15 +6,17 @@ import { element } from "./words.js";
 const MOST = 24;
 export const ISO_ALL = "../..";
 
-// A menu of what can be measured. `changed` runs with what is asked, {style}, {bands} or {expression}.
-export function whatMenu(state, mosaic, changed) {
+// A menu of what can be measured. `changed` runs with what is asked, {style}, {bands} or {expression}, and its name, by which a menu that is drawn again keeps it.
+export function whatMenu(state, mosaic, changed, kept) {
   const own = isLayer(state.style, mosaic) ? { style: Object.keys(mosaic.renders)[0] } : content(state);
   const styles = Object.entries(mosaic.renders).map(([style, { title }]) => [title, { style }]);
   const bands = Object.keys(mosaic.item_assets);
   const choices = [["What the map shows", own], ...styles, ["All bands", { bands: bands.join(",") }]];
   const menu = element("select", choices.map(([text], i) => new Option(text, i)));
-  menu.addEventListener("change", () => changed(choices[menu.value][1]));
-  return { menu: element("label", ["Values ", menu]), first: own };
+  menu.addEventListener("change", () => changed(choices[menu.value][1], choices[menu.value][0]));
+  const first = Math.max(0, choices.findIndex(([text]) => text === kept));
+  menu.value = first;
+  return { menu: element("label", ["Values ", menu]), first: choices[first][1] };
 }
 
 // The moments that are compared, oldest first: the newest periods, or the days of the only one.

@@ -332,7 +332,7 @@ def test_a_key_for_one_mosaic_learns_neither_others_names_nor_where_the_store_li
     sample_store, tmp_path, keys, caplog
 ):
     store = tmp_path / "store"
-    for folder in ("mosaic", "secret"):
+    for folder in ("mosaic", "secret", "gone-0123456789ab"):
         shutil.copytree(sample_store / "mosaics" / "mosaic", store / "mosaics" / folder)
     for entry in sample_store.iterdir():
         if entry.name != "mosaics":
@@ -347,15 +347,16 @@ def test_a_key_for_one_mosaic_learns_neither_others_names_nor_where_the_store_li
             "/mosaics/gone/scenes",
             "/mosaics/secret",
             "/mosaics/nothing",
+            "/collections/gone-0123456789ab",
         ]
         with caplog.at_level(logging.INFO):
             answers = [client.get(p, headers={"X-API-Key": own}) for p in paths]
-        assert [a.status_code for a in answers] == [200, 200, 404, 404, 403, 403]
+        assert [a.status_code for a in answers] == [200, 200, 404, 404, 403, 403, 404]
         assert not any("secret" in a.text.replace("open tiles of secret", "") for a in answers)
         assert not any(str(store) in a.text or "precompute" in a.text for a in answers)
         assert answers[4].text.replace("secret", "nothing") == answers[5].text
         assert "/mosaics lists" in answers[2].json()["detail"]
-        assert f"in {store}; there are: mosaic, secret" in caplog.text
+        assert f"in {store}; there are: gone-0123456789ab, mosaic, secret" in caplog.text
         assert "secret" in client.get("/stac", headers={"X-API-Key": every}).text
 
 

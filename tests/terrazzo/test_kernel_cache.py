@@ -79,7 +79,7 @@ def test_nothing_is_set_where_the_package_can_be_written(nowhere, tmp_path):
 
 
 def test_a_new_folder_begins_with_what_is_compiled_and_one_that_is_there_stays(tmp_path, monkeypatch):
-    compiled, folder = tmp_path / "compiled", tmp_path / "cache"
+    compiled, folder = tmp_path / "compiled", tmp_path / "new" / "cache"
     (compiled / "terrazzo").mkdir(parents=True)
     (compiled / "terrazzo" / "kernel.nbc").touch()
     monkeypatch.setenv(COMPILED, str(compiled))
@@ -89,7 +89,8 @@ def test_a_new_folder_begins_with_what_is_compiled_and_one_that_is_there_stays(t
     (compiled / "later.nbc").touch()
     keep_kernels()
     assert not (folder / "later.nbc").exists()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["cache", "compiled"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["compiled", "new"]
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["cache"]
 
 
 @pytest.mark.slow
