@@ -112,7 +112,9 @@ class Settings(BaseSettings):
         """The scopes that need a key: an export holds a mosaic's pixels, so it needs one wherever they do."""
         if self.protect is None:
             return guarded_by_default(self.host, self.public_url)
-        return ("tiles", "export") if "tiles" in self.protect else tuple(p for p in self.protect if p != "none")
+        return (
+            ("tiles", "export") if "tiles" in self.protect else tuple(p for p in self.protect if p != "none")
+        )
 
     def own_hosts(self) -> tuple[str, ...]:
         """The host names of a server that listens on this machine alone; empty if it has others."""
