@@ -243,16 +243,15 @@ def _template() -> Any:
 
 def as_page(engine: Engine, account: Account | Nothing, lon: float, lat: float) -> str:
     """The account as a page without scripts, well-formed XML; or why nothing shows."""
-    nothing = account if isinstance(account, Nothing) else None
-    account = None if isinstance(account, Nothing) else account
-    sides = [] if account is None else [s for s in (account.own, account.baseline) if s is not None]
+    nothing, shown = (account, None) if isinstance(account, Nothing) else (None, account)
+    sides = [] if shown is None else [s for s in (shown.own, shown.baseline) if s is not None]
     text: str = _template().render(
         place=(round(lon, 6), round(lat, 6)),
         mosaic=engine.version.config.title or engine.version.mosaic_id,
         version=engine.version.name,
         attribution=engine.version.attribution,
-        summary=rows(account) | _period(engine, account.own)
-        if account
+        summary=rows(shown) | _period(engine, shown.own)
+        if shown
         else {"No data": nothing and nothing.detail},
         nothing=nothing,
         sides=sides,
