@@ -5,7 +5,7 @@ import io
 import json
 import subprocess
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 from urllib.request import urlopen
 
 import pytest
@@ -96,8 +96,10 @@ def test_what_is_shared_leads_to_the_same_picture(seen, address):
     assert "swipe=" in view
     base, _, asked = wmts.partition("?")
     assert base == f"{address}/mosaics/mosaic/wmts/1.0.0/WMTSCapabilities.xml"
-    # What it can carry for all its layers and styles; the cloud mask is a stage.
-    assert asked.startswith("stage=mask")
+    # What it can carry for all its layers and styles.
+    beside = {k: v for k, v in parse_qsl(xyz.partition("?")[2]) if k in ("stage", "method", "baseline")}
+    assert beside
+    assert dict(parse_qsl(asked)) == beside
     tile = xyz.replace("{z}", "9").replace("{x}", "278").replace("{y}", "182")
     for link in (wmts, tile, tilejson, seen["qgis"]):
         with urlopen(link) as answer:
