@@ -16,7 +16,7 @@ from terrazzo.errors import OutsideCoverage
 from terrazzo.expression import evaluate, parts
 from terrazzo.grid import zone_name
 from terrazzo.mosaic.engine import Engine
-from terrazzo.mosaic.explain import ExplainedScene, Explanation, explain
+from terrazzo.mosaic.explain import ExplainedScene, Explanation, explain, unshown
 from terrazzo.mosaic.explain.candidates import UNMERGED
 from terrazzo.mosaic.measure import choose
 from terrazzo.mosaic.quality import FLAGS
@@ -25,6 +25,8 @@ from terrazzo.request.boxes import place_of, swap_of
 from terrazzo.server.request import Ask
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+UNSHOWN = ("scene", "order", "period", "datetime", "mask", "score", "weight", "verdict")
+"""What is said of a scene where none shows."""
 COLOURS = ("#b03030", "#2a7d3b", "#2b5fb3")
 """Lines of the chart, for at most as many bands."""
 STEPS = (
@@ -87,6 +89,33 @@ def account_of(engine: Engine, ask: Ask, lon: float, lat: float, *, sigma: bool 
         )
     except OutsideCoverage as error:
         raise OutsideCoverage(f"{error}{swap_of(lon, lat, engine.version.bounds)}") from None
+
+
+class Nothing(NamedTuple):
+    """Why nothing shows at a place: the error's words, the scenes there with their verdicts, and how many lie elsewhere."""
+
+    detail: str
+    candidates: tuple[ExplainedScene, ...]
+    elsewhere: int
+
+    def document(self) -> dict[str, Any]:
+        """It for machines, beside what every error says."""
+        scenes = [{n: getattr(c, n) for n in UNSHOWN} for c in self.candidates]
+        return {"detail": self.detail, "candidates": scenes, "scenes_elsewhere": self.elsewhere}
+
+    def text(self) -> str:
+        """It in lines."""
+        scenes = [f"{c.datetime[:10]}  {c.scene}  {c.verdict}" for c in self.candidates]
+        return (
+            "\n".join([f"detail: {self.detail}", "", *scenes, f"scenes elsewhere: {self.elsewhere}"]) + "\n"
+        )
+
+
+def nothing_of(engine: Engine, ask: Ask, lon: float, lat: float, detail: str) -> Nothing:
+    """Why nothing shows at a place, or nothing that it could be compared with."""
+    chosen = choose(engine, ask.measure)
+    sides = [unshown(engine, s, lon, lat) for s in (chosen.selection, chosen.baseline) if s is not None]
+    return Nothing(detail, tuple(c for scenes, _ in sides for c in scenes), sum(n for _, n in sides))
 
 
 def as_document(engine: Engine, account: Account, lon: float, lat: float) -> dict[str, Any]:
@@ -212,15 +241,19 @@ def _template() -> Any:
     return environment.from_string(files("terrazzo.server.pages").joinpath("explain.xhtml.j2").read_text())
 
 
-def as_page(engine: Engine, account: Account | None, lon: float, lat: float, detail: str = "") -> str:
-    """The account as a page without scripts, well-formed XML; without one, `detail` says why."""
-    sides = [] if account is None else [s for s in (account.own, account.baseline) if s is not None]
+def as_page(engine: Engine, account: Account | Nothing, lon: float, lat: float) -> str:
+    """The account as a page without scripts, well-formed XML; or why nothing shows."""
+    nothing, shown = (account, None) if isinstance(account, Nothing) else (None, account)
+    sides = [] if shown is None else [s for s in (shown.own, shown.baseline) if s is not None]
     text: str = _template().render(
         place=(round(lon, 6), round(lat, 6)),
         mosaic=engine.version.config.title or engine.version.mosaic_id,
         version=engine.version.name,
         attribution=engine.version.attribution,
-        summary=rows(account) | _period(engine, account.own) if account else {"No data": detail},
+        summary=rows(shown) | _period(engine, shown.own)
+        if shown
+        else {"No data": nothing and nothing.detail},
+        nothing=nothing,
         sides=sides,
         steps=STEPS,
         chart=lambda side: Markup(chart(side.candidates, side.bands, _factor(side))),

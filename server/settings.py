@@ -105,14 +105,16 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on; `terrazzo serve --host` sets it")
     protect: Annotated[tuple[str, ...] | None, NoDecode] = Field(
         None,
-        description="what needs a key: tiles, export, both, or none; by default export, unless the request comes from a program of this machine without a proxy",
+        description="what needs a key: export; tiles, everything about mosaics with their exports; or none. By default export, unless the request comes from a program of this machine without a proxy",
     )
 
     def guarded(self) -> tuple[str, ...]:
-        """The scopes that need a key."""
+        """The scopes that need a key: an export holds a mosaic's pixels, so it needs one wherever they do."""
         if self.protect is None:
             return guarded_by_default(self.host, self.public_url)
-        return tuple(p for p in self.protect if p != "none")
+        return (
+            ("tiles", "export") if "tiles" in self.protect else tuple(p for p in self.protect if p != "none")
+        )
 
     def own_hosts(self) -> tuple[str, ...]:
         """The host names of a server that listens on this machine alone; empty if it has others."""

@@ -357,7 +357,10 @@ def _checked(answer: httpx.Response) -> httpx.Response:
         return answer
     answer.read()
     try:
-        detail = answer.json()["detail"]
-    except (ValueError, KeyError, TypeError):
+        said = answer.json()
+        # Where nothing shows, an account names each scene with the reason.
+        scenes = [f"{c['datetime'][:10]} {c['scene']}: {c['verdict']}" for c in said.get("candidates", ())]
+        detail = "\n".join([str(said["detail"]), *scenes])
+    except (ValueError, KeyError, TypeError, AttributeError):
         detail = f"{answer.url} answered {answer.status_code}"
-    raise ERRORS.get(answer.status_code, TerrazzoError)(str(detail))
+    raise ERRORS.get(answer.status_code, TerrazzoError)(detail)

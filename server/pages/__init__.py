@@ -30,6 +30,13 @@ ENDPOINTS = (
 {% endfor %}</table></details>
 {% endfor %}{% endfor %}</body></html>"""
 )
+NO_HELP = (
+    HEAD
+    + """<h1>{{ title }}</h1>
+<p>This server has no built documentation. In a clone of the repository <code>make docs</code> builds it; a server that is started from there then shows it here.</p>
+<p>The same pages as Markdown lie in the clone's folder <code>docs</code>: <a href="{{ source }}">read them in the repository</a>. The <a href="docs">endpoints</a>, the <a href="./">map</a>.</p>
+</body></html>"""
+)
 DOCUMENT = (
     HEAD.replace("{{ title }}", "{{ template.title }}")
     + """<h1>{{ template.title }}</h1><p>As <a href="?f=json">JSON</a>; all <a href="{{ template.api_root }}/docs">endpoints</a>.</p>
@@ -64,6 +71,15 @@ def endpoints(openapi: dict[str, Any]) -> str:
     template = Environment(autoescape=True).from_string(ENDPOINTS)
     about = openapi["info"]
     return template.render(title=about["title"], description=about.get("description", ""), groups=groups)
+
+
+def no_help(source: str) -> str:
+    """The page in the place of documentation that was not built.
+
+    Args:
+        source: address of the pages' folder in the repository.
+    """
+    return Environment(autoescape=True).from_string(NO_HELP).render(title="Documentation", source=source)
 
 
 @lru_cache(maxsize=4)

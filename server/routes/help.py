@@ -8,13 +8,15 @@ from importlib.resources import files
 from pathlib import Path
 
 from fastapi import FastAPI, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.staticfiles import StaticFiles
 
-from terrazzo.errors import NotFound
+from terrazzo.server import pages
 
 SITE = Path(str(files("terrazzo.server"))) / "help"
 """Where the built site lies; a release has it, a checkout after `make docs`."""
+SOURCE = "https://github.com/terrazzo-mosaic/terrazzo/tree/main/docs"
+"""The same pages as Markdown."""
 INLINE = re.compile(r"<script>(.*?)</script>", re.DOTALL)
 
 
@@ -46,10 +48,8 @@ def add_help(app: FastAPI, folder: Path = SITE) -> None:
     @app.get("/help", include_in_schema=False)
     async def entry(request: Request) -> Response:
         if not has_site:
-            raise NotFound(
-                "this server has no built documentation; read docs/ of the repository, or run `make docs` in a clone"
-                " and start the server from there"
-            )
+            headers = {"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"}
+            return HTMLResponse(pages.no_help(SOURCE), headers=headers)
         return RedirectResponse(f"{request.scope.get('root_path', '')}/help/index.html")
 
     if has_site:

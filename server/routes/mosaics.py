@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Query, Request, Response
@@ -199,14 +199,22 @@ async def scenes(request: Request, mosaic: str) -> JSONResponse:
     return JSONResponse(items, media_type=GEOJSON)
 
 
-def readable(read: Callable[[str], T], names: Iterable[str]) -> tuple[list[T], dict[str, list[str]]]:
-    """The documents that can be read; and as `problems`, where there are any, why others cannot."""
+def readable(
+    read: Callable[[str], T], names: Iterable[str], asked: Container[str] = ()
+) -> tuple[list[T], dict[str, list[str]]]:
+    """The documents that can be read; and as `problems`, where there are any, why others cannot.
+
+    Args:
+        asked: names of what a client alone says that it exists: that it does not is no error of the store.
+    """
     documents, problems = [], []
     for name in names:
         try:
             documents.append(read(name))
         except (NotFound, ReadFailure, StoreError) as error:
-            log.error("%s is left out: %s", name, error.whole)
+            is_mistaken = isinstance(error, NotFound) and name in asked
+            level = logging.INFO if is_mistaken else logging.ERROR
+            log.log(level, "%s is left out: %s", name, error.whole)
             problems.append(f"{name}: {error}")
     return documents, {"problems": problems} if problems else {}
 

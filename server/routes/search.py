@@ -158,8 +158,11 @@ def _open(request: Request, asked: SearchRequest) -> tuple[dict[str, SearchedCol
     names = listed_to(request, desk.mosaics.names())
     visible = [n for n in names if is_open(request, desk.settings, n)]
     meant = collections_of(visible, asked.collections)
+    pinned = asked.token.versions
     collections, problems = readable(
-        lambda name: (name, open_collection(desk.mosaics, name, *meant[name], asked.token.versions)), meant
+        lambda name: (name, open_collection(desk.mosaics, name, *meant[name], pinned)),
+        meant,
+        {name for name, (mosaic, version) in meant.items() if version or mosaic in pinned},
     )
     return dict(collections), problems.get("problems", [])
 

@@ -130,8 +130,8 @@ async def readyz(request: Request) -> Response:
 
 
 @router.get("/metrics", tags=["Health"])
-async def metrics() -> Response:
-    """Counts for Prometheus."""
+def metrics() -> Response:
+    """Counts for Prometheus: read from the files of all processes, so on a thread beside the event loop."""
     return Response(
         exposition(), media_type="text/plain; version=0.0.4", headers={"Cache-Control": "no-store"}
     )

@@ -7,13 +7,22 @@ from fastapi import APIRouter, Query, Request, Response
 from starlette.responses import JSONResponse
 
 from terrazzo.bulk.area import crs_of_geojson
-from terrazzo.errors import InvalidRequest
+from terrazzo.errors import InvalidRequest, OutsideCoverage
 from terrazzo.formats import GEOJSON, offered
 from terrazzo.request.boxes import numbers_of_box, numbers_of_place
 from terrazzo.request.parameters import DESCRIBED, PICTURE, SURE, asked_names
 from terrazzo.server.accept import preferred
 from terrazzo.server.bodies import collection_of, read_order
-from terrazzo.server.explain import POLICY, account_of, as_document, as_page, as_text
+from terrazzo.server.explain import (
+    POLICY,
+    Account,
+    Nothing,
+    account_of,
+    as_document,
+    as_page,
+    as_text,
+    nothing_of,
+)
 from terrazzo.server.figures import day_shares, days
 from terrazzo.server.points import point_values
 from terrazzo.server.request import ASKED, beside, documented
@@ -52,24 +61,33 @@ async def explain(
         str | None, Query(description="json, html or txt; by default what Accept names first")
     ] = None,
 ) -> Response:
-    """Why a pixel is as it is: every scene with its reason, the chosen one's numbers, and the way back."""
+    """Why a pixel is as it is: every scene with its reason, the chosen one's numbers, and the way back; with 404 why none shows."""
     desk, (lon, lat) = desk_of(request), numbers_of_place(place, "explain")
     form = f or OF_MEDIA[preferred(request.headers.get("accept", ""), [*OF_MEDIA]) or OFFERED]
     if form not in ACCOUNTS:
         raise InvalidRequest(f"f={form}: use json, html or txt")
     sure = beside(request, SURE)
 
-    def write() -> str:
+    def write() -> tuple[int, str]:
         engine, ask = opened(desk, mosaic, request, ("f", *asked_names(SURE)))
-        account = account_of(engine, ask, lon, lat, **sure)
+        account: Account | Nothing
+        try:
+            account = account_of(engine, ask, lon, lat, **sure)
+        except OutsideCoverage as error:
+            account = nothing_of(engine, ask, lon, lat, str(error))
+        status = 404 if isinstance(account, Nothing) else 200
         if form == "html":
-            return as_page(engine, account, lon, lat)
-        if form == "txt":
-            return as_text(engine, account)
-        return json.dumps(as_document(engine, account, lon, lat))
+            return status, as_page(engine, account, lon, lat)
+        if isinstance(account, Nothing):
+            return status, account.text() if form == "txt" else json.dumps(account.document())
+        return status, as_text(engine, account) if form == "txt" else json.dumps(
+            as_document(engine, account, lon, lat)
+        )
 
-    headers = {"Cache-Control": "no-cache", "Vary": "Accept", "Content-Security-Policy": POLICY}
-    return Response(await desk.work(request, write), media_type=ACCOUNTS[form], headers=headers)
+    status, text = await desk.work(request, write)
+    kept = "no-cache" if status == 200 else "no-store"
+    headers = {"Cache-Control": kept, "Vary": "Accept", "Content-Security-Policy": POLICY}
+    return Response(text, status, media_type=ACCOUNTS[form], headers=headers)
 
 
 @router.get("/mosaics/{mosaic}/dates/{bbox}", tags=["Boxes"], openapi_extra=ASKED)

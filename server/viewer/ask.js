@@ -18,7 +18,7 @@ const rest = (tried) => 2 ** tried * (1 + Math.random() / 4);
 async function refused(answer) {
   const said = await answer.json().catch(() => ({}));
   const words = WORDS[answer.status] ?? `The server answered ${answer.status}.`;
-  return Object.assign(new Error(said.detail ?? words), { status: answer.status });
+  return Object.assign(new Error(said.detail ?? words), { status: answer.status, candidates: said.candidates ?? [] });
 }
 
 // `patient`: also where a busy server does not say when to ask again, as tiles do.

@@ -30,7 +30,7 @@ export function orders(map, wanted) {
   const ordered = () => ({ ...wanted().inputs, bbox: bounds(), [wanted().isFormula ? "expression" : "bands"]: field.bands.value });
 
   function refuse(error) {
-    if (error.status === 401) form.querySelector(".key").hidden = false;
+    if ([401, 403].includes(error.status)) form.querySelector(".key").hidden = false;
     cost.textContent = error.message;
   }
 

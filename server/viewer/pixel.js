@@ -58,6 +58,8 @@ function value({ change, expression_names: names = [], expression_values: result
   return table(["", "value", ...(change ? ["change"] : [])], rows);
 }
 
+const verdicts = (scenes) => element("ul", scenes.map((c) => element("li", `${shortDay(c.datetime.slice(0, 10))}, ${c.scene}: ${c.verdict}`)));
+
 function facts(account, page) {
   const others = account.candidates.filter((c) => !c.chosen);
   const link = element("a", "The whole account, step by step", { href: page, target: "_blank", rel: "noopener" });
@@ -67,7 +69,7 @@ function facts(account, page) {
     element("p", `${account.scenes_usable} usable scenes; ${account.quality_names.join(", ") || "clear"}. ${lat.toFixed(5)}, ${lng.toFixed(5)}`, { className: "hint" }),
     ...(account.baseline ? [element("p", `Compared with ${when(account.baseline.datetime.slice(0, 10))}, ${account.baseline.scene}`)] : []),
     element("details", [element("summary", others.length ? `Why not the other ${others.length}` : "There is no other scene"),
-      element("ul", others.map((c) => element("li", `${shortDay(c.datetime.slice(0, 10))}, ${c.scene}: ${c.verdict}`)))]),
+      verdicts(others)]),
     element("p", link),
   ];
 }
@@ -109,7 +111,7 @@ export async function explainPixel(mosaic, [lon, lat], { state, name }, end, ren
       if (mine !== looks) return;
       reason.replaceChildren(value(account), ...facts(account, keyed(`${path}&f=html`)));
     } catch (error) {
-      if (mine === looks) reason.replaceChildren(refusal(error, why));
+      if (mine === looks) reason.replaceChildren(refusal(error, why), verdicts(error.candidates ?? []));
     }
   }
   await why();

@@ -1,7 +1,7 @@
 // Addresses to take along: this view, the mosaic for GIS programs and web maps, QGIS with all periods.
 import { access, keyed } from "./ask.js";
 import { filled, openCard } from "./cards.js";
-import { query } from "./state.js";
+import { measured, query } from "./state.js";
 import { element } from "./words.js";
 
 const card = document.getElementById("share");
@@ -33,13 +33,16 @@ export function shareView(view, quiet = false) {
   const tiles = new URLSearchParams(search);
   const others = new URLSearchParams(search);
   others.delete("datetime");
+  // A WMTS has its styles, and the periods as times.
+  const { datetime, ...beside } = measured(state);
+  const layers = new URLSearchParams(beside);
   const at = `mosaics/${mosaic.id}`;
   openCard(card, () => {}, () => shareView(view, true));
   const qgis = element("a", "Open in QGIS", { href: keyed(`${at}/layers.qlr?${others}`), download: `${mosaic.id}.qlr`, className: "button" });
   filled(card, "Share and open elsewhere",
     line("This view", location.href),
     element("p", [qgis, " a file for QGIS: drag it into its window. A layer for each period."]),
-    line("WMTS, for QGIS and ArcGIS", absolute(`${at}/wmts/1.0.0/WMTSCapabilities.xml`)),
+    line("WMTS, for QGIS and ArcGIS", absolute(`${at}/wmts/1.0.0/WMTSCapabilities.xml?${layers}`)),
     line("XYZ, for web maps", absolute(`${at}/tiles/WebMercatorQuad/{z}/{x}/{y}.png?${tiles}`)),
     line("TileJSON", absolute(`${at}/WebMercatorQuad/tilejson.json?${search}`)),
     element("p", access.key ? "Add your key: ?api_key=…" : "Each shows what the map shows now; they follow the mosaic's newest version.", { className: "hint" }),

@@ -1,13 +1,21 @@
 """What lies under a pixel, as GetFeatureInfo answers it."""
 
 import json
-from typing import Any
 
 from terrazzo.errors import OutsideCoverage
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.warp import transformer
 from terrazzo.server.answer import PictureRequest
-from terrazzo.server.explain import Account, account_of, as_document, as_page, as_text, rows
+from terrazzo.server.explain import (
+    Account,
+    Nothing,
+    account_of,
+    as_document,
+    as_page,
+    as_text,
+    nothing_of,
+    rows,
+)
 from terrazzo.server.wmts.errors import OwsException
 
 
@@ -28,22 +36,21 @@ def feature_info(request: PictureRequest, col: int, row: int, ending: str) -> st
     x, y = target.bounds.left + (col + 0.5) * dx, target.bounds.top - (row + 0.5) * dy
     lon, lat = transformer(target.crs, "EPSG:4326").transform(x, y)
     try:
-        account = account_of(request.engine, request.ask, lon, lat)
+        account: Account | Nothing = account_of(request.engine, request.ask, lon, lat)
     except OutsideCoverage as error:
-        return _written(request.engine, None, lon, lat, ending, str(error))
+        account = nothing_of(request.engine, request.ask, lon, lat, str(error))
     return _written(request.engine, account, lon, lat, ending)
 
 
-def _written(
-    engine: Engine, account: Account | None, lon: float, lat: float, ending: str, detail: str = ""
-) -> str:
+def _written(engine: Engine, account: Account | Nothing, lon: float, lat: float, ending: str) -> str:
     """The answer in a format: JSON as GeoJSON, which QGIS reads as a feature; HTML well-formed, for GDAL."""
     if ending == "html":
-        return as_page(engine, account, lon, lat, detail)
+        return as_page(engine, account, lon, lat)
     if ending == "txt":
-        return f"detail: {detail}\n" if account is None else as_text(engine, account)
-    properties: dict[str, Any] = {"detail": detail}
-    if account is not None:
+        return account.text() if isinstance(account, Nothing) else as_text(engine, account)
+    if isinstance(account, Nothing):
+        properties = account.document()
+    else:
         document = as_document(engine, account, lon, lat)
         shown = ("version", "attribution", "candidates", "path", "source", "change", "baseline")
         properties = rows(account) | {k: document[k] for k in shown if k in document}

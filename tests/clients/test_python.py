@@ -170,6 +170,10 @@ def test_what_the_server_refuses_has_its_words(mosaic, tmp_path):
         mosaic.array(BOX, colour="B04")
     with pytest.raises(NotFound, match="no data"):
         mosaic.point(3.0, 3.0)
+    with pytest.raises(
+        NotFound, match=r"no data at .*\n2023-08-\d\d S2\w+: not asked for: .* more than max_cloud=0"
+    ):
+        mosaic.explain(15.7, 46.0, max_cloud=0)
     with pytest.raises(InvalidRequest, match="holds no data"):
         mosaic.export(tmp_path, bbox=(3.0, 3.0, 3.1, 3.1))
     with pytest.raises(NotFound):

@@ -5,7 +5,7 @@ import io
 import json
 import subprocess
 from pathlib import Path
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 from urllib.request import urlopen
 
 import pytest
@@ -94,7 +94,12 @@ def test_an_area_has_its_statistics_by_day(seen):
 def test_what_is_shared_leads_to_the_same_picture(seen, address):
     view, wmts, xyz, tilejson = seen["links"]
     assert "swipe=" in view
-    assert wmts == f"{address}/mosaics/mosaic/wmts/1.0.0/WMTSCapabilities.xml"
+    base, _, asked = wmts.partition("?")
+    assert base == f"{address}/mosaics/mosaic/wmts/1.0.0/WMTSCapabilities.xml"
+    # What it can carry for all its layers and styles.
+    beside = {k: v for k, v in parse_qsl(xyz.partition("?")[2]) if k in ("stage", "method", "baseline")}
+    assert beside
+    assert dict(parse_qsl(asked)) == beside
     tile = xyz.replace("{z}", "9").replace("{x}", "278").replace("{y}", "182")
     for link in (wmts, tile, tilejson, seen["qgis"]):
         with urlopen(link) as answer:

@@ -44,6 +44,43 @@ def test_what_cannot_be_explained_is_reported(client):
     assert "there are" in client.get(f"/mosaics/mosaic/explain/{PLACE}?colour=red").json()["detail"]
 
 
+def test_where_nothing_shows_every_scene_there_says_why(client):
+    address = f"/mosaics/mosaic/explain/{PLACE}"
+    scenes = {c["scene"] for c in client.get(address).json()["candidates"]}
+    nothing = client.get(f"{address}?max_cloud=0")
+    assert nothing.status_code == 404
+    document = nothing.json()
+    assert document["detail"].startswith("no data at")
+    assert {c["scene"] for c in document["candidates"]} == scenes
+    assert all("more than max_cloud=0" in c["verdict"] for c in document["candidates"])
+    page, text = (client.get(f"{address}?max_cloud=0&f={form}") for form in ("html", "txt"))
+    assert page.status_code == text.status_code == 404
+    ElementTree.fromstring(page.text)
+    for scene in scenes:
+        assert scene in page.text
+        assert scene in text.text
+    # Far from all scenes none is listed; how many there are is.
+    far = client.get("/mosaics/mosaic/explain/0,0").json()
+    assert far["candidates"] == []
+    assert far["scenes_elsewhere"] == len(client.get("/mosaics/mosaic/scenes").json()["features"])
+
+
+def test_under_the_cloud_of_the_one_day_asked_for_the_cloud_is_named(client):
+    """A day's own cloud is its verdict; the other days are not asked for."""
+    random = np.random.default_rng(1)
+    for lon, lat in zip(random.uniform(15.1, 16.3, 30), random.uniform(45.75, 46.25, 30), strict=True):
+        answer = client.get(
+            f"/mosaics/mosaic/explain/{lon:.5f},{lat:.5f}?datetime=2023-08-10&fill=none&f=json"
+        )
+        verdicts = [c["verdict"] for c in answer.json()["candidates"]]
+        if answer.status_code == 404 and any("cloud" in v for v in verdicts):
+            break
+    else:
+        raise AssertionError("no place under cloud")
+    assert not any(v.startswith("chosen") for v in verdicts)
+    assert any(v == "not asked for: its day is not in 2023-08-10" for v in verdicts)
+
+
 @pytest.mark.parametrize("stage", ["raw", "mask", "corrected", "merged"])
 def test_every_stage_has_its_account_in_every_form(client, stage):
     for form in ("json", "html", "txt"):

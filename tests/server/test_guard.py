@@ -76,6 +76,26 @@ def test_a_program_of_this_machine_needs_none(asking, address):
         assert len(client.get(EXPORTS).json()["jobs"]) == 1
 
 
+def test_where_tiles_need_a_key_exports_do(asking, keys):
+    """An export is the mosaic's pixels: all its addresses are shut, to keys of tiles alone as well."""
+    tiles, both = (keys.add("gis", scopes) for scopes in (["tiles"], ["tiles", "export"]))
+    with asking(protect=("tiles",), host="0.0.0.0") as client:
+        ordered = client.post(EXPORTS, json=ORDER, headers={"X-API-Key": both})
+        assert ordered.status_code == 201
+        job = ordered.headers["location"].removeprefix(OWN)
+        for path in (EXPORTS, job, f"{job}/results", f"{job}/results/mosaic.tif", f"{EXPORTS}/statistics/"):
+            assert client.get(path).status_code == 401
+            assert client.get(path, headers={"X-API-Key": tiles}).status_code == 403
+        for path in (EXPORTS, f"{EXPORTS}/statistics"):
+            assert client.post(path, json=ORDER).status_code == 401
+            refused = client.post(path, json=ORDER, headers={"X-API-Key": tiles})
+            assert refused.status_code == 403
+            assert "does not open export" in refused.json()["detail"]
+        assert client.delete(job).status_code == 401
+        assert client.get(job, headers={"X-API-Key": both}).json()["status"] == "accepted"
+        assert client.get(TILE, headers={"X-API-Key": tiles}).status_code == 200
+
+
 FOREIGN = [
     {"Origin": "https://evil.example"},
     {"Origin": "null"},

@@ -9,7 +9,6 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from terrazzo.bands import STYLES, Style
-from terrazzo.server.errors import add_error_answers
 from terrazzo.server.routes.help import add_help
 from tests.conftest import ROOT
 
@@ -43,14 +42,14 @@ def test_its_pages_run_no_script_but_those_that_were_built(site):
     assert policy.startswith("default-src 'none'")
 
 
-def test_a_server_without_the_site_says_how_to_build_it(tmp_path):
+def test_a_server_without_the_site_says_how_to_build_it_and_where_its_pages_are(tmp_path):
     app = FastAPI()
     add_help(app, tmp_path)
-    add_error_answers(app)
     with TestClient(app) as client:
         answer = client.get("/help")
-    assert answer.status_code == 404
-    assert "make docs" in answer.json()["detail"]
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "<code>make docs</code>" in answer.text
+    assert 'href="https://github.com/terrazzo-mosaic/terrazzo/tree/main/docs"' in answer.text
 
 
 def test_a_style_added_by_the_recipe_is_drawn(client, monkeypatch):

@@ -253,7 +253,11 @@ def test_exports_need_a_key_once_others_can_reach_them(host, public, guarded):
 
 
 def test_the_operators_word_counts(monkeypatch):
-    for protect, told in (("none", ()), ("tiles", ("tiles",)), ("tiles,export", ("tiles", "export"))):
+    for protect, told in (
+        ("none", ()),
+        ("tiles", ("tiles", "export")),
+        ("tiles,export", ("tiles", "export")),
+    ):
         assert Settings(store="x", host="0.0.0.0", protect=protect).guarded() == told
     monkeypatch.setenv("TERRAZZO_PROTECT", "tiles,export")
     assert Settings(store="x").guarded() == ("tiles", "export")

@@ -3,7 +3,9 @@
 import json
 import logging
 import re
+import threading
 import urllib.request
+from functools import partial
 
 import pytest
 import yaml
@@ -11,8 +13,11 @@ from fastapi.testclient import TestClient
 
 from terrazzo.server.app import create_app
 from terrazzo.server.logs import JsonLines
+from terrazzo.server.metrics import exposition
+from terrazzo.server.routes import service
 from terrazzo.server.settings import Settings
 from tests.conftest import ROOT
+from tests.golden.make import STORE
 from tests.server.test_serve import serving
 from tests.waiting import PATIENCE
 
@@ -32,6 +37,26 @@ def fresh(sample_store, tmp_path_factory):
     settings = Settings(store=str(sample_store), cache_dir=tmp_path_factory.mktemp("cache"), follow=0)
     with TestClient(create_app(settings)) as client:
         yield client
+
+
+def test_counts_are_written_beside_the_event_loop(tmp_path, monkeypatch):
+    """Of many processes they are files to read: nothing else would be answered meanwhile."""
+    where = []
+
+    def written():
+        where.append(threading.current_thread())
+        return exposition()
+
+    async def loop_of(app, scope, receive, send):
+        where.append(threading.current_thread())
+        await app(scope, receive, send)
+
+    monkeypatch.setattr(service, "exposition", written)
+    app = create_app(Settings(store=str(STORE), state=tmp_path))
+    with TestClient(partial(loop_of, app)) as client:
+        client.get("/metrics")
+    loop, writer = where[-2:]
+    assert loop is not writer
 
 
 def test_tiles_are_counted_by_outcome_and_cache_and_their_steps_timed(fresh):

@@ -1,5 +1,6 @@
 """Addresses that other programs fill in: tiles of a day for time sliders, layers for QGIS, and the entry of an imagery index for map editors."""
 
+import logging
 from urllib.parse import parse_qs
 
 import pytest
@@ -79,3 +80,13 @@ def test_a_map_editor_with_a_key_gets_addresses_that_it_opens(tmp_path):
         tile = address.replace("{zoom}", "14").replace("{x}", "8874").replace("{y}", "5825")
         assert client.get(tile).status_code == 200
         assert client.get(tile.partition("?")[0]).status_code == 401
+
+
+def test_a_search_for_a_version_that_never_was_is_no_error_of_the_store(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    with TestClient(create_app(Settings(store=str(STORE), state=tmp_path))) as client:
+        answer = client.get("/search?collections=mosaic-0123456789ab").json()
+    assert answer["features"] == []
+    assert answer["problems"][0].startswith("mosaic-0123456789ab: ")
+    (line,) = [r for r in caplog.records if "is left out" in r.getMessage()]
+    assert line.levelno == logging.INFO

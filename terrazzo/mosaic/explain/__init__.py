@@ -5,7 +5,7 @@ render tiles, so that the account and the picture cannot drift apart.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ from terrazzo.mosaic.warp import Points, locate
 from terrazzo.scene import resampled
 from terrazzo.version import Entry
 
-__all__ = ["ExplainedScene", "Explanation", "Neighbour", "Step", "explain"]
+__all__ = ["ExplainedScene", "Explanation", "Neighbour", "Step", "explain", "unshown"]
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,26 @@ def explain(
         (*image.problems, *problems),
         sigma_at(engine, selection, place, image, around_of(engine, place, epsg)) if sigma else None,
     )
+
+
+def unshown(
+    engine: Engine, selection: Selection, lon: float, lat: float
+) -> tuple[tuple[ExplainedScene, ...], int]:
+    """The scenes of the period at a place in degrees where none shows, with their verdicts; and how many lie elsewhere."""
+    place = Points("EPSG:4326", np.array([lon], np.float64), np.array([lat], np.float64))
+    entries = engine.version.entries(selection.request.period)
+    here: list[ExplainedScene] = []
+    for epsg in sorted({e.scene.epsg for e in entries}):
+        rows, cols = locate(place, engine.version.store.grid(epsg), 0, engine.planner.area)
+        if not np.isfinite([rows[0, 0], cols[0, 0]]).all():
+            continue
+        # No scene is the chosen one: this equals none of the selection, and names their period.
+        none = replace(entries[0], rank=-1)
+        at = At(engine, selection.request, none, epsg, float(rows[0, 0]), float(cols[0, 0]))
+        if any(at.covers(e) for e in selection.entries):
+            here += candidates(at, selection)
+        here += left_out(at, selection)
+    return tuple(here), len(entries) - len(here)
 
 
 def _way(at: At, image: Image, shown: Selection, predicted: bool) -> tuple[tuple[Step, ...], tuple[str, ...]]:
