@@ -36,7 +36,7 @@ for one product of a whole tile, ten bands, 547 MB."""
 @area_options
 @click.option("--crs", help="coordinate system of the file [default: the mosaic's UTM zone]")
 @click.option("--resolution", type=float, help="pixel size in units of --crs [default: the store's pixel]")
-@click.option("--method", help="feather, first, median, mean or robust [default: the mosaic's]")
+@click.option("--method", help="how scenes are merged, as in `terrazzo export` [default: the mosaic's]")
 @worker_options
 @click.option("--yes", is_flag=True, help="do not ask")
 @click.option("--overwrite", is_flag=True, help="replace files of that name")

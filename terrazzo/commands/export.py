@@ -45,7 +45,7 @@ def export(
     \b
     terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 -o zagreb.tif
     terrazzo export --store demo --geometry forest.geojson --dry-run
-    terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 --expression '(B08-B04)/(B08+B04)' --datetime 2025-07 --baseline 2024-07 -o change.tif
+    terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 --expression '(B08-B04)/(B08+B04)' --datetime 2023-08-20 --baseline 2023-08-13 -o change.tif
     terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 --bands B08,B04 --crs EPSG:3035 --resolution 100 -o box.tif
     """
     # Reading rasters draws in GDAL and numba: `terrazzo --help` need not wait for them.
