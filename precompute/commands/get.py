@@ -12,6 +12,7 @@ from terrazzo.errors import InvalidRequest, NameTaken, TerrazzoError
 from terrazzo.precompute.commands.acquire import AreaOptions, area_options, opened, order_of
 from terrazzo.precompute.work.options import band_names, worker_options
 from terrazzo.request.options import WithBox
+from terrazzo.words import counted
 
 if TYPE_CHECKING:
     from terrazzo.precompute.acquire.fetch import Plan
@@ -146,7 +147,9 @@ def question(plan: "Plan", workers: int) -> str:
     seconds = plan.size / FETCH + plan.size / 1e8 * PROCESS / workers
     minutes = round(seconds / 60)
     how_long = f"about {minutes} minutes" if minutes > 1 else "a minute or two"
-    return f"{len(plan.wanted)} products, {gigabytes(plan.size)}, {how_long} with a good connection"
+    return (
+        f"{counted(len(plan.wanted), 'product')}, {gigabytes(plan.size)}, {how_long} with a good connection"
+    )
 
 
 def _store_bands(store: str, asked: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -18,6 +18,7 @@ from terrazzo.precompute.commands.acquire import AreaOptions, area_options, orde
 from terrazzo.precompute.commands.get import precompute_arguments
 from terrazzo.precompute.work.options import worker_options
 from terrazzo.request.options import WithBox
+from terrazzo.words import counted
 
 if TYPE_CHECKING:
     from terrazzo.precompute.acquire.run import AcquireOrder
@@ -211,7 +212,7 @@ def one_pass(
     for part, old in ((fresh, False), (past, True)):
         seconds = backfill.left() if old else None
         if part and old and (not backfill.wanted or seconds == 0):
-            _say(f"{len(part)} products of the past are left for later")
+            _say(f"{counted(len(part), 'product of the past')} left for later")
         elif part:
             fetched = carry_out(
                 order,

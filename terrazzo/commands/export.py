@@ -13,6 +13,7 @@ from terrazzo.errors import InvalidRequest
 from terrazzo.formats import offered
 from terrazzo.request.options import WithBox, options
 from terrazzo.request.parameters import EXPORT
+from terrazzo.words import counted
 
 if TYPE_CHECKING:
     from terrazzo.export.order import Order
@@ -75,7 +76,8 @@ def export(
         return
     target = export_target(engine.version, order.area, order.crs, order.resolution)
     click.echo(
-        f"{target.width} × {target.height} px, {len(order.measure.names)} bands, {target.crs}", err=True
+        f"{target.width} × {target.height} px, {counted(len(order.measure.names), 'band')}, {target.crs}",
+        err=True,
     )
     write, work_folder = _exporter(is_zarr)
     try:
@@ -93,9 +95,9 @@ def _print_cost(engine: "Engine", order: "Order", workers: int) -> None:
 
     cost = estimate(engine, order, workers)
     click.echo(
-        f"{cost.width} × {cost.height} px, {cost.bands} bands, {cost.crs}\n"
-        f"{cost.files} files, about {cost.bytes / 1e6:.1f} MB; {cost.room / 1e6:.1f} MB have to be free meanwhile\n"
-        f"{len(cost.scenes)} scenes\nabout {cost.seconds:.0f} s with {workers} threads\n{cost.request}"
+        f"{cost.width} × {cost.height} px, {counted(cost.bands, 'band')}, {cost.crs}\n"
+        f"{counted(cost.files, 'file')}, about {cost.bytes / 1e6:.1f} MB; {cost.room / 1e6:.1f} MB have to be free meanwhile\n"
+        f"{counted(len(cost.scenes), 'scene')}\nabout {cost.seconds:.0f} s with {counted(workers, 'thread')}\n{cost.request}"
     )
 
 
