@@ -109,10 +109,10 @@ def request() -> str:
     sections: Mapping[str, tuple[str, parameters.Table]] = {
         "Pixels": (
             "Tiles, points, boxes, `explain`, TileJSON, `gdal.xml`, WMTS and `terrazzo.open` take these. `terrazzo export`"
-            " has them as options (`--max-cloud`).",
+            " has them as options (`--max-cloud`), except `colormap_name` and `quality`.",
             parameters.PICTURE,
         ),
-        "Points and accounts": ("`/point/…` and `/explain/…` take this too.", parameters.SURE),
+        "Points and explanations": ("`/point/…` and `/explain/…` take this too.", parameters.SURE),
         "Boxes": ("`/bbox/…` takes these too.", parameters.SIZED),
         "Maps of OGC API": ("`/collections/{id}/map` takes these too.", parameters.MAPPED),
         "Exports": (
@@ -124,7 +124,8 @@ def request() -> str:
             parameters.DESCRIBED,
         ),
         "Tables of many areas": (
-            "`POST /mosaics/{id}/exports/statistics`, and the options of `terrazzo statistics`.",
+            "`POST /mosaics/{id}/exports/statistics`, and the options of `terrazzo statistics`, where the ending of `-o` is the"
+            " format.",
             parameters.TABULATED,
         ),
     }
@@ -293,7 +294,8 @@ def tables() -> str:
                 ),
             ),
             "## Layers\n",
-            "`style=` also shows where pixels come from. As `tif` and `npy` these are int16 numbers with −32768 for no data.\n",
+            "`style=` also shows where pixels come from, except `weight`, `emad`, `smad` and `bcmad`, which are only `extras`"
+            " of exports. As `tif` and `npy` these are int16 numbers with −32768 for no data.\n",
             table(
                 ("style", "title", "unit"),
                 (
@@ -319,7 +321,11 @@ def tables() -> str:
             table(
                 ("ending", "media type", "offered for"),
                 (
-                    (", ".join(f"`{n}`" for n in (f.name, *f.aliases)), f"`{f.media}`", ", ".join(f.doors))
+                    (
+                        ", ".join(f"`{n}`" for n in (f.name, *f.aliases)),
+                        f"`{f.media}`",
+                        ", ".join(f.doors).replace("account", "explanation"),
+                    )
                     for f in formats.FORMATS.values()
                 ),
             ),

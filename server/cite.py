@@ -5,6 +5,7 @@ from datetime import date
 from terrazzo import __version__
 from terrazzo.cells import digest
 from terrazzo.version import Version, version_key
+from terrazzo.words import counted
 
 
 def citation(base: str, version: Version, provider: str) -> dict[str, str]:
@@ -25,7 +26,7 @@ def citation(base: str, version: Version, provider: str) -> dict[str, str]:
     address = f"{base}/mosaics/{mosaic}/versions/{version.name}"
     span = f"{days[0]} to {days[-1]}" if days else "no scenes"
     by = provider or "Anonymous"
-    what = f"{title}, version {version.name}: Sentinel-2 mosaic of {len(scenes)} scenes, {span}"
+    what = f"{title}, version {version.name}: Sentinel-2 mosaic of {counted(len(scenes), 'scene')}, {span}"
     rest = (
         f"Made with Terrazzo {version.lock.get('software', __version__)}; lock {lock}. {version.attribution}."
     )

@@ -6,6 +6,7 @@ from typing import Any
 from terrazzo.cells import CellGrid
 from terrazzo.grid import PixelBox, Window
 from terrazzo.version import Version
+from terrazzo.words import counted
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Change:
         """The same for people."""
         out = [f"{self.before} → {self.after}"]
         for p in self.periods:
-            out.append(f"period {p.name}: {p.changed} of {sum(p.of.values())} windows changed")
+            out.append(f"period {p.name}: {p.changed} of {counted(sum(p.of.values()), 'window')} changed")
             for label, names in (
                 ("in", p.scenes_in),
                 ("out", p.scenes_out),

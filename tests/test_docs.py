@@ -215,7 +215,9 @@ def test_the_commands_of_the_pages_run_over_the_demo(sample_store, tmp_path, mon
             cli, [*shlex.split(line)[1:], *(["--overwrite"] if "export" in line else [])]
         )
         assert done.exit_code == 0, f"{line}\n{done.output}"
-    assert {"zagreb.tif", "ndvi.tif", "change.tif", "zagreb.gpkg", "areas.csv"} <= set(os.listdir(tmp_path))
+    assert {"zagreb.tif", "ndvi.tif", "change.tif", "zagreb-map.gpkg", "areas.csv"} <= set(
+        os.listdir(tmp_path)
+    )
 
 
 def test_the_python_of_the_python_page_runs(sample_store, tmp_path, monkeypatch):

@@ -23,6 +23,7 @@ from terrazzo.precompute.products.items import product_from_item
 from terrazzo.precompute.products.passes import outline
 from terrazzo.precompute.products.product import LeftOut, Product
 from terrazzo.precompute.products.values import moment, number, text
+from terrazzo.words import counted
 
 _square = cache(from_tile)
 SAME = timedelta(hours=6)
@@ -321,7 +322,7 @@ def _notes(
     notes = []
     unknown = sum(not s.product.relative_orbit for s in sightings)
     if unknown:
-        notes.append(f"{unknown} products do not tell their relative orbit and are not compared")
+        notes.append(f"{counted(unknown, 'product')} without a relative orbit: not compared")
     last = {e.satellite: e for e in epochs}
     for satellite, epoch in last.items():
         series = {(k.tile, k.orbit) for k in listed if k.satellite == satellite}

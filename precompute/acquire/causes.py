@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from terrazzo.precompute.acquire import expected
 from terrazzo.precompute.products.passes import other_ground
+from terrazzo.words import counted
 
 if TYPE_CHECKING:
     from terrazzo.precompute.acquire.audit import PassKey, Sighting
@@ -112,7 +113,7 @@ def of_listed(
         found.append((Cause.SUPERSEDED, f"the mosaic shows N{shown}, N{newest} is in {_and(names)}", True))
     if late:
         told = [
-            f"{a} had it after {days:.0f} days ({usual_days:.1f} are usual)"
+            f"{a} had it after {counted(round(days), 'day')} ({usual_days:.1f} are usual)"
             for a, (days, usual_days) in late.items()
         ]
         found.append((Cause.DELAYED, "; ".join(told), False))

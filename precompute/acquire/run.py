@@ -35,6 +35,7 @@ from terrazzo.precompute.acquire.search import Candidate, Query, search
 from terrazzo.precompute.acquire.shelf import Shelf
 from terrazzo.precompute.products.product import EXTRAS, L1C_EXTRAS, SWIR, Product
 from terrazzo.scene import Scene
+from terrazzo.words import counted
 
 DONE, NOTHING_NEW, SOME_BAD = 0, 3, 4
 """Exit codes of `acquire` and `watch`."""
@@ -160,7 +161,10 @@ def tell_plan(made: Plan, console: Console) -> None:
         _line(console, f"left out {out.name}: {out.reason}", "yellow")
     total = len(made.wanted)
     known = f" ({gigabytes(made.estimated)} of it estimated, parts by their area)" if made.estimated else ""
-    _line(console, f"{total} products to fetch, {gigabytes(made.size)}{known}; {made.here} are here already")
+    _line(
+        console,
+        f"{counted(total, 'product')} to fetch, {gigabytes(made.size)}{known}; {made.here} here already",
+    )
 
 
 def tell_fetched(fetched: Fetched, root: Path, console: Console) -> None:
@@ -174,7 +178,7 @@ def tell_fetched(fetched: Fetched, root: Path, console: Console) -> None:
     for out in fetched.bad:
         _line(console, f"quarantined {out.name}: {out.reason}", "yellow")
     if fetched.done:
-        _line(console, f"{len(fetched.done)} products fetched into {root}")
+        _line(console, f"{counted(len(fetched.done), 'product')} fetched into {root}")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import click
 
 from terrazzo.errors import InvalidRequest
 from terrazzo.precompute.acquire.archives import NAMES
+from terrazzo.words import counted
 
 if TYPE_CHECKING:
     from terrazzo.config import MosaicConfig
@@ -102,7 +103,7 @@ def audit(
             read, left = _listed(archive, query, wanted)
             seen += read
             unread += left
-            click.echo(f"{archive.name}: {len(seen) - before} products until {end}", err=True)
+            click.echo(f"{archive.name}: {counted(len(seen) - before, 'product')} until {end}", err=True)
     done = compare(seen, [a.name for a in archives], first, last, now, unread=unread, shown=_shown(held))
     click.echo(json.dumps(as_document(done)) if as_json else "\n".join(as_text(done, everything)))
     ctx.exit(NOTHING if not seen else COMPLETE if done.complete else GAPS)
@@ -203,8 +204,8 @@ def as_text(done: "Audit", everything: bool) -> Iterator[str]:
     from terrazzo.precompute.acquire.causes import TO_DO
 
     for e in done.epochs:
-        yield f"{e.satellite} in its rhythm {e.first:%Y-%m-%d} to {e.last:%Y-%m-%d}, {e.count} passes over the area"
-    yield f"{done.passes} passes of a tile; products: " + ", ".join(
+        yield f"{e.satellite} in its rhythm {e.first:%Y-%m-%d} to {e.last:%Y-%m-%d}, {counted(e.count, 'pass')} over the area"
+    yield f"{counted(done.passes, 'pass of a tile')}; products: " + ", ".join(
         f"{a} {n}" for a, n in done.archives.items()
     )
     listed = [f for f in done.findings if f.act or everything]

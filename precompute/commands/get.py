@@ -12,6 +12,7 @@ from terrazzo.errors import InvalidRequest, NameTaken, TerrazzoError
 from terrazzo.precompute.commands.acquire import AreaOptions, area_options, opened, order_of
 from terrazzo.precompute.work.options import band_names, worker_options
 from terrazzo.request.options import WithBox
+from terrazzo.words import counted
 
 if TYPE_CHECKING:
     from terrazzo.precompute.acquire.fetch import Plan
@@ -36,7 +37,7 @@ for one product of a whole tile, ten bands, 547 MB."""
 @area_options
 @click.option("--crs", help="coordinate system of the file [default: the mosaic's UTM zone]")
 @click.option("--resolution", type=float, help="pixel size in units of --crs [default: the store's pixel]")
-@click.option("--method", help="feather, first, median, mean or robust [default: the mosaic's]")
+@click.option("--method", help="how scenes are merged, as in `terrazzo export` [default: the mosaic's]")
 @worker_options
 @click.option("--yes", is_flag=True, help="do not ask")
 @click.option("--overwrite", is_flag=True, help="replace files of that name")
@@ -146,7 +147,9 @@ def question(plan: "Plan", workers: int) -> str:
     seconds = plan.size / FETCH + plan.size / 1e8 * PROCESS / workers
     minutes = round(seconds / 60)
     how_long = f"about {minutes} minutes" if minutes > 1 else "a minute or two"
-    return f"{len(plan.wanted)} products, {gigabytes(plan.size)}, {how_long} with a good connection"
+    return (
+        f"{counted(len(plan.wanted), 'product')}, {gigabytes(plan.size)}, {how_long} with a good connection"
+    )
 
 
 def _store_bands(store: str, asked: str | None) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -37,7 +37,7 @@ def scene(name: str, url: str, mosaic: str, output: Path | None) -> None:
     the view's angles, and histograms before and after the correction.
 
     \b
-    terrazzo inspect scene S2A_33TWL_20230813 --store demo -o scene.png
+    terrazzo inspect scene S2B_33TWL_20230813 --store demo -o scene.png
     """
     from rich.console import Console
     from rich.markup import escape

@@ -11,6 +11,7 @@ from terrazzo.errors import InvalidRequest
 from terrazzo.precompute.acquire.archives import READABLE, find_archives
 from terrazzo.precompute.work.executor import default_workers
 from terrazzo.precompute.work.options import band_names
+from terrazzo.words import counted
 
 
 @click.command()
@@ -84,14 +85,16 @@ def plan(
         click.echo(json.dumps({**asdict(made), "cores": cores, "days": made.days(cores)}))
         return
     for period, count in made.scenes.items():
-        click.echo(f"period {period}: {count} scenes")
-    click.echo(f"{sum(made.tiles.values())} scenes of {len(made.tiles)} tiles")
+        click.echo(f"period {period}: {counted(count, 'scene')}")
+    click.echo(f"{counted(sum(made.tiles.values()), 'scene')} of {counted(len(made.tiles), 'tile')}")
     click.echo(
         f"fetched  {gigabytes(round(made.fetched))}, {made.told:.0%} of it as the archive tells, the rest by rate"
     )
     click.echo(f"stored   {gigabytes(round(made.stored))}")
     click.echo(
-        f"work     at most {made.cpu_hours:.1f} CPU-hours: {made.days(cores):.1f} days on {cores} cores"
+        f"work     at most {made.cpu_hours:.1f} CPU-hours: {made.days(cores):.1f} days on {counted(cores, 'core')}"
     )
     if made.left_out:
-        click.echo(f"{made.left_out} products of the archive lack files that a scene needs")
+        click.echo(
+            f"{counted(made.left_out, 'product of the archive')} left out, without files that a scene needs"
+        )

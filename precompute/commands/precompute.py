@@ -14,6 +14,7 @@ from terrazzo.precompute.commands.acquire import opened
 from terrazzo.precompute.work import executor
 from terrazzo.precompute.work.options import MOST_CLOUD, worker_options
 from terrazzo.precompute.work.steps import SCENE_STEPS, SOLVE_STEPS
+from terrazzo.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -247,11 +248,11 @@ def tell(result: "Run", url: str, mosaic: str, console: "Console") -> None:
     for note in result.notes:
         _say(console, f"note: {note}")
     skipped = (
-        f", {len(result.clouded)} products skipped as cloud (--max-cloud 100 takes them)"
+        f", {counted(len(result.clouded), 'product')} skipped as cloud (--max-cloud 100 takes them)"
         if result.clouded
         else ""
     )
-    _say(console, f"{len(result.scenes)} scenes{skipped}")
+    _say(console, f"{counted(len(result.scenes), 'scene')}{skipped}")
     if result.version is not None and not result.worse:
         _say(
             console, f"mosaic {mosaic}, version {result.version.name}; serve it: terrazzo serve --store {url}"

@@ -10,6 +10,7 @@ import click
 
 from terrazzo.errors import InvalidRequest, StoreError
 from terrazzo.precompute.work.options import worker_options
+from terrazzo.words import counted
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -138,8 +139,8 @@ def prune(url: str, mosaic: str, keep_versions: int, grace: float, dry_run: bool
         click.echo(f"goes   {prefix}")
     click.echo(
         f"{'would free' if dry_run else 'freed'} {planned.bytes / 1e6:.1f} MB:"
-        f" {len(planned.versions)} versions, {len(planned.scenes)} scenes,"
-        f" {len(planned.solved)} files of references, weights and differences"
+        f" {counted(len(planned.versions), 'version')}, {counted(len(planned.scenes), 'scene')},"
+        f" {counted(len(planned.solved), 'file')} of references, weights and differences"
     )
 
 
@@ -305,7 +306,7 @@ def verify(
         findings = checked()
     checking.require_sound(findings)
     if not as_json:
-        click.echo(f"sound; {len(findings)} orphans")
+        click.echo(f"sound; {counted(len(findings), 'orphan')}")
 
 
 @store.command()
@@ -346,7 +347,7 @@ def upgrade(url: str, dry_run: bool, undo: bool, finish: bool, workers: int, das
         if undo:
             upgrading.undo(there)
         elif finish:
-            click.echo(f"{len(upgrading.finish(there))} files removed")
+            click.echo(f"{counted(len(upgrading.finish(there)), 'file')} removed")
         elif there.config.format == FORMAT:
             click.echo(f"{url} has format {FORMAT} already")
         else:

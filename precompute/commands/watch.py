@@ -18,6 +18,7 @@ from terrazzo.precompute.commands.acquire import AreaOptions, area_options, orde
 from terrazzo.precompute.commands.get import precompute_arguments
 from terrazzo.precompute.work.options import worker_options
 from terrazzo.request.options import WithBox
+from terrazzo.words import counted
 
 if TYPE_CHECKING:
     from terrazzo.precompute.acquire.run import AcquireOrder
@@ -78,7 +79,7 @@ def left_of(hours: str, now: datetime) -> float:
 )
 @area_options
 @click.option(
-    "--every", metavar="15m", help="keep running, one pass in each interval [default: one pass, then end]"
+    "--every", metavar="15m", help="keep running, one run in each interval [default: one run, then end]"
 )
 @click.option(
     "--backfill",
@@ -97,7 +98,7 @@ def left_of(hours: str, now: datetime) -> float:
 @click.option(
     "--metrics",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="write metrics for Prometheus to this file, *.prom, after each pass, also after one that failed",
+    help="write metrics for Prometheus to this file, *.prom, after each run, also after one that failed",
 )
 @click.pass_context
 def watch(
@@ -113,13 +114,13 @@ def watch(
 ) -> None:
     """Keeps a store filled: fetches new products from an archive and precomputes what changed.
 
-    Each pass searches all of --datetime, so it finds new products, late reprocessings and gaps that earlier passes left.
+    Each run searches all of --datetime, so it finds new products, late reprocessings and gaps that earlier runs left.
     It fetches the newest products first and publishes them. Then it fetches older ones until --until-clear is met.
-    Run it from cron, one pass each time, or as a service with --every. Options are those of `terrazzo acquire`.
+    Start it from cron, or as a service with --every. It takes the options of `terrazzo acquire`, except --dry-run and --overview.
 
     Scenes that the mosaic shows are not fetched again and never replaced by a smaller part.
 
-    Exit codes of a pass: 0 done, 1 failed, 3 nothing new, 4 some products could not be fetched or used.
+    Exit codes of a run: 0 done, 1 failed, 3 nothing new, 4 some products could not be fetched or used.
 
     \b
     terrazzo watch --store finland --tile 35VLG --datetime 2025-06/.. --max-cloud 60
@@ -211,7 +212,7 @@ def one_pass(
     for part, old in ((fresh, False), (past, True)):
         seconds = backfill.left() if old else None
         if part and old and (not backfill.wanted or seconds == 0):
-            _say(f"{len(part)} products of the past are left for later")
+            _say(f"{counted(len(part), 'product of the past')} left for later")
         elif part:
             fetched = carry_out(
                 order,

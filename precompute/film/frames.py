@@ -21,6 +21,7 @@ from terrazzo.mosaic.warp import Target
 from terrazzo.precompute.film.drawing import CLASSES, Frame, masked, natural, with_strips
 from terrazzo.scene import STRIPS
 from terrazzo.version import Entry
+from terrazzo.words import counted
 
 BANDS = STYLES["natural"].bands
 LONGEST = 900
@@ -120,7 +121,7 @@ def _merged(view: _View) -> Iterator[Frame]:
         shown = f"{number} of {len(ids)} scenes"
         yield Frame(picture, 4, shown, "Pixels that the masks leave, merged; not normalized yet", (), 700)
     before, after = natural(view.pixels("merged")), natural(view.pixels("normalized"))
-    shown = f"{len(ids)} scenes"
+    shown = counted(len(ids), "scene")
     yield Frame(before, 4, shown, "All scenes merged; not normalized yet", (), 2000)
     text = "The same scenes, each fitted by its gains and offsets before they are merged"
     for share in np.linspace(0, 1, 10)[1:-1]:

@@ -23,6 +23,7 @@ from terrazzo.mosaic.engine import FILLED, Image
 from terrazzo.precompute.judge import seams
 from terrazzo.store import Store
 from terrazzo.version import Version, gains_key, version_key
+from terrazzo.words import counted
 
 LONGEST = 1000
 """Pixels of the longer side the report works on: the figures change little, the work fourfold."""
@@ -70,7 +71,7 @@ def write_report(store: Store, version: Version, previous: Version | None = None
         figures["change"] = change.as_json()
     page = Template((files("terrazzo.precompute.judge") / "report.html").read_text()).substitute(
         title=html.escape(f"{version.mosaic_id}, version {version.name}"),
-        summary=f"{sum(len(f['scenes']) for f, _ in parts)} scenes, periods {html.escape(', '.join(version.periods))}."
+        summary=f"{counted(sum(len(f['scenes']) for f, _ in parts), 'scene')}, periods {html.escape(', '.join(version.periods))}."
         " Reflectance is in units of 1e-4, agreement in per cent.",
         body=_apart(version) + _change(change) + "".join(_section(f, p) for f, p in parts),
         attribution=html.escape(version.attribution),

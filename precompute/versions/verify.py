@@ -28,6 +28,7 @@ from terrazzo.version import (
     open_version,
     version_key,
 )
+from terrazzo.words import counted
 
 
 @dataclass(frozen=True)
@@ -254,6 +255,6 @@ def require_sound(findings: list[Finding]) -> None:
     bad = sum(f.bad for f in findings)
     if bad:
         raise StoreError(
-            f"{bad} files are missing or damaged: `terrazzo store verify STORE --repair SOURCE` makes scenes again from products"
+            f"{counted(bad, 'file')} missing or damaged: `terrazzo store verify STORE --repair SOURCE` makes scenes again from products"
             " in SOURCE, and says what the rest needs"
         )

@@ -15,8 +15,8 @@ from terrazzo.version import list_mosaics, open_version
 NAMES: Mapping[str, str] = {
     "terrazzo_mosaic_newest_scene_timestamp_seconds": "when the newest scene of a mosaic was taken",
     "terrazzo_mosaic_scenes": "scenes of a mosaic's current version",
-    "terrazzo_pass_last_success_timestamp_seconds": "when a pass last ended well; 0 for never",
-    "terrazzo_pass_last_timestamp_seconds": "when a pass last ended, well or not",
+    "terrazzo_pass_last_success_timestamp_seconds": "when a run last ended well; 0 for never",
+    "terrazzo_pass_last_timestamp_seconds": "when a run last ended, well or not",
     "terrazzo_pass_exit_code": "how it ended: 0 done, 1 failed, 3 nothing new, 4 some products could not be fetched or used",
     "terrazzo_pass_queue": "products on their way into the products folder",
     "terrazzo_quarantined": "products that could not be fetched",

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from terrazzo.request.options import WithBox, box
+from terrazzo.words import counted
 
 
 def _zooms(context: click.Context, parameter: click.Parameter, text: str) -> range:
@@ -55,7 +56,7 @@ def seed(
     os.environ["TERRAZZO_CACHE_DIR"] = str(cache_dir)
     counts = seeded(Settings(), mosaic, tms, bbox, zooms, form, query)  # type: ignore[call-arg]
     click.echo(
-        f"version {counts.version}: {counts.rendered} tiles made, {counts.there} were there, {counts.empty} without data,"
+        f"version {counts.version}: {counted(counts.rendered, 'tile')} made, {counts.there} were there, {counts.empty} without data,"
         f" {counts.refused} refused"
     )
     if counts.problem:

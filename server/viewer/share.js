@@ -45,7 +45,7 @@ export function shareView(view, quiet = false) {
     line("WMTS, for QGIS and ArcGIS", absolute(`${at}/wmts/1.0.0/WMTSCapabilities.xml?${layers}`)),
     line("XYZ, for web maps", absolute(`${at}/tiles/WebMercatorQuad/{z}/{x}/{y}.png?${tiles}`)),
     line("TileJSON", absolute(`${at}/WebMercatorQuad/tilejson.json?${search}`)),
-    element("p", access.key ? "Add your key: ?api_key=…" : "Each shows what the map shows now; they follow the mosaic's newest version.", { className: "hint" }),
+    element("p", access.key ? "Add your key: ?api_key=…" : "XYZ and TileJSON show what the map shows now; WMTS lists the standard layers. They follow the mosaic's newest version.", { className: "hint" }),
     element("p", element("a", "All addresses and parameters", { href: "docs", target: "_blank", rel: "noopener" })));
   if (!quiet) card.querySelector("input").focus();
 }

@@ -115,7 +115,7 @@ function dress() {
   markDay(sides().map((i) => states[i].datetime));
   const score = seams.find((s) => s.method === state.method && s.normalize === (state.stage === "normalized" ? "on" : "off"));
   badge.hidden = !score || Boolean(state.baseline) || !merges(state.stage);
-  badge.textContent = `Seam score ${score?.score}: how far steps at the borders of scenes are off the land's own; 1 is what a single day shows, 0 is none.`;
+  badge.textContent = `Seam score ${score?.score}: how far steps at scene borders exceed the land's own steps. 1 is what a single day shows; at 0 only the land's own steps are left.`;
   placeBorder();
 }
 

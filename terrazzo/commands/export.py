@@ -13,6 +13,7 @@ from terrazzo.errors import InvalidRequest
 from terrazzo.formats import offered
 from terrazzo.request.options import WithBox, options
 from terrazzo.request.parameters import EXPORT
+from terrazzo.words import counted
 
 if TYPE_CHECKING:
     from terrazzo.export.order import Order
@@ -45,7 +46,7 @@ def export(
     \b
     terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 -o zagreb.tif
     terrazzo export --store demo --geometry forest.geojson --dry-run
-    terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 --expression '(B08-B04)/(B08+B04)' --datetime 2025-07 --baseline 2024-07 -o change.tif
+    terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 --expression '(B08-B04)/(B08+B04)' --datetime 2023-08-20 --baseline 2023-08-13 -o change.tif
     terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 --bands B08,B04 --crs EPSG:3035 --resolution 100 -o box.tif
     """
     # Reading rasters draws in GDAL and numba: `terrazzo --help` need not wait for them.
@@ -75,7 +76,8 @@ def export(
         return
     target = export_target(engine.version, order.area, order.crs, order.resolution)
     click.echo(
-        f"{target.width} × {target.height} px, {len(order.measure.names)} bands, {target.crs}", err=True
+        f"{target.width} × {target.height} px, {counted(len(order.measure.names), 'band')}, {target.crs}",
+        err=True,
     )
     write, work_folder = _exporter(is_zarr)
     try:
@@ -93,9 +95,9 @@ def _print_cost(engine: "Engine", order: "Order", workers: int) -> None:
 
     cost = estimate(engine, order, workers)
     click.echo(
-        f"{cost.width} × {cost.height} px, {cost.bands} bands, {cost.crs}\n"
-        f"{cost.files} files, about {cost.bytes / 1e6:.1f} MB; {cost.room / 1e6:.1f} MB have to be free meanwhile\n"
-        f"{len(cost.scenes)} scenes\nabout {cost.seconds:.0f} s with {workers} threads\n{cost.request}"
+        f"{cost.width} × {cost.height} px, {counted(cost.bands, 'band')}, {cost.crs}\n"
+        f"{counted(cost.files, 'file')}, about {cost.bytes / 1e6:.1f} MB; {cost.room / 1e6:.1f} MB have to be free meanwhile\n"
+        f"{counted(len(cost.scenes), 'scene')}\nabout {cost.seconds:.0f} s with {counted(workers, 'thread')}\n{cost.request}"
     )
 
 

@@ -12,6 +12,7 @@ from terrazzo.commands.export import processors
 from terrazzo.errors import InvalidRequest, NameTaken
 from terrazzo.request.options import WithBox, options
 from terrazzo.request.parameters import EXPORT, TABLETS
+from terrazzo.words import counted
 
 LEFT = {"datetime", "fill", "target", "baseline", "stage", "ids", "extras", "split", "format"} | {
     p.name for p in TABLETS
@@ -90,7 +91,7 @@ def series(
 
         write_cube([(one.day, one.files) for one in held], output, order.compression)
         shutil.rmtree(folder)
-    click.echo(f"{output}: {len(held)} of {len(days)} days", err=True)
+    click.echo(f"{output}: {len(held)} of {counted(len(days), 'day')}", err=True)
 
 
 def _require_zarr(output: Path, overwrite: bool) -> None:

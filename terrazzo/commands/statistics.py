@@ -27,7 +27,7 @@ def statistics(
     output: Path,
     **asked: Any,
 ) -> None:
-    """Writes statistics of the polygons of AREAS, a GeoPackage, GeoParquet or GeoJSON file.
+    """Writes statistics of the polygons of AREAS: GeoPackage, GeoParquet, GeoJSON, Shapefile, GML or FlatGeobuf.
 
     One row for each area, period and band: count, mean, std, min, max, median and percentiles of reflectance on the mosaic's own
     pixels; the share that is clear, the share filled from another period, the age in days; the mosaic's version. A table that was

@@ -1,8 +1,11 @@
 """`terrazzo versions` and `terrazzo diff`: what versions a mosaic has, and how two of them differ."""
 
 import json
+from typing import Any
 
 import click
+
+from terrazzo.words import counted
 
 
 @click.command()
@@ -26,7 +29,7 @@ def versions(url: str, mosaic: str, as_json: bool) -> None:
     current, document = current_version(store, mosaic), read_collection(store, mosaic)
     published = {h["version"]: h["published"] for h in document.get(HISTORY, ())}
     kept_back = {k["version"]: "; ".join(k["why"]) for k in document.get(KEPT_BACK, ())}
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "version": name,
             "published": published.get(name),
@@ -51,7 +54,7 @@ def versions(url: str, mosaic: str, as_json: bool) -> None:
         if r["kept_back"]:
             marks = ", ".join(m for m in (marks, f"kept back: {r['kept_back']}") if m)
         when = r["published"] or ("never published     " if r["kept_back"] else "time unknown        ")
-        click.echo(f"{r['version']}  {when}  {r['scenes']} scenes{f'  {marks}' if marks else ''}")
+        click.echo(f"{r['version']}  {when}  {counted(r['scenes'], 'scene')}{f'  {marks}' if marks else ''}")
 
 
 @click.command()

@@ -227,12 +227,12 @@ MAPPED = table(
 SIZED = table(
     BOXED.values(),
     (
-        Parameter("width", "whole", "pixels across", (), "full resolution, or as height says", 1, 65536),
-        Parameter("height", "whole", "pixels down", (), "full resolution, or as width says", 1, 65536),
+        Parameter("width", "whole", "pixels across", (), "full resolution, or as height says", 1, 4096),
+        Parameter("height", "whole", "pixels down", (), "full resolution, or as width says", 1, 4096),
         Parameter(
             "max_size",
             "whole",
-            "pixels of the longer side at most, without width and height",
+            "pixels of the longer side at most, without width and height; no side may have more than 4096",
             (),
             "",
             1,

@@ -30,6 +30,7 @@ from terrazzo.statistics.areas import Areas
 from terrazzo.statistics.places import groups
 from terrazzo.statistics.question import Question
 from terrazzo.stop import STOP
+from terrazzo.words import counted
 
 BEAT = 1.0
 """Seconds between checks of whether the caller still waits for a large area."""
@@ -53,7 +54,7 @@ class Tabled(NamedTuple):
 
     def summary(self) -> str:
         """Rows and areas, and in the same line how many have no pixels, and why."""
-        text = f"{self.rows} rows of {self.areas} areas"
+        text = f"{counted(self.rows, 'row')} of {counted(self.areas, 'area')}"
         if self.empty:
             reasons = ", ".join(f"{number} {why}" for why, number in self.empty.items())
             text += f"; {sum(self.empty.values())} without pixels: {reasons}"

@@ -56,9 +56,10 @@ def test_a_size_in_the_query_gives_the_picture_of_the_size_in_the_path(client):
     ("path", "asked", "why"),
     [
         (f"{BOX}/40x16.png", {"width": 40}, "unknown parameter width"),
-        (f"{BOX}.png", {"width": 0}, "1 to 65536"),
+        (f"{BOX}.png", {"width": 0}, "1 to 4096"),
         (f"{BOX}.png", {"max_size": "large"}, "a number"),
-        (f"{BOX}.png", {"width": 5000, "height": 10}, "at most 4096"),
+        (f"{BOX}.png", {"width": 5000, "height": 10}, "1 to 4096"),
+        (f"{BOX}/5000x10.png", {}, "at most 4096"),
     ],
 )
 def test_sizes_that_make_no_sense_are_refused(client, path, asked, why):

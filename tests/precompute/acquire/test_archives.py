@@ -238,7 +238,7 @@ def test_items_without_geometry_or_cloud_cover_end_no_command(
     assert got.returncode == 0, got.stderr
     assert (tmp_path / "out.tif").exists()
     assert watched.returncode == 0, watched.stderr
-    assert "1 are here already" in watched.stderr
+    assert "1 here already" in watched.stderr
 
 
 @pytest.mark.clients

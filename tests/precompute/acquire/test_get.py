@@ -65,7 +65,7 @@ def test_a_field_becomes_a_file_and_other_bands_come_from_the_store(
     )
     first = terrazzo(*command, "--bands", "B04,B03", "-o", tmp_path / "red.tif")
     assert first.returncode == 0, first.stderr
-    assert "1 products, 0.6 MB" in first.stderr
+    assert "1 product, 0.6 MB" in first.stderr
     with proxy(archive.s3) as s3:
         second = terrazzo(*command, "--bands", "B08", "-o", tmp_path / "nir.tif", s3=s3.address)
         assert second.returncode == 0, second.stderr

@@ -214,7 +214,7 @@ def test_the_past_is_left_when_it_is_not_wanted_or_not_its_hour_and_comes_newest
     other = f"{(now + 2) % 24}-{(now + 3) % 24}"
     waiting = terrazzo(*command, "--hours", other)
     assert waiting.returncode == 3, waiting.stderr
-    assert "4 products of the past are left for later" in waiting.stderr
+    assert "4 products of the past left for later" in waiting.stderr
     done = terrazzo(*command, "--bandwidth", "50MB", "--connections", 1)
     assert done.returncode == 0, done.stderr
     assert len(scenes(store)) == 5
