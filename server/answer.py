@@ -384,14 +384,14 @@ def planned(request: PictureRequest, form: Format) -> PicturePlan:
         PICTURES.to_bytes(4, "little"),
         # A GeoTIFF names its mosaic.
         request.engine.version.mosaic_id.encode() if form.name == "tif" else b"",
-        _beyond(request.ask.layer, form, chosen),
+        _beyond(request, form, chosen),
     ).hex()
     return PicturePlan(request, chosen, key, not content)
 
 
-def _beyond(layer: str | None, form: Format, chosen: Chosen) -> bytes:
+def _beyond(request: PictureRequest, form: Format, chosen: Chosen) -> bytes:
     """What a layer's numbers or colours depend on beside the scenes of the picture's own windows."""
-    selection = chosen.selection
+    layer, selection = request.ask.layer, request.engine.planner.holding(chosen.selection)
     if layer == "scene" and not form.is_picture:
         # Its numbers are places in the order of all scenes.
         return digest(*(e.scene.id.encode() for e in selection.entries))
