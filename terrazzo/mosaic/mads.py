@@ -14,7 +14,7 @@ from terrazzo.bands import NODATA, SCALE
 from terrazzo.mosaic import lanes
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.selection import Selection
-from terrazzo.mosaic.stack import Numbers, clear_scenes
+from terrazzo.mosaic.stack import PixelNumbers, clear_scenes
 from terrazzo.mosaic.warp import Target
 
 MADS = ("emad", "smad", "bcmad")
@@ -28,14 +28,14 @@ KEPT = 8
 """Windows whose three are remembered: an export asks for one after the other, several windows at once."""
 
 
-def mads(engine: Engine, selection: Selection, target: Target) -> Numbers:
+def mads(engine: Engine, selection: Selection, target: Target) -> PixelNumbers:
     """(3, row, col) int16 `deviations` of the clear scenes of a target, in `UNITS`, rounded half to even; no data where none is clear.
 
     Raises:
         TooLarge: too many scenes lie in the target, or they do not fit in memory.
     """
     try:
-        return Numbers(_kept(engine, selection, target))
+        return PixelNumbers(_kept(engine, selection, target))
     except _Lacking as lacking:
         return lacking.numbers
 
@@ -43,7 +43,7 @@ def mads(engine: Engine, selection: Selection, target: Target) -> Numbers:
 class _Lacking(Exception):
     """Carries numbers past the memory of `_kept`: what lacks a scene is computed again, for the scene may be back."""
 
-    def __init__(self, numbers: Numbers) -> None:
+    def __init__(self, numbers: PixelNumbers) -> None:
         super().__init__()
         self.numbers = numbers
 
@@ -58,7 +58,7 @@ def _kept(engine: Engine, selection: Selection, target: Target) -> NDArray[np.in
     else:
         out = np.full((len(MADS), target.height, target.width), NODATA, np.int16)
     if problems:
-        raise _Lacking(Numbers(out, problems))
+        raise _Lacking(PixelNumbers(out, problems))
     return out
 
 

@@ -20,7 +20,7 @@ from terrazzo.mosaic.quality import FLAGS, SEVERAL, quality
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.sigma import sigma
 from terrazzo.mosaic.spread import spread
-from terrazzo.mosaic.stack import Numbers
+from terrazzo.mosaic.stack import PixelNumbers
 from terrazzo.mosaic.warp import Target, locate
 from terrazzo.mosaic.weight import clear_scores, weight
 from terrazzo.mosaic.zone import Merging
@@ -46,7 +46,7 @@ class Origin(NamedTuple):
     """One kind of such numbers.
 
     Attributes:
-        compute: (row, col) int16 of a rendering, −32768 without data; `Numbers` where scenes may be missing from them.
+        compute: (row, col) int16 of a rendering, −32768 without data; `PixelNumbers` where scenes may be missing from them.
         count_to: number up to which the image's `count` must be exact.
         compares: whether it looks at all scenes at once.
         by_band: (band, row, col) float32 in reflectance, NaN without data, where files hold that instead.
@@ -55,27 +55,27 @@ class Origin(NamedTuple):
 
     title: str
     unit: str
-    compute: Callable[[Rendering], NDArray[np.int16] | Numbers]
+    compute: Callable[[Rendering], NDArray[np.int16] | PixelNumbers]
     count_to: int = 0
     compares: bool = False
-    by_band: Callable[[Rendering], Numbers] | None = None
+    by_band: Callable[[Rendering], PixelNumbers] | None = None
     method: Method | None = None
 
-    def numbers(self, rendering: Rendering) -> Numbers:
+    def numbers(self, rendering: Rendering) -> PixelNumbers:
         """(row, col) int16 of a rendering, −32768 without data."""
         out = self.compute(rendering)
-        return out if isinstance(out, Numbers) else Numbers(out)
+        return out if isinstance(out, PixelNumbers) else PixelNumbers(out)
 
     def values(self, rendering: Rendering) -> NDArray[np.int16]:
         """The values of `numbers` alone."""
         return self.numbers(rendering).values
 
-    def stored(self, rendering: Rendering) -> Numbers:
+    def stored(self, rendering: Rendering) -> PixelNumbers:
         """(band, row, col) as files hold it."""
         if self.by_band is not None:
             return self.by_band(rendering)
         values, problems = self.numbers(rendering)
-        return Numbers(values[None], problems)
+        return PixelNumbers(values[None], problems)
 
 
 def days(image: Image) -> NDArray[np.int64]:
@@ -131,25 +131,25 @@ def _mean_gain(rendering: Rendering) -> NDArray[np.int16]:
     return _seen(image, out)
 
 
-def _mean_spread(rendering: Rendering) -> Numbers:
+def _mean_spread(rendering: Rendering) -> PixelNumbers:
     every, problems = spread(rendering.engine, rendering.selection, rendering.target)
     known = (every != NODATA).all(axis=0)
     mean = np.where(known, np.rint(every.mean(axis=0)), NODATA)
-    return Numbers(_seen(rendering.image, mean), problems)
+    return PixelNumbers(_seen(rendering.image, mean), problems)
 
 
-def _mean_sigma(rendering: Rendering) -> Numbers:
+def _mean_sigma(rendering: Rendering) -> PixelNumbers:
     every, problems = sigma(*rendering)
     known = np.isfinite(every).all(axis=0)
     mean = np.where(known, every, 0).mean(axis=0) / SCALE
     counts = np.where(known, np.rint(np.minimum(mean, np.iinfo(np.int16).max)), NODATA)
-    return Numbers(_seen(rendering.image, counts), problems)
+    return PixelNumbers(_seen(rendering.image, counts), problems)
 
 
-def _deviation(name: str) -> Callable[[Rendering], Numbers]:
-    def values(rendering: Rendering) -> Numbers:
+def _deviation(name: str) -> Callable[[Rendering], PixelNumbers]:
+    def values(rendering: Rendering) -> PixelNumbers:
         three, problems = mads(rendering.engine, rendering.selection, rendering.target)
-        return Numbers(_seen(rendering.image, three[MADS.index(name)]), problems)
+        return PixelNumbers(_seen(rendering.image, three[MADS.index(name)]), problems)
 
     return values
 

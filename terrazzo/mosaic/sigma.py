@@ -27,7 +27,7 @@ from terrazzo.mosaic.lanes import SEASON
 from terrazzo.mosaic.measure import Measure
 from terrazzo.mosaic.predict import PREDICTED
 from terrazzo.mosaic.selection import Selection
-from terrazzo.mosaic.stack import Numbers, clear_scenes, each_clear
+from terrazzo.mosaic.stack import PixelNumbers, clear_scenes, each_clear
 from terrazzo.mosaic.warp import Points, Target, locate
 from terrazzo.mosaic.zone import LAST_RESORT
 from terrazzo.version import Version
@@ -77,7 +77,7 @@ def _require(stage: Stage | None, method: Method) -> None:
         )
 
 
-def sigma(engine: Engine, selection: Selection, where: Target | Points, image: Image) -> Numbers:
+def sigma(engine: Engine, selection: Selection, where: Target | Points, image: Image) -> PixelNumbers:
     """(band, row, col) float32 standard errors in reflectance, of what an image shows of a selection.
 
     NaN without data, and where no scene of the period is clear: what fills a gap predicts nothing of this period.
@@ -99,7 +99,7 @@ def sigma(engine: Engine, selection: Selection, where: Target | Points, image: I
 
     values = _observed(image)
     error = standard_error(values, _scattered(values, weighed()), priors(request.bands))
-    return Numbers(error.astype(np.float32), tuple(problems))
+    return PixelNumbers(error.astype(np.float32), tuple(problems))
 
 
 def of_pixels(

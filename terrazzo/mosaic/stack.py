@@ -20,8 +20,8 @@ MOST_VALUES = 300_000_000
 """Values of all scenes that are held at once."""
 
 
-class Numbers(NamedTuple):
-    """Numbers of pixels, and why scenes are missing from them.
+class PixelNumbers(NamedTuple):
+    """PixelNumbers of pixels, and why scenes are missing from them.
 
     Attributes:
         values: (row, col) or (band, row, col).

@@ -1,5 +1,6 @@
 """`fill=predict`: what a day's clouds hide is predicted from the day's own pixels and the other dates."""
 
+import sys
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -10,12 +11,14 @@ from terrazzo.bands import NODATA
 from terrazzo.config import MosaicConfig
 from terrazzo.errors import InvalidRequest, StoreError
 from terrazzo.grid import PixelBox
+from terrazzo.mosaic import predict
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.explain import explain
+from terrazzo.mosaic.explain.candidates import left_out
 from terrazzo.mosaic.measure import Measure
 from terrazzo.mosaic.origin import FORETOLD, ORIGINS, Rendering
-from terrazzo.mosaic.predict import PREDICTED, REACH
+from terrazzo.mosaic.predict import PREDICTED
 from terrazzo.mosaic.quality import quality
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target, transformer
@@ -135,19 +138,22 @@ def test_an_account_names_the_dates_it_is_foretold_from(world, day, box):
     assert own.verdict.endswith("on the asked day; the value is predicted from the other dates")
 
 
-def test_an_account_says_which_dates_are_too_far_to_predict_from(world, box):
+def test_an_account_says_which_dates_are_too_far_to_predict_from(world, box, monkeypatch):
+    """The dates lie five days apart."""
+    for module in (predict, sys.modules[left_out.__module__]):
+        monkeypatch.setattr(module, "REACH", 8)
     _, engine = world
     days = sorted({e.scene.datetime.date() for e in engine.version.entries("all")})
-    asked = days[-1] + timedelta(days=30)
+    asked = days[2] + timedelta(days=1)
     whole = drawn(engine, box, datetime=str(asked))
     row, col = np.argwhere(whole.image.quality == PREDICTED)[500]
     bounds = whole.target.bounds
     x, y = bounds.left + (col + 0.5) * 60, bounds.top - (row + 0.5) * 60
     account = explain(engine, whole.selection, *transformer("EPSG:32633", "EPSG:4326").transform(x, y))
-    far = f"not asked for: more than {REACH} days away from {asked}"
+    far = f"not asked for: more than 8 days away from {asked}"
     for scene in account.candidates:
         apart = abs((date.fromisoformat(scene.datetime[:10]) - asked).days)
-        assert (scene.verdict == far) == (apart > REACH)
+        assert (scene.verdict == far) == (apart > 8)
     assert any(c.verdict == far for c in account.candidates)
 
 
