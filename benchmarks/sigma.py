@@ -95,7 +95,7 @@ def _compared(
     """Pixels and squares of one mosaic, with how far a date lies from them."""
     selection = engine.select(request)
     image = engine.render(selection, target)
-    values, scenes, days = sigma.observed(engine, selection, target, image, "benchmark")
+    values, scenes, days, _ = sigma.observed(engine, selection, target, image, "benchmark")
     weight = sigma.weights(selection.request.target, days)[:, None, None, None]
     about = sigma.scatter(values, scenes, weight)
     there = np.flatnonzero((np.isfinite(values - truth) & (about.count > 0)).all(axis=0))

@@ -339,7 +339,7 @@ def spread_against_error(read: Reader, truth: NDArray[np.float32]) -> list[float
     """Rank correlation by band of spread and RMSE of `robust` to the truth over 40 classes of spread, where three scenes are clear."""
     target = Target("EPSG:32633", read.version.store.grid(32633).bounds(read.box), *read.box.shape)
     request = PixelRequest(FOUR, method="robust", resampling="nearest")
-    told = reflectance(spread(read.engine, read.engine.select(request), target))
+    told = reflectance(spread(read.engine, read.engine.select(request), target).values)
     error = read.merged("robust", True) - truth
     here = read.judged & ((read.weight > 1).sum(axis=0) >= 3)
     out = []

@@ -33,13 +33,12 @@ from terrazzo.server.recent import Answered, Recent
 from terrazzo.server.render import PICTURES, render
 from terrazzo.server.request import Ask
 from terrazzo.server.settings import Settings
+from terrazzo.server.weigh import bytes_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 MOST_SAMPLES = 4096 * 4096 * 4
 """Pixels times bands of one answer."""
-PIXEL = 48
-"""Bytes of memory that a pixel takes while it is rendered, at most 44 as measured of 4096 × 4096 px of every kind."""
 LIVE_AGE = 2
 """Seconds a client keeps a picture of a first look."""
 PART = 1 << 18
@@ -61,12 +60,17 @@ class PictureRequest:
 
 @dataclass(frozen=True)
 class PicturePlan:
-    """A picture's request with its scenes and its key, which names everything that determines the answer's bytes."""
+    """A picture's request with its scenes and its key, which names everything that determines the answer's bytes.
+
+    Attributes:
+        size: bytes of memory that it takes while it is rendered.
+    """
 
     request: PictureRequest
     chosen: Chosen
     key: str
     is_empty: bool
+    size: int
 
 
 class HeldResponse(Response):
@@ -265,8 +269,7 @@ class Desk:
             return Response(status_code=304, headers=headers)
 
         async def make() -> tuple[bytes, bool]:
-            target = plan.request.target
-            return await self._pixels(lambda: rendered(plan, form), PIXEL * target.height * target.width)
+            return await self._pixels(lambda: rendered(plan, form), plan.size)
 
         packed, source = await _while_there(request, self.cache.get(plan.key, make))
         seconds = {"look": looked - start, "tile": time.perf_counter() - looked}
@@ -384,14 +387,15 @@ def planned(request: PictureRequest, form: Format) -> PicturePlan:
         PICTURES.to_bytes(4, "little"),
         # A GeoTIFF names its mosaic.
         request.engine.version.mosaic_id.encode() if form.name == "tif" else b"",
-        _beyond(request.ask.layer, form, chosen),
+        _beyond(request, form, chosen),
     ).hex()
-    return PicturePlan(request, chosen, key, not content)
+    size = bytes_of(request.engine, chosen, request.ask.layer, target)
+    return PicturePlan(request, chosen, key, not content, size)
 
 
-def _beyond(layer: str | None, form: Format, chosen: Chosen) -> bytes:
+def _beyond(request: PictureRequest, form: Format, chosen: Chosen) -> bytes:
     """What a layer's numbers or colours depend on beside the scenes of the picture's own windows."""
-    selection = chosen.selection
+    layer, selection = request.ask.layer, request.engine.planner.holding(chosen.selection)
     if layer == "scene" and not form.is_picture:
         # Its numbers are places in the order of all scenes.
         return digest(*(e.scene.id.encode() for e in selection.entries))

@@ -10,6 +10,7 @@ from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import choose
+from terrazzo.mosaic.predict import PREDICTED
 from terrazzo.mosaic.warp import Target
 from terrazzo.request.boxes import box_of
 from terrazzo.scene import Scene
@@ -23,7 +24,8 @@ LONGEST = 512
 def day_shares(engine: Engine, ask: Ask, bounds: Bounds) -> dict[str, Any]:
     """Which days a box in degrees shows, W S E N, in per cent of its pixels with data, the largest first.
 
-    The box is rendered with at most `LONGEST` pixels a side. A pixel counts for the scene that dominates it.
+    The box is rendered with at most `LONGEST` pixels a side. A pixel counts for the scene that dominates it; one that is
+    predicted for no day.
 
     Raises:
         InvalidRequest: it is no box.
@@ -39,16 +41,17 @@ def day_shares(engine: Engine, ask: Ask, bounds: Bounds) -> dict[str, Any]:
     rows, cols = (max(1, round(size * v)) for v in (bounds.top - bounds.bottom, width))
     chosen = choose(engine, ask.measure)
     image = engine.render(chosen.selection, Target("EPSG:4326", bounds, rows, cols))
-    shown = image.provenance[image.provenance >= 0]
-    if not shown.size:
+    there = image.provenance >= 0
+    held, shown = int(there.sum()), image.provenance[there & (image.quality & PREDICTED == 0)]
+    if not held:
         raise OutsideCoverage(f"the box holds no data for {chosen.text()}")
     days: Counter[str] = Counter()
     for number, pixels in zip(*np.unique(shown, return_counts=True), strict=True):
         days[image.entries[number].scene.datetime.date().isoformat()] += int(pixels)
     return {
         "bbox": list(bounds),
-        "with_data": round(100 * shown.size / image.provenance.size, 2),
-        "dates": [{"date": d, "per_cent": round(100 * n / shown.size, 2)} for d, n in days.most_common()],
+        "with_data": round(100 * held / there.size, 2),
+        "dates": [{"date": d, "per_cent": round(100 * n / held, 2)} for d, n in days.most_common()],
         "request": chosen.text(),
         "version": engine.version.name,
         "attribution": engine.version.attribution,

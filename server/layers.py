@@ -13,7 +13,8 @@ from rio_tiler.colormap import cmap
 
 from terrazzo.bands import NODATA
 from terrazzo.mosaic.engine import Engine, Image
-from terrazzo.mosaic.origin import GAIN_ONE, ORIGINS, Rendering, count_needed, days
+from terrazzo.mosaic.origin import FORETOLD, GAIN_ONE, ORIGINS, Rendering, count_needed, days
+from terrazzo.mosaic.predict import PREDICTED
 from terrazzo.mosaic.quality import FLAGS
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target
@@ -85,7 +86,10 @@ def _day_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
     )
     first, last = int(known.min()), int(known.max())
     share = (values.astype(np.int64) - first) / max(1, last - first)
-    return _ramped("viridis", np.rint(255 * np.clip(share, 0, 1)))
+    out = _ramped("viridis", np.rint(255 * np.clip(share, 0, 1)))
+    # What is predicted has no day: it would be the oldest otherwise.
+    out[values == FORETOLD] = FLAGS[PREDICTED].colour
+    return out
 
 
 def _age_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
@@ -143,8 +147,9 @@ def image_of(name: str, engine: Engine, selection: Selection, target: Target) ->
         TooLarge: as the engine, or too many scenes show.
     """
     image = engine.render(selection, target, count_to=count_needed((name,)))
-    numbers = ORIGINS[name].values(Rendering(engine, selection, target, image))
-    return image._replace(bands=(name,), values=numbers[None])
+    numbers, problems = ORIGINS[name].numbers(Rendering(engine, selection, target, image))
+    lacking = tuple(dict.fromkeys((*image.problems, *problems)))
+    return image._replace(bands=(name,), values=numbers[None], problems=lacking)
 
 
 def rgba(image: Image, layer: Layer) -> NDArray[np.uint8]:

@@ -7,11 +7,10 @@ import numpy as np
 
 from terrazzo.bands import SCALE
 from terrazzo.errors import OutsideCoverage, ReadFailure
-from terrazzo.mosaic.engine import Engine, Image
+from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.interpolated import interpolated
 from terrazzo.mosaic.measure import choose, draw, known
 from terrazzo.mosaic.quality import quality
-from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.sigma import around_of, require_sigma, sigma_at
 from terrazzo.mosaic.warp import Points, places, transformer
 from terrazzo.request.boxes import place_of, swap_of
@@ -45,11 +44,17 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float, *, sigma: boo
     numbers = [_number(v, is_whole) if here else None for v, here in zip(values, known(values), strict=True)]
     scene = image.entries[int(image.provenance[0, 0])].scene
     lines = interpolated(engine, chosen.selection, (scene,), place)
+    sure = (
+        sigma_at(engine, chosen.selection, place, image, around_of(engine, place, scene.epsg))
+        if sigma
+        else None
+    )
+    problems = tuple(dict.fromkeys((*drawn.problems, *(sure.problems if sure else ()))))
     return {
         "coordinates": [lon, lat],
         "band_names": list(ask.measure.names if is_float else image.bands),
         "values": numbers,
-        **(_sigma(engine, chosen.selection, place, image, scene.epsg) if sigma else {}),
+        **({"sigma": sure.sigma, "sigma_shared": sure.shared} if sure else {}),
         "scene": scene.id,
         "datetime": scene.datetime.isoformat(),
         "sampling": sampling(engine, place, scene.epsg, chosen.selection.request.resampling),
@@ -59,16 +64,8 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float, *, sigma: boo
         "request": chosen.text(),
         "version": engine.version.name,
         "attribution": engine.version.attribution,
-        **({"problems": list(drawn.problems)} if drawn.problems else {}),
+        **({"problems": list(problems)} if problems else {}),
     }
-
-
-def _sigma(
-    engine: Engine, selection: Selection, place: Points, image: Image, epsg: int
-) -> dict[str, tuple[float | None, ...]]:
-    around = around_of(engine, place, epsg)
-    own, shared = sigma_at(engine, selection, place, image, around)
-    return {"sigma": own, "sigma_shared": shared}
 
 
 def _number(value: np.generic, is_whole: bool) -> int | float:

@@ -22,7 +22,7 @@ from terrazzo.server.layers import LAYERS, rgba
 from terrazzo.server.png import png
 from terrazzo.server.request import Ask
 
-PICTURES = 2
+PICTURES = 3
 """Raised by hand when a change of the code draws other bytes of the same pixels: palettes, ramps, encoders; part of every key."""
 BACKGROUND = (255, 255, 255)
 """What formats without transparency show where there are no data."""

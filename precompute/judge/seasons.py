@@ -52,6 +52,8 @@ def apart(store: Store, period: Period, scenes: Sequence[Scene]) -> Apart | None
     try:
         for tile in _tiles(scenes):
             shown = _shown(store, blocks, tile)
+            if not shown:
+                continue
             at = np.array([days.index(d) for d in shown])
             counts = pairs(np.stack(list(shown.values())))
             new[np.ix_(at, at)] += counts[0]

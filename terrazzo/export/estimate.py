@@ -62,7 +62,9 @@ def estimate(engine: Engine, order: Order, workers: int = 1) -> Estimate:
         drawn = draw(chosen, partial(engine.render, target=part, count_to=count_needed(order.extras)))
         made = Rendering(engine, chosen.selection, part, drawn.image)
         for kind in kinds:
-            array = ORIGINS[kind.layer].stored(made) if kind.layer else stored_values(drawn.values, order)
+            array = (
+                ORIGINS[kind.layer].stored(made).values if kind.layer else stored_values(drawn.values, order)
+            )
             packing = Packing(order.compression, 0 if order.picture else kind.nodata, kind.smooth)
             packed += sum(len(packing.packed(block)) for block in packing.cut(array))
         seconds += time.perf_counter() - start

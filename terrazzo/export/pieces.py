@@ -194,15 +194,17 @@ def _piece(
             packing = Packing(order.compression, order.encoding.nodata, smooth)
             write_window(layer_file(base, None, BLOCKS), stored, window, packing, *whole)
         made = Rendering(engine, chosen.selection, part, drawn.image)
+        problems = dict.fromkeys(drawn.problems)
         for name in order.extras:
-            values = ORIGINS[name].stored(made)
+            values, lacking = ORIGINS[name].stored(made)
+            problems |= dict.fromkeys(lacking)
             packing = Packing(order.compression, math.nan if values.dtype.kind == "f" else NODATA, False)
             write_window(layer_file(base, name, BLOCKS), values, window, packing, *whole)
         inner = np.s_[:, -window.height :, -window.width :]
         piece = Piece(
             int(there[inner].any(axis=0).sum()),
             tuple(e.scene.id for e in drawn.shown),
-            drawn.problems,
+            tuple(problems),
             () if order.picture else tuple(map(_spread, stored[inner], there[inner])),
         )
     # Written last: it says that the window is finished.

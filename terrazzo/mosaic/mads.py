@@ -14,7 +14,7 @@ from terrazzo.bands import NODATA, SCALE
 from terrazzo.mosaic import lanes
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.selection import Selection
-from terrazzo.mosaic.stack import clear_scenes
+from terrazzo.mosaic.stack import PixelNumbers, clear_scenes
 from terrazzo.mosaic.warp import Target
 
 MADS = ("emad", "smad", "bcmad")
@@ -28,23 +28,38 @@ KEPT = 8
 """Windows whose three are remembered: an export asks for one after the other, several windows at once."""
 
 
-def mads(engine: Engine, selection: Selection, target: Target) -> NDArray[np.int16]:
+def mads(engine: Engine, selection: Selection, target: Target) -> PixelNumbers:
     """(3, row, col) int16 `deviations` of the clear scenes of a target, in `UNITS`, rounded half to even; no data where none is clear.
 
     Raises:
-        TooLarge: the scenes of the target do not fit in memory.
+        TooLarge: too many scenes lie in the target, or they do not fit in memory.
     """
-    return _kept(engine, selection, target)
+    try:
+        return PixelNumbers(_kept(engine, selection, target))
+    except _Lacking as lacking:
+        return lacking.numbers
+
+
+class _Lacking(Exception):
+    """Carries numbers past the memory of `_kept`: what lacks a scene is computed again, for the scene may be back."""
+
+    def __init__(self, numbers: PixelNumbers) -> None:
+        super().__init__()
+        self.numbers = numbers
 
 
 @lru_cache(maxsize=KEPT)
 def _kept(engine: Engine, selection: Selection, target: Target) -> NDArray[np.int16]:
-    scenes = clear_scenes(engine, selection, target, "deviations").values
-    if not len(scenes):
-        return np.full((len(MADS), target.height, target.width), NODATA, np.int16)
-    counted = deviations(scenes) / np.array(UNITS)[:, None, None]
-    rounded = np.rint(np.minimum(counted, np.iinfo(np.int16).max))
-    return np.where(np.isfinite(rounded), rounded, NODATA).astype(np.int16)
+    scenes, _, problems = clear_scenes(engine, selection, target, "deviations")
+    if len(scenes):
+        counted = deviations(scenes) / np.array(UNITS)[:, None, None]
+        rounded = np.rint(np.minimum(counted, np.iinfo(np.int16).max))
+        out = np.where(np.isfinite(rounded), rounded, NODATA).astype(np.int16)
+    else:
+        out = np.full((len(MADS), target.height, target.width), NODATA, np.int16)
+    if problems:
+        raise _Lacking(PixelNumbers(out, problems))
+    return out
 
 
 def deviations(scenes: NDArray[np.int16]) -> NDArray[np.float64]:

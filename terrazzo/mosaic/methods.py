@@ -222,6 +222,7 @@ METHODS: dict[Method, MergeMethod] = {
         False,
         _kriging,
         _kriging_shares,
+        chosen="weighs most by its clearness, nearness in time and likeness to the value",
         unused="usable, but unlike the others",
         timed=True,
     ),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from terrazzo import gains
 from terrazzo.bands import NODATA, SCALE
-from terrazzo.config import Method
+from terrazzo.config import Method, day_interval
 from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.layers import ALL
@@ -20,9 +20,11 @@ from terrazzo.mosaic.quality import FLAGS, SEVERAL, quality
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.sigma import sigma
 from terrazzo.mosaic.spread import spread
+from terrazzo.mosaic.stack import PixelNumbers
 from terrazzo.mosaic.warp import Target, locate
 from terrazzo.mosaic.weight import clear_scores, weight
 from terrazzo.mosaic.zone import Merging
+from terrazzo.version import Version
 
 EPOCH = date(1970, 1, 1)
 FORETOLD = -1
@@ -44,24 +46,36 @@ class Origin(NamedTuple):
     """One kind of such numbers.
 
     Attributes:
-        values: (row, col) int16 of a rendering, −32768 without data.
+        compute: (row, col) int16 of a rendering, −32768 without data; `PixelNumbers` where scenes may be missing from them.
         count_to: number up to which the image's `count` must be exact.
         compares: whether it looks at all scenes at once.
-        by_band: (band, row, col) float32 in reflectance, NaN without data, where files hold that instead of `values`.
+        by_band: (band, row, col) float32 in reflectance, NaN without data, where files hold that instead.
         method: the only one that it goes with; None: any does.
     """
 
     title: str
     unit: str
-    values: Callable[[Rendering], NDArray[np.int16]]
+    compute: Callable[[Rendering], NDArray[np.int16] | PixelNumbers]
     count_to: int = 0
     compares: bool = False
-    by_band: Callable[[Rendering], NDArray[np.float32]] | None = None
+    by_band: Callable[[Rendering], PixelNumbers] | None = None
     method: Method | None = None
 
-    def stored(self, rendering: Rendering) -> NDArray[np.int16] | NDArray[np.float32]:
+    def numbers(self, rendering: Rendering) -> PixelNumbers:
+        """(row, col) int16 of a rendering, −32768 without data."""
+        out = self.compute(rendering)
+        return out if isinstance(out, PixelNumbers) else PixelNumbers(out)
+
+    def values(self, rendering: Rendering) -> NDArray[np.int16]:
+        """The values of `numbers` alone."""
+        return self.numbers(rendering).values
+
+    def stored(self, rendering: Rendering) -> PixelNumbers:
         """(band, row, col) as files hold it."""
-        return self.values(rendering)[None] if self.by_band is None else self.by_band(rendering)
+        if self.by_band is not None:
+            return self.by_band(rendering)
+        values, problems = self.numbers(rendering)
+        return PixelNumbers(values[None], problems)
 
 
 def days(image: Image) -> NDArray[np.int64]:
@@ -83,12 +97,21 @@ def _day(rendering: Rendering) -> NDArray[np.int16]:
     return _seen(image, np.where(image.quality & PREDICTED > 0, FORETOLD, shown))
 
 
+def last_day(selection: Selection, version: Version) -> date:
+    """The last day of a selection's time: that of what was asked for, or of its period."""
+    request = selection.request
+    last = day_interval(request.datetime)[1] if request.datetime else None
+    return last or version.periods[request.period].end
+
+
 def _age(rendering: Rendering) -> NDArray[np.int16]:
-    newest = max((e.scene.datetime.date() for e in rendering.selection.entries), default=EPOCH)
-    return _seen(
-        rendering.image,
-        (newest - EPOCH).days - days(rendering.image)[np.maximum(rendering.image.provenance, 0)],
-    )
+    image, selection = rendering.image, rendering.selection
+    version = rendering.engine.version
+    newest = selection.days[1] if selection.days else last_day(selection, version)
+    ages = _seen(image, (newest - EPOCH).days - days(image)[np.maximum(image.provenance, 0)])
+    # No scene showed what is predicted.
+    ages[image.quality & PREDICTED > 0] = NODATA
+    return ages
 
 
 def _mean_gain(rendering: Rendering) -> NDArray[np.int16]:
@@ -108,23 +131,25 @@ def _mean_gain(rendering: Rendering) -> NDArray[np.int16]:
     return _seen(image, out)
 
 
-def _mean_spread(rendering: Rendering) -> NDArray[np.int16]:
-    every = spread(rendering.engine, rendering.selection, rendering.target)
+def _mean_spread(rendering: Rendering) -> PixelNumbers:
+    every, problems = spread(rendering.engine, rendering.selection, rendering.target)
     known = (every != NODATA).all(axis=0)
-    return _seen(rendering.image, np.where(known, np.rint(every.mean(axis=0)), NODATA))
+    mean = np.where(known, np.rint(every.mean(axis=0)), NODATA)
+    return PixelNumbers(_seen(rendering.image, mean), problems)
 
 
-def _mean_sigma(rendering: Rendering) -> NDArray[np.int16]:
-    every = sigma(*rendering)
+def _mean_sigma(rendering: Rendering) -> PixelNumbers:
+    every, problems = sigma(*rendering)
     known = np.isfinite(every).all(axis=0)
     mean = np.where(known, every, 0).mean(axis=0) / SCALE
-    return _seen(rendering.image, np.where(known, np.rint(np.minimum(mean, np.iinfo(np.int16).max)), NODATA))
+    counts = np.where(known, np.rint(np.minimum(mean, np.iinfo(np.int16).max)), NODATA)
+    return PixelNumbers(_seen(rendering.image, counts), problems)
 
 
-def _deviation(name: str) -> Callable[[Rendering], NDArray[np.int16]]:
-    def values(rendering: Rendering) -> NDArray[np.int16]:
-        three = mads(rendering.engine, rendering.selection, rendering.target)
-        return _seen(rendering.image, three[MADS.index(name)])
+def _deviation(name: str) -> Callable[[Rendering], PixelNumbers]:
+    def values(rendering: Rendering) -> PixelNumbers:
+        three, problems = mads(rendering.engine, rendering.selection, rendering.target)
+        return PixelNumbers(_seen(rendering.image, three[MADS.index(name)]), problems)
 
     return values
 
@@ -138,7 +163,7 @@ ORIGINS: dict[str, Origin] = {
     "date": Origin("Which day", "days since 1970-01-01", _day),
     "age": Origin(
         "How old",
-        "days before the newest scene of the request; fewer than 0: filled from a later period",
+        "days before the newest scene of the request; fewer than 0: filled from a later period; none where predicted",
         _age,
     ),
     "count": Origin(

@@ -11,7 +11,7 @@ F, by the count n of observations, and g, by band, are learnt on dates that were
 estimate, of the days' common offsets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import NamedTuple
 
@@ -25,8 +25,9 @@ from terrazzo.grid import PixelBox
 from terrazzo.mosaic.engine import FILLED, Engine, Image
 from terrazzo.mosaic.lanes import SEASON
 from terrazzo.mosaic.measure import Measure
+from terrazzo.mosaic.predict import PREDICTED
 from terrazzo.mosaic.selection import Selection
-from terrazzo.mosaic.stack import clear_scenes
+from terrazzo.mosaic.stack import PixelNumbers, clear_scenes, each_clear
 from terrazzo.mosaic.warp import Points, Target, locate
 from terrazzo.mosaic.zone import LAST_RESORT
 from terrazzo.version import Version
@@ -76,7 +77,7 @@ def _require(stage: Stage | None, method: Method) -> None:
         )
 
 
-def sigma(engine: Engine, selection: Selection, where: Target | Points, image: Image) -> NDArray[np.float32]:
+def sigma(engine: Engine, selection: Selection, where: Target | Points, image: Image) -> PixelNumbers:
     """(band, row, col) float32 standard errors in reflectance, of what an image shows of a selection.
 
     NaN without data, and where no scene of the period is clear: what fills a gap predicts nothing of this period.
@@ -86,11 +87,19 @@ def sigma(engine: Engine, selection: Selection, where: Target | Points, image: I
 
     Raises:
         InvalidRequest: the request's values predict no observation.
-        TooLarge: the scenes do not fit in memory.
+        TooLarge: too many scenes lie there.
     """
-    _require(selection.request.stage, selection.request.method)
-    observations = observed(engine, selection, where, image, "sigma")
-    return of_pixels(selection, *observations).astype(np.float32)
+    request, problems = selection.request, dict[str, None]()
+    _require(request.stage, request.method)
+
+    def weighed() -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
+        for one in each_clear(engine, selection, where, "sigma", passes=True):
+            problems.update(dict.fromkeys(one.problems))
+            yield _reflectance(one.values), weights(request.target, (one.day,))
+
+    values = _observed(image)
+    error = standard_error(values, _scattered(values, weighed()), priors(request.bands))
+    return PixelNumbers(error.astype(np.float32), tuple(problems))
 
 
 def of_pixels(
@@ -111,10 +120,12 @@ class PlaceSigma(NamedTuple):
     Attributes:
         sigma: of the place's own value.
         shared: the part of it that the place has in common with the pixels around.
+        problems: scenes that were left out, and why.
     """
 
     sigma: tuple[float | None, ...]
     shared: tuple[float | None, ...]
+    problems: tuple[str, ...]
 
 
 def sigma_at(engine: Engine, selection: Selection, place: Points, image: Image, around: Target) -> PlaceSigma:
@@ -126,16 +137,19 @@ def sigma_at(engine: Engine, selection: Selection, place: Points, image: Image, 
     Raises:
         InvalidRequest, TooLarge: as of `sigma`.
     """
-    own = sigma(engine, selection, place, image)[:, 0, 0].astype(np.float64)
+    at_place, problems = sigma(engine, selection, place, image)
+    own = at_place[:, 0, 0].astype(np.float64)
     image = engine.render(selection, around)
-    values, scenes, days = observed(engine, selection, around, image, "sigma")
+    values, scenes, days, more = observed(engine, selection, around, image, "sigma")
     count = len(values)
     common = Common(count, 1)
     pixels = around.height * around.width
     whole = np.ones(pixels), np.zeros(pixels, np.int64)
-    common.add(values.reshape(count, -1), scenes.reshape(len(scenes), count, -1), days, *whole)
+    # Where no scene is clear there is no size to infer from.
+    common.add(values.reshape(count, pixels), scenes.reshape(len(scenes), count, pixels), days, *whole)
     shared = common.standard_error(priors(image.bands), selection.request.target)[:, 0]
-    return PlaceSigma(_plain(own), _plain(np.minimum(shared, own)))
+    every = tuple(dict.fromkeys((*problems, *more)))
+    return PlaceSigma(_plain(own), _plain(np.minimum(shared, own)), every)
 
 
 def around_of(engine: Engine, place: Points, epsg: int) -> Target:
@@ -147,23 +161,41 @@ def around_of(engine: Engine, place: Points, epsg: int) -> Target:
     return Target(f"EPSG:{epsg}", grid.bounds(box), AROUND, AROUND)
 
 
+class Observed(NamedTuple):
+    """Values and what was observed of them.
+
+    Attributes:
+        values: (band, row, col) reflectance of an image, NaN without data and where no scene of the period is clear.
+        scenes: (pass, band, row, col) clear observations of each pass; days: (pass,) of them.
+        problems: scenes that were left out, and why.
+    """
+
+    values: NDArray[np.float32]
+    scenes: NDArray[np.float32]
+    days: tuple[date, ...]
+    problems: tuple[str, ...]
+
+
 def observed(
     engine: Engine, selection: Selection, where: Target | Points, image: Image, name: str
-) -> tuple[NDArray[np.float32], NDArray[np.float32], tuple[date, ...]]:
-    """(band, row, col) reflectance of an image, (pass, band, row, col) clear observations of each pass, and their days.
-
-    Values are NaN without data and where no scene of the period is clear.
+) -> Observed:
+    """The values of an image with the clear observations of each pass.
 
     Args:
         name: what asks, for the error.
 
     Raises:
-        TooLarge: the scenes do not fit in memory.
+        TooLarge: too many scenes lie there, or they do not fit in memory.
     """
     scenes = clear_scenes(engine, selection, where, name, passes=True)
+    return Observed(_observed(image), _reflectance(scenes.values), scenes.days, scenes.problems)
+
+
+def _observed(image: Image) -> NDArray[np.float32]:
+    """(band, row, col) reflectance of an image, NaN without data and where no scene of the period is clear."""
     values = _reflectance(image.values)
-    values[:, image.quality & (FILLED | LAST_RESORT) > 0] = np.nan
-    return values, _reflectance(scenes.values), scenes.days
+    values[:, image.quality & (FILLED | LAST_RESORT | PREDICTED) > 0] = np.nan
+    return values
 
 
 def _plain(numbers: NDArray[np.float64]) -> tuple[float | None, ...]:
@@ -197,8 +229,15 @@ def scatter(
         values: (band, …) of the mosaic; scenes: (scene, band, …) observations, NaN where not clear.
         weight: (scene, …) above 0 up to 1, as it broadcasts to the scenes.
     """
+    return _scattered(values, zip(scenes, weight, strict=True))
+
+
+def _scattered(
+    values: NDArray[np.floating], weighed: Iterable[tuple[NDArray[np.floating], NDArray[np.float64]]]
+) -> Scatter:
+    """`scatter` of observations with their weights, of which one is in memory at once."""
     squares, total, count = (np.zeros(values.shape) for _ in range(3))
-    for scene, w in zip(scenes, weight, strict=True):
+    for scene, w in weighed:
         seen = np.isfinite(scene)
         squares += np.where(seen, w * (scene - values) ** 2, 0)
         total += np.where(seen, w, 0)
@@ -267,8 +306,8 @@ class Common:
         sums = np.array([self._days[d] for d in days]).reshape(-1, *self._level.shape)
         with np.errstate(invalid="ignore", divide="ignore"):
             level, offsets = self._level[0] / self._level[1], sums[:, 0] / sums[:, 1]
-            # A day that shows a corner of an area says little of the whole.
-            seen = np.nan_to_num(sums[:, 1] / self._level[1])
+            # A day that shows a corner of an area says little of the whole; one of two passes shows no more than the whole.
+            seen = np.minimum(np.nan_to_num(sums[:, 1] / self._level[1]), 1)
         return level, scatter(level, level + offsets, seen * weights(target, days)[:, None, None])
 
     def standard_error(self, prior: NDArray[np.float64], target: date | None) -> NDArray[np.float64]:

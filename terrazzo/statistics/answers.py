@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import date
 from functools import partial
 from typing import NamedTuple
 
@@ -11,11 +10,10 @@ from numpy.typing import NDArray
 
 from terrazzo.bands import NODATA, SCALE
 from terrazzo.bulk.windows import window_side, windows
-from terrazzo.config import day_interval
 from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.engine import FILLED, Engine
 from terrazzo.mosaic.measure import Chosen, choose, draw
-from terrazzo.mosaic.origin import days
+from terrazzo.mosaic.origin import EPOCH, days, last_day
 from terrazzo.mosaic.predict import PREDICTED
 from terrazzo.mosaic.warp import Target
 from terrazzo.mosaic.zone import LAST_RESORT
@@ -30,7 +28,6 @@ from terrazzo.stop import require_wanted
 MOST_SAMPLES = 64 << 20
 """Pixels of a group times channels that are in memory at once, for each thread."""
 SHARES = ("clear_share", "filled_share", "age_days")
-EPOCH = date(1970, 1, 1)
 NO_DATA, NO_MIDDLE = "no data in this time", "no pixel's middle lies inside: ask with rule exact"
 """Why there are no pixels of an area that lies in the mosaic."""
 
@@ -40,13 +37,14 @@ class PixelLayers(NamedTuple):
 
     Attributes:
         values: (channel, row, col) float32 reflectance or values of an expression, NaN without data.
-        seen, filled, clear: (row, col) where a scene shows; where it is another period's; where it is one's own and clear.
+        dated: (row, col) where a scene shows, and the value is not predicted.
+        filled: (row, col) where another period's scene shows, or the value is predicted; clear: where one's own shows and is clear.
         day: (row, col) days since 1970 of the scene that shows; where there is one.
         scenes: ids of the scenes that show.
     """
 
     values: NDArray[np.float32]
-    seen: NDArray[np.bool_]
+    dated: NDArray[np.bool_]
     filled: NDArray[np.bool_]
     clear: NDArray[np.bool_]
     day: NDArray[np.float32]
@@ -151,13 +149,14 @@ def _of_group(
     engine: Engine, question: Question, chosen: Chosen, here: Group, quantiles: Sequence[float]
 ) -> PeriodAnswers:
     covered, layers = cover(here.polygons, here.target, question.rule), layers_of(engine, chosen, here.target)
-    table = summaries(layers.values, covered, quantiles)
+    table, problems = summaries(layers.values, covered, quantiles), dict.fromkeys(layers.problems)
     if question.sigma:
         errors = sure.AreaSigma(engine, chosen, len(table))
         errors.add(here.target, covered)
         table = np.concatenate([table, errors.columns()], axis=2)
-    sums = share_sums(layers, covered, last_day(chosen, engine))
-    return PeriodAnswers(table, sums, layers.scenes, layers.problems)
+        problems |= errors.problems
+    sums = share_sums(layers, covered, _last(engine, chosen))
+    return PeriodAnswers(table, sums, layers.scenes, tuple(problems))
 
 
 def _of_blocks(
@@ -175,12 +174,13 @@ def _of_blocks(
             tally.add(channel.ravel()[covered.cells], covered.shares)
         if errors is not None:
             errors.add(here.target, covered)
-        sums += share_sums(layers, covered, last_day(chosen, engine))
+        sums += share_sums(layers, covered, _last(engine, chosen))
         scenes |= dict.fromkeys(layers.scenes)
         problems |= dict.fromkeys(layers.problems)
     table = np.array([[t.row(quantiles) for t in tallies]])
     if errors is not None:
         table = np.concatenate([table, errors.columns()], axis=2)
+        problems |= errors.problems
     return PeriodAnswers(table, sums, tuple(scenes), tuple(problems))
 
 
@@ -192,7 +192,7 @@ def layers_of(engine: Engine, chosen: Chosen, target: Target) -> PixelLayers:
             f"areas whose box holds {pixels} px in {channels} bands: at most {MOST_SAMPLES} values; ask for fewer bands or divide them"
         )
     values = np.empty((channels, *target.shape), np.float32)
-    seen, filled, clear = (np.empty(target.shape, np.bool_) for _ in range(3))
+    dated, filled, clear = (np.empty(target.shape, np.bool_) for _ in range(3))
     day, scenes, problems = np.empty(target.shape, np.float32), list[str](), list[str]()
     for window, part in windows(target, window_side(chosen.selection, 1)):
         drawn = draw(chosen, partial(engine.render, target=part))
@@ -202,43 +202,41 @@ def layers_of(engine: Engine, chosen: Chosen, target: Target) -> PixelLayers:
         )
         own = drawn.values
         values[:, *here] = own if own.dtype.kind == "f" else np.where(own == NODATA, np.nan, own * SCALE)
-        seen[here] = drawn.image.provenance >= 0
-        filled[here] = seen[here] & (drawn.image.quality & (FILLED | PREDICTED) > 0)
-        clear[here] = seen[here] & (drawn.image.quality & (FILLED | PREDICTED | LAST_RESORT) == 0)
+        seen, bits = drawn.image.provenance >= 0, drawn.image.quality
+        dated[here] = seen & (bits & PREDICTED == 0)
+        filled[here] = seen & (bits & (FILLED | PREDICTED) > 0)
+        clear[here] = seen & (bits & (FILLED | PREDICTED | LAST_RESORT) == 0)
         day[here] = days(drawn.image)[np.maximum(drawn.image.provenance, 0)]
         scenes += [e.scene.id for e in drawn.shown]
         problems += drawn.problems
     return PixelLayers(
-        values, seen, filled, clear, day, tuple(dict.fromkeys(scenes)), tuple(dict.fromkeys(problems))
+        values, dated, filled, clear, day, tuple(dict.fromkeys(scenes)), tuple(dict.fromkeys(problems))
     )
 
 
 def share_sums(layers: PixelLayers, covered: Cover, last: int) -> NDArray[np.float64]:
-    """(5, area) sums over pixels that an area covers, by the share covered: of all, clear, filled, seen, days of age.
+    """(5, area) sums over pixels that an area covers, by the share covered: of all, clear, filled, dated, days of age.
 
     Args:
         last: day, since 1970, that ages are counted from.
     """
     cells = covered.cells
-    seen = layers.seen.ravel()[cells]
-    age = np.where(seen, last - layers.day.ravel()[cells], 0.0)
-    layered = (np.ones(len(cells)), layers.clear.ravel()[cells], layers.filled.ravel()[cells], seen, age)
+    dated = layers.dated.ravel()[cells]
+    age = np.where(dated, last - layers.day.ravel()[cells], 0.0)
+    layered = (np.ones(len(cells)), layers.clear.ravel()[cells], layers.filled.ravel()[cells], dated, age)
     return np.stack([covered.sums(layer) for layer in layered])
 
 
+def _last(engine: Engine, chosen: Chosen) -> int:
+    return (last_day(chosen.selection, engine.version) - EPOCH).days
+
+
 def shares(sums: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """By name, (area,): share of an area that is clear, share that was filled, mean age in days of what shows; NaN without pixels.
+    """By name, (area,): share of an area that is clear, share that was filled, mean age in days of what scenes show there; NaN without such pixels.
 
     Args:
         sums: as `share_sums` gives.
     """
-    total, clear, filled, seen, age = sums
+    total, clear, filled, dated, age = sums
     with np.errstate(invalid="ignore", divide="ignore"):
-        return {"clear_share": clear / total, "filled_share": filled / total, "age_days": age / seen}
-
-
-def last_day(chosen: Chosen, engine: Engine) -> int:
-    """The last day, since 1970, of a selection's time: that of what was asked for, or of its period."""
-    request = chosen.selection.request
-    last = day_interval(request.datetime)[1] if request.datetime else None
-    return ((last or engine.version.periods[request.period].end) - EPOCH).days
+        return {"clear_share": clear / total, "filled_share": filled / total, "age_days": age / dated}

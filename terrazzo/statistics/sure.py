@@ -14,6 +14,8 @@ from terrazzo.statistics.zonal import Cover
 
 NAMES = ("sigma", "sigma_pixel")
 """Standard error of the mean over an area, and the root mean square of its pixels' own."""
+LEAST_CLEAR = 0.5
+"""Share of an area that has to be clear: both are of the clear part, which says little of a mean that is mostly of other pixels."""
 
 
 class AreaSigma:
@@ -24,6 +26,8 @@ class AreaSigma:
         self._bands = chosen.selection.request.bands
         self._common = Common(len(self._bands), areas)
         self._squares = np.zeros((2, len(self._bands), areas))
+        self._whole = np.zeros(areas)
+        self.problems = dict[str, None]()
 
     def add(self, target: Target, covered: Cover) -> None:
         """Reads the pixels of a target, in windows, and adds those that areas cover.
@@ -39,10 +43,12 @@ class AreaSigma:
             if not inside.any():
                 continue
             image = self._engine.render(self._selection, part)
-            values, scenes, days = observed(self._engine, self._selection, part, image, "sigma")
+            values, scenes, days, problems = observed(self._engine, self._selection, part, image, "sigma")
+            self.problems |= dict.fromkeys((*image.problems, *problems))
             at = (..., row[inside], col[inside])
             shares, areas = covered.shares[inside], number[inside]
             values, scenes = values[at], scenes[at]
+            self._whole += np.bincount(areas, shares, len(self._whole))
             self._common.add(values, scenes, days, shares, areas)
             squares = of_pixels(self._selection, values, scenes, days) ** 2
             known = np.isfinite(squares)
@@ -52,9 +58,11 @@ class AreaSigma:
                 self._squares[1, i] += sums(weights=np.where(there, shares, 0))
 
     def columns(self) -> NDArray[np.float64]:
-        """(area, band, 2) `NAMES` in reflectance; NaN where no scene of the period is clear."""
+        """(area, band, 2) `NAMES` in reflectance; NaN where less than `LEAST_CLEAR` of an area is clear."""
         target = self._selection.request.target
         with np.errstate(invalid="ignore", divide="ignore"):
             pixel = np.sqrt(self._squares[0] / self._squares[1])
         mean = self._common.standard_error(priors(self._bands), target)
-        return np.stack([np.fmin(mean, pixel), pixel], axis=-1).swapaxes(0, 1)
+        out = np.stack([np.fmin(mean, pixel), pixel], axis=-1)
+        out[self._squares[1] < LEAST_CLEAR * self._whole] = np.nan
+        return out.swapaxes(0, 1)

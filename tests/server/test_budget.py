@@ -79,10 +79,10 @@ def test_readiness_is_said_and_more_is_refused_while_every_renderer_is_blocked(s
 
 
 def test_boxes_past_the_memory_of_all_requests_get_retry_after(sample_store):
-    """A box of 1024² takes 48 MB, of 64 MB there are."""
+    """A box of 1024² is counted as 82 MB, of 128 MB there are."""
 
     async def asked():
-        app = create_app(Settings(store=str(sample_store), threads=4, memory=64 * MEGABYTE))
+        app = create_app(Settings(store=str(sample_store), threads=4, memory=128 * MEGABYTE))
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(
             transport=transport, base_url="http://127.0.0.1", timeout=PATIENCE

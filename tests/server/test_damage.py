@@ -14,8 +14,13 @@ from terrazzo.bands import NODATA
 from terrazzo.checks import CHECK
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import export
+from terrazzo.grid import Bounds
+from terrazzo.mosaic import blocks, handles
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.mads import mads
+from terrazzo.mosaic.request import PixelRequest
+from terrazzo.mosaic.warp import Target
 from terrazzo.mosaic.zone import DAMAGED
 from terrazzo.server.app import create_app
 from terrazzo.server.settings import Settings
@@ -170,6 +175,71 @@ def test_readiness_is_that_a_pixel_can_be_read(store):
         answer = client.get("/readyz")
         assert answer.status_code == 503
         assert "mosaic: " in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("style", ["style=sigma", "style=spread", "statistics"])
+def test_what_compares_all_scenes_names_one_that_it_cannot_read(store, style):
+    """The mosaic shows another scene there, so that the picture itself lacks nothing."""
+    point = "/mosaics/mosaic/point/15.9,45.8?bands=B04&method=first"
+    with served(store) as client:
+        shown = client.get(point).json()["scene"]
+    hidden = [e.scene for e in open_version(store, "mosaic").entries("all") if e.scene.id != shown]
+    for scene in hidden:
+        store.delete(scene.band_key("B04"))
+    tile = morecantile.tms.get("WebMercatorQuad").tile(15.9, 45.8, 13)
+    with served(store) as client:
+        if style == "statistics":
+            area = {"type": "Feature", "properties": {}, "geometry": box_around(15.9, 45.8)}
+            answer = client.post("/mosaics/mosaic/statistics?bands=B04&method=first&sigma=on", json=area)
+            problems = answer.json()["properties"]["problems"]
+        else:
+            answer = client.get(f"/mosaics/mosaic/tiles/WebMercatorQuad/13/{tile.x}/{tile.y}.png?{style}")
+            assert answer.headers["cache-control"] == "no-store"
+            assert "etag" not in answer.headers
+            problems = [answer.headers["x-terrazzo-problems"]]
+    assert any(scene.id in p for scene in hidden for p in problems)
+
+
+def box_around(lon, lat):
+    ring = [[lon + x, lat + y] for x, y in ((0, 0), (0.004, 0), (0.004, 0.004), (0, 0.004), (0, 0))]
+    return {"type": "Polygon", "coordinates": [ring]}
+
+
+def test_an_export_names_scenes_that_its_comparison_lacks(store, tmp_path):
+    version, area = open_version(store, "mosaic"), {"bbox": [15.9, 45.8, 15.905, 45.804], "method": "first"}
+    done = list(export(Engine(version, Blocks()), parse_order(area, version), tmp_path / "a.tif"))[-1]
+    hidden = [e.scene for e in version.entries("all") if e.scene.id not in done.scenes]
+    for scene in hidden:
+        store.delete(scene.band_key("B04"))
+    done = list(
+        export(
+            Engine(version, Blocks()),
+            parse_order({**area, "extras": "sigma"}, version),
+            tmp_path / "b.tif",
+        )
+    )[-1]
+    assert any(scene.id in p for scene in hidden for p in done.problems)
+
+
+def test_deviations_that_lack_a_scene_are_not_remembered(store, monkeypatch):
+    for module in (blocks, handles):
+        monkeypatch.setattr(module, "FORGET", 0)
+    version = open_version(store, "mosaic")
+    engine = Engine(version, Blocks())
+    target = Target("EPSG:4326", Bounds(15.9, 45.8, 15.905, 45.804), 40, 50)
+    selection = engine.select(PixelRequest(("B04", "B08"), method="geomedian"))
+    keys = [e.scene.band_key("B04") for e in engine.planner.shown(selection, target)]
+    whole = {k: store.read_bytes(k) for k in keys}
+    for key in keys:
+        store.delete(key)
+    lacking = mads(engine, selection, target)
+    assert lacking.problems
+    assert (lacking.values == NODATA).all()
+    for key, content in whole.items():
+        store.write_bytes(key, content)
+    there = mads(engine, selection, target)
+    assert there.problems == ()
+    assert (there.values != NODATA).any()
 
 
 def test_a_damaged_pyramid_leaves_low_zooms_to_the_scenes_and_says_so(store):

@@ -1,6 +1,7 @@
 """What keeps an ETag keeps its bytes, and what has not changed keeps its ETag."""
 
 import json
+from datetime import timedelta
 
 import morecantile
 import pytest
@@ -49,6 +50,32 @@ def test_a_new_version_keeps_the_etags_of_what_did_not_change(tmp_path):
             assert old.status_code == new.status_code == 200
             assert (new.headers["etag"], new.content) == (old.headers["etag"], old.content), query
         assert second.version.name in new.headers["x-terrazzo-request"]
+
+
+def test_a_predicted_days_layers_keep_no_etag_when_other_dates_come(tmp_path):
+    """The second version has scenes of another place on more days: the order of all scenes, and the days, are others."""
+    _, epsg, top, left = NORTH
+    make_world(tmp_path / "here", seed=1, dates=2, size=(96, 96))
+    make_world(tmp_path / "there", seed=2, dates=5, size=(96, 96), where=("33TXL", epsg, top, left + 60_000))
+    first, _ = precompute(tmp_path / "here", tmp_path / "s", window=32, normalize=False)
+    day = max(e.scene.datetime.date() for e in first.version.entries("all"))
+    queries = [
+        f"{name}&datetime={day - timedelta(days=n)}&fill=predict"
+        for n, name in enumerate(("png?style=date", "npy?style=scene"))
+    ]
+    changed = set()
+    with TestClient(create_app(Settings(store=str(tmp_path / "s"), follow=0))) as client:
+        tiles = [f"{t.z}/{t.x}/{t.y}" for t in WEB.tiles(*first.version.bounds, [13, 14])]
+        asked = [f"/mosaics/mosaic/tiles/WebMercatorQuad/{t}.{q}" for t in tiles for q in queries]
+        before = {a: client.get(a) for a in asked}
+        precompute([tmp_path / "here", tmp_path / "there"], tmp_path / "s", window=32, normalize=False)
+        for address, old in before.items():
+            new = client.get(address)
+            assert old.status_code == new.status_code == 200
+            if new.content != old.content:
+                changed.add(address.rpartition(".")[2])
+                assert new.headers["etag"] != old.headers["etag"]
+    assert changed == set(queries)
 
 
 def test_gaps_are_filled_from_periods_that_are_no_parents(tmp_path):

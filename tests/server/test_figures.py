@@ -34,6 +34,15 @@ def test_a_selection_changes_the_days_and_what_is_no_box_is_reported(client):
     assert "there are" in client.get(f"/mosaics/mosaic/dates/{BOX}?colour=1").json()["detail"]
 
 
+def test_what_is_predicted_counts_for_no_day(client):
+    told = client.get(f"/mosaics/mosaic/dates/{BOX}?datetime=2023-08-18&fill=predict").json()
+    own = client.get(f"/mosaics/mosaic/dates/{BOX}?datetime=2023-08-18&fill=none").json()
+    assert [d["date"] for d in told["dates"]] == ["2023-08-18"]
+    assert told["with_data"] > own["with_data"]
+    shown = told["dates"][0]["per_cent"] * told["with_data"] / 100
+    assert shown == pytest.approx(own["dates"][0]["per_cent"] * own["with_data"] / 100, abs=0.1)
+
+
 def test_seams_are_scored_for_methods_with_and_without_normalization(client):
     told = client.get("/mosaics/mosaic/seams").json()["seams"]
     score = {(s["method"], s["normalize"]): s["score"] for s in told}

@@ -37,6 +37,22 @@ def test_a_place_that_is_filled_from_another_day_has_no_sigma(client):
     assert all(p["sigma"] == [None] for p in last)
 
 
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "point/15.7,46?bands=B04&datetime=2023-08-14&fill=predict",
+        "explain/15.7,46?datetime=2023-08-14&fill=predict&f=html",
+        "point/15.610279743193729,46.17047755360312?bands=B04&datetime=2023-08-10&fill=best",
+        f"point/{PLACE}?bands=B04&min_score=100&fill=best",
+    ],
+)
+def test_a_place_far_from_all_that_is_clear_has_no_sigma(client, asked):
+    answer = client.get(f"{MOSAIC}/{asked}&sigma=on")
+    assert answer.status_code == 200, answer.text
+    if "explain" not in asked:
+        assert answer.json()["sigma"] == answer.json()["sigma_shared"] == [None]
+
+
 @pytest.mark.parametrize("door", [f"point/{PLACE}", f"explain/{PLACE}"])
 def test_nobody_is_told_a_sigma_who_does_not_ask(client, door):
     told = client.get(f"{MOSAIC}/{door}?bands=B04").json()
@@ -66,6 +82,19 @@ def test_the_layer_is_refused_where_a_value_is_a_limit(client):
     tile = f"{MOSAIC}/tiles/WebMercatorQuad/11/1113/728.png?style=sigma"
     assert client.get(f"{tile}&method=median").status_code == 200
     assert client.get(f"{tile}&method=percentile:10").status_code == 400
+
+
+def test_a_mean_of_an_area_that_is_mostly_cloud_has_no_sigma(client):
+    query = "bands=B04&sigma=on&fill=best&datetime=2023-08-10"
+    west, south = 15.6, 46.1
+    for _ in range(12):
+        ring = [[west + x, south + y] for x, y in ((0, 0), (0.05, 0), (0.05, 0.05), (0, 0.05), (0, 0))]
+        area = {"type": "Feature", "properties": {}, "geometry": {"type": "Polygon", "coordinates": [ring]}}
+        about = client.post(f"{MOSAIC}/statistics?{query}", json=area).json()["properties"]
+        numbers = about["statistics"]["B04"]
+        assert (numbers["sigma"] is None) == (numbers["sigma_pixel"] is None) == (about["clear_share"] < 0.5)
+        west += 0.03
+        south -= 0.02
 
 
 def test_a_mean_over_a_field_is_surer_than_its_pixels_and_not_without_end(client):

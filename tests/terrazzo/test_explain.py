@@ -27,6 +27,15 @@ def engine(sample_store):
     return Engine(open_version(Store(sample_store), "mosaic"), Blocks())
 
 
+def test_an_account_calls_no_scene_the_largest_part_that_is_not(engine):
+    """Of two dates a day off the asked one the walk in time gives that more that stands alone on its side."""
+    selection = engine.select(PixelRequest(("B04",), method="kriging", target="2023-08-14"))
+    account = explain(engine, selection, 15.97, 45.81)
+    (chosen,) = (c for c in account.candidates if c.chosen)
+    assert "largest" not in chosen.verdict
+    assert f"contributes {100 * chosen.share[0]:.1f} %" in chosen.verdict
+
+
 @settings(max_examples=200)
 @given(method=METHODS, seed=st.integers(0, 2**32 - 1), scenes=st.integers(1, 7))
 def test_shares_times_values_are_the_merged_value(method, seed, scenes):

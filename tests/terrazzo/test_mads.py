@@ -106,5 +106,6 @@ def test_where_no_scene_is_clear_there_is_none(engine):
     entry = engine.version.entries("all")[0]
     bounds = engine.version.store.grid(32633).bounds(entry.scene.box.grown(5))
     target = Target("EPSG:32633", bounds, *entry.scene.box.grown(5).shape)
-    three = mads(engine, engine.select(PixelRequest(FOUR, method="geomedian", resampling="nearest")), target)
+    selection = engine.select(PixelRequest(FOUR, method="geomedian", resampling="nearest"))
+    three = mads(engine, selection, target).values
     assert (three[:, 0] == NODATA).all()

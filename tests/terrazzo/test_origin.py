@@ -39,7 +39,7 @@ def test_spread_is_the_median_absolute_deviation_of_the_clear_scenes(world):
     (land,) = made.land.values()
     target = target_of(engine, land.place.box)
     selection = engine.select(PixelRequest(FOUR, resampling="nearest"))
-    told = spread(engine, selection, target)
+    told = spread(engine, selection, target).values
     alone = []
     for entry in selection.entries:
         one = engine.select(PixelRequest(FOUR, ids=(entry.scene.id,), fill="none", resampling="nearest"))

@@ -1,7 +1,8 @@
 """`fill=predict`: what a day's clouds hide is predicted from the day's own pixels and the other dates."""
 
+import sys
 from dataclasses import replace
-from datetime import timedelta
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
@@ -10,15 +11,19 @@ from terrazzo.bands import NODATA
 from terrazzo.config import MosaicConfig
 from terrazzo.errors import InvalidRequest, StoreError
 from terrazzo.grid import PixelBox
+from terrazzo.mosaic import predict
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.explain import explain
+from terrazzo.mosaic.explain.candidates import left_out
+from terrazzo.mosaic.measure import Measure
 from terrazzo.mosaic.origin import FORETOLD, ORIGINS, Rendering
 from terrazzo.mosaic.predict import PREDICTED
 from terrazzo.mosaic.quality import quality
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target, transformer
 from terrazzo.precompute.scene.recipe import Recipe
+from terrazzo.server.statistics import with_statistics
 from tests.chain import precompute
 from tests.world.worlds import FOUR, Weather, make_world
 
@@ -71,6 +76,9 @@ def test_what_the_day_shows_stays_and_what_it_hides_is_flagged(world, day, box):
     dates = ORIGINS["date"].values(whole)
     assert (dates[filled & ~seen] == FORETOLD).all()
     assert (dates[seen] > 0).all()
+    ages = ORIGINS["age"].values(whole)
+    assert (ages[filled & ~seen] == NODATA).all()
+    assert (ages[seen] == 0).all()
 
 
 def test_it_foretells_better_than_the_other_dates_alone(world, day, box):
@@ -110,6 +118,7 @@ def test_a_day_without_a_pass_is_the_trend_of_the_others(world, day, box):
     there = (trend != NODATA).all(axis=0)
     assert np.abs(predicted.image.values[:, there].astype(int) - trend[:, there]).max() <= 1
     assert (predicted.image.quality[there] == PREDICTED).all()
+    assert (ORIGINS["age"].values(predicted) == NODATA).all()
 
 
 def test_an_account_names_the_dates_it_is_foretold_from(world, day, box):
@@ -124,6 +133,47 @@ def test_an_account_names_the_dates_it_is_foretold_from(world, day, box):
     named = {c.scene for c in account.candidates if any(c.share)}
     assert named
     assert day.id not in named
+    (own,) = (c for c in account.candidates if c.scene == day.id)
+    assert own.verdict.startswith("left out: ")
+    assert own.verdict.endswith("on the asked day; the value is predicted from the other dates")
+
+
+def test_an_account_says_which_dates_are_too_far_to_predict_from(world, box, monkeypatch):
+    """The dates lie five days apart."""
+    for module in (predict, sys.modules[left_out.__module__]):
+        monkeypatch.setattr(module, "REACH", 8)
+    _, engine = world
+    days = sorted({e.scene.datetime.date() for e in engine.version.entries("all")})
+    asked = days[2] + timedelta(days=1)
+    whole = drawn(engine, box, datetime=str(asked))
+    row, col = np.argwhere(whole.image.quality == PREDICTED)[500]
+    bounds = whole.target.bounds
+    x, y = bounds.left + (col + 0.5) * 60, bounds.top - (row + 0.5) * 60
+    account = explain(engine, whole.selection, *transformer("EPSG:32633", "EPSG:4326").transform(x, y))
+    far = f"not asked for: more than 8 days away from {asked}"
+    for scene in account.candidates:
+        apart = abs((date.fromisoformat(scene.datetime[:10]) - asked).days)
+        assert (scene.verdict == far) == (apart > 8)
+    assert any(c.verdict == far for c in account.candidates)
+
+
+def test_a_statistic_counts_no_age_where_no_scene_shows(world, day, box):
+    _, engine = world
+    bounds = engine.version.store.grid(32633).bounds(box)
+    ring = [
+        (bounds.left, bounds.top),
+        (bounds.right, bounds.top),
+        (bounds.right, bounds.bottom),
+        (bounds.left, bounds.bottom),
+    ]
+    lons, lats = transformer("EPSG:32633", "EPSG:4326").transform(*zip(*ring, ring[0], strict=True))
+    area = {"type": "Polygon", "coordinates": [list(zip(lons, lats, strict=True))]}
+    feature = {"type": "Feature", "properties": {}, "geometry": area}
+    for asked, age in ((day.datetime.date(), 0), (day.datetime.date() + timedelta(days=2), None)):
+        pixels = PixelRequest(FOUR, datetime=str(asked), fill="predict", normalize=False)
+        (told,) = with_statistics(engine, Measure(pixels), [feature], "EPSG:4326")
+        assert told["properties"]["filled_share"] > 0.1
+        assert told["properties"]["age_days"] == age
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,15 @@ def test_days_far_from_the_one_that_is_shown_say_less():
     assert sums[0].standard_error(prior, None)[0, 0] == sums[1].standard_error(prior, None)[0, 0]
 
 
+def test_two_passes_of_a_day_are_one_days_offset():
+    values, offsets = np.full((1, 4), 0.3), np.array([0.0, 0.1])
+    once, twice = Common(1, 1), Common(1, 1)
+    for common, passes in ((once, 1), (twice, 2)):
+        scenes = np.repeat(0.3 + offsets, passes).reshape(-1, 1, 1) + np.zeros((1, 1, 4))
+        common.add(values, scenes, np.repeat(DAYS[:2], passes).tolist(), np.ones(4), np.zeros(4, int))
+    assert twice.standard_error(FLAT, None) == pytest.approx(once.standard_error(FLAT, None))
+
+
 def test_every_band_has_a_prior():
     every = priors(("B01", "B05", "B8A", "B12"))
     assert every.tolist() == [list(PRIOR[b]) for b in ("B02", "B04", "B08", "B12")]
@@ -173,7 +182,7 @@ def test_a_sigma_stands_wherever_a_clear_scene_shows(world, method):
     target = target_of(engine, box)
     selection = engine.select(PixelRequest(FOUR, method=method, resampling="nearest"))
     image = engine.render(selection, target, count_to=ALL)
-    own = sigma(engine, selection, target, image)
+    own = sigma(engine, selection, target, image).values
     assert own.shape == image.values.shape
     clear = (image.provenance >= 0) & (image.quality & LAST_RESORT == 0)
     assert clear.any()
@@ -190,10 +199,10 @@ def test_parts_of_a_picture_have_the_sigma_of_the_whole(world):
     engine, box = world
     selection = engine.select(PixelRequest(FOUR))
     target = target_of(engine, box)
-    whole = sigma(engine, selection, target, engine.render(selection, target))
+    whole = sigma(engine, selection, target, engine.render(selection, target)).values
     inner = PixelBox(box.row0 + 40, box.col0 + 60, box.row0 + 90, box.col0 + 130)
     part = target_of(engine, inner)
-    own = sigma(engine, selection, part, engine.render(selection, part))
+    own = sigma(engine, selection, part, engine.render(selection, part)).values
     np.testing.assert_array_equal(own, whole[:, 40:90, 60:130])
 
 
@@ -228,7 +237,7 @@ def test_two_tiles_of_a_pass_are_one_observation(sample_store):
     target = target_of(engine, PixelBox(row, col, row + 20, col + 20))
     assert len(clear_scenes(engine, selection, target, "test").values) == 2
     assert len(clear_scenes(engine, selection, target, "test", passes=True).values) == 1
-    own = sigma(engine, selection, target, engine.render(selection, target))
+    own = sigma(engine, selection, target, engine.render(selection, target)).values
     assert np.isfinite(own).all()
 
 

@@ -88,6 +88,7 @@ def explain(
     rows, cols = locate(place, grid, 0, engine.planner.area)
     at = At(engine, shown.request, entry, epsg, float(rows[0, 0]), float(cols[0, 0]))
     steps, problems = _way(at, image, shown, predicted)
+    sure = sigma_at(engine, selection, place, image, around_of(engine, place, epsg)) if sigma else None
     return Explanation(
         selection.request,
         image.bands,
@@ -98,13 +99,13 @@ def explain(
         at.row,
         at.col,
         entry,
-        (*candidates(at, shown), *left_out(at, shown)),
+        (*candidates(at, shown), *left_out(at, shown, selection if predicted else None)),
         () if predicted else tuple(neighbours(at, shown)),
         steps,
         resampled(properties(at, entry)),
         _source(at),
-        (*image.problems, *problems),
-        sigma_at(engine, selection, place, image, around_of(engine, place, epsg)) if sigma else None,
+        tuple(dict.fromkeys((*image.problems, *problems, *(sure.problems if sure else ())))),
+        sure,
     )
 
 

@@ -10,6 +10,7 @@ from terrazzo.bands import CLOUDED, NODATA, MaskClass
 from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.mosaic.explain.place import At, plain, properties
 from terrazzo.mosaic.methods import METHODS, shares
+from terrazzo.mosaic.predict import REACH, day_of
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.zone import LAST
 from terrazzo.places import place_at, reference_folder
@@ -122,7 +123,10 @@ def _verdict(
     last = "; no scene is clear here, this is the least bad" if best == LAST else ""
     remembered = _remembered(at, read) if read.mask in CLOUDED and read.weight > LAST else ""
     if is_chosen:
-        why = METHODS[at.request.method].chosen or f"gives the largest part, {percent}"
+        method = METHODS[at.request.method]
+        why = method.chosen or f"gives the largest part, {percent}"
+        # Of dates on both sides of the asked one the walk in time gives another a larger part.
+        why += f"; contributes {percent}" if method.timed else ""
         return f"chosen: {why}{last}{remembered}"
     if read.values is None or (read.values == NODATA).any():
         return "left out: a band has no data here"
@@ -177,12 +181,20 @@ def _candidate(
     )
 
 
-def left_out(at: At, selection: Selection) -> Iterator[ExplainedScene]:
-    """Scenes of the period over the place that the request does not allow."""
+def left_out(at: At, selection: Selection, asked: Selection | None = None) -> Iterator[ExplainedScene]:
+    """Scenes of the period over the place that the request does not allow.
+
+    Args:
+        selection: whose scenes are listed as candidates.
+        asked: of a predicted value, the day's own selection; `selection` then has the dates that it is predicted from.
+    """
     request, allowed = selection.request, set(selection.entries)
     none = np.zeros(1 if request.stage == "mask" else len(request.bands))
     for entry in at.engine.version.entries(at.chosen.period):
         if entry in allowed or not at.covers(entry):
+            continue
+        if asked is not None and (verdict := _beside_prediction(at, asked, entry)):
+            yield _candidate(at, _read(at, entry), none, verdict, is_chosen=False)
             continue
         scene = entry.scene
         if request.ids and scene.id not in request.ids:
@@ -194,6 +206,20 @@ def left_out(at: At, selection: Selection) -> Iterator[ExplainedScene]:
         else:
             why = f"its day is not in {request.datetime}"
         yield _candidate(at, _read(at, entry), none, f"not asked for: {why}", is_chosen=False)
+
+
+def _beside_prediction(at: At, asked: Selection, entry: Entry) -> str:
+    """Why a value is predicted without a scene: the asked day's own, or one too far from it; empty for another reason."""
+    if entry in asked.entries:
+        read = _read(at, entry)
+        if read.problem:
+            return f"left out: {read.problem}"
+        what = "no data here" if read.mask == MaskClass.NODATA else _name(read.mask)
+        return f"left out: {what} on the asked day; the value is predicted from the other dates"
+    apart = abs((entry.scene.datetime.date() - day_of(asked.request)).days)
+    return (
+        f"not asked for: more than {REACH} days away from {asked.request.datetime}" if apart > REACH else ""
+    )
 
 
 def _name(mask: MaskClass) -> str:

@@ -1,5 +1,6 @@
 """A clear August scene with one of November beside it: neither is taken for haze, August keeps its own forest, and the period is named."""
 
+import shutil
 from dataclasses import replace
 from datetime import date, timedelta
 
@@ -13,6 +14,7 @@ from terrazzo.precompute.judge import seasons
 from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.server.app import create_app
 from terrazzo.server.settings import Settings
+from terrazzo.store import Store
 from terrazzo.version import Version, read_collection, version_key
 from tests.chain import native, precompute, weight_of
 from tests.world.land import Land, landscape
@@ -44,6 +46,15 @@ def two_dates(tmp_path_factory: pytest.TempPathFactory) -> tuple[Version, Land, 
     done, _ = precompute(base / "p", base / "s", pixel=60.0, recipe=Recipe("scl"))
     assert done.version is not None
     return done.version, august, "\n".join(done.notes)
+
+
+def test_a_tile_of_which_nothing_can_be_read_is_not_looked_at(two_dates, tmp_path) -> None:
+    version, _, _ = two_dates
+    store = Store(shutil.copytree(version.store.root, tmp_path / "store"))
+    scenes = [e.scene for e in version.entries("all")]
+    for scene in scenes:
+        store.delete(scene.band_key("B08"))
+    assert seasons.apart(store, version.periods["all"], scenes) is None
 
 
 def test_neither_season_is_taken_for_cloud(two_dates: tuple[Version, Land, str]) -> None:
