@@ -21,7 +21,7 @@ MOST_VALUES = 300_000_000
 
 
 class PixelNumbers(NamedTuple):
-    """PixelNumbers of pixels, and why scenes are missing from them.
+    """Numbers of pixels, and why scenes are missing from them.
 
     Attributes:
         values: (row, col) or (band, row, col).

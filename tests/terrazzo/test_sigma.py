@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from terrazzo.errors import InvalidRequest
+from terrazzo.errors import InvalidRequest, TooLarge
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import export
 from terrazzo.grid import PixelBox
+from terrazzo.mosaic import stack
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.layers import ALL
@@ -25,6 +26,7 @@ from terrazzo.mosaic.sigma import (
     PRIOR,
     Common,
     around_of,
+    of_pixels,
     priors,
     require_sigma,
     scatter,
@@ -32,6 +34,7 @@ from terrazzo.mosaic.sigma import (
     sigma_at,
     standard_error,
 )
+from terrazzo.mosaic.sigma import observed as clear_observations
 from terrazzo.mosaic.stack import clear_scenes
 from terrazzo.mosaic.warp import Points, Target
 from terrazzo.mosaic.zone import LAST_RESORT
@@ -204,6 +207,24 @@ def test_parts_of_a_picture_have_the_sigma_of_the_whole(world):
     part = target_of(engine, inner)
     own = sigma(engine, selection, part, engine.render(selection, part)).values
     np.testing.assert_array_equal(own, whole[:, 40:90, 60:130])
+
+
+def test_passes_added_one_by_one_are_those_that_lie_stacked(world):
+    engine, box = world
+    selection, target = engine.select(PixelRequest(FOUR, method="kriging")), target_of(engine, box)
+    image = engine.render(selection, target)
+    values, scenes, days, _ = clear_observations(engine, selection, target, image, "test")
+    stacked = of_pixels(selection, values, scenes, days)
+    np.testing.assert_array_equal(sigma(engine, selection, target, image).values, stacked.astype(np.float32))
+
+
+def test_more_scenes_than_are_compared_are_refused_before_one_is_rendered(world, monkeypatch):
+    engine, box = world
+    selection, target = engine.select(PixelRequest(FOUR)), target_of(engine, box)
+    image = engine.render(selection, target)
+    monkeypatch.setattr(stack, "MOST_SCENES", 3)
+    with pytest.raises(TooLarge, match="sigma: 6 scenes lie here, at most 3"):
+        sigma(engine, selection, target, image)
 
 
 def test_the_layer_the_file_and_the_point_agree(world, tmp_path):
