@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from terrazzo.commands.export import processors
-from terrazzo.errors import InvalidRequest, NameTaken
+from terrazzo.errors import InvalidRequest
 from terrazzo.request.options import WithBox, options
 from terrazzo.request.parameters import EXPORT, TABLETS
 
@@ -98,9 +98,10 @@ def _require_zarr(output: Path, overwrite: bool) -> None:
 
     Raises:
         InvalidRequest: the package zarr is missing.
-        NameTaken: the folder is there and may not be replaced.
+        NameTaken: the folder is there and may not be replaced, or it is no Zarr.
     """
     if find_spec("zarr") is None:
         raise InvalidRequest("a cube needs the package zarr: pip install 'terrazzo[zarr]'")
-    if output.exists() and not overwrite:
-        raise NameTaken(f"{output} is there: name another, or replace it with --overwrite")
+    from terrazzo.export.folders import require_replaceable
+
+    require_replaceable(output, overwrite)

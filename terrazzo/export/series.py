@@ -117,8 +117,10 @@ def _take(folder: Path, name: str, overwrite: bool) -> None:
     """Makes a folder this series' own.
 
     Raises:
-        NameTaken: it holds files of something else.
+        NameTaken: it holds files of something else, or is no folder.
     """
+    if folder.exists() and not folder.is_dir():
+        raise NameTaken(f"{folder} is a file: name a folder for the days, or NAME.zarr")
     about = folder / ABOUT
     if about.exists() and json.loads(about.read_text())["series"] == name:
         return

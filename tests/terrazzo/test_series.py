@@ -117,3 +117,18 @@ def test_days_that_no_series_has_are_refused_before_anything_is_written(world, t
     result = run(world, "--datetime", when, "-o", out)
     assert result.exit_code == 1
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["mine.zarr", "linked.zarr", "file.zarr", "file"])
+def test_what_is_no_series_and_no_cube_stays(world, tmp_path, name):
+    (tmp_path / "mine.zarr").mkdir()
+    (tmp_path / "mine.zarr" / "thesis.txt").write_text("mine")
+    (tmp_path / "linked.zarr").symlink_to(tmp_path / "mine.zarr")
+    for file in ("file.zarr", "file"):
+        (tmp_path / file).write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    result = run(world, "--datetime", DAYS[0], "-o", tmp_path / name, "--overwrite")
+    assert result.exit_code == 1
+    assert str(tmp_path / name) in result.output
+    assert "name " in result.output
+    assert sorted(tmp_path.rglob("*")) == before
