@@ -6,11 +6,12 @@ regression are taken over fixed windows of the zone's grid at a fixed overview l
 them, so that two tiles that share a border have the same pixels there.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -46,6 +47,8 @@ SCALES, LEAST = (8.0, 2.0), 0.02
 """Standard deviations, pixels, in which what the regression leaves is spread, the wide one first, and the share of a neighbourhood that has to be seen for half of it."""
 MOST_WINDOWS = 600
 """Windows of one picture: sums of each are taken at the same level, however coarse the picture is."""
+KEPT_BYTES = 64 << 20
+"""Sums of squares of windows that are kept in memory: four hundred of ten bands."""
 MARGIN = 32
 """Pixels around a box that its own depend on: three standard deviations of both scales and a bit."""
 
@@ -80,13 +83,59 @@ def trend(version: Version, selection: Selection) -> Selection:
     return Selection(request, others, places_of(others))
 
 
-def predicted(merging: Merging, selection: Selection, box: PixelBox) -> Outcome:
+class Sums(NamedTuple):
+    """Sums for the regression over a box of windows.
+
+    Attributes:
+        products: (row, col, feature, feature); targets: (row, col, feature, band).
+        problems: scenes that were left out, and why.
+    """
+
+    products: NDArray[np.float64]
+    targets: NDArray[np.float64]
+    problems: tuple[str, ...]
+
+
+class KeptSums:
+    """Sums of squares of windows, least recently used forgotten first; safe to share between threads."""
+
+    def __init__(self, most: int = KEPT_BYTES) -> None:
+        self._most, self._bytes = most, 0
+        self._sums: OrderedDict[Hashable, Sums] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Sums | None:
+        """What is kept under a key."""
+        with self._lock:
+            sums = self._sums.get(key)
+            if sums is not None:
+                self._sums.move_to_end(key)
+            return sums
+
+    def keep(self, key: Hashable, sums: Sums) -> None:
+        """Keeps sums, unless a scene is missing in them: that one may be readable the next time."""
+        if sums.problems:
+            return
+        with self._lock:
+            if key not in self._sums:
+                self._sums[key] = sums
+                self._bytes += _size(sums)
+            while self._bytes > self._most:
+                self._bytes -= _size(self._sums.popitem(last=False)[1])
+
+
+def _size(sums: Sums) -> int:
+    return sums.products.nbytes + sums.targets.nbytes
+
+
+def predicted(merging: Merging, selection: Selection, box: PixelBox, kept: KeptSums) -> Outcome:
     """The merged pixels of a day in a box of the level's grid, its holes predicted and flagged.
 
     Args:
         selection: of `widened`.
+        kept: sums of earlier answers from the same version.
     """
-    return filled(DaySource(merging, selection), box)
+    return filled(DaySource(merging, selection, kept), box)
 
 
 def filled(source: "DaySource", box: PixelBox) -> Outcome:
@@ -99,13 +148,15 @@ def filled(source: "DaySource", box: PixelBox) -> Outcome:
     problems = tuple(dict.fromkeys((*problems, *more)))
     if dates is None:
         return Outcome(seen, problems)
-    around, _ = source.seen(wide)
+    around, around_problems = source.seen(wide)
     own = (
         np.full(dates.trend.values.shape, np.nan, np.float32)
         if around is None
         else _reflectance(around.values)
     )
-    predicted = _carried(own, dates.trend_rho + source.regressed(dates, wide))
+    regressed, regressed_problems = source.regressed(dates, wide)
+    problems = tuple(dict.fromkeys((*problems, *around_problems, *regressed_problems)))
+    predicted = _carried(own, dates.trend_rho + regressed)
     inner = box.within(wide)
     return Outcome(_filled(seen, dates.trend, predicted[:, *inner], inner), problems)
 
@@ -197,6 +248,7 @@ class DaySource:
 
     merging: Merging
     selection: Selection
+    kept: KeptSums = field(default_factory=KeptSums, compare=False)
 
     @property
     def _clear(self) -> Resolved:
@@ -230,7 +282,8 @@ class DaySource:
         sides = []
         for sign in (-1, 1):
             side = [o for days, o in sorted(others, key=lambda d: abs(d[0])) if days * sign > 0]
-            pixels, _ = self._pixels(side, box, method="first", target=None)
+            pixels, more = self._pixels(side, box, method="first", target=None)
+            problems += more
             sides.append(
                 np.full(trend.values.shape, np.nan, np.float32)
                 if pixels is None
@@ -243,8 +296,8 @@ class DaySource:
         )
         return OtherDates(trend, level, before, after), problems
 
-    def regressed(self, dates: OtherDates, box: PixelBox) -> Array:
-        """(band, row, col) how a day differs from the trend, by the regression around each pixel.
+    def regressed(self, dates: OtherDates, box: PixelBox) -> tuple[Array, tuple[str, ...]]:
+        """(band, row, col) how a day differs from the trend, by the regression around each pixel, and problems.
 
         Raises:
             TooLarge: the box lies in more than `MOST_WINDOWS` windows.
@@ -254,7 +307,7 @@ class DaySource:
         if windows.height * windows.width > MOST_WINDOWS:
             raise TooLarge("fill=predict: too large an area for this resolution; zoom in, or export it")
         out = np.full(dates.trend_rho.shape, np.nan, np.float32)
-        table = self._corners(windows)
+        table, problems = self._corners(windows)
         for r, c in np.ndindex(*windows.shape):
             row, col = side * (windows.row0 + r), side * (windows.col0 + c)
             window = PixelBox(row, col, row + side, col + side).intersection(box)
@@ -267,12 +320,11 @@ class DaySource:
                 share * np.einsum("fb,frc->brc", table[r + i, c + j], features[:, *at])
                 for i, j, share in parts
             )
-        return out
+        return out, problems
 
-    def _corners(self, windows: PixelBox) -> Array:
-        """(rows + 1, cols + 1, feature, band) coefficients at the corners of a box of windows."""
-        around = windows.grown(RADIUS)
-        products, targets = self._sums(around)
+    def _corners(self, windows: PixelBox) -> tuple[Array, tuple[str, ...]]:
+        """(rows + 1, cols + 1, feature, band) coefficients at the corners of a box of windows, and problems."""
+        products, targets, problems = self._sums(windows.grown(RADIUS))
         bands, count = targets.shape[-1], targets.shape[-2]
         pull = np.diag([PULL_CONSTANT, *[PULL] * (count - 1)])
         at = np.arange(-RADIUS, RADIUS) + 0.5
@@ -282,13 +334,13 @@ class DaySource:
             near = np.s_[r : r + 2 * RADIUS, c : c + 2 * RADIUS]
             left = np.einsum("rc,rcfg->fg", weight, products[near]) + pull
             out[r, c] = np.linalg.solve(left, np.einsum("rc,rcfb->fb", weight, targets[near]))
-        return out
+        return out, problems
 
-    def _sums(self, windows: PixelBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(row, col, feature, feature) and (row, col, feature, band) sums of a box of windows, from the squares that hold them."""
-        blocks = windows.coarser(BLOCK)
+    def _sums(self, windows: PixelBox) -> Sums:
+        """Sums of a box of windows, from the squares that hold them."""
+        blocks, coarse = windows.coarser(BLOCK), self._coarse
         rows = [
-            [_block_sums(self._coarse, r, c) for c in range(blocks.col0, blocks.col1)]
+            [coarse.square(r, c) for c in range(blocks.col0, blocks.col1)]
             for r in range(blocks.row0, blocks.row1)
         ]
         inner = windows.within(PixelBox(*(BLOCK * v for v in blocks)))
@@ -296,7 +348,7 @@ class DaySource:
             np.concatenate([np.concatenate([block[k] for block in row], axis=1) for row in rows])[inner]
             for k in (0, 1)
         )
-        return products, targets
+        return Sums(products, targets, tuple(dict.fromkeys(p for row in rows for b in row for p in b.problems)))
 
     @property
     def _coarse(self) -> "DaySource":
@@ -304,14 +356,24 @@ class DaySource:
         level = max(0, (self.merging.grid.window // SIDE).bit_length() - 1)
         return replace(self, merging=replace(self.merging, level=level))
 
+    def square(self, row: int, col: int) -> Sums:
+        """Sums of a square of `BLOCK` windows a side; of a source at the level that sums are taken at.
 
-@lru_cache(maxsize=1024)
-def _block_sums(source: DaySource, row: int, col: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(window, window, feature, feature) and (window, window, feature, band) sums of a square of windows.
+        Args:
+            row, col: of the square, in squares.
+        """
+        m = self.merging
+        # The request tells the scenes: a selection would be kept with all that it holds.
+        key = m.request, m.epsg, m.level, row, col
+        sums = self.kept.get(key)
+        if sums is None:
+            sums = _summed(self, row, col)
+            self.kept.keep(key, sums)
+        return sums
 
-    Args:
-        source: at the level that sums are taken at; row, col: of the square, in squares.
-    """
+
+def _summed(source: DaySource, row: int, col: int) -> Sums:
+    """What `square` gives, computed."""
     merging = source.merging
     side = merging.grid.window >> merging.level
     box = PixelBox(*(BLOCK * side * v for v in (row, col, row + 1, col + 1)))
@@ -320,10 +382,13 @@ def _block_sums(source: DaySource, row: int, col: int) -> tuple[NDArray[np.float
         np.zeros((BLOCK, BLOCK, *(1 + 3 * bands,) * 2)),
         np.zeros((BLOCK, BLOCK, 1 + 3 * bands, bands)),
     )
-    seen, _ = source.seen(box)
-    dates = None if seen is None else source.dates(box)[0]
-    if seen is None or dates is None:
-        return products, targets
+    seen, problems = source.seen(box)
+    if seen is None:
+        return Sums(products, targets, problems)
+    dates, more = source.dates(box)
+    problems += more
+    if dates is None:
+        return Sums(products, targets, problems)
     features, apart = dates.features(), _reflectance(seen.values) - dates.trend_rho
     expected = 0.006 + 0.1 * np.maximum(dates.trend_rho, 0)
     weight = 1 / (1 + (np.mean((apart / expected) ** 2, axis=0) / ODD**2) ** 2)
@@ -333,4 +398,4 @@ def _block_sums(source: DaySource, row: int, col: int) -> tuple[NDArray[np.float
         use = known[at]
         z, y, w = features[:, *at][:, use].astype(np.float64), apart[:, *at][:, use], weight[at][use]
         products[r, c], targets[r, c] = (z * w) @ z.T, (z * w) @ y.T
-    return products, targets
+    return Sums(products, targets, problems)

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.explain import explain
 from terrazzo.mosaic.origin import FORETOLD, ORIGINS, Rendering
-from terrazzo.mosaic.predict import PREDICTED
+from terrazzo.mosaic.predict import PREDICTED, KeptSums, Sums
 from terrazzo.mosaic.quality import quality
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target, transformer
@@ -144,3 +145,38 @@ def test_it_is_no_default_of_a_mosaic(world):
     with pytest.raises(StoreError, match="no default"):
         replace(engine.version.config, fill="predict")
     assert MosaicConfig("a").fill != "predict"
+
+
+def test_a_scene_that_cannot_be_read_is_told_and_leaves_no_trace(world, day, box):
+    version = world[1].version
+    text, lone = str(day.datetime.date()), PixelBox(box.row0, box.col0, box.row0 + 24, box.col0 + 240)
+    whole = drawn(Engine(version, Blocks()), lone, datetime=text).image
+    other = min(
+        (e.scene for e in version.entries("all") if e.scene.id != day.id),
+        key=lambda s: abs(s.datetime - day.datetime),
+    )
+    engine = Engine(version, Blocks())
+    path = Path(version.store.raster_path(other.band_key(FOUR[0])))
+    away = path.rename(path.with_suffix(".away"))
+    try:
+        damaged = drawn(engine, lone, datetime=text).image
+    finally:
+        away.rename(path)
+    assert any(other.id in p for p in damaged.problems)
+    assert (damaged.values != whole.values).any()
+    # As of a store that is back, once the blocks' time to forget is over.
+    engine.blocks._broken.clear()
+    again = drawn(engine, lone, datetime=text).image
+    assert not again.problems
+    assert (again.values == whole.values).all()
+
+
+def test_kept_sums_are_bounded_in_bytes():
+    kept = KeptSums(most=3 * 2 * 8)
+    one = Sums(np.ones(1), np.ones(1), ())
+    for key in range(5):
+        kept.keep(key, one)
+        kept.get(0)
+    assert [key for key in range(5) if kept.get(key)] == [0, 3, 4]
+    kept.keep("missing", one._replace(problems=("scene: unreadable",)))
+    assert kept.get("missing") is None
