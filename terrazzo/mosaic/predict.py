@@ -32,7 +32,8 @@ PREDICTED = 1024
 REACH = 45
 """Days around the asked one whose dates predict it: what is further away tells less than the regression's own error."""
 SIDE = 64
-"""Pixels a side of a window at the level that sums are taken at: four thousand of them tell thirteen coefficients a band."""
+"""Pixels a side of a window at the level that sums are taken at: four thousand of them tell thirteen coefficients a band. Pictures that
+are coarser than that level have windows of as many of their own pixels, so that none reads finer pixels than it shows."""
 BLOCK = 4
 """Windows a side of the squares whose sums are computed at once."""
 RADIUS = 3
@@ -45,8 +46,8 @@ ODD = 4.0
 """Expected differences of two dates from which a pixel tells little of a regression: a cloud that was missed."""
 SCALES, LEAST = (8.0, 2.0), 0.02
 """Standard deviations, pixels, in which what the regression leaves is spread, the wide one first, and the share of a neighbourhood that has to be seen for half of it."""
-MOST_WINDOWS = 600
-"""Windows of one picture: sums of each are taken at the same level, however coarse the picture is."""
+MOST_WINDOWS = 1024
+"""Windows of one picture, at least `SIDE` of its pixels a side; those of exports have fewer."""
 KEPT_BYTES = 64 << 20
 """Sums of squares of windows that are kept in memory: four hundred of ten bands."""
 MARGIN = 32
@@ -70,16 +71,23 @@ def widened(version: Version, selection: Selection) -> Selection:
         for e in version.entries(request.period)
         if 0 < abs((e.scene.datetime.date() - day).days) <= REACH
         and 100 * e.scene.cloud_share <= request.max_cloud
+        and request.orbit in (None, e.scene.relative_orbit)
     )
     entries = selection.entries + others
     return Selection(request, entries, places_of(entries))
+
+
+def _as_trend(request: Resolved) -> dict[str, Any]:
+    """What the trend changes in a request: it follows the days, at the level of what the day shows, which stays as it is."""
+    common = True if request.target is None else None
+    return {"fill": "none", "method": "kriging", "target": day_of(request), "common_level": common}
 
 
 def trend(version: Version, selection: Selection) -> Selection:
     """The other dates of `widened` alone, asked for what the prediction of a day starts from."""
     day = day_of(selection.request)
     others = tuple(e for e in widened(version, selection).entries if e.scene.datetime.date() != day)
-    request = replace(selection.request, fill="none", method="kriging", target=day)
+    request = replace(selection.request, **_as_trend(selection.request))
     return Selection(request, others, places_of(others))
 
 
@@ -140,10 +148,11 @@ def predicted(merging: Merging, selection: Selection, box: PixelBox, kept: KeptS
 
 def filled(source: "DaySource", box: PixelBox) -> Outcome:
     """What `predicted` gives, of a day and other dates that are read through `source`."""
+    wide = box.grown(MARGIN)
+    source.require_bounded(wide)
     seen, problems = source.seen(box)
     if seen is not None and (seen.values != NODATA).all(axis=0).all():
         return Outcome(seen, problems)
-    wide = box.grown(MARGIN)
     dates, more = source.dates(wide)
     problems = tuple(dict.fromkeys((*problems, *more)))
     if dates is None:
@@ -250,12 +259,8 @@ class DaySource:
     selection: Selection
     kept: KeptSums = field(default_factory=KeptSums, compare=False)
 
-    @property
-    def _clear(self) -> Resolved:
-        return replace(self.merging.request, fill="none")
-
     def _pixels(self, entries: Sequence[tuple[int, Entry]], box: PixelBox, **changed: Any) -> Outcome:
-        merging = replace(self.merging, request=replace(self._clear, **changed))
+        merging = replace(self.merging, request=replace(self.merging.request, **{"fill": "none", **changed}))
         return (
             merging.pixels(list(entries), box, count_to=ALL, trusted=True) if entries else Outcome(None, ())
         )
@@ -275,14 +280,14 @@ class DaySource:
     def dates(self, box: PixelBox) -> tuple[OtherDates | None, tuple[str, ...]]:
         """What the other dates say; None where they show nothing."""
         others = [(days, numbered) for days, numbered in self._shown(box) if days != 0]
-        day = day_of(self.merging.request)
-        trend, problems = self._pixels([o for _, o in others], box, method="kriging", target=day)
+        request = self.merging.request
+        trend, problems = self._pixels([o for _, o in others], box, **_as_trend(request))
         if trend is None:
             return None, problems
         sides = []
         for sign in (-1, 1):
             side = [o for days, o in sorted(others, key=lambda d: abs(d[0])) if days * sign > 0]
-            pixels, more = self._pixels(side, box, method="first", target=None)
+            pixels, more = self._pixels(side, box, method="first")
             problems += more
             sides.append(
                 np.full(trend.values.shape, np.nan, np.float32)
@@ -296,16 +301,27 @@ class DaySource:
         )
         return OtherDates(trend, level, before, after), problems
 
-    def regressed(self, dates: OtherDates, box: PixelBox) -> tuple[Array, tuple[str, ...]]:
-        """(band, row, col) how a day differs from the trend, by the regression around each pixel, and problems.
+    @property
+    def side(self) -> int:
+        """Pixels a side of a window at this level."""
+        return max(self.merging.grid.window >> self.merging.level, SIDE)
+
+    def require_bounded(self, box: PixelBox) -> None:
+        """Checks that a box is not too large to predict.
 
         Raises:
-            TooLarge: the box lies in more than `MOST_WINDOWS` windows.
+            TooLarge: it lies in more than `MOST_WINDOWS` windows.
         """
-        features, side = dates.features(), self.merging.grid.window >> self.merging.level
-        windows = box.coarser(side)
+        windows = box.coarser(self.side)
         if windows.height * windows.width > MOST_WINDOWS:
-            raise TooLarge("fill=predict: too large an area for this resolution; zoom in, or export it")
+            raise TooLarge(
+                "fill=predict: too many pixels for one answer at this resolution; ask for fewer, or use `terrazzo export`"
+            )
+
+    def regressed(self, dates: OtherDates, box: PixelBox) -> tuple[Array, tuple[str, ...]]:
+        """(band, row, col) how a day differs from the trend, by the regression around each pixel, and problems."""
+        features, side = dates.features(), self.side
+        windows = box.coarser(side)
         out = np.full(dates.trend_rho.shape, np.nan, np.float32)
         table, problems = self._corners(windows)
         for r, c in np.ndindex(*windows.shape):
@@ -353,7 +369,7 @@ class DaySource:
     @property
     def _coarse(self) -> "DaySource":
         """The same at the level that sums are taken at."""
-        level = max(0, (self.merging.grid.window // SIDE).bit_length() - 1)
+        level = max(0, (self.merging.grid.window // SIDE).bit_length() - 1, self.merging.level)
         return replace(self, merging=replace(self.merging, level=level))
 
     def square(self, row: int, col: int) -> Sums:
@@ -375,7 +391,7 @@ class DaySource:
 def _summed(source: DaySource, row: int, col: int) -> Sums:
     """What `square` gives, computed."""
     merging = source.merging
-    side = merging.grid.window >> merging.level
+    side = source.side
     box = PixelBox(*(BLOCK * side * v for v in (row, col, row + 1, col + 1)))
     bands = len(merging.request.bands)
     products, targets = (

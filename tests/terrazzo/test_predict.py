@@ -8,9 +8,13 @@ import numpy as np
 import pytest
 
 from terrazzo.bands import NODATA
+from terrazzo.bulk.windows import PREDICTED_WINDOW, window_side
 from terrazzo.config import MosaicConfig
-from terrazzo.errors import InvalidRequest, StoreError
+from terrazzo.errors import InvalidRequest, StoreError, TooLarge
+from terrazzo.export.order import parse_order
+from terrazzo.export.run import Exported, export
 from terrazzo.grid import PixelBox
+from terrazzo.mosaic import predict
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.explain import explain
@@ -129,11 +133,16 @@ def test_an_account_names_the_dates_it_is_foretold_from(world, day, box):
 
 @pytest.mark.parametrize(
     ("asked", "told"),
-    [({}, "name that day"), ({"datetime": "2024"}, "one day"), ({"stage": "mask"}, "stage=mask")],
+    [
+        ({}, "name that day"),
+        ({"datetime": "2024"}, "one day"),
+        ({"stage": "mask"}, "stage=mask"),
+        ({"ids": ("a",)}, "ids"),
+    ],
 )
 def test_it_is_refused_where_no_one_day_is_asked_for(world, day, box, asked, told):
     _, engine = world
-    given = {"datetime": str(day.datetime.date()) if "stage" in asked else None, "normalize": None, **asked}
+    given = {"datetime": str(day.datetime.date()) if {"stage", "ids"} & set(asked) else None, "normalize": None, **asked}
     if asked.get("datetime"):
         given["datetime"] = str(day.datetime.year)
     with pytest.raises(InvalidRequest, match=told):
@@ -180,3 +189,43 @@ def test_kept_sums_are_bounded_in_bytes():
     assert [key for key in range(5) if kept.get(key)] == [0, 3, 4]
     kept.keep("missing", one._replace(problems=("scene: unreadable",)))
     assert kept.get("missing") is None
+
+
+def ordered(engine, day, **asked):
+    box = ",".join(map(str, engine.version.bounds))
+    given = {"bbox": box, "bands": "B04", "datetime": str(day.datetime.date()), "fill": "predict", **asked}
+    return parse_order(given, engine.version)
+
+
+def test_an_export_is_as_coarse_as_one_likes(world, day, tmp_path):
+    _, engine = world
+    order = ordered(engine, day, resolution="1920", crs="EPSG:32633")
+    *_, done = export(engine, order, tmp_path / "a.tif")
+    assert isinstance(done, Exported)
+    assert done.share > 0.7
+
+
+def test_an_export_that_is_refused_leaves_nothing(world, day, tmp_path, monkeypatch):
+    _, engine = world
+    monkeypatch.setattr(predict, "MOST_WINDOWS", 0)
+    with pytest.raises(TooLarge, match="fill=predict"):
+        list(export(engine, ordered(engine, day), tmp_path / "a.tif"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_windows_of_exports_bound_the_memory_of_all_dates(world, day):
+    _, engine = world
+    request = PixelRequest(FOUR, datetime=str(day.datetime.date()), fill="predict")
+    held = engine.planner.holding(engine.select(request))
+    assert window_side(held, 64) < window_side(held, 1) <= PREDICTED_WINDOW
+    alone = engine.select(replace(request, fill="none", method="kriging"))
+    assert window_side(held, 64) < window_side(alone, 64)
+
+
+def test_the_other_dates_are_of_the_asked_orbit(world, day):
+    _, engine = world
+    request = PixelRequest(FOUR, datetime=str(day.datetime.date()), fill="predict")
+    held = engine.planner.holding(engine.select(replace(request, orbit=day.relative_orbit)))
+    everything = {e.scene.id for e in engine.version.entries("all")}
+    same = {e.scene.id for e in engine.version.entries("all") if e.scene.relative_orbit == day.relative_orbit}
+    assert {e.scene.id for e in held.entries} == same < everything
