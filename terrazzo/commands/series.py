@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from terrazzo.commands.export import processors
-from terrazzo.errors import InvalidRequest
+from terrazzo.errors import InvalidRequest, OutsideCoverage
 from terrazzo.request.options import WithBox, options
 from terrazzo.request.parameters import EXPORT, TABLETS
 
@@ -85,6 +85,9 @@ def series(
         if not one.files:
             click.echo(f"{one.day}: no date within reach shows anything", err=True)
     held = [one for one in written if one.files]
+    if not held:
+        shutil.rmtree(folder)
+        raise OutsideCoverage("no day holds anything in this area: nothing is written")
     if is_zarr:
         from terrazzo.export.folders import write_cube
 

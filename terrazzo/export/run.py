@@ -274,7 +274,8 @@ class _Run:
 
     @property
     def _lock_name(self) -> str:
-        return f"{self.path.stem}.lock.json"
+        # A picture's bears its ending, as a Zarr's does: one folder may hold the same area in several formats.
+        return f"{self.path.name if self.order.picture else self.path.stem}.lock.json"
 
     def _stem(self, sheet: Sheet) -> str:
         return self.path.stem + (f"_{sheet.row}_{sheet.col}" if self.order.split else "")

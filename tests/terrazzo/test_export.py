@@ -581,7 +581,9 @@ def test_pictures_of_one_name_do_not_meet_while_they_are_written(engine, tmp_pat
 
     monkeypatch.setattr(tiles, "copy_raster", interrupted)
     list(export(engine, first, tmp_path / "a.pmtiles"))
-    assert sorted(os.listdir(tmp_path)) == ["a.lock.json", "a.mbtiles", "a.pmtiles"]
+    assert sorted(os.listdir(tmp_path)) == [
+        *("a.mbtiles", "a.mbtiles.lock.json", "a.pmtiles", "a.pmtiles.lock.json")
+    ]
 
 
 @pytest.mark.parametrize(
