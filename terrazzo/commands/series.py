@@ -2,9 +2,10 @@
 
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,9 @@ from terrazzo.commands.export import processors
 from terrazzo.errors import InvalidRequest, OutsideCoverage
 from terrazzo.request.options import WithBox, options
 from terrazzo.request.parameters import EXPORT, TABLETS
+
+if TYPE_CHECKING:
+    from terrazzo.export.series import WrittenDay
 
 LEFT = {"datetime", "fill", "target", "baseline", "stage", "ids", "extras", "split", "format"} | {
     p.name for p in TABLETS
@@ -53,6 +57,7 @@ def series(
     terrazzo series --store demo --bbox 15.9 45.7 16.1 45.9 --datetime 2023-08-10/2023-08-20 -o days
     terrazzo series --store demo --geometry forest.geojson --datetime 2025-04-01/2025-10-31 --every 10 --expression '(B08-B04)/(B08+B04)' -o ndvi.zarr
     """
+    from terrazzo.bulk.outlines import geojson_of_file
     from terrazzo.config import day_interval
     from terrazzo.export.order import parse_order
     from terrazzo.export.series import WrittenDay, days_between, write_days
@@ -66,7 +71,9 @@ def series(
         _require_zarr(output, overwrite)
     days = days_between(*day_interval(when), every)
     engine = Engine(open_version(Store(url), mosaic, asked["version"] or None), Blocks())
-    order = parse_order({**asked, "geometry": geometry.read_text() if geometry else None}, engine.version)
+    order = parse_order(
+        {**asked, "geometry": geojson_of_file(geometry) if geometry else None}, engine.version
+    )
     folder = output.with_name(f".{output.stem}.days") if is_zarr else output
     written: list[WrittenDay] = []
     with click.progressbar(
@@ -79,11 +86,7 @@ def series(
                 written.append(step)
             else:
                 bar.update(round(1000 * step) - bar.pos)
-    for one in written:
-        for problem in one.problems:
-            click.echo(f"{one.day}: left out {problem}", err=True)
-        if not one.files:
-            click.echo(f"{one.day}: no date within reach shows anything", err=True)
+    _report(written)
     held = [one for one in written if one.files]
     if not held:
         shutil.rmtree(folder)
@@ -94,6 +97,15 @@ def series(
         write_cube([(one.day, one.files) for one in held], output, order.compression)
         shutil.rmtree(folder)
     click.echo(f"{output}: {len(held)} of {len(days)} days", err=True)
+
+
+def _report(written: "Sequence[WrittenDay]") -> None:
+    """Prints what days lack."""
+    for one in written:
+        for problem in one.problems:
+            click.echo(f"{one.day}: left out {problem}", err=True)
+        if not one.files:
+            click.echo(f"{one.day}: no date within reach shows anything", err=True)
 
 
 def _require_zarr(output: Path, overwrite: bool) -> None:

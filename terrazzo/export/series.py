@@ -71,7 +71,9 @@ def write_days(
         OutsideCoverage: no scene of any day, or within reach of it, lies in the area.
     """
     orders = [_order_of(order, day) for day in days]
-    if not any([_reached(engine, one) for one in orders]):
+    # Of all days, so that one that lies in no period is refused before the first is written.
+    reached = [_reached(engine, one) for one in orders]
+    if not any(reached):
         raise OutsideCoverage(
             f"no scene of these days, or within reach of them, lies in the area; the mosaic covers {tuple(engine.version.bounds)}"
         )

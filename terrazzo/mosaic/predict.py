@@ -364,7 +364,9 @@ class DaySource:
             np.concatenate([np.concatenate([block[k] for block in row], axis=1) for row in rows])[inner]
             for k in (0, 1)
         )
-        return Sums(products, targets, tuple(dict.fromkeys(p for row in rows for b in row for p in b.problems)))
+        return Sums(
+            products, targets, tuple(dict.fromkeys(p for row in rows for b in row for p in b.problems))
+        )
 
     @property
     def _coarse(self) -> "DaySource":

@@ -100,7 +100,9 @@ def test_light_of_haze_falls_with_the_wavelength() -> None:
     assert (np.diff(light) < 0).all()
 
 
-def test_a_day_without_a_pass_is_predicted_at_the_level_of_days_with_one(fading: tuple[Version, Land]) -> None:
+def test_a_day_without_a_pass_is_predicted_at_the_level_of_days_with_one(
+    fading: tuple[Version, Land],
+) -> None:
     version, land = fading
     first, between = (str((FIRST + timedelta(days=n)).date()) for n in (0, 2))
     asked = {"resampling": "nearest", "method": "median"}

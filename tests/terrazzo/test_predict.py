@@ -142,7 +142,11 @@ def test_an_account_names_the_dates_it_is_foretold_from(world, day, box):
 )
 def test_it_is_refused_where_no_one_day_is_asked_for(world, day, box, asked, told):
     _, engine = world
-    given = {"datetime": str(day.datetime.date()) if {"stage", "ids"} & set(asked) else None, "normalize": None, **asked}
+    given = {
+        "datetime": str(day.datetime.date()) if {"stage", "ids"} & set(asked) else None,
+        "normalize": None,
+        **asked,
+    }
     if asked.get("datetime"):
         given["datetime"] = str(day.datetime.year)
     with pytest.raises(InvalidRequest, match=told):

@@ -143,7 +143,9 @@ def test_a_series_of_nothing_replaces_nothing(world, days, tmp_path, name):
         (out / ".zgroup").write_text("{}")
     before = {p: p.read_bytes() for p in out.iterdir()}
     west, south, _, north = world[1].bounds
-    result = run(world, "--bbox", west - 3, south, west - 2, north, "--datetime", DAYS[0], "-o", out, "--overwrite")
+    result = run(
+        world, "--bbox", west - 3, south, west - 2, north, "--datetime", DAYS[0], "-o", out, "--overwrite"
+    )
     assert result.exit_code == 1, result.output
     assert "lies in the area" in result.output
     assert {p: p.read_bytes() for p in out.iterdir()} == before
