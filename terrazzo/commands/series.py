@@ -86,11 +86,7 @@ def series(
                 written.append(step)
             else:
                 bar.update(round(1000 * step) - bar.pos)
-    _report(written)
-    held = [one for one in written if one.files]
-    if not held:
-        shutil.rmtree(folder)
-        raise OutsideCoverage("no day holds anything in this area: nothing is written")
+    held = _held(written, folder)
     if is_zarr:
         from terrazzo.export.folders import write_cube
 
@@ -99,13 +95,22 @@ def series(
     click.echo(f"{output}: {len(held)} of {len(days)} days", err=True)
 
 
-def _report(written: "Sequence[WrittenDay]") -> None:
-    """Prints what days lack."""
+def _held(written: "Sequence[WrittenDay]", folder: Path) -> "list[WrittenDay]":
+    """The days that hold anything; prints what days lack.
+
+    Raises:
+        OutsideCoverage: none does; the folder goes.
+    """
     for one in written:
         for problem in one.problems:
             click.echo(f"{one.day}: left out {problem}", err=True)
         if not one.files:
             click.echo(f"{one.day}: no date within reach shows anything", err=True)
+    held = [one for one in written if one.files]
+    if not held:
+        shutil.rmtree(folder)
+        raise OutsideCoverage("no day holds anything in this area: nothing is written")
+    return held
 
 
 def _require_zarr(output: Path, overwrite: bool) -> None:
