@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import shapely
 from pyproj import Transformer
-from pyproj.exceptions import ProjError
 
-from terrazzo.crs import DEGREES, canonical, crs_of, transform
+from terrazzo.bulk.outlines import read_outline
 from terrazzo.errors import InvalidRequest, WrongGrid
 from terrazzo.grid import Bounds, mgrs_epsg
 from terrazzo.precompute.products import tiles
@@ -61,38 +60,7 @@ def from_file(path: Path) -> shapely.Geometry:
     Raises:
         InvalidRequest: OGR cannot read it, or it has no geometry or no coordinate system.
     """
-    # Half a second, for it loads pandas: only who names a file need wait.
-    import pyogrio
-    from pyogrio.errors import DataSourceError
-
-    try:
-        meta, _, blobs, _ = pyogrio.raw.read(path, columns=[])
-    except DataSourceError as error:
-        raise InvalidRequest(f"--geom {path}: {error}") from None
-    shapes = [shapely.from_wkb(b) for b in (blobs if blobs is not None else ()) if b is not None]
-    shapes = [shapely.make_valid(shapely.force_2d(s)) for s in shapes if not s.is_empty]
-    if not shapes:
-        raise InvalidRequest(f"--geom {path} holds no geometry; give a file with one area or more")
-    if not meta["crs"]:
-        raise InvalidRequest(f"--geom {path} has no coordinate system; save it with one")
-    return _in_degrees(shapely.union_all(shapes), meta["crs"], path)
-
-
-def _in_degrees(geometry: shapely.Geometry, crs: str, path: Path) -> shapely.Geometry:
-    try:
-        to_degrees = transform(crs_of(canonical(crs)), crs_of(DEGREES))
-    except InvalidRequest as error:
-        raise InvalidRequest(f"--geom {path}: {error}") from None
-    # Long straight edges bend when they are projected.
-    step = max(1e-9, (shapely.length(geometry) or 1) / VERTICES)
-    try:
-        found = shapely.transform(
-            shapely.segmentize(geometry, step),
-            lambda xy: np.stack(to_degrees.transform(xy[:, 0], xy[:, 1], errcheck=True), -1),
-        )
-    except ProjError as error:
-        raise InvalidRequest(f"--geom {path} has no place in degrees: {error}") from None
-    return cut(shapely.make_valid(found))
+    return cut(read_outline(path))
 
 
 def outline(geometry: shapely.Geometry) -> shapely.Geometry:

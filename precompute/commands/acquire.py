@@ -9,7 +9,7 @@ import click
 
 from terrazzo.errors import InvalidRequest
 from terrazzo.precompute.acquire.archives import READABLE
-from terrazzo.request.options import WithBox, box
+from terrazzo.request.options import AREA_FILE, WithBox, box
 
 if TYPE_CHECKING:
     from terrazzo.precompute.acquire.run import AcquireOrder
@@ -21,7 +21,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 AREA_OPTIONS = (
     click.option("--bbox", callback=box, metavar="W S E N", help="the area as a box in degrees"),
     click.option(
-        "--geom",
+        *AREA_FILE,
+        "geom",
         type=click.Path(exists=True, path_type=Path),
         help="the area as a file that OGR reads, such as GeoPackage, GeoJSON or Shapefile, in any CRS",
     ),

@@ -21,6 +21,8 @@ from terrazzo.version import Entry, Version
 WINDOW = 1024
 """Side of the windows that are rendered one by one, in pixels."""
 SMALLEST_WINDOW = 128
+PREDICTED_WINDOW = 512
+"""The same where holes are predicted: read twice as fine and turned, it still is one answer."""
 BUDGET = 400 << 20
 """Bytes that the scenes of all windows in flight may take, where a method needs all scenes at once."""
 FARTHEST = 2**31
@@ -153,10 +155,12 @@ def window_side(selection: Selection, workers: int, *, compares: bool = False) -
     """Side of the windows that keeps memory bounded, whatever the number of scenes and bands.
 
     Args:
+        selection: where it is widened by the scenes that predict its holes, with these.
         compares: whether the scenes are compared, which takes all of them at once with any method.
     """
-    side = WINDOW
-    if selection.request.method in ("first", "feather") and not compares:
+    predicts = selection.request.fill == "predict"
+    side = PREDICTED_WINDOW if predicts else WINDOW
+    if selection.request.method in ("first", "feather") and not (compares or predicts):
         return side
     deep: dict[str, int] = {}
     for entry in selection.entries:

@@ -50,6 +50,7 @@ def export(
     terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 --bands B08,B04 --crs EPSG:3035 --resolution 100 -o box.tif
     """
     # Reading rasters draws in GDAL and numba: `terrazzo --help` need not wait for them.
+    from terrazzo.bulk.outlines import geojson_of_file
     from terrazzo.bulk.windows import export_target
     from terrazzo.errors import OutsideCoverage
     from terrazzo.export.names import ending_of
@@ -65,7 +66,7 @@ def export(
         require_zarr(output, asked, overwrite)
         asked["format"] = None
     engine = Engine(open_version(Store(url), mosaic, asked["version"] or None), Blocks())
-    given = {**asked, "geometry": geometry.read_text() if geometry else None}
+    given = {**asked, "geometry": geojson_of_file(geometry) if geometry else None}
     if output is not None and output.suffix[1:].lower() in offered("export"):
         given["format"] = given["format"] or output.suffix[1:].lower()
     order = parse_order(given, engine.version)

@@ -2,17 +2,21 @@
 
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from terrazzo.commands.export import processors
-from terrazzo.errors import InvalidRequest, NameTaken
+from terrazzo.errors import InvalidRequest, OutsideCoverage
 from terrazzo.request.options import WithBox, options
 from terrazzo.request.parameters import EXPORT, TABLETS
 from terrazzo.words import counted
+
+if TYPE_CHECKING:
+    from terrazzo.export.series import WrittenDay
 
 LEFT = {"datetime", "fill", "target", "baseline", "stage", "ids", "extras", "split", "format"} | {
     p.name for p in TABLETS
@@ -54,6 +58,7 @@ def series(
     terrazzo series --store demo --bbox 15.9 45.7 16.1 45.9 --datetime 2023-08-10/2023-08-20 -o days
     terrazzo series --store demo --geometry forest.geojson --datetime 2025-04-01/2025-10-31 --every 10 --expression '(B08-B04)/(B08+B04)' -o ndvi.zarr
     """
+    from terrazzo.bulk.outlines import geojson_of_file
     from terrazzo.config import day_interval
     from terrazzo.export.order import parse_order
     from terrazzo.export.series import WrittenDay, days_between, write_days
@@ -67,7 +72,9 @@ def series(
         _require_zarr(output, overwrite)
     days = days_between(*day_interval(when), every)
     engine = Engine(open_version(Store(url), mosaic, asked["version"] or None), Blocks())
-    order = parse_order({**asked, "geometry": geometry.read_text() if geometry else None}, engine.version)
+    order = parse_order(
+        {**asked, "geometry": geojson_of_file(geometry) if geometry else None}, engine.version
+    )
     folder = output.with_name(f".{output.stem}.days") if is_zarr else output
     written: list[WrittenDay] = []
     with click.progressbar(
@@ -80,12 +87,7 @@ def series(
                 written.append(step)
             else:
                 bar.update(round(1000 * step) - bar.pos)
-    for one in written:
-        for problem in one.problems:
-            click.echo(f"{one.day}: left out {problem}", err=True)
-        if not one.files:
-            click.echo(f"{one.day}: no date within reach shows anything", err=True)
-    held = [one for one in written if one.files]
+    held = _held(written, folder)
     if is_zarr:
         from terrazzo.export.folders import write_cube
 
@@ -94,14 +96,33 @@ def series(
     click.echo(f"{output}: {len(held)} of {counted(len(days), 'day')}", err=True)
 
 
+def _held(written: "Sequence[WrittenDay]", folder: Path) -> "list[WrittenDay]":
+    """The days that hold anything; prints what days lack.
+
+    Raises:
+        OutsideCoverage: none does; the folder goes.
+    """
+    for one in written:
+        for problem in one.problems:
+            click.echo(f"{one.day}: left out {problem}", err=True)
+        if not one.files:
+            click.echo(f"{one.day}: no date within reach shows anything", err=True)
+    held = [one for one in written if one.files]
+    if not held:
+        shutil.rmtree(folder)
+        raise OutsideCoverage("no day holds anything in this area: nothing is written")
+    return held
+
+
 def _require_zarr(output: Path, overwrite: bool) -> None:
     """Checks what a cube is written by, before anything is rendered.
 
     Raises:
         InvalidRequest: the package zarr is missing.
-        NameTaken: the folder is there and may not be replaced.
+        NameTaken: the folder is there and may not be replaced, or it is no Zarr.
     """
     if find_spec("zarr") is None:
         raise InvalidRequest("a cube needs the package zarr: pip install 'terrazzo[zarr]'")
-    if output.exists() and not overwrite:
-        raise NameTaken(f"{output} is there: name another, or replace it with --overwrite")
+    from terrazzo.export.folders import require_replaceable
+
+    require_replaceable(output, overwrite)

@@ -7,13 +7,14 @@ from typing import Any
 
 import click
 
-from terrazzo.errors import TerrazzoError
-from terrazzo.request.options import options
+from terrazzo.errors import InvalidRequest, TerrazzoError
+from terrazzo.request.options import AREA_FILE, FILE, options
 from terrazzo.request.parameters import TABULATED
 
 
 @click.command()
-@click.argument("areas", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("areas", required=False, type=FILE)
+@click.option(*AREA_FILE, "geometry", type=FILE, help="the same as AREAS")
 @click.option("--store", "url", required=True, metavar="STORE", help="folder or address of the store")
 @click.option("--mosaic", default="mosaic", show_default=True, help="name of the mosaic")
 @options(TABULATED, leave=("format",))
@@ -21,7 +22,8 @@ from terrazzo.request.parameters import TABULATED
     "-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help=".parquet or .csv"
 )
 def statistics(
-    areas: Path,
+    areas: Path | None,
+    geometry: Path | None,
     url: str,
     mosaic: str,
     output: Path,
@@ -49,13 +51,16 @@ def statistics(
     except ModuleNotFoundError as error:
         raise TerrazzoError(f"{error.name} is missing: pip install 'terrazzo[statistics]'") from None
 
+    file = areas or geometry
+    if file is None or (areas and geometry):
+        raise InvalidRequest("name the areas once: terrazzo statistics AREAS, or --geom FILE")
     engine = Engine(open_version(Store(url), mosaic, asked["version"] or None), Blocks())
     question, _, id_name, layer = parse_table(asked, engine.version)
     workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with click.progressbar(
         length=1000, label="statistics", file=sys.stderr, hidden=not sys.stderr.isatty()
     ) as bar:
-        for step in write(engine, question, read_areas(areas, id_name, layer), output, workers=workers):
+        for step in write(engine, question, read_areas(file, id_name, layer), output, workers=workers):
             if isinstance(step, Tabled):
                 table = step
             else:

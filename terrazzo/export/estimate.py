@@ -87,7 +87,7 @@ def estimate(engine: Engine, order: Order, workers: int = 1) -> Estimate:
             [s.target for s in sheets(target, order.split)],
             kinds,
             order.compression,
-            window_side(chosen.selection, workers, compares=compares(order.extras)),
+            window_side(engine.planner.holding(chosen.selection), workers, compares=compares(order.extras)),
         ),
         seconds=round(BEGIN + seconds * share * (1 + OVERVIEWS) / workers, 1),
         scenes=tuple(e.scene.id for e in scenes),

@@ -40,11 +40,21 @@ def require_free(folder: Path, overwrite: bool) -> None:
     Raises:
         NameTaken: one is there and may not be replaced, or what is there is no Zarr, which nothing replaces.
     """
+    require_replaceable(folder, overwrite)
+    if lock_of(folder).exists() and not overwrite:
+        raise NameTaken(f"{lock_of(folder)} is there: name another, or replace it with --overwrite")
+
+
+def require_replaceable(folder: Path, overwrite: bool) -> None:
+    """Checks that a Zarr may be written under a name.
+
+    Raises:
+        NameTaken: one is there and may not be replaced, or what is there is no Zarr, which nothing replaces.
+    """
     if folder.is_symlink() or (folder.exists() and not _is_zarr(folder)):
         raise NameTaken(f"{folder} is there and is no Zarr: name another, or remove it")
-    for path in (folder, lock_of(folder)):
-        if path.exists() and not overwrite:
-            raise NameTaken(f"{path} is there: name another, or replace it with --overwrite")
+    if folder.exists() and not overwrite:
+        raise NameTaken(f"{folder} is there: name another, or replace it with --overwrite")
 
 
 def lock_of(folder: Path) -> Path:

@@ -13,7 +13,7 @@ import rasterio
 
 from terrazzo.bulk.lock import alone
 from terrazzo.bulk.windows import Sheet, export_target, part_of, reaching, sheets, window_side
-from terrazzo.errors import NameTaken, OutsideCoverage
+from terrazzo.errors import InvalidRequest, NameTaken, OutsideCoverage
 from terrazzo.export.files import Raster, item_of, locked, rasters, tags_of, vrt, write_cog
 from terrazzo.export.names import ending_of
 from terrazzo.export.order import Compression, Order
@@ -89,7 +89,7 @@ def export(
         overwrite: whether files of these names may be replaced.
 
     Raises:
-        InvalidRequest: the name has an ending of other files.
+        InvalidRequest: the name has an ending of other files, or a part cannot be rendered as it is asked for.
         NameTaken: one of the files is there and may not be replaced.
         OutsideCoverage: no pixel of the area holds data.
         StoreError: the same export is at work already.
@@ -105,7 +105,7 @@ def export(
         try:
             run.take_names(overwrite)
             yield from run.steps()
-        except (OutsideCoverage, NameTaken):
+        except (OutsideCoverage, InvalidRequest):
             shutil.rmtree(folder)
             raise
         shutil.rmtree(folder)
@@ -194,7 +194,8 @@ class _Run:
         self.path, self.ending, self.folder = path, ending, folder
         self.workers, self.described = workers, described
         self.rasters = rasters(order, chosen)
-        self.side = window_side(chosen.selection, workers, compares=compares(order.extras))
+        held = engine.planner.holding(chosen.selection)
+        self.side = window_side(held, workers, compares=compares(order.extras))
         self.sheets = sheets(target, order.split)
         self.entries = {
             e.scene.id: e
@@ -273,7 +274,8 @@ class _Run:
 
     @property
     def _lock_name(self) -> str:
-        return f"{self.path.stem}.lock.json"
+        # A picture's bears its ending, as a Zarr's does: one folder may hold the same area in several formats.
+        return f"{self.path.name if self.order.picture else self.path.stem}.lock.json"
 
     def _stem(self, sheet: Sheet) -> str:
         return self.path.stem + (f"_{sheet.row}_{sheet.col}" if self.order.split else "")

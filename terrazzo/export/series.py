@@ -10,6 +10,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import NamedTuple
 
+from terrazzo.bulk.windows import export_target, reaching
 from terrazzo.errors import InvalidRequest, NameTaken, OutsideCoverage
 from terrazzo.export.order import Order
 from terrazzo.export.run import Exported, export
@@ -67,10 +68,15 @@ def write_days(
     Raises:
         InvalidRequest: a day lies in no period.
         NameTaken: the folder holds another series.
+        OutsideCoverage: no scene of any day, or within reach of it, lies in the area.
     """
     orders = [_order_of(order, day) for day in days]
-    for one in orders:
-        engine.select(one.pixels)
+    # Of all days, so that one that lies in no period is refused before the first is written.
+    reached = [_reached(engine, one) for one in orders]
+    if not any(reached):
+        raise OutsideCoverage(
+            f"no scene of these days, or within reach of them, lies in the area; the mosaic covers {tuple(engine.version.bounds)}"
+        )
     _take(folder, _name(engine, order), overwrite)
     for number, (day, one) in enumerate(zip(days, orders, strict=True)):
         path = folder / f"{day}.tif"
@@ -92,6 +98,12 @@ def _written(
                 yield before + step / count
     except OutsideCoverage:
         yield WrittenDay(day, 0.0, (), ())
+
+
+def _reached(engine: Engine, order: Order) -> bool:
+    """Whether a scene that a day shows, or is predicted from, lies in the area."""
+    target = export_target(engine.version, order.area, order.crs, order.resolution)
+    return bool(reaching(engine, engine.planner.holding(engine.select(order.pixels)).entries, target))
 
 
 def _order_of(order: Order, day: date) -> Order:
@@ -117,8 +129,10 @@ def _take(folder: Path, name: str, overwrite: bool) -> None:
     """Makes a folder this series' own.
 
     Raises:
-        NameTaken: it holds files of something else.
+        NameTaken: it holds files of something else, or is no folder.
     """
+    if folder.exists() and not folder.is_dir():
+        raise NameTaken(f"{folder} is a file: name a folder for the days, or NAME.zarr")
     about = folder / ABOUT
     if about.exists() and json.loads(about.read_text())["series"] == name:
         return

@@ -17,7 +17,7 @@ from terrazzo.mosaic import kernels
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.layers import ALL
 from terrazzo.mosaic.plan import MOST_PIXELS, Planner, ZonePlan
-from terrazzo.mosaic.predict import predicted
+from terrazzo.mosaic.predict import KeptSums, predicted
 from terrazzo.mosaic.request import CLASSES_BAND, PixelRequest, Resolved
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import (
@@ -66,6 +66,10 @@ class Engine:
     def planner(self) -> Planner:
         """What plans its answers."""
         return Planner(self.version)
+
+    @cached_property
+    def _sums(self) -> KeptSums:
+        return KeptSums()
 
     def select(self, request: PixelRequest) -> Selection:
         """The request with every default filled in, and its scenes.
@@ -187,7 +191,7 @@ class Engine:
             numbered = [(n, selection.entries[n]) for n in selection.zones[plan.epsg][0].tolist()]
             return merging.baked(plan.part, numbered, plan.box)
         if selection.request.fill == "predict":
-            return predicted(merging, selection, plan.box)
+            return predicted(merging, selection, plan.box, self._sums)
         shown = selection.shown(plan.epsg, plan.level, plan.box)
         return merging.pixels(shown, plan.box, count_to=count_to, trusted=trusted)
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from terrazzo.errors import Damaged, TooLarge
 from terrazzo.grid import Bounds, PixelBox
-from terrazzo.mosaic.predict import MARGIN, RADIUS, widened
+from terrazzo.mosaic.predict import MARGIN, RADIUS, SIDE, widened
 from terrazzo.mosaic.pyramid import Part, read_pyramid
 from terrazzo.mosaic.request import PixelRequest, Resolved
 from terrazzo.mosaic.selection import Selection, adjacent, adjacent_periods, select
@@ -128,7 +128,9 @@ class Planner:
             # A rim for what the outline's curve and the interpolation reach beyond its points.
             rim = MARGIN + 2 if request.fill == "predict" else 2
             windows = PixelBox(*(v * 2**level for v in box.grown(rim))).coarser(grid.window)
-            reach = RADIUS if request.fill == "predict" else 0
+            # Windows of predictions are as large as those of the grid, or larger where pixels are coarse.
+            larger = max(1, (SIDE << level) // grid.window)
+            reach = (RADIUS + 1) * larger - 1 if request.fill == "predict" else 0
             if request.target is not None or reach:
                 # The level of a day reads the corners of these windows, which scenes beside them tell too.
                 reach += 1

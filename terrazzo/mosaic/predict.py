@@ -6,11 +6,12 @@ regression are taken over fixed windows of the zone's grid at a fixed overview l
 them, so that two tiles that share a border have the same pixels there.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
-from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -31,7 +32,8 @@ PREDICTED = 1024
 REACH = 45
 """Days around the asked one whose dates predict it: what is further away tells less than the regression's own error."""
 SIDE = 64
-"""Pixels a side of a window at the level that sums are taken at: four thousand of them tell thirteen coefficients a band."""
+"""Pixels a side of a window at the level that sums are taken at: four thousand of them tell thirteen coefficients a band. Pictures that
+are coarser than that level have windows of as many of their own pixels, so that none reads finer pixels than it shows."""
 BLOCK = 4
 """Windows a side of the squares whose sums are computed at once."""
 RADIUS = 3
@@ -44,8 +46,10 @@ ODD = 4.0
 """Expected differences of two dates from which a pixel tells little of a regression: a cloud that was missed."""
 SCALES, LEAST = (8.0, 2.0), 0.02
 """Standard deviations, pixels, in which what the regression leaves is spread, the wide one first, and the share of a neighbourhood that has to be seen for half of it."""
-MOST_WINDOWS = 600
-"""Windows of one picture: sums of each are taken at the same level, however coarse the picture is."""
+MOST_WINDOWS = 1024
+"""Windows of one picture, at least `SIDE` of its pixels a side; those of exports have fewer."""
+KEPT_BYTES = 64 << 20
+"""Sums of squares of windows that are kept in memory: four hundred of ten bands."""
 MARGIN = 32
 """Pixels around a box that its own depend on: three standard deviations of both scales and a bit."""
 
@@ -67,45 +71,101 @@ def widened(version: Version, selection: Selection) -> Selection:
         for e in version.entries(request.period)
         if 0 < abs((e.scene.datetime.date() - day).days) <= REACH
         and 100 * e.scene.cloud_share <= request.max_cloud
+        and request.orbit in (None, e.scene.relative_orbit)
     )
     entries = selection.entries + others
     return Selection(request, entries, places_of(entries))
+
+
+def _as_trend(request: Resolved) -> dict[str, Any]:
+    """What the trend changes in a request: it follows the days, at the level of what the day shows, which stays as it is."""
+    common = True if request.target is None else None
+    return {"fill": "none", "method": "kriging", "target": day_of(request), "common_level": common}
 
 
 def trend(version: Version, selection: Selection) -> Selection:
     """The other dates of `widened` alone, asked for what the prediction of a day starts from."""
     day = day_of(selection.request)
     others = tuple(e for e in widened(version, selection).entries if e.scene.datetime.date() != day)
-    request = replace(selection.request, fill="none", method="kriging", target=day)
+    request = replace(selection.request, **_as_trend(selection.request))
     return Selection(request, others, places_of(others))
 
 
-def predicted(merging: Merging, selection: Selection, box: PixelBox) -> Outcome:
+class Sums(NamedTuple):
+    """Sums for the regression over a box of windows.
+
+    Attributes:
+        products: (row, col, feature, feature); targets: (row, col, feature, band).
+        problems: scenes that were left out, and why.
+    """
+
+    products: NDArray[np.float64]
+    targets: NDArray[np.float64]
+    problems: tuple[str, ...]
+
+
+class KeptSums:
+    """Sums of squares of windows, least recently used forgotten first; safe to share between threads."""
+
+    def __init__(self, most: int = KEPT_BYTES) -> None:
+        self._most, self._bytes = most, 0
+        self._sums: OrderedDict[Hashable, Sums] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Sums | None:
+        """What is kept under a key."""
+        with self._lock:
+            sums = self._sums.get(key)
+            if sums is not None:
+                self._sums.move_to_end(key)
+            return sums
+
+    def keep(self, key: Hashable, sums: Sums) -> None:
+        """Keeps sums, unless a scene is missing in them: that one may be readable the next time."""
+        if sums.problems:
+            return
+        with self._lock:
+            if key not in self._sums:
+                self._sums[key] = sums
+                self._bytes += _size(sums)
+            while self._bytes > self._most:
+                self._bytes -= _size(self._sums.popitem(last=False)[1])
+
+
+def _size(sums: Sums) -> int:
+    return sums.products.nbytes + sums.targets.nbytes
+
+
+def predicted(merging: Merging, selection: Selection, box: PixelBox, kept: KeptSums) -> Outcome:
     """The merged pixels of a day in a box of the level's grid, its holes predicted and flagged.
 
     Args:
         selection: of `widened`.
+        kept: sums of earlier answers from the same version.
     """
-    return filled(DaySource(merging, selection), box)
+    return filled(DaySource(merging, selection, kept), box)
 
 
 def filled(source: "DaySource", box: PixelBox) -> Outcome:
     """What `predicted` gives, of a day and other dates that are read through `source`."""
+    wide = box.grown(MARGIN)
+    source.require_bounded(wide)
     seen, problems = source.seen(box)
     if seen is not None and (seen.values != NODATA).all(axis=0).all():
         return Outcome(seen, problems)
-    wide = box.grown(MARGIN)
     dates, more = source.dates(wide)
     problems = tuple(dict.fromkeys((*problems, *more)))
     if dates is None:
         return Outcome(seen, problems)
-    around, _ = source.seen(wide)
+    around, around_problems = source.seen(wide)
     own = (
         np.full(dates.trend.values.shape, np.nan, np.float32)
         if around is None
         else _reflectance(around.values)
     )
-    predicted = _carried(own, dates.trend_rho + source.regressed(dates, wide))
+    regressed, regressed_problems = source.regressed(dates, wide)
+    problems = tuple(dict.fromkeys((*problems, *around_problems, *regressed_problems)))
+    predicted = _carried(own, dates.trend_rho + regressed)
     inner = box.within(wide)
     return Outcome(_filled(seen, dates.trend, predicted[:, *inner], inner), problems)
 
@@ -197,13 +257,10 @@ class DaySource:
 
     merging: Merging
     selection: Selection
-
-    @property
-    def _clear(self) -> Resolved:
-        return replace(self.merging.request, fill="none")
+    kept: KeptSums = field(default_factory=KeptSums, compare=False)
 
     def _pixels(self, entries: Sequence[tuple[int, Entry]], box: PixelBox, **changed: Any) -> Outcome:
-        merging = replace(self.merging, request=replace(self._clear, **changed))
+        merging = replace(self.merging, request=replace(self.merging.request, **{"fill": "none", **changed}))
         return (
             merging.pixels(list(entries), box, count_to=ALL, trusted=True) if entries else Outcome(None, ())
         )
@@ -223,14 +280,15 @@ class DaySource:
     def dates(self, box: PixelBox) -> tuple[OtherDates | None, tuple[str, ...]]:
         """What the other dates say; None where they show nothing."""
         others = [(days, numbered) for days, numbered in self._shown(box) if days != 0]
-        day = day_of(self.merging.request)
-        trend, problems = self._pixels([o for _, o in others], box, method="kriging", target=day)
+        request = self.merging.request
+        trend, problems = self._pixels([o for _, o in others], box, **_as_trend(request))
         if trend is None:
             return None, problems
         sides = []
         for sign in (-1, 1):
             side = [o for days, o in sorted(others, key=lambda d: abs(d[0])) if days * sign > 0]
-            pixels, _ = self._pixels(side, box, method="first", target=None)
+            pixels, more = self._pixels(side, box, method="first")
+            problems += more
             sides.append(
                 np.full(trend.values.shape, np.nan, np.float32)
                 if pixels is None
@@ -243,18 +301,29 @@ class DaySource:
         )
         return OtherDates(trend, level, before, after), problems
 
-    def regressed(self, dates: OtherDates, box: PixelBox) -> Array:
-        """(band, row, col) how a day differs from the trend, by the regression around each pixel.
+    @property
+    def side(self) -> int:
+        """Pixels a side of a window at this level."""
+        return max(self.merging.grid.window >> self.merging.level, SIDE)
+
+    def require_bounded(self, box: PixelBox) -> None:
+        """Checks that a box is not too large to predict.
 
         Raises:
-            TooLarge: the box lies in more than `MOST_WINDOWS` windows.
+            TooLarge: it lies in more than `MOST_WINDOWS` windows.
         """
-        features, side = dates.features(), self.merging.grid.window >> self.merging.level
-        windows = box.coarser(side)
+        windows = box.coarser(self.side)
         if windows.height * windows.width > MOST_WINDOWS:
-            raise TooLarge("fill=predict: too large an area for this resolution; zoom in, or export it")
+            raise TooLarge(
+                "fill=predict: too many pixels for one answer at this resolution; ask for fewer, or use `terrazzo export`"
+            )
+
+    def regressed(self, dates: OtherDates, box: PixelBox) -> tuple[Array, tuple[str, ...]]:
+        """(band, row, col) how a day differs from the trend, by the regression around each pixel, and problems."""
+        features, side = dates.features(), self.side
+        windows = box.coarser(side)
         out = np.full(dates.trend_rho.shape, np.nan, np.float32)
-        table = self._corners(windows)
+        table, problems = self._corners(windows)
         for r, c in np.ndindex(*windows.shape):
             row, col = side * (windows.row0 + r), side * (windows.col0 + c)
             window = PixelBox(row, col, row + side, col + side).intersection(box)
@@ -267,12 +336,11 @@ class DaySource:
                 share * np.einsum("fb,frc->brc", table[r + i, c + j], features[:, *at])
                 for i, j, share in parts
             )
-        return out
+        return out, problems
 
-    def _corners(self, windows: PixelBox) -> Array:
-        """(rows + 1, cols + 1, feature, band) coefficients at the corners of a box of windows."""
-        around = windows.grown(RADIUS)
-        products, targets = self._sums(around)
+    def _corners(self, windows: PixelBox) -> tuple[Array, tuple[str, ...]]:
+        """(rows + 1, cols + 1, feature, band) coefficients at the corners of a box of windows, and problems."""
+        products, targets, problems = self._sums(windows.grown(RADIUS))
         bands, count = targets.shape[-1], targets.shape[-2]
         pull = np.diag([PULL_CONSTANT, *[PULL] * (count - 1)])
         at = np.arange(-RADIUS, RADIUS) + 0.5
@@ -282,13 +350,13 @@ class DaySource:
             near = np.s_[r : r + 2 * RADIUS, c : c + 2 * RADIUS]
             left = np.einsum("rc,rcfg->fg", weight, products[near]) + pull
             out[r, c] = np.linalg.solve(left, np.einsum("rc,rcfb->fb", weight, targets[near]))
-        return out
+        return out, problems
 
-    def _sums(self, windows: PixelBox) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """(row, col, feature, feature) and (row, col, feature, band) sums of a box of windows, from the squares that hold them."""
-        blocks = windows.coarser(BLOCK)
+    def _sums(self, windows: PixelBox) -> Sums:
+        """Sums of a box of windows, from the squares that hold them."""
+        blocks, coarse = windows.coarser(BLOCK), self._coarse
         rows = [
-            [_block_sums(self._coarse, r, c) for c in range(blocks.col0, blocks.col1)]
+            [coarse.square(r, c) for c in range(blocks.col0, blocks.col1)]
             for r in range(blocks.row0, blocks.row1)
         ]
         inner = windows.within(PixelBox(*(BLOCK * v for v in blocks)))
@@ -296,34 +364,49 @@ class DaySource:
             np.concatenate([np.concatenate([block[k] for block in row], axis=1) for row in rows])[inner]
             for k in (0, 1)
         )
-        return products, targets
+        return Sums(
+            products, targets, tuple(dict.fromkeys(p for row in rows for b in row for p in b.problems))
+        )
 
     @property
     def _coarse(self) -> "DaySource":
         """The same at the level that sums are taken at."""
-        level = max(0, (self.merging.grid.window // SIDE).bit_length() - 1)
+        level = max(0, (self.merging.grid.window // SIDE).bit_length() - 1, self.merging.level)
         return replace(self, merging=replace(self.merging, level=level))
 
+    def square(self, row: int, col: int) -> Sums:
+        """Sums of a square of `BLOCK` windows a side; of a source at the level that sums are taken at.
 
-@lru_cache(maxsize=1024)
-def _block_sums(source: DaySource, row: int, col: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """(window, window, feature, feature) and (window, window, feature, band) sums of a square of windows.
+        Args:
+            row, col: of the square, in squares.
+        """
+        m = self.merging
+        # The request tells the scenes: a selection would be kept with all that it holds.
+        key = m.request, m.epsg, m.level, row, col
+        sums = self.kept.get(key)
+        if sums is None:
+            sums = _summed(self, row, col)
+            self.kept.keep(key, sums)
+        return sums
 
-    Args:
-        source: at the level that sums are taken at; row, col: of the square, in squares.
-    """
+
+def _summed(source: DaySource, row: int, col: int) -> Sums:
+    """What `square` gives, computed."""
     merging = source.merging
-    side = merging.grid.window >> merging.level
+    side = source.side
     box = PixelBox(*(BLOCK * side * v for v in (row, col, row + 1, col + 1)))
     bands = len(merging.request.bands)
     products, targets = (
         np.zeros((BLOCK, BLOCK, *(1 + 3 * bands,) * 2)),
         np.zeros((BLOCK, BLOCK, 1 + 3 * bands, bands)),
     )
-    seen, _ = source.seen(box)
-    dates = None if seen is None else source.dates(box)[0]
-    if seen is None or dates is None:
-        return products, targets
+    seen, problems = source.seen(box)
+    if seen is None:
+        return Sums(products, targets, problems)
+    dates, more = source.dates(box)
+    problems += more
+    if dates is None:
+        return Sums(products, targets, problems)
     features, apart = dates.features(), _reflectance(seen.values) - dates.trend_rho
     expected = 0.006 + 0.1 * np.maximum(dates.trend_rho, 0)
     weight = 1 / (1 + (np.mean((apart / expected) ** 2, axis=0) / ODD**2) ** 2)
@@ -333,4 +416,4 @@ def _block_sums(source: DaySource, row: int, col: int) -> tuple[NDArray[np.float
         use = known[at]
         z, y, w = features[:, *at][:, use].astype(np.float64), apart[:, *at][:, use], weight[at][use]
         products[r, c], targets[r, c] = (z * w) @ z.T, (z * w) @ y.T
-    return products, targets
+    return Sums(products, targets, problems)

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from datetime import date
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from terrazzo.config import Fill, Method, Resampling, Snow, Stage
 from terrazzo.errors import InvalidRequest
@@ -43,7 +43,11 @@ class PixelRequest:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A request with every default filled in; equal values have equal pixels."""
+    """A request with every default filled in; equal values have equal pixels.
+
+    Attributes:
+        common_level: True: values stay at the period's common level though `target` is shown; None: they have that day's.
+    """
 
     bands: tuple[str, ...]
     period: str
@@ -58,6 +62,7 @@ class Resolved:
     resampling: Resampling
     target: date | None = None
     min_score: float | None = None
+    common_level: Literal[True] | None = None
 
     @property
     def normalized(self) -> bool:

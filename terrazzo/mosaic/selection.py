@@ -93,13 +93,17 @@ def _foretold(
     """Checks that a request with `fill=predict` asks for one day's reflectance.
 
     Raises:
-        InvalidRequest: it asks for several days, or for another stage.
+        InvalidRequest: it asks for several days, for another stage, or names scenes.
     """
     if request.fill != "predict":
         return
     if interval[0] is None or interval[0] != interval[1]:
         raise InvalidRequest(
             f"fill=predict predicts what one day's clouds hide: name that day, such as datetime={period.middle}"
+        )
+    if request.ids:
+        raise InvalidRequest(
+            "fill=predict and ids contradict each other: it reads the other dates too; leave one of them out"
         )
     if stage not in ("merged", "normalized"):
         raise InvalidRequest(f"fill=predict and stage={stage} contradict each other: leave one of them out")

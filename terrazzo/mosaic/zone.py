@@ -486,8 +486,8 @@ class Merging:
     def corner_gains(self, entry: Entry, box: PixelBox) -> CornerGains | None:
         """Gain and offset, each (band, ny + 1, nx + 1), by which a scene is normalized, and the windows whose corners they are.
 
-        For methods that weigh days they lead to the level of the day that is shown; these are of the windows around a box of the
-        level's grid alone. None where nothing is normalized, or the scene does not reach the box.
+        For methods that weigh days they lead to the level of the day that is shown, unless the request has the common level; these are of
+        the windows around a box of the level's grid alone. None where nothing is normalized, or the scene does not reach the box.
         """
         request = self.request
         known = self.version.corners(entry) if request.normalized else None
@@ -496,7 +496,7 @@ class Merging:
         corners, windows = known
         which = [self.version.bands.index(b) for b in request.bands]
         gain, offset = gains.decode(corners[:, which])
-        if request.target is None:
+        if request.target is None or request.common_level:
             return gain, offset, windows
         near = PixelBox(*(v * 2**self.level for v in box)).coarser(self.grid.window).intersection(windows)
         if near.empty:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+AREA_FILE = ("--geometry", "--geom")
+"""Names of the option that is a file of an area, of all commands that have one."""
 SHOWN: dict[Kind, str] = {
     "number": "NUMBER",
     "whole": "NUMBER",
@@ -46,13 +48,15 @@ def options(parameters: Table, *, leave: Container[str] = ()) -> Callable[[F], F
 
 def _option(parameter: Parameter) -> Callable[[F], F]:
     return click.option(
-        f"--{parameter.name.replace('_', '-')}",
+        *(AREA_FILE if parameter.kind == "area" else (f"--{parameter.name.replace('_', '-')}",)),
         parameter.name,
         metavar="FILE" if parameter.kind == "area" else SHOWN.get(parameter.kind, "TEXT"),
         type=FILE if parameter.kind == "area" else str,
         multiple=True,
         callback=partial(_joined, parameter),
-        help=parameter.help,
+        help="the area as a file that OGR reads, such as GeoPackage, GeoJSON or Shapefile, in any CRS: the pixels that it touches"
+        if parameter.kind == "area"
+        else parameter.help,
     )
 
 

@@ -194,7 +194,7 @@ def layers_of(engine: Engine, chosen: Chosen, target: Target) -> PixelLayers:
     values = np.empty((channels, *target.shape), np.float32)
     dated, filled, clear = (np.empty(target.shape, np.bool_) for _ in range(3))
     day, scenes, problems = np.empty(target.shape, np.float32), list[str](), list[str]()
-    for window, part in windows(target, window_side(chosen.selection, 1)):
+    for window, part in windows(target, window_side(engine.planner.holding(chosen.selection), 1)):
         drawn = draw(chosen, partial(engine.render, target=part))
         here = (
             slice(window.row_off, window.row_off + window.height),

@@ -11,11 +11,14 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import click
 import numpy as np
+import pyogrio
 import pystac
 import pytest
 import rasterio
 import rasterio.shutil
+import shapely
 from click.testing import CliRunner
 from pmtiles.reader import MmapSource, Reader
 from pmtiles.tile import TileType
@@ -25,6 +28,7 @@ from rio_cogeo import cog_validate
 
 from terrazzo.bands import NODATA
 from terrazzo.bulk.area import area_of_box, area_of_geometry
+from terrazzo.bulk.outlines import geojson_of_file
 from terrazzo.bulk.windows import export_target, sheet_count, sheets, window_side, windows
 from terrazzo.cli import cli
 from terrazzo.errors import InvalidRequest, OutsideCoverage, StoreError
@@ -466,6 +470,35 @@ def test_the_command_reports_the_cost_and_writes_nothing(sample_store, tmp_path)
     assert os.listdir(tmp_path) == ["a.geojson"]
 
 
+@pytest.mark.parametrize(
+    ("name", "driver", "option"), [("a.gpkg", "GPKG", "--geometry"), ("a.shp", "ESRI Shapefile", "--geom")]
+)
+def test_an_area_may_be_any_file_that_ogr_reads(sample_store, engine, tmp_path, name, driver, option):
+    shape = shapely.Polygon(OUTLINE)
+    to_file = transformer("EPSG:4326", "EPSG:3035")
+    turned = shapely.transform(shape, lambda xy: np.stack(to_file.transform(xy[:, 0], xy[:, 1]), -1))
+    pyogrio.raw.write(
+        tmp_path / name,
+        geometry=np.array([shapely.to_wkb(turned)]),
+        field_data=[np.array(["a"])],
+        fields=["name"],
+        geometry_type="Polygon",
+        crs="EPSG:3035",
+        driver=driver,
+    )
+    dry = ["export", "--store", str(sample_store), option, str(tmp_path / name), "--dry-run"]
+    result = CliRunner().invoke(cli, dry)
+    assert result.exit_code == 0, result.output
+    area = area_of_geometry(json.loads(geojson_of_file(tmp_path / name)))
+    assert np.allclose(area.bounds, shape.bounds, atol=2e-3)
+
+
+@pytest.mark.parametrize("command", ["export", "series", "statistics", "get", "acquire", "watch"])
+def test_every_command_calls_the_file_of_an_area_alike(command):
+    options = {name for p in cli.get_command(click.Context(cli), command).params for name in p.opts}
+    assert {"--geom", "--geometry"} <= options
+
+
 INDEX = "(B08-B04)/(B08+B04)"
 LATER, EARLIER = "2023-08-18", "2023-08-13"
 
@@ -581,7 +614,9 @@ def test_pictures_of_one_name_do_not_meet_while_they_are_written(engine, tmp_pat
 
     monkeypatch.setattr(tiles, "copy_raster", interrupted)
     list(export(engine, first, tmp_path / "a.pmtiles"))
-    assert sorted(os.listdir(tmp_path)) == ["a.lock.json", "a.mbtiles", "a.pmtiles"]
+    assert sorted(os.listdir(tmp_path)) == [
+        *("a.mbtiles", "a.mbtiles.lock.json", "a.pmtiles", "a.pmtiles.lock.json")
+    ]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,9 @@ def test_the_name_that_is_given_is_written(run, name):
     more = () if name.endswith("gpkg") else ("--compression", "zstd")
     fixed = run(*more, "-o", name) if more else _picture(run, name)
     assert fixed.exit_code == 0, fixed.output
-    assert sorted(os.listdir()) == sorted([name, f"{Path(name).stem}.lock.json"])
+    assert sorted(os.listdir()) == sorted(
+        [name, f"{name if name.endswith('gpkg') else Path(name).stem}.lock.json"]
+    )
 
 
 def _picture(run, name):

@@ -98,3 +98,17 @@ def test_light_of_haze_falls_with_the_wavelength() -> None:
     light = light_of_haze(FOUR)
     assert light[0] == 1
     assert (np.diff(light) < 0).all()
+
+
+def test_a_day_without_a_pass_is_predicted_at_the_level_of_days_with_one(
+    fading: tuple[Version, Land],
+) -> None:
+    version, land = fading
+    first, between = (str((FIRST + timedelta(days=n)).date()) for n in (0, 2))
+    asked = {"resampling": "nearest", "method": "median"}
+    passed = native(version, land.place.box, 32633, datetime=first, fill="none", **asked)
+    predicted = native(version, land.place.box, 32633, datetime=between, fill="predict", **asked)
+    both = ((passed.values > 0) & (predicted.values > 0)).all(axis=0)
+    apart = (predicted.values.astype(float) - passed.values)[:, both] * SCALE
+    # The level of that day is 0.01 from the period's in near infrared.
+    assert np.abs(np.median(apart, axis=1)).max() < 0.003

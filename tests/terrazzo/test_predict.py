@@ -3,13 +3,17 @@
 import sys
 from dataclasses import replace
 from datetime import date, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from terrazzo.bands import NODATA
+from terrazzo.bulk.windows import PREDICTED_WINDOW, window_side
 from terrazzo.config import MosaicConfig
-from terrazzo.errors import InvalidRequest, StoreError
+from terrazzo.errors import InvalidRequest, StoreError, TooLarge
+from terrazzo.export.order import parse_order
+from terrazzo.export.run import Exported, export
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic import predict
 from terrazzo.mosaic.blocks import Blocks
@@ -18,7 +22,7 @@ from terrazzo.mosaic.explain import explain
 from terrazzo.mosaic.explain.candidates import left_out
 from terrazzo.mosaic.measure import Measure
 from terrazzo.mosaic.origin import FORETOLD, ORIGINS, Rendering
-from terrazzo.mosaic.predict import PREDICTED
+from terrazzo.mosaic.predict import PREDICTED, KeptSums, Sums
 from terrazzo.mosaic.quality import quality
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target, transformer
@@ -178,11 +182,20 @@ def test_a_statistic_counts_no_age_where_no_scene_shows(world, day, box):
 
 @pytest.mark.parametrize(
     ("asked", "told"),
-    [({}, "name that day"), ({"datetime": "2024"}, "one day"), ({"stage": "mask"}, "stage=mask")],
+    [
+        ({}, "name that day"),
+        ({"datetime": "2024"}, "one day"),
+        ({"stage": "mask"}, "stage=mask"),
+        ({"ids": ("a",)}, "ids"),
+    ],
 )
 def test_it_is_refused_where_no_one_day_is_asked_for(world, day, box, asked, told):
     _, engine = world
-    given = {"datetime": str(day.datetime.date()) if "stage" in asked else None, "normalize": None, **asked}
+    given = {
+        "datetime": str(day.datetime.date()) if {"stage", "ids"} & set(asked) else None,
+        "normalize": None,
+        **asked,
+    }
     if asked.get("datetime"):
         given["datetime"] = str(day.datetime.year)
     with pytest.raises(InvalidRequest, match=told):
@@ -194,3 +207,78 @@ def test_it_is_no_default_of_a_mosaic(world):
     with pytest.raises(StoreError, match="no default"):
         replace(engine.version.config, fill="predict")
     assert MosaicConfig("a").fill != "predict"
+
+
+def test_a_scene_that_cannot_be_read_is_told_and_leaves_no_trace(world, day, box):
+    version = world[1].version
+    text, lone = str(day.datetime.date()), PixelBox(box.row0, box.col0, box.row0 + 24, box.col0 + 240)
+    whole = drawn(Engine(version, Blocks()), lone, datetime=text).image
+    other = min(
+        (e.scene for e in version.entries("all") if e.scene.id != day.id),
+        key=lambda s: abs(s.datetime - day.datetime),
+    )
+    engine = Engine(version, Blocks())
+    path = Path(version.store.raster_path(other.band_key(FOUR[0])))
+    away = path.rename(path.with_suffix(".away"))
+    try:
+        damaged = drawn(engine, lone, datetime=text).image
+    finally:
+        away.rename(path)
+    assert any(other.id in p for p in damaged.problems)
+    assert (damaged.values != whole.values).any()
+    # As of a store that is back, once the blocks' time to forget is over.
+    engine.blocks._broken.clear()
+    again = drawn(engine, lone, datetime=text).image
+    assert not again.problems
+    assert (again.values == whole.values).all()
+
+
+def test_kept_sums_are_bounded_in_bytes():
+    kept = KeptSums(most=3 * 2 * 8)
+    one = Sums(np.ones(1), np.ones(1), ())
+    for key in range(5):
+        kept.keep(key, one)
+        kept.get(0)
+    assert [key for key in range(5) if kept.get(key)] == [0, 3, 4]
+    kept.keep("missing", one._replace(problems=("scene: unreadable",)))
+    assert kept.get("missing") is None
+
+
+def ordered(engine, day, **asked):
+    box = ",".join(map(str, engine.version.bounds))
+    given = {"bbox": box, "bands": "B04", "datetime": str(day.datetime.date()), "fill": "predict", **asked}
+    return parse_order(given, engine.version)
+
+
+def test_an_export_is_as_coarse_as_one_likes(world, day, tmp_path):
+    _, engine = world
+    order = ordered(engine, day, resolution="1920", crs="EPSG:32633")
+    *_, done = export(engine, order, tmp_path / "a.tif")
+    assert isinstance(done, Exported)
+    assert done.share > 0.7
+
+
+def test_an_export_that_is_refused_leaves_nothing(world, day, tmp_path, monkeypatch):
+    _, engine = world
+    monkeypatch.setattr(predict, "MOST_WINDOWS", 0)
+    with pytest.raises(TooLarge, match="fill=predict"):
+        list(export(engine, ordered(engine, day), tmp_path / "a.tif"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_windows_of_exports_bound_the_memory_of_all_dates(world, day):
+    _, engine = world
+    request = PixelRequest(FOUR, datetime=str(day.datetime.date()), fill="predict")
+    held = engine.planner.holding(engine.select(request))
+    assert window_side(held, 64) < window_side(held, 1) <= PREDICTED_WINDOW
+    alone = engine.select(replace(request, fill="none", method="kriging"))
+    assert window_side(held, 64) < window_side(alone, 64)
+
+
+def test_the_other_dates_are_of_the_asked_orbit(world, day):
+    _, engine = world
+    request = PixelRequest(FOUR, datetime=str(day.datetime.date()), fill="predict")
+    held = engine.planner.holding(engine.select(replace(request, orbit=day.relative_orbit)))
+    everything = {e.scene.id for e in engine.version.entries("all")}
+    same = {e.scene.id for e in engine.version.entries("all") if e.scene.relative_orbit == day.relative_orbit}
+    assert {e.scene.id for e in held.entries} == same < everything

@@ -34,7 +34,8 @@ def world(tmp_path_factory):
 def run(world, *words):
     store, version = world
     box = [str(v) for v in version.bounds]
-    asked = ["series", "--store", str(store), "--bbox", *box, "--bands", "B04,B08", "--every", "2"]
+    given = [] if "--bbox" in words else ["--bbox", *box]
+    asked = ["series", "--store", str(store), *given, "--bands", "B04,B08", "--every", "2"]
     return CliRunner().invoke(cli, [*asked, *map(str, words)], catch_exceptions=False)
 
 
@@ -117,3 +118,35 @@ def test_days_that_no_series_has_are_refused_before_anything_is_written(world, t
     result = run(world, "--datetime", when, "-o", out)
     assert result.exit_code == 1
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["mine.zarr", "linked.zarr", "file.zarr", "file"])
+def test_what_is_no_series_and_no_cube_stays(world, tmp_path, name):
+    (tmp_path / "mine.zarr").mkdir()
+    (tmp_path / "mine.zarr" / "thesis.txt").write_text("mine")
+    (tmp_path / "linked.zarr").symlink_to(tmp_path / "mine.zarr")
+    for file in ("file.zarr", "file"):
+        (tmp_path / file).write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    result = run(world, "--datetime", DAYS[0], "-o", tmp_path / name, "--overwrite")
+    assert result.exit_code == 1
+    assert str(tmp_path / name) in result.output
+    assert "name " in result.output
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["days", "a.zarr"])
+def test_a_series_of_nothing_replaces_nothing(world, days, tmp_path, name):
+    out = tmp_path / name
+    shutil.copytree(days, out)
+    if name == "a.zarr":
+        (out / ".zgroup").write_text("{}")
+    before = {p: p.read_bytes() for p in out.iterdir()}
+    west, south, _, north = world[1].bounds
+    result = run(
+        world, "--bbox", west - 3, south, west - 2, north, "--datetime", DAYS[0], "-o", out, "--overwrite"
+    )
+    assert result.exit_code == 1, result.output
+    assert "lies in the area" in result.output
+    assert {p: p.read_bytes() for p in out.iterdir()} == before
+    assert [p.name for p in tmp_path.iterdir()] == [name]

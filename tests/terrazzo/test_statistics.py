@@ -254,7 +254,7 @@ def test_the_command_writes_geoparquet_that_opens_with_its_geometry(sample_store
     out = tmp_path / "ndvi.parquet"
     command = [
         "statistics",
-        stands,
+        f"--geom={stands}",
         "--store",
         sample_store,
         "--id",
