@@ -274,19 +274,20 @@ def mark(shelf: "Shelf", target: str, now: list[str]) -> None:
 
 
 def _for_ever(once: Callable[[], int], pause: timedelta) -> None:
-    """Passes until Ctrl-C or SIGTERM; one that fails is reported, and the next one tries again."""
+    """Runs until Ctrl-C or SIGTERM; one that fails is reported, and the next one tries again."""
     rest = threading.Event()
     try:
         while True:
-            _say("pass begins")
+            _say("run begins")
             begun = time.monotonic()
             try:
                 code = once()
-                _say(f"pass done, code {code}")
+                _say(f"run done, code {code}")
             except (TerrazzoError, click.ClickException, OSError) as error:
-                _say(f"pass failed: {error}")
+                _say(f"run failed: {error}")
             rest.wait(max(0.0, pause.total_seconds() - (time.monotonic() - begun)))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
+        # A command that runs within a run ends by Abort.
         _say("stopped")
 
 

@@ -24,6 +24,7 @@ BOX = "14.35,45.81,14.36,45.82"
 READING = {
     "versions": ("--store", "STORE"),
     "export": ("--store", "STORE", "--bbox", BOX, "-o", "OUT/a.tif"),
+    "series": ("--store", "STORE", "--bbox", BOX, "--datetime", "2023-08-03/2023-08-04", "-o", "OUT/days"),
     "statistics": ("OUT/areas.geojson", "--store", "STORE", "-o", "OUT/a.csv"),
     "diff": (VERSION, VERSION, "--store", "STORE"),
     "seed": ("--store", "STORE", "--cache-dir", "OUT/cache", "--zooms", "10"),
@@ -51,8 +52,8 @@ WRITING = {
     "store": ("upgrade", "STORE"),
     "keys": ("--store", "x", "--state", "STORE/state", "add", "Anna", "--scope", "tiles"),
 }
-ELSEWHERE = {"train", "mask", "mcp", "live"}
-"""What reads no store itself: `mcp` asks a server, `live` runs commands that are tried here."""
+ELSEWHERE = {"train", "mask", "mcp", "live", "warm"}
+"""What reads no store itself: `mcp` asks a server, `live` runs commands that are tried here, `warm` compiles."""
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,7 @@ def test_a_store_that_is_read_only_is_named_with_what_to_do(run, name):
 
 
 @pytest.mark.parametrize("under", ["scenes", "mosaics", "mosaics/mosaic/mosaic.json"])
-@pytest.mark.parametrize("name", ["versions", "export", "diff", "prune", "publish", "store"])
+@pytest.mark.parametrize("name", ["versions", "export", "series", "diff", "prune", "publish", "store"])
 def test_a_part_of_a_store_that_cannot_be_read_shows_no_traceback(run, name, under):
     done = run(name, {**WRITING, **READING}[name], errno.EIO, under)
     assert "Traceback" not in done.stdout + done.stderr

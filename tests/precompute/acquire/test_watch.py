@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+import click
 import numpy as np
 import obstore
 import pytest
@@ -32,7 +33,7 @@ from terrazzo.precompute.acquire.fetch import Openers
 from terrazzo.precompute.acquire.run import AcquireOrder, carry_out, prepare
 from terrazzo.precompute.acquire.search import Query
 from terrazzo.precompute.acquire.shelf import Shelf
-from terrazzo.precompute.commands.watch import bandwidth, interval, left_of
+from terrazzo.precompute.commands.watch import _for_ever, bandwidth, interval, left_of
 from terrazzo.scene import Scene
 from terrazzo.store import Store, StoreConfig, create_store
 from terrazzo.version import Version, open_version
@@ -111,12 +112,21 @@ def test_a_service_continues_until_it_is_stopped(
         until(lambda: FIRST in shown(store), service)
         growing.publish(world.sample_items([FIRST, SECOND]))
         until(lambda: SECOND in shown(store), service)
-        until(lambda: "pass done, code 3" in log.read_text(), service)
+        until(lambda: "run done, code 3" in log.read_text(), service)
     finally:
         service.send_signal(signal.SIGTERM)
         code = service.wait(PATIENCE)
     assert code == 0, log.read_text()
     assert log.read_text().endswith("stopped\n")
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt, click.Abort])
+def test_a_service_that_is_stopped_within_a_run_ends_well(how: type[BaseException], capfd: Any) -> None:
+    def once() -> int:
+        raise how
+
+    _for_ever(once, timedelta(hours=1))
+    assert capfd.readouterr().err.endswith("stopped\n")
 
 
 def boxes(store: Path) -> dict[str, PixelBox]:
