@@ -69,7 +69,7 @@ def series(
 
     is_zarr = output.suffix.lower() == ".zarr"
     if is_zarr:
-        _require_zarr(output, overwrite)
+        _require_zarr(output, asked["compression"], overwrite)
     days = days_between(*day_interval(when), every)
     engine = Engine(open_version(Store(url), mosaic, asked["version"] or None), Blocks())
     order = parse_order(
@@ -114,15 +114,18 @@ def _held(written: "Sequence[WrittenDay]", folder: Path) -> "list[WrittenDay]":
     return held
 
 
-def _require_zarr(output: Path, overwrite: bool) -> None:
+def _require_zarr(output: Path, compression: str | None, overwrite: bool) -> None:
     """Checks what a cube is written by, before anything is rendered.
 
     Raises:
-        InvalidRequest: the package zarr is missing.
+        InvalidRequest: the package zarr is missing, or it has no such compression.
         NameTaken: the folder is there and may not be replaced, or it is no Zarr.
     """
     if find_spec("zarr") is None:
         raise InvalidRequest("a cube needs the package zarr: pip install 'terrazzo[zarr]'")
-    from terrazzo.export.folders import require_replaceable
+    from terrazzo.export.folders import COMPRESSORS, require_replaceable
+
+    if compression and compression not in COMPRESSORS:
+        raise InvalidRequest(f"compression={compression}: a Zarr has {', '.join(COMPRESSORS)}")
 
     require_replaceable(output, overwrite)

@@ -30,6 +30,8 @@ GRID = "spatial_ref"
 """Variable that holds the coordinate system, as rioxarray and odc-geo look for it."""
 
 
+NOTE = "rendered.json"
+"""File beside rasters that says that they are complete."""
 MARKS = (".zgroup", ".zarray", "zarr.json")
 """Files of which a Zarr has one at its top."""
 
@@ -84,8 +86,8 @@ def export_zarr(
         OSError: the disk has too little room or the folder cannot be written.
         InvalidRequest, OutsideCoverage, StoreError: as `terrazzo.export.run.export`.
     """
-    require_free(folder, overwrite)
     work = rasters_folder(engine, order, folder)
+    require_free(folder, overwrite or _is_own(folder, work))
     work.mkdir(exist_ok=True)
     with alone(work):
         try:
@@ -97,17 +99,27 @@ def export_zarr(
         except (InvalidRequest, OutsideCoverage):
             shutil.rmtree(work)
             raise
-        write_zarr([f for f in exported.files if f.suffix == ".tif"], folder, order.compression)
+        # The lock comes first: a folder of that name beside it is known as this order's own when it was stopped here.
         publish(lock_of(folder), exported.files[-1].read_text())
+        write_zarr([f for f in exported.files if f.suffix == ".tif"], folder, order.compression)
         shutil.rmtree(work)
     yield exported._replace(path=folder, files=(folder, lock_of(folder)))
+
+
+def _is_own(folder: Path, work: Path) -> bool:
+    """Whether the lock that stands under a Zarr's name is that of the rasters that wait for it."""
+    note, lock = work / NOTE, lock_of(folder)
+    if not (note.exists() and lock.exists()):
+        return False
+    names: list[str] = json.loads(note.read_text())[0]
+    return lock.read_text() == (work / names[-1]).read_text()
 
 
 def _rendered(
     engine: Engine, order: Order, work: Path, stem: str, workers: int
 ) -> Iterator[float | Exported]:
     """The rasters of an order, rendered once: a note beside them says that they are complete."""
-    note = work / "rendered.json"
+    note = work / NOTE
     if not note.exists():
         for step in export(engine, order, work / f"{stem}.tif", workers=workers):
             if isinstance(step, float):
@@ -176,8 +188,13 @@ def _whole(folder: Path) -> Iterator[zarr.Group]:
         group = zarr.open_group(part, mode="w", zarr_format=2, attributes={"Conventions": "CF-1.8"})
         yield group
         zarr.consolidate_metadata(group.store, zarr_format=2)
-        shutil.rmtree(folder, ignore_errors=True)
+        # An old one that is half removed would still open, with holes.
+        old = folder.with_name(f".{folder.name}.old")
+        shutil.rmtree(old, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
         part.rename(folder)
+        shutil.rmtree(old, ignore_errors=True)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -203,11 +220,12 @@ def _write_grid(group: zarr.Group, dataset: Any) -> None:
 def _write_values(array: Any, dataset: Any, number: int, place: tuple[int, ...] = ()) -> None:
     """Writes a band into a variable, at a place of its leading axes; chunks without data stay unwritten."""
     nodata = dataset.nodatavals[number - 1]
+    holds = np.isfinite if nodata is not None and np.isnan(nodata) else lambda block: block != nodata
     for row in range(0, dataset.height, CHUNK):
         for col in range(0, dataset.width, CHUNK):
             height, width = min(CHUNK, dataset.height - row), min(CHUNK, dataset.width - col)
             block = dataset.read(number, window=Window(col, row, width, height))
-            if nodata is None or (block != nodata).any():
+            if nodata is None or holds(block).any():
                 array[(*place, *np.s_[row : row + height, col : col + width])] = block
 
 
@@ -234,7 +252,8 @@ def _array(
         # As GDAL's driver reads it.
         "_CRS": {"wkt": dataset.crs.to_wkt()},
     }
-    if missing is not None:
+    # NaN is no JSON; readers take it from the array's own fill value.
+    if missing is not None and not np.isnan(missing):
         about["_FillValue"] = missing
     scale, offset = dataset.scales[number - 1], dataset.offsets[number - 1]
     if (scale, offset) != (1, 0):

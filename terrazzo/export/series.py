@@ -137,7 +137,8 @@ def _take(folder: Path, name: str, overwrite: bool) -> None:
     if about.exists() and json.loads(about.read_text())["series"] == name:
         return
     if folder.exists() and any(folder.iterdir()):
-        if not (overwrite and about.exists()):
+        # A folder out of sight was left by a cube that was stopped.
+        if not (overwrite and (about.exists() or folder.name.startswith("."))):
             raise NameTaken(
                 f"{folder} holds other files"
                 + (", of another series or version; replace them with --overwrite" if about.exists() else "")

@@ -135,6 +135,17 @@ def test_what_is_no_series_and_no_cube_stays(world, tmp_path, name):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+def test_a_cube_that_was_stopped_while_it_began_is_written_by_the_next_call(world, tmp_path):
+    (tmp_path / ".a.days").mkdir()
+    (tmp_path / ".a.days" / "series.part").write_text("{")
+    refused = run(world, "--datetime", DAYS[0], "--compression", "lzw", "-o", tmp_path / "a.zarr")
+    assert "deflate, zstd, none" in refused.output
+    assert (tmp_path / ".a.days").exists()
+    done = run(world, "--datetime", DAYS[0], "-o", tmp_path / "a.zarr")
+    assert done.exit_code == 0, done.output
+    assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+
+
 @pytest.mark.parametrize("name", ["days", "a.zarr"])
 def test_a_series_of_nothing_replaces_nothing(world, days, tmp_path, name):
     out = tmp_path / name

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 
 import numpy as np
@@ -13,6 +14,7 @@ from affine import Affine
 from click.testing import CliRunner
 
 from terrazzo.cli import cli
+from terrazzo.errors import NameTaken
 from terrazzo.export import folders
 from terrazzo.export.folders import export_zarr, write_zarr
 from terrazzo.export.order import parse_order
@@ -179,6 +181,46 @@ def test_an_order_that_is_refused_leaves_nothing_behind(order, tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_an_export_that_is_stopped_after_its_folder_goes_on(sample_store, tmp_path, monkeypatch):
+    engine = Engine(open_version(Store(str(sample_store)), "mosaic"), Blocks())
+    ordered = parse_order({"bbox": " ".join(BOX), "bands": "B04"}, engine.version)
+    remove = shutil.rmtree
+
+    def stopped(path, **options):
+        if path.suffix == ".rasters":
+            raise KeyboardInterrupt
+        remove(path, **options)
+
+    monkeypatch.setattr("terrazzo.export.folders.shutil.rmtree", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        list(export_zarr(engine, ordered, tmp_path / "a.zarr"))
+    monkeypatch.undo()
+    assert (tmp_path / "a.zarr").is_dir()
+    list(export_zarr(engine, ordered, tmp_path / "a.zarr"))
+    assert sorted(os.listdir(tmp_path)) == ["a.zarr", "a.zarr.lock.json"]
+    with pytest.raises(NameTaken):
+        list(export_zarr(engine, ordered, tmp_path / "a.zarr"))
+
+
+def test_floats_are_described_in_json_and_chunks_without_data_are_not_there(tmp_path):
+    values = np.full((1024, 2048), np.nan, "float32")
+    values[:, :1024] = 0.25
+    profile = {"driver": "GTiff", "width": 2048, "height": 1024, "dtype": "float32", "count": 1}
+    profile |= {"crs": "EPSG:32633", "transform": Affine(10, 0, 500000, 0, -10, 5000000), "nodata": np.nan}
+    with rasterio.open(tmp_path / "a.tif", "w", **profile) as out:
+        out.write(values, 1)
+    write_zarr([tmp_path / "a.tif"], tmp_path / "a.zarr")
+
+    def strict(name):
+        raise AssertionError(name)
+
+    for file in ("b1/.zattrs", ".zmetadata"):
+        json.loads((tmp_path / "a.zarr" / file).read_text(), parse_constant=strict)
+    assert [p.name for p in (tmp_path / "a.zarr" / "b1").glob("0.*")] == ["0.0"]
+    read = xarray.open_dataset(tmp_path / "a.zarr", engine="zarr").b1.values
+    np.testing.assert_array_equal(read, values)
+
+
 def test_a_folder_that_could_not_be_written_is_written_from_the_rasters(sample_store, tmp_path, monkeypatch):
     engine = Engine(open_version(Store(str(sample_store)), "mosaic"), Blocks())
     ordered = parse_order({"bbox": " ".join(BOX), "bands": "B04"}, engine.version)
@@ -189,7 +231,7 @@ def test_a_folder_that_could_not_be_written_is_written_from_the_rasters(sample_s
     monkeypatch.setattr(folders, "_write_values", full)
     with pytest.raises(OSError, match="No space"):
         list(export_zarr(engine, ordered, tmp_path / "a.zarr"))
-    assert [p.suffix for p in tmp_path.iterdir()] == [".rasters"]
+    assert sorted(p.suffix for p in tmp_path.iterdir()) == [".json", ".rasters"]
     monkeypatch.undo()
     monkeypatch.setattr(Engine, "render", full)
     *_, exported = export_zarr(engine, ordered, tmp_path / "a.zarr")
