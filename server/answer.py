@@ -41,6 +41,8 @@ MOST_SAMPLES = 4096 * 4096 * 4
 """Pixels times bands of one answer."""
 LIVE_AGE = 2
 """Seconds a client keeps a picture of a first look."""
+SMALL = 8
+"""What takes less than so small a part of the memory of all pictures waits for it; what takes more is refused where there is too little."""
 PART = 1 << 18
 """Bytes of an answer that are sent at once."""
 PLANS = 512
@@ -185,12 +187,18 @@ class Desk:
     async def _pixels(self, function: Callable[[], T], size: int = 0) -> T:
         """Renders in a thread, with so many bytes of the memory of all requests."""
         arrived = time.perf_counter()
+        is_small = size * SMALL <= self.settings.memory
 
         def begun() -> T:
-            metrics.STEP_SECONDS.labels("wait").observe(time.perf_counter() - arrived)
-            return function()
+            give_back = self.memory.take(size if is_small else 0, patience=self.settings.deadline)
+            try:
+                metrics.STEP_SECONDS.labels("wait").observe(time.perf_counter() - arrived)
+                return function()
+            finally:
+                give_back()
 
-        give_back = self.memory.take(size)
+        # A tile that waits in the queue takes no memory yet; what is large is refused before it keeps tiles from a thread.
+        give_back = self.memory.take(0 if is_small else size)
         metrics.INSIDE.inc()
         try:
             return await self._renders.run(begun, give_back)

@@ -26,28 +26,33 @@ class Budget:
     def __init__(self, most: int, refusal: str) -> None:
         self._most, self._refusal = most, refusal
         self._used = 0
-        self._lock = threading.Lock()
+        self._changed = threading.Condition()
 
-    def take(self, amount: int, *, refuse: bool = True) -> Callable[[], None]:
+    def take(self, amount: int, *, refuse: bool = True, patience: float = 0.0) -> Callable[[], None]:
         """Takes a part; returns what gives it back, once.
 
         Args:
             refuse: whether nothing is taken where not so much is left; else the next one has less.
+            patience: seconds that the calling thread waits for others to give back.
 
         Raises:
             Overloaded: not so much is left.
         """
-        with self._lock:
-            if refuse and amount and self._used and self._used + amount > self._most:
+        with self._changed:
+            if refuse and amount and not self._changed.wait_for(lambda: self._has(amount), patience):
                 raise Overloaded(self._refusal)
             self._used += amount
         taken = [amount]
 
         def give_back() -> None:
-            with self._lock:
+            with self._changed:
                 self._used -= taken.pop() if taken else 0
+                self._changed.notify_all()
 
         return give_back
+
+    def _has(self, amount: int) -> bool:
+        return not self._used or self._used + amount <= self._most
 
 
 class Gate:

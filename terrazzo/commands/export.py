@@ -51,7 +51,6 @@ def export(
     """
     # Reading rasters draws in GDAL and numba: `terrazzo --help` need not wait for them.
     from terrazzo.bulk.outlines import geojson_of_file
-    from terrazzo.bulk.windows import export_target
     from terrazzo.errors import OutsideCoverage
     from terrazzo.export.names import ending_of
     from terrazzo.export.order import parse_order
@@ -75,11 +74,7 @@ def export(
     if dry_run or output is None:
         _print_cost(engine, order, processors())
         return
-    target = export_target(engine.version, order.area, order.crs, order.resolution)
-    click.echo(
-        f"{target.width} × {target.height} px, {counted(len(order.measure.names), 'band')}, {target.crs}",
-        err=True,
-    )
+    click.echo(_size(engine, order), err=True)
     write, work_folder = _exporter(is_zarr)
     try:
         exported = _progress(write(engine, order, output, workers=processors(), overwrite=overwrite))
@@ -89,6 +84,13 @@ def export(
     except OutsideCoverage as error:
         raise OutsideCoverage(f"{error}; {_how_to_fill(url, mosaic, order, output)}") from None
     _print_files(exported)
+
+
+def _size(engine: "Engine", order: "Order") -> str:
+    from terrazzo.bulk.windows import export_target
+
+    target = export_target(engine.version, order.area, order.crs, order.resolution)
+    return f"{target.width} × {target.height} px, {counted(len(order.measure.names), 'band')}, {target.crs}"
 
 
 def _print_cost(engine: "Engine", order: "Order", workers: int) -> None:

@@ -45,6 +45,37 @@ def test_a_budget_gives_out_no_more_than_it_has_and_takes_back_once():
         budget.take(1)
 
 
+def test_who_has_patience_waits_for_what_others_give_back():
+    budget, waited = Budget(100, "nothing is left"), threading.Event()
+    give_back = budget.take(80)
+
+    def wait():
+        budget.take(50, patience=PATIENCE)()
+        waited.set()
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    with pytest.raises(Overloaded):
+        budget.take(50, patience=0.01)
+    assert not waited.is_set()
+    give_back()
+    assert waited.wait(PATIENCE)
+    waiting.join()
+
+
+def test_tiles_that_wait_in_the_queue_take_no_memory(sample_store):
+    """More tiles than the memory holds at once are all answered, one after the other."""
+
+    async def asked():
+        settings = Settings(store=str(sample_store), threads=1, queue=64, memory=1 << 28)
+        transport = httpx.ASGITransport(create_app(settings), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            tiles = [f"{TILE}?method=median&max_cloud={n}" for n in range(40, 60)]
+            return await asyncio.gather(*(client.get(t) for t in tiles))
+
+    assert {a.status_code for a in asyncio.run(asked())} == {200}
+
+
 def test_readiness_is_said_and_more_is_refused_while_every_renderer_is_blocked(sample_store):
     """Nothing of this waits for a renderer: none goes on before all has been answered."""
 

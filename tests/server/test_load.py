@@ -16,6 +16,8 @@ from tests.server.test_serve import serving
 from tests.waiting import PATIENCE, until
 
 TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728.png"
+AMPLE = str(16 << 30)
+"""Memory for all that a test asks at once."""
 HEAVY = "/mosaics/mosaic/bbox/15.9,45.75,16.05,45.85/2048x2048.npy?bands=B02,B03,B04,B08&method=robust&max_cloud={}"
 
 
@@ -46,7 +48,10 @@ def leaving(address, path):
 
 
 def test_past_the_queue_it_sheds_with_retry_after_and_still_answers_health_and_304(sample_store):
-    with serving(sample_store, TERRAZZO_THREADS="1", TERRAZZO_QUEUE="2") as (_, address):
+    with serving(sample_store, TERRAZZO_THREADS="1", TERRAZZO_QUEUE="2", TERRAZZO_MEMORY=AMPLE) as (
+        _,
+        address,
+    ):
         etag = fetched(address, TILE)[1]["etag"]
         with ThreadPoolExecutor(8) as users:
             heavy = [users.submit(fetched, address, HEAVY.format(60 + i)) for i in range(8)]
@@ -65,7 +70,7 @@ def test_past_the_queue_it_sheds_with_retry_after_and_still_answers_health_and_3
 
 
 def test_work_whose_client_left_is_not_done(sample_store):
-    with serving(sample_store, TERRAZZO_THREADS="1") as (_, address):
+    with serving(sample_store, TERRAZZO_THREADS="1", TERRAZZO_MEMORY=AMPLE) as (_, address):
         with ThreadPoolExecutor(1) as users:
             first = users.submit(fetched, address, HEAVY.format(90))
             assert until(lambda: count(address, "terrazzo_queue") == 1)
