@@ -84,6 +84,7 @@ def addresses(client, store, box):
 
 KINDS = (
     "tif", "gpkg", "mbtiles", "pmtiles", "csv", "parquet", "json", "lock.json",
+    "gpkg.lock.json", "mbtiles.lock.json", "pmtiles.lock.json",
     "box.png", "box.jpg", "box.webp", "box.tif", "box.npy",
 )  # fmt: skip
 
