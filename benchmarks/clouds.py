@@ -27,6 +27,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from benchmarks.goals import Judged, anchors, compared_with
+from benchmarks.series import data_option
 from terrazzo.bands import MaskClass
 from terrazzo.mosaic.merge import merge
 from terrazzo.precompute.clouds.mask import mask_scene
@@ -322,12 +323,7 @@ def reliability(trainer: Trainer, models: dict[str, Model], output: Path) -> str
 
 
 @click.command()
-@click.option(
-    "--data",
-    type=click.Path(exists=True, path_type=Path),
-    required=True,
-    help="folder with labelled/ and imagery/",
-)
+@data_option(required=True)
 @click.option(
     "--anchors",
     "python",

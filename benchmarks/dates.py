@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from benchmarks.goals import BAND_SETS, kind_of_date
-from benchmarks.series import Series, both, sun
+from benchmarks.series import Series, both, data_option, sun
 from terrazzo.bands import NODATA, SCALE, MaskClass
 from terrazzo.precompute.clouds.mask import mask_scene
 from terrazzo.precompute.clouds.model import BANDS, SIX, Model, load_model, unpacked
@@ -144,12 +144,7 @@ def print_places(series: Series, models: Path | None) -> None:
 
 
 @click.command()
-@click.option(
-    "--data",
-    type=click.Path(exists=True, path_type=Path),
-    required=True,
-    help="folder with labelled/ and imagery/",
-)
+@data_option(required=True)
 @click.option("--models", type=click.Path(path_type=Path), help="folder of kept classifiers")
 def main(data: Path, models: Path | None) -> None:
     """Print the tables."""

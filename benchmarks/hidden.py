@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.left_out import SIMPLE, Place, _places, candidates, simple
+from benchmarks.left_out import SIMPLE, Place, candidates, places, series_options, simple
 from benchmarks.made import mosaic
 from benchmarks.series import Array
 from terrazzo.bands import NODATA
@@ -153,19 +153,13 @@ def summary(rows: list[dict[str, object]]) -> pd.DataFrame:
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option(
-    "--data", type=click.Path(exists=True, path_type=Path), help="folder with labelled/ and imagery/"
-)
-@click.option("--sample", type=click.Path(exists=True, path_type=Path), help="folder of the sample")
-@click.option("--days", "spans", multiple=True, default=(20, 45), help="days before and after that it holds")
-@click.option("--dates", type=int, help="dates of a series and period at most")
+@series_options()
 def main(
     out: Path, data: Path | None, sample: Path | None, spans: tuple[int, ...], dates: int | None
 ) -> None:
     """Print the table and keep hidden.json."""
     rows = list[dict[str, object]]()
-    for place in _places(out, data, sample):
+    for place in places(out, data, sample):
         for span in spans if place.picture is not None else spans[:1]:
             for number, scene in enumerate(candidates(place, span, dates)):
                 about = {"series": place.name, "days": span, "date": f"{scene.mgrs} {scene.datetime.date()}"}

@@ -15,9 +15,9 @@ the mean of the bands.
 import json
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
-from functools import partial
+from functools import partial, reduce
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +28,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.made import SILENT, mosaic
-from benchmarks.series import Array, Series, both, write_series
+from benchmarks.series import Array, Command, Series, both, data_option, write_series
 from terrazzo.bands import NODATA, SCALE, MaskClass
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.merge import merge
@@ -236,14 +236,26 @@ def summary(rows: list[dict[str, object]]) -> pd.DataFrame:
     return pd.DataFrame(share.round(3)).join(flat.astype(int)).join(dates, on=keys).sort_index(level=keys)
 
 
+def series_options(dates: int | None = None) -> Callable[[Command], Command]:
+    """The arguments of a benchmark that leaves dates of the series out.
+
+    Args:
+        dates: how many of a series and period, if not all.
+    """
+    folder = click.Path(exists=True, path_type=Path)
+    around = {"multiple": True, "default": (20, 45), "help": "days before and after that a period holds"}
+    options = (
+        click.argument("out", type=click.Path(path_type=Path)),
+        data_option(),
+        click.option("--sample", type=folder, help="folder of the sample"),
+        click.option("--days", "spans", **around),
+        click.option("--dates", type=int, default=dates, help="dates of a series and period at most"),
+    )
+    return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option(
-    "--data", type=click.Path(exists=True, path_type=Path), help="folder with labelled/ and imagery/"
-)
-@click.option("--sample", type=click.Path(exists=True, path_type=Path), help="folder of the sample")
-@click.option("--days", "spans", multiple=True, default=(20, 45), help="days before and after that it holds")
-@click.option("--dates", type=int, help="dates of a series and period at most")
+@series_options()
 @click.option("--keep", type=click.Path(path_type=Path), help="folder for what was merged")
 def main(
     out: Path,
@@ -255,7 +267,7 @@ def main(
 ) -> None:
     """Print the table and keep left_out.json."""
     rows = list[dict[str, object]]()
-    for place in _places(out, data, sample):
+    for place in places(out, data, sample):
         # The sample has ten days in all: a longer period holds the same scenes.
         for span in spans if place.picture is not None else spans[:1]:
             for scene in candidates(place, span, dates):
@@ -269,7 +281,7 @@ def main(
         click.echo(summary(rows).to_string())
 
 
-def _places(out: Path, data: Path | None, sample: Path | None) -> Iterator[Place]:
+def places(out: Path, data: Path | None, sample: Path | None) -> Iterator[Place]:
     for series in both(data) if data else ():
         folder = out / series.name.split()[0]
         shutil.rmtree(folder, ignore_errors=True)

@@ -5,11 +5,12 @@ is computed; the view is taken for nadir.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
+import click
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +24,7 @@ from tests.world.sky import Seen, Sky, View
 WINDOW = 512
 
 Array = NDArray[np.float32]
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Series(NamedTuple):
@@ -33,6 +35,12 @@ class Series(NamedTuple):
     place: Place
     latitude: float
     dates: list[tuple[date, Array, NDArray[np.uint8] | None]]
+
+
+def data_option(*, required: bool = False) -> Callable[[Command], Command]:
+    """The option of the folder with labels and imagery."""
+    folder = click.Path(exists=True, path_type=Path)
+    return click.option("--data", type=folder, required=required, help="folder with labelled/ and imagery/")
 
 
 def both(data: Path) -> Iterator[Series]:

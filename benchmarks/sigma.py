@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.left_out import Place, candidates, sample_place, series_place
+from benchmarks.left_out import Place, candidates, sample_place, series_options, series_place
 from benchmarks.made import mosaic
 from benchmarks.series import Series, both
 from terrazzo.grid import PixelBox
@@ -254,13 +254,7 @@ def report(rows: pd.DataFrame) -> None:
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option(
-    "--data", type=click.Path(exists=True, path_type=Path), help="folder with labelled/ and imagery/"
-)
-@click.option("--sample", type=click.Path(exists=True, path_type=Path), help="folder of the sample")
-@click.option("--days", "spans", multiple=True, default=(20, 45), help="half of a period's days")
-@click.option("--dates", type=int, default=8, help="dates of a series and period at most")
+@series_options(dates=8)
 @click.option("--only", help="first letters of the one series to observe; nothing is judged")
 @click.option("--learn", is_flag=True, help="print the numbers for the code")
 def main(

@@ -20,6 +20,7 @@ import rasterio
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 
+from benchmarks.series import data_option
 from terrazzo.bands import FOUR
 from terrazzo.mosaic.merge import merge
 from terrazzo.precompute import sample
@@ -213,12 +214,7 @@ def rmse(
 
 
 @click.command()
-@click.option(
-    "--data",
-    type=click.Path(exists=True, path_type=Path),
-    required=True,
-    help="folder with labelled/ and imagery/",
-)
+@data_option(required=True)
 def main(data: Path) -> None:
     """Print the table."""
     every = all_series(data)
