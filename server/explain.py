@@ -72,7 +72,7 @@ def account_of(engine: Engine, ask: Ask, lon: float, lat: float, *, sigma: bool 
     """The account of a place.
 
     Args:
-        sigma: whether the values' standard errors are told.
+        sigma: whether to compute the values' standard errors.
 
     Raises:
         InvalidRequest: it is no place on Earth.

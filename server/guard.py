@@ -14,7 +14,7 @@ from terrazzo.server.keys import PARAMETER, Key
 
 MOSAIC = re.compile(r"/(?:mosaics|collections)/([^/]+)(/exports(?:/|$))?")
 OF_A_VERSION = re.compile(r"/collections/([^/.]+)-[0-9a-f]{12}(?:/items(?:/.*)?|/queryables)?")
-"""What may tell of a version's scenes; a mosaic may have such a name, too."""
+"""Addresses of a version's scenes; a mosaic may have such a name, too."""
 LISTS = ("/mosaics", "/collections", "/stac", "/search", "/queryables")
 """Paths that list all mosaics."""
 FORWARDED = ("forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip")

@@ -13,7 +13,7 @@ from rio_tiler.colormap import cmap
 
 from terrazzo.bands import NODATA
 from terrazzo.mosaic.engine import Engine, Image
-from terrazzo.mosaic.origin import FORETOLD, GAIN_ONE, ORIGINS, Rendering, count_needed, days
+from terrazzo.mosaic.origin import GAIN_ONE, ORIGINS, PREDICTED_DAY, Rendering, count_needed, days
 from terrazzo.mosaic.predict import PREDICTED
 from terrazzo.mosaic.quality import FLAGS
 from terrazzo.mosaic.selection import Selection
@@ -88,7 +88,7 @@ def _day_colours(values: NDArray[np.int16], image: Image) -> NDArray[np.uint8]:
     share = (values.astype(np.int64) - first) / max(1, last - first)
     out = _ramped("viridis", np.rint(255 * np.clip(share, 0, 1)))
     # What is predicted has no day: it would be the oldest otherwise.
-    out[values == FORETOLD] = FLAGS[PREDICTED].colour
+    out[values == PREDICTED_DAY] = FLAGS[PREDICTED].colour
     return out
 
 

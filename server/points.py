@@ -21,7 +21,7 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float, *, sigma: boo
     """Values at a place: what a tile shows there at full resolution; `problems` names scenes that could not be read.
 
     Args:
-        sigma: whether the values' standard errors are told.
+        sigma: whether to compute the values' standard errors.
 
     Raises:
         ReadFailure: nothing is shown, since scenes could not be read.

@@ -50,7 +50,7 @@ def with_statistics(
     Args:
         crs: of the features' coordinates.
         percentiles: 0–100, besides the median.
-        sigma: whether standard errors are told.
+        sigma: whether to compute standard errors.
 
     Raises:
         InvalidRequest: there are too many features, or one is too large.

@@ -37,7 +37,7 @@ class Wanted:
         candidates: the best first.
         size: bytes of the best candidate that are still to be fetched, by the archive, else by the average of such files.
         others: products of the same pass, tile and ground that are here and will be replaced.
-        estimated: how many of the bytes nobody tells: of files of unknown size, and of parts, which are counted by their area.
+        estimated: how many of the bytes are estimated: those of files of unknown size, and of parts, which are counted by their area.
     """
 
     candidates: tuple[Candidate, ...]
@@ -65,7 +65,7 @@ class Plan:
 
     @property
     def estimated(self) -> int:
-        """How many of its bytes nobody tells."""
+        """How many of its bytes are estimated."""
         return sum(w.estimated for w in self.wanted)
 
 

@@ -22,7 +22,7 @@ from terrazzo.seasons import Apart
 from terrazzo.store import Store
 
 BANDS = ("B04", "B08")
-"""Red and near infrared tell what grows."""
+"""Red and near infrared show what grows."""
 MOST_GAIN = 1.25
 """Gain, either way, up to which a difference between two dates may be air's."""
 MOST_OFFSET = (0.03, 0.02)

@@ -28,7 +28,7 @@ NEW_LAND, DARK = 0.3, 0.05
 """Share of the reference's near infrared, and reflectance added to that, by which a strip differs as only new land does: air hardly reaches it.
 Such a strip is compared in no band; what is half as new counts half, about."""
 NEW_LAND_BAND = "B08"
-"""The band that tells it."""
+"""The band that shows new land."""
 
 
 @dataclass(frozen=True)
@@ -294,7 +294,7 @@ def _observed(
     store: Store, source: _StripSource, number: int, band: str, numbers: _Numbers
 ) -> solve.Observations:
     """A scene's strips of one band that can be compared; those of kept scenes with their gains applied."""
-    # The near infrared tells of every band what land it shows; its strips lie in the same file.
+    # The near infrared decides for every band whether the land is the same; its strips lie in the same file.
     bands = tuple(dict.fromkeys((band, NEW_LAND_BAND)))
     read = _read_strips(store, (source.differences,), source.windows, bands)
     (m, d, count, hazy), window = read[0], store.config.window

@@ -1,4 +1,4 @@
-"""Keeps what looks at products told of their cloud, in the store: what is skipped as cloud has no scene that says so."""
+"""Keeps the cloud shares of products that were looked at, in the store: a product that is skipped as cloud has no scene that holds its share."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from terrazzo.precompute.scene.many import Task
 from terrazzo.store import CONFIG_KEY, Store
 
 LOOK = 1
-"""Raised when a look tells another share of the same product."""
+"""Number of the form of a look; raised when the same product would get another share."""
 
 
 class Looks:

@@ -17,7 +17,7 @@ export function closeCard() {
   if (focused && before?.isConnected && before.offsetParent) before.focus();
 }
 
-// `end` runs when the card closes, `renew` where the picture is another and the card is to tell of that. A card that is open already keeps the place where the focus goes back to.
+// `end` runs when the card closes, `renew` when the picture changes, so that the card describes the new one. A card that is open already keeps the place where the focus goes back to.
 export function openCard(card, end, renew) {
   if (open !== card) {
     const from = document.activeElement;
@@ -33,7 +33,7 @@ export function openCard(card, end, renew) {
 
 export const renewCard = () => renewing?.();
 
-// Closes what tells of a picture that is gone.
+// Closes a card of a picture that is gone.
 export function closeStale() {
   if (renewing) closeCard();
 }

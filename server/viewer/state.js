@@ -5,7 +5,7 @@ export const FIELDS = ["datetime", "baseline", "style", "formula", "stage", "met
 export const FORMULAS = { bands: "B04,B03,B02", expression: "(B08-B04)/(B08+B04)" };
 export const RAMPS = ["gray", "rdylgn", "brbg", "viridis", "magma", "rdbu_r", "turbo"];
 
-// Styles that tell where a picture comes from, whose colours have fixed meanings: those that only the server can draw.
+// Styles that show where a picture comes from, whose colours have fixed meanings: those that only the server can draw.
 export const isLayer = (style, mosaic) => !(style in FORMULAS) && !(style in mosaic.renders);
 export const compares = (stage) => !["raw", "mask"].includes(stage);
 export const since = ({ stage, baseline }) => (baseline && compares(stage) ? { baseline } : {});

@@ -213,7 +213,7 @@ function pickDay(day) {
   tellAgain();
 }
 
-// What is open beside the map tells of the picture that is shown.
+// What is open beside the map describes the picture that is shown.
 function tellAgain() {
   order.look();
   renewCard();

@@ -27,7 +27,7 @@ from terrazzo.mosaic.zone import Merging
 from terrazzo.version import Version
 
 EPOCH = date(1970, 1, 1)
-FORETOLD = -1
+PREDICTED_DAY = -1
 """The day of a value that no scene showed: before all days."""
 GAIN_ONE = 10_000
 """The number that stands for a gain of 1."""
@@ -94,7 +94,7 @@ def _seen(image: Image, values: NDArray[np.generic]) -> NDArray[np.int16]:
 def _day(rendering: Rendering) -> NDArray[np.int16]:
     image = rendering.image
     shown = days(image)[np.maximum(image.provenance, 0)]
-    return _seen(image, np.where(image.quality & PREDICTED > 0, FORETOLD, shown))
+    return _seen(image, np.where(image.quality & PREDICTED > 0, PREDICTED_DAY, shown))
 
 
 def last_day(selection: Selection, version: Version) -> date:

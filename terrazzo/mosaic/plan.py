@@ -132,7 +132,7 @@ class Planner:
             larger = max(1, (SIDE << level) // grid.window)
             reach = (RADIUS + 1) * larger - 1 if request.fill == "predict" else 0
             if request.target is not None or reach:
-                # The level of a day reads the corners of these windows, which scenes beside them tell too.
+                # The level of a day reads the corners of these windows, which scenes beside them decide too.
                 reach += 1
             cells = [self.version.cells(epsg, windows.grown(reach), name) for name in names]
             if any(cells):

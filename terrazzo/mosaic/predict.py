@@ -30,9 +30,9 @@ from terrazzo.version import Entry, Version, places_of
 PREDICTED = 1024
 """Bit of the quality layer: predicted, seen by no scene of the day."""
 REACH = 45
-"""Days around the asked one whose dates predict it: what is further away tells less than the regression's own error."""
+"""Days around the asked one whose dates predict it: what is further away adds less than the regression's own error."""
 SIDE = 64
-"""Pixels a side of a window at the level that sums are taken at: four thousand of them tell thirteen coefficients a band. Pictures that
+"""Pixels a side of a window at the level that sums are taken at: four thousand of them fix thirteen coefficients a band. Pictures that
 are coarser than that level have windows of as many of their own pixels, so that none reads finer pixels than it shows."""
 BLOCK = 4
 """Windows a side of the squares whose sums are computed at once."""
@@ -43,7 +43,7 @@ MIDDLE = 0.15
 PULL, PULL_CONSTANT = 0.05, 1.0
 """Sums by which coefficients are drawn to 0, which is the trend itself: of thirty pixels of a field's contrast, and of one pixel for the level."""
 ODD = 4.0
-"""Expected differences of two dates from which a pixel tells little of a regression: a cloud that was missed."""
+"""Expected differences of two dates from which a pixel adds little to a regression: a cloud that was missed."""
 SCALES, LEAST = (8.0, 2.0), 0.02
 """Standard deviations, pixels, in which what the regression leaves is spread, the wide one first, and the share of a neighbourhood that has to be seen for half of it."""
 MOST_WINDOWS = 1024
@@ -381,7 +381,7 @@ class DaySource:
             row, col: of the square, in squares.
         """
         m = self.merging
-        # The request tells the scenes: a selection would be kept with all that it holds.
+        # The request decides the scenes: a selection would be kept with all that it holds.
         key = m.request, m.epsg, m.level, row, col
         sums = self.kept.get(key)
         if sums is None:

@@ -66,7 +66,7 @@ def select(version: Version, request: PixelRequest) -> Selection:
     stage = stage_of(request, version)
     period, interval = _period(version, request, needs_gains=stage == "normalized")
     config = version.config
-    _foretold(request, period, stage, interval)
+    _require_predictable(request, period, stage, interval)
     method: Method = "first" if stage in ("raw", "mask", "corrected") else request.method or config.method
     resolved = Resolved(
         bands=request.bands,
@@ -87,7 +87,7 @@ def select(version: Version, request: PixelRequest) -> Selection:
     return _selected(version, period.name, resolved, interval)
 
 
-def _foretold(
+def _require_predictable(
     request: PixelRequest, period: Period, stage: Stage, interval: tuple[date | None, date | None]
 ) -> None:
     """Checks that a request with `fill=predict` asks for one day's reflectance.

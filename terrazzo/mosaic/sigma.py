@@ -49,7 +49,7 @@ COMMON_WORTH = 2.0
 COMMON = (0.94, 0.88, 0.86, 0.92, 0.92, 1.01)
 """ν and F of means over areas."""
 AROUND = 64
-"""Side, in pixels of the zone's grid, of the square around a place whose common error is told."""
+"""Side, in pixels of the zone's grid, of the square around a place whose common error is computed."""
 UNMERGED = ("raw", "mask", "corrected")
 """Stages that show one scene as it is."""
 

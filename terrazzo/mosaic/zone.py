@@ -501,7 +501,7 @@ class Merging:
         near = PixelBox(*(v * 2**self.level for v in box)).coarser(self.grid.window).intersection(windows)
         if near.empty:
             return None
-        # The whole period tells a day's level, so that it is the same whichever scenes a request leaves.
+        # The whole period decides a day's level, so that it is the same whichever scenes a request leaves.
         if near not in self._levels:
             self._levels[near] = day_level(self.version, self._touching(near), request.target, near)
         a, b = (v[which] for v in self._levels[near])

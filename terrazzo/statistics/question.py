@@ -21,7 +21,7 @@ class Question:
     Attributes:
         measure: bands or expressions; its `datetime` gives way to each of `periods`.
         percentiles: 0–100, besides the median.
-        sigma: whether standard errors are told.
+        sigma: whether to compute standard errors.
     """
 
     measure: Measure

@@ -18,7 +18,7 @@ from terrazzo.bands import NODATA, STYLES
 from terrazzo.formats import FORMATS
 from terrazzo.mosaic.engine import Image
 from terrazzo.mosaic.measure import Drawn
-from terrazzo.mosaic.origin import FORETOLD, GAIN_ONE
+from terrazzo.mosaic.origin import GAIN_ONE, PREDICTED_DAY
 from terrazzo.server.layers import LAYERS, legend
 from terrazzo.server.render import PICTURES, render
 from terrazzo.server.request import Ask, parse_ask
@@ -68,7 +68,7 @@ def hashes() -> dict[str, str]:
         note(f"layer {name}", drawn({"style": name}, (name,), _numbers(name)[None]))
         note(f"legend {name}", _upper(legend(layer), 14 if name == "quality" else 200))
     # −1: predicted, of no day.
-    predicted = np.where(_numbers("date") % 2, FORETOLD, _numbers("date")).astype(np.int16)
+    predicted = np.where(_numbers("date") % 2, PREDICTED_DAY, _numbers("date")).astype(np.int16)
     note("layer date predicted", drawn({"style": "date"}, ("date",), predicted[None]))
     return out
 

@@ -21,7 +21,7 @@ from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.explain import explain
 from terrazzo.mosaic.explain.candidates import left_out
 from terrazzo.mosaic.measure import Measure
-from terrazzo.mosaic.origin import FORETOLD, ORIGINS, Rendering
+from terrazzo.mosaic.origin import ORIGINS, PREDICTED_DAY, Rendering
 from terrazzo.mosaic.predict import PREDICTED, KeptSums, Sums
 from terrazzo.mosaic.quality import quality
 from terrazzo.mosaic.request import PixelRequest
@@ -78,7 +78,7 @@ def test_what_the_day_shows_stays_and_what_it_hides_is_flagged(world, day, box):
     assert (bits[filled & ~seen] == PREDICTED).all()
     assert (bits[seen] & PREDICTED == 0).all()
     dates = ORIGINS["date"].values(whole)
-    assert (dates[filled & ~seen] == FORETOLD).all()
+    assert (dates[filled & ~seen] == PREDICTED_DAY).all()
     assert (dates[seen] > 0).all()
     ages = ORIGINS["age"].values(whole)
     assert (ages[filled & ~seen] == NODATA).all()
@@ -125,7 +125,7 @@ def test_a_day_without_a_pass_is_the_trend_of_the_others(world, day, box):
     assert (ORIGINS["age"].values(predicted) == NODATA).all()
 
 
-def test_an_account_names_the_dates_it_is_foretold_from(world, day, box):
+def test_an_account_names_the_dates_it_is_predicted_from(world, day, box):
     _, engine = world
     whole = drawn(engine, box, datetime=str(day.datetime.date()))
     row, col = np.argwhere(whole.image.quality == PREDICTED)[500]

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from terrazzo.bands import NODATA
 from terrazzo.cli import cli
-from terrazzo.mosaic.origin import FORETOLD
+from terrazzo.mosaic.origin import PREDICTED_DAY
 from terrazzo.mosaic.predict import PREDICTED
 from terrazzo.precompute.scene.recipe import Recipe
 from tests.chain import precompute
@@ -53,19 +53,19 @@ def read(path):
         return file.read()
 
 
-def test_each_value_says_whether_it_was_seen_or_foretold(world, days):
+def test_each_value_says_whether_it_was_seen_or_predicted(world, days):
     passes = {str(e.scene.datetime.date()) for e in world[1].entries("all")}
     for day in DAYS:
         values, bits = read(days / f"{day}.tif"), read(days / f"{day}_quality.tif")[0]
         seen_on, predicted = read(days / f"{day}_date.tif")[0], bits & PREDICTED > 0
         here = (values != NODATA).all(axis=0)
         assert here.mean() > 0.3
-        assert ((seen_on == FORETOLD) == (predicted & here)).all()
+        assert ((seen_on == PREDICTED_DAY) == (predicted & here)).all()
         assert predicted[here].any()
         assert predicted[here].all() == (day not in passes), day
 
 
-def test_the_lock_of_a_day_without_a_pass_names_the_scenes_it_is_foretold_from(world, days):
+def test_the_lock_of_a_day_without_a_pass_names_the_scenes_it_is_predicted_from(world, days):
     lock = json.loads((days / f"{DAYS[1]}.lock.json").read_text())
     named = {scene["id"] for period in lock["periods"] for scene in period["scenes"]}
     assert named == {e.scene.id for e in world[1].entries("all")}
