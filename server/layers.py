@@ -32,7 +32,8 @@ MOST_SPREAD = 500
 MOST_SIGMA = 400
 """Standard error at which the colour ramp ends, 1e-4."""
 CLEAR_COLOUR = (150, 190, 150)
-SIZE = (200, 52)
+SIZE = (200, 4 + 10 * -(-(1 + len(FLAGS)) // 2))
+"""Width and height of a legend in pixels: two marks to a row."""
 
 
 class Layer(NamedTuple):

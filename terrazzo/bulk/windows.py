@@ -177,7 +177,7 @@ def touching(engine: Engine, chosen: Chosen, target: Target) -> tuple[Entry, ...
     touched = []
     for selection in (chosen.selection, chosen.baseline):
         if selection is not None:
-            touched.append(reaching(engine, selection.entries, target))
+            touched.append(reaching(engine, engine.planner.holding(selection).entries, target))
             if not touched[-1]:
                 return ()
     return tuple({e.scene.id: e for entries in touched for e in entries}.values())

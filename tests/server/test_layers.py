@@ -8,7 +8,8 @@ import pytest
 import rasterio
 from PIL import Image
 
-from terrazzo.server.layers import LAYERS
+from terrazzo.mosaic.quality import FLAGS
+from terrazzo.server.layers import LAYERS, SIZE
 
 TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728"
 
@@ -87,7 +88,11 @@ def test_a_layer_has_a_picture_a_legend_and_a_wmts_style(client, style):
     rest = f"/mosaics/mosaic/wmts/1.0.0/mosaic/{style}/WebMercatorQuad/11/728/1113.png"
     assert client.get(rest).content == answer.content
     legend = client.get(f"/mosaics/mosaic/legend/{style}.png")
-    assert Image.open(io.BytesIO(legend.content)).size == (200, 52)
+    picture = Image.open(io.BytesIO(legend.content)).convert("RGB")
+    assert picture.size == SIZE
+    if style == "quality":
+        drawn = {colour for _, colour in picture.getcolors(1 << 16)}
+        assert {flag.colour for flag in FLAGS.values()} <= drawn
     assert style in client.get("/mosaics/mosaic").json()["terrazzo:styles"]
     assert client.get(f"{TILE}.png?style={style}&rescale=0,1").status_code == 400
 

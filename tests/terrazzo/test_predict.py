@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 
 from terrazzo.bands import NODATA
 from terrazzo.bulk.windows import PREDICTED_WINDOW, window_side
 from terrazzo.config import MosaicConfig
 from terrazzo.errors import InvalidRequest, StoreError, TooLarge
+from terrazzo.export.estimate import estimate
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import Exported, export
 from terrazzo.grid import PixelBox
@@ -108,9 +110,15 @@ def test_two_tiles_have_the_same_pixels_as_both_at_once(world, day, box):
     _, engine = world
     text = str(day.datetime.date())
     middle = box.col0 + 101
-    whole = drawn(engine, box, datetime=text).image.values
-    left = drawn(engine, PixelBox(box.row0, box.col0, box.row1, middle), datetime=text).image.values
-    right = drawn(engine, PixelBox(box.row0, middle, box.row1, box.col1), datetime=text).image.values
+    # Each has an engine of its own: none has sums that another one kept.
+    whole, left, right = (
+        drawn(Engine(engine.version, Blocks()), part, datetime=text).image.values
+        for part in (
+            box,
+            PixelBox(box.row0, box.col0, box.row1, middle),
+            PixelBox(box.row0, middle, box.row1, box.col1),
+        )
+    )
     assert np.abs(np.concatenate([left, right], axis=2).astype(int) - whole).max() <= 1
 
 
@@ -256,6 +264,26 @@ def test_an_export_is_as_coarse_as_one_likes(world, day, tmp_path):
     *_, done = export(engine, order, tmp_path / "a.tif")
     assert isinstance(done, Exported)
     assert done.share > 0.7
+    plain = ordered(engine, day, resolution="1920", crs="EPSG:32633", fill="none")
+    *_, _ = export(engine, plain, tmp_path / "b.tif")
+
+    def read(name):
+        with rasterio.open(tmp_path / name) as file:
+            return file.read(1)
+
+    values, seen, predicted = read("a.tif"), read("b.tif"), read("a_quality.tif") & PREDICTED > 0
+    assert predicted.any()
+    assert (seen != NODATA).any()
+    assert (values[seen != NODATA] == seen[seen != NODATA]).all()
+    assert ((values != NODATA) == (predicted | (seen != NODATA))).all()
+
+
+def test_the_cost_of_a_day_without_a_pass_counts_the_dates_behind_it(world, day):
+    _, engine = world
+    between = str(day.datetime.date() + timedelta(days=1))
+    cost = estimate(engine, ordered(engine, day, datetime=between), 1)
+    assert len(cost.scenes) == len(engine.version.entries("all"))
+    assert cost.bytes > 0
 
 
 def test_an_export_that_is_refused_leaves_nothing(world, day, tmp_path, monkeypatch):

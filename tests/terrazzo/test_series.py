@@ -137,13 +137,25 @@ def test_what_is_no_series_and_no_cube_stays(world, tmp_path, name):
 
 def test_a_cube_that_was_stopped_while_it_began_is_written_by_the_next_call(world, tmp_path):
     (tmp_path / ".a.days").mkdir()
-    (tmp_path / ".a.days" / "series.part").write_text("{")
+    (tmp_path / ".a.days" / ".series.json.part").write_text("{")
     refused = run(world, "--datetime", DAYS[0], "--compression", "lzw", "-o", tmp_path / "a.zarr")
     assert "deflate, zstd, none" in refused.output
     assert (tmp_path / ".a.days").exists()
     done = run(world, "--datetime", DAYS[0], "-o", tmp_path / "a.zarr")
     assert done.exit_code == 0, done.output
     assert [p.name for p in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def test_a_cube_that_was_stopped_at_its_end_renders_no_day_again(world, tmp_path, monkeypatch):
+    def stopped(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("terrazzo.export.folders.write_cube", stopped)
+    assert run(world, "--datetime", DAYS[0], "-o", tmp_path / "a.zarr").exit_code == 1
+    monkeypatch.undo()
+    monkeypatch.setattr("terrazzo.export.series.export", lambda *_, **__: pytest.fail("rendered again"))
+    done = run(world, "--datetime", DAYS[0], "-o", tmp_path / "a.zarr")
+    assert done.exit_code == 0, done.output
 
 
 @pytest.mark.parametrize("name", ["days", "a.zarr"])
