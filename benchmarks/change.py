@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from benchmarks.made import mosaic
 from terrazzo.precompute.judge.report import COLOURS
-from terrazzo.precompute.judge.seams import reflectance
+from terrazzo.raster import reflectance
 from terrazzo.store import StoreConfig, create_store
 from tests.chain import native
 from tests.world.land import Land, landscape

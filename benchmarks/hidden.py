@@ -28,7 +28,7 @@ from terrazzo.mosaic.merge import merge
 from terrazzo.mosaic.predict import DaySource, filled
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.zone import Merging, Outcome
-from terrazzo.precompute.judge.seams import reflectance
+from terrazzo.raster import reflectance
 from terrazzo.scene import Scene
 from terrazzo.version import Version
 from tests.world.worlds import FOUR

@@ -32,8 +32,8 @@ from benchmarks.series import Array, Command, Series, both, data_option, write_s
 from terrazzo.bands import NODATA, SCALE, MaskClass
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.merge import merge
-from terrazzo.precompute.judge.seams import reflectance
 from terrazzo.precompute.pipeline import Options, run
+from terrazzo.raster import reflectance
 from terrazzo.scene import Scene
 from terrazzo.store import Store, StoreConfig, create_store
 from terrazzo.version import Version

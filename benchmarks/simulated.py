@@ -41,10 +41,11 @@ from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.spread import spread
 from terrazzo.mosaic.warp import Target
 from terrazzo.mosaic.zone import Merging
-from terrazzo.precompute.judge.seams import SeamPlaces, reflectance, sites
+from terrazzo.precompute.judge.seams import SeamPlaces, sites
 from terrazzo.precompute.normalize.stage import Normalized, normalize_period
 from terrazzo.precompute.pipeline import Options, run
 from terrazzo.precompute.scene.recipe import Recipe
+from terrazzo.raster import reflectance
 from terrazzo.scene import Scene
 from terrazzo.store import Store, StoreConfig, create_store
 from terrazzo.version import Version

@@ -24,7 +24,7 @@ from scipy import stats
 from benchmarks.made import mosaic
 from benchmarks.simulated import DATES, HARVESTED, HAZE_LENGTH, PIXEL, SIZE, USUAL, WINDOW
 from terrazzo.cli import cli as terrazzo
-from terrazzo.precompute.judge.seams import reflectance
+from terrazzo.raster import reflectance
 from terrazzo.store import Store, StoreConfig, create_store
 from terrazzo.version import Version
 from tests.chain import native

@@ -17,9 +17,9 @@ from terrazzo.expression import evaluate, parts
 from terrazzo.grid import zone_name
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.explain import ExplainedScene, Explanation, explain, unshown
-from terrazzo.mosaic.explain.candidates import UNMERGED
 from terrazzo.mosaic.measure import choose
 from terrazzo.mosaic.quality import FLAGS
+from terrazzo.mosaic.request import UNMERGED
 from terrazzo.mosaic.sigma import require_sigma
 from terrazzo.request.boxes import place_of, swap_of
 from terrazzo.server.request import Ask

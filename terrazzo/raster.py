@@ -1,4 +1,4 @@
-"""Reads boxes of pixels from open datasets."""
+"""Reads boxes of pixels from open datasets, and stored numbers as reflectance."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 from rasterio.windows import Window as RasterWindow
 
+from terrazzo.bands import NODATA, SCALE
 from terrazzo.grid import PixelBox
+
+
+def reflectance(values: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Reflectance of stored numbers, of the same shape; NaN where they are `NODATA`."""
+    return np.where(values == NODATA, np.float32(np.nan), values * np.float32(SCALE)).astype(np.float32)
 
 
 def read_open(

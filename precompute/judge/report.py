@@ -21,6 +21,7 @@ from terrazzo.config import Method, Stage
 from terrazzo.diff import Change, boxes, difference
 from terrazzo.mosaic.engine import FILLED, Image
 from terrazzo.precompute.judge import seams
+from terrazzo.raster import reflectance
 from terrazzo.store import Store
 from terrazzo.version import Version, gains_key, version_key
 from terrazzo.words import counted
@@ -130,7 +131,7 @@ def _steps(
             elsewhere = where.moved(3 * reach, scenes["off"].values.shape[2:])
             for (method, state), image in images.items():
                 lands = scenes[state].by_date
-                pictures = dict.fromkeys(lands, seams.reflectance(image.values))
+                pictures = dict.fromkeys(lands, reflectance(image.values))
                 steps = seams.error_step(where, pictures, lands)
                 null = seams.error_step(elsewhere, pictures, lands)
                 if steps.count:
@@ -143,7 +144,7 @@ def _steps(
                             "step": _counts(steps.error),
                             "single_day": _counts(steps.single),
                             "elsewhere": _counts(null.error),
-                            "ratio": _ratios(seams.step_ratio(where, seams.reflectance(image.values), lands)),
+                            "ratio": _ratios(seams.step_ratio(where, reflectance(image.values), lands)),
                             "count": steps.count,
                         }
                     )
@@ -156,7 +157,7 @@ def _grid(view: seams.View, images: Mapping[tuple[Method, str], Image]) -> dict[
     if side < LEAST_SIDE:
         return {}
     return {
-        f"{m} {k}": _ratios(seams.window_grid(seams.reflectance(image.values), side))
+        f"{m} {k}": _ratios(seams.window_grid(reflectance(image.values), side))
         for (m, k), image in images.items()
     }
 

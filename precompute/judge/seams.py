@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from terrazzo.bands import NODATA, SCALE, MaskClass
+from terrazzo.bands import NODATA, MaskClass
 from terrazzo.config import Method, Stage
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.blocks import Blocks
@@ -21,6 +21,7 @@ from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target
 from terrazzo.mosaic.zone import LAST_RESORT
 from terrazzo.precompute.judge import figures as metrics
+from terrazzo.raster import reflectance
 from terrazzo.version import Entry, Version
 
 BANDS = ("B02", "B03", "B04", "B08")
@@ -118,11 +119,6 @@ class View:
         engine = Engine(self.version, self.blocks)
         classes = engine.render(engine.select(request), self.target).values[0]
         return np.where(classes == NODATA, 0, classes).astype(np.uint8)
-
-
-def reflectance(values: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Float reflectance, NaN without data."""
-    return np.where(values == NODATA, np.nan, values * np.float32(SCALE)).astype(np.float32)
 
 
 @dataclass(frozen=True)

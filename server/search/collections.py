@@ -5,12 +5,10 @@ itself, by period and zone), and `NAME-VERSION` (scenes of a version, where it i
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from terrazzo.errors import NotFound
 from terrazzo.server.mosaics import Mosaics
 from terrazzo.server.search.items import open_listings
 from terrazzo.server.search.listing import Listing
 from terrazzo.server.stac import PERIODS, VERSIONED, in_collection, with_renders
-from terrazzo.version import VERSION_NAME
 
 
 class SearchedCollection(NamedTuple):
@@ -86,8 +84,6 @@ def open_collection(
         Damaged: a table of it is not what was written.
     """
     meant = version or pinned.get(mosaic)
-    if meant is not None and not VERSION_NAME.fullmatch(meant):
-        raise NotFound(f"version {meant[:20]!r} of mosaic {mosaic}: a version is 12 hexadecimal digits")
     shown, listings = mosaics.read(
         mosaic, meant, lambda store, known: (known, open_listings(store, mosaic, known))
     )

@@ -77,7 +77,8 @@ def export(
     click.echo(_size(engine, order), err=True)
     write, work_folder = _exporter(is_zarr)
     try:
-        exported = _progress(write(engine, order, output, workers=processors(), overwrite=overwrite))
+        steps = write(engine, order, output, workers=processors(), overwrite=overwrite)
+        (exported,) = progress(steps, "export")
     except KeyboardInterrupt:
         click.echo(_kept(work_folder(engine, order, output), output), err=True)
         raise
@@ -125,17 +126,14 @@ def _kept(folder: Path, output: Path) -> str:
     )
 
 
-def _progress(steps: Iterator[Any]) -> "Exported":
-    """Takes an export's steps and shows how far it is."""
-    with click.progressbar(
-        length=1000, label="export", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
+def progress(steps: Iterator[Any], label: str) -> Iterator[Any]:
+    """Shows the shares, 0–1, among steps, and passes on the others."""
+    with click.progressbar(length=1000, label=label, file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         for step in steps:
             if isinstance(step, float):
                 bar.update(round(1000 * step) - bar.pos)
             else:
-                exported: Exported = step
-    return exported
+                yield step
 
 
 def require_output(output: Path | None, dry_run: bool, is_zarr: bool) -> None:
@@ -163,19 +161,30 @@ def require_zarr(output: Path | None, asked: Mapping[str, Any], overwrite: bool)
         InvalidRequest: the package zarr is missing, the name has another ending, or the order is one of files alone.
         NameTaken: the folder or its lock is there and may not be replaced.
     """
-    if find_spec("zarr") is None:
-        raise InvalidRequest("format=zarr needs the package zarr: pip install 'terrazzo[zarr]'")
+    require_packable(asked.get("compression"))
     from terrazzo.export.folders import require_free
 
     if asked.get("split"):
         raise InvalidRequest("split: a Zarr is one folder of chunks already; leave --split out")
-    if asked.get("compression") == "lzw":
-        raise InvalidRequest("compression=lzw: a Zarr is packed by deflate, zstd or none")
     if output is None:
         return
     if output.suffix.lower() != ".zarr":
         raise InvalidRequest(f"{output.name}: format=zarr is written as .zarr")
     require_free(output, overwrite)
+
+
+def require_packable(compression: str | None) -> None:
+    """Checks that there is a package that writes Zarr, and that it has a compression.
+
+    Raises:
+        InvalidRequest: not so.
+    """
+    if find_spec("zarr") is None:
+        raise InvalidRequest("a Zarr needs the package zarr: pip install 'terrazzo[zarr]'")
+    from terrazzo.export.folders import COMPRESSORS
+
+    if compression and compression not in COMPRESSORS:
+        raise InvalidRequest(f"compression={compression}: a Zarr has {', '.join(COMPRESSORS)}")
 
 
 def processors() -> int:

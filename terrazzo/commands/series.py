@@ -1,16 +1,14 @@
 """`terrazzo series`: an area day by day, without gaps."""
 
 import shutil
-import sys
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from terrazzo.commands.export import processors
-from terrazzo.errors import InvalidRequest, OutsideCoverage
+from terrazzo.commands.export import processors, progress, require_packable
+from terrazzo.errors import OutsideCoverage
 from terrazzo.request.options import WithBox, options
 from terrazzo.request.parameters import EXPORT, TABLETS
 from terrazzo.words import counted
@@ -61,7 +59,7 @@ def series(
     from terrazzo.bulk.outlines import geojson_of_file
     from terrazzo.config import day_interval
     from terrazzo.export.order import parse_order
-    from terrazzo.export.series import WrittenDay, days_between, write_days
+    from terrazzo.export.series import days_between, write_days
     from terrazzo.mosaic.blocks import Blocks
     from terrazzo.mosaic.engine import Engine
     from terrazzo.store import Store
@@ -69,24 +67,18 @@ def series(
 
     is_zarr = output.suffix.lower() == ".zarr"
     if is_zarr:
-        _require_zarr(output, asked["compression"], overwrite)
+        from terrazzo.export.folders import require_replaceable
+
+        require_packable(asked["compression"])
+        require_replaceable(output, overwrite)
     days = days_between(*day_interval(when), every)
     engine = Engine(open_version(Store(url), mosaic, asked["version"] or None), Blocks())
     order = parse_order(
         {**asked, "geometry": geojson_of_file(geometry) if geometry else None}, engine.version
     )
     folder = output.with_name(f".{output.stem}.days") if is_zarr else output
-    written: list[WrittenDay] = []
-    with click.progressbar(
-        length=1000, label="series", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
-        for step in write_days(
-            engine, order, days, folder, workers=processors(), overwrite=overwrite or is_zarr
-        ):
-            if isinstance(step, WrittenDay):
-                written.append(step)
-            else:
-                bar.update(round(1000 * step) - bar.pos)
+    steps = write_days(engine, order, days, folder, workers=processors(), overwrite=overwrite or is_zarr)
+    written: list[WrittenDay] = list(progress(steps, "series"))
     held = _held(written, folder)
     if is_zarr:
         from terrazzo.export.folders import write_cube
@@ -112,20 +104,3 @@ def _held(written: "Sequence[WrittenDay]", folder: Path) -> "list[WrittenDay]":
         shutil.rmtree(folder)
         raise OutsideCoverage("no day holds anything in this area: nothing is written")
     return held
-
-
-def _require_zarr(output: Path, compression: str | None, overwrite: bool) -> None:
-    """Checks what a cube is written by, before anything is rendered.
-
-    Raises:
-        InvalidRequest: the package zarr is missing, or it has no such compression.
-        NameTaken: the folder is there and may not be replaced, or it is no Zarr.
-    """
-    if find_spec("zarr") is None:
-        raise InvalidRequest("a cube needs the package zarr: pip install 'terrazzo[zarr]'")
-    from terrazzo.export.folders import COMPRESSORS, require_replaceable
-
-    if compression and compression not in COMPRESSORS:
-        raise InvalidRequest(f"compression={compression}: a Zarr has {', '.join(COMPRESSORS)}")
-
-    require_replaceable(output, overwrite)

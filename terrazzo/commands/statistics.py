@@ -1,12 +1,11 @@
 """`terrazzo statistics`: a table of many areas, periods and bands."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
+from terrazzo.commands.export import processors, progress
 from terrazzo.errors import InvalidRequest, TerrazzoError
 from terrazzo.request.options import AREA_FILE, FILE, options
 from terrazzo.request.parameters import TABULATED
@@ -46,7 +45,6 @@ def statistics(
 
     try:
         from terrazzo.statistics.areas import read_areas
-        from terrazzo.statistics.run import Tabled
         from terrazzo.statistics.run import statistics as write
     except ModuleNotFoundError as error:
         raise TerrazzoError(f"{error.name} is missing: pip install 'terrazzo[statistics]'") from None
@@ -56,15 +54,8 @@ def statistics(
         raise InvalidRequest("name the areas once: terrazzo statistics AREAS, or --geom FILE")
     engine = Engine(open_version(Store(url), mosaic, asked["version"] or None), Blocks())
     question, _, id_name, layer = parse_table(asked, engine.version)
-    workers = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    with click.progressbar(
-        length=1000, label="statistics", file=sys.stderr, hidden=not sys.stderr.isatty()
-    ) as bar:
-        for step in write(engine, question, read_areas(file, id_name, layer), output, workers=workers):
-            if isinstance(step, Tabled):
-                table = step
-            else:
-                bar.update(round(1000 * step) - bar.pos)
+    steps = write(engine, question, read_areas(file, id_name, layer), output, workers=processors())
+    (table,) = progress(steps, "statistics")
     for problem in table.problems:
         click.echo(f"left out {problem}", err=True)
     click.echo(f"{table.path}: {table.summary()}", err=True)

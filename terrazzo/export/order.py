@@ -12,7 +12,7 @@ from terrazzo.crs import DEGREES
 from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.measure import Measure
 from terrazzo.mosaic.origin import fit
-from terrazzo.mosaic.request import PixelRequest
+from terrazzo.mosaic.request import UNMERGED, PixelRequest
 from terrazzo.mosaic.sigma import require_sigma
 from terrazzo.picture import Pairs
 from terrazzo.request.parameters import DEFAULT_EXTRAS, EXPORT, MOST_ZOOM, NUMBERS, TABLETS
@@ -120,9 +120,7 @@ def parse_order(raw: Mapping[str, Any], version: Version) -> Order:
         raise InvalidRequest("extras=spread: classes have none; ask for another stage")
     if "sigma" in extras:
         require_sigma(measure, version)
-    layered: Method = (
-        "first" if stage in ("raw", "mask", "corrected") else measure.pixels.method or version.config.method
-    )
+    layered: Method = "first" if stage in UNMERGED else measure.pixels.method or version.config.method
     fit(extras, layered)
     return Order(
         area,

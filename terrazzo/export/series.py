@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from typing import NamedTuple
 from terrazzo.bulk.windows import export_target, reaching
 from terrazzo.errors import InvalidRequest, NameTaken, OutsideCoverage
 from terrazzo.export.order import Order
-from terrazzo.export.run import Exported, export
+from terrazzo.export.run import Exported, export, publish
 from terrazzo.mosaic.engine import Engine
 
 MOST_DAYS = 1000
@@ -72,8 +71,9 @@ def write_days(
     """
     orders = [_order_of(order, day) for day in days]
     # Of all days, so that one that lies in no period is refused before the first is written.
-    reached = [_reached(engine, one) for one in orders]
-    if not any(reached):
+    holding = [engine.planner.holding(engine.select(one.pixels)).entries for one in orders]
+    target = export_target(engine.version, order.area, order.crs, order.resolution)
+    if not any(reaching(engine, entries, target) for entries in holding):
         raise OutsideCoverage(
             f"no scene of these days, or within reach of them, lies in the area; the mosaic covers {tuple(engine.version.bounds)}"
         )
@@ -98,12 +98,6 @@ def _written(
                 yield before + step / count
     except OutsideCoverage:
         yield WrittenDay(day, 0.0, (), ())
-
-
-def _reached(engine: Engine, order: Order) -> bool:
-    """Whether a scene that a day shows, or is predicted from, lies in the area."""
-    target = export_target(engine.version, order.area, order.crs, order.resolution)
-    return bool(reaching(engine, engine.planner.holding(engine.select(order.pixels)).entries, target))
 
 
 def _order_of(order: Order, day: date) -> Order:
@@ -145,5 +139,4 @@ def _take(folder: Path, name: str, overwrite: bool) -> None:
             )
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    about.with_suffix(".part").write_text(json.dumps({"series": name}))
-    os.replace(about.with_suffix(".part"), about)
+    publish(about, json.dumps({"series": name}))

@@ -42,7 +42,7 @@ class Image(NamedTuple):
         provenance: (row, col) int16 index into `entries`, −1 none.
         count: (row, col) uint8 usable scenes; of `first` and `feather` as many as were looked at, at least as
             many as `render` was asked to count, of points all.
-        quality: (row, col) uint16 bits FILLED, LAST_RESORT, DAMAGED; `terrazzo.mosaic.quality` computes the others.
+        quality: (row, col) uint16 bits FILLED, LAST_RESORT, DAMAGED, PREDICTED; `terrazzo.mosaic.quality` computes the others.
         problems: scenes that were left out, and why.
     """
 

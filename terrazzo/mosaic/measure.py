@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo import expression as arithmetic
-from terrazzo.bands import NODATA, SCALE
+from terrazzo.bands import NODATA
 from terrazzo.errors import InvalidRequest
 from terrazzo.mosaic.engine import Engine, Image
 from terrazzo.mosaic.request import CLASSES_BAND, PixelRequest
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.warp import Target
+from terrazzo.raster import reflectance
 from terrazzo.version import Entry
 
 
@@ -134,19 +135,16 @@ def known(values: NDArray[np.int16] | NDArray[np.float32]) -> NDArray[np.bool_]:
     return np.asarray(np.isfinite(values) if values.dtype.kind == "f" else values != NODATA)
 
 
-def reflectance(image: Image) -> NDArray[np.float32]:
-    """(band, row, col) float32 of an image, NaN without data."""
-    rho = image.values.astype(np.float32) * np.float32(SCALE)
-    rho[image.values == NODATA] = np.nan
-    return rho
-
-
 def _values(
     expression: str | None, image: Image, base: Image | None
 ) -> NDArray[np.int16] | NDArray[np.float32]:
     if expression is not None and image.bands != (CLASSES_BAND,):
-        own = arithmetic.evaluate(expression, image.bands, reflectance(image))
-        return own if base is None else own - arithmetic.evaluate(expression, base.bands, reflectance(base))
+        own = arithmetic.evaluate(expression, image.bands, reflectance(image.values))
+        return (
+            own
+            if base is None
+            else own - arithmetic.evaluate(expression, base.bands, reflectance(base.values))
+        )
     if base is None:
         return image.values
     apart = np.clip(image.values.astype(np.int32) - base.values, NODATA + 1, -(NODATA + 1))

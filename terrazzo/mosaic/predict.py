@@ -10,7 +10,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,8 +23,9 @@ from terrazzo.errors import TooLarge
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.layers import ALL
 from terrazzo.mosaic.request import Resolved
-from terrazzo.mosaic.selection import Selection
+from terrazzo.mosaic.selection import Selection, allowed
 from terrazzo.mosaic.zone import Merging, Outcome, ZonePixels
+from terrazzo.raster import reflectance
 from terrazzo.version import Entry, Version, places_of
 
 PREDICTED = 1024
@@ -66,12 +67,11 @@ def day_of(request: Resolved) -> date:
 def widened(version: Version, selection: Selection) -> Selection:
     """A day's selection with the other dates of its period behind it, those of at most `REACH` days away."""
     request, day = selection.request, day_of(selection.request)
+    near = day - timedelta(days=REACH), day + timedelta(days=REACH)
     others = tuple(
         e
         for e in version.entries(request.period)
-        if 0 < abs((e.scene.datetime.date() - day).days) <= REACH
-        and 100 * e.scene.cloud_share <= request.max_cloud
-        and request.orbit in (None, e.scene.relative_orbit)
+        if allowed(e, request, near) and e.scene.datetime.date() != day
     )
     entries = selection.entries + others
     return Selection(request, entries, places_of(entries))
@@ -83,12 +83,11 @@ def _as_trend(request: Resolved) -> dict[str, Any]:
     return {"fill": "none", "method": "kriging", "target": day_of(request), "common_level": common}
 
 
-def trend(version: Version, selection: Selection) -> Selection:
-    """The other dates of `widened` alone, asked for what the prediction of a day starts from."""
-    day = day_of(selection.request)
-    others = tuple(e for e in widened(version, selection).entries if e.scene.datetime.date() != day)
-    request = replace(selection.request, **_as_trend(selection.request))
-    return Selection(request, others, places_of(others))
+def trend(selection: Selection) -> Selection:
+    """The other dates of a `widened` selection alone, asked for what the prediction of a day starts from."""
+    request, day = selection.request, day_of(selection.request)
+    others = tuple(e for e in selection.entries if e.scene.datetime.date() != day)
+    return Selection(replace(request, **_as_trend(request)), others, places_of(others))
 
 
 class Sums(NamedTuple):
@@ -161,7 +160,7 @@ def filled(source: "DaySource", box: PixelBox) -> Outcome:
     own = (
         np.full(dates.trend.values.shape, np.nan, np.float32)
         if around is None
-        else _reflectance(around.values)
+        else reflectance(around.values)
     )
     regressed, regressed_problems = source.regressed(dates, wide)
     problems = tuple(dict.fromkeys((*problems, *around_problems, *regressed_problems)))
@@ -192,10 +191,6 @@ def _filled(
         out.provenance[here], out.count[here] = seen.provenance[here], seen.count[here]
         out.quality[here], out.trust[here] = seen.quality[here], seen.trust[here]
     return out
-
-
-def _reflectance(values: NDArray[np.int16]) -> Array:
-    return np.where(values == NODATA, np.nan, values * np.float32(SCALE)).astype(np.float32)
 
 
 def _carried(own: Array, regressed: Array) -> Array:
@@ -292,9 +287,9 @@ class DaySource:
             sides.append(
                 np.full(trend.values.shape, np.nan, np.float32)
                 if pixels is None
-                else _reflectance(pixels.values)
+                else reflectance(pixels.values)
             )
-        level = _reflectance(trend.values)
+        level = reflectance(trend.values)
         before, after = (
             np.where(np.isfinite(one), one, np.where(np.isfinite(other), other, level))
             for one, other in (sides, sides[::-1])
@@ -407,7 +402,7 @@ def _summed(source: DaySource, row: int, col: int) -> Sums:
     problems += more
     if dates is None:
         return Sums(products, targets, problems)
-    features, apart = dates.features(), _reflectance(seen.values) - dates.trend_rho
+    features, apart = dates.features(), reflectance(seen.values) - dates.trend_rho
     expected = 0.006 + 0.1 * np.maximum(dates.trend_rho, 0)
     weight = 1 / (1 + (np.mean((apart / expected) ** 2, axis=0) / ODD**2) ** 2)
     known = np.isfinite(weight) & np.isfinite(features).all(axis=0)

@@ -12,6 +12,10 @@ CLASSES_BAND = "mask"
 """Name of the one band that `stage=mask` has."""
 
 
+UNMERGED = ("raw", "mask", "corrected")
+"""Stages that show one scene as it is, under cloud or not."""
+
+
 @dataclass(frozen=True)
 class PixelRequest:
     """A request for pixels; None is the mosaic's default.
@@ -23,7 +27,7 @@ class PixelRequest:
         min_score: clear score, 0 to 100, that a scene's pixel needs to show; None asks for none.
         orbit: relative orbit.
         ids: scenes, all when empty.
-        target: day that a method of `TIMED` shows, YYYY-MM-DD; None is the middle of the asked time.
+        target: day that a method that weighs days shows, YYYY-MM-DD; None is the middle of the asked time.
     """
 
     bands: tuple[str, ...]

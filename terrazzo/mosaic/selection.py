@@ -12,7 +12,7 @@ from terrazzo.config import Method, Period, Stage, day_interval
 from terrazzo.errors import InvalidRequest
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.methods import METHODS
-from terrazzo.mosaic.request import PixelRequest, Resolved, check, stage_of
+from terrazzo.mosaic.request import UNMERGED, PixelRequest, Resolved, check, stage_of
 from terrazzo.version import Entry, Places, Version, places_of
 
 
@@ -67,7 +67,7 @@ def select(version: Version, request: PixelRequest) -> Selection:
     period, interval = _period(version, request, needs_gains=stage == "normalized")
     config = version.config
     _require_predictable(request, period, stage, interval)
-    method: Method = "first" if stage in ("raw", "mask", "corrected") else request.method or config.method
+    method: Method = "first" if stage in UNMERGED else request.method or config.method
     resolved = Resolved(
         bands=request.bands,
         period=period.name,
@@ -140,7 +140,7 @@ def _selected(
     version: Version, period: str, request: Resolved, interval: tuple[date | None, date | None]
 ) -> Selection:
     everything = version.entries(period)
-    entries = tuple(e for e in everything if _allowed(e, request, interval))
+    entries = tuple(e for e in everything if allowed(e, request, interval))
     if len(entries) == len(everything):
         return Selection(request, everything, version.places(period))
     return Selection(request, entries, places_of(entries))
@@ -199,7 +199,8 @@ def _period(
     )
 
 
-def _allowed(entry: Entry, request: Resolved, interval: tuple[date | None, date | None]) -> bool:
+def allowed(entry: Entry, request: Resolved, interval: tuple[date | None, date | None]) -> bool:
+    """Whether a request takes a scene whose day lies in an interval, None being open."""
     scene, (first, last) = entry.scene, interval
     day = scene.datetime.date()
     return (

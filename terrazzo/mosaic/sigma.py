@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from terrazzo.bands import BANDS, NODATA, SCALE
+from terrazzo.bands import BANDS
 from terrazzo.config import Method, Stage
 from terrazzo.errors import InvalidRequest
 from terrazzo.grid import PixelBox
@@ -26,10 +26,12 @@ from terrazzo.mosaic.engine import FILLED, Engine, Image
 from terrazzo.mosaic.lanes import SEASON
 from terrazzo.mosaic.measure import Measure
 from terrazzo.mosaic.predict import PREDICTED
+from terrazzo.mosaic.request import UNMERGED
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.stack import PixelNumbers, clear_scenes, each_clear
 from terrazzo.mosaic.warp import Points, Target, locate
 from terrazzo.mosaic.zone import LAST_RESORT
+from terrazzo.raster import reflectance
 from terrazzo.version import Version
 
 PRIOR = {
@@ -50,8 +52,6 @@ COMMON = (0.94, 0.88, 0.86, 0.92, 0.92, 1.01)
 """ν and F of means over areas."""
 AROUND = 64
 """Side, in pixels of the zone's grid, of the square around a place whose common error is computed."""
-UNMERGED = ("raw", "mask", "corrected")
-"""Stages that show one scene as it is."""
 
 
 def require_sigma(measure: Measure, version: Version) -> None:
@@ -95,7 +95,7 @@ def sigma(engine: Engine, selection: Selection, where: Target | Points, image: I
     def weighed() -> Iterator[tuple[NDArray[np.float32], NDArray[np.float64]]]:
         for one in each_clear(engine, selection, where, "sigma", passes=True):
             problems.update(dict.fromkeys(one.problems))
-            yield _reflectance(one.values), weights(request.target, (one.day,))
+            yield reflectance(one.values), weights(request.target, (one.day,))
 
     values = _observed(image)
     error = standard_error(values, _scattered(values, weighed()), priors(request.bands))
@@ -188,12 +188,12 @@ def observed(
         TooLarge: too many scenes lie there, or they do not fit in memory.
     """
     scenes = clear_scenes(engine, selection, where, name, passes=True)
-    return Observed(_observed(image), _reflectance(scenes.values), scenes.days, scenes.problems)
+    return Observed(_observed(image), reflectance(scenes.values), scenes.days, scenes.problems)
 
 
 def _observed(image: Image) -> NDArray[np.float32]:
     """(band, row, col) reflectance of an image, NaN without data and where no scene of the period is clear."""
-    values = _reflectance(image.values)
+    values = reflectance(image.values)
     values[:, image.quality & (FILLED | LAST_RESORT | PREDICTED) > 0] = np.nan
     return values
 
@@ -291,10 +291,10 @@ class Common:
             days: (scene,) of each.
             shares: (pixel,) by which an area covers each; areas: (pixel,) number of that area.
         """
-        self._level += _sums(values, shares, areas, self._level.shape[-1])
+        self._level += area_sums(values, shares, areas, self._level.shape[-1])
         for scene, day in zip(scenes, days, strict=True):
             sums = self._days.setdefault(day, np.zeros(self._level.shape))
-            sums += _sums(scene - values, shares, areas, sums.shape[-1])
+            sums += area_sums(scene - values, shares, areas, sums.shape[-1])
 
     def scatter(self, target: date | None) -> tuple[NDArray[np.float64], Scatter]:
         """(band, area) means of the mosaic, and the scatter of the days' means about them, NaN without data.
@@ -320,7 +320,7 @@ class Common:
         return standard_error(level, about, prior, COMMON_WORTH, COMMON)
 
 
-def _sums(
+def area_sums(
     values: NDArray[np.floating], shares: NDArray[np.float64], areas: NDArray[np.int64], count: int
 ) -> NDArray[np.float64]:
     """(2, band, area) sums of shares times values, and of the shares of values that are there."""
@@ -335,7 +335,3 @@ def weights(target: date | None, days: Sequence[date]) -> NDArray[np.float64]:
         return np.ones(len(days))
     apart = np.array([(d - target).days for d in days], np.float64)
     return 1 / (1 + np.abs(apart) / SEASON)
-
-
-def _reflectance(values: NDArray[np.int16]) -> NDArray[np.float32]:
-    return np.where(values == NODATA, np.float32(np.nan), values * np.float32(SCALE)).astype(np.float32)

@@ -1,8 +1,9 @@
 """Merges the scenes of one zone on its grid: weights first, then only the scenes that show, then gains."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, field, replace
+from datetime import date
+from functools import partial
 from itertools import repeat
 from typing import NamedTuple
 
@@ -22,7 +23,7 @@ from terrazzo.mosaic.merge import Merged, merge
 from terrazzo.mosaic.methods import METHODS
 from terrazzo.mosaic.outline import fade, outline
 from terrazzo.mosaic.pyramid import Part
-from terrazzo.mosaic.request import Resolved
+from terrazzo.mosaic.request import UNMERGED, Resolved
 from terrazzo.places import REMEMBERED_SCORE
 from terrazzo.scene import CORRECTION, MASK, SCORE
 from terrazzo.version import Entry, Version
@@ -92,6 +93,10 @@ class Merging:
     request: Resolved
     epsg: int
     level: int
+    levels: dict[tuple[PixelBox, date], tuple[NDArray[np.float64], NDArray[np.float64]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    """Levels of days on the corners of windows that were asked for."""
 
     @property
     def grid(self) -> Grid:
@@ -162,12 +167,7 @@ class Merging:
         if self.version.store.root is not None:
             return {}
         snow, scored = self.request.snow != "keep", self.request.min_score is not None
-        masked = (
-            scored
-            or self.request.fill == "best"
-            or self._timed
-            or self.request.stage in ("raw", "mask", "corrected")
-        )
+        masked = scored or self.request.fill == "best" or self._timed or self.request.stage in UNMERGED
         self.blocks.fetch(
             [
                 *(partial(self._coarse, e, e.weight_key, box, 0, smooth=True) for _, e in entries),
@@ -410,7 +410,7 @@ class Merging:
 
     def weight(self, entry: Entry, box: PixelBox) -> NDArray[np.uint8]:
         """(row, col) uint8 weight of a scene for this request; `LAST` counts only where no scene has more."""
-        if self.request.stage in ("raw", "mask", "corrected"):
+        if self.request.stage in UNMERGED:
             seen = self._coarse(entry, entry.scene.key(MASK), box, 0) != MaskClass.NODATA
             return np.where(seen, 255, 0).astype(np.uint8)
         weight = self._coarse(entry, entry.weight_key, box, 0, smooth=True).astype(np.uint8, copy=False)
@@ -502,19 +502,15 @@ class Merging:
         if near.empty:
             return None
         # The whole period decides a day's level, so that it is the same whichever scenes a request leaves.
-        if near not in self._levels:
-            self._levels[near] = day_level(self.version, self._touching(near), request.target, near)
-        a, b = (v[which] for v in self._levels[near])
+        key = near, request.target
+        if key not in self.levels:
+            self.levels[key] = day_level(self.version, self._touching(near), request.target, near)
+        a, b = (v[which] for v in self.levels[key])
         at = (
             slice(near.row0 - windows.row0, near.row1 - windows.row0 + 1),
             slice(near.col0 - windows.col0, near.col1 - windows.col0 + 1),
         )
         return a * gain[:, *at], a * offset[:, *at] + b, near
-
-    @cached_property
-    def _levels(self) -> dict[PixelBox, tuple[NDArray[np.float64], NDArray[np.float64]]]:
-        """Levels of the day on the corners of windows that were asked for."""
-        return {}
 
     def _touching(self, windows: PixelBox) -> list[Entry]:
         """The zone's scenes of the period that lie on a corner of some windows."""

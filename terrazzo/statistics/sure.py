@@ -1,14 +1,12 @@
 """How sure means over areas are: what a day's pixels have in common is not averaged away."""
 
-from functools import partial
-
 import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo.bulk.windows import window_side, windows
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import Chosen
-from terrazzo.mosaic.sigma import Common, observed, of_pixels, priors
+from terrazzo.mosaic.sigma import Common, area_sums, observed, of_pixels, priors
 from terrazzo.mosaic.warp import Target
 from terrazzo.statistics.zonal import Cover
 
@@ -37,7 +35,8 @@ class AreaSigma:
         """
         number = np.repeat(np.arange(len(covered.starts) - 1), np.diff(covered.starts))
         rows, cols = np.divmod(covered.cells, target.width)
-        for window, part in windows(target, window_side(self._selection, 1, compares=True)):
+        side = window_side(self._engine.planner.holding(self._selection), 1, compares=True)
+        for window, part in windows(target, side):
             row, col = rows - window.row_off, cols - window.col_off
             inside = (row >= 0) & (row < part.height) & (col >= 0) & (col < part.width)
             if not inside.any():
@@ -51,11 +50,7 @@ class AreaSigma:
             self._whole += np.bincount(areas, shares, len(self._whole))
             self._common.add(values, scenes, days, shares, areas)
             squares = of_pixels(self._selection, values, scenes, days) ** 2
-            known = np.isfinite(squares)
-            sums = partial(np.bincount, areas, minlength=self._squares.shape[-1])
-            for i, (band, there) in enumerate(zip(squares, known, strict=True)):
-                self._squares[0, i] += sums(weights=np.where(there, shares * band, 0))
-                self._squares[1, i] += sums(weights=np.where(there, shares, 0))
+            self._squares += area_sums(squares, shares, areas, len(self._whole))
 
     def columns(self) -> NDArray[np.float64]:
         """(area, band, 2) `NAMES` in reflectance; NaN where less than `LEAST_CLEAR` of an area is clear."""

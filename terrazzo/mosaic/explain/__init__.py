@@ -142,7 +142,7 @@ def _way(at: At, image: Image, shown: Selection, predicted: bool) -> tuple[tuple
 def _shown(engine: Engine, selection: Selection, entry: Entry, quality: int) -> Selection:
     """The selection a pixel was taken from: the one asked for, that of the period which filled it, or the dates that predicted it."""
     if quality & PREDICTED:
-        return trend(engine.version, selection)
+        return trend(engine.planner.holding(selection))
     if not quality & FILLED:
         return selection
     others = adjacent(engine.version, selection.request)

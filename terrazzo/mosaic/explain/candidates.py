@@ -11,13 +11,11 @@ from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.mosaic.explain.place import At, plain, properties
 from terrazzo.mosaic.methods import METHODS, shares
 from terrazzo.mosaic.predict import REACH, day_of
+from terrazzo.mosaic.request import UNMERGED
 from terrazzo.mosaic.selection import Selection
 from terrazzo.mosaic.zone import LAST
 from terrazzo.places import place_at, reference_folder
 from terrazzo.version import Entry
-
-UNMERGED = ("raw", "mask", "corrected")
-"""Stages that show one scene, under cloud or not."""
 
 
 @dataclass(frozen=True)

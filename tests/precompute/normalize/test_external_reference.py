@@ -13,10 +13,10 @@ from terrazzo.export.run import Exported, export
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
-from terrazzo.precompute.judge.seams import reflectance
 from terrazzo.precompute.normalize.external import read_composite
 from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.precompute.versions.rebuild import rebuild
+from terrazzo.raster import reflectance
 from terrazzo.store import Store, StoreConfig, create_store
 from tests.chain import native, precompute
 from tests.world.worlds import FOUR, Weather, make_world

@@ -10,9 +10,10 @@ from terrazzo.bands import NODATA, SCALE
 from terrazzo.cog import write_cog
 from terrazzo.config import ALL, Period, read_config
 from terrazzo.mosaic.engine import Image
-from terrazzo.precompute.judge.seams import View, read_scenes, reflectance
+from terrazzo.precompute.judge.seams import View, read_scenes
 from terrazzo.precompute.normalize.stage import normalize_period
 from terrazzo.precompute.versions.write import PeriodContent, publish
+from terrazzo.raster import reflectance
 from terrazzo.scene import Scene, list_scenes
 from terrazzo.store import Store
 from terrazzo.version import Version, open_version

@@ -9,9 +9,9 @@ import pytest
 from terrazzo import places
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.warp import transformer
-from terrazzo.precompute.judge.seams import reflectance
 from terrazzo.precompute.normalize.across import across_tasks, measure_across
 from terrazzo.precompute.scene.recipe import Recipe
+from terrazzo.raster import reflectance
 from tests.chain import native, precompute
 from tests.world.worlds import BORDER, DATE_LINE, EQUATOR, SOUTH_BORDER, Weather, make_border
 
