@@ -190,18 +190,19 @@ class Desk:
         is_small = size * SMALL <= self.settings.memory
 
         def begun() -> T:
-            give_back = self.memory.take(size if is_small else 0, patience=self.settings.deadline)
+            give_back = self.memory.take(size, patience=self.settings.deadline if is_small else 0.0)
             try:
                 metrics.STEP_SECONDS.labels("wait").observe(time.perf_counter() - arrived)
                 return function()
             finally:
                 give_back()
 
-        # A tile that waits in the queue takes no memory yet; what is large is refused before it keeps tiles from a thread.
-        give_back = self.memory.take(0 if is_small else size)
+        # What waits in the queue holds no memory; what is large is refused before it keeps tiles from a thread.
+        if not is_small:
+            self.memory.take(size)()
         metrics.INSIDE.inc()
         try:
-            return await self._renders.run(begun, give_back)
+            return await self._renders.run(begun)
         finally:
             metrics.INSIDE.dec()
 

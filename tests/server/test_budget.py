@@ -76,6 +76,22 @@ def test_tiles_that_wait_in_the_queue_take_no_memory(sample_store):
     assert {a.status_code for a in asyncio.run(asked())} == {200}
 
 
+def test_a_large_picture_in_the_queue_keeps_no_small_one_waiting(sample_store):
+    async def asked():
+        settings = Settings(store=str(sample_store), threads=2, memory=1 << 26, deadline=60)
+        desk = create_app(settings).state.desk
+        free = threading.Event()
+        points = [asyncio.create_task(desk._pixels(free.wait)) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        tiles = [asyncio.create_task(desk._pixels(lambda: "tile", 5 << 20)) for _ in range(3)]
+        box = asyncio.create_task(desk._pixels(lambda: "box", 80 << 20))
+        await asyncio.sleep(0.1)
+        free.set()
+        return await asyncio.gather(*points, *tiles, box)
+
+    assert asyncio.run(asked())[2:] == ["tile"] * 3 + ["box"]
+
+
 def test_readiness_is_said_and_more_is_refused_while_every_renderer_is_blocked(sample_store):
     """Nothing of this waits for a renderer: none goes on before all has been answered."""
 
