@@ -5,7 +5,6 @@ data cost an alpha channel only where there are any.
 """
 
 import struct
-import zlib
 from functools import lru_cache
 
 import numpy as np
@@ -61,24 +60,30 @@ def filtered(
     """Rows of a PNG, each behind its filter type 1: the difference to the pixel before."""
     bands, height, width = values.shape
     channels = bands if opaque else bands + 1
-    before = np.zeros(4, np.uint8)
-    now = np.zeros(4, np.uint8)
+    now = np.empty((channels, width), np.uint8)
     for r in range(height):
-        out[r, 0] = 1
-        before[:] = 0
-        for c in range(width):
-            there = True
-            if not opaque:
-                for b in range(bands):
-                    if values[b, r, c] == nodata:
-                        there = False
-                now[bands] = 255 if there else 0
+        for b in range(bands):
+            for c in range(width):
+                now[b, c] = tables[b, np.uint16(values[b, r, c] + 32768)]
+        if not opaque:
+            now[bands] = 255
             for b in range(bands):
-                now[b] = tables[b, np.int64(values[b, r, c]) + 32768] if there else 0
-            for b in range(channels):
-                out[r, 1 + c * channels + b] = np.uint8((np.int64(now[b]) - np.int64(before[b])) & 255)
-                before[b] = now[b]
+                for c in range(width):
+                    if values[b, r, c] == nodata:
+                        now[:, c] = 0
+        row = out[r]
+        row[0] = 1
+        for b in range(channels):
+            before = 0
+            for c in range(width):
+                row[1 + c * channels + b] = np.uint8(now[b, c] - before)
+                before = now[b, c]
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
+    return (
+        struct.pack(">I", len(data))
+        + name
+        + data
+        + struct.pack(">I", isal_zlib.crc32(data, isal_zlib.crc32(name)))
+    )

@@ -30,6 +30,7 @@ def compile_kernels() -> None:
         layers = Layers(method, len(values), weight.shape)
         for part in layers.wanted(weight, 1, 0):
             layers.add(values, weight, part, 1, 0, 0, field)
+        layers.full(0)
         picture = layers.merged()
     kernels.apply_gain(values, tuple(field), NODATA)
     for method in METHODS:
@@ -46,7 +47,8 @@ def _scene() -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
         stored = np.frombuffer(bytes(SIDE**2 * np.dtype(kind).itemsize), kind).reshape(SIDE, SIDE)
         kernels.undo_difference(stored, np.empty_like(stored))
     weight = np.empty((SIDE, SIDE), np.uint8)
-    kernels.double_weight(np.full((SIDE // 2 + 2, SIDE // 2 + 2), 255, np.uint8), 2, 2, 1, weight)
+    # Less than the whole, so that `feather` sums.
+    kernels.double_weight(np.full((SIDE // 2 + 2, SIDE // 2 + 2), 200, np.uint8), 2, 2, 1, weight)
     return np.ones((3, SIDE, SIDE), np.int16), weight
 
 

@@ -144,8 +144,7 @@ class Engine:
         selection = self.planner.holding(selection)
         entries = selection.entries
         image, problems = self._merged(selection, where, count_to=count_to)
-        lacks = bool(((image.quality & LAST_RESORT > 0) | _missing(image.values)).any())
-        if lacks and selection.request.fill == "adjacent":
+        if selection.request.fill == "adjacent" and _lacks(image):
             for other in self.planner.adjacent(selection.request):
                 more, others = self._merged(other, where, count_to=count_to)
                 problems += others
@@ -269,6 +268,11 @@ def _filled(image: _Layers, other: _Layers) -> _Layers:
     image.provenance[take], image.count[take] = other.provenance[take], other.count[take]
     image.quality[take] = other.quality[take] | image.quality[take] & DAMAGED | FILLED
     return image
+
+
+def _lacks(image: _Layers) -> bool:
+    """Whether other periods may show more: some pixel has no data or only a last resort."""
+    return bool(((image.quality & LAST_RESORT > 0) | _missing(image.values)).any())
 
 
 def _missing(values: NDArray[np.int16]) -> NDArray[np.bool_]:

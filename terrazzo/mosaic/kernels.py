@@ -279,50 +279,83 @@ def double_weight(half, row0, col0, last, out):  # pragma: no cover
         half: (row, col) uint8 with a rim of one pixel around what `out` needs.
         row0, col0: place of `out`'s first pixel in the doubled `half`.
     """
+    # Each loop is one of those of which the compiler makes vector instructions.
+    inner = half.shape[1] - 2
+    fourths = np.empty(inner + 2, np.int16)
+    left, right = np.empty(inner, np.uint8), np.empty(inner, np.uint8)
+    doubled = np.empty((inner, 2), np.uint8)
     for i in range(out.shape[0]):
         r = (row0 + i) // 2
-        r2 = r + (1 if (row0 + i) % 2 else -1)
-        for j in range(out.shape[1]):
-            c = (col0 + j) // 2
-            here = half[r, c]
-            if here <= last:
-                out[i, j] = here
-                continue
-            c2 = c + (1 if (col0 + j) % 2 else -1)
-            # Exact in sixteenths, rounded half to even as the plain statement's `rint`.
-            v = 9 * int(here) + 3 * (int(half[r2, c]) + int(half[r, c2])) + int(half[r2, c2])
-            q, rest = v // 16, v % 16
-            if rest > 8 or (rest == 8 and q % 2 == 1):
-                q += 1
-            out[i, j] = max(q, last + 1)
+        here, beside = half[r], half[r + (1 if (row0 + i) % 2 else -1)]
+        for c in range(len(fourths)):
+            fourths[c] = 3 * here[c] + beside[c]
+        between_weights(here[1:-1], fourths[1:-1], fourths[:-2], last, left)
+        between_weights(here[1:-1], fourths[1:-1], fourths[2:], last, right)
+        for c in range(inner):
+            doubled[c, 0], doubled[c, 1] = left[c], right[c]
+        row, source = out[i], doubled.reshape(2 * inner)[col0 - 2 :]
+        for j in range(len(row)):
+            row[j] = source[j]
 
 
 @njit(cache=True, nogil=True)
-def wanted_box(weight, through, count, least, enough, count_to, row0, row1, col0, col1):  # pragma: no cover
+def between_weights(here, fourths, beside, last, out):  # pragma: no cover
+    """A fourth of the way from each pixel of a row to the one beside it; (col,) each, fourths and beside four times the weights."""
+    for c in range(len(out)):
+        # Exact in sixteenths, rounded half to even as the plain statement's `rint`.
+        v = 3 * fourths[c] + beside[c]
+        q = np.uint8((v + 7 + ((v >> 4) & 1)) >> 4)
+        out[c] = here[c] if here[c] <= last else max(q, np.uint8(last + 1))
+
+
+@njit(cache=True, nogil=True)
+def wanted_box(weight, through, count, least, count_to, row0, row1, col0, col1):  # pragma: no cover
     """Rows and columns (first, end) where a scene of weight `least` or more still shows, or is still to be counted.
 
     Args:
         row0, row1, col0, col1: the part that is looked at.
-        through: share of light; a scene shows where it is at least `enough`.
+        through: share of light; a scene shows where it is at least 1/255.
         count: scenes so far; further ones are counted below `count_to`.
     """
     r0, r1, c0, c1 = row1, row0, col1, col0
     for r in range(row0, row1):
-        for c in range(col0, col1):
-            if weight[r, c] >= least and (through[r, c] >= enough or count[r, c] < count_to):
-                r0, r1 = min(r0, r), r + 1
-                c0, c1 = min(c0, c), max(c1, c + 1)
+        j0, j1 = wanted_columns(
+            weight[r, col0:col1], through[r, col0:col1], count[r, col0:col1], least, count_to
+        )
+        if j0 < j1:
+            r0, r1 = min(r0, r), r + 1
+            c0, c1 = min(c0, col0 + j0), max(c1, col0 + j1)
     return r0, r1, c0, c1
 
 
 @njit(cache=True, nogil=True)
 def wanted_columns(weight, through, count, least, count_to):  # pragma: no cover
-    """First and end column of a row where a scene shows or is still to be counted; the first is not below the end where nowhere."""
-    first, end = len(weight), 0
-    for j in range(len(weight)):
-        if weight[j] >= least and (through[j] >= 1.0 / 255.0 or count[j] < count_to):
-            first, end = min(first, j), j + 1
+    """First and end column of a row where a scene shows or is still to be counted; the same where nowhere."""
+    first, end = 0, len(weight)
+    while first < end and not (
+        weight[first] >= least and (through[first] >= 1.0 / 255.0 or count[first] < count_to)
+    ):
+        first += 1
+    while first < end and not (
+        weight[end - 1] >= least and (through[end - 1] >= 1.0 / 255.0 or count[end - 1] < count_to)
+    ):
+        end -= 1
     return first, end
+
+
+@njit(cache=True, nogil=True)
+def lay_alone(weight, good, through, provenance, count, least, number, opaque):  # pragma: no cover
+    """Adds a row of a scene as `lay_row` does if it has data and holds back all light in all of it; whether it did."""
+    enough = np.uint8(least if opaque else 255)
+    alone = True
+    for j in range(len(weight)):
+        alone &= good[j] & (through[j] == 1.0) & (weight[j] >= enough)
+    if alone:
+        for j in range(len(weight)):
+            through[j] = 0.0
+            count[j] += 1
+            provenance[j] = number if provenance[j] < 0 else provenance[j]
+    return alone
 
 
 @njit(cache=True, nogil=True)
@@ -380,11 +413,16 @@ def lay_over(
         opaque: whether any weight holds back all light, as in `first`; nothing is summed then.
         field: as of `apply_gain`; with corners of no band values stay.
         state: (band, row, col) picture; through, provenance, count; (band, row, col) total; shown and most of the box; changed in place.
+
+    Returns:
+        Whether anything was summed.
     """
     bands, rows, cols = values.shape
+    summed = False
     gained = field[0].shape[1] > 0
-    column, share = between_corners(field, cols)
+    pieces, share = between_corners(field, cols)
     good, part, normalized = np.empty(cols, np.bool_), np.empty(cols), np.empty(cols, values.dtype)
+    empty = values.dtype.type(nodata)
     picture, through, provenance, count, total, shown, most = state
     for i in range(rows):
         r, end = row0 + i, col0 + cols
@@ -399,24 +437,40 @@ def lay_over(
         for b in range(bands):
             v = values[b, i, j0:j1]
             for j in range(len(v)):
-                has[j] &= v[j] != nodata
-        blended = lay_row(
-            *(weight[r, c0:c1], has, through[r, c0:c1], provenance[r, c0:c1], count[r, c0:c1]),
-            *(shown[r, c0:c1], most[r, c0:c1], least, number, count_to, opaque, p),
+                has[j] &= v[j] != empty
+        of_scene = (weight[r, c0:c1], has, through[r, c0:c1], provenance[r, c0:c1], count[r, c0:c1])
+        alone = lay_alone(*of_scene, least, number, opaque)
+        blended = not alone and lay_row(
+            *of_scene, shown[r, c0:c1], most[r, c0:c1], least, number, count_to, opaque, p
         )
         for b in range(bands):
-            v = values[b, i, j0:j1]
+            v, to = values[b, i, j0:j1], picture[b, r, c0:c1]
             if gained:
-                v = normalized[: j1 - j0]
-                normalize_row(values[b, i, j0:j1], field, b, i, column[j0:j1], share[j0:j1], nodata, v)
-            to = picture[b, r, c0:c1]
+                v = to if alone else normalized[: j1 - j0]
+                normalize_row(values[b, i, j0:j1], field, b, i, j0, pieces, share, nodata, v)
+            elif alone:
+                to[:] = v
+            if alone:
+                continue
             for j in range(len(v)):
                 to[j] = v[j] if p[j] == 1.0 else to[j]
             if blended:
+                summed = True
                 sums = total[b, r, c0:c1]
                 for j in range(len(v)):
                     if 0.0 < p[j] < 1.0:
                         sums[j] += p[j] * v[j]
+    return summed
+
+
+@njit(cache=True, nogil=True)
+def is_full(through, count, count_to):  # pragma: no cover
+    """Whether nothing shines through any pixel, and `count_to` scenes are counted in each."""
+    for r in range(through.shape[0]):
+        for c in range(through.shape[1]):
+            if through[r, c] >= 1.0 / 255.0 or count[r, c] < count_to:
+                return False
+    return True
 
 
 @njit(cache=True, nogil=True)
@@ -439,49 +493,58 @@ def apply_gain(values, field, nodata):  # pragma: no cover
         field: see `GainField` of `terrazzo.mosaic.layers`.
     """
     bands, rows, cols = values.shape
-    column, share = between_corners(field, cols)
+    pieces, share = between_corners(field, cols)
     for i in range(rows):
         for b in range(bands):
-            normalize_row(values[b, i], field, b, i, column, share, nodata, values[b, i])
+            normalize_row(values[b, i], field, b, i, 0, pieces, share, nodata, values[b, i])
 
 
 @njit(cache=True, nogil=True)
 def between_corners(field, cols):  # pragma: no cover
-    """(col,) the window corner before each pixel centre, and the share of the way to the next; the outermost ones go on beyond."""
+    """Pieces of a row that lie between the same two window corners; the outermost ones go on beyond.
+
+    Returns:
+        (piece, 3) first and end column, and the corner before; (col,) share of the way from there to the next corner.
+    """
     corners, _, windows_col0, side, _, col0 = field
     nx = corners.shape[3] - 1
-    column, share = np.empty(cols, np.int64), np.empty(cols)
+    pieces, share, n = np.empty((cols, 3), np.int64), np.empty(cols), 0
     for j in range(cols):
         x = min(max((col0 + j + 0.5) / side - windows_col0, 0.0), float(nx))
-        column[j] = min(int(x), nx - 1)
-        share[j] = x - column[j]
-    return column, share
+        corner = min(int(x), nx - 1)
+        share[j] = x - corner
+        if n == 0 or corner != pieces[n - 1, 2]:
+            pieces[n, 0], pieces[n, 2] = j, corner
+            n += 1
+        pieces[n - 1, 1] = j + 1
+    return pieces[:n], share
 
 
 @njit(cache=True, nogil=True)
-def normalize_row(values, field, b, row, column, share, nodata, out):  # pragma: no cover
-    """Fills out (col,) with a row of a band, normalized as `apply_gain` says; column, share: of `between_corners`."""
+def normalize_row(values, field, b, row, col0, pieces, share, nodata, out):  # pragma: no cover
+    """Fills out (col,) with a row of a band from column col0 on, normalized as `apply_gain` says; pieces, share: of `between_corners`."""
     corners, windows_row0, _, side, row0, _ = field
     ny = corners.shape[2] - 1
     y = min(max((row0 + row + 0.5) / side - windows_row0, 0.0), float(ny))
     y0 = min(int(y), ny - 1)
     fy = y - y0
-    start = 0
-    while start < len(values):
+    empty = values.dtype.type(nodata)
+    for k in range(len(pieces)):
         # Between two corners the loop has no branch: the compiler makes vector instructions of it.
-        x0 = column[start]
-        stop = np.searchsorted(column, x0, side="right")
+        start, stop = max(pieces[k, 0] - col0, 0), min(pieces[k, 1] - col0, len(values))
+        if start >= stop:
+            continue
+        x0 = pieces[k, 2]
         g0 = corners[0, b, y0, x0] * (1.0 - fy) + corners[0, b, y0 + 1, x0] * fy
         g1 = corners[0, b, y0, x0 + 1] * (1.0 - fy) + corners[0, b, y0 + 1, x0 + 1] * fy
         o0 = corners[1, b, y0, x0] * (1.0 - fy) + corners[1, b, y0 + 1, x0] * fy
         o1 = corners[1, b, y0, x0 + 1] * (1.0 - fy) + corners[1, b, y0 + 1, x0 + 1] * fy
-        some, to, between = values[start:stop], out[start:stop], share[start:stop]
+        some, to, between = values[start:stop], out[start:stop], share[col0 + start : col0 + stop]
         for j in range(len(some)):
             v, fx = some[j], between[j]
             gain, offset = g0 * (1.0 - fx) + g1 * fx, o0 * (1.0 - fx) + o1 * fx
             normalized = min(max(np.rint(v * gain + offset), -32767.0), 32767.0)
-            to[j] = v if v == nodata else np.int16(normalized)
-        start = stop
+            to[j] = v if v == empty else np.int16(np.int32(normalized))
 
 
 @njit(cache=True, nogil=True)

@@ -128,7 +128,8 @@ class Merging:
             merged = self._band_by_band(merged, holes, entries, box)
         if count_to or not METHODS[self.request.method].layered:
             merged = merged._replace(count=self._passes(merged.count, trust, split, box))
-        quality = np.where((trust == LAST) & (merged.count > 0), LAST_RESORT, 0).astype(np.uint16)
+        is_last = (trust == LAST) & (merged.count > 0)
+        quality = np.where(is_last, np.uint16(LAST_RESORT), np.uint16(0))
         if problems:
             quality[lost] |= DAMAGED
         return Outcome(ZonePixels(*merged, quality, trust), problems)
