@@ -292,9 +292,10 @@ class Merging:
                 problems.append(_problem(entry, error))
                 there = self._footprint(entry, box) if weight is None else weight > LAST
                 lost |= there & layers.open
-        for number, entry, weight in last:
-            # Counts only where no scene has more.
-            weight = np.where(trust == LAST, weight, 0).astype(np.uint8)
+        # They count only where no scene has more.
+        alone = trust == LAST
+        for number, entry, weight in last if alone.any() else ():
+            weight = np.where(alone, weight, np.uint8(0))
             try:
                 self._lay(layers, number, entry, weight, LAST, box, count_to)
             except (ReadFailure, NotFound) as error:
