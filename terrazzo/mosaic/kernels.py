@@ -249,14 +249,32 @@ def between_four(values, r0, c0, fy, fx, nodata):  # pragma: no cover
 
 @njit(cache=True, nogil=True)
 def gather_nearest(values, rows, cols, row0, col0, out):  # pragma: no cover
-    bands, height, width = values.shape
+    r, c = np.empty(rows.shape[1], np.int32), np.empty(rows.shape[1], np.int32)
     for i in range(rows.shape[0]):
-        for j in range(rows.shape[1]):
-            y, x = rows[i, j] - row0, cols[i, j] - col0
-            if 0.0 <= y < height and 0.0 <= x < width:
-                r, c = int(y), int(x)
-                for b in range(bands):
-                    out[b, i, j] = values[b, r, c]
+        inside = pixels_of_row(rows[i], cols[i], row0, col0, values.shape[1:], r, c)
+        for b in range(len(values)):
+            take_row(values[b], r, c, inside, out[b, i])
+
+
+@njit(cache=True, nogil=True)
+def pixels_of_row(rows, cols, row0, col0, shape, r, c):  # pragma: no cover
+    """Fills r and c (col,) with the pixels in which places lie, −1 outside; whether all lie inside."""
+    height, width, inside = float(shape[0]), float(shape[1]), True
+    for j in range(len(rows)):
+        y, x = rows[j] - row0, cols[j] - col0
+        here = (y >= 0.0) & (y < height) & (x >= 0.0) & (x < width)
+        r[j], c[j] = np.int32(y) if here else -1, np.int32(x) if here else -1
+        inside &= here
+    return inside
+
+
+@njit(cache=True, nogil=True)
+def take_row(values, r, c, inside, out):  # pragma: no cover
+    """Fills out (col,) with the pixels r, c of (row, col) values; what lies outside stays."""
+    for j in range(len(r)):
+        # Without a sign, so that no index counts from the end.
+        if inside or r[j] >= 0:
+            out[j] = values[np.uint32(r[j]), np.uint32(c[j])]
 
 
 @njit(cache=True, nogil=True)
@@ -578,15 +596,12 @@ def gather_layers(
     provenance, count, quality, rows, cols, row0, col0, out_provenance, out_count, out_quality
 ):  # pragma: no cover
     """Nearest, of three layers at once; what lies outside stays."""
-    height, width = provenance.shape
+    r, c = np.empty(rows.shape[1], np.int32), np.empty(rows.shape[1], np.int32)
     for i in range(rows.shape[0]):
-        for j in range(rows.shape[1]):
-            y, x = rows[i, j] - row0, cols[i, j] - col0
-            if 0.0 <= y < height and 0.0 <= x < width:
-                r, c = int(y), int(x)
-                out_provenance[i, j] = provenance[r, c]
-                out_count[i, j] = count[r, c]
-                out_quality[i, j] = quality[r, c]
+        inside = pixels_of_row(rows[i], cols[i], row0, col0, provenance.shape, r, c)
+        take_row(provenance, r, c, inside, out_provenance[i])
+        take_row(count, r, c, inside, out_count[i])
+        take_row(quality, r, c, inside, out_quality[i])
 
 
 @njit(cache=True, nogil=True)

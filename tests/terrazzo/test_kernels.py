@@ -115,3 +115,20 @@ def test_scenes_laid_over_each_other_with_their_gains_are_the_plain_sums(data, m
     for of_kernel, of_plain in zip(layers.merged(), plain_layers(plain, method), strict=True):
         assert of_kernel.dtype == of_plain.dtype
         assert (of_kernel == of_plain).all()
+
+
+PLACES = arrays(np.float64, (3, 4), elements=st.one_of(st.floats(6.0, 16.0), st.just(np.nan)))
+
+
+@given(arrays(np.int16, (2, 5, 6)), PLACES, PLACES)
+def test_nearest_pixels_are_those_in_which_places_lie_and_none_is_taken_for_places_beside_them(v, rows, cols):
+    inside = (rows >= 8) & (rows < 13) & (cols >= 7) & (cols < 13)
+    at = np.where(inside, rows - 8, 0).astype(int), np.where(inside, cols - 7, 0).astype(int)
+    out = np.full((2, 3, 4), NODATA, np.int16)
+    kernels.gather_nearest(v, rows, cols, 8.0, 7.0, out)
+    assert (out == np.where(inside, v[:, *at], NODATA)).all()
+    layers = v[0], v[0].astype(np.uint8), v[1].astype(np.uint16)
+    new = np.full((3, 4), -1, np.int16), np.zeros((3, 4), np.uint8), np.zeros((3, 4), np.uint16)
+    kernels.gather_layers(*layers, rows, cols, 8.0, 7.0, *new)
+    for layer, gathered, otherwise in zip(layers, new, (-1, 0, 0), strict=True):
+        assert (gathered == np.where(inside, layer[at], otherwise)).all()
