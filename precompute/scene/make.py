@@ -20,9 +20,9 @@ from terrazzo.errors import NotFound, ProductError
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.precompute.correct.brdf import Brdf
 from terrazzo.precompute.correct.factors import coarse_coefficients
-from terrazzo.precompute.products.door import guarded
 from terrazzo.precompute.products.product import Product
 from terrazzo.precompute.products.raster import Images
+from terrazzo.precompute.products.validation import guarded
 from terrazzo.precompute.scene.identity import as_used, forms_of, identity, told_of
 from terrazzo.precompute.scene.item import scene_item
 from terrazzo.precompute.scene.prepare import Prepared, prepare

@@ -19,11 +19,11 @@ from terrazzo.config import MosaicConfig
 from terrazzo.errors import ProductError, WrongGrid
 from terrazzo.grid import Bounds, Grid, PixelBox
 from terrazzo.precompute.clouds.mask import mask_scene
-from terrazzo.precompute.products.door import guarded
 from terrazzo.precompute.products.form import PLAIN, Form, image, in_counts, masked
 from terrazzo.precompute.products.numbers import Numbers
 from terrazzo.precompute.products.product import OWN, SWIR, LeftOut, Product
 from terrazzo.precompute.products.raster import asset_grid, read_on_grid
+from terrazzo.precompute.products.validation import guarded
 from terrazzo.precompute.scene.counts import L1C_BANDS, lowered, offset_of
 from terrazzo.precompute.scene.identity import as_used, forms_of
 from terrazzo.precompute.scene.looks import Looks
