@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from terrazzo.bands import STYLES
 from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage
-from terrazzo.formats import Door, format_of, offered
+from terrazzo.formats import Interface, format_of, offered
 from terrazzo.mosaic.measure import choose
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.request.parse import joined
@@ -248,11 +248,11 @@ async def _refuse_layer(layer: str) -> Response:
     raise OwsException("InvalidParameterValue", "Layer", f"layer {layer!r} has no Time")
 
 
-def _ending(door: Door, name: str, locator: str) -> str:
+def _ending(interface: Interface, name: str, locator: str) -> str:
     """The format of a media type or an ending."""
-    form = format_of(name, door)
+    form = format_of(name, interface)
     if form is None:
-        known = ", ".join(f.media for f in offered(door).values())
+        known = ", ".join(f.media for f in offered(interface).values())
         raise OwsException("InvalidParameterValue", locator, f"{name!r}: {known}")
     return form.name
 
