@@ -16,7 +16,7 @@ from terrazzo.server import patience
 from terrazzo.server.app import create_app
 from terrazzo.server.budget import Budget
 from terrazzo.server.settings import Settings
-from tests.server.doors import FEATURE
+from tests.server.interfaces import FEATURE
 from tests.server.test_load import fetched
 from tests.server.test_serve import serving
 from tests.waiting import PATIENCE, until
