@@ -148,7 +148,7 @@ def cloud_share(product: Product, recipe: Recipe, store: Store, area: Bounds | N
     try:
         with guarded(product.id):
             product = as_used(product, store)
-            bounds, pixel = asset_grid(product.asset("B02"), product.epsg, product.told.get("B02"))
+            bounds, pixel = asset_grid(product.asset("B02"), product.epsg, product.declared.get("B02"))
             grid = replace(store.grid(product.epsg), pixel=COARSE)
             box = _inside(grid, bounds, area)
             if pixel > COARSEST_BANDS or box.empty or box.height * box.width < FEWEST:

@@ -229,4 +229,4 @@ def test_an_id_that_no_folder_can_be_named_after_is_refused(name):
 def test_the_code_of_an_items_images_is_read_in_both_spellings(said, code):
     out = read(with_properties(**said))
     assert isinstance(out, Product)
-    assert {t.epsg for t in out.told.values()} == {code}
+    assert {t.epsg for t in out.declared.values()} == {code}
