@@ -369,7 +369,7 @@ def test_an_export_that_was_stopped_goes_on_with_another_number_of_workers(engin
 def parts(folder):
     """Finished windows of an export that is being made; none once it is written and its folder goes."""
     with suppress(FileNotFoundError):
-        return list(folder.glob(".a-*.parts/0_0-*/*.told"))
+        return list(folder.glob(".a-*.parts/0_0-*/*.done"))
     return []
 
 
