@@ -79,7 +79,7 @@ def prepare(product: Product, store: Store, recipe: Recipe, images: Images) -> P
         ProductError: the product cannot become a scene.
     """
     grid, mask_grid = store.grid(product.epsg), store.mask_grid(product.epsg)
-    bounds, _ = asset_grid(product.asset("B02"), product.epsg, product.told.get("B02"))
+    bounds, _ = asset_grid(product.asset("B02"), product.epsg, product.declared.get("B02"))
     box = grid.pad(grid.box_from_bounds(*bounds))
     mask_box = box.coarser(store.mask_factor)
     inside = mask_grid.box_from_bounds(*bounds)
