@@ -1,4 +1,4 @@
-"""Fast PNG: stretch by table, the Sub filter, and ISA-L's deflate, in one pass each.
+"""Fast PNG: stretch by table and the Sub filter row by row, then ISA-L's deflate.
 
 The picture is the one that the plain way of `render.py` makes, bit for bit; only the file differs. Pixels without
 data cost an alpha channel only where there are any.
