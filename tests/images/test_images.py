@@ -137,7 +137,9 @@ def test_a_user_without_rights_runs_it_and_cannot_change_it(engine):
 
 
 def test_it_holds_all_that_is_compiled_for_pictures(engine):
-    log = engine.podman("run", "--rm", *LOCKED, "--tmpfs", "/tmp", "-e", "NUMBA_DEBUG_CACHE=1", "terrazzo", "warm")
+    log = engine.podman(
+        "run", "--rm", *LOCKED, "--tmpfs", "/tmp", "-e", "NUMBA_DEBUG_CACHE=1", "terrazzo", "warm"
+    )
     assert "[cache] data loaded from" in log
     assert "[cache] data saved to" not in log
 

@@ -32,7 +32,9 @@ thread.join()
 
 def faults(first):
     """Page faults while 20 times 200 blocks of 128 KB are taken and given back, in a process that runs `first` before."""
-    done = subprocess.run([sys.executable, "-c", first + FAULTS], capture_output=True, text=True, timeout=PATIENCE)
+    done = subprocess.run(
+        [sys.executable, "-c", first + FAULTS], capture_output=True, text=True, timeout=PATIENCE
+    )
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
 
