@@ -206,6 +206,7 @@ def _corrected(
     with guarded(product.id):
         placed = images.again(product.asset(band), grid, box)
     counts = placed.array
+    prepared.remains.clear(counts, scale)
     air = prepared.air.grid if prepared.air else None
     found = coarse_coefficients(prepared.angles, band, satellite=product.platform, brdf=brdf, air=air)
     correction = Correction(prepared.added, prepared.detector, {band: found} if found else {})
