@@ -52,7 +52,7 @@ def strip_medians(
     Returns:
         median (wy, wx, edge, segment) float32 and count int32, edges in the order of `EDGES`.
     """
-    return _medians(list(_cuts(values, window, depth)))
+    return medians_of(list(cuts(values, window, depth)))
 
 
 def clear_medians(
@@ -64,16 +64,24 @@ def clear_medians(
         values: (row, col) whole windows, `NODATA` without data.
         clear: (row, col) on the same pixels, or on ones that are twice or half as large.
     """
-    large, small = max(len(values) // len(clear), 1), max(len(clear) // len(values), 1)
-    of_clear = _cuts(clear, window * small // large, depth * small // large)
     strips = []
-    for cut, usable in zip(_cuts(values, window, depth), of_clear, strict=True):
-        counts = usable[:, :, ::small, ::small].repeat(large, axis=2).repeat(large, axis=3) & (cut != NODATA)
-        strips.append(np.where(counts, cut * np.float32(SCALE), np.float32(np.nan)))
-    return _medians(strips)
+    for cut, usable in zip(
+        cuts(values, window, depth), cuts_of_mask(clear, values.shape, window, depth), strict=True
+    ):
+        strips.append(np.where(usable & (cut != NODATA), cut * np.float32(SCALE), np.float32(np.nan)))
+    return medians_of(strips)
 
 
-def _cuts(array: NDArray[Any], window: int, depth: int) -> Iterator[NDArray[Any]]:
+def cuts_of_mask(
+    mask: NDArray[np.bool_], shape: tuple[int, ...], window: int, depth: int
+) -> Iterator[NDArray[np.bool_]]:
+    """The strips that `cuts` gives of an array of a shape, of a mask on the same pixels or on ones twice or half as large."""
+    large, small = max(shape[0] // len(mask), 1), max(len(mask) // shape[0], 1)
+    for cut in cuts(mask, window * small // large, depth * small // large):
+        yield cut[:, :, ::small, ::small].repeat(large, axis=2).repeat(large, axis=3)
+
+
+def cuts(array: NDArray[Any], window: int, depth: int) -> Iterator[NDArray[Any]]:
     """The strips (wy, wx, row, col) of each edge and segment."""
     ny, nx = array.shape[0] // window, array.shape[1] // window
     blocks = array.reshape(ny, window, nx, window).transpose(0, 2, 1, 3)
@@ -89,8 +97,8 @@ def _cuts(array: NDArray[Any], window: int, depth: int) -> Iterator[NDArray[Any]
             }[edge]
 
 
-def _medians(strips: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """(wy, wx, edge, segment) medians and counts of what is not NaN in the strips that `_cuts` gives."""
+def medians_of(strips: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """(wy, wx, edge, segment) medians and counts of what is not NaN in the strips that `cuts` gives."""
     ny, nx = strips[0].shape[:2]
     # Sorting puts NaN last, so the median lies at half the count: numpy's nanmedian is far slower.
     ordered = np.sort(np.stack([s.reshape(ny, nx, -1) for s in strips], axis=2), axis=-1)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import morecantile
 import numpy as np
+import pytest
 
 from terrazzo.bands import NODATA
 from terrazzo.mosaic.blocks import Blocks
@@ -17,6 +18,7 @@ from terrazzo.version import open_version
 from tests.chain import Chain
 from tests.world.worlds import World
 
+pytestmark = pytest.mark.slow
 REQUEST = PixelRequest(("B04", "B08"))
 TMS = morecantile.tms.get("WebMercatorQuad")
 
