@@ -19,7 +19,9 @@ def test_means_are_rounded_and_the_darkest_band_is_kept(
     factor: int, counts: np.ndarray, before: np.ndarray
 ) -> None:
     plain = np.rint(np.nan_to_num(thinned(counts, factor, 0))).astype(np.uint16)
-    means, darkest = np.empty(plain.shape, np.uint16), before.copy()
-    mean_counts(counts, factor, means, darkest)
+    means, darkest, highest = np.empty(plain.shape, np.uint16), before.copy(), (before % 256).astype(np.uint8)
+    bright = np.maximum(highest, np.minimum(counts, 255))
+    mean_counts(counts, factor, means, darkest, highest)
+    np.testing.assert_array_equal(highest, bright)
     np.testing.assert_array_equal(means, plain)
     np.testing.assert_array_equal(darkest, np.minimum(before, counts))
