@@ -29,7 +29,7 @@ from terrazzo.precompute.acquire.download import download
 from terrazzo.precompute.acquire.opener import Opener
 from terrazzo.precompute.acquire.parts import rows_and_columns
 from terrazzo.precompute.acquire.search import RemoteFile
-from terrazzo.precompute.acquire.sizes import CODED, by_headers, share_of
+from terrazzo.precompute.acquire.sizes import CODED, share_of
 from terrazzo.precompute.products.codestream import listed_parts, read_header, tiles_of
 from tests.world.jp2 import put_together, taken_apart, with_list, write_jp2
 from tests.world.ranges import Ranges, range_server

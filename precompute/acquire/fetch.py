@@ -165,9 +165,7 @@ def with_headers(made: Plan, openers: Openers, connections: int) -> Plan:
     lengths, note = by_headers(files, connections)
     each = iter(lengths)
     wanted = [
-        Wanted.of(w.candidates, tuple(c.exactly(next(each)) for c in w.coming), w.others)
-        if w.coming
-        else w
+        Wanted.of(w.candidates, tuple(c.exactly(next(each)) for c in w.coming), w.others) if w.coming else w
         for w in made.wanted
     ]
     return replace(made, wanted=tuple(wanted), notes=(*made.notes, *([note] if note else [])))

@@ -1,6 +1,7 @@
 // The page: what the form, the pills and the timeline say becomes two pictures, and the page's address.
 import { measureArea } from "./area.js";
 import { ask, pause } from "./ask.js";
+import { chooseFirst } from "./begin.js";
 import { closeStale, renewCard } from "./cards.js";
 import { stretchColours } from "./colours.js";
 import { legend } from "./legend.js";
@@ -44,6 +45,7 @@ let playing;
 let run = 0;
 let map;
 let order;
+let listening = false;
 
 // ---- what the form says
 
@@ -352,11 +354,12 @@ function listen() {
 }
 
 function made() {
+  if (map) return;
   map = new SwipeMap({
     target: "map", labels: document.body.dataset.labels, labelsAttribution: document.body.dataset.labelsAttribution,
     busy: loading,
     trouble: (error) => complain(error, anew),
-    clicked: explain,
+    clicked: (place, which) => mosaic && explain(place, which),
     moved: () => mosaic && order && remember(),
   });
   // What a stage does not merge takes no blending.
@@ -391,19 +394,22 @@ async function take(newer) {
   tellAgain();
 }
 
-// The mosaics; where there is none yet, how one is made is said until there is one.
+// The mosaics; where there is none yet, the map helps to choose a first place until there is one.
 async function existing() {
-  for (;;) {
-    ({ collections } = await ask("mosaics"));
-    if (collections.length) return;
-    await ask("readyz").catch((error) => complain(error, () => {}));
+  const listed = async () => ({ collections } = await ask("mosaics")).collections;
+  if ((await whileBusy(listed)).length) return;
+  made();
+  const chosen = await chooseFirst(map);
+  do {
+    await ask("readyz").then(() => chosen.says(), (error) => chosen.says(error.message));
     await pause(3);
-  }
+  } while (!(await listed().catch(() => [])).length);
+  chosen.end();
 }
 
 async function start() {
   try {
-    await whileBusy(existing);
+    await existing();
   } catch (error) {
     return complain(error, start);
   }
@@ -417,8 +423,9 @@ async function start() {
   Object.assign(states[MAIN], defaults(), saved.states[comparing() ? MAIN : LEFT]);
   Object.assign(states[LEFT], defaults(), saved.states[LEFT]);
   fold(!PHONE.matches);
-  if (!map) {
-    made();
+  made();
+  if (!listening) {
+    listening = true;
     listen();
     follow();
   }
