@@ -398,6 +398,8 @@ async function take(newer) {
 async function existing() {
   const listed = async () => ({ collections } = await ask("mosaics")).collections;
   if ((await whileBusy(listed)).length) return;
+  // `terrazzo live` has a place already, whose first look is on its way.
+  if ("looks" in document.body.dataset) return whileBusy(() => looked(listed));
   made();
   const chosen = await chooseFirst(map);
   do {
@@ -405,6 +407,14 @@ async function existing() {
     await pause(3);
   } while (!(await listed().catch(() => [])).length);
   chosen.end();
+}
+
+async function looked(listed) {
+  const sign = document.getElementById("busy");
+  const text = sign.textContent;
+  sign.textContent = "The first look is on its way …";
+  while (!(await listed().catch(() => [])).length) await pause(1);
+  sign.textContent = text;
 }
 
 async function start() {
