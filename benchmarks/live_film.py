@@ -8,6 +8,7 @@ have pixels of 120 m and no overviews larger than that: the box is as large as a
 import json
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import click
@@ -30,7 +31,7 @@ CAPTIONS = {"none": "terrazzo live --bbox … --datetime …", "live": "look", "
 
 
 def photographed(folder: Path) -> list[dict[str, object]]:
-    """Runs `terrazzo live` and a browser on its map; returns the pictures' files, states and seconds."""
+    """Runs `terrazzo live` and a browser on its map; returns the pictures' files, states, and seconds since the command."""
     with (
         s3_server(folder, sample_files()) as s3,
         stac_server(folder, sample_items()) as stac,
@@ -38,11 +39,13 @@ def photographed(folder: Path) -> list[dict[str, object]]:
         line.delayed(0.05, 50e6),
     ):
         create_store(folder / "run" / "store", StoreConfig(60.0, 120.0, 256, FOUR))
+        begun = time.time()
         with live(folder / "run", BOX, "2023-08", Archive(stac, line.address)) as (address, _):
             done = subprocess.run(
                 ["node", SCRIPT, f"{address}/", folder], env=ENVIRONMENT, stdout=subprocess.PIPE, check=True
             )
-    return [json.loads(row) for row in done.stdout.splitlines()]
+    shots = [json.loads(row) for row in done.stdout.splitlines()]
+    return [{**s, "seconds": s["time"] - begun} for s in shots]
 
 
 def frame(file: str, caption: str) -> Image.Image:
@@ -67,7 +70,7 @@ def main(output: Path) -> None:
             what = CAPTIONS[str(shot["state"])]
             if shot in looks:
                 what = ("first " if shot is looks[0] else "finer ") + what
-            after = "" if shot["state"] == "none" else f"  after {shot['seconds']:.0f} s"
+            after = "" if shot["state"] == "none" else f", {shot['seconds']:.0f} s after the command"
             frames.append(frame(str(shot["file"]), what + after))
     frames[0].save(
         output, save_all=True, append_images=frames[1:], duration=SHOWN, loop=0, quality=80, method=6

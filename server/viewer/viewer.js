@@ -15,6 +15,8 @@ import { cloudiest, drawTimeline, markDay } from "./timeline.js";
 import { merges, STAGES, title, when } from "./words.js";
 
 const [LEFT, MAIN] = [0, 1];
+// The title that the operator gave; the page's own follows the picture.
+const SITE = document.title;
 const THUMB = 48;
 // Seconds between looks for what replaces a first look.
 const FOLLOWED = 2;
@@ -59,7 +61,7 @@ function describe() {
   mosaic = collections.find((c) => c.id === field.mosaic.value) ?? collections[0];
   field.mosaic.value = mosaic.id;
   form.querySelector(".mosaics").hidden = collections.length < 2;
-  document.getElementById("brand").textContent = mosaic.title && mosaic.title !== mosaic.id ? mosaic.title : document.title;
+  document.getElementById("brand").textContent = mosaic.title && mosaic.title !== mosaic.id ? mosaic.title : SITE;
   periods = mosaic["terrazzo:periods"];
   fill(field.datetime, periods.map((p) => [p.name, when(p.name, periods)]));
   fill(field.baseline, [["", "–"], ...periods.map((p) => [p.name, when(p.name, periods)])]);

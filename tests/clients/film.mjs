@@ -1,16 +1,15 @@
 // Opens the map of `terrazzo live` and takes a picture of each version that it shows, until the mosaic is published.
-// Prints a line of JSON for each picture: its file, the version's state, and the seconds since the page was asked for.
+// Prints a line of JSON for each picture: its file, the version's state, and the time in seconds since 1970.
 // usage: node film.mjs ADDRESS FOLDER, with NODE_MODULES
 import { LONG, quiet, start } from "./page.mjs";
 
 const [address, folder] = process.argv.slice(2);
 const browser = await start();
-const begun = Date.now();
 let number = 0;
 async function taken(page, state) {
   const file = `${folder}/${number++}.png`;
   await page.screenshot({ path: file });
-  console.log(JSON.stringify({ file, state, seconds: (Date.now() - begun) / 1000 }));
+  console.log(JSON.stringify({ file, state, time: Date.now() / 1000 }));
 }
 try {
   const page = await browser.newPage({ viewport: { width: 960, height: 600 } });
@@ -26,6 +25,11 @@ try {
   // One picture says more of what replaces it than two sides.
   await page.click("input[name=compare]");
   await page.click("button[name=fold]");
+  await page.focus("#map");
+  for (let i = 0; i < 2; i++) {
+    await page.keyboard.press("+");
+    await page.waitForTimeout(500);
+  }
   for (let seen = 0, state; state !== "published";) {
     while (shown.size === seen) await page.waitForTimeout(100);
     seen = shown.size;

@@ -181,6 +181,7 @@ def test_a_box_across_the_180_degree_line_is_planned_fetched_and_exported(
         ("held.tif", (), "held.lock.json is there"),
         ("held.gpkg", ("--bands", "B04"), "held.gpkg.lock.json is there"),
         ("held.zarr", (), "held.zarr.lock.json is there"),
+        ("a.tif", ("--live", "--mosaic", "other"), "--live shows the mosaic"),
         ("layers.tif", (), "layers_quality.tif is there"),
         ("a.tif", ("--method", "best"), "method"),
     ],
