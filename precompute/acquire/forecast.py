@@ -40,7 +40,7 @@ class Forecast:
         scenes: by period.
         tiles: scenes of each MGRS tile.
         fetched, stored: bytes.
-        told: share of the fetched bytes whose size the archive's Items or headers of JP2 tell; the rest is estimated by rate.
+        known_share: share of the fetched bytes whose size the archive's Items or headers of JP2 tell; the rest is estimated by rate.
         cpu_hours: processor time of one core.
         left_out: products that the archive lists and a scene cannot be made of.
     """
@@ -48,7 +48,7 @@ class Forecast:
     scenes: Mapping[str, int]
     tiles: Mapping[str, int]
     fetched: float
-    told: float
+    known_share: float
     stored: float
     cpu_hours: float
     left_out: int
@@ -99,14 +99,14 @@ def forecast(
         scenes[name] = len(best)
         left_out += len(found.left_out)
         chosen |= {c.id: c for c in best}
-    told, guessed = _by_headers(list(chosen.values()), Opener(archive))
-    fetched = told + guessed
+    known, guessed = _by_headers(list(chosen.values()), Opener(archive))
+    fetched = known + guessed
     scenes_of_ten = sum(map(_share, chosen.values())) * _pixels(bands) / _pixels(DEFAULT_BANDS)
     return Forecast(
         scenes,
         dict(sorted(Counter(c.product.mgrs for c in chosen.values()).items())),
         fetched,
-        told / fetched if fetched else 1.0,
+        known / fetched if fetched else 1.0,
         scenes_of_ten * STORED,
         scenes_of_ten * CPU_HOURS,
         left_out,
@@ -127,11 +127,11 @@ def _bytes(candidate: Candidate) -> list[tuple[float, float]]:
 def _by_headers(candidates: Sequence[Candidate], opener: Opener) -> tuple[float, float]:
     """Bytes of products: those that Items or headers of JP2 name, and estimates of the others."""
     lengths, _ = by_headers([(opener, f) for c in candidates for f in c.files], HEADERS)
-    told = guessed = 0.0
+    known = guessed = 0.0
     for length, (named, estimate) in zip(lengths, chain(*map(_bytes, candidates)), strict=True):
-        told += named if length is None else length
+        known += named if length is None else length
         guessed += estimate if length is None else 0.0
-    return told, guessed
+    return known, guessed
 
 
 def _holds(candidate: Candidate) -> float:
