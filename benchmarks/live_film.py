@@ -2,13 +2,13 @@
 
 Serves the sample's products by S3 and STAC servers on this machine, behind a line of 50 ms a request and 50 MB/s, runs `terrazzo live` on
 a part of them, and photographs its map in Chromium whenever another version shows: first look, finer look, mosaic. The sample's scenes
-have pixels of 120 m and no overviews larger than that: the box is as large as a look's pixels need.
+have pixels of 120 m: the box is so large that looks have larger ones. A browser that draws on the processors slows all down, so the
+film says no times; `benchmarks.live` does.
 """
 
 import json
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 
 import click
@@ -31,7 +31,7 @@ CAPTIONS = {"none": "terrazzo live --bbox … --datetime …", "live": "look", "
 
 
 def photographed(folder: Path) -> list[dict[str, object]]:
-    """Runs `terrazzo live` and a browser on its map; returns the pictures' files, states, and seconds since the command."""
+    """Runs `terrazzo live` and a browser on its map; returns the pictures' files and states."""
     with (
         s3_server(folder, sample_files()) as s3,
         stac_server(folder, sample_items()) as stac,
@@ -39,13 +39,11 @@ def photographed(folder: Path) -> list[dict[str, object]]:
         line.delayed(0.05, 50e6),
     ):
         create_store(folder / "run" / "store", StoreConfig(60.0, 120.0, 256, FOUR))
-        begun = time.time()
         with live(folder / "run", BOX, "2023-08", Archive(stac, line.address)) as (address, _):
             done = subprocess.run(
                 ["node", SCRIPT, f"{address}/", folder], env=ENVIRONMENT, stdout=subprocess.PIPE, check=True
             )
-    shots = [json.loads(row) for row in done.stdout.splitlines()]
-    return [{**s, "seconds": s["time"] - begun} for s in shots]
+    return [json.loads(row) for row in done.stdout.splitlines()]
 
 
 def frame(file: str, caption: str) -> Image.Image:
@@ -70,8 +68,7 @@ def main(output: Path) -> None:
             what = CAPTIONS[str(shot["state"])]
             if shot in looks:
                 what = ("first " if shot is looks[0] else "finer ") + what
-            after = "" if shot["state"] == "none" else f", {shot['seconds']:.0f} s after the command"
-            frames.append(frame(str(shot["file"]), what + after))
+            frames.append(frame(str(shot["file"]), what))
     frames[0].save(
         output, save_all=True, append_images=frames[1:], duration=SHOWN, loop=0, quality=80, method=6
     )

@@ -1,5 +1,5 @@
 // Opens the map of `terrazzo live` and takes a picture of each version that it shows, until the mosaic is published.
-// Prints a line of JSON for each picture: its file, the version's state, and the time in seconds since 1970.
+// Prints a line of JSON for each picture: its file and the version's state.
 // usage: node film.mjs ADDRESS FOLDER, with NODE_MODULES
 import { LONG, quiet, start } from "./page.mjs";
 
@@ -9,7 +9,7 @@ let number = 0;
 async function taken(page, state) {
   const file = `${folder}/${number++}.png`;
   await page.screenshot({ path: file });
-  console.log(JSON.stringify({ file, state, time: Date.now() / 1000 }));
+  console.log(JSON.stringify({ file, state }));
 }
 try {
   const page = await browser.newPage({ viewport: { width: 960, height: 600 } });
