@@ -130,7 +130,7 @@ def _shown(
         "--archive",
         options["archive"],
     ]
-    for name in ("collection", "max_cloud"):
+    for name in ("collection", "level", "max_cloud"):
         if options[name] is not None:
             query += [f"--{name.replace('_', '-')}", str(options[name])]
     return shown(ctx, box, store, query)
