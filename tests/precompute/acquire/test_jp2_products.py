@@ -19,8 +19,8 @@ from terrazzo.bands import NODATA
 from terrazzo.precompute.acquire.archives import find_archive
 from terrazzo.precompute.acquire.fetch import Fetched, Openers, Plan, fetch, plan, with_headers
 from terrazzo.precompute.acquire.parts import FIRST_READ
+from terrazzo.precompute.acquire.product_folder import Shelf
 from terrazzo.precompute.acquire.search import Candidate, Query, Search, candidate_of
-from terrazzo.precompute.acquire.shelf import Shelf
 from terrazzo.precompute.products.find import find_products
 from terrazzo.precompute.products.product import EXTRAS
 from terrazzo.scene import list_scenes, read_item
