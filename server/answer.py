@@ -29,11 +29,11 @@ from terrazzo.server.conditions import has_already, not_there, part_of
 from terrazzo.server.grids import Grids
 from terrazzo.server.jobs import Jobs
 from terrazzo.server.mosaics import Mosaics, PictureState, State
+from terrazzo.server.picture_memory import bytes_of
 from terrazzo.server.recent import Answered, Recent
 from terrazzo.server.render import PICTURES, render
 from terrazzo.server.request import Ask
 from terrazzo.server.settings import Settings
-from terrazzo.server.weigh import bytes_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class HeldResponse(Response):
             self._give_back()
 
 
-class Desk:
+class ServerContext:
     """What every endpoint needs: the mosaics, the tile matrix sets, the cache, and threads to look and to render in.
 
     Nothing that reads a file or computes runs on the event loop: finding a version, resolving a request and
@@ -190,18 +190,19 @@ class Desk:
         is_small = size * SMALL <= self.settings.memory
 
         def begun() -> T:
-            give_back = self.memory.take(size if is_small else 0, patience=self.settings.deadline)
+            give_back = self.memory.take(size, patience=self.settings.deadline if is_small else 0.0)
             try:
                 metrics.STEP_SECONDS.labels("wait").observe(time.perf_counter() - arrived)
                 return function()
             finally:
                 give_back()
 
-        # A tile that waits in the queue takes no memory yet; what is large is refused before it keeps tiles from a thread.
-        give_back = self.memory.take(0 if is_small else size)
+        # What waits in the queue holds no memory; what is large is refused before it keeps tiles from a thread.
+        if not is_small:
+            self.memory.take(size)()
         metrics.INSIDE.inc()
         try:
-            return await self._renders.run(begun, give_back)
+            return await self._renders.run(begun)
         finally:
             metrics.INSIDE.dec()
 
@@ -313,7 +314,7 @@ class Desk:
         status = 200 if part is None else 206
         return HeldResponse(bytes(body), keep, status_code=status, media_type=answered.media, headers=headers)
 
-    async def again(self, scope: Scope) -> Response | None:
+    async def repeated(self, scope: Scope) -> Response | None:
         """The answer to a request that was answered before; None where the store has to be looked at, or a picture drawn."""
         known, asked = self._recent.find(scope), Headers(scope=scope)
         if known is None or not self.mosaics.is_open(known.mosaic, known.version, named=known.is_named):
@@ -334,17 +335,17 @@ class Desk:
         return self._unpacked(packed, known, asked, "hit", {"tile": time.perf_counter() - start})
 
 
-class Again:
+class RepeatedRequests:
     """The short way of repeated requests, ahead of the routes."""
 
-    def __init__(self, app: ASGIApp, desk: Desk) -> None:
-        self.app, self._desk = app, desk
+    def __init__(self, app: ASGIApp, context: ServerContext) -> None:
+        self.app, self._context = app, context
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers what was answered before, and passes on the rest."""
         answer = None
         if scope["type"] == "http" and scope["method"] == "GET":
-            answer = await self._desk.again(scope)
+            answer = await self._context.repeated(scope)
         await (self.app if answer is None else answer)(scope, receive, send)
 
 
@@ -452,7 +453,7 @@ def cache_control(ask: Ask, settings: Settings, state: PictureState) -> str:
 
 
 def document(request: Request, text: str, media: str, kept: Mapping[str, str]) -> Response:
-    """A document of the current version: ETag, 304, and how long it may be kept, `Desk.kept`."""
+    """A document of the current version: ETag, 304, and how long it may be kept, `ServerContext.kept`."""
     etag = f'"{digest(text.encode()).hex()}"'
     headers = {"ETag": etag, **kept}
     if has_already(request.headers, etag):

@@ -69,11 +69,8 @@ class Gate:
         self._inside = 0
         self._lock = threading.Lock()
 
-    async def run(self, function: Callable[[], T], after: Callable[[], None] = lambda: None) -> T:
+    async def run(self, function: Callable[[], T]) -> T:
         """Runs a function in a thread, or refuses when too many wait.
-
-        Args:
-            after: is called when it has ended, or is known never to start.
 
         When the task that waits is cancelled, a function still in the queue never starts, and one that runs is
         stopped at the next block it reads; its place stays taken until then.
@@ -83,7 +80,6 @@ class Gate:
         """
         with self._lock:
             if self._inside >= self._most:
-                after()
                 raise Overloaded("too many requests wait; try again in a moment")
             self._inside += 1
         stop = threading.Event()
@@ -91,7 +87,6 @@ class Gate:
         context.run(STOP.set, stop)
         running = self._pool.submit(context.run, function)
         running.add_done_callback(self._left)
-        running.add_done_callback(lambda _: after())
         try:
             return await asyncio.wrap_future(running)
         except asyncio.CancelledError:

@@ -56,7 +56,7 @@ def write_cog(
         path: the file; appears whole or not at all.
         array: (row, col) uint8 or int16; both sides divisible by 2**levels.
         overview: `average` over valid pixels, `mode` of all pixels, `majority` of valid pixels (nodata then is below all
-            values), or `weight`: 0 where all pixels below are 0, 1 where some are, else their rounded mean.
+            values), or `weight`: 0 where all pixels below are 0, their rounded mean where all are above 1, else 1.
         levels: number of overviews.
 
     Raises:
@@ -255,11 +255,14 @@ def reduce_majority(array: NDArray[Any], nodata: float | None) -> NDArray[Any]:
 
 
 def reduce_weight(array: NDArray[Any], nodata: float | None) -> NDArray[Any]:
-    """Half-size array: never calls a place clear that is clear only in part."""
+    """Half-size array: 0 where all pixels below are 0, the rounded mean where all are above 1, else 1.
+
+    A place that is clear only in part keeps 1, the weight of a last resort, at every coarser level.
+    """
     quads = _quads(array)
     mean = np.rint(quads.mean(axis=0, dtype=np.float32)).astype(array.dtype)
     some = (quads > 0).any(axis=0)
-    return np.where((quads > 0).all(axis=0), mean, some.astype(array.dtype))
+    return np.where((quads > 1).all(axis=0), mean, some.astype(array.dtype))
 
 
 _REDUCE: dict[Overview, Callable[[NDArray[Any], float | None], NDArray[Any]]] = {

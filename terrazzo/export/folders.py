@@ -21,6 +21,7 @@ from terrazzo.errors import InvalidRequest, NameTaken, OutsideCoverage
 from terrazzo.export.order import Compression, Order
 from terrazzo.export.run import Exported, export, publish, work_folder
 from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.origin import EPOCH
 
 COMPRESSORS = {"deflate": numcodecs.Zlib(6), "zstd": numcodecs.Zstd(9), "none": None}
 """Those of an order that Zarr has too."""
@@ -161,7 +162,7 @@ def write_cube(
         days: with the rasters of each, those of all days alike.
     """
     with _whole(folder) as group:
-        numbers = np.array([(day - date(1970, 1, 1)).days for day, _ in days], "int32")
+        numbers = np.array([(day - EPOCH).days for day, _ in days], "int32")
         time = group.create_array("time", data=numbers, compressors=None)
         time.attrs.update(
             {"_ARRAY_DIMENSIONS": ["time"], "units": "days since 1970-01-01", "calendar": "standard"}

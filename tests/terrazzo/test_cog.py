@@ -58,10 +58,21 @@ def test_a_weight_overview_is_clear_only_where_all_below_is(array):
         below = array[2 * row : 2 * row + 2, 2 * col : 2 * col + 2]
         if (below == 0).all():
             assert value == 0
-        elif (below == 0).any():
+        elif (below <= 1).any():
             assert value == 1
         else:
             assert value == round(float(below.mean()))
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 4])
+def test_one_cloudy_pixel_is_a_last_resort_at_every_overview(levels):
+    """A pixel above it was called clear from the second overview on, because the 1 of the first was averaged with clear ones."""
+    array = np.full((32, 32), 200, np.uint8)
+    array[5, 9] = 0
+    for _ in range(levels):
+        array = reduce_weight(array, None)
+    assert array[5 >> levels, 9 >> levels] == 1
+    assert (array == 1).sum() == 1
 
 
 @given(SMALL)

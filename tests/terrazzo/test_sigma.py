@@ -1,4 +1,4 @@
-"""Standard errors: true for noise that is known, at every door, refused where a value predicts nothing."""
+"""Standard errors: true for noise that is known, at every endpoint, refused where a value predicts nothing."""
 
 import math
 from datetime import date, timedelta
@@ -272,7 +272,7 @@ def test_two_tiles_of_a_pass_are_one_observation(sample_store):
         (Measure(PixelRequest(FOUR), baseline="2023"), "baseline"),
     ],
 )
-def test_what_foretells_no_observation_is_refused(world, measure, reason):
+def test_what_predicts_no_observation_is_refused(world, measure, reason):
     engine, _ = world
     with pytest.raises(InvalidRequest, match=reason):
         require_sigma(measure, engine.version)
