@@ -60,7 +60,7 @@ def cloudy_around(series: Series, cloud_share: NDArray[np.float64], day: date) -
     """Numbers of the cloudy dates that a day's composite is of, nearest first."""
     apart = np.array([abs((d - day).days) for d, _, _ in series.dates])
     at = np.flatnonzero((cloud_share >= CLOUDY) & (apart <= WITHIN))
-    return at[np.argsort(apart[at], kind="stable")][:DATES].tolist()
+    return [int(k) for k in at[np.argsort(apart[at], kind="stable")][:DATES]]
 
 
 def judges(series: Series, models: Path | None, python: Path | None) -> dict[str, NDArray[np.bool_]]:
@@ -157,7 +157,7 @@ def alpine(data: Path) -> Series:
     """The series of Alpine forest."""
     paths = sorted((data / "imagery" / "stack_l1c_slovenia_10m").glob("S2A_*_cloud.tif"))
     days = [datetime.strptime(p.stem.split("_")[2][:8], "%Y%m%d").date() for p in paths]
-    dates = [
+    dates: list[tuple[date, Array, NDArray[np.uint8] | None]] = [
         (day, image.astype(np.float32), None) for day, (image, _) in zip(days, forest(data), strict=True)
     ]
     place = place_of("33TVM", 32633, 5_080_000.0, 460_000.0, 100, 100, 10.0, 512)
