@@ -58,9 +58,10 @@ docs: setup ## build the documentation, strict, into server/help, which a server
 	$(BIN)/python docs/generate.py
 	$(BIN)/sphinx-build --fresh-env --fail-on-warning --keep-going --quiet -b html -d build/doctrees docs server/help
 
-pictures: setup ## write the pictures of README and docs from the sample area (STORE=build/demo)
+pictures: setup browser ## write the pictures and films of README and docs from the sample area (STORE=build/demo)
 	$(BIN)/terrazzo precompute sample --store $(STORE)
 	$(BIN)/python -m benchmarks.pictures --store $(STORE)
+	$(BIN)/python -m benchmarks.live_film
 
 evidence: setup ## measure on the sample area and write the tables of the pages (STORE=build/demo)
 	$(BIN)/terrazzo precompute sample --store $(STORE)

@@ -47,8 +47,8 @@ PART = 1 << 18
 """Bytes of an answer that are sent at once."""
 PLANS = 512
 """Requests that may wait for a thread that looks at what they ask."""
-HEAD = b"2"
-"""Number of the form of what stands before a picture in the cache; a part of its key."""
+HEAD = b"3"
+"""Number of the form of what stands before a picture in the cache, its checksum too; a part of its key."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from terrazzo.precompute.acquire.fetch import (
     gigabytes,
     plan,
     require_space,
+    with_headers,
 )
 from terrazzo.precompute.acquire.held import Held
 from terrazzo.precompute.acquire.product_folder import Shelf
@@ -90,9 +91,9 @@ def prepare(order: AcquireOrder, openers: Openers) -> Plan:
     required, optional = needed_files(order.query.level, order.bands)
     found = search(order.archives, order.query, required, optional)
     made = plan(found, order.shelf, openers, order.connections, order.held, follow=order.follow)
-    if order.enough is None:
-        return made
-    return thinned(made, order.here(), order.query.area, order.enough)
+    if order.enough is not None:
+        made = thinned(made, order.here(), order.query.area, order.enough)
+    return with_headers(made, openers, order.connections)
 
 
 def carry_out(

@@ -56,10 +56,11 @@ def plan(
     as_json: bool,
     **asked: Any,
 ) -> None:
-    """Estimates the mosaic of a MOSAIC.TOML: scenes, bytes, hours. It reads metadata only.
+    """Estimates the mosaic of a MOSAIC.TOML: scenes, bytes, hours. It reads metadata and headers only.
 
     Area and periods come from the file (`bounds`, `[[periods]]`). The estimate is for the parts of tiles that `terrazzo
-    acquire` fetches, by their area and by measured rates (docs/evidence/scale.md).
+    acquire` fetches: bytes of JP2 by their headers (8 kB each, at most 1000), others by their area and by measured rates
+    (docs/evidence/scale.md).
 
     \b
     terrazzo plan finland.toml --archive cdse --max-cloud 60 --cores 64
