@@ -58,11 +58,11 @@ def masks(series: Series, bands: tuple[str, ...], model: Model) -> NDArray[np.ui
     return np.stack(out)
 
 
-def kept(series: Series, classes: NDArray[np.uint8], months: int) -> NDArray[np.float64]:
-    """(date,) share of each date that may show beside the others of its period."""
+def kept(series: Series, classes: NDArray[np.uint8], months: int) -> NDArray[np.bool_]:
+    """(date, row, col) whether a pixel may show beside the other dates of its period."""
     pixel, days = PIXEL[series.level], [day for day, _, _ in series.dates]
     period = np.array([(d.year * 12 + d.month - 1) // months for d in days])
-    out = np.zeros(len(days))
+    out = np.zeros(classes.shape, bool)
     for number in np.unique(period):
         here = np.flatnonzero(period == number)
         images = [series.dates[k][1] for k in here]
@@ -76,7 +76,7 @@ def kept(series: Series, classes: NDArray[np.uint8], months: int) -> NDArray[np.
             np.arange(len(here)),
             np.array([datetime.combine(days[k], time(), UTC).timestamp() for k in here]),
         )
-        out[here] = reference._judge(view, 1).keep.mean(axis=(1, 2))
+        out[here] = reference._judge(view, 1).keep
     return out
 
 
@@ -93,7 +93,7 @@ def print_dates(series: Series, models: Path | None) -> None:
             continue
         classes = masks(series, bands, model)
         by_mask = np.isin(classes, reference.SEEN).mean(axis=(1, 2))
-        by_months = {m: kept(series, classes, m) for m in MONTHS}
+        by_months = {m: kept(series, classes, m).mean(axis=(1, 2)) for m in MONTHS}
         for kind in ("overcast", "veiled", "clear days"):
             at = kinds == kind
             after = ", ".join(f"{m}: {k[at].mean():.4f}" for m, k in by_months.items())

@@ -177,7 +177,8 @@ def _unseen(case: Case) -> str:
 
 
 class Counts(NamedTuple):
-    """What is counted in a case: pixels that are so, that are called so, both, of cloud and of shadow; certain clouds and those kept; known ones."""
+    """What is counted in a case: pixels that are so, that are called so, both, of cloud and of shadow; certain clouds and those kept; clear ones
+    that stay clear; known ones."""
 
     cloud: int
     called: int
@@ -187,6 +188,7 @@ class Counts(NamedTuple):
     dark: int
     certain: int
     kept: int
+    shown: int
     known: int
 
 
@@ -200,31 +202,49 @@ def counted(case: Case, classes: NDArray[np.uint8]) -> Counts:
     shaded = (classes == MaskClass.SHADOW) & known
     visible = case.image[[BANDS.index(b) for b in ("B02", "B03", "B04")]].min(axis=0)
     certain = (truth == CLOUD) & (visible > CERTAIN)
-    parts = (cloud, called, cloud & called, shadow, shaded, shadow & shaded, certain, certain & called, known)
+    shown = known & ~(cloud | shadow | called | shaded)
+    parts = (
+        cloud,
+        called,
+        cloud & called,
+        shadow,
+        shaded,
+        shadow & shaded,
+        certain,
+        certain & called,
+        shown,
+        known,
+    )
     return Counts(*(int(p.sum()) for p in parts))
 
 
 def figures(total: NDArray[np.float64], kind: str) -> dict[str, float]:
     """The table's figures from summed counts, or sums of places' shares, which may be below one."""
     c = Counts(*total)
-    clear = c.known - c.cloud
     if kind in ("overcast", "veiled"):
         return {"found": _share(c.called, c.known)}
     if kind in ("clear", "clear days"):
         return {"false alarm": _share(c.called + c.shaded, c.known)}
-    kept = 1 - _share(c.called - c.both, clear)
+    clear = (c.known - c.cloud - c.shadow, c.known - c.called - c.shaded, c.shown)
     out = {
-        "cloud BA": (_share(c.both, c.cloud) + kept) / 2,
+        "cloud BA": _balanced(c.cloud, c.called, c.both, c.known),
         "cloud F1": _share(2 * c.both, c.cloud + c.called),
+        "clear BA": _balanced(*clear, c.known),
     }
     if kind != "by hand":
         out |= {
+            "shadow BA": _balanced(c.shadow, c.shaded, c.dark, c.known),
             "shadow PA": _share(c.dark, c.shadow),
             "shadow UA": _share(c.dark, c.shaded),
             "shadow F1": _share(2 * c.dark, c.shadow + c.shaded),
             "certain kept": _share(c.kept, c.certain),
         }
     return out
+
+
+def _balanced(true: float, called: float, both: float, known: float) -> float:
+    """Balanced accuracy of one class against the others, from the pixels that are so, that are called so, both, and all."""
+    return (_share(both, true) + 1 - _share(called - both, known - true)) / 2
 
 
 def _share(part: float, whole: float) -> float:

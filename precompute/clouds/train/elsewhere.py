@@ -43,7 +43,7 @@ def clear_elsewhere(data: Path) -> Iterator[Clear]:
     """The crops, and the Alpine forest's clear days."""
     for crop in CROPS:
         yield Clear(_crop(data, crop, "L1C"), crop)
-    for image, cloud in _forest(data):
+    for image, cloud in forest(data):
         if np.isfinite(image).all() and (cloud < 20).mean() > SURE:
             yield Clear(image, "Alpine forest")
 
@@ -58,7 +58,7 @@ def elsewhere(data: Path, level: str, rng: np.random.Generator) -> Picked:
         parts.append(_picked(image, label, crop, level, rng))
     if level == "L1C":
         days = [
-            _picked(image, _sure(image, cloud), "Alpine forest", level, rng) for image, cloud in _forest(data)
+            _picked(image, _sure(image, cloud), "Alpine forest", level, rng) for image, cloud in forest(data)
         ]
     else:
         days = [
@@ -93,7 +93,7 @@ def _crop(data: Path, crop: str, level: str) -> Array:
     return out
 
 
-def _forest(data: Path) -> Iterator[tuple[Array, NDArray[np.uint8]]]:
+def forest(data: Path) -> Iterator[tuple[Array, NDArray[np.uint8]]]:
     """Images of the Alpine series, NaN without data, and the probability of cloud in per cent."""
     for path in sorted((data / "imagery" / "stack_l1c_slovenia_10m").glob("S2A_*_cloud.tif")):
         with rasterio.open(path, driver="GTiff") as source:
