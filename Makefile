@@ -58,21 +58,25 @@ docs: setup ## build the documentation, strict, into server/help, which a server
 	$(BIN)/python docs/generate.py
 	$(BIN)/sphinx-build --fresh-env --fail-on-warning --keep-going --quiet -b html -d build/doctrees docs server/help
 
-pictures: setup ## write the pictures of README and docs from the sample area (STORE=build/demo)
+pictures: setup browser ## write the pictures and films of README and docs from the sample area (STORE=build/demo)
 	$(BIN)/terrazzo precompute sample --store $(STORE)
 	$(BIN)/python -m benchmarks.pictures --store $(STORE)
+	$(BIN)/python -m benchmarks.live_film
 
 evidence: setup ## measure on the sample area and write the tables of the pages (STORE=build/demo)
 	$(BIN)/terrazzo precompute sample --store $(STORE)
 	$(BIN)/python -m benchmarks.evidence --store $(STORE)
 	$(BIN)/python -m tests.clients.same_numbers $(STORE)
 
-release: lint docs ## check everything that a release needs: docs, words, links, wheel, licences (the tests are `make test`)
-	$(BIN)/python -m pytest -q -n0 tests/test_docs.py tests/test_wheel.py
+release: lint docs ## check everything that a release needs: docs, words, links, wheel, images, licences (the tests are `make test`)
+	$(BIN)/python -m pytest -q -n0 -rs tests/test_docs.py tests/test_wheel.py tests/images
 	rm -rf dist
 	$(BIN)/uv build --no-build-isolation --quiet --python $(BIN)/python --out-dir dist
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/python .ci/sbom.py > dist/sbom.json
+	if [ -x build/images/podman ]; then \
+		$(MAKE) sbom ENGINE=build/images/podman IMAGES="terrazzo terrazzo-nginx"; else \
+		echo "release: no images were built here; build them and run make sbom"; fi
 
 sbom: setup ## write the bills of materials of images into dist/ (IMAGES="terrazzo terrazzo-nginx", ENGINE=docker)
 	mkdir -p dist

@@ -1,9 +1,10 @@
-"""Seconds to the first tiles of a place that is not in any store: `python -m benchmarks.live [--scenes 12] [--side 30]`.
+"""Seconds to the first tiles of a place that is not in any store: `python -m benchmarks.live [FOLDER] [--side 110] [--cold]`.
 
-Writes scenes of an archive as COGs (10 and 20 m, full pyramids), puts them into an S3 server on this machine behind a line that
-delays each request by 50 ms, and starts `terrazzo live` on a field in their middle. Prints seconds and CPU seconds to 1, 20 and 40
-tiles of the first look, in rounds of six, and the error steps at its scenes' borders; `--stock` the same of TiTiler's own mosaics on the
-same COGs, which shows one raw scene over the other.
+Writes scenes of an archive as COGs (10 and 20 m, full pyramids; once, into FOLDER), puts them into an S3 server on this machine behind a
+line that delays each request by 50 ms and carries 50 MB/s, and starts `terrazzo live` on a field in their middle. Twelve Items share the
+images of three scenes. Prints seconds, CPU seconds and memory to 1, 20 and 40 tiles of the first look, in rounds of six; `--stock` the
+same of TiTiler's own mosaics on the same COGs, which show one raw scene over the other; `--seams` how well scenes fit in the look and in
+the mosaic that replaces it, on the sample's products.
 """
 
 import json
@@ -13,13 +14,14 @@ import resource
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -28,48 +30,55 @@ from typing import Any
 import click
 import morecantile
 import numpy as np
+import psutil
 import rasterio
+from numpy.typing import NDArray
 from rasterio.transform import from_origin
 
+from benchmarks.footprint import megabytes
 from benchmarks.land import PERIOD, clouds, fractal, paint
 from benchmarks.load import MOSAIC
 from benchmarks.product import EPSG, GROUND, LEFT, SPECTRA, TILE, TOP
 from terrazzo.bands import BANDS
 from terrazzo.grid import Bounds, PixelBox
 from terrazzo.precompute.judge.report import write_report
-from terrazzo.store import Store
+from terrazzo.store import Store, StoreConfig, create_store
 from terrazzo.version import current_version, open_version, version_key
 from tests.waiting import PATIENCE, until
-from tests.world.archive import BUCKET, KEYS, free_port, s3_server, stac_server
+from tests.world.archive import (
+    BUCKET,
+    KEYS,
+    Archive,
+    free_port,
+    s3_server,
+    sample_files,
+    sample_items,
+    stac_server,
+)
 from tests.world.land import Place
 from tests.world.line import Line
 from tests.world.products import NAMES, Pass, asset, footprint, item, product_name, raster_bands
+from tests.world.worlds import FOUR
 
 ROLES = ("B02", "B03", "B04", "B08", "B11", "B12")
 ZOOM, COUNTS, TOGETHER = 14, (1, 20, 40), 6
 
 
-def write_scene(folder: Path, number: int, side: int) -> dict[str, Any]:
-    """Writes the COGs of a scene of `side` metres, a day of June; returns its Item, with its assets in the bucket."""
+def write_scene(folder: Path, number: int, side: int, images: int) -> dict[str, Any]:
+    """Writes the COGs of a scene of `side` metres, a day of June; returns its Item, with its assets in the bucket.
+
+    Args:
+        images: scenes that have COGs of their own; further ones have those of an earlier one.
+    """
     about = Pass(datetime(2023, 6, 1, 10, 0, 31) + timedelta(days=number), orbit=79 if number % 2 else 122)
-    texture, half = fractal(PERIOD, 1), side // 20
+    texture = fractal(PERIOD, 1)
     rows, cols = -TOP // 10, LEFT // 10
     place = Place(TILE, EPSG, PixelBox(rows, cols, rows + side // 10, cols + side // 10), 10, 512)
-    name = f"S2A_{TILE}_{about.when:%Y%m%d}_0_L2A"
-    classes = clouds((half, half), (0, 0), (0.05, 0.3, 0.6)[number % 3], number, texture)
-    assets = {}
-    (folder / name).mkdir(parents=True)
-    for band in ROLES:
-        metres = BANDS[band].resolution
-        values = np.empty((side // metres, side // metres), np.int16)
-        spectrum = tuple(max(v - GROUND.get(band, 0), 20) for v in SPECTRA[band])
-        gain = 1 + 0.06 * np.sin(number)
-        paint(values, 0, 0, texture, classes, 20 // metres, spectrum, 12.0, number, gain, 1000.0, 0.0)
-        _write(folder / name / f"{band}.tif", values.astype(np.uint16), metres, "average")
-        assets[NAMES[band]] = asset(name, f"{band}.tif") | raster_bands(about)
-    scl = np.array([0, 4, 6, 9, 10, 3, 11], np.uint8)[classes]
-    _write(folder / name / "SCL.tif", scl, 20, "mode")
-    assets["scl"] = asset(name, "SCL.tif")
+    name, files = f"S2A_{TILE}_{about.when:%Y%m%d}_0_L2A", f"{side}-{number % images}"
+    assets = {NAMES[b]: asset(files, f"{b}.tif") | raster_bands(about) for b in ROLES}
+    assets["scl"] = asset(files, "SCL.tif")
+    if not (folder / files / "SCL.tif").exists():
+        _write_images(folder / files, number, side, texture)
     document = item(name, product_name(place, about), place, about, None, assets)
     for entry in document["assets"].values():
         entry["href"] = f"s3://{BUCKET}/{entry['href'].removeprefix('./')}"
@@ -77,11 +86,26 @@ def write_scene(folder: Path, number: int, side: int) -> dict[str, Any]:
     return document
 
 
+def _write_images(folder: Path, number: int, side: int, texture: NDArray[np.float32]) -> None:
+    half = side // 20
+    classes = clouds((half, half), (0, 0), (0.05, 0.3, 0.6)[number % 3], number, texture)
+    folder.mkdir(parents=True, exist_ok=True)
+    for band in ROLES:
+        metres = BANDS[band].resolution
+        values = np.empty((side // metres, side // metres), np.int16)
+        spectrum = tuple(max(v - GROUND.get(band, 0), 20) for v in SPECTRA[band])
+        gain = 1 + 0.06 * np.sin(number)
+        paint(values, 0, 0, texture, classes, 20 // metres, spectrum, 12.0, number, gain, 1000.0, 0.0)
+        _write(folder / f"{band}.tif", values.astype(np.uint16), metres, "average")
+    scl = np.array([0, 4, 6, 9, 10, 3, 11], np.uint8)[classes]
+    _write(folder / "SCL.tif", scl, 20, "mode")
+
+
 def _write(path: Path, values: np.ndarray, metres: int, overviews: str) -> None:
     profile = {
         "driver": "COG", "height": values.shape[0], "width": values.shape[1], "count": 1, "dtype": values.dtype.name,
         "crs": f"EPSG:{EPSG}", "transform": from_origin(LEFT, TOP, metres, metres), "nodata": 0, "compress": "DEFLATE",
-        "predictor": "YES", "blocksize": 256, "overview_resampling": overviews,
+        "predictor": "YES", "blocksize": 256, "overview_resampling": overviews, "num_threads": "ALL_CPUS", "level": 1,
     }  # fmt: skip
     with rasterio.open(path, "w", **profile) as dataset:
         dataset.write(values, 1)
@@ -114,41 +138,68 @@ def timed(name: str, template: str, field: Bounds, begun: float) -> None:
                 click.echo(f"{name}: {number} tiles after {time.monotonic() - begun:.1f} s")
 
 
-def error_steps(store: str) -> str:
-    """The mean error step of the default method at borders of scenes, with and without normalization, 1e-4."""
+def fit(store: str) -> str:
+    """How scenes of a store's mosaic fit, by its report: tiles of a pass, and the mean of the bands' error steps at borders."""
     there = Store(store)
     version = open_version(there, "mosaic", current_version(there, "mosaic"))
     write_report(there, version, None)
-    report = there.read_json(version_key("mosaic", version.name, "report.json"))
-    rows = [s for p in report["parts"] for s in p["error_steps"] if s["method"] == "feather"]
-    return "; ".join(
-        f"normalize={r['normalize']} {[None if v is None else round(v, 1) for v in r['step']]}" for r in rows
-    )
+    parts = there.read_json(version_key("mosaic", version.name, "report.json"))["parts"]
+    out = []
+    for state in ("off", "on"):
+        passes = [abs(v) for p in parts for d in p["same_day"][state] for v in d["step"].values()]
+        shown = f"{np.median(passes):.2%}, at most {max(passes):.2%}" if passes else "none"
+        borders: dict[str, list[float]] = {}
+        for row in (s for p in parts for s in p["error_steps"]):
+            if (row["method"], row["normalize"]) == ("feather", state):
+                borders.setdefault(row["border"], []).extend(v for v in row["step"] if v is not None)
+        steps = ", ".join(f"{kind} {np.mean(values):.1f}" for kind, values in borders.items())
+        out.append(f"normalize={state}: steps between tiles of a pass {shown}; error steps in 1e-4: {steps}")
+    return "; ".join(out)
+
+
+class Memory(threading.Thread):
+    """Watches the memory of a process and those that it starts; `most` is the most so far, in megabytes."""
+
+    def __init__(self, pid: int) -> None:
+        super().__init__(daemon=True)
+        self.pid, self.most = pid, 0.0
+
+    def run(self) -> None:
+        with suppress(psutil.NoSuchProcess):
+            while True:
+                with suppress(psutil.AccessDenied, FileNotFoundError, ProcessLookupError):
+                    self.most = max(self.most, megabytes(self.pid))
+                time.sleep(0.3)
 
 
 @contextmanager
-def live(folder: Path, field: Bounds, stac: str, s3: str) -> Iterator[str]:
-    """`terrazzo live` over a store of its own; yields its address."""
-    command = [Path(sys.executable).with_name("terrazzo"), "live", f"--bbox={' '.join(map(str, field))}"]
-    command += [
+def live(
+    folder: Path, field: Bounds, days: str, archive: Archive, *more: str
+) -> Iterator[tuple[str, Memory]]:
+    """`terrazzo live` over a store of its own, `folder`/store; yields its address and its memory."""
+    folder.mkdir(exist_ok=True)
+    program = str(Path(sys.executable).with_name("terrazzo"))
+    command = [
+        program,
+        "live",
+        f"--bbox={' '.join(map(str, field))}",
         "--datetime",
-        "2023-06",
+        days,
         "--archive",
-        stac,
-        "--store",
-        folder / "store",
-        "--port",
-        "0",
-        "--no-precompute",
+        archive.stac,
     ]
-    environment = {**os.environ, **KEYS, "AWS_ENDPOINT_URL": s3}
+    command += ["--store", str(folder / "store"), "--port", "0", *more]
     with (folder / "live.log").open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment, text=True)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=log, env=archive.environment(), text=True
+        )
+    memory = Memory(process.pid)
+    memory.start()
     try:
         assert process.stdout is not None
         line = re.match(r"map: (http://\S+)/", process.stdout.readline())
         assert line, (folder / "live.log").read_text()
-        yield line[1]
+        yield line[1], memory
     finally:
         process.terminate()
         process.wait()
@@ -190,58 +241,121 @@ def stock(folder: Path, items: list[dict[str, Any]], s3: str) -> Iterator[str]:
         process.wait()
 
 
+class Files(Mapping[str, bytes]):
+    """Files of a folder by their paths in it, each read when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.names = [str(f.relative_to(folder)) for f in sorted(folder.glob("*/*.tif"))]
+
+    def __getitem__(self, name: str) -> bytes:
+        return (self.folder / name).read_bytes()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
 @click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default="build/live")
 @click.option("--scenes", default=12, show_default=True)
+@click.option("--images", default=3, show_default=True, help="scenes with images of their own")
 @click.option(
     "--side", default=30, show_default=True, help="kilometres of a scene's side; 109 of a whole tile"
 )
 @click.option("--delay", default=50, show_default=True, help="milliseconds a request")
+@click.option("--rate", default=50, show_default=True, help="megabytes a second of the line")
+@click.option("--live/--no-live", "lives", default=True, help="time the first look")
+@click.option("--cold", is_flag=True, help="also time it with nothing compiled, as after an installation")
 @click.option("--stock/--no-stock", "compare", default=True, help="also time TiTiler's own mosaics")
-def main(scenes: int, side: int, delay: int, compare: bool) -> None:
+@click.option("--seams", is_flag=True, help="also measure how scenes fit, live and published, on the sample")
+def main(
+    folder: Path,
+    scenes: int,
+    images: int,
+    side: int,
+    delay: int,
+    rate: int,
+    lives: bool,
+    cold: bool,
+    compare: bool,
+    seams: bool,
+) -> None:
     """Measure the first look."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    items = [write_scene(folder / "images", n, side * 1000, images) for n in range(scenes)]
+    files = Files(folder / "images")
+    files.names = [n for n in files.names if n.startswith(f"{side * 1000}-")]
+    west, south, east, north = items[0]["bbox"]
+    x, y = (west + east) / 2, (south + north) / 2
+    field = Bounds(x - 0.06, y - 0.045, x + 0.06, y + 0.045)
+    size = sum((files.folder / n).stat().st_size for n in files)
+    click.echo(
+        f"{scenes} scenes of {side} km with the images of {images}, {size / 1e6:.0f} MB, a field of 9 × 10 km;"
+        f" load {os.getloadavg()[0]:.1f}"
+    )
     with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        items = [write_scene(folder / "scenes", n, side * 1000) for n in range(scenes)]
-        files = {
-            str(f.relative_to(folder / "scenes")): f.read_bytes() for f in (folder / "scenes").glob("*/*")
-        }
-        west, south, east, north = items[0]["bbox"]
-        x, y = (west + east) / 2, (south + north) / 2
-        field = Bounds(x - 0.06, y - 0.045, x + 0.06, y + 0.045)
-        click.echo(
-            f"{scenes} scenes of {side} km, {sum(map(len, files.values())) / 1e6:.0f} MB, a field of 9 × 10 km"
-        )
-        with (
-            s3_server(folder, files) as s3,
-            stac_server(folder, items) as stac,
-            Line(s3) as line,
-            line.delayed(delay / 1e3),
-        ):
-            _live(folder, field, stac, line.address)
-            if compare:
-                with stock(folder, items, line.address) as address:
-                    query = urllib.parse.urlencode(
-                        [("assets", b) for b in ("red", "green", "blue")] + [("rescale", "1000,3000")],
-                        doseq=True,
-                    )
-                    timed(
-                        "titiler",
-                        f"{address}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png?{query}",
-                        field,
-                        time.monotonic(),
-                    )
+        where = Path(scratch)
+        if lives or cold or compare:
+            with (
+                s3_server(where, files, "seaweedfs") as s3,
+                stac_server(where, items) as stac,
+                Line(s3) as line,
+                line.delayed(delay / 1e3, rate * 1e6),
+            ):
+                archive = Archive(stac, line.address)
+                if cold:
+                    os.environ["NUMBA_CACHE_DIR"] = str(where / "kernels")
+                    first_look("live, nothing compiled", where / "cold", field, archive)
+                if lives:
+                    first_look("live", where / "warm", field, archive)
+                if compare:
+                    time_stock(where, items, field, line.address)
+        if seams:
+            fits(where / "seams")
 
 
-def _live(folder: Path, field: Bounds, stac: str, s3: str) -> None:
-    """Prints seconds and CPU seconds of the first look, and how well its scenes fit."""
+def time_stock(folder: Path, items: list[dict[str, Any]], field: Bounds, s3: str) -> None:
+    """Prints seconds to tiles of TiTiler's own mosaics, from the start of its server."""
+    asked = [*(("assets", b) for b in ("red", "green", "blue")), ("rescale", "1000,3000")]
     before, begun = cpu(), time.monotonic()
-    with live(folder, field, stac, s3) as address:
-        about = until(lambda: get(f"{address}/mosaics/mosaic/WebMercatorQuad/tilejson.json"), pause=0.5)
-        timed("live", f"{address}/mosaics/mosaic/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png", field, begun)
-        assert json.loads(about)["terrazzo:state"] == "live"
-    click.echo(f"live: {cpu() - before:.1f} CPU-s in all")
-    looks = sorted(folder.glob("store-live-*[0-9]"), key=lambda p: int(p.name.rpartition("-")[2]))
-    click.echo(f"live: error steps at borders {error_steps(str(looks[-1]))}")
+    with stock(folder, items, s3) as address:
+        query = urllib.parse.urlencode(asked)
+        timed("titiler", f"{address}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png?{query}", field, begun)
+    click.echo(f"titiler: {cpu() - before:.1f} CPU-s in all")
+
+
+def state_of(address: str) -> str | None:
+    """Whether a server shows a look or the mosaic; None where it has nothing yet."""
+    about = get(f"{address}/mosaics/mosaic/WebMercatorQuad/tilejson.json")
+    return str(json.loads(about)["terrazzo:state"]) if about else None
+
+
+def first_look(name: str, folder: Path, field: Bounds, archive: Archive) -> None:
+    """Prints seconds, CPU seconds and memory of the first look."""
+    before, begun = cpu(), time.monotonic()
+    with live(folder, field, "2023-06", archive, "--no-precompute") as (address, memory):
+        state = until(lambda: state_of(address), pause=0.2)
+        assert state == "live"
+        timed(name, f"{address}/mosaics/mosaic/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png", field, begun)
+    click.echo(f"{name}: {cpu() - before:.1f} CPU-s in all, at most {memory.most:.0f} MB")
+
+
+def fits(folder: Path) -> None:
+    """Prints how the sample's scenes fit in its look and in the mosaic that replaces it."""
+    folder.mkdir()
+    # Of two tiles, each seen by the same passes.
+    field = Bounds(15.5, 45.75, 16.3, 46.2)
+    with s3_server(folder, sample_files()) as s3, stac_server(folder, sample_items()) as stac:
+        create_store(folder / "run" / "store", StoreConfig(60.0, 120.0, 256, FOUR))
+        with live(folder / "run", field, "2023-08", Archive(stac, s3)) as (address, memory):
+            until(lambda: state_of(address) == "published", pause=1)
+    looks = sorted((folder / "run").glob("store-live-*[0-9]"), key=lambda p: -int(p.name.rpartition("-")[2]))
+    for store in (*looks, folder / "run" / "store"):
+        click.echo(f"{store.name}: {fit(str(store))}")
+    click.echo(f"live with the mosaic: at most {memory.most:.0f} MB")
 
 
 if __name__ == "__main__":

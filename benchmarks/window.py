@@ -26,10 +26,10 @@ from terrazzo.grid import Bounds
 from terrazzo.precompute.acquire.archives import find_archive
 from terrazzo.precompute.acquire.area import from_tile, part_of
 from terrazzo.precompute.acquire.download import download
-from terrazzo.precompute.acquire.fetch import CODED, share_of
 from terrazzo.precompute.acquire.opener import Opener
 from terrazzo.precompute.acquire.parts import rows_and_columns
 from terrazzo.precompute.acquire.search import RemoteFile
+from terrazzo.precompute.acquire.sizes import CODED, by_headers, share_of
 from terrazzo.precompute.products.codestream import listed_parts, read_header, tiles_of
 from tests.world.jp2 import put_together, taken_apart, with_list, write_jp2
 from tests.world.ranges import Ranges, range_server
@@ -115,7 +115,10 @@ def theirs(server: Ranges, name: str, part: Bounds) -> NDArray[Any]:
 def compare(server: Ranges, image: Image, part: Bounds, *, listed: bool) -> tuple[float, float]:
     """Prints a line of an image; returns the bytes fetched and planned."""
     name = f"{image.level}-{image.role}-{listed}.jp2"
-    server.files[name] = image.files[listed]
+    server.files[name], size = image.files[listed], len(image.files[listed])
+    file = RemoteFile(image.role, f"{server.address}/{name}", name, size, None, part=part)
+    (exact,), _ = by_headers([(Opener(find_archive(server.address)), file)], 1)
+    planned = size * share_of(file, TILE) if exact is None else exact
     server.given.clear()
     values, place, seconds = ours(server, name, image, part)
     mine, asked = server.bytes, len(server.given)
@@ -124,15 +127,15 @@ def compare(server: Ranges, image: Image, part: Bounds, *, listed: bool) -> tupl
     top, left = round((TOP - place.top) / image.metres), round((place.left - LEFT) / image.metres)
     whole = image.values[top : top + values.shape[0], left : left + values.shape[1]]
     same = np.array_equal(values, whole) and np.array_equal(other, whole)
-    size, needed = len(image.files[listed]), touched(image, part)
-    planned = size * share_of(RemoteFile(image.role, name, name, size, None, part=part), TILE)
+    needed = touched(image, part)
     click.echo(
         f"{image.level} {image.role:6} {image.metres:2} m {'TLM' if listed else '-':3} file {size / 1e6:6.2f} MB"
         f"  tiles {needed / 1e6:6.2f}  ours {mine / 1e6:6.2f} ({mine / needed:5.2f}×, {asked:3} requests, {seconds:4.1f} CPU-s)"
         f"  GDAL {server.bytes / 1e6:6.2f} ({server.bytes / needed:5.2f}×, {len(server.given):3} requests)"
-        f"  planned {planned / 1e6:6.2f}  same pixels {same}"
+        f"  planned {planned / 1e6:6.2f} ({'by area' if exact is None else 'by header'})  same pixels {same}"
     )
     assert same
+    assert exact in (None, mine)
     del server.files[name]
     return mine, planned
 

@@ -52,7 +52,7 @@ class Options:
         full: solve all tiles again, not only those whose scenes changed.
         force: publish a version that is worse than the current one too.
         user_made: products that users made (baseline N9999) are newer than ESA's own, else older.
-        quick: without report and pyramid, and without asking whether the version is worse: for a first look.
+        quick: without report, pyramid and MosaicJSON, and without asking whether the version is worse: for a first look.
         max_cloud: per cent of cloud and shadow in the area, by a coarse look, up to which a product is used; 100 uses all.
         shard: part of the step `only` that is done here, without the others knowing.
     """
@@ -163,7 +163,7 @@ def _run(
     if only in SOLVE_STEPS:
         return result
     whole = partial(write_version, workers=options.workers, console=console)
-    write = write_tables if options.quick else whole
+    write = partial(write_tables, for_others=False) if options.quick else whole
     result.version = write(
         store, config, contents, parameters(options), exclusions=exclusions, previous=previous
     )

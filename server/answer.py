@@ -29,11 +29,11 @@ from terrazzo.server.conditions import has_already, not_there, part_of
 from terrazzo.server.grids import Grids
 from terrazzo.server.jobs import Jobs
 from terrazzo.server.mosaics import Mosaics, PictureState, State
+from terrazzo.server.picture_memory import bytes_of
 from terrazzo.server.recent import Answered, Recent
 from terrazzo.server.render import PICTURES, render
 from terrazzo.server.request import Ask
 from terrazzo.server.settings import Settings
-from terrazzo.server.weigh import bytes_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -47,8 +47,8 @@ PART = 1 << 18
 """Bytes of an answer that are sent at once."""
 PLANS = 512
 """Requests that may wait for a thread that looks at what they ask."""
-HEAD = b"2"
-"""Number of the form of what stands before a picture in the cache; a part of its key."""
+HEAD = b"3"
+"""Number of the form of what stands before a picture in the cache, its checksum too; a part of its key."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Reads the bodies of requests: orders as JSON, features, files of areas."""
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,12 @@ from terrazzo.bulk.area import crs_of_geojson
 from terrazzo.crs import DEGREES
 from terrazzo.errors import InvalidRequest
 from terrazzo.server.budget import Budget
-from terrazzo.server.patience import arriving
+from terrazzo.server.timeouts import arriving
 
 MOST_BODY = 16 << 20
 """Bytes of a request's body that is JSON."""
-SUSPECT = re.compile(r"\\u[dD][89a-fA-F]|[eE]\+?\d{3}|\d{200}|NaN|Infinity")
-"""Where JSON may hold half of a surrogate pair, or a number that is none."""
+HALVES = re.compile(r"\\u[dD][89a-fA-F]")
+"""Where JSON may hold half of a surrogate pair."""
 PARSED = 8
 """Bytes of memory that a byte of JSON takes, once its numbers are objects."""
 MOST_AREAS = 512 << 20
@@ -44,7 +45,7 @@ async def read_order(request: Request, memory: Budget) -> dict[str, Any]:
             body += chunk
             if len(body) > MOST_BODY:
                 raise InvalidRequest(f"the body is past {MOST_BODY >> 20} MB: simplify the geometry")
-        # In a thread, so that others are answered before and after the parser, which holds the interpreter.
+        # In a thread, so that others are answered meanwhile.
         raw = await anyio.to_thread.run_sync(_parsed, bytes(body))
     except (ValueError, RecursionError):
         raise InvalidRequest('the body must be JSON, such as {"bbox": [15.9, 45.7, 16.1, 45.9]}') from None
@@ -58,28 +59,38 @@ async def read_order(request: Request, memory: Budget) -> dict[str, Any]:
 
 
 def _parsed(body: bytes) -> Any:
+    """JSON, without what no answer and no table could hold."""
     text = body.decode(json.detect_encoding(body))
-    raw = json.loads(text or "{}", object_pairs_hook=_once)
-    if SUSPECT.search(text):
-        _require_answerable(raw)
+    raw = json.loads(
+        text or "{}", object_pairs_hook=_once, parse_float=_finite_number, parse_constant=_finite_number
+    )
+    if HALVES.search(text):
+        _require_characters(raw)
     return raw
 
 
-def _require_answerable(raw: Any) -> None:
-    """Refuses JSON that no answer and no table could hold.
+def _finite_number(text: str) -> float:
+    # By itself the parser holds the interpreter to the end of a list, half a second with all the places of a coast;
+    # between two calls of Python others have their turn.
+    value = float(text)
+    if not math.isfinite(value):
+        raise InvalidRequest("a number is infinite or NaN: leave it out, or write null")
+    return value
+
+
+def _require_characters(raw: Any) -> None:
+    """Refuses JSON in which a text has one half of a surrogate pair without the other.
 
     Raises:
-        InvalidRequest: a text has one half of a surrogate pair without the other, or a number is infinite or none.
+        InvalidRequest: one has.
     """
     try:
-        json.dumps(raw, ensure_ascii=False, allow_nan=False).encode()
+        json.dumps(raw, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         half = f"\\u{ord(error.object[error.start]):04x}"
         raise InvalidRequest(
             f"{half} is half a character: write both halves, or the character itself"
         ) from None
-    except ValueError:
-        raise InvalidRequest("a number is infinite or NaN: leave it out, or write null") from None
 
 
 def _require_plain(request: Request) -> None:

@@ -4,7 +4,6 @@ import io
 from functools import lru_cache
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from terrazzo.cells import digest
@@ -56,22 +55,27 @@ def _once(table: pa.Table, seen: set[str]) -> pa.Table:
 
 def _with_assets(table: pa.Table, root: str | None) -> pa.Table:
     """The rows with whole addresses of their assets, or without assets."""
+    # Arrow makes its hundreds of functions on import, which the first tile need not wait for.
+    import pyarrow.compute as pc
+
     own = [n for n in SCENE_COLUMNS if n in table.column_names]
     if root is None:
         return table.drop_columns([*own, "assets"])
     folders = pc.binary_join_element_wise(f"{root.rstrip('/')}/", table[PREFIX].combine_chunks(), "/", "")
     assets = table["assets"].combine_chunks()
     fields = [_with_href(assets.field(i), folders) for i in range(assets.type.num_fields)]
-    changed = pa.StructArray.from_arrays(fields, names=[f.name for f in assets.type], mask=pc.is_null(assets))
+    changed = pa.StructArray.from_arrays(fields, names=[f.name for f in assets.type], mask=assets.is_null())
     place = table.column_names.index("assets")
     return table.set_column(place, "assets", changed).drop_columns(own)
 
 
 def _with_href(asset: pa.StructArray, folders: pa.Array) -> pa.StructArray:
+    import pyarrow.compute as pc
+
     names = [f.name for f in asset.type]
     columns = [asset.field(i) for i in range(asset.type.num_fields)]
     place = names.index("href")
     columns[place] = pc.binary_join_element_wise(
         folders, pc.replace_substring_regex(columns[place], r"^\./", ""), ""
     )
-    return pa.StructArray.from_arrays(columns, fields=list(asset.type), mask=pc.is_null(asset))
+    return pa.StructArray.from_arrays(columns, fields=list(asset.type), mask=asset.is_null())

@@ -356,22 +356,3 @@ def _enough(state: RetryCallState) -> bool:
 def _pause(seconds: float, stop: Event) -> None:
     if stop.wait(seconds):
         raise Stopped
-
-
-def measure(opener: Opener, file: RemoteFile) -> int | None:
-    """Size of a file in bytes, None if the archive does not say.
-
-    Raises:
-        Missing: there is no such file.
-        ArchiveError: it is refused.
-    """
-    if file.size is not None:
-        return file.size
-    with contextlib.suppress(BaseError):
-        try:
-            return opener.size(file.href)
-        except (NotFoundError, FileNotFoundError):
-            raise Missing(f"{opener.archive.name} has no {file.shown}") from None
-        except (PermissionDeniedError, UnauthenticatedError, PermissionError):
-            raise ArchiveError(opener.refused(file.href)) from None
-    return None

@@ -9,24 +9,19 @@ from pathlib import Path
 from threading import Event
 from urllib.parse import urlparse
 
-from terrazzo.bands import BANDS
 from terrazzo.errors import ArchiveError, StoreError, UnreadableAsset
-from terrazzo.precompute.acquire.area import TILE_SIDE, tile_square, touched
-from terrazzo.precompute.acquire.download import Missing, Note, Pace, Report, download, measure
+from terrazzo.precompute.acquire.download import Missing, Note, Pace, Report, download
 from terrazzo.precompute.acquire.held import Held
 from terrazzo.precompute.acquire.opener import Opener
 from terrazzo.precompute.acquire.parts import Stopped
+from terrazzo.precompute.acquire.product_folder import Shelf
 from terrazzo.precompute.acquire.search import Candidate, RemoteFile, Search
-from terrazzo.precompute.acquire.shelf import Shelf
+from terrazzo.precompute.acquire.sizes import Coming, by_headers, coming
 from terrazzo.precompute.products.passes import other_ground
 from terrazzo.precompute.products.product import LeftOut, Product
 
 SPARE = 500_000_000
 """Bytes of the disk that are left free."""
-TYPICAL = {10: 130_000_000, 20: 35_000_000, 60: 4_000_000}
-"""Bytes of a whole tile's band by resolution in metres, where no archive gives the size."""
-CODED = {10: 1024, 20: 640, 60: 192}
-"""Pixels of a code-stream tile's side in ESA's JP2, by resolution in metres."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +32,23 @@ class Wanted:
         candidates: the best first.
         size: bytes of the best candidate that are still to be fetched, by the archive, else by the average of such files.
         others: products of the same pass, tile and ground that are here and will be replaced.
-        estimated: how many of the bytes are estimated: those of files of unknown size, and of parts, which are counted by their area.
+        estimated: how many of the bytes are estimated: those of files of unknown size, and of parts that are counted by their area.
+        coming: files that make up the size.
     """
 
     candidates: tuple[Candidate, ...]
     size: int
     others: tuple[Product, ...] = ()
     estimated: int = 0
+    coming: tuple[Coming, ...] = ()
+
+    @classmethod
+    def of(
+        cls, candidates: tuple[Candidate, ...], coming: tuple[Coming, ...], others: tuple[Product, ...] = ()
+    ) -> "Wanted":
+        """Candidates, of the best of which some files are to come."""
+        estimated = sum(c.bytes for c in coming if c.estimated)
+        return cls(candidates, sum(c.bytes for c in coming), others, estimated, coming)
 
 
 @dataclass(frozen=True)
@@ -143,48 +148,27 @@ def plan(
         elif good:
             there += 1
     with ThreadPoolExecutor(connections) as pool:
-        sizes = pool.map(lambda group: _size(group[0][0], openers.of(group[0][0]), shelf), groups)
-        wanted = tuple(Wanted(g, s, same, e) for (g, same), (s, e) in zip(groups, sizes, strict=True))
+        files = pool.map(lambda group: _coming(group[0][0], openers, shelf), groups)
+        wanted = tuple(Wanted.of(g, f, same) for (g, same), f in zip(groups, files, strict=True))
     return Plan(wanted, there, tuple(left_out), found.notes)
 
 
-def _size(candidate: Candidate, opener: Opener, shelf: Shelf) -> tuple[int, int]:
-    """Bytes of a candidate that are still to come, and how many of them are estimated."""
-    whole, estimated, answers = 0, 0, True
-    for file in candidate.files:
-        if shelf.holds(candidate, file):
-            continue
-        try:
-            size = measure(opener, file) if answers else file.size
-        except Missing:
-            continue
-        except ArchiveError:
-            size = None
-        # Who gives no size after all retries gives none of the next file either: do not wait for it again.
-        answers = answers and size is not None
-        coming = round((typical(file) if size is None else size) * share_of(file, candidate.product.mgrs))
-        whole += coming
-        if size is None or file.part is not None:
-            estimated += coming
-    return whole, estimated
+def _coming(candidate: Candidate, openers: Openers, shelf: Shelf) -> tuple[Coming, ...]:
+    """Files of a candidate that are not here."""
+    files = [f for f in candidate.files if not shelf.holds(candidate, f)]
+    return coming(openers.of(candidate), candidate, files)
 
 
-def share_of(file: RemoteFile, tile: str) -> float:
-    """The share of a file's bytes that its part takes, by area: in a JP2 all code-stream tiles that the part touches."""
-    if file.part is None:
-        return 1.0
-    part, finer = file.part, 1.0
-    if file.overview is not None:
-        finer = min(1.0, BANDS[file.role].resolution / file.overview) ** 2
-    if file.is_jp2:
-        resolution = BANDS[file.role].resolution if file.role in BANDS else 20
-        part = touched(part, tile_square(tile)[0], resolution * CODED[resolution])
-    return finer * (part.right - part.left) * (part.top - part.bottom) / TILE_SIDE**2
-
-
-def typical(file: RemoteFile) -> int:
-    """Bytes that such a file has on average."""
-    return TYPICAL[BANDS[file.role].resolution] if file.role in BANDS else 1_000_000
+def with_headers(made: Plan, openers: Openers, connections: int) -> Plan:
+    """The plan with the bytes of parts of JP2 that their headers list, in place of estimates by area."""
+    files = [(openers.of(w.candidates[0]), c.file) for w in made.wanted for c in w.coming]
+    lengths, note = by_headers(files, connections)
+    each = iter(lengths)
+    wanted = [
+        Wanted.of(w.candidates, tuple(c.exactly(next(each)) for c in w.coming), w.others) if w.coming else w
+        for w in made.wanted
+    ]
+    return replace(made, wanted=tuple(wanted), notes=(*made.notes, *([note] if note else [])))
 
 
 def gigabytes(size: int) -> str:

@@ -1,4 +1,4 @@
-"""`terrazzo plan`: the cost of a mosaic from an archive's metadata alone: scenes, bytes and processor time.
+"""`terrazzo plan`: the cost of a mosaic from an archive's metadata and headers of JP2: scenes, bytes and processor time.
 
 The rates are measured ones; `docs/evidence/scale.md` says how.
 """
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain
 
 import numpy as np
 import shapely
@@ -16,14 +17,17 @@ from terrazzo.config import ALL, MosaicConfig
 from terrazzo.errors import InvalidRequest
 from terrazzo.precompute.acquire.archives import Archive, Level
 from terrazzo.precompute.acquire.area import TILE_SIDE, from_box, from_tile
-from terrazzo.precompute.acquire.enough import choose, expected, places
-from terrazzo.precompute.acquire.fetch import share_of, typical
+from terrazzo.precompute.acquire.opener import Opener
 from terrazzo.precompute.acquire.run import needed_files
 from terrazzo.precompute.acquire.search import Candidate, Query, search
+from terrazzo.precompute.acquire.sizes import by_headers, share_of, typical
+from terrazzo.precompute.acquire.until_clear import choose, expected, places
 from terrazzo.precompute.products.passes import outline
 
 STORED = 1.3e9
 """Bytes of a scene of a whole tile and ten bands."""
+HEADERS = 16
+"""Headers of JP2 that are read at once."""
 CPU_HOURS = 0.26
 """Of one core for such a scene, its part of the reference, its weight and gains, at most."""
 
@@ -36,7 +40,7 @@ class Forecast:
         scenes: by period.
         tiles: scenes of each MGRS tile.
         fetched, stored: bytes.
-        known_share: share of the fetched bytes whose size is in the archive's Items; the rest is estimated by rate.
+        known_share: share of the fetched bytes whose size the archive's Items or headers of JP2 tell; the rest is estimated by rate.
         cpu_hours: processor time of one core.
         left_out: products that the archive lists and a scene cannot be made of.
     """
@@ -90,31 +94,44 @@ def forecast(
         best = [group[0] for group in found.groups]
         if clear and best:
             chances = np.stack([expected(c.item, where) for c in best])
-            cost = [round(sum(_bytes(c))) for c in best]
+            cost = [round(sum(map(sum, _bytes(c)))) for c in best]
             best = [best[i] for i in choose(chances, cost, np.zeros(len(where)), clear)]
         scenes[name] = len(best)
         left_out += len(found.left_out)
         chosen |= {c.id: c for c in best}
-    sizes = [_bytes(c) for c in chosen.values()]
-    fetched = sum(known + guessed for known, guessed in sizes)
+    known, guessed = _by_headers(list(chosen.values()), Opener(archive))
+    fetched = known + guessed
     scenes_of_ten = sum(map(_share, chosen.values())) * _pixels(bands) / _pixels(DEFAULT_BANDS)
     return Forecast(
         scenes,
         dict(sorted(Counter(c.product.mgrs for c in chosen.values()).items())),
         fetched,
-        sum(known for known, _ in sizes) / fetched if fetched else 1.0,
+        known / fetched if fetched else 1.0,
         scenes_of_ten * STORED,
         scenes_of_ten * CPU_HOURS,
         left_out,
     )
 
 
-def _bytes(candidate: Candidate) -> tuple[float, float]:
-    """Bytes of a product's files: those that its Item names, and estimates for parts and for the others, by the average of such files."""
-    known = sum(f.size for f in candidate.files if f.size is not None and f.part is None)
+def _bytes(candidate: Candidate) -> list[tuple[float, float]]:
+    """Bytes of each of a product's files: those that its Item names, and an estimate of a part or of another, by the average of such files."""
     holds, tile = _holds(candidate), candidate.product.mgrs
-    others = (f for f in candidate.files if f.size is None or f.part is not None)
-    return known, sum((f.size or holds * typical(f)) * share_of(f, tile) for f in others)
+    return [
+        (f.size, 0.0)
+        if f.size is not None and f.part is None
+        else (0.0, (f.size or holds * typical(f)) * share_of(f, tile))
+        for f in candidate.files
+    ]
+
+
+def _by_headers(candidates: Sequence[Candidate], opener: Opener) -> tuple[float, float]:
+    """Bytes of products: those that Items or headers of JP2 name, and estimates of the others."""
+    lengths, _ = by_headers([(opener, f) for c in candidates for f in c.files], HEADERS)
+    known = guessed = 0.0
+    for length, (named, estimate) in zip(lengths, chain(*map(_bytes, candidates)), strict=True):
+        known += named if length is None else length
+        guessed += estimate if length is None else 0.0
+    return known, guessed
 
 
 def _holds(candidate: Candidate) -> float:

@@ -106,39 +106,36 @@ class AsRaster:
         return io.BufferedReader(Remote(*self._file), BUFFER)
 
 
-class TilesOfJP2:
-    """The tiles of a JP2 that a box touches, on their way into a file; what came stays when a connection breaks.
+class StartOfJP2:
+    """The header of a JP2, and the tiles that a box touches; what came stays when a connection breaks."""
 
-    Attributes:
-        path: where they become a JP2 of their own, with the place of its first tile.
-    """
-
-    def __init__(self, path: Path, bounds: Bounds) -> None:
-        self.path, self.bounds = path, bounds
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
         self._head = b""
         self._header: Header | None = None
-        self._known: list[TilePart] = []
-        path.unlink(missing_ok=True)
 
-    def fetch(self, read: Read) -> None:
-        """Reads what is missing.
+    def length(self, read: Read) -> int | None:
+        """Bytes that `TilesOfJP2` reads, with the header; None where the header does not list the tile-parts.
 
         Raises:
             Unusual: no part can be cut out of it.
         """
+        header, _, tiles = self._touched(read)
+        parts = listed_parts(header)
+        if parts is None:
+            return None
+        wanted = chosen(parts, tiles.numbers(header.columns))
+        _runs(wanted)
+        return len(self._head) + sum(p.end - p.start for p in wanted)
+
+    def _touched(self, read: Read) -> tuple[Header, tuple[Affine, CRS], Tiles]:
+        """The header, where the image lies, and the tiles."""
         header = self._read_header(read)
         transform, crs = _place(self._head)
-        shape = header.height, header.width
-        tiles = tiles_of(header, *rows_and_columns(self.bounds, transform, shape))
-        numbers = tiles.numbers(header.columns)
-        if len(numbers) in (0, header.columns * header.rows):
+        tiles = tiles_of(header, *rows_and_columns(self.bounds, transform, (header.height, header.width)))
+        if len(tiles.numbers(header.columns)) in (0, header.columns * header.rows):
             raise Unusual("the area touches all its tiles")
-        parts = chosen(listed_parts(header) or self._walk(read, header, numbers), numbers)
-        corner = transform @ Affine.translation(
-            tiles.left * header.tile_width, tiles.top * header.tile_height
-        )
-        self._fill(read, part_header(header, tiles, _pixel_at(corner, crs)), parts)
-        self._finish(header, tiles, parts)
+        return header, (transform, crs), tiles
 
     def _read_header(self, read: Read) -> Header:
         while self._header is None:
@@ -149,6 +146,35 @@ class TilesOfJP2:
             self._head += b"".join(chunks)
             self._header = read_header(self._head, size)
         return self._header
+
+
+class TilesOfJP2(StartOfJP2):
+    """The tiles of a JP2 that a box touches, on their way into a file; what came stays when a connection breaks.
+
+    Attributes:
+        path: where they become a JP2 of their own, with the place of its first tile.
+    """
+
+    def __init__(self, path: Path, bounds: Bounds) -> None:
+        super().__init__(bounds)
+        self.path = path
+        self._known: list[TilePart] = []
+        path.unlink(missing_ok=True)
+
+    def fetch(self, read: Read) -> None:
+        """Reads what is missing.
+
+        Raises:
+            Unusual: no part can be cut out of it.
+        """
+        header, (transform, crs), tiles = self._touched(read)
+        numbers = tiles.numbers(header.columns)
+        parts = chosen(listed_parts(header) or self._walk(read, header, numbers), numbers)
+        corner = transform @ Affine.translation(
+            tiles.left * header.tile_width, tiles.top * header.tile_height
+        )
+        self._fill(read, part_header(header, tiles, _pixel_at(corner, crs)), parts)
+        self._finish(header, tiles, parts)
 
     def _walk(self, read: Read, header: Header, numbers: list[int]) -> list[TilePart]:
         """Tile-parts from the first to the last that is needed, each located by the one before."""
@@ -168,8 +194,7 @@ class TilesOfJP2:
         return known
 
     def _fill(self, read: Read, head: bytes, parts: tuple[TilePart, ...]) -> None:
-        if len(wanted := runs(parts)) > MOST_RUNS:
-            raise Unusual("its tile-parts lie far apart")
+        wanted = _runs(parts)
         if not self.path.exists():
             self.path.write_bytes(head)
         here, at = self.path.stat().st_size, len(head)
@@ -195,6 +220,17 @@ class TilesOfJP2:
                 at += part.end - part.start
             out.seek(0, os.SEEK_END)
             out.write(PART_END)
+
+
+def _runs(parts: tuple[TilePart, ...]) -> list[tuple[int, int]]:
+    """Bytes of the file that hold tile-parts, a request each.
+
+    Raises:
+        Unusual: there are too many.
+    """
+    if len(wanted := runs(parts)) > MOST_RUNS:
+        raise Unusual("its tile-parts lie far apart")
+    return wanted
 
 
 def _place(head: bytes) -> tuple[Affine, CRS]:

@@ -19,7 +19,6 @@ from rich.progress import (
 from terrazzo.bands import FOUR
 from terrazzo.precompute.acquire.archives import Archive, Level
 from terrazzo.precompute.acquire.download import Pace
-from terrazzo.precompute.acquire.enough import Enough, thinned
 from terrazzo.precompute.acquire.fetch import (
     Fetched,
     Openers,
@@ -29,10 +28,12 @@ from terrazzo.precompute.acquire.fetch import (
     gigabytes,
     plan,
     require_space,
+    with_headers,
 )
 from terrazzo.precompute.acquire.held import Held
+from terrazzo.precompute.acquire.product_folder import Shelf
 from terrazzo.precompute.acquire.search import Candidate, Query, search
-from terrazzo.precompute.acquire.shelf import Shelf
+from terrazzo.precompute.acquire.until_clear import Enough, thinned
 from terrazzo.precompute.products.product import EXTRAS, L1C_EXTRAS, SWIR, Product
 from terrazzo.scene import Scene
 from terrazzo.words import counted
@@ -90,9 +91,9 @@ def prepare(order: AcquireOrder, openers: Openers) -> Plan:
     required, optional = needed_files(order.query.level, order.bands)
     found = search(order.archives, order.query, required, optional)
     made = plan(found, order.shelf, openers, order.connections, order.held, follow=order.follow)
-    if order.enough is None:
-        return made
-    return thinned(made, order.here(), order.query.area, order.enough)
+    if order.enough is not None:
+        made = thinned(made, order.here(), order.query.area, order.enough)
+    return with_headers(made, openers, order.connections)
 
 
 def carry_out(

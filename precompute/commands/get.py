@@ -1,13 +1,14 @@
 """`terrazzo get`: an area and dates in, a GeoTIFF out, in one go."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from terrazzo.commands.another import run_command
 from terrazzo.commands.export import require_output, require_zarr
+from terrazzo.commands.invoke import run_command
 from terrazzo.errors import InvalidRequest, NameTaken, TerrazzoError
 from terrazzo.precompute.commands.acquire import AreaOptions, area_options, opened, order_of
 from terrazzo.precompute.work.options import band_names, worker_options
@@ -15,10 +16,11 @@ from terrazzo.request.options import WithBox
 from terrazzo.words import counted
 
 if TYPE_CHECKING:
+    from terrazzo.grid import Bounds
     from terrazzo.precompute.acquire.fetch import Plan
     from terrazzo.precompute.acquire.run import AcquireOrder
 
-STORE = "terrazzo-store"
+STORE, MOSAIC = "terrazzo-store", "mosaic"
 FETCH = 20e6
 """Bytes a second that an archive gives over a good connection; a guess, said to be one."""
 PROCESS = 35.0
@@ -40,6 +42,11 @@ for one product of a whole tile, ten bands, 547 MB."""
 @click.option("--method", help="how scenes are merged, as in `terrazzo export` [default: the mosaic's]")
 @worker_options
 @click.option("--yes", is_flag=True, help="do not ask")
+@click.option(
+    "--live",
+    is_flag=True,
+    help="show the place on a map meanwhile, at first from overviews, as `terrazzo live` does",
+)
 @click.option("--overwrite", is_flag=True, help="replace files of that name")
 @click.option(
     "-o",
@@ -58,6 +65,7 @@ def get(
     workers: int,
     dask: str | None,
     yes: bool,
+    live: bool,
     overwrite: bool,
     output: Path,
     **options: Any,
@@ -74,6 +82,7 @@ def get(
     """
     from rich.console import Console
 
+    from terrazzo.bulk.lock import alone_with
     from terrazzo.precompute.acquire.area import degrees_box
     from terrazzo.precompute.acquire.fetch import Openers
     from terrazzo.precompute.acquire.run import SOME_BAD, carry_out, prepare, tell_fetched, tell_plan
@@ -82,26 +91,49 @@ def get(
     fixed, wanted = _store_bands(store, bands)
     how = {name: options.pop(name) for name in ("crs", "resolution", "method")}
     _require_exportable(output, wanted, how, overwrite)
+    if live and mosaic != MOSAIC:
+        raise InvalidRequest(f"--live shows the mosaic {MOSAIC}, not {mosaic}: leave --mosaic out, or --live")
+    ctx.with_resource(alone_with(output))
     order = order_of(store, AreaOptions(bands=",".join(fixed), mosaic=mosaic, **options))
     plan = prepare(order, openers)
     tell_plan(plan, console)
     _require_any(plan, order)
-    bad = False
+    bad, box = False, degrees_box(order.query.area)
     if plan.wanted:
         click.echo(question(plan, workers), err=True)
         if not yes:
             click.confirm("Go on?", default=True, abort=True, err=True)
-        fetched = carry_out(order, plan, openers, console)
-        tell_fetched(fetched, order.shelf.root, console)
-        bad = bool(fetched.bad)
-    bad |= run_command(ctx, precompute_arguments(order, store, mosaic, workers, dask)) != 0
+    with _shown(ctx, box, store, options) if live and plan.wanted else nullcontext():
+        if plan.wanted:
+            fetched = carry_out(order, plan, openers, console)
+            tell_fetched(fetched, order.shelf.root, console)
+            bad = bool(fetched.bad)
+        bad |= run_command(ctx, precompute_arguments(order, store, mosaic, workers, dask)) != 0
     given = [part for name, value in how.items() if value is not None for part in (f"--{name}", value)]
-    box = degrees_box(order.query.area)
     asked = ["--bands", ",".join(wanted), "--datetime", options["when"], "--bbox", *box]
     again = ["--overwrite"] if overwrite else []
     run_command(ctx, ["export", "--store", store, "--mosaic", mosaic, *asked, *given, *again, "-o", output])
     if bad:
         ctx.exit(SOME_BAD)
+
+
+def _shown(
+    ctx: click.Context, box: "Bounds", store: str, options: Mapping[str, Any]
+) -> AbstractContextManager[object]:
+    """A map of the box in degrees from overviews, for as long as the mosaic is not there."""
+    from terrazzo.commands.live import shown
+
+    query = [
+        f"--bbox={' '.join(map(str, box))}",
+        "--datetime",
+        options["when"],
+        "--archive",
+        options["archive"],
+    ]
+    for name in ("collection", "level", "max_cloud"):
+        if options[name] is not None:
+            query += [f"--{name.replace('_', '-')}", str(options[name])]
+    return shown(ctx, box, store, query)
 
 
 def _require_exportable(output: Path, bands: Sequence[str], how: Mapping[str, Any], overwrite: bool) -> None:
@@ -110,20 +142,27 @@ def _require_exportable(output: Path, bands: Sequence[str], how: Mapping[str, An
     Raises:
         InvalidRequest: it would.
     """
-    from terrazzo.export.names import PICTURES, require_known
-    from terrazzo.request.parameters import EXPORT
+    from terrazzo.bulk.windows import require_positive
+    from terrazzo.export.names import PICTURES, lock_of, require_known
+    from terrazzo.request.parameters import DEFAULT_EXTRAS, EXPORT
     from terrazzo.request.parse import contradict, values
 
     is_zarr = output.suffix.lower() == ".zarr"
     require_output(output, False, is_zarr)
     given = values(how, EXPORT)
+    if "resolution" in given:
+        require_positive(given["resolution"])
     if is_zarr:
         require_zarr(output, given, overwrite)
         return
     require_known(output)
-    if output.exists() and not overwrite:
-        raise NameTaken(f"{output} is there already; name another file, or replace it with --overwrite")
-    if output.suffix.lower() in PICTURES:
+    is_picture = output.suffix.lower() in PICTURES
+    names = [output, lock_of(output, picture=is_picture)]
+    if not is_picture:
+        names += [output.with_name(f"{output.stem}_{n}{output.suffix}") for n in DEFAULT_EXTRAS]
+    if there := [] if overwrite else [n for n in names if n.exists()]:
+        raise NameTaken(f"{there[0]} is there already; name another file, or replace it with --overwrite")
+    if is_picture:
         if strange := [n for n in ("crs", "resolution") if n in given]:
             raise contradict(f"format={output.suffix[1:].lower()}", ", ".join(strange))
         if len(bands) not in (1, 3):

@@ -56,10 +56,11 @@ def plan(
     as_json: bool,
     **asked: Any,
 ) -> None:
-    """Estimates the mosaic of a MOSAIC.TOML: scenes, bytes, hours. It reads metadata only.
+    """Estimates the mosaic of a MOSAIC.TOML: scenes, bytes, hours. It reads metadata and headers only.
 
     Area and periods come from the file (`bounds`, `[[periods]]`). The estimate is for the parts of tiles that `terrazzo
-    acquire` fetches, by their area and by measured rates (docs/evidence/scale.md).
+    acquire` fetches: bytes of JP2 by their headers (8 kB each, at most 1000), others by their area and by measured rates
+    (docs/evidence/scale.md).
 
     \b
     terrazzo plan finland.toml --archive cdse --max-cloud 60 --cores 64
@@ -88,7 +89,7 @@ def plan(
         click.echo(f"period {period}: {counted(count, 'scene')}")
     click.echo(f"{counted(sum(made.tiles.values()), 'scene')} of {counted(len(made.tiles), 'tile')}")
     click.echo(
-        f"fetched  {gigabytes(round(made.fetched))}, {made.known_share:.0%} of it as the archive tells, the rest by rate"
+        f"fetched  {gigabytes(round(made.fetched))}, {made.known_share:.0%} of it as the archive lists, the rest estimated"
     )
     click.echo(f"stored   {gigabytes(round(made.stored))}")
     click.echo(

@@ -122,7 +122,9 @@ def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> e
     help="do part I of N of the step named by --only (strips, reference, weigh); machines need share nothing but the store",
 )
 @click.option("--full", is_flag=True, help="solve all tiles again, not only those whose scenes changed")
-@click.option("--quick", is_flag=True, help="publish without report and pyramid: for a first look")
+@click.option(
+    "--quick", is_flag=True, help="publish without report, pyramid and MosaicJSON: for a first look"
+)
 @click.option("--force", is_flag=True, help="publish the version even if it is worse than the current one")
 @click.option("--pixel", type=float, help="new store: pixel size in metres [default: 10]")
 @click.option(

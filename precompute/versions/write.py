@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow.parquet as pq
 import shapely
-from cogeo_mosaic.mosaic import MosaicJSON
 from rich.console import Console
 
 from terrazzo import PIXELS, __version__
@@ -22,7 +21,6 @@ from terrazzo.config import MosaicConfig, Period, config_key
 from terrazzo.errors import NotFound, StoreError
 from terrazzo.grid import Bounds, Window
 from terrazzo.precompute.judge import seasons
-from terrazzo.precompute.judge.report import write_report
 from terrazzo.precompute.normalize.stage import Normalized, cut_hash
 from terrazzo.precompute.versions.collection import scenes_table
 from terrazzo.precompute.versions.exclusions import Exclusion, cuts
@@ -63,10 +61,15 @@ class PeriodContent:
 
 
 class _Documents(NamedTuple):
-    """What is read of a version's scenes once: Items by folder, and the notes beside their weights by the weights' keys."""
+    """What is read of a version's scenes once: Items by folder, and the notes beside their weights by the weights' keys.
+
+    Attributes:
+        for_others: whether a MosaicJSON is written of them.
+    """
 
     items: Mapping[str, dict[str, Any]]
     notes: Mapping[str, dict[str, Any]]
+    for_others: bool
 
 
 def publish(
@@ -108,6 +111,9 @@ def write_version(
     Raises:
         StoreError: there is no scene to publish, or a period has more than `MOST_SCENES`.
     """
+    # It draws in a library of charts, for which a first look has no time.
+    from terrazzo.precompute.judge.report import write_report
+
     version = write_tables(store, config, contents, parameters, exclusions=exclusions, previous=previous)
     write_pyramid(store, version, workers=workers, console=console)
     write_report(store, version, previous)
@@ -122,8 +128,13 @@ def write_tables(
     *,
     exclusions: Sequence[Exclusion] = (),
     previous: Version | None = None,
+    for_others: bool = True,
 ) -> Version:
-    """Writes the gains, tables and lock of a version; the arguments are those of `write_version`."""
+    """Writes the gains, tables and lock of a version; the arguments are those of `write_version`.
+
+    Args:
+        for_others: whether a MosaicJSON is written, too, for other software.
+    """
     _require_scenes(config, contents)
     ordered = {c.period.name: total_order(c.scenes, _middle(c), c.normalized.haze) for c in contents}
     cells = {
@@ -151,7 +162,7 @@ def write_tables(
     if name not in list_versions(store, config.id):
         apart = seasons.as_json(store, [(c.period, c.scenes) for c in contents])
         lock |= {"apart": apart} if apart else {}
-        _write(store, config, contents, ordered, _Documents(items, notes), cells, lock, name)
+        _write(store, config, contents, ordered, _Documents(items, notes, for_others), cells, lock, name)
     return open_version(store, config.id, name)
 
 
@@ -262,12 +273,10 @@ def _write(
     buffer = io.BytesIO()
     pq.write_table(to_table(cells), buffer, compression="zstd")
     write_table("cells.parquet", buffer.getvalue())
-    mosaic = mosaic_json(
-        store,
-        config.id,
-        [documents.items[s.prefix] | {"prefix": s.prefix} for s in ordered[contents[0].period.name]],
-    )
-    store.write_bytes(version_key(config.id, name, "mosaicjson.json"), mosaic.encode())
+    if documents.for_others:
+        items = [documents.items[s.prefix] | {"prefix": s.prefix} for s in ordered[contents[0].period.name]]
+        mosaic = mosaic_json(store, config.id, items)
+        store.write_bytes(version_key(config.id, name, "mosaicjson.json"), mosaic.encode())
     store.write_json(version_key(config.id, name, "lock.json"), {**lock, "sums": sums})
 
 
@@ -277,6 +286,9 @@ def mosaic_json(store: Store, mosaic_id: str, items: Sequence[Mapping[str, Any]]
     It knows neither masks nor gains: `first` over it is the un-normalized first scene. Its paths are those in the store, so that a
     store that was moved or copied points to itself: a reader works in the store's folder, or sets `asset_prefix`.
     """
+    # It brings readers of rasters along that take longer to import than a first look's scenes take.
+    from cogeo_mosaic.mosaic import MosaicJSON
+
     maxzoom = max(0, round(np.log2(40_075_016.7 / 256 / store.config.pixel)))
     features = [
         {

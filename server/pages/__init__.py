@@ -84,7 +84,14 @@ def no_help(source: str) -> str:
 
 @lru_cache(maxsize=4)
 def viewer(
-    stamp: str, modules: tuple[str, ...], title: str, labels: str, labels_attribution: str, has_help: bool
+    stamp: str,
+    modules: tuple[str, ...],
+    title: str,
+    labels: str,
+    labels_attribution: str,
+    *,
+    has_help: bool,
+    has_looks: bool,
 ) -> str:
     """The page of the map; its menus have the choices of the table of parameters.
 
@@ -93,6 +100,7 @@ def viewer(
         modules: names of the scripts that the first one imports, for browsers to fetch all at once.
         labels: address of tiles with place names; empty for none.
         has_help: whether the server shows the documentation.
+        has_looks: whether a first look will come where there is no mosaic yet.
     """
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(files("terrazzo.server.pages").joinpath("map.html.j2").read_text())
@@ -103,6 +111,7 @@ def viewer(
         labels=labels,
         labels_attribution=labels_attribution,
         has_help=has_help,
+        has_looks=has_looks,
         stages=MEASURED["stage"].choices,
         methods=METHODS,
     )

@@ -86,8 +86,9 @@ async def page(request: Request) -> Response:
         "Cache-Control": "no-cache",
     }
     modules = tuple(sorted(p.stem for p in VIEWER.glob("*.js") if p.stem != "viewer"))
-    has_help = (SITE / "index.html").is_file()
-    shown = pages.viewer(stamp(), modules, settings.title, labels, settings.labels_attribution, has_help)
+    has_help, has_looks = (SITE / "index.html").is_file(), bool(settings.live)
+    about = (stamp(), modules, settings.title, labels, settings.labels_attribution)
+    shown = pages.viewer(*about, has_help=has_help, has_looks=has_looks)
     return HTMLResponse(shown, headers=headers)
 
 

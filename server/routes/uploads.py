@@ -63,7 +63,7 @@ async def tabulate(request: Request, mosaic: str) -> Response:
             features = raw.pop("features", None) if is_order else raw
             raw = raw if is_order else query_of(request, parameters=TABULATED)
             path = place.with_suffix(".geojson")
-            path.write_text(json.dumps(collection_of(features)))
+            await context.look(lambda: path.write_text(json.dumps(collection_of(features))))
         else:
             raw = query_of(request, parameters=TABULATED)
             await context.look(lambda: _question(context, mosaic, raw))

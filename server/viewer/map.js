@@ -100,6 +100,22 @@ export class SwipeMap {
     }
   }
 
+  // Coasts and borders, too coarse for close views, and degrees, where no mosaic says yet where one is; returns what takes them away.
+  async orientation() {
+    const { default: borders } = await import("./vendor/borders.js");
+    const { scale, translate } = borders.transform;
+    const lines = borders.arcs.map((arc) => {
+      let [x, y] = [0, 0];
+      return arc.map(([dx, dy]) => [(x += dx) * scale[0] + translate[0], (y += dy) * scale[1] + translate[1]]);
+    });
+    const stroke = new ol.style.Stroke({ color: "#7d8f84", width: 1.2 });
+    const shape = new ol.geom.MultiLineString(lines).transform(DEGREES, WORLD);
+    const coasts = new ol.layer.Vector({ source: new ol.source.Vector({ features: [new ol.Feature(shape)] }), style: new ol.style.Style({ stroke }), maxZoom: 8 });
+    const degreesShown = new ol.layer.Graticule({ strokeStyle: new ol.style.Stroke({ color: "#7d8f8466", width: 1 }), showLabels: true, wrapX: false });
+    for (const layer of [coasts, degreesShown]) this.map.addLayer(layer);
+    return () => [coasts, degreesShown].forEach((layer) => this.map.removeLayer(layer));
+  }
+
   // The view as longitude, latitude and zoom; zooms count from tiles of 512 px, as addresses of earlier releases have them.
   get at() {
     const view = this.map.getView();

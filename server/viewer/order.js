@@ -1,8 +1,8 @@
 // A box of the map as GeoTIFF: drawn or written, its cost and its days said beforehand, its progress while it is written.
 import { access, ask, keyed, pause } from "./ask.js";
+import { boxFields } from "./box.js";
 import { closeCard, openCard } from "./cards.js";
 
-const SIDES = ["west", "south", "east", "north"];
 const form = document.getElementById("order");
 const field = form.elements;
 const cost = form.querySelector("[name=cost]");
@@ -10,21 +10,18 @@ const days = document.getElementById("shown");
 const bar = form.querySelector("progress");
 const files = document.getElementById("files");
 
-const bounds = () => SIDES.map((side) => Number(field[side].value));
 const list = (shares) => shares.map((d) => `${d.date} ${d.per_cent < 1 ? "< 1" : Math.round(d.per_cent)} %`).join(", ");
 
 function size(bytes) {
   return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toPrecision(2)} MB`;
 }
 
-// West east of east is a box across the antimeridian, if the two lie that far apart.
-const isBox = ([west, south, east, north]) => north > south && (east > west || west - east > 180);
-
 // `wanted` gives what is asked for beside the box: {mosaic, inputs, query, isFormula}.
 export function orders(map, wanted) {
   let looks = 0;
   let latest = new AbortController();
   let job = "";
+  const { bounds, isBox, outline, writeMiddle, stop } = boxFields(form, map, () => look());
 
   const exports = () => `mosaics/${wanted().mosaic}/exports`;
   const ordered = () => ({ ...wanted().inputs, bbox: bounds(), [wanted().isFormula ? "expression" : "bands"]: field.bands.value });
@@ -32,12 +29,6 @@ export function orders(map, wanted) {
   function refuse(error) {
     if ([401, 403].includes(error.status)) form.querySelector(".key").hidden = false;
     cost.textContent = error.message;
-  }
-
-  function outline() {
-    const [west, south, east, north] = bounds();
-    map.outlined();
-    if (!form.hidden && east > west && north > south) map.box(bounds());
   }
 
   async function look() {
@@ -49,7 +40,7 @@ export function orders(map, wanted) {
     const { signal } = latest;
     outline();
     if (job) return;
-    if (!isBox(bounds())) {
+    if (!isBox()) {
       days.textContent = "";
       cost.textContent = "Write a box: west is less than east, south less than north.";
       return;
@@ -111,27 +102,6 @@ export function orders(map, wanted) {
     cost.textContent = "Done.";
   }
 
-  function drawing(on) {
-    field.draw.setAttribute("aria-pressed", String(on));
-    document.body.classList.toggle("drawing", on);
-    if (!on) map.stopDrawing();
-  }
-
-  function write(box) {
-    box.forEach((value, i) => { field[SIDES[i]].value = String(Math.round(value * 1e5) / 1e5); });
-    outline();
-  }
-
-  field.draw.addEventListener("click", () => {
-    if (field.draw.getAttribute("aria-pressed") === "true") return drawing(false);
-    drawing(true);
-    map.draw("box", ({ coordinates: [ring] }) => {
-      drawing(false);
-      const [lons, lats] = [0, 1].map((axis) => ring.map((place) => place[axis]));
-      write([Math.min(...lons), Math.min(...lats), Math.max(...lons), Math.max(...lats)]);
-      look();
-    });
-  });
   form.addEventListener("submit", send);
   form.addEventListener("change", () => {
     if (field.key.value) access.key = field.key.value;
@@ -149,14 +119,12 @@ export function orders(map, wanted) {
     // Opens the form with the middle of the map as box; `content` are bands or a formula.
     open(content) {
       openCard(form, () => {
-        drawing(false);
+        stop();
         latest.abort();
         map.outlined();
       });
       this.of(content);
-      const [west, south, east, north] = map.seen();
-      const [w, h] = [(east - west) / 4, (north - south) / 4];
-      write([west + w, south + h, east - w, north - h]);
+      writeMiddle();
       field.draw.focus();
       look();
     },

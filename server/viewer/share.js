@@ -6,7 +6,7 @@ import { element } from "./words.js";
 
 const card = document.getElementById("share");
 
-async function copied(field, button) {
+async function copied(field, button, label) {
   try {
     await navigator.clipboard.writeText(field.value);
   } catch {
@@ -14,14 +14,16 @@ async function copied(field, button) {
     field.select();
     document.execCommand("copy");
   }
-  button.textContent = "Copied";
-  setTimeout(() => (button.textContent = "Copy"), 2000);
+  const says = (text) => Object.assign(button, { textContent: text, ariaLabel: `${text}: ${label}` });
+  says("Copied");
+  setTimeout(says, 2000, "Copy");
 }
 
-function line(label, value) {
+// A text to copy, under its name.
+export function line(label, value) {
   const field = element("input", "", { readOnly: true, value });
   const button = element("button", "Copy", { type: "button", ariaLabel: `Copy: ${label}` });
-  button.addEventListener("click", () => copied(field, button));
+  button.addEventListener("click", () => copied(field, button, label));
   return element("div", [element("label", [label, field]), button], { className: "copy" });
 }
 

@@ -1,6 +1,7 @@
 // The page: what the form, the pills and the timeline say becomes two pictures, and the page's address.
 import { measureArea } from "./area.js";
 import { ask, pause } from "./ask.js";
+import { chooseFirst } from "./begin.js";
 import { closeStale, renewCard } from "./cards.js";
 import { stretchColours } from "./colours.js";
 import { legend } from "./legend.js";
@@ -14,6 +15,8 @@ import { cloudiest, drawTimeline, markDay } from "./timeline.js";
 import { merges, STAGES, title, when } from "./words.js";
 
 const [LEFT, MAIN] = [0, 1];
+// The title that the operator gave; the page's own follows the picture.
+const SITE = document.title;
 const THUMB = 48;
 // Seconds between looks for what replaces a first look.
 const FOLLOWED = 2;
@@ -44,6 +47,7 @@ let playing;
 let run = 0;
 let map;
 let order;
+let listening = false;
 
 // ---- what the form says
 
@@ -57,7 +61,7 @@ function describe() {
   mosaic = collections.find((c) => c.id === field.mosaic.value) ?? collections[0];
   field.mosaic.value = mosaic.id;
   form.querySelector(".mosaics").hidden = collections.length < 2;
-  document.getElementById("brand").textContent = mosaic.title && mosaic.title !== mosaic.id ? mosaic.title : document.title;
+  document.getElementById("brand").textContent = mosaic.title && mosaic.title !== mosaic.id ? mosaic.title : SITE;
   periods = mosaic["terrazzo:periods"];
   fill(field.datetime, periods.map((p) => [p.name, when(p.name, periods)]));
   fill(field.baseline, [["", "–"], ...periods.map((p) => [p.name, when(p.name, periods)])]);
@@ -352,11 +356,12 @@ function listen() {
 }
 
 function made() {
+  if (map) return;
   map = new SwipeMap({
     target: "map", labels: document.body.dataset.labels, labelsAttribution: document.body.dataset.labelsAttribution,
     busy: loading,
     trouble: (error) => complain(error, anew),
-    clicked: explain,
+    clicked: (place, which) => mosaic && explain(place, which),
     moved: () => mosaic && order && remember(),
   });
   // What a stage does not merge takes no blending.
@@ -391,19 +396,32 @@ async function take(newer) {
   tellAgain();
 }
 
-// The mosaics; where there is none yet, how one is made is said until there is one.
+// The mosaics; where there is none yet, the map helps to choose a first place until there is one.
 async function existing() {
-  for (;;) {
-    ({ collections } = await ask("mosaics"));
-    if (collections.length) return;
-    await ask("readyz").catch((error) => complain(error, () => {}));
+  const listed = async () => ({ collections } = await ask("mosaics")).collections;
+  if ((await whileBusy(listed)).length) return;
+  // `terrazzo live` has a place already, whose first look is on its way.
+  if ("looks" in document.body.dataset) return whileBusy(() => looked(listed));
+  made();
+  const chosen = await chooseFirst(map);
+  do {
+    await ask("readyz").then(() => chosen.says(), (error) => chosen.says(error.message));
     await pause(3);
-  }
+  } while (!(await listed().catch(() => [])).length);
+  chosen.end();
+}
+
+async function looked(listed) {
+  const sign = document.getElementById("busy");
+  const text = sign.textContent;
+  sign.textContent = "The first look is on its way …";
+  while (!(await listed().catch(() => [])).length) await pause(1);
+  sign.textContent = text;
 }
 
 async function start() {
   try {
-    await whileBusy(existing);
+    await existing();
   } catch (error) {
     return complain(error, start);
   }
@@ -417,8 +435,9 @@ async function start() {
   Object.assign(states[MAIN], defaults(), saved.states[comparing() ? MAIN : LEFT]);
   Object.assign(states[LEFT], defaults(), saved.states[LEFT]);
   fold(!PHONE.matches);
-  if (!map) {
-    made();
+  made();
+  if (!listening) {
+    listening = true;
     listen();
     follow();
   }

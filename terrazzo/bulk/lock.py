@@ -1,6 +1,7 @@
-"""Keeps two runs out of one folder of work."""
+"""Keeps two runs out of one folder of work, and from one name."""
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,3 +18,39 @@ def alone(folder: Path) -> Iterator[None]:
         except OSError:
             raise StoreError("this very export is at work in another process; wait for it") from None
         yield
+
+
+_held: set[Path] = set()
+"""What this process writes: a command that another command runs writes to the same name."""
+
+
+@contextmanager
+def alone_with(output: Path) -> Iterator[None]:
+    """Holds a name that is written against other processes, whatever they write there.
+
+    Raises:
+        StoreError: one writes there.
+    """
+    output = output.absolute()
+    if output in _held:
+        yield
+        return
+    path = output.with_name(f".{output.name}.lock")
+    while True:
+        with path.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise StoreError(
+                    f"another run writes {output}: wait until it ends, or name another output with -o"
+                ) from None
+            # Whoever held it may have removed it meanwhile: then a third run holds another file of that name.
+            if not path.exists() or not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                continue
+            _held.add(output)
+            try:
+                yield
+            finally:
+                _held.discard(output)
+                path.unlink(missing_ok=True)
+            return

@@ -46,6 +46,16 @@ def native_crs(version: Version, lon: float) -> str:
     return f"EPSG:{min(version.zones, key=away)}"
 
 
+def require_positive(resolution: float) -> None:
+    """Checks a pixel size.
+
+    Raises:
+        InvalidRequest: it is not above 0.
+    """
+    if not resolution > 0:
+        raise InvalidRequest(f"resolution={resolution:g}: above 0")
+
+
 def export_target(
     version: Version, area: Area, crs: str | None = None, resolution: float | None = None
 ) -> Target:
@@ -73,8 +83,7 @@ def export_target(
             f"the area has no place in {crs}; use the mosaic's UTM zone, or a code such as EPSG:3857"
         )
     size = in_units(crs, version.store.config.pixel) if resolution is None else resolution
-    if size <= 0:
-        raise InvalidRequest(f"resolution={size:g}: above 0")
+    require_positive(size)
     if max(map(abs, (left, bottom, right, top))) / size > FARTHEST:
         raise InvalidRequest(f"resolution {size:g}: too fine for a place so far from the origin of {crs}")
     code = crs_of(crs).to_epsg()

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,7 @@ def export(
     terrazzo export --store demo --bbox 15.9 45.7 16.1 45.9 --bands B08,B04 --crs EPSG:3035 --resolution 100 -o box.tif
     """
     # Reading rasters draws in GDAL and numba: `terrazzo --help` need not wait for them.
+    from terrazzo.bulk.lock import alone_with
     from terrazzo.bulk.outlines import geojson_of_file
     from terrazzo.errors import OutsideCoverage
     from terrazzo.export.names import ending_of
@@ -77,8 +79,9 @@ def export(
     click.echo(_size(engine, order), err=True)
     write, work_folder = _exporter(is_zarr)
     try:
-        steps = write(engine, order, output, workers=processors(), overwrite=overwrite)
-        (exported,) = progress(steps, "export")
+        with alone_with(output) if is_zarr else nullcontext():
+            steps = write(engine, order, output, workers=processors(), overwrite=overwrite)
+            (exported,) = progress(steps, "export")
     except KeyboardInterrupt:
         click.echo(_kept(work_folder(engine, order, output), output), err=True)
         raise

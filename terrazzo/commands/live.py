@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from terrazzo.commands.another import run_command
+from terrazzo.commands.invoke import run_command
 from terrazzo.errors import InvalidRequest, StoreError, TerrazzoError
 from terrazzo.grid import Bounds
 from terrazzo.request.options import WithBox, box
@@ -81,6 +81,41 @@ def live(
     \b
     terrazzo live --bbox 24.8 60.1 25.1 60.3 --datetime 2025-07
     """
+    query = [f"--bbox={' '.join(map(str, bbox))}", "--datetime", when, "--archive", archive]
+    query += [] if max_cloud is None else ["--max-cloud", str(max_cloud)]
+    hands = [] if workers is None else ["--workers", str(workers)]
+    whole = [
+        ["acquire", "--store", store, *query],
+        ["precompute", f"{store}-products", "--store", store, *hands],
+    ]
+    try:
+        with shown(ctx, bbox, store, query, ["--host", host, "--port", str(port)]) as server:
+            for arguments in whole if precompute else []:
+                _try(ctx, server, arguments)
+            if server.wait():
+                raise TerrazzoError("the server ended, for the reason above")
+    except (KeyboardInterrupt, click.Abort):
+        click.echo(f"stopped; `terrazzo precompute {store}-products --store {store}` goes on", err=True)
+
+
+@contextmanager
+def shown(
+    ctx: click.Context,
+    bbox: Bounds,
+    store: str,
+    query: Sequence[str],
+    listen: Sequence[str] = ("--port", "0"),
+) -> Iterator["subprocess.Popen[bytes]"]:
+    """A server beside this process that shows a place from overviews until its store has a mosaic; the looks are there at the yield.
+
+    Args:
+        query: options of `acquire` that say what is asked of the archive.
+        listen: options of `serve` that say where.
+
+    Raises:
+        InvalidRequest: the store is no folder.
+        TerrazzoError: the server ended.
+    """
     if "://" in store:
         raise InvalidRequest(f"--store {store}: name a folder; first looks lie beside it")
     looks = [] if _shows(store) else [(metres, f"{store}-live-{metres}") for metres in pixels_of(bbox)]
@@ -91,27 +126,29 @@ def live(
         )
     for folder in (store, *(look for _, look in looks)):
         Path(folder).mkdir(parents=True, exist_ok=True)
-    query = [f"--bbox={' '.join(map(str, bbox))}", "--datetime", when, "--archive", archive]
-    query += [] if max_cloud is None else ["--max-cloud", str(max_cloud)]
     environment = {
         "TERRAZZO_LIVE": ",".join(look for _, look in reversed(looks)),
         "TERRAZZO_FOLLOW": "1",
         "TERRAZZO_MAX_AGE": "2",
     }
+    with _server(["--store", store, *listen], environment) as server:
+        for arguments in _steps(looks, query):
+            _try(ctx, server, arguments)
+        yield server
+
+
+def _try(ctx: click.Context, server: "subprocess.Popen[bytes]", arguments: list[str]) -> None:
+    """Runs a command; what fails is printed, and the picture that is there stays.
+
+    Raises:
+        TerrazzoError: the server ended.
+    """
+    if server.poll() is not None:
+        raise TerrazzoError("the server ended, for the reason above")
     try:
-        with _server(["--store", store, "--host", host, "--port", str(port)], environment) as server:
-            for arguments in _steps(looks, store, query, workers, whole=precompute):
-                if server.poll() is not None:
-                    raise TerrazzoError("the server ended, for the reason above")
-                try:
-                    run_command(ctx, arguments)
-                except click.ClickException as error:
-                    # The picture that is there stays.
-                    click.echo(f"{arguments[0]}: {error.format_message()}", err=True)
-            if server.wait():
-                raise TerrazzoError("the server ended, for the reason above")
-    except (KeyboardInterrupt, click.Abort):
-        click.echo(f"stopped; `terrazzo precompute {store}-products --store {store}` goes on", err=True)
+        run_command(ctx, arguments)
+    except click.ClickException as error:
+        click.echo(f"{arguments[0]}: {error.format_message()}", err=True)
 
 
 def _shows(store: str) -> bool:
@@ -148,10 +185,8 @@ def _server(arguments: Sequence[str], settings: dict[str, str]) -> Iterator["sub
         process.wait()
 
 
-def _steps(
-    looks: Sequence[tuple[int, str]], store: str, query: Sequence[str], workers: int | None, *, whole: bool
-) -> Iterator[list[str]]:
-    """The commands that fill the stores: looks by the chain that whole products go through, then these.
+def _steps(looks: Sequence[tuple[int, str]], query: Sequence[str]) -> Iterator[list[str]]:
+    """The commands that fill the stores of looks, by the chain that whole products go through.
 
     Args:
         looks: metres of the pixels and store of each.
@@ -163,7 +198,3 @@ def _steps(
         # Of so few pixels another process would take longer to begin than to end.
         quick = ["--workers", "1", "--quick", "--register", "off"]
         yield ["precompute", f"{look}-products", "--store", look, *size, *quick]
-    if whole:
-        yield ["acquire", "--store", store, *query]
-        hands = [] if workers is None else ["--workers", str(workers)]
-        yield ["precompute", f"{store}-products", "--store", store, *hands]

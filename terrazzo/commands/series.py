@@ -14,7 +14,11 @@ from terrazzo.request.parameters import EXPORT, TABLETS
 from terrazzo.words import counted
 
 if TYPE_CHECKING:
+    from datetime import date
+
+    from terrazzo.export.order import Order
     from terrazzo.export.series import WrittenDay
+    from terrazzo.mosaic.engine import Engine
 
 LEFT = {"datetime", "fill", "target", "baseline", "stage", "ids", "extras", "split", "format"} | {
     p.name for p in TABLETS
@@ -56,10 +60,11 @@ def series(
     terrazzo series --store demo --bbox 15.9 45.7 16.1 45.9 --datetime 2023-08-10/2023-08-20 -o days
     terrazzo series --store demo --geometry forest.geojson --datetime 2025-04-01/2025-10-31 --every 10 --expression '(B08-B04)/(B08+B04)' -o ndvi.zarr
     """
+    from terrazzo.bulk.lock import alone_with
     from terrazzo.bulk.outlines import geojson_of_file
     from terrazzo.config import day_interval
     from terrazzo.export.order import parse_order
-    from terrazzo.export.series import days_between, write_days
+    from terrazzo.export.series import days_between
     from terrazzo.mosaic.blocks import Blocks
     from terrazzo.mosaic.engine import Engine
     from terrazzo.store import Store
@@ -72,10 +77,22 @@ def series(
         require_packable(asked["compression"])
         require_replaceable(output, overwrite)
     days = days_between(*day_interval(when), every)
+    output.absolute().parent.mkdir(parents=True, exist_ok=True)
     engine = Engine(open_version(Store(url), mosaic, asked["version"] or None), Blocks())
     order = parse_order(
         {**asked, "geometry": geojson_of_file(geometry) if geometry else None}, engine.version
     )
+    with alone_with(output):
+        held = _write(engine, order, days, output, overwrite=overwrite, is_zarr=is_zarr)
+    click.echo(f"{output}: {held} of {counted(len(days), 'day')}", err=True)
+
+
+def _write(
+    engine: "Engine", order: "Order", days: "Sequence[date]", output: Path, *, overwrite: bool, is_zarr: bool
+) -> int:
+    """Writes the days into a folder, or into a cube; returns how many hold anything."""
+    from terrazzo.export.series import write_days
+
     folder = output.with_name(f".{output.stem}.days") if is_zarr else output
     steps = write_days(engine, order, days, folder, workers=processors(), overwrite=overwrite or is_zarr)
     written: list[WrittenDay] = list(progress(steps, "series"))
@@ -85,7 +102,7 @@ def series(
 
         write_cube([(one.day, one.files) for one in held], output, order.compression)
         shutil.rmtree(folder)
-    click.echo(f"{output}: {len(held)} of {counted(len(days), 'day')}", err=True)
+    return len(held)
 
 
 def _held(written: "Sequence[WrittenDay]", folder: Path) -> "list[WrittenDay]":

@@ -25,6 +25,11 @@ def require_known(path: Path) -> None:
         )
 
 
+def lock_of(path: Path, *, picture: bool) -> Path:
+    """Where the lock of a file lies: that of a picture bears its ending, so that one folder may hold an area in several formats."""
+    return path.with_name(f"{path.name if picture else path.stem}.lock.json")
+
+
 def ending_of(path: Path, order: Order) -> str:
     """The ending of the files that hold an order's pixels, as the given name has it.
 

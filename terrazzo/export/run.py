@@ -15,7 +15,7 @@ from terrazzo.bulk.lock import alone
 from terrazzo.bulk.windows import Sheet, export_target, part_of, reaching, sheets, window_side
 from terrazzo.errors import InvalidRequest, NameTaken, OutsideCoverage
 from terrazzo.export.files import Raster, item_of, locked, rasters, tags_of, vrt, write_cog
-from terrazzo.export.names import ending_of
+from terrazzo.export.names import ending_of, lock_of
 from terrazzo.export.order import Compression, Order
 from terrazzo.export.packing import BLOCK
 from terrazzo.export.pieces import Piece, Spread, holds_data, joined, piece_name, rendered
@@ -274,8 +274,7 @@ class _Run:
 
     @property
     def _lock_name(self) -> str:
-        # A picture's bears its ending, as a Zarr's does: one folder may hold the same area in several formats.
-        return f"{self.path.name if self.order.picture else self.path.stem}.lock.json"
+        return lock_of(self.path, picture=self.order.picture is not None).name
 
     def _stem(self, sheet: Sheet) -> str:
         return self.path.stem + (f"_{sheet.row}_{sheet.col}" if self.order.split else "")

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyogrio
 import shapely
 from numpy.typing import NDArray
 from pyproj import CRS
@@ -47,6 +46,9 @@ def read_areas(path: Path, id_name: str | None = None, layer: str | None = None)
     Raises:
         InvalidRequest: the file holds no polygons that can be placed, or has no such column.
     """
+    # A server, which reads no files of areas, starts without it.
+    import pyogrio
+
     try:
         return (_of_parquet if path.suffix in (".parquet", ".geoparquet") else _of_layer)(
             path, id_name, layer
@@ -110,6 +112,8 @@ def _of_parquet(path: Path, id_name: str | None, layer: str | None) -> Areas:
 
 
 def _of_layer(path: Path, id_name: str | None, layer: str | None) -> Areas:
+    import pyogrio
+
     about = pyogrio.read_info(path, layer=layer)
     _known(path, id_name, about["fields"].tolist())
     meta, table = pyogrio.raw.read_arrow(

@@ -136,6 +136,14 @@ def test_a_user_without_rights_runs_it_and_cannot_change_it(engine):
     assert "/opt/terrazzo/x': Read-only file system" in told
 
 
+def test_it_holds_all_that_is_compiled_for_pictures(engine):
+    log = engine.podman(
+        "run", "--rm", *LOCKED, "--tmpfs", "/tmp", "-e", "NUMBA_DEBUG_CACHE=1", "terrazzo", "warm"
+    )
+    assert "[cache] data loaded from" in log
+    assert "[cache] data saved to" not in log
+
+
 @pytest.mark.parametrize("service", ["server", "nginx"])
 def test_a_service_runs_with_the_rights_that_compose_gives_it(stack, service):
     given = yaml.safe_load(COMPOSE.read_text())["services"][service]

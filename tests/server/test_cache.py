@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import time
+import zlib
 
 import pytest
 
@@ -107,8 +108,13 @@ def test_a_pickle_in_the_database_is_never_opened(tmp_path):
 
 
 def test_a_file_outside_the_folder_is_never_read(tmp_path):
-    (tmp_path / "secret").write_bytes(b"secret")
-    keep(tmp_path, {"a": b"x" * 100_000})
+    # With the checksum of a value, so that only its place keeps it from being read.
+    (tmp_path / "secret").write_bytes(zlib.crc32(b"secret").to_bytes(4, "little") + b"secret")
+    keep(tmp_path, {"a": b"x" * 100_000, "b": b"y" * 100_000})
+    for file in (tmp_path / FOLDER).rglob("*.val"):
+        file.unlink()
+        file.symlink_to(tmp_path / "secret")
+    assert ask(tmp_path, "b") == (b"tile", "miss")
     with sqlite3.connect(tmp_path / FOLDER / "cache.db") as database:
         database.execute("UPDATE Cache SET filename = '../secret'")
     assert ask(tmp_path, "a") == (b"tile", "miss")

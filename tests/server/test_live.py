@@ -137,3 +137,10 @@ def test_all_stores_keep_their_blocks_in_one_place(stores: tuple[Path, Path]) ->
     assert shown.blocks is before.blocks
     assert shown.blocks._kept_bytes == settings.blocks
     mosaics.close()
+
+
+def test_the_page_knows_whether_a_first_look_will_come(client: TestClient, tmp_path: Path) -> None:
+    as_browsers = {"Accept": "text/html"}
+    assert "data-looks" in client.get("/", headers=as_browsers).text
+    with TestClient(create_app(Settings(store=str(STORE), cache_dir=tmp_path / "other"))) as published:
+        assert "data-looks" not in published.get("/", headers=as_browsers).text

@@ -74,7 +74,13 @@ def commands_of_parents(process):
 
 
 def test_a_server_imports_no_reader_of_xarray_or_geopandas_which_its_libraries_would():
-    code = "import sys, terrazzo.server.preload as p; print([n for n in p.UNUSED if n in sys.modules]); import pandas"
+    # pyarrow looks for pandas with its first array of Python objects, numba for scipy with its first compiled function.
+    code = """
+import sys, terrazzo.server.preload as p, pyarrow
+pyarrow.array([1])
+print([n for n in p.UNUSED if n in sys.modules])
+import pandas, scipy
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE)
     assert (done.stdout, done.stderr) == ("[]\n", "")
 

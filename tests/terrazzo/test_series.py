@@ -15,6 +15,7 @@ from terrazzo.mosaic.origin import PREDICTED_DAY
 from terrazzo.mosaic.predict import PREDICTED
 from terrazzo.precompute.scene.recipe import Recipe
 from tests.chain import precompute
+from tests.waiting import held_by_another
 from tests.world.worlds import Weather, make_world
 
 DAYS = ("2023-08-08", "2023-08-10", "2023-08-12", "2023-08-14")
@@ -156,6 +157,18 @@ def test_a_cube_that_was_stopped_at_its_end_renders_no_day_again(world, tmp_path
     monkeypatch.setattr("terrazzo.export.series.export", lambda *_, **__: pytest.fail("rendered again"))
     done = run(world, "--datetime", DAYS[0], "-o", tmp_path / "a.zarr")
     assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("name", ["days", "a.zarr"])
+def test_a_second_run_for_a_series_is_refused_and_leaves_the_first_alone(world, tmp_path, name):
+    with held_by_another(tmp_path / name):
+        refused = run(world, "--datetime", DAYS[0], "-o", tmp_path / name)
+        assert refused.exit_code == 1
+        assert "wait until it ends, or name another output" in refused.output
+        assert [p.name for p in tmp_path.iterdir()] == [f".{name}.lock"]
+    done = run(world, "--datetime", DAYS[0], "-o", tmp_path / name)
+    assert done.exit_code == 0, done.output
+    assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
 @pytest.mark.parametrize("name", ["days", "a.zarr"])

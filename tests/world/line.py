@@ -38,7 +38,7 @@ class Line:
         self._there = urlsplit(target).netloc
         self._free = threading.Event()
         self._free.set()
-        self._delay = 0.0
+        self._delay, self._rate, self._idle = 0.0, float("inf"), 0.0
         self._came = threading.Condition()
         self._last, self._held = 0.0, list[str]()
         line = self
@@ -81,13 +81,24 @@ class Line:
         self._server.server_close()
 
     @contextmanager
-    def delayed(self, seconds: float) -> Iterator[None]:
-        """Holds each request for some time."""
-        self._delay = seconds
+    def delayed(self, seconds: float, rate: float = float("inf")) -> Iterator[None]:
+        """Holds each request for some time.
+
+        Args:
+            rate: bytes a second that all answers together have.
+        """
+        self._delay, self._rate = seconds, rate
         try:
             yield
         finally:
-            self._delay = 0.0
+            self._delay, self._rate = 0.0, float("inf")
+
+    def _carried(self, size: int) -> None:
+        """Waits until the line has carried so many bytes, after those that were there before."""
+        with self._came:
+            self._idle = max(self._idle, time.monotonic()) + size / self._rate
+            due = self._idle
+        time.sleep(max(0.0, due - time.monotonic()))
 
     @contextmanager
     def rounds(self) -> Iterator[Rounds]:
@@ -144,6 +155,7 @@ class Line:
         there.endheaders(body)
         answer = there.getresponse()
         content = answer.read()
+        self._carried(len(content))
         asked.send_response(answer.status)
         for name, value in answer.getheaders():
             if name.lower() not in ("transfer-encoding", "connection", "content-length"):

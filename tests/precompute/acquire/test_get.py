@@ -10,6 +10,7 @@ import obstore
 import pytest
 import rasterio
 import shapely
+import xarray
 from click.testing import CliRunner
 from pyproj import Transformer
 
@@ -19,6 +20,7 @@ from terrazzo.precompute import sample
 from terrazzo.precompute.products.globe import cut
 from terrazzo.store import StoreConfig, create_store
 from tests.chain import FOUR
+from tests.waiting import held_by_another
 from tests.world import archive as world
 from tests.world.archive import Archive
 from tests.world.faults import proxy
@@ -173,13 +175,22 @@ def test_a_box_across_the_180_degree_line_is_planned_fetched_and_exported(
         ("a.gpkg", (), "one or three bands"),
         ("a.gpkg", ("--bands", "B04", "--crs", "EPSG:3035"), "crs"),
         ("a.tif", ("--crs", "EPSG:1"), "crs"),
+        ("a.tif", ("--resolution", "0"), "above 0"),
+        ("a.zarr", ("--resolution", "-10"), "above 0"),
+        ("a.lock.json", (), "exports are written as"),
+        ("held.tif", (), "held.lock.json is there"),
+        ("held.gpkg", ("--bands", "B04"), "held.gpkg.lock.json is there"),
+        ("held.zarr", (), "held.zarr.lock.json is there"),
+        ("a.tif", ("--live", "--mosaic", "other"), "--live shows the mosaic"),
+        ("layers.tif", (), "layers_quality.tif is there"),
         ("a.tif", ("--method", "best"), "method"),
     ],
 )
 def test_what_the_export_would_refuse_is_refused_before_anything_is_asked(
     tmp_path: Path, output: str, more: tuple[str, ...], reason: str
 ) -> None:
-    for name in ("there.tif", "there.zarr"):
+    beside = ("held.lock.json", "held.gpkg.lock.json", "held.zarr.lock.json", "layers_quality.tif")
+    for name in ("there.tif", "there.zarr", *beside):
         (tmp_path / name).write_text("mine")
     nobody = ("--archive", "http://127.0.0.1:9", "--store", str(tmp_path / "s"), "--yes")
     box = ("--bbox", "15.95", "45.75", "16.05", "45.85")
@@ -187,3 +198,52 @@ def test_what_the_export_would_refuse_is_refused_before_anything_is_asked(
     assert done.exit_code != 0
     assert reason in done.output
     assert "127.0.0.1" not in done.output
+
+
+@pytest.mark.parametrize("output", ["a.zarr", "a.tif"])
+def test_a_second_run_for_a_file_is_refused_before_anything_is_asked(tmp_path: Path, output: str) -> None:
+    nobody = ("--archive", "http://127.0.0.1:9", "--store", str(tmp_path / "s"), "--yes")
+    box = ("--bbox", "15.95", "45.75", "16.05", "45.85")
+    command = ["get", *nobody, *box, *DAY, "-o", str(tmp_path / output)]
+    with held_by_another(tmp_path / output):
+        done = CliRunner().invoke(cli, command)
+    assert done.exit_code != 0
+    assert "wait until it ends, or name another output" in done.output
+    assert "127.0.0.1" not in done.output
+    # Whoever ended holds nothing.
+    assert "127.0.0.1" in CliRunner().invoke(cli, command).output
+
+
+@pytest.mark.slow
+def test_a_field_becomes_a_zarr_that_xarray_reads(
+    archive: Archive, terrazzo: Terrazzo, field: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "store"
+    create_store(store, StoreConfig(120.0, 120.0, 64, FOUR))
+    command = (
+        "get",
+        "--store",
+        store,
+        "--archive",
+        archive.stac,
+        "--geom",
+        field,
+        *DAY,
+        "--yes",
+        "--workers",
+        1,
+    )
+    done = terrazzo(*command, "--bands", "B04,B08", "-o", tmp_path / "field.zarr")
+    assert done.returncode == 0, done.stderr
+    same = terrazzo(*command, "--bands", "B04,B08", "-o", tmp_path / "field.tif")
+    assert same.returncode == 0, same.stderr
+    with (
+        xarray.open_zarr(tmp_path / "field.zarr", consolidated=False, mask_and_scale=False) as cube,
+        rasterio.open(tmp_path / "field.tif") as image,
+    ):
+        assert {"B04", "B08", "quality", "date"} <= set(cube.data_vars)
+        assert np.array_equal(np.stack([cube["B04"], cube["B08"]]), image.read())
+        assert (image.read() != NODATA).any()
+        assert cube.x.values[0] == pytest.approx(image.xy(0, 0)[0])
+        assert cube.y.values[-1] == pytest.approx(image.xy(image.height - 1, 0)[1])
+    assert not list(tmp_path.glob(".field*"))

@@ -1,6 +1,7 @@
 """Of a product in JP2 a small area takes a part of each file, which becomes a scene as a whole product does."""
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -16,9 +17,10 @@ from scipy import ndimage
 
 from terrazzo.bands import NODATA
 from terrazzo.precompute.acquire.archives import find_archive
-from terrazzo.precompute.acquire.fetch import Fetched, Openers, Plan, fetch, plan
+from terrazzo.precompute.acquire.fetch import Fetched, Openers, Plan, fetch, plan, with_headers
+from terrazzo.precompute.acquire.parts import FIRST_READ
+from terrazzo.precompute.acquire.product_folder import Shelf
 from terrazzo.precompute.acquire.search import Candidate, Query, Search, candidate_of
-from terrazzo.precompute.acquire.shelf import Shelf
 from terrazzo.precompute.products.find import find_products
 from terrazzo.precompute.products.product import EXTRAS
 from terrazzo.scene import list_scenes, read_item
@@ -104,6 +106,43 @@ def test_a_part_comes_and_grows_when_more_is_asked(esa: Esa, tmp_path: Path) -> 
     (product,) = find_products(products).products
     for path in map(Path, product.assets.values()):
         assert path.read_bytes() == esa[0].files[path.name]
+
+
+def test_a_plan_tells_the_bytes_that_come_where_headers_list_them(
+    esa: Esa, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    server, item = esa
+    query = Query(shapely.box(*FIELD))
+    candidate = candidate_of(item, find_archive(server.address), query, FOUR, EXTRAS)
+    assert isinstance(candidate, Candidate)
+    rough = plan(Search(((candidate,),), (), ()), Shelf(tmp_path), Openers(), 4)
+    server.given.clear()
+    exact = with_headers(rough, Openers(), 4)
+    assert max(Counter(name for name, _, _ in server.given).values()) == 1
+    assert server.bytes <= FIRST_READ * len(server.given)
+    _, fetched = ordered(esa, tmp_path, FIELD)
+    assert fetched.done
+    if request.node.callspec.params["esa"]:
+        assert (exact.size, exact.estimated, exact.notes) == (server.bytes, 0, ())
+    else:
+        # What has no list of its tiles stays an estimate, and the plan says so.
+        assert 0 < exact.estimated < exact.size
+        assert "do not list the lengths" in exact.notes[0]
+
+
+def test_a_plan_estimates_where_headers_do_not_come(esa: Esa, tmp_path: Path) -> None:
+    server, item = esa
+    candidate = candidate_of(item, find_archive(server.address), Query(shapely.box(*FIELD)), FOUR, EXTRAS)
+    assert isinstance(candidate, Candidate)
+    rough = plan(Search(((candidate,),), (), ()), Shelf(tmp_path), Openers(), 4)
+    kept = server.files.copy()
+    server.files.clear()
+    try:
+        exact = with_headers(rough, Openers(), 4)
+    finally:
+        server.files |= kept
+    assert (exact.size, exact.estimated) == (rough.size, rough.estimated)
+    assert "missing" in exact.notes[0]
 
 
 def test_a_file_that_is_here_is_not_fetched_again(esa: Esa, tmp_path: Path) -> None:

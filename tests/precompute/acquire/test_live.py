@@ -177,6 +177,32 @@ def test_a_live_picture_comes_first_and_the_published_one_replaces_it(
     assert_alike(first, last)
 
 
+def test_get_shows_the_place_until_its_file_is_there(remote: Archive, bbox: Bounds, tmp_path: Path) -> None:
+    store, output = tmp_path / "store", tmp_path / "place.tif"
+    create_store(store, StoreConfig(10.0, 20.0, 64, FOUR))
+    asked = ("--datetime", DAYS, "--archive", remote.stac, "--store", store, "--yes", "--workers", 1)
+    command = program("get", "--live", box_option(bbox), *asked, "-o", output)
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen(
+            command, env=remote.environment(), stdout=subprocess.PIPE, stderr=log, text=True
+        )
+    try:
+        assert process.stdout is not None
+        line = re.match(r"map: (http://127\.0\.0\.1:\d+)/", process.stdout.readline())
+        assert line, (tmp_path / "log").read_text()
+        assert until(lambda: state_of(line[1]), process, pause=0.2) == "live"
+        assert not output.exists()
+        assert process.wait(PATIENCE) == 0, (tmp_path / "log").read_text()
+    finally:
+        process.terminate()
+        process.wait(PATIENCE)
+    with rasterio.open(output) as file:
+        assert file.res == (10.0, 10.0)
+    # The map ends with the command.
+    with pytest.raises(urllib.error.URLError):
+        state_of(line[1])
+
+
 def assert_alike(live: bytes, published: bytes) -> None:
     """The first picture is the last one, seen coarsely."""
     from io import BytesIO
