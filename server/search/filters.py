@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import shapely
 
 from terrazzo.errors import InvalidRequest
+from terrazzo.request.boxes import number_of
 from terrazzo.server.search.listing import Listing, box_area
 from terrazzo.server.search.times import Span, interval_of, span_of
 
@@ -294,7 +295,7 @@ def four_of(numbers: Any) -> tuple[float, float, float, float]:
         InvalidRequest: it is no such list.
     """
     try:
-        values = [float(v) for v in numbers]
+        values = [] if isinstance(numbers, str | dict) else [number_of(v) for v in numbers]
     except (TypeError, ValueError, OverflowError):
         values = []
     if len(values) not in (4, 6) or not np.isfinite(values).all():

@@ -4,6 +4,7 @@ Tags as in TIFF 6.0 and the BigTIFF note; only what our own files hold is unders
 """
 
 import os
+import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from terrazzo.bands import BANDS
 from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.store import SEALED, Store
 from terrazzo.tiff import is_sealed
@@ -23,6 +25,8 @@ MOST_INDEX, MOST_DIRECTORIES = 1 << 28, 64
 FARTHEST = 1 << 62
 """Place in a file past which a system reads none."""
 ZSTD, DEFLATE, ADOBE_DEFLATE = 50000, 32946, 8
+GDAL_METADATA = 42112
+_DESCRIPTION = re.compile(rb'role="description">(\w+)<')
 _TYPES = {1: "u1", 3: "u2", 4: "u4", 16: "u8", 12: "f8", 2: "u1"}
 _DTYPES = {(8, 1): "u1", (16, 2): "i2", (16, 1): "u2"}
 
@@ -87,7 +91,9 @@ class Cog:
             self._source: _Source = (
                 _Object(store, key) if store.root is None else _File(str(store.root / key))
             )
-            self.levels = tuple(_levels(_Reader(self._source), must_be_sealed=store.config.format >= SEALED))
+            band = key.rsplit("/", 1)[-1].removesuffix(".tif")
+            file = _Reader(self._source)
+            self.levels = tuple(_levels(file, band, must_be_sealed=store.config.format >= SEALED))
         except (OSError, NotFound, struct.error, KeyError, ValueError, IndexError) as error:
             raise ReadFailure(f"{short(key)}: {error}") from None
         if not self.levels:
@@ -119,7 +125,7 @@ class _Reader:
         return data
 
 
-def _levels(file: _Reader, *, must_be_sealed: bool) -> list[Level]:
+def _levels(file: _Reader, band: str, *, must_be_sealed: bool) -> list[Level]:
     order, magic = struct.unpack("<2sH", file.at(0, 4))
     if order != b"II" or magic not in (42, 43):
         raise ValueError("not a little-endian TIFF")
@@ -138,6 +144,11 @@ def _levels(file: _Reader, *, must_be_sealed: bool) -> list[Level]:
     sealed = is_sealed(file.at(0, first))
     if must_be_sealed and not sealed:
         raise ValueError("its directories are damaged: they have no checksum")
+    # A file under another's name reads well: only its description tells.
+    named = _DESCRIPTION.search(directories[0].get(GDAL_METADATA, np.empty(0, "u1")).tobytes())
+    held = named[1].decode() if named else band
+    if held != band and {held, band} <= BANDS.keys():
+        raise ValueError(f"it holds band {held}: put the right file back, or compute the scene again")
     return [_level(tags, sealed) for tags in directories]
 
 

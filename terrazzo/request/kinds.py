@@ -10,7 +10,7 @@ from terrazzo.crs import canonical
 from terrazzo.errors import InvalidRequest
 from terrazzo.expression import checked
 from terrazzo.grid import Bounds
-from terrazzo.request.boxes import numbers_of_box, parts_of
+from terrazzo.request.boxes import number_of, numbers_of_box, parts_of
 from terrazzo.request.parameters import LONGEST, MOST_PERCENTILES, Kind, Parameter
 
 MOST_RESCALE = 1e6
@@ -66,11 +66,11 @@ def _names(parameter: Parameter, value: Any) -> tuple[str, ...]:
 
 def _number(parameter: Parameter, value: Any) -> float:
     try:
-        number = math.nan if isinstance(value, bool) else float(value)
+        number = number_of(value)
     except (TypeError, ValueError, OverflowError):
         raise refusal(parameter, value, "a number") from None
     # Files of float32 mark pixels without data by NaN.
-    if not math.isfinite(number) and (parameter.name != "nodata" or isinstance(value, bool)):
+    if not math.isfinite(number) and parameter.name != "nodata":
         raise refusal(parameter, value, "a finite number")
     low, high = parameter.low, parameter.high
     if (low is not None and number < low) or (high is not None and number > high):
@@ -112,7 +112,7 @@ def _pairs(parameter: Parameter, value: Any) -> tuple[tuple[float, float], ...]:
         parts = [parts]
     try:
         split = [p.split(",") if isinstance(p, str) else p for p in parts]
-        pairs = tuple((float(low), float(high)) for low, high in split)
+        pairs = tuple((number_of(low), number_of(high)) for low, high in split)
     except (TypeError, ValueError):
         pairs = ()
     if not pairs or any(not low < high or max(abs(low), abs(high)) > MOST_RESCALE for low, high in pairs):
@@ -124,7 +124,7 @@ def _numbers(parameter: Parameter, value: Any) -> tuple[float, ...]:
     parts = parts_of(value)
     low, high = parameter.low or 0.0, parameter.high or 0.0
     try:
-        numbers = tuple(float(p) for p in (parts if isinstance(parts, list | tuple) else [parts]))
+        numbers = tuple(number_of(p) for p in (parts if isinstance(parts, list | tuple) else [parts]))
     except (TypeError, ValueError):
         numbers = (math.nan,)
     if not all(low <= p <= high for p in numbers) or len(numbers) > MOST_PERCENTILES:

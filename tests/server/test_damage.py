@@ -12,12 +12,14 @@ from fastapi.testclient import TestClient
 
 from terrazzo.bands import NODATA
 from terrazzo.checks import CHECK
+from terrazzo.errors import ReadFailure
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import export
 from terrazzo.grid import Bounds
 from terrazzo.mosaic import blocks, handles
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
+from terrazzo.mosaic.index import Cog
 from terrazzo.mosaic.mads import mads
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target
@@ -65,6 +67,15 @@ def test_a_tile_whose_gains_are_damaged_names_the_scenes_it_lacks(store):
             assert answer.headers["cache-control"] == "no-store"
             assert client.get(f"{ADDRESS}.png?normalize=off").headers.get("x-terrazzo-problems") is None
         store.write_bytes(key, whole)
+
+
+def test_bands_under_each_others_names_are_named_and_not_read(tmp_path):
+    store = Store(shutil.copytree(STORE, tmp_path / "golden"))
+    key = keys(store, "B04.tif")[0]
+    Cog(store, key)
+    store.write_bytes(key, store.read_bytes(key.replace("B04", "B08")))
+    with pytest.raises(ReadFailure, match="it holds band B08"):
+        Cog(store, key)
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"12", b'"a"', b"[" * 100_000, b"\xff\xfe\0"])

@@ -113,6 +113,7 @@ def nested(levels):
         ({"filter": {"op": "a_contains", "args": [{"property": "many"}, [1]]}}, "known are and, or"),
         ({"query": {"cloud": {"lt": 5}}}, "use filter instead"),
         ({"bbox": [1, 2, 3]}, "four numbers"),
+        ({"bbox": [True, 0, 1, 1]}, "four numbers"),
         ({"bbox": [0, 91, 1, 92]}, "±90"),
         ({"bbox": [10**400, 0, 1, 1]}, "four numbers"),
         ({"filter": nested(480)}, "32 levels"),

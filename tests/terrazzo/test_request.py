@@ -143,7 +143,18 @@ def test_a_box_is_four_numbers(given):
 
 
 @pytest.mark.parametrize(
-    "given", ["1,2,3", "1,2,3,4,5", "1,2,3,x", "1,2,3,nan", [1, 2, 3, True], None, {"a": 1}]
+    "given",
+    [
+        "1,2,3",
+        "1,2,3,4,5",
+        "1,2,3,x",
+        "1,2,3,nan",
+        "1,2,3,1_5",
+        "1,2,3,\u0664",
+        [1, 2, 3, True],
+        None,
+        {"a": 1},
+    ],
 )
 def test_what_is_not_four_numbers_is_no_box(given):
     with pytest.raises(InvalidRequest, match="four finite numbers"):
