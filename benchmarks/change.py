@@ -25,7 +25,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from benchmarks.made import mosaic
+from benchmarks.mosaics import mosaic
 from terrazzo.precompute.judge.report import COLOURS
 from terrazzo.raster import reflectance
 from terrazzo.store import StoreConfig, create_store

@@ -163,7 +163,7 @@ def judged(
     ]  # fmt: skip
     arrays: dict[str, Any] = {f"{c.name}.image": c.image for c in every}
     np.savez(source, cases=json.dumps(asked), **arrays)
-    script = Path(__file__).parent / "judged.py"
+    script = Path(__file__).parent / "masks_of_checkout.py"
     subprocess.run(
         [sys.executable, str(script), *map(str, (checkout, data, source, target, kept))], check=True
     )

@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.left_out import SIMPLE, Place, candidates, places, series_options, simple
-from benchmarks.made import mosaic
+from benchmarks.mosaics import mosaic
 from benchmarks.series import Array
 from terrazzo.bands import NODATA
 from terrazzo.grid import PixelBox

@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.made import SILENT, mosaic
+from benchmarks.mosaics import SILENT, mosaic
 from benchmarks.series import Array, Command, Series, both, data_option, write_series
 from terrazzo.bands import NODATA, SCALE, MaskClass
 from terrazzo.grid import PixelBox

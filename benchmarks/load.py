@@ -5,7 +5,7 @@
 FOLDER is a store made by `python -m benchmarks.scenes`. LOAD.py is any replay that takes a tile URL, `--bbox`, `--zooms`,
 `--users` and `--seconds`. Both servers run alone, each with two processes, over the same scenes and bands, with an empty cache of
 tiles; stock is titiler.mosaic's own factory over the version's MosaicJSON, with GDAL tuned and one scene at a time read (what
-`benchmarks.tile` calls tuned). Whether memory stays where it is: `benchmarks.steady`.
+`benchmarks.tile` calls tuned). Whether memory stays where it is: `benchmarks.memory_growth`.
 """
 
 import argparse

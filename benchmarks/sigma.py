@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from benchmarks.left_out import Place, candidates, sample_place, series_options, series_place
-from benchmarks.made import mosaic
+from benchmarks.mosaics import mosaic
 from benchmarks.series import Series, both
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic import sigma

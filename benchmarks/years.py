@@ -21,7 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from benchmarks.made import mosaic
+from benchmarks.mosaics import mosaic
 from benchmarks.simulated import DATES, HARVESTED, HAZE_LENGTH, PIXEL, SIZE, USUAL, WINDOW
 from terrazzo.cli import cli as terrazzo
 from terrazzo.raster import reflectance

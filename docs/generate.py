@@ -324,7 +324,7 @@ def tables() -> str:
                     (
                         ", ".join(f"`{n}`" for n in (f.name, *f.aliases)),
                         f"`{f.media}`",
-                        ", ".join(f.doors).replace("account", "explanation"),
+                        ", ".join(f.interfaces).replace("account", "explanation"),
                     )
                     for f in formats.FORMATS.values()
                 ),

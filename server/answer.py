@@ -97,7 +97,7 @@ class HeldResponse(Response):
             self._give_back()
 
 
-class Desk:
+class ServerContext:
     """What every endpoint needs: the mosaics, the tile matrix sets, the cache, and threads to look and to render in.
 
     Nothing that reads a file or computes runs on the event loop: finding a version, resolving a request and
@@ -314,7 +314,7 @@ class Desk:
         status = 200 if part is None else 206
         return HeldResponse(bytes(body), keep, status_code=status, media_type=answered.media, headers=headers)
 
-    async def again(self, scope: Scope) -> Response | None:
+    async def repeated(self, scope: Scope) -> Response | None:
         """The answer to a request that was answered before; None where the store has to be looked at, or a picture drawn."""
         known, asked = self._recent.find(scope), Headers(scope=scope)
         if known is None or not self.mosaics.is_open(known.mosaic, known.version, named=known.is_named):
@@ -335,17 +335,17 @@ class Desk:
         return self._unpacked(packed, known, asked, "hit", {"tile": time.perf_counter() - start})
 
 
-class Again:
+class RepeatedRequests:
     """The short way of repeated requests, ahead of the routes."""
 
-    def __init__(self, app: ASGIApp, desk: Desk) -> None:
-        self.app, self._desk = app, desk
+    def __init__(self, app: ASGIApp, context: ServerContext) -> None:
+        self.app, self._context = app, context
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers what was answered before, and passes on the rest."""
         answer = None
         if scope["type"] == "http" and scope["method"] == "GET":
-            answer = await self._desk.again(scope)
+            answer = await self._context.repeated(scope)
         await (self.app if answer is None else answer)(scope, receive, send)
 
 
@@ -456,7 +456,7 @@ def cache_control(ask: Ask, settings: Settings, state: PictureState) -> str:
 
 
 def document(request: Request, text: str, media: str, kept: Mapping[str, str]) -> Response:
-    """A document of the current version: ETag, 304, and how long it may be kept, `Desk.kept`."""
+    """A document of the current version: ETag, 304, and how long it may be kept, `ServerContext.kept`."""
     etag = f'"{digest(text.encode()).hex()}"'
     headers = {"ETag": etag, **kept}
     if has_already(request.headers, etag):

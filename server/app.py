@@ -10,7 +10,7 @@ from titiler.core.factory import AlgorithmFactory, ColorMapFactory, TMSFactory
 from terrazzo import __version__
 from terrazzo.errors import InvalidRequest, StoreError
 from terrazzo.server import openapi, pages
-from terrazzo.server.answer import Again, Desk
+from terrazzo.server.answer import RepeatedRequests, ServerContext
 from terrazzo.server.errors import add_error_answers
 from terrazzo.server.factory import READING, WMTS, MosaicFactory
 from terrazzo.server.guard import Guarded
@@ -74,14 +74,15 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         # A redirect would lose the key; `OneSlash` makes it needless.
         redirect_slashes=False,
-        middleware=_middleware(settings, mosaics.desk),
+        middleware=_middleware(settings, mosaics.context),
     )
     app.openapi_version = openapi.VERSION
-    app.state.desk = mosaics.desk
+    app.state.context = mosaics.context
     app.include_router(mosaics.router)
     plain = pages.templates()
     app.include_router(
-        TMSFactory(supported_tms=mosaics.desk.grids.known, templates=plain).router, tags=["Tile matrix sets"]
+        TMSFactory(supported_tms=mosaics.context.grids.known, templates=plain).router,
+        tags=["Tile matrix sets"],
     )
     app.include_router(
         ColorMapFactory(templates=plain).router, tags=["Colormaps"], dependencies=[Depends(_small)]
@@ -105,7 +106,7 @@ def search_parts() -> tuple[
     return (search.router,), ((QUERYABLES, "/queryables", SCHEMA, "What a filter compares"),), SEARCHES
 
 
-def _middleware(settings: Settings, desk: Desk) -> list[Middleware]:
+def _middleware(settings: Settings, context: ServerContext) -> list[Middleware]:
     """What happens to every request, the outermost first."""
     return [
         Middleware(PublicAddress, public_url=settings.public_url, trusted=settings.trusted_proxies),
@@ -117,7 +118,7 @@ def _middleware(settings: Settings, desk: Desk) -> list[Middleware]:
         Middleware(
             Guarded, guarded=settings.guarded(), own=settings.protect is None, names=settings.own_hosts()
         ),
-        Middleware(Again, desk=desk),
+        Middleware(RepeatedRequests, context=context),
         Middleware(Packed),
         Middleware(Unforeseen),
     ]

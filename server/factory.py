@@ -10,7 +10,7 @@ from fastapi.routing import APIRoute
 from titiler.core.factory import BaseFactory
 
 from terrazzo.errors import TerrazzoError
-from terrazzo.server.answer import Desk
+from terrazzo.server.answer import ServerContext
 from terrazzo.server.cache import TileCache
 from terrazzo.server.grids import Grids
 from terrazzo.server.mosaics import Mosaics
@@ -26,7 +26,7 @@ READING = (mosaics.router, tilesets.router, pictures.router, values.router, wmts
 WMTS = "http://www.opengis.net/spec/wmts/1.0"
 
 
-def open_desk(settings: Settings) -> Desk:
+def open_context(settings: Settings) -> ServerContext:
     """Opens a store for requests.
 
     Raises:
@@ -42,7 +42,7 @@ def open_desk(settings: Settings) -> Desk:
             except TerrazzoError as error:
                 # Requests for it say the same; the other mosaics are served.
                 log.warning("%s cannot be opened: %s", name, error)
-    return Desk(settings, mosaics, cache, grids)
+    return ServerContext(settings, mosaics, cache, grids)
 
 
 @define(kw_only=True)
@@ -61,17 +61,19 @@ class MosaicFactory(BaseFactory):
     routers: tuple[APIRouter, ...] = READING
     links: tuple[tuple[str, str, str, str | None], ...] = ()
     conforms_to: set[str] = field(factory=lambda: {WMTS, *CONFORMS_TO})
-    desk: Desk = field(init=False, default=Factory(lambda self: open_desk(self.settings), takes_self=True))
+    context: ServerContext = field(
+        init=False, default=Factory(lambda self: open_context(self.settings), takes_self=True)
+    )
 
     @property
     def mount(self) -> Mount:
         """The dependency that binds routes to this factory's store and prefix."""
         return Mount(
-            self.desk,
+            self.context,
             self.router_prefix,
             tuple(sorted(self.conforms_to)),
             self.links,
-            exports=self.desk.exports and exports.router in self.routers,
+            exports=self.context.exports and exports.router in self.routers,
             searches=ITEM_SEARCH in self.conforms_to,
         )
 
@@ -95,4 +97,4 @@ class MosaicFactory(BaseFactory):
     @asynccontextmanager
     async def _open(self, app: object) -> AsyncIterator[None]:
         yield
-        await self.desk.close()
+        await self.context.close()

@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     memory: int = Field(
         1 << 30,
         ge=1 << 26,
-        description="bytes that the pictures of all requests may take in a process; the next request gets 503",
+        description="bytes that the pictures of all requests may take in a process; where one does not fit, it waits if it takes at most an eighth of this, and gets 503 otherwise; one alone may take more",
     )
     blocks: int = Field(
         BLOCKS,

@@ -7,7 +7,7 @@ answers, `terrazzo.export` those of files.
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
-Door = Literal["tile", "wmts", "export", "table", "account", "beside"]
+Interface = Literal["tile", "wmts", "export", "table", "account", "beside"]
 """The interface that offers a format: tiles and boxes, WMTS, exports, tables, explanations of pixels, files beside exports."""
 
 
@@ -20,7 +20,7 @@ class Format(NamedTuple):
 
     Attributes:
         name: ending of addresses and files.
-        doors: the interfaces that offer it.
+        interfaces: the interfaces that offer it.
         driver: of Pillow for pictures that are answered at once, of GDAL for files; empty where the writer is our own.
         is_picture: whether it holds colours instead of numbers.
         aliases: other endings that mean the same.
@@ -34,7 +34,7 @@ class Format(NamedTuple):
 
     name: str
     media: str
-    doors: tuple[Door, ...]
+    interfaces: tuple[Interface, ...]
     driver: str = ""
     is_picture: bool = False
     aliases: tuple[str, ...] = ()
@@ -133,9 +133,9 @@ COG = "image/tiff; application=geotiff; profile=cloud-optimized"
 GEOJSON = "application/geo+json"
 
 
-def offered(door: Door) -> dict[str, Format]:
+def offered(interface: Interface) -> dict[str, Format]:
     """The formats of an interface by name, the default first."""
-    return {name: f for name, f in FORMATS.items() if door in f.doors}
+    return {name: f for name, f in FORMATS.items() if interface in f.interfaces}
 
 
 def media_of_file(name: str) -> str:
@@ -147,7 +147,7 @@ def media_of_file(name: str) -> str:
     return own.get(ending) or FORMATS[ending].media
 
 
-def format_of(name: str, door: Door) -> Format | None:
+def format_of(name: str, interface: Interface) -> Format | None:
     """The format of an interface for an ending or a media type, in any case; None if it has none."""
     low = name.lower()
-    return next((f for f in offered(door).values() if low in (f.name, f.media, *f.aliases)), None)
+    return next((f for f in offered(interface).values() if low in (f.name, f.media, *f.aliases)), None)

@@ -18,10 +18,10 @@ from terrazzo.precompute.acquire.area import from_tile
 from terrazzo.precompute.acquire.causes import CatalogueFinding, Cause
 from terrazzo.precompute.acquire.rhythm import Epoch, Pass, learn, orbit_of
 from terrazzo.precompute.acquire.search import Query, tidy, touches
-from terrazzo.precompute.products.door import let_in
 from terrazzo.precompute.products.items import product_from_item
 from terrazzo.precompute.products.passes import outline
 from terrazzo.precompute.products.product import LeftOut, Product
+from terrazzo.precompute.products.validation import validated
 from terrazzo.precompute.products.values import moment, number, text
 from terrazzo.words import counted
 
@@ -117,7 +117,7 @@ def sighting(item: Any, archive: str, query: Query) -> Sighting | LeftOut | None
     shape = outline(item.get("geometry"))
     if shape is not None and not touches(shape, query.area):
         return None
-    product = let_in(str(item.get("id")), lambda: product_from_item(item, Path(f"{archive}.json")))
+    product = validated(str(item.get("id")), lambda: product_from_item(item, Path(f"{archive}.json")))
     if isinstance(product, LeftOut):
         return product
     if product.level.lower() != query.level:

@@ -36,7 +36,7 @@ class Forecast:
         scenes: by period.
         tiles: scenes of each MGRS tile.
         fetched, stored: bytes.
-        told: share of the fetched bytes whose size is in the archive's Items; the rest is estimated by rate.
+        known_share: share of the fetched bytes whose size is in the archive's Items; the rest is estimated by rate.
         cpu_hours: processor time of one core.
         left_out: products that the archive lists and a scene cannot be made of.
     """
@@ -44,7 +44,7 @@ class Forecast:
     scenes: Mapping[str, int]
     tiles: Mapping[str, int]
     fetched: float
-    told: float
+    known_share: float
     stored: float
     cpu_hours: float
     left_out: int
@@ -96,13 +96,13 @@ def forecast(
         left_out += len(found.left_out)
         chosen |= {c.id: c for c in best}
     sizes = [_bytes(c) for c in chosen.values()]
-    fetched = sum(told + guessed for told, guessed in sizes)
+    fetched = sum(known + guessed for known, guessed in sizes)
     scenes_of_ten = sum(map(_share, chosen.values())) * _pixels(bands) / _pixels(DEFAULT_BANDS)
     return Forecast(
         scenes,
         dict(sorted(Counter(c.product.mgrs for c in chosen.values()).items())),
         fetched,
-        sum(told for told, _ in sizes) / fetched if fetched else 1.0,
+        sum(known for known, _ in sizes) / fetched if fetched else 1.0,
         scenes_of_ten * STORED,
         scenes_of_ten * CPU_HOURS,
         left_out,
@@ -111,10 +111,10 @@ def forecast(
 
 def _bytes(candidate: Candidate) -> tuple[float, float]:
     """Bytes of a product's files: those that its Item names, and estimates for parts and for the others, by the average of such files."""
-    told = sum(f.size for f in candidate.files if f.size is not None and f.part is None)
+    known = sum(f.size for f in candidate.files if f.size is not None and f.part is None)
     holds, tile = _holds(candidate), candidate.product.mgrs
     others = (f for f in candidate.files if f.size is None or f.part is not None)
-    return told, sum((f.size or holds * typical(f)) * share_of(f, tile) for f in others)
+    return known, sum((f.size or holds * typical(f)) * share_of(f, tile) for f in others)
 
 
 def _holds(candidate: Candidate) -> float:

@@ -27,12 +27,12 @@ from terrazzo.errors import ArchiveError, ProductError, TerrazzoError
 from terrazzo.grid import Bounds
 from terrazzo.precompute.acquire.archives import Archive, Level
 from terrazzo.precompute.acquire.area import from_tile, outline, part_of, tile_square
-from terrazzo.precompute.products.door import guarded, let_in
 from terrazzo.precompute.products.items import choose_assets, product_from_item
 from terrazzo.precompute.products.links import Unsigned, without_query, without_secrets
 from terrazzo.precompute.products.passes import order_of, other_ground
 from terrazzo.precompute.products.passes import outline as outline_of
 from terrazzo.precompute.products.product import LeftOut, Product
+from terrazzo.precompute.products.validation import guarded, validated
 from terrazzo.precompute.products.values import mapping, number, text
 
 PAGE = 100
@@ -332,7 +332,7 @@ def candidate_of(
     shape = outline_of(item.get("geometry"))
     if shape is not None and not touches(shape, query.area):
         return None
-    product = let_in(str(item.get("id")), lambda: product_from_item(item, Path(f"{archive.name}.json")))
+    product = validated(str(item.get("id")), lambda: product_from_item(item, Path(f"{archive.name}.json")))
     if isinstance(product, LeftOut):
         return product
     if (query.tile and product.mgrs != query.tile) or product.level.lower() != query.level:

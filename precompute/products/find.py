@@ -9,10 +9,10 @@ from typing import Any
 
 from terrazzo.bands import BANDS
 from terrazzo.errors import ProductError, UnreadableAsset
-from terrazzo.precompute.products.door import let_in
 from terrazzo.precompute.products.items import product_from_item
 from terrazzo.precompute.products.product import LeftOut, Product
 from terrazzo.precompute.products.safe import find_safes, holds_product, product_from_safe
+from terrazzo.precompute.products.validation import validated
 
 ITEMS = (".json", ".geojson")
 
@@ -44,7 +44,7 @@ def find_products(source: Path) -> Found:
 
 
 def _read_safe(path: Path) -> Product | LeftOut:
-    out = let_in(path.name, lambda: product_from_safe(path))
+    out = validated(path.name, lambda: product_from_safe(path))
     if isinstance(out, LeftOut) and not path.is_dir() and not holds_product(path):
         return LeftOut(path.name, "passed over: no Sentinel-2 product in this zip", bad=False)
     return out
@@ -98,7 +98,7 @@ def _read_item(item: Mapping[str, Any], file: Path) -> Product | LeftOut:
             )
         return product
 
-    return let_in(known if isinstance(known, str) and known else file.name, read)
+    return validated(known if isinstance(known, str) and known else file.name, read)
 
 
 def one_level(products: Sequence[Product], before: Collection[str]) -> tuple[list[Product], list[LeftOut]]:

@@ -13,7 +13,7 @@ from rasterio.errors import RasterioError
 from terrazzo.bands import SCALE
 from terrazzo.errors import ProductError, UnreadableAsset
 from terrazzo.precompute.products.files import open_raster
-from terrazzo.precompute.products.product import Told
+from terrazzo.precompute.products.product import Declared
 
 LIFT = 1000
 """Counts that are added to numbers that may lie below zero, as ESA does since baseline 04.00."""
@@ -35,20 +35,20 @@ class Form:
         gain: counts of 1e-4 that one of the file's steps stands for.
         lift: counts added so that what lies below zero stays.
         nodata: number of pixels without data; None where only the mask says.
-        told: the form in words; empty for ESA's own.
+        description: the form in words; empty for ESA's own.
         signed: numbers may lie below zero.
     """
 
     gain: float = 1.0
     lift: int = 0
     nodata: float | None = 0.0
-    told: str = ""
+    description: str = ""
     signed: bool = field(default=False, repr=False)
 
     @property
     def plain(self) -> bool:
         """Whether the file's numbers are ESA's counts."""
-        return not self.told
+        return not self.description
 
 
 PLAIN = Form()
@@ -92,14 +92,14 @@ def masked(dataset: rasterio.DatasetReader) -> bool:
     return MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
 
 
-def read_forms(paths: Mapping[str, str], told: Mapping[str, Told]) -> dict[str, Form]:
+def read_forms(paths: Mapping[str, str], declared: Mapping[str, Declared]) -> dict[str, Form]:
     """The forms of a product's bands, by path, without those that are ESA's own.
 
     All get the same lift, since one offset is theirs.
 
     Args:
         paths: by band.
-        told: what the Item says of each path; what the file says itself comes first.
+        declared: what the Item says of each path; what the file says itself comes first.
 
     Raises:
         ProductError: a file's numbers cannot be reflectance in any form that it or the Item names.
@@ -108,11 +108,11 @@ def read_forms(paths: Mapping[str, str], told: Mapping[str, Told]) -> dict[str, 
     found = {}
     for band, path in paths.items():
         with image(path) as dataset:
-            found[path] = _form(dataset, band, told.get(path, Told()))
+            found[path] = _form(dataset, band, declared.get(path, Declared()))
     lift = max((f.lift for f in found.values()), default=0)
     if lift:
         words = "uint16 beside files with numbers below zero"
-        found = {p: Form(f.gain, lift, f.nodata, f.told or words, f.signed) for p, f in found.items()}
+        found = {p: Form(f.gain, lift, f.nodata, f.description or words, f.signed) for p, f in found.items()}
     return {p: f for p, f in found.items() if not f.plain}
 
 
@@ -161,15 +161,15 @@ def image(path: str) -> Iterator[rasterio.DatasetReader]:
         raise UnreadableAsset(f"{path} is damaged ({error}); fetch the product again") from None
 
 
-def _form(dataset: rasterio.DatasetReader, band: str, told: Told) -> Form:
+def _form(dataset: rasterio.DatasetReader, band: str, declared: Declared) -> Form:
     kind = np.dtype(dataset.dtypes[0])
     if kind.kind not in "uif" or (dataset.count > 1 and not _only_alpha(dataset)):
         raise ProductError(
             f"{dataset.name} holds {dataset.count} bands of {kind}, no image of {band}; fetch it again"
         )
-    nodata = _nodata(dataset, told, kind)
+    nodata = _nodata(dataset, declared, kind)
     own = None if dataset.scales[0] == 1 else dataset.scales[0]
-    scales = [s for s in (own, told.scale) if s is not None]
+    scales = [s for s in (own, declared.scale) if s is not None]
     usual = all(np.isclose(s, SCALE) for s in scales)
     if kind == np.uint16 and usual and nodata == 0 and not masked(dataset):
         return PLAIN
@@ -204,14 +204,14 @@ def _only_alpha(dataset: rasterio.DatasetReader) -> bool:
     return bool(dataset.count == 2 and dataset.colorinterp[1] == ColorInterp.alpha)
 
 
-def _nodata(dataset: rasterio.DatasetReader, told: Told, kind: np.dtype[np.generic]) -> float | None:
+def _nodata(dataset: rasterio.DatasetReader, declared: Declared, kind: np.dtype[np.generic]) -> float | None:
     """The no-data number: the file's, the Item's, else 0; None where a mask marks it."""
     if dataset.nodata is not None:
         return float(dataset.nodata)
     if masked(dataset):
         return 0.0 if kind.kind == "u" else None
-    if told.nodata is not None:
-        return told.nodata
+    if declared.nodata is not None:
+        return declared.nodata
     return 0.0
 
 

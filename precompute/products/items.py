@@ -11,7 +11,7 @@ from terrazzo.bands import BANDS, BY_COMMON_NAME
 from terrazzo.errors import ProductError
 from terrazzo.grid import mgrs_epsg
 from terrazzo.precompute.products.links import without_query
-from terrazzo.precompute.products.product import PRODUCT_NAME, Product, Told
+from terrazzo.precompute.products.product import PRODUCT_NAME, Declared, Product
 from terrazzo.precompute.products.tiles import tile_name
 from terrazzo.precompute.products.values import mapping, missing, moment, number, text
 
@@ -80,7 +80,7 @@ def product_from_item(item: Mapping[str, Any], path: Path) -> Product:
         href=_self_link(item, known),
         sun=_sun(p),
         named=local,
-        told=_told(p, assets, chosen, local, known),
+        declared=_declared(p, assets, chosen, local, known),
         outline=mapping(item.get("geometry")) or None,
         strip=name["generated"] if name else "",
     )
@@ -137,8 +137,8 @@ def _platform(p: Mapping[str, Any], name: re.Match[str] | None, known: str) -> s
 def _level(p: Mapping[str, Any], name: re.Match[str] | None, item: Mapping[str, Any], known: str) -> str:
     if name:
         return name["level"]
-    for told in (p.get("s2:product_type"), p.get("processing:level"), item.get("collection"), known):
-        found = re.search(r"(?:L|Level-?|MSI)(1C|2A)", text(told) or "", re.IGNORECASE)
+    for value in (p.get("s2:product_type"), p.get("processing:level"), item.get("collection"), known):
+        found = re.search(r"(?:L|Level-?|MSI)(1C|2A)", text(value) or "", re.IGNORECASE)
         if found:
             return f"L{found[1].upper()}"
     raise ProductError(
@@ -151,8 +151,8 @@ def _baseline(p: Mapping[str, Any], name: re.Match[str] | None) -> str:
     if name and name["baseline"]:
         return name["baseline"]
     for value in (p.get("s2:processing_baseline"), p.get("processing:version")):
-        told = f"{value:05.2f}" if number(value) is not None else text(value) or ""
-        found = re.fullmatch(r"N?(\d{1,2})\.?(\d{2})", told)
+        version = f"{value:05.2f}" if number(value) is not None else text(value) or ""
+        found = re.fullmatch(r"N?(\d{1,2})\.?(\d{2})", version)
         if found:
             return found[1].rjust(2, "0") + found[2]
     return ""
@@ -160,15 +160,15 @@ def _baseline(p: Mapping[str, Any], name: re.Match[str] | None) -> str:
 
 def _orbit(p: Mapping[str, Any], name: re.Match[str] | None, platform: str, when: datetime) -> int:
     """The relative orbit, 1–143; from the count of orbits where nothing else has it; 0 if unknown."""
-    told = number(p.get("sat:relative_orbit"))
-    if told is None and name:
-        told = float(name["orbit"])
-    if told is None and when.year < MOVED.get(platform, 9999):
+    orbit = number(p.get("sat:relative_orbit"))
+    if orbit is None and name:
+        orbit = float(name["orbit"])
+    if orbit is None and when.year < MOVED.get(platform, 9999):
         absolute = number(p.get("sat:absolute_orbit"))
         found = re.fullmatch(r"GS2[A-D]_\d{8}T\d{6}_(\d{6})_N.*", text(_datatake(p)) or "")
         absolute = absolute or (float(found[1]) if found else None)
-        told = None if absolute is None else (absolute + FIRST_REVOLUTION[platform]) % 143 + 1
-    return int(told) if told is not None and told == int(told) and 1 <= told <= 143 else 0
+        orbit = None if absolute is None else (absolute + FIRST_REVOLUTION[platform]) % 143 + 1
+    return int(orbit) if orbit is not None and orbit == int(orbit) and 1 <= orbit <= 143 else 0
 
 
 def _datatake(p: Mapping[str, Any]) -> Any:
@@ -189,8 +189,8 @@ def _sun(p: Mapping[str, Any]) -> tuple[float, float] | None:
 
 
 def _tile(p: Mapping[str, Any], name: re.Match[str] | None, known: str) -> str | None:
-    told = next((t for key in ("grid:code", "s2:mgrs_tile") if (t := text(p.get(key)))), None) or _square(p)
-    tile = tile_name(told) if told else None
+    code = next((t for key in ("grid:code", "s2:mgrs_tile") if (t := text(p.get(key)))), None) or _square(p)
+    tile = tile_name(code) if code else None
     if tile and name and tile != name["tile"]:
         raise ProductError(
             f"{known}: its tile is {tile}, its product name says {name['tile']}; mend the Item"
@@ -265,10 +265,10 @@ def _said(asset: Mapping[str, Any], what: str, known: str) -> float | None:
             value = layer.get(key)
             if missing(value):
                 continue
-            told = number(value)
-            if told is None:
+            converted = number(value)
+            if converted is None:
                 raise ProductError(f"{known}: {what} {value!r} of an asset is no number; mend the Item")
-            return told
+            return converted
     return None
 
 
@@ -289,8 +289,8 @@ def _claims(
         if not isinstance(value, bool):
             raise ProductError(f"{known}: {key} is {value!r}, neither true nor false; mend the Item")
         claims["boa_offset_applied"] = value
-    told = {_said(assets[key], "offset", known) for name, key in chosen.items() if name in BANDS}
-    offsets = {-0.1 if o in (-0.1, -1000) else o for o in told if o is not None}
+    said = {_said(assets[key], "offset", known) for name, key in chosen.items() if name in BANDS}
+    offsets = {-0.1 if o in (-0.1, -1000) else o for o in said if o is not None}
     if len(offsets) > 1 or not offsets <= {0.0, -0.1}:
         raise ProductError(
             f"{known}: the Item says an offset of {', '.join(f'{o:g}' for o in sorted(offsets))}; products carry 0 or −0.1,"
@@ -301,13 +301,13 @@ def _claims(
     return claims
 
 
-def _told(
+def _declared(
     p: Mapping[str, Any],
     assets: Mapping[str, Mapping[str, Any]],
     chosen: Mapping[str, str],
     local: Mapping[str, str],
     known: str,
-) -> dict[str, Told]:
+) -> dict[str, Declared]:
     """What the Item says of the numbers in its images, by band or role.
 
     Raises:
@@ -320,7 +320,7 @@ def _told(
         asset = assets[key]
         is_band = name in BANDS
         shape, transform = (_numbers(asset.get(f"proj:{k}")) for k in ("shape", "transform"))
-        found[name] = Told(
+        found[name] = Declared(
             scale=_said(asset, "scale", known) if is_band else None,
             nodata=_nodata(asset) if is_band else None,
             shape=(int(shape[0]), int(shape[1])) if shape and len(shape) == 2 else None,

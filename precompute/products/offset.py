@@ -82,8 +82,8 @@ def decide_offset(
     if high.size:
         shown = ADDED if np.median(high) > ADDED_CIRRUS else 0
     writer = "files" if set(claims) == {"file_offset"} else "Item"
-    told = {"product metadata": xml_offset, writer: item, "pixels": shown}
-    opinions = {who: value for who, value in told.items() if value is not None}
+    stated = {"product metadata": xml_offset, writer: item, "pixels": shown}
+    opinions = {who: value for who, value in stated.items() if value is not None}
     for who, value in opinions.items():
         if value not in (0, ADDED):
             raise ProductError(
@@ -150,13 +150,13 @@ def _verdict(
 
 def _item(claims: Mapping[str, Any]) -> tuple[int | None, bool]:
     """What the Item and the files say, and whether they say both."""
-    told = set()
+    offsets = set()
     if "boa_offset_applied" in claims:
-        told.add(0 if claims["boa_offset_applied"] else ADDED)
+        offsets.add(0 if claims["boa_offset_applied"] else ADDED)
     for key in ("raster_offset", "file_offset"):
         if key in claims:
-            told.add(round(claims[key] * 10_000))
-    return (told.pop(), False) if len(told) == 1 else (None, len(told) > 1)
+            offsets.add(round(claims[key] * 10_000))
+    return (offsets.pop(), False) if len(offsets) == 1 else (None, len(offsets) > 1)
 
 
 def pixel_opinion(darkest: NDArray[np.uint16]) -> tuple[float | None, int | None]:

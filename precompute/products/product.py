@@ -37,7 +37,7 @@ USER_MADE = "9999"
 
 
 @dataclass(frozen=True)
-class Told:
+class Declared:
     """What an Item says of an asset's numbers, None where it says nothing.
 
     Attributes:
@@ -71,7 +71,7 @@ class Product:
         href: where the product comes from.
         sun: mean zenith and azimuth in degrees, if the metadata have them.
         named: path by the Item's own key, of all assets that lie on this machine.
-        told: what the Item says of the numbers in an image, by band or role.
+        declared: what the Item says of the numbers in an image, by band or role.
         outline: the Item's geometry in degrees.
         strip: distinguishes products of one pass over one tile: the time of ESA's processing in its name; empty without one.
         notes: what the user should know of how it was read.
@@ -93,7 +93,7 @@ class Product:
     href: str
     sun: tuple[float, float] | None
     named: Mapping[str, str] = field(default_factory=dict)
-    told: Mapping[str, Told] = field(default_factory=dict)
+    declared: Mapping[str, Declared] = field(default_factory=dict)
     outline: Mapping[str, Any] | None = None
     strip: str = ""
     notes: tuple[str, ...] = ()

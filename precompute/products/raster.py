@@ -17,7 +17,7 @@ from scipy import ndimage
 from terrazzo.errors import UnreadableAsset, WrongGrid
 from terrazzo.grid import Bounds, Grid, PixelBox
 from terrazzo.precompute.products.form import PLAIN, SATURATED, Form, image, in_counts, is_lowest, masked
-from terrazzo.precompute.products.product import Told
+from terrazzo.precompute.products.product import Declared
 
 Kind = Literal["reflectance", "classes"]
 ROWS = 1024
@@ -73,30 +73,30 @@ class _Place(NamedTuple):
     turned: bool
 
 
-def asset_grid(path: str, epsg: int, told: Told | None = None) -> tuple[Bounds, float]:
+def asset_grid(path: str, epsg: int, declared: Declared | None = None) -> tuple[Bounds, float]:
     """Bounds and pixel size of an asset.
 
     Args:
-        told: what the Item says of the asset, where the file says nothing.
+        declared: what the Item says of the asset, where the file says nothing.
 
     Raises:
         UnreadableAsset: it cannot be opened, or claims more pixels than any product has.
         WrongGrid: it is not in the zone its tile lies in, or nothing says where it lies.
     """
     with image(path) as dataset:
-        place = _place(dataset, epsg, told)
+        place = _place(dataset, epsg, declared)
         return place.bounds, abs(place.transform.a)
 
 
-def _place(dataset: rasterio.DatasetReader, epsg: int, told: Told | None) -> _Place:
+def _place(dataset: rasterio.DatasetReader, epsg: int, declared: Declared | None) -> _Place:
     path = dataset.name
     if dataset.width * dataset.height > MOST_PIXELS:
         raise UnreadableAsset(f"{path} claims {dataset.width} × {dataset.height} pixels; do not use it")
     # What GDAL calls a local system is one that the file does not name.
     is_named = bool(dataset.crs) and (dataset.crs.is_projected or dataset.crs.is_geographic)
-    if not is_named and told and told.epsg not in (None, epsg):
+    if not is_named and declared and declared.epsg not in (None, epsg):
         raise WrongGrid(
-            f"{path} names no coordinate system, its Item says EPSG:{told.epsg}, and its tile lies in EPSG:{epsg};"
+            f"{path} names no coordinate system, its Item says EPSG:{declared.epsg}, and its tile lies in EPSG:{epsg};"
             " fetch the product as the archive delivers it, without warping"
         )
     if is_named and dataset.crs.to_epsg() != epsg:
@@ -106,7 +106,7 @@ def _place(dataset: rasterio.DatasetReader, epsg: int, told: Told | None) -> _Pl
         )
     transform = dataset.transform
     if transform.is_identity:
-        transform = _told_transform(dataset, told)
+        transform = _declared_transform(dataset, declared)
     if (
         not all(map(math.isfinite, transform))
         or transform.b
@@ -127,12 +127,12 @@ def _place(dataset: rasterio.DatasetReader, epsg: int, told: Told | None) -> _Pl
     return _Place(transform, bounds, turned)
 
 
-def _told_transform(dataset: rasterio.DatasetReader, told: Told | None) -> Affine:
+def _declared_transform(dataset: rasterio.DatasetReader, declared: Declared | None) -> Affine:
     """The place of a file without georeference, from the Item; its shape may be that of a finer original."""
-    if told and told.transform and told.shape and min(told.shape) > 0:
-        rows, cols = told.shape[0] / dataset.height, told.shape[1] / dataset.width
+    if declared and declared.transform and declared.shape and min(declared.shape) > 0:
+        rows, cols = declared.shape[0] / dataset.height, declared.shape[1] / dataset.width
         if rows == cols:
-            return Affine(*told.transform) @ Affine.scale(cols, rows)
+            return Affine(*declared.transform) @ Affine.scale(cols, rows)
     raise WrongGrid(
         f"{dataset.name} has no transform, and the Item no proj:transform and proj:shape that fit it: nothing says where it"
         " lies; fetch the product again"
@@ -146,7 +146,7 @@ def read_on_grid(
     kind: Kind,
     off: tuple[float, float] = (0.0, 0.0),
     form: Form = PLAIN,
-    told: Told | None = None,
+    declared: Declared | None = None,
     clipped: Clipped | None = None,
 ) -> Placed:
     """Reads an asset's first band onto the pixels of a box; 0 where it has none.
@@ -156,7 +156,7 @@ def read_on_grid(
             neighbour.
         off: metres by which the asset's ground lies too far east and north; undone by the resampling.
         form: how the file writes reflectance; it comes as counts of 1e-4.
-        told: what the Item says of the asset, where the file says nothing.
+        declared: what the Item says of the asset, where the file says nothing.
         clipped: pixels whose lowest count stands for no data.
 
     Raises:
@@ -164,9 +164,9 @@ def read_on_grid(
         WrongGrid: it is in another coordinate system, or nothing says where it lies.
     """
     plain = kind == "classes" or form.plain
-    how = "as delivered" if plain else f"brought to counts of 1e-4 ({form.told})"
+    how = "as delivered" if plain else f"brought to counts of 1e-4 ({form.description})"
     with image(path) as dataset:
-        place = _place(dataset, grid.epsg, told)
+        place = _place(dataset, grid.epsg, declared)
         own = grid.box_from_bounds(*place.bounds)
         pixel = abs(place.transform.a)
         at_home = pixel == grid.pixel and grid.bounds(own) == place.bounds and off == (0.0, 0.0)
@@ -185,7 +185,7 @@ def read_on_grid(
         return Placed(array, how, _saturated(array, kind), lowest)
     out, near = _resampled(source, Affine.translation(-off[0], -off[1]) @ transform, grid, box, kind)
     how = "bilinear over valid pixels" if kind == "reflectance" else "nearest"
-    how += "" if plain else f", brought to counts of 1e-4 ({form.told})"
+    how += "" if plain else f", brought to counts of 1e-4 ({form.description})"
     moved = "" if off == (0.0, 0.0) else f", moved by {-off[0]:.1f} m east and {-off[1]:.1f} m north"
     east, south = place.bounds.left % grid.pixel, (grid.origin_y - place.bounds.top) % grid.pixel
     beside = (
@@ -304,7 +304,7 @@ class Images:
         folder: a scratch folder of its own.
         off: as in `read_on_grid`.
         forms: how each image writes reflectance, by path; as ESA does where none is named.
-        told: what the Item says of each image.
+        declared: what the Item says of each image.
     """
 
     def __init__(
@@ -312,11 +312,11 @@ class Images:
         folder: Path,
         off: tuple[float, float],
         forms: Mapping[str, Form] | None = None,
-        told: Mapping[str, Told] | None = None,
+        declared: Mapping[str, Declared] | None = None,
     ) -> None:
         self._folder = folder
         self.off = off
-        self._forms, self._told = forms or {}, told or {}
+        self._forms, self._declared = forms or {}, declared or {}
         self._clipped: Clipped | None = None
         self._kept: dict[tuple[str, float], tuple[Path, str]] = {}
 
@@ -328,7 +328,7 @@ class Images:
     def read(self, path: str, grid: Grid, box: PixelBox, kind: Kind) -> Placed:
         """Reads an image that is needed once."""
         form = self._forms.get(path, PLAIN)
-        return read_on_grid(path, grid, box, kind, self.off, form, self._told.get(path), self._clipped)
+        return read_on_grid(path, grid, box, kind, self.off, form, self._declared.get(path), self._clipped)
 
     def find_clipped(self, paths: Sequence[str], epsg: int) -> int:
         """Looks for pixels with the lowest count in all of some images of one resolution, takes them for no data from then on,
@@ -337,7 +337,7 @@ class Images:
         for path in paths:
             form = self._forms.get(path, PLAIN)
             with image(path) as dataset:
-                place = _place(dataset, epsg, self._told.get(path))
+                place = _place(dataset, epsg, self._declared.get(path))
                 counts, _ = _source(dataset, place, form)
             here = Clipped(is_lowest(counts, form), place.transform)
             if clipped is not None:

@@ -31,34 +31,34 @@ def sun_position(when: datetime, lon: float, lat: float) -> tuple[float, float]:
 
 
 def checked_sun(
-    told: tuple[float, float] | None, when: datetime, lon: float, lat: float
+    declared: tuple[float, float] | None, when: datetime, lon: float, lat: float
 ) -> tuple[tuple[float, float], str | None]:
     """The sun over a place, and a note where it is not what the Item says.
 
     Archives write the zenith where the elevation belongs, or elevation and azimuth in each other's place.
 
     Args:
-        told: zenith and azimuth in degrees as the Item has them; None without.
+        declared: zenith and azimuth in degrees as the Item has them; None without.
         lon, lat: degrees.
     """
     there = sun_position(when, lon, lat)
-    if told is None:
+    if declared is None:
         if there[0] > LOWEST:
             return (45.0, 180.0), "nothing tells the sun's place: 45° high in the south was assumed"
         return there, None
-    if _apart(told, there) <= FAR:
-        return told, None
+    if _apart(declared, there) <= FAR:
+        return declared, None
     if there[0] > LOWEST:
-        return told, "the Item's sun cannot be checked: at its time and place the sun is down"
-    elevation = 90 - told[0]
+        return declared, "the Item's sun cannot be checked: at its time and place the sun is down"
+    elevation = 90 - declared[0]
     for read, how in (
-        ((elevation, told[1]), "the zenith angle where the elevation belongs"),
-        ((90 - told[1], elevation), "elevation and azimuth in each other's place"),
+        ((elevation, declared[1]), "the zenith angle where the elevation belongs"),
+        ((90 - declared[1], elevation), "elevation and azimuth in each other's place"),
     ):
         if 0 <= read[0] < 90 and _apart(read, there) <= NEAR:
             return read, f"the Item has {how}: read so, as place and time want it"
     return there, (
-        f"the Item's sun ({told[0]:.1f}° from the zenith, azimuth {told[1]:.1f}°) is not where place and time want it:"
+        f"the Item's sun ({declared[0]:.1f}° from the zenith, azimuth {declared[1]:.1f}°) is not where place and time want it:"
         f" took {there[0]:.1f}° and {there[1]:.1f}°"
     )
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +26,10 @@ STRIP = 512
 """Rows that are averaged at a time."""
 RIM = 500.0
 """Metres at the edge of a swath where not all bands have begun."""
+REMAINS = 10
+"""Highest count, in all of the four bands, of what a lossy codec leaves of no data beyond the swath."""
+REACH = 16
+"""Pixels from the swath within which a lossy codec leaves something."""
 LEAST_CLIPPED = 100
 """Pixels with a count of 1 in all bands that are no data where 1000 were taken out of the numbers too; fewer are a lossy codec's."""
 SINCE_0400 = datetime(2022, 1, 25, tzinfo=UTC)
@@ -39,12 +44,14 @@ class Counts:
         numbers: on the mask grid; of a band that lacks a pixel which others have, the numbers of `_fill_single`.
         delivered: how B02 came onto the grid.
         saturated: (row, col) on the mask grid: pixels beside or with one that was too bright to measure.
+        remains: no data that the bands have a number for.
     """
 
     numbers: Numbers
     offset: Offset
     delivered: str
     saturated: NDArray[np.bool_]
+    remains: "Remains"
 
 
 class _NumberReader:
@@ -84,13 +91,51 @@ def read_counts(product: Product, store: Store, images: Images, box: PixelBox, i
         images.keep_clipped()
         pixels, offset = _decided(product, store, images, box, clips=False)
     added = offset.value - images.lift
+    remains = codec_remains(pixels.darkest, pixels.highest, anywhere=offset.value == ADDED)
+    remains.clear(pixels.means, store.mask_factor)
     if product.baseline < "0400" or offset.value == ADDED or not images.plain:
         # In copies with 1000 taken out 0 is no data, dark ground, or what a lossy codec made of either.
         dark = max(1, -added) if product.baseline < "0400" and images.plain else None
         own = inside.within(box.coarser(store.mask_factor))
         _fill_single(pixels.means[: len(FOUR)], own, store.mask_grid(product.epsg).pixel, dark)
     numbers = Numbers((*FOUR, *pixels.others), pixels.means, added)
-    return Counts(numbers, offset, pixels.delivered, pixels.saturated)
+    return Counts(numbers, offset, pixels.delivered, pixels.saturated, remains)
+
+
+class Remains(NamedTuple):
+    """Pixels of the store's grid that a lossy codec gave a number beyond the swath: they are no data in all bands."""
+
+    rows: NDArray[np.intp]
+    cols: NDArray[np.intp]
+
+    def clear(self, counts: NDArray[np.generic], factor: int) -> None:
+        """Takes them out (in place) of (…, row, col) counts whose pixels are `factor` times as large."""
+        counts[..., self.rows // factor, self.cols // factor] = 0
+
+
+def codec_remains(darkest: NDArray[np.uint16], highest: NDArray[np.uint8], *, anywhere: bool) -> Remains:
+    """Pixels that are no data and that a lossy codec gave a number.
+
+    Args:
+        darkest, highest: as in `_NumberPixels`.
+        anywhere: whether no ground has such counts, because 1000 were added to all. Else only what lies within `REACH` pixels of no data in a band, and is
+            thinner than that, is taken for remains: a correction may leave so little of dark water.
+    """
+    rows, cols = [np.empty(0, np.intp)], [np.empty(0, np.intp)]
+    for top in range(0, len(highest), STRIP):
+        start = max(0, top - 2 * REACH)
+        strip = slice(start, top + STRIP + 2 * REACH)
+        here = (highest[strip] > 0) & (highest[strip] <= REMAINS)
+        if not here.any():
+            continue
+        if not anywhere:
+            lacking = darkest[strip] == 0
+            wide = ndimage.grey_opening((here & ~lacking).view(np.uint8), (REACH, REACH)) > 0
+            here &= ~wide & (ndimage.maximum_filter(lacking.view(np.uint8), 2 * REACH + 1) > 0)
+        row, col = np.nonzero(here[top - start : top - start + STRIP])
+        rows.append(row + top)
+        cols.append(col)
+    return Remains(np.concatenate(rows), np.concatenate(cols))
 
 
 @dataclass(frozen=True)
@@ -100,12 +145,14 @@ class _NumberPixels:
     Attributes:
         means: (band, row, col) counts on the mask grid, of the four bands and the others.
         darkest: (row, col) lowest count over the bands on the store's grid, 0 without data.
+        highest: (row, col) highest count over the four bands on that grid, 255 where it is more.
         clipped: pixels of the product that were taken for no data.
     """
 
     means: NDArray[np.uint16]
     others: tuple[str, ...]
     darkest: NDArray[np.uint16]
+    highest: NDArray[np.uint8]
     delivered: str
     saturated: NDArray[np.bool_]
     clipped: int
@@ -154,11 +201,14 @@ def _read(product: Product, store: Store, images: Images, box: PixelBox, *, clip
         clipped = images.find_clipped([product.asset(b) for b in FOUR], product.epsg)
         first = read(FOUR[0], grid, box) if clipped else first
     delivered, darkest = first.lineage, _whole(first.array)
+    highest = np.zeros(darkest.shape, np.uint8)
     del first
     for layer, band in enumerate(FOUR):
         counts = darkest if layer == 0 else _whole(read(band, grid, box).array)
         for rows in range(0, len(means[layer]), STRIP):
             fine = counts[rows * factor : (rows + STRIP) * factor]
+            above = highest[rows * factor : (rows + STRIP) * factor]
+            np.maximum(above, np.minimum(fine, 255), out=above, casting="unsafe")
             means[layer, rows : rows + STRIP] = _whole(np.nan_to_num(thinned(fine, factor, 0)))
         np.minimum(darkest, counts, out=darkest)
         del counts
@@ -167,7 +217,7 @@ def _read(product: Product, store: Store, images: Images, box: PixelBox, *, clip
         if band in SWIR:
             squares = darkest.reshape(mask_box.height, factor, mask_box.width, factor)
             np.minimum(squares, means[layer][:, None, :, None], out=squares)
-    return _NumberPixels(means, more, darkest, delivered, read.saturated, clipped)
+    return _NumberPixels(means, more, darkest, highest, delivered, read.saturated, clipped)
 
 
 def _may_be_added(product: Product) -> bool:

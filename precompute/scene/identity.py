@@ -17,7 +17,7 @@ from terrazzo.precompute.correct.table import load_table
 from terrazzo.precompute.products.elevation import node_elevation
 from terrazzo.precompute.products.files import checksum
 from terrazzo.precompute.products.form import Form, declared_offset, read_forms
-from terrazzo.precompute.products.product import EXTRAS, L1C_EXTRAS, OWN, SWIR, Product, Told
+from terrazzo.precompute.products.product import EXTRAS, L1C_EXTRAS, OWN, SWIR, Declared, Product
 from terrazzo.precompute.products.quality import quality_roles
 from terrazzo.precompute.products.raster import asset_grid
 from terrazzo.precompute.scene.prepare import scene_angles
@@ -49,8 +49,8 @@ def _with_stand_in(product: Product, store: Store) -> Product:
         )
     note = "no B08 in the product: B8A, a narrower near infrared, is in its place"
     assets = {**product.assets, "B08": product.assets["B8A"]}
-    told = {**product.told, **({"B08": product.told["B8A"]} if "B8A" in product.told else {})}
-    return replace(product, assets=assets, told=told, notes=(*product.notes, note))
+    declared = {**product.declared, **({"B08": product.declared["B8A"]} if "B8A" in product.declared else {})}
+    return replace(product, assets=assets, declared=declared, notes=(*product.notes, note))
 
 
 def identity(product: Product, store: Store, recipe: Recipe) -> tuple[dict[str, str], str, str]:
@@ -110,7 +110,7 @@ def _elevation(product: Product, store: Store, recipe: Recipe) -> list[list[floa
         return None
     grid = store.grid(product.epsg)
     box = grid.pad(
-        grid.box_from_bounds(*asset_grid(product.asset("B02"), product.epsg, product.told.get("B02"))[0])
+        grid.box_from_bounds(*asset_grid(product.asset("B02"), product.epsg, product.declared.get("B02"))[0])
     )
     heights: list[list[float]] = np.rint(
         node_elevation(recipe.dem, scene_angles(product, grid, box), product.epsg)
@@ -118,9 +118,9 @@ def _elevation(product: Product, store: Store, recipe: Recipe) -> list[list[floa
     return heights
 
 
-def told_of(product: Product) -> dict[str, Told]:
+def declared_of(product: Product) -> dict[str, Declared]:
     """What the Item says of each image, by path."""
-    return {product.assets[role]: t for role, t in product.told.items() if role in product.assets}
+    return {product.assets[role]: t for role, t in product.declared.items() if role in product.assets}
 
 
 def forms_of(product: Product, store: Store) -> dict[str, Form]:
@@ -129,7 +129,7 @@ def forms_of(product: Product, store: Store) -> dict[str, Form]:
     Raises:
         ProductError: one holds no reflectance.
     """
-    return read_forms(_images(product, store), told_of(product))
+    return read_forms(_images(product, store), declared_of(product))
 
 
 def _images(product: Product, store: Store) -> dict[str, str]:

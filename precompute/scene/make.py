@@ -20,10 +20,10 @@ from terrazzo.errors import NotFound, ProductError
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.precompute.correct.brdf import Brdf
 from terrazzo.precompute.correct.factors import coarse_coefficients
-from terrazzo.precompute.products.door import guarded
 from terrazzo.precompute.products.product import Product
 from terrazzo.precompute.products.raster import Images
-from terrazzo.precompute.scene.identity import as_used, forms_of, identity, told_of
+from terrazzo.precompute.products.validation import guarded
+from terrazzo.precompute.scene.identity import as_used, declared_of, forms_of, identity
 from terrazzo.precompute.scene.item import scene_item
 from terrazzo.precompute.scene.prepare import Prepared, prepare
 from terrazzo.precompute.scene.recipe import Recipe
@@ -156,7 +156,7 @@ def _write_files(
 
 def _images(product: Product, store: Store, folder: Path, off: tuple[float, float]) -> Images:
     """The product's images, with how each writes reflectance."""
-    return Images(folder, off, forms_of(product, store), told_of(product))
+    return Images(folder, off, forms_of(product, store), declared_of(product))
 
 
 def _seen_arrays(prepared: Prepared) -> dict[str, NDArray[np.generic]]:
@@ -206,6 +206,7 @@ def _corrected(
     with guarded(product.id):
         placed = images.again(product.asset(band), grid, box)
     counts = placed.array
+    prepared.remains.clear(counts, scale)
     air = prepared.air.grid if prepared.air else None
     found = coarse_coefficients(prepared.angles, band, satellite=product.platform, brdf=brdf, air=air)
     correction = Correction(prepared.added, prepared.detector, {band: found} if found else {})

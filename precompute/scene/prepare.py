@@ -26,7 +26,7 @@ from terrazzo.precompute.products.product import OWN, Product
 from terrazzo.precompute.products.quality import read_classification, read_defects, read_detectors
 from terrazzo.precompute.products.raster import Images, asset_grid
 from terrazzo.precompute.products.sun import checked_sun
-from terrazzo.precompute.scene.counts import STRIP, read_counts
+from terrazzo.precompute.scene.counts import STRIP, Remains, read_counts
 from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.store import Store
 
@@ -46,6 +46,7 @@ class Prepared:
         box: the scene's pixels, whole windows.
         added: what has to be added to the counts as they are read: the offset, less what was added in reading.
         detector, classes, score: (row, col) uint8 on the mask grid; score as of `clear_score`.
+        remains: as in `Counts`.
         haze: mean of B02 − B04 / 2 over land, reflectance; NaN without land.
         lineage: what was done, a line each.
         air: None for products that are corrected for the atmosphere already.
@@ -60,6 +61,7 @@ class Prepared:
     detector: NDArray[np.uint8]
     classes: NDArray[np.uint8]
     score: NDArray[np.uint8]
+    remains: Remains
     haze: float
     lineage: tuple[str, ...]
     air: SeenAir | None
@@ -77,7 +79,7 @@ def prepare(product: Product, store: Store, recipe: Recipe, images: Images) -> P
         ProductError: the product cannot become a scene.
     """
     grid, mask_grid = store.grid(product.epsg), store.mask_grid(product.epsg)
-    bounds, _ = asset_grid(product.asset("B02"), product.epsg, product.told.get("B02"))
+    bounds, _ = asset_grid(product.asset("B02"), product.epsg, product.declared.get("B02"))
     box = grid.pad(grid.box_from_bounds(*bounds))
     mask_box = box.coarser(store.mask_factor)
     inside = mask_grid.box_from_bounds(*bounds)
@@ -116,6 +118,7 @@ def prepare(product: Product, store: Store, recipe: Recipe, images: Images) -> P
         detector=detector,
         classes=classes,
         score=score,
+        remains=read.remains,
         haze=_haze(numbers, land),
         lineage=tuple(lines),
         air=air,

@@ -19,11 +19,11 @@ from terrazzo.config import MosaicConfig
 from terrazzo.errors import ProductError, WrongGrid
 from terrazzo.grid import Bounds, Grid, PixelBox
 from terrazzo.precompute.clouds.mask import mask_scene
-from terrazzo.precompute.products.door import guarded
 from terrazzo.precompute.products.form import PLAIN, Form, image, in_counts, masked
 from terrazzo.precompute.products.numbers import Numbers
 from terrazzo.precompute.products.product import OWN, SWIR, LeftOut, Product
 from terrazzo.precompute.products.raster import asset_grid, read_on_grid
+from terrazzo.precompute.products.validation import guarded
 from terrazzo.precompute.scene.counts import L1C_BANDS, lowered, offset_of
 from terrazzo.precompute.scene.identity import as_used, forms_of
 from terrazzo.precompute.scene.looks import Looks
@@ -148,7 +148,7 @@ def cloud_share(product: Product, recipe: Recipe, store: Store, area: Bounds | N
     try:
         with guarded(product.id):
             product = as_used(product, store)
-            bounds, pixel = asset_grid(product.asset("B02"), product.epsg, product.told.get("B02"))
+            bounds, pixel = asset_grid(product.asset("B02"), product.epsg, product.declared.get("B02"))
             grid = replace(store.grid(product.epsg), pixel=COARSE)
             box = _inside(grid, bounds, area)
             if pixel > COARSEST_BANDS or box.empty or box.height * box.width < FEWEST:

@@ -48,7 +48,7 @@ def from_environment() -> "FastAPI":
 
 def _names() -> list[str]:
     """The mosaics of the store, in a process of its own."""
-    return list(from_environment().state.desk.mosaics.names())
+    return list(from_environment().state.context.mosaics.names())
 
 
 @click.command()
@@ -94,7 +94,7 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
             names = stack.enter_context(_sharing())
         else:
             application = from_environment()
-            names = application.state.desk.mosaics.names()
+            names = application.state.context.mosaics.names()
         listener = _listen(host, port)
         _greet(settings, names, host, listener.getsockname()[1])
         exporting = _worker(settings) if worker else None

@@ -28,7 +28,7 @@ from terrazzo.server.processes import (
     version_of,
     without_results,
 )
-from terrazzo.server.routes.inputs import desk_of
+from terrazzo.server.routes.inputs import context_of
 from terrazzo.server.urls import public_base
 
 BODY = {
@@ -54,16 +54,16 @@ router = APIRouter(tags=["Exports"])
 @router.post("/mosaics/{mosaic}/exports", status_code=201, openapi_extra=BODY)
 async def create(request: Request, mosaic: str) -> Response:
     """Asks for an export: a job at `Location`, or with `dry_run` what it would cost."""
-    desk, raw = desk_of(request), await read_order(request, desk_of(request).memory)
+    context, raw = context_of(request), await read_order(request, context_of(request).memory)
     dry = raw.pop("dry_run", False)
     if not isinstance(dry, bool):
         raise InvalidRequest("dry_run: true or false")
 
     def look_up() -> dict[str, Any] | Job:
-        engine = desk.mosaics.engine(mosaic, version_of(raw))
+        engine = context.mosaics.engine(mosaic, version_of(raw))
         order = parse_order(raw, engine.version)
         if dry:
-            cost = estimate(engine, order, desk.threads)
+            cost = estimate(engine, order, context.threads)
             return {**cost._asdict(), "pixels": cost.width * cost.height, "version": engine.version.name}
         chosen = choose(engine, order.measure)
         target = export_target(engine.version, order.area, order.crs, order.resolution)
@@ -72,11 +72,11 @@ async def create(request: Request, mosaic: str) -> Response:
             raise InvalidRequest(
                 f"the area holds no data for {chosen.text()}; the mosaic covers {tuple(engine.version.bounds)}"
             )
-        require_quota(request, desk.settings, desk.jobs, samples)
+        require_quota(request, context.settings, context.jobs, samples)
         order_of_version = {**raw, "version": engine.version.name}
-        return desk.jobs.create(mosaic, engine.version.name, order_of_version, owner_of(request), samples)
+        return context.jobs.create(mosaic, engine.version.name, order_of_version, owner_of(request), samples)
 
-    looked_up = await desk.work(request, look_up)
+    looked_up = await context.work(request, look_up)
     if isinstance(looked_up, dict):
         return JSONResponse(looked_up, headers=FRESH)
     return accepted(request, looked_up)
@@ -85,59 +85,59 @@ async def create(request: Request, mosaic: str) -> Response:
 @router.get("/mosaics/{mosaic}/exports")
 async def listed(request: Request, mosaic: str) -> Response:
     """The exports that were asked for with this key, the newest first."""
-    desk, base = desk_of(request), public_base(request)
+    context, base = context_of(request), public_base(request)
 
     def known_jobs() -> list[dict[str, Any]]:
-        desk.mosaics.engine(mosaic)
-        mine = [j for j in desk.jobs.all() if j.mosaic == mosaic and lists(request, j)]
+        context.mosaics.engine(mosaic)
+        mine = [j for j in context.jobs.all() if j.mosaic == mosaic and lists(request, j)]
         return [status_of(base, j) for j in reversed(mine)]
 
-    return JSONResponse({"jobs": await desk.look(known_jobs), "links": []}, headers=FRESH)
+    return JSONResponse({"jobs": await context.look(known_jobs), "links": []}, headers=FRESH)
 
 
 @router.get("/mosaics/{mosaic}/exports/{job}")
 async def status(request: Request, mosaic: str, job: str) -> Response:
     """How far an export is."""
-    desk = desk_of(request)
-    known = await desk.look(lambda: own_job(request, desk.jobs, mosaic, job))
+    context = context_of(request)
+    known = await context.look(lambda: own_job(request, context.jobs, mosaic, job))
     return JSONResponse(status_of(public_base(request), known), headers=FRESH)
 
 
 @router.delete("/mosaics/{mosaic}/exports/{job}")
 async def dismiss(request: Request, mosaic: str, job: str) -> Response:
     """Ends an export and removes what it wrote."""
-    desk = desk_of(request)
-    dismissed = await desk.look(lambda: desk.jobs.dismiss(own_job(request, desk.jobs, mosaic, job)))
+    context = context_of(request)
+    dismissed = await context.look(lambda: context.jobs.dismiss(own_job(request, context.jobs, mosaic, job)))
     return JSONResponse(status_of(public_base(request), dismissed), headers=FRESH)
 
 
 @router.get("/mosaics/{mosaic}/exports/{job}/results")
 async def results(request: Request, mosaic: str, job: str) -> Response:
     """The files of a finished export."""
-    desk = desk_of(request)
-    known = await desk.look(lambda: own_job(request, desk.jobs, mosaic, job))
+    context = context_of(request)
+    known = await context.look(lambda: own_job(request, context.jobs, mosaic, job))
     if known.status != "successful":
         return without_results(known)
     here = f"{address_of(public_base(request), known)}/results"
 
     def sized() -> dict[str, Any]:
-        sizes = {name: desk.jobs.file(known, name).stat().st_size for name in known.files}
+        sizes = {name: context.jobs.file(known, name).stat().st_size for name in known.files}
         return {
             name: {"href": f"{here}/{name}", "type": media_of_file(name), "length": size}
             for name, size in sizes.items()
         }
 
-    return JSONResponse(await desk.look(sized), headers=FRESH)
+    return JSONResponse(await context.look(sized), headers=FRESH)
 
 
 @router.get("/mosaics/{mosaic}/exports/{job}/results/{name}")
 async def download(request: Request, mosaic: str, job: str, name: str) -> Response:
     """A file of a finished export; parts of it by Range."""
-    desk = desk_of(request)
-    known = await desk.look(lambda: own_job(request, desk.jobs, mosaic, job))
+    context = context_of(request)
+    known = await context.look(lambda: own_job(request, context.jobs, mosaic, job))
     if known.status != "successful":
         return without_results(known)
-    path = await desk.look(lambda: desk.jobs.file(known, name))
+    path = await context.look(lambda: context.jobs.file(known, name))
     return Download(
         path,
         media_type=media_of_file(name),

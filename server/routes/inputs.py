@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Path, Request
 
 from terrazzo.mosaic.engine import Engine
-from terrazzo.server.answer import Desk
+from terrazzo.server.answer import ServerContext
 from terrazzo.server.request import Ask, parse_ask, query_of
 from terrazzo.server.urls import PREFIX
 
@@ -32,7 +32,7 @@ class Mount:
         searches: whether STAC's Item Search is answered here.
     """
 
-    desk: Desk
+    context: ServerContext
     prefix: str
     conforms_to: tuple[str, ...]
     links: tuple[tuple[str, str, str, str | None], ...]
@@ -52,13 +52,15 @@ def mount_of(request: Request) -> Mount:
     return mount
 
 
-def desk_of(request: Request) -> Desk:
-    """The `Desk` of the router that handles a request."""
-    return mount_of(request).desk
+def context_of(request: Request) -> ServerContext:
+    """The `ServerContext` of the router that handles a request."""
+    return mount_of(request).context
 
 
-def opened(desk: Desk, mosaic: str, request: Request, drop: tuple[str, ...] = ()) -> tuple[Engine, Ask]:
+def opened(
+    context: ServerContext, mosaic: str, request: Request, drop: tuple[str, ...] = ()
+) -> tuple[Engine, Ask]:
     """The engine a request means, and what it asks; `drop` names parameters an endpoint reads itself."""
     query = query_of(request, drop)
-    engine = desk.mosaics.engine(mosaic, query.get("version") or None)
+    engine = context.mosaics.engine(mosaic, query.get("version") or None)
     return engine, parse_ask(query, engine.version)

@@ -19,7 +19,7 @@ from terrazzo.server.geoparquet import geoparquet
 from terrazzo.server.keys import listed_to
 from terrazzo.server.processes import key_of
 from terrazzo.server.request import ASKED, only
-from terrazzo.server.routes.inputs import desk_of, mount_of, opened
+from terrazzo.server.routes.inputs import context_of, mount_of, opened
 from terrazzo.server.settings import Settings
 from terrazzo.server.stac import (
     JSON,
@@ -54,13 +54,13 @@ async def collections(request: Request) -> Any:
 
 async def _listed(request: Request, path: str, also: tuple[str, ...]) -> Any:
     only(request.query_params, ())
-    desk, one = desk_of(request), _collection(request)
+    context, one = context_of(request), _collection(request)
 
     def read() -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
-        names = listed_to(request, desk.mosaics.names())
+        names = listed_to(request, context.mosaics.names())
         return readable(one, [n + end for n in names for end in ("", *also)])
 
-    documents, problems = await desk.look(read)
+    documents, problems = await context.look(read)
     links = [{"rel": "self", "href": public_base(request) + path, "type": JSON}]
     if also:
         # STAC API wants it.
@@ -70,12 +70,12 @@ async def _listed(request: Request, path: str, also: tuple[str, ...]) -> Any:
 
 def _collection(request: Request, items: bool = False) -> Callable[[str], dict[str, Any]]:
     """Writes the Collection of a mosaic, or of its periods."""
-    desk, base, mount = desk_of(request), public_base(request), mount_of(request)
+    context, base, mount = context_of(request), public_base(request), mount_of(request)
 
     def one(name: str) -> dict[str, Any]:
         if mount.searches and name.endswith(PERIODS):
-            return periods_collection(base, desk.mosaics.engine(name.removesuffix(PERIODS)).version)
-        version = desk.mosaics.engine(name).version
+            return periods_collection(base, context.mosaics.engine(name.removesuffix(PERIODS)).version)
+        version = context.mosaics.engine(name).version
         return collection(base, version, exports=mount.exports, items=items, search=mount.searches)
 
     return one
@@ -90,10 +90,10 @@ async def one_mosaic(request: Request, mosaic: str) -> Any:
 @router.get("/collections/{collection}")
 async def one_collection(request: Request, collection: str) -> Any:
     """A mosaic, its periods or a version of it, as a STAC Collection."""
-    desk = desk_of(request)
+    context = context_of(request)
 
     def read() -> dict[str, Any]:
-        seen, match = listed_to(request, desk.mosaics.names()), VERSIONED.fullmatch(collection)
+        seen, match = listed_to(request, context.mosaics.names()), VERSIONED.fullmatch(collection)
         # What a key of another mosaic let in by the version's name is none of its own.
         if match is None or collection in seen:
             return _collection(request, items=True)(collection)
@@ -106,7 +106,7 @@ async def one_collection(request: Request, collection: str) -> Any:
 
 async def _described(request: Request, read: Callable[[], dict[str, Any]]) -> Any:
     only(request.query_params, ())
-    document = await desk_of(request).look(read)
+    document = await context_of(request).look(read)
     # It has two addresses, and names the one that it was asked by.
     here = str(request.url.replace(query=""))
     return document | {"links": [k | {"href": here} if k["rel"] == "self" else k for k in document["links"]]}
@@ -116,12 +116,12 @@ async def _described(request: Request, read: Callable[[], dict[str, Any]]) -> An
 async def one_version(request: Request, mosaic: str, version: str) -> Any:
     """A version of a mosaic, as a STAC Collection that links the Items of its scenes."""
     only(request.query_params, ())
-    return await desk_of(request).look(lambda: _version(request, mosaic, version))
+    return await context_of(request).look(lambda: _version(request, mosaic, version))
 
 
 def _version(request: Request, mosaic: str, version: str) -> dict[str, Any]:
     """Writes the Collection of a version."""
-    mosaics, search = desk_of(request).mosaics, mount_of(request).searches
+    mosaics, search = context_of(request).mosaics, mount_of(request).searches
     current = mosaics.engine(mosaic).version.name
     named = mosaics.engine(mosaic, version).version
     return version_collection(public_base(request), named, current, search=search)
@@ -136,26 +136,28 @@ async def cite(
 ) -> Response:
     """How a version is cited: text and BibTeX, with the hash of all that determines its pixels."""
     only(request.query_params, ("f",))
-    desk, base = desk_of(request), public_base(request)
+    context, base = context_of(request), public_base(request)
     if f not in CITATIONS:
         raise InvalidRequest(f"f={f}: use json, text or bibtex")
-    texts = await desk.look(
-        lambda: citation(base, desk.mosaics.engine(mosaic, version).version, desk.settings.provider)
+    texts = await context.look(
+        lambda: citation(base, context.mosaics.engine(mosaic, version).version, context.settings.provider)
     )
-    return document(request, json.dumps(texts) if f == "json" else texts[f], CITATIONS[f], desk.kept(mosaic))
+    return document(
+        request, json.dumps(texts) if f == "json" else texts[f], CITATIONS[f], context.kept(mosaic)
+    )
 
 
 @router.get("/mosaics/{mosaic}/versions/{version}/scenes.parquet")
 async def scenes_parquet(request: Request, mosaic: str, version: str) -> Response:
     """The STAC Items of a version's scenes as one stac-geoparquet file; parts of it by Range."""
     only(request.query_params, ())
-    desk = desk_of(request)
-    data, etag = await desk.look(
-        lambda: geoparquet(desk.mosaics.engine(mosaic, version).version, desk.settings.assets_url)
+    context = context_of(request)
+    data, etag = await context.look(
+        lambda: geoparquet(context.mosaics.engine(mosaic, version).version, context.settings.assets_url)
     )
     headers = {
         "ETag": etag,
-        **desk.kept(mosaic),
+        **context.kept(mosaic),
         "Accept-Ranges": "bytes",
     }
     if has_already(request.headers, etag):
@@ -173,28 +175,28 @@ async def scenes_parquet(request: Request, mosaic: str, version: str) -> Respons
 async def one_scene(request: Request, mosaic: str, version: str, scene: str) -> Any:
     """The STAC Item of a version's scene."""
     only(request.query_params, ())
-    desk, base = desk_of(request), public_base(request)
+    context, base = context_of(request), public_base(request)
 
     def read() -> str:
-        named = desk.mosaics.engine(mosaic, version).version
-        return json.dumps(item(base, named, scene, desk.settings.assets_url))
+        named = context.mosaics.engine(mosaic, version).version
+        return json.dumps(item(base, named, scene, context.settings.assets_url))
 
-    return document(request, await desk.look(read), GEOJSON, desk.kept(mosaic))
+    return document(request, await context.look(read), GEOJSON, context.kept(mosaic))
 
 
 @router.get("/mosaics/{mosaic}/scenes", openapi_extra=ASKED)
 async def scenes(request: Request, mosaic: str) -> JSONResponse:
     """The STAC Items of the scenes that a request selects, in their order; then those of its baseline."""
-    desk, base = desk_of(request), public_base(request)
+    context, base = context_of(request), public_base(request)
 
     def read() -> tuple[list[dict[str, Any]], dict[str, list[str]]]:
-        engine, ask = opened(desk, mosaic, request)
+        engine, ask = opened(context, mosaic, request)
         chosen = choose(engine, ask.measure)
         sides = [s for s in (chosen.selection, chosen.baseline) if s is not None]
         names = dict.fromkeys(e.scene.id for side in sides for e in side.entries)
-        return readable(lambda name: item(base, engine.version, name, desk.settings.assets_url), names)
+        return readable(lambda name: item(base, engine.version, name, context.settings.assets_url), names)
 
-    features, problems = await desk.look(read)
+    features, problems = await context.look(read)
     items = {"type": "FeatureCollection", "features": features, "links": [], **problems}
     return JSONResponse(items, media_type=GEOJSON)
 
@@ -223,9 +225,9 @@ def readable(
 async def seams(request: Request, mosaic: str) -> JSONResponse:
     """How visible the borders of scenes are, by method and normalization."""
     only(request.query_params, ())
-    desk = desk_of(request)
-    scores = await desk.look(lambda: seam_scores(desk.mosaics.engine(mosaic).version))
-    return JSONResponse(scores, headers=desk.kept(mosaic))
+    context = context_of(request)
+    scores = await context.look(lambda: seam_scores(context.mosaics.engine(mosaic).version))
+    return JSONResponse(scores, headers=context.kept(mosaic))
 
 
 def is_open(request: Request, settings: Settings, mosaic: str) -> bool:
@@ -237,11 +239,11 @@ def is_open(request: Request, settings: Settings, mosaic: str) -> bool:
 @router.get("/stac")
 async def stac(request: Request) -> Response:
     """The landing page: a STAC Catalog with links to all there is."""
-    desk = desk_of(request)
-    names = await desk.look(lambda: listed_to(request, desk.mosaics.names()))
-    names = [n for n in names if is_open(request, desk.settings, n)]
+    context = context_of(request)
+    names = await context.look(lambda: listed_to(request, context.mosaics.names()))
+    names = [n for n in names if is_open(request, context.settings, n)]
     mount = mount_of(request)
     page = catalog(
-        public_base(request), desk.settings.title, names, conforms_to=mount.conforms_to, links=mount.links
+        public_base(request), context.settings.title, names, conforms_to=mount.conforms_to, links=mount.links
     )
     return JSONResponse(page, headers={"Vary": "Accept", "Cache-Control": "no-cache"})

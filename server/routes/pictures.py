@@ -16,7 +16,7 @@ from terrazzo.server.accept import preferred
 from terrazzo.server.answer import PictureRequest
 from terrazzo.server.boxes import box_target, map_size
 from terrazzo.server.request import ASKED, beside, documented, parse_format
-from terrazzo.server.routes.inputs import Corners, desk_of, opened
+from terrazzo.server.routes.inputs import Corners, context_of, opened
 
 router = APIRouter()
 BOX = "/mosaics/{mosaic}/bbox/{bbox}"
@@ -43,7 +43,7 @@ async def _tile(
     request: Request, mosaic: str, tms: str, z: str, x: str, tile: str, named: Request | None = None
 ) -> Response:
     """A tile as `named` asks for it, if given; repeated answers are known by the address of `request`."""
-    desk = desk_of(request)
+    context = context_of(request)
     name, _, ending = tile.partition(".")
     form = parse_format(ending or "png")
     y, _, scale = name.partition("@")
@@ -52,17 +52,17 @@ async def _tile(
     zoom, column, row = (_whole(v) for v in (z, x, y))
 
     def find() -> PictureRequest:
-        engine, ask = opened(desk, mosaic, named or request)
-        matrix_set = desk.grids.find(engine.version, tms)
+        engine, ask = opened(context, mosaic, named or request)
+        matrix_set = context.grids.find(engine.version, tms)
         if zoom > matrix_set.maxzoom:
-            matrix_set = desk.grids.overzoomed(engine.version, tms)
+            matrix_set = context.grids.overzoomed(engine.version, tms)
         size = matrix_set.tileMatrices[0].tileWidth * (2 if scale == "2x" else 1)
         try:
             return PictureRequest(engine, ask, tile_target(matrix_set, column, row, zoom, size))
         except InvalidRequest as error:
             raise OutsideCoverage(str(error)) from None
 
-    return await desk.picture(request, find, form)
+    return await context.picture(request, find, form)
 
 
 @router.get("/mosaics/{mosaic}/tiles/{tms}/{day}/{z}/{x}/{tile}", tags=["Tiles"], openapi_extra=ASKED)
@@ -87,19 +87,19 @@ async def map_tile(
     request: Request, mosaic: str, tms: str, matrix: str, row: str, column: str, form: str
 ) -> Response:
     """A tile of a tile set (OGC API – Tiles): 404 outside the limits that the tile set names."""
-    desk, picture_format = desk_of(request), parse_format(form)
+    context, picture_format = context_of(request), parse_format(form)
     zoom, y, x = (_whole(v) for v in (matrix, row, column))
 
     def find() -> PictureRequest:
-        engine, ask = opened(desk, mosaic, request)
-        matrix_set = desk.grids.find(engine.version, tms)
-        row0, row1, column0, column1 = desk.grids.limits(engine.version, tms).get(zoom, (0, -1, 0, -1))
+        engine, ask = opened(context, mosaic, request)
+        matrix_set = context.grids.find(engine.version, tms)
+        row0, row1, column0, column1 = context.grids.limits(engine.version, tms).get(zoom, (0, -1, 0, -1))
         if not (row0 <= y <= row1 and column0 <= x <= column1):
             raise OutsideCoverage(f"tile {zoom}/{y}/{x} lies outside the limits of {matrix_set.id}")
         size = matrix_set.tileMatrices[0].tileWidth
         return PictureRequest(engine, ask, tile_target(matrix_set, x, y, zoom, size))
 
-    return await desk.picture(request, find, picture_format)
+    return await context.picture(request, find, picture_format)
 
 
 @router.get(
@@ -110,7 +110,7 @@ async def map_tile(
 )
 async def map_picture(request: Request, mosaic: str) -> Response:
     """A picture of a mosaic, or of a box, in degrees (OGC API – Maps)."""
-    desk, given = desk_of(request), beside(request, MAPPED)
+    context, given = context_of(request), beside(request, MAPPED)
     media = [f.media for f in offered("tile").values()]
     picture_format = parse_format(
         given.get("f") or preferred(request.headers.get("accept", ""), media) or media[0]
@@ -118,7 +118,7 @@ async def map_picture(request: Request, mosaic: str) -> Response:
     about: dict[str, str] = {"Vary": "Accept"}
 
     def find() -> PictureRequest:
-        engine, ask = opened(desk, mosaic, request, asked_names(MAPPED))
+        engine, ask = opened(context, mosaic, request, asked_names(MAPPED))
         box = box_of(given.get("bbox", engine.version.bounds), DEGREES, engine.version.bounds)
         width, height = map_size(box, given.get("width"), given.get("height"))
         target = box_target(engine, box, DEGREES, None, width, height)
@@ -128,7 +128,7 @@ async def map_picture(request: Request, mosaic: str) -> Response:
         return PictureRequest(engine, ask, target)
 
     # Accept decides too, and more headers than a repeated answer has.
-    answer = await desk.picture(request, find, picture_format, repeatable=False)
+    answer = await context.picture(request, find, picture_format, repeatable=False)
     answer.headers.update(about)
     return answer
 
@@ -153,18 +153,18 @@ async def sized_box(
 
 
 async def _box(request: Request, mosaic: str, bbox: str, form: str, given: dict[str, Any]) -> Response:
-    desk, picture_format = desk_of(request), parse_format(form)
+    context, picture_format = context_of(request), parse_format(form)
     crs, bounds = given.get("bbox_crs", DEGREES), numbers_of_box(bbox)
     # A size in the path leaves none for the query.
     own = BOXED if "width" in request.path_params else SIZED
 
     def find() -> PictureRequest:
-        engine, ask = opened(desk, mosaic, request, asked_names(own))
+        engine, ask = opened(context, mosaic, request, asked_names(own))
         size = (given.get(k) for k in ("width", "height", "max_size"))
         target = box_target(engine, box_of(bounds, crs, engine.version.bounds), crs, given.get("crs"), *size)
         return PictureRequest(engine, ask, target)
 
-    return await desk.picture(request, find, picture_format, name=f"{mosaic}.{picture_format}")
+    return await context.picture(request, find, picture_format, name=f"{mosaic}.{picture_format}")
 
 
 def _whole(text: str) -> int:

@@ -14,7 +14,7 @@ from terrazzo.formats import GEOJSON
 from terrazzo.server.bodies import read_order
 from terrazzo.server.keys import key_query, listed_to
 from terrazzo.server.request import only
-from terrazzo.server.routes.inputs import desk_of
+from terrazzo.server.routes.inputs import context_of
 from terrazzo.server.routes.mosaics import is_open, readable
 from terrazzo.server.search.asked import KNOWN, SearchRequest, Token, parse_search
 from terrazzo.server.search.collections import SearchedCollection, collections_of, open_collection
@@ -50,7 +50,7 @@ async def search(request: Request) -> JSONResponse:
 async def search_by_body(request: Request) -> JSONResponse:
     """The same with the parameters in a body."""
     only(request.query_params, ())
-    asked = await read_order(request, desk_of(request).memory)
+    asked = await read_order(request, context_of(request).memory)
     return await _answered(request, asked, lambda: parse_search(asked, posted=True), "/search")
 
 
@@ -83,7 +83,7 @@ async def one_item(request: Request, collection: str, item: str) -> JSONResponse
             raise NotFound(f"collection {collection} has no Item {item[:60]!r}; see its link items")
         return _document(request, {collection: one}, hits[0])
 
-    return JSONResponse(await desk_of(request).look(read), media_type=GEOJSON)
+    return JSONResponse(await context_of(request).look(read), media_type=GEOJSON)
 
 
 @router.get("/queryables")
@@ -95,7 +95,7 @@ async def queryables(request: Request) -> JSONResponse:
         opened, _ = _open(request, parse_search({}))
         return _schema(f"{public_base(request)}/queryables", "Terrazzo", opened.values())
 
-    return JSONResponse(await desk_of(request).look(read), media_type=SCHEMA)
+    return JSONResponse(await context_of(request).look(read), media_type=SCHEMA)
 
 
 @router.get("/collections/{collection}/queryables")
@@ -103,7 +103,7 @@ async def queryables_of(request: Request, collection: str) -> JSONResponse:
     """What a filter may compare in a collection, as JSON Schema."""
     only(request.query_params, ())
     here = f"{public_base(request)}/collections/{collection}/queryables"
-    schema = await desk_of(request).look(lambda: _schema(here, collection, [_one(request, collection)]))
+    schema = await context_of(request).look(lambda: _schema(here, collection, [_one(request, collection)]))
     return JSONResponse(schema, media_type=SCHEMA)
 
 
@@ -149,18 +149,18 @@ async def _answered(
             **({"problems": problems} if problems else {}),
         }
 
-    return JSONResponse(await desk_of(request).look(read), media_type=GEOJSON)
+    return JSONResponse(await context_of(request).look(read), media_type=GEOJSON)
 
 
 def _open(request: Request, asked: SearchRequest) -> tuple[dict[str, SearchedCollection], list[str]]:
     """The collections of a search, of mosaics that the client may see; and why others cannot be read."""
-    desk = desk_of(request)
-    names = listed_to(request, desk.mosaics.names())
-    visible = [n for n in names if is_open(request, desk.settings, n)]
+    context = context_of(request)
+    names = listed_to(request, context.mosaics.names())
+    visible = [n for n in names if is_open(request, context.settings, n)]
     meant = collections_of(visible, asked.collections)
     pinned = asked.token.versions
     collections, problems = readable(
-        lambda name: (name, open_collection(desk.mosaics, name, *meant[name], pinned)),
+        lambda name: (name, open_collection(context.mosaics, name, *meant[name], pinned)),
         meant,
         {name for name, (mosaic, version) in meant.items() if version or mosaic in pinned},
     )
@@ -180,7 +180,7 @@ def _one(request: Request, collection: str) -> SearchedCollection:
 
 
 def _document(request: Request, opened: Mapping[str, SearchedCollection], hit: Hit) -> dict[str, Any]:
-    assets, query = desk_of(request).settings.assets_url, key_query(request)
+    assets, query = context_of(request).settings.assets_url, key_query(request)
     return opened[hit.collection].item(public_base(request), hit.collection, hit.row, assets, query)
 
 

@@ -19,7 +19,7 @@ from terrazzo.server.keys import listed_to
 from terrazzo.server.metrics import exposition
 from terrazzo.server.mosaics import NONE_YET
 from terrazzo.server.routes.help import SITE
-from terrazzo.server.routes.inputs import desk_of, mount_of
+from terrazzo.server.routes.inputs import context_of, mount_of
 from terrazzo.server.routes.mosaics import is_open, stac
 
 router = APIRouter()
@@ -78,7 +78,7 @@ async def page(request: Request) -> Response:
         raise InvalidRequest(f"f={asked[:20]}: json or html")
     if (asked or preferred(request.headers.get("accept", ""), (JSON, HTML))) not in ("html", HTML):
         return await stac(request)
-    settings = desk_of(request).settings
+    settings = context_of(request).settings
     labels = settings.labels or ""
     headers = {
         "Content-Security-Policy": policy(settings.labels),
@@ -114,10 +114,10 @@ async def healthz() -> dict[str, str]:
 @router.get("/readyz", tags=["Health"])
 async def readyz(request: Request) -> Response:
     """Checks that a pixel of each mosaic can be read; names only mosaics that the client may see."""
-    desk = desk_of(request)
-    state = await desk.examine()
+    context = context_of(request)
+    state = await context.examine()
     headers = {"Cache-Control": "no-store"}
-    shown = [n for n in listed_to(request, state.names) if is_open(request, desk.settings, n)]
+    shown = [n for n in listed_to(request, state.names) if is_open(request, context.settings, n)]
     if state.failed:
         failed = {name: reason for name, reason in state.failed.items() if name in shown}
         detail = "; ".join(f"{name}: {reason}" for name, reason in failed.items())

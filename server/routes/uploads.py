@@ -11,13 +11,13 @@ from fastapi import APIRouter, Request, Response
 from terrazzo.formats import GEOJSON
 from terrazzo.mosaic.engine import Engine
 from terrazzo.request.parameters import TABULATED, schema_of
-from terrazzo.server.answer import Desk
+from terrazzo.server.answer import ServerContext
 from terrazzo.server.areas import read_apart
 from terrazzo.server.bodies import collection_of, read_order, save_areas
 from terrazzo.server.jobs import UPLOAD, Job
 from terrazzo.server.processes import accepted, owner_of, require_quota, samples_of, version_of
 from terrazzo.server.request import query_of
-from terrazzo.server.routes.inputs import desk_of
+from terrazzo.server.routes.inputs import context_of
 from terrazzo.statistics.answers import chosen_of
 from terrazzo.statistics.places import pixels_at_most
 from terrazzo.statistics.question import Question, parse_table
@@ -50,15 +50,15 @@ router = APIRouter(tags=["Exports"])
 async def tabulate(request: Request, mosaic: str) -> Response:
     """Asks for statistics of many areas: a job at `Location`. The body is an order with GeoJSON features in it, or
     GeoJSON, a GeoPackage or a GeoParquet file with the order in the query."""
-    desk = desk_of(request)
-    jobs = desk.jobs
+    context = context_of(request)
+    jobs = context.jobs
     # What would be refused whatever the areas are is not read at all.
-    await desk.look(lambda: require_quota(request, desk.settings, jobs, 1))
+    await context.look(lambda: require_quota(request, context.settings, jobs, 1))
     place = jobs.folder / f"{UPLOAD}{uuid.uuid4().hex}"
-    received = desk.uploads.take(1)
+    received = context.uploads.take(1)
     try:
         if _media(request) in ("application/json", GEOJSON):
-            raw = await read_order(request, desk.memory)
+            raw = await read_order(request, context.memory)
             is_order = raw.get("type") not in ("FeatureCollection", "Feature")
             features = raw.pop("features", None) if is_order else raw
             raw = raw if is_order else query_of(request, parameters=TABULATED)
@@ -66,18 +66,18 @@ async def tabulate(request: Request, mosaic: str) -> Response:
             path.write_text(json.dumps(collection_of(features)))
         else:
             raw = query_of(request, parameters=TABULATED)
-            await desk.look(lambda: _question(desk, mosaic, raw))
+            await context.look(lambda: _question(context, mosaic, raw))
             path = await save_areas(request, place)
 
         def create() -> Job:
-            engine, question, id_name, layer = _question(desk, mosaic, raw)
+            engine, question, id_name, layer = _question(context, mosaic, raw)
             pixels = np.maximum(pixels_at_most(read_apart(path, id_name, layer), engine.version), AREA_PIXELS)
             samples = round(pixels.sum()) * len(question.periods) * samples_of(question.measure)
-            require_quota(request, desk.settings, jobs, samples)
+            require_quota(request, context.settings, jobs, samples)
             order = {**raw, "version": engine.version.name}
             return jobs.create(mosaic, engine.version.name, order, owner_of(request), samples, path)
 
-        return accepted(request, await desk.work(request, create))
+        return accepted(request, await context.work(request, create))
     finally:
         received()
         for rest in jobs.folder.glob(f"{place.name}*"):
@@ -89,14 +89,14 @@ def _media(request: Request) -> str:
 
 
 def _question(
-    desk: Desk, mosaic: str, raw: Mapping[str, Any]
+    context: ServerContext, mosaic: str, raw: Mapping[str, Any]
 ) -> tuple[Engine, Question, str | None, str | None]:
     """What is asked of areas, with the names of their column and layer.
 
     Raises:
         InvalidRequest: it cannot be answered, whatever the areas are.
     """
-    engine = desk.mosaics.engine(mosaic, version_of(raw))
+    engine = context.mosaics.engine(mosaic, version_of(raw))
     question, _, id_name, layer = parse_table(raw, engine.version)
     chosen_of(engine, question)
     return engine, question, id_name, layer

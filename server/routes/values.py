@@ -26,7 +26,7 @@ from terrazzo.server.explain import (
 from terrazzo.server.figures import day_shares, days
 from terrazzo.server.points import point_values
 from terrazzo.server.request import ASKED, beside, documented
-from terrazzo.server.routes.inputs import Corners, Place, desk_of, opened
+from terrazzo.server.routes.inputs import Corners, Place, context_of, opened
 from terrazzo.server.statistics import with_statistics
 
 router = APIRouter()
@@ -45,10 +45,10 @@ FEATURE_BODY = {
 @router.get("/mosaics/{mosaic}/point/{place}", tags=["Points"], openapi_extra=documented(PICTURE, SURE))
 async def point(request: Request, mosaic: str, place: Place) -> Any:
     """Reflectance, an expression or a change at a place, and the scene it comes from."""
-    desk, (lon, lat) = desk_of(request), numbers_of_place(place)
+    context, (lon, lat) = context_of(request), numbers_of_place(place)
     sure = beside(request, SURE)
-    return await desk.work(
-        request, lambda: point_values(*opened(desk, mosaic, request, asked_names(SURE)), lon, lat, **sure)
+    return await context.work(
+        request, lambda: point_values(*opened(context, mosaic, request, asked_names(SURE)), lon, lat, **sure)
     )
 
 
@@ -62,14 +62,14 @@ async def explain(
     ] = None,
 ) -> Response:
     """Why a pixel is as it is: every scene with its reason, the chosen one's numbers, and the way back; with 404 why none shows."""
-    desk, (lon, lat) = desk_of(request), numbers_of_place(place, "explain")
+    context, (lon, lat) = context_of(request), numbers_of_place(place, "explain")
     form = f or OF_MEDIA[preferred(request.headers.get("accept", ""), [*OF_MEDIA]) or OFFERED]
     if form not in ACCOUNTS:
         raise InvalidRequest(f"f={form}: use json, html or txt")
     sure = beside(request, SURE)
 
     def write() -> tuple[int, str]:
-        engine, ask = opened(desk, mosaic, request, ("f", *asked_names(SURE)))
+        engine, ask = opened(context, mosaic, request, ("f", *asked_names(SURE)))
         account: Account | Nothing
         try:
             account = account_of(engine, ask, lon, lat, **sure)
@@ -84,7 +84,7 @@ async def explain(
             as_document(engine, account, lon, lat)
         )
 
-    status, text = await desk.work(request, write)
+    status, text = await context.work(request, write)
     kept = "no-cache" if status == 200 else "no-store"
     headers = {"Cache-Control": kept, "Vary": "Accept", "Content-Security-Policy": POLICY}
     return Response(text, status, media_type=ACCOUNTS[form], headers=headers)
@@ -93,18 +93,18 @@ async def explain(
 @router.get("/mosaics/{mosaic}/dates/{bbox}", tags=["Boxes"], openapi_extra=ASKED)
 async def dates(request: Request, mosaic: str, bbox: Corners) -> JSONResponse:
     """Which days a box in degrees shows, in per cent of its pixels with data."""
-    desk = desk_of(request)
+    context = context_of(request)
     bounds = numbers_of_box(bbox, "dates")
-    shares = await desk.work(request, lambda: day_shares(*opened(desk, mosaic, request), bounds))
-    return JSONResponse(shares, headers=desk.kept(mosaic))
+    shares = await context.work(request, lambda: day_shares(*opened(context, mosaic, request), bounds))
+    return JSONResponse(shares, headers=context.kept(mosaic))
 
 
 @router.get("/mosaics/{mosaic}/days", tags=["Mosaics"], openapi_extra=ASKED)
 async def all_days(request: Request, mosaic: str) -> JSONResponse:
     """The days of the scenes that a request selects, with their clear shares."""
-    desk = desk_of(request)
-    shares = await desk.look(lambda: days(*opened(desk, mosaic, request)))
-    return JSONResponse(shares, headers=desk.kept(mosaic))
+    context = context_of(request)
+    shares = await context.look(lambda: days(*opened(context, mosaic, request)))
+    return JSONResponse(shares, headers=context.kept(mosaic))
 
 
 @router.post(
@@ -114,18 +114,18 @@ async def all_days(request: Request, mosaic: str) -> JSONResponse:
 )
 async def statistics(request: Request, mosaic: str) -> Response:
     """Statistics of GeoJSON features, in their properties; other parameters are those of tiles."""
-    desk, raw = desk_of(request), await read_order(request, desk_of(request).memory)
+    context, raw = context_of(request), await read_order(request, context_of(request).memory)
     several = raw.get("type") == "FeatureCollection"
     features, crs, how = collection_of(raw)["features"], crs_of_geojson(raw), beside(request, DESCRIBED)
 
     def compute() -> list[dict[str, Any]]:
-        engine, ask = opened(desk, mosaic, request, asked_names(DESCRIBED))
+        engine, ask = opened(context, mosaic, request, asked_names(DESCRIBED))
         if ask.layer or ask.pixels.stage in ("raw", "mask"):
             refused = f"style={ask.layer}" if ask.layer else f"stage={ask.pixels.stage}"
             raise InvalidRequest(f"{refused}: statistics are of reflectance or an expression over it")
         return with_statistics(engine, ask.measure, features, crs, **how)
 
-    described = await desk.work(request, compute)
+    described = await context.work(request, compute)
     # Other members stay, above all `crs`, without which the coordinates would mean something else.
     answer = {**raw, "features": described} if several else described[0]
     return JSONResponse(answer, media_type=GEOJSON)

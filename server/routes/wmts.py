@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from terrazzo.bands import STYLES
 from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage
-from terrazzo.formats import Door, format_of, offered
+from terrazzo.formats import Interface, format_of, offered
 from terrazzo.mosaic.measure import choose
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.request.parse import joined
@@ -19,7 +19,7 @@ from terrazzo.server.keys import key_query
 from terrazzo.server.layers import LAYERS
 from terrazzo.server.layers import legend as layer_legend
 from terrazzo.server.request import only, parse_ask, parse_format
-from terrazzo.server.routes.inputs import desk_of
+from terrazzo.server.routes.inputs import context_of
 from terrazzo.server.urls import public_base
 from terrazzo.server.wmts import offers
 from terrazzo.server.wmts.capabilities import INFO_FORMATS, capabilities
@@ -220,10 +220,10 @@ async def style_legend(
 ) -> Response:
     """The legend of a style."""
     only(request.query_params, ("datetime",))
-    desk = desk_of(request)
+    context = context_of(request)
 
     def days() -> tuple[str, str]:
-        engine = desk.mosaics.engine(mosaic)
+        engine = context.mosaics.engine(mosaic)
         entries = engine.select(PixelRequest(engine.version.bands, datetime=datetime)).entries
         shown = sorted(e.scene.datetime.date().isoformat() for e in entries)
         return (shown[0], shown[-1]) if shown else ("no scene", "")
@@ -238,7 +238,7 @@ async def style_legend(
         raise NotFound(f"there is no style {style!r}; there are {', '.join(known)}")
     seconds = 60 if style == "date" else 86400
     return Response(
-        await desk.look(known[style]),
+        await context.look(known[style]),
         media_type="image/png",
         headers={"Cache-Control": f"public, max-age={seconds}"},
     )
@@ -248,11 +248,11 @@ async def _refuse_layer(layer: str) -> Response:
     raise OwsException("InvalidParameterValue", "Layer", f"layer {layer!r} has no Time")
 
 
-def _ending(door: Door, name: str, locator: str) -> str:
+def _ending(interface: Interface, name: str, locator: str) -> str:
     """The format of a media type or an ending."""
-    form = format_of(name, door)
+    form = format_of(name, interface)
     if form is None:
-        known = ", ".join(f.media for f in offered(door).values())
+        known = ", ".join(f.media for f in offered(interface).values())
         raise OwsException("InvalidParameterValue", locator, f"{name!r}: {known}")
     return form.name
 
@@ -280,11 +280,11 @@ async def _capabilities(
     media = next(
         (v.strip() for v in query.get("acceptformats", "").split(",") if v.strip() in XML), "application/xml"
     )
-    desk = desk_of(request)
+    context = context_of(request)
     base, asked = public_base(request), joined(_further(request), FURTHER)
 
     def written() -> str:
-        engine = desk.mosaics.engine(mosaic)
+        engine = context.mosaics.engine(mosaic)
         version = engine.version
         if asked:
             choose(engine, parse_ask(asked, version).measure)
@@ -292,27 +292,29 @@ async def _capabilities(
         if sequence and sequence > version.name:
             # Names are hashes, without an order: whatever is still there is no newer than the current one.
             try:
-                desk.mosaics.engine(mosaic, sequence)
+                context.mosaics.engine(mosaic, sequence)
             except NotFound:
                 raise OwsException(
                     "InvalidUpdateSequence", None, f"update sequence {sequence!r} is none of this mosaic's"
                 ) from None
         shown = () if sequence == version.name else sections
-        sets = [desk.grids.find(version, name) for name in desk.grids.names(version)]
+        sets = [context.grids.find(version, name) for name in context.grids.names(version)]
         return capabilities(
-            version, base, desk.settings, sets, document_name, shown, key_query(request), urlencode(asked)
+            version, base, context.settings, sets, document_name, shown, key_query(request), urlencode(asked)
         )
 
-    return document(request, await desk.look(written), media, desk.kept(mosaic))
+    return document(request, await context.look(written), media, context.kept(mosaic))
 
 
 async def _tile(request: Request, mosaic: str, tile: WmtsTile, ending: str) -> Response:
-    desk = desk_of(request)
-    return await desk.picture(request, lambda: picture_of(desk, mosaic, tile), parse_format(ending))
+    context = context_of(request)
+    return await context.picture(request, lambda: picture_of(context, mosaic, tile), parse_format(ending))
 
 
 async def _info(request: Request, mosaic: str, tile: WmtsTile, i: str, j: str, ending: str) -> Response:
-    desk = desk_of(request)
+    context = context_of(request)
     col, row = whole(i, "I"), whole(j, "J")
-    text = await desk.work(request, lambda: feature_info(picture_of(desk, mosaic, tile), col, row, ending))
+    text = await context.work(
+        request, lambda: feature_info(picture_of(context, mosaic, tile), col, row, ending)
+    )
     return Response(text, media_type=INFO_FORMATS[ending], headers={"Cache-Control": "no-cache"})

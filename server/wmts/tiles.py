@@ -9,7 +9,7 @@ from terrazzo.mosaic.selection import newest_period
 from terrazzo.mosaic.warp import Target
 from terrazzo.request.parameters import PICTURE
 from terrazzo.request.parse import joined
-from terrazzo.server.answer import Desk, PictureRequest
+from terrazzo.server.answer import PictureRequest, ServerContext
 from terrazzo.server.request import parse_ask
 from terrazzo.server.wmts import offers
 from terrazzo.server.wmts.errors import OwsException
@@ -34,15 +34,15 @@ class WmtsTile:
     asked: tuple[tuple[str, str], ...] = ()
 
 
-def picture_of(desk: Desk, mosaic: str, tile: WmtsTile) -> PictureRequest:
+def picture_of(context: ServerContext, mosaic: str, tile: WmtsTile) -> PictureRequest:
     """The engine, what it is asked, and the pixels, of a tile that WMTS names."""
-    engine = desk.mosaics.engine(mosaic)
+    engine = context.mosaics.engine(mosaic)
     version = engine.version
     known = offers.layers(version)
     if tile.layer not in known:
         raise OwsException("InvalidParameterValue", "Layer", f"layer {tile.layer!r}: {', '.join(known)}")
     query = _query(version, known[tile.layer], mosaic, tile)
-    target = _target(desk, version, tile)
+    target = _target(context, version, tile)
     return PictureRequest(engine, parse_ask(query, version), target)
 
 
@@ -72,10 +72,10 @@ def _query(version: Version, layer: offers.OfferedLayer, mosaic: str, tile: Wmts
     return query
 
 
-def _target(desk: Desk, version: Version, tile: WmtsTile) -> Target:
+def _target(context: ServerContext, version: Version, tile: WmtsTile) -> Target:
     """The pixels of a tile."""
     try:
-        matrix_set = desk.grids.find(version, tile.matrix_set)
+        matrix_set = context.grids.find(version, tile.matrix_set)
     except NotFound as error:
         raise OwsException("InvalidParameterValue", "TileMatrixSet", str(error)) from None
     if tile.matrix not in {m.id for m in matrix_set.tileMatrices}:

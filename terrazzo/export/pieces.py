@@ -113,14 +113,14 @@ def rendered(
     folder.mkdir(parents=True, exist_ok=True)
     is_remote, count_to = engine.version.store.root is None, count_needed(order.extras)
 
-    def told(window: RasterWindow) -> Path:
-        return folder / f"{piece_name(window)}.told"
+    def record_of(window: RasterWindow) -> Path:
+        return folder / f"{piece_name(window)}.done"
 
     def read(place: tuple[RasterWindow, Target]) -> Piece | None:
         """What is finished; of the others the blocks are here then."""
         window, part = place
-        if told(window).exists():
-            return _read(told(window))
+        if record_of(window).exists():
+            return _read(record_of(window))
         outside = order.area.outside(part) if is_remote else None
         if is_remote and (outside is None or not outside.all()):
             for selection in (chosen.selection, chosen.baseline):
@@ -136,7 +136,7 @@ def rendered(
         return (
             made
             if isinstance(made, Piece)
-            else _piece(engine, chosen, order, part, made, told(window), window, (side, target.shape))
+            else _piece(engine, chosen, order, part, made, record_of(window), window, (side, target.shape))
         )
 
     def grown(window: RasterWindow, part: Target) -> tuple[RasterWindow, Target]:
@@ -172,7 +172,7 @@ def _piece(
     order: Order,
     part: Target,
     drawn: Drawn | None,
-    told: Path,
+    record: Path,
     window: RasterWindow,
     whole: tuple[int, tuple[int, int]],
 ) -> Piece:
@@ -182,7 +182,7 @@ def _piece(
         part, drawn: those of the window with its margin, which its numbers leave out.
         whole: side of whole windows, and the shape of the file.
     """
-    base = told.with_suffix("")
+    base = record.with_suffix("")
     if drawn is None or not (there := known(drawn.values)).any():
         piece = Piece(0, (), () if drawn is None else drawn.problems, ())
     else:
@@ -208,14 +208,14 @@ def _piece(
             () if order.picture else tuple(map(_spread, stored[inner], there[inner])),
         )
     # Written last: it says that the window is finished.
-    temporary = told.with_suffix(".part")
+    temporary = record.with_suffix(".part")
     temporary.write_text(json.dumps(piece))
-    os.replace(temporary, told)
+    os.replace(temporary, record)
     return piece
 
 
-def _read(told: Path) -> Piece:
-    filled, scenes, problems, spreads = json.loads(told.read_text())
+def _read(record: Path) -> Piece:
+    filled, scenes, problems, spreads = json.loads(record.read_text())
     return Piece(filled, tuple(scenes), tuple(problems), tuple(Spread(*s) for s in spreads))
 
 

@@ -239,8 +239,8 @@ class _Run:
         reserve = _Reserve(self.folder / "reserve", self._needed(self.sheets))
         for number, sheet in enumerate(self.sheets):
             size = sheet.target.height * sheet.target.width
-            told = self.folder / f"{sheet.row}_{sheet.col}.json"
-            if not told.exists():
+            record = self.folder / f"{sheet.row}_{sheet.col}.json"
+            if not record.exists():
                 pieces: dict[str, tuple[rasterio.windows.Window, Piece]] = {}
                 drawn, rest = 0, self._needed(self.sheets[number + 1 :])
                 for window, piece in rendered(
@@ -257,10 +257,10 @@ class _Run:
                     reserve.keep(rest + int(self._needed([sheet]) * (1 - RENDERING * drawn / size)))
                     yield (behind + RENDERING * drawn) / total
                 reserve.keep(rest)
-                told.with_suffix(".part").write_text(json.dumps(self._written(sheet, pieces)))
-                os.replace(told.with_suffix(".part"), told)
+                record.with_suffix(".part").write_text(json.dumps(self._written(sheet, pieces)))
+                os.replace(record.with_suffix(".part"), record)
             shutil.rmtree(self._folder(sheet), ignore_errors=True)
-            found.append((sheet, _read(told)))
+            found.append((sheet, _read(record)))
             behind += size
             yield behind / total
         yield self._finished(found)
@@ -394,8 +394,8 @@ def publish(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def _read(told: Path) -> _Done:
+def _read(record: Path) -> _Done:
     # What an earlier release has finished lacks the last.
-    filled, scenes, problems, files, spreads, lines = (*json.loads(told.read_text()), ())[:6]
+    filled, scenes, problems, files, spreads, lines = (*json.loads(record.read_text()), ())[:6]
     bands = tuple(Spread(*s) for s in spreads)
     return _Done(filled, tuple(scenes), tuple(problems), tuple(files), bands, tuple(lines))

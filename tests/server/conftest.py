@@ -8,7 +8,7 @@ from fastapi.testclient import TestClient
 from terrazzo.server.app import create_app
 from terrazzo.server.settings import Settings
 from tests.golden.make import STORE
-from tests.server.doors import Doors
+from tests.server.interfaces import Interfaces
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +18,7 @@ def client(sample_store):
 
 
 @pytest.fixture(scope="module")
-def doors(tmp_path_factory):
+def interfaces(tmp_path_factory):
     store = tmp_path_factory.mktemp("language") / "store"
     shutil.copytree(STORE, store)
     # The golden store is older than clear scores; any raster on their grid does here.
@@ -26,4 +26,4 @@ def doors(tmp_path_factory):
         shutil.copy(mask, mask.with_name("score.tif"))
     settings = Settings(store=str(store), export_jobs=1000)
     with TestClient(create_app(settings), base_url="http://127.0.0.1") as http:
-        yield Doors(http, str(store))
+        yield Interfaces(http, str(store))

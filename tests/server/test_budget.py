@@ -16,7 +16,7 @@ from terrazzo.server import patience
 from terrazzo.server.app import create_app
 from terrazzo.server.budget import Budget
 from terrazzo.server.settings import Settings
-from tests.server.doors import FEATURE
+from tests.server.interfaces import FEATURE
 from tests.server.test_load import fetched
 from tests.server.test_serve import serving
 from tests.waiting import PATIENCE, until
@@ -79,12 +79,12 @@ def test_tiles_that_wait_in_the_queue_take_no_memory(sample_store):
 def test_a_large_picture_in_the_queue_keeps_no_small_one_waiting(sample_store):
     async def asked():
         settings = Settings(store=str(sample_store), threads=2, memory=1 << 26, deadline=60)
-        desk = create_app(settings).state.desk
+        context = create_app(settings).state.context
         free = threading.Event()
-        points = [asyncio.create_task(desk._pixels(free.wait)) for _ in range(2)]
+        points = [asyncio.create_task(context._pixels(free.wait)) for _ in range(2)]
         await asyncio.sleep(0.1)
-        tiles = [asyncio.create_task(desk._pixels(lambda: "tile", 5 << 20)) for _ in range(3)]
-        box = asyncio.create_task(desk._pixels(lambda: "box", 80 << 20))
+        tiles = [asyncio.create_task(context._pixels(lambda: "tile", 5 << 20)) for _ in range(3)]
+        box = asyncio.create_task(context._pixels(lambda: "box", 80 << 20))
         await asyncio.sleep(0.1)
         free.set()
         return await asyncio.gather(*points, *tiles, box)
@@ -97,14 +97,14 @@ def test_readiness_is_said_and_more_is_refused_while_every_renderer_is_blocked(s
 
     async def asked():
         app = create_app(Settings(store=str(sample_store), threads=2, queue=1))
-        desk, blocked = app.state.desk, threading.Event()
+        context, blocked = app.state.context, threading.Event()
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             assert (await client.get("/readyz")).status_code == 200
             etag = (await client.get(TILE)).headers["etag"]
-            inside = [asyncio.ensure_future(desk._renders.run(blocked.wait)) for _ in range(3)]
+            inside = [asyncio.ensure_future(context._renders.run(blocked.wait)) for _ in range(3)]
             await asyncio.sleep(0)
-            desk.mosaics._state = (desk.mosaics._state[0] - 30, desk.mosaics._state[1])
+            context.mosaics._state = (context.mosaics._state[0] - 30, context.mosaics._state[1])
             ready = [await client.get(p) for p in ("/readyz", "/healthz", "/metrics", "/mosaics")]
             same = await client.get(TILE, headers={"If-None-Match": etag})
             refused = [await client.get(p) for p in (f"{TILE}?max_cloud=50", f"{BOX}/64x64.png")]
@@ -137,7 +137,7 @@ def test_boxes_past_the_memory_of_all_requests_get_retry_after(sample_store):
             paths = [f"{BOX}/1024x1024.png?max_cloud={n}" for n in range(60, 80)]
             answers = await asyncio.gather(*(client.get(p) for p in paths))
             # All has been given back, whatever was refused.
-            assert app.state.desk.memory._used == 0
+            assert app.state.context.memory._used == 0
             after = await client.get(paths[-1])
             alone = await client.get(f"{BOX}/2048x2048.png")
         return answers, after, alone

@@ -70,7 +70,7 @@ def addresses(client, store, box):
         "geometry": {"type": "Polygon", "coordinates": [polygon]},
     }
     areas = {"type": "FeatureCollection", "features": [area]}
-    settings = client.app.state.desk.settings
+    settings = client.app.state.context.settings
     files = [files_of(client, settings, "/mosaics/mosaic/exports", json={"bbox": box, **o}) for o in ORDERS]
     files += [
         files_of(client, settings, TABLE, json={"features": areas, "bands": ["B04"], "format": f})

@@ -322,7 +322,7 @@ def test_an_export_outlives_ten_kills_of_server_and_worker(sample_store, tmp_pat
         return process
 
     def windows():
-        return {p.name: p.stat().st_mtime_ns for p in state.rglob("0_0-*/*.told")}
+        return {p.name: p.stat().st_mtime_ns for p in state.rglob("0_0-*/*.done")}
 
     def worker():
         """Processes whose command line is a worker's on this store."""

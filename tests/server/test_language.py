@@ -1,25 +1,25 @@
-"""One request language: each parameter has the same value, or is refused in the same words, at every door."""
+"""One request language: each parameter has the same value, or is refused in the same words, at every endpoint."""
 
 import pytest
 
 from terrazzo.request.parameters import MEASURED, PICTURE
-from tests.server.doors import MOSAIC, TILE, Doors
+from tests.server.interfaces import MOSAIC, TILE, Interfaces
 
-NAMES = tuple(n for n in vars(Doors) if not n.startswith("_") and n != "picture")
+NAMES = tuple(n for n in vars(Interfaces) if not n.startswith("_") and n != "picture")
 LACKS = {
     "resampling": ("statistics", "table"),
     "expression": ("gdal",),
     "baseline": ("gdal", "dates"),
 }
-"""What a door cannot have: statistics read pixels as they are; `gdal.xml` is a raster of bands; days are those of one time."""
+"""What a endpoint cannot have: statistics read pixels as they are; `gdal.xml` is a raster of bands; days are those of one time."""
 SILENT = ("scenes", "table")
-"""Doors that do not repeat what they understood."""
+"""Interfaces that do not repeat what they understood."""
 
 
-def answers(doors, asked, leave=()):
+def answers(interfaces, asked, leave=()):
     bands = {} if {"bands", "expression"} & set(asked) else {"bands": "B04"}
     out = {n for name in asked for n in LACKS.get(name, ())} | set(leave)
-    return {name: getattr(doors, name)({**bands, **asked}) for name in NAMES if name not in out}
+    return {name: getattr(interfaces, name)({**bands, **asked}) for name in NAMES if name not in out}
 
 
 UNDERSTOOD = [
@@ -93,16 +93,18 @@ def test_the_table_of_this_test_names_every_parameter_that_is_measured():
 
 
 @pytest.mark.parametrize(("asked", "told"), UNDERSTOOD, ids=lambda v: str(v)[:60])
-def test_a_value_is_understood_alike_in_every_interface(doors, asked, told):
-    found = answers(doors, asked)
+def test_a_value_is_understood_alike_in_every_interface(interfaces, asked, told):
+    found = answers(interfaces, asked)
     assert told in found["point"]
     different = {k: v for k, v in found.items() if v != (None if k in SILENT else found["point"])}
     assert not different
 
 
 @pytest.mark.parametrize(("asked", "told"), REFUSED, ids=lambda v: str(v)[:60])
-def test_a_value_is_refused_in_the_same_words_in_every_interface(doors, asked, told):
-    found = answers(doors, asked, ("statistics", "table") if asked.get("stage") in ("mask", "raw") else ())
+def test_a_value_is_refused_in_the_same_words_in_every_interface(interfaces, asked, told):
+    found = answers(
+        interfaces, asked, ("statistics", "table") if asked.get("stage") in ("mask", "raw") else ()
+    )
     assert told in found["point"]
     assert found["point"].startswith("refused: ")
     different = {k: v for k, v in found.items() if v != found["point"]}
@@ -110,14 +112,14 @@ def test_a_value_is_refused_in_the_same_words_in_every_interface(doors, asked, t
 
 
 @pytest.mark.parametrize("name", [n for n in MEASURED if n != "version"])
-def test_an_empty_value_counts_as_none_in_every_interface(doors, name):
-    with_one = answers(doors, {name: ""})
+def test_an_empty_value_counts_as_none_in_every_interface(interfaces, name):
+    with_one = answers(interfaces, {name: ""})
     bands = {} if name in ("bands", "expression") else {"bands": "B04"}
-    assert with_one == {k: getattr(doors, k)(bands) for k in with_one}
+    assert with_one == {k: getattr(interfaces, k)(bands) for k in with_one}
 
 
-def test_a_version_that_is_none_is_refused_alike(doors):
-    found = answers(doors, {"version": "000000000000"}, ("wmts", "wmts_upper", "wmts_path"))
+def test_a_version_that_is_none_is_refused_alike(interfaces):
+    found = answers(interfaces, {"version": "000000000000"}, ("wmts", "wmts_upper", "wmts_path"))
     # The command line says where it looked, too.
     lines = {str(answer).partition(" (")[0] for answer in found.values()}
     assert lines == {found["point"]}
@@ -135,13 +137,14 @@ SHOWN = [
 
 
 @pytest.mark.parametrize(("asked", "told"), SHOWN, ids=lambda v: str(v)[:60])
-def test_what_cannot_be_shown_is_refused_in_the_same_words_in_every_interface(doors, asked, told):
+def test_what_cannot_be_shown_is_refused_in_the_same_words_in_every_interface(interfaces, asked, told):
     style = asked.get("style")
     found = [
-        getattr(doors, n)(asked) for n in ("tile", "box", "point", "explain", "scenes", "tilejson", "python")
+        getattr(interfaces, n)(asked)
+        for n in ("tile", "box", "point", "explain", "scenes", "tilejson", "python")
     ]
     if style is None:
-        found += [doors.wmts(asked), doors.wmts_upper(asked), doors.wmts_path(asked)]
+        found += [interfaces.wmts(asked), interfaces.wmts_upper(asked), interfaces.wmts_path(asked)]
     assert told in found[0]
     assert set(found) == {found[0]}
 
@@ -162,22 +165,22 @@ def test_the_table_of_pictures_names_every_parameter_that_only_shows():
 
 
 @pytest.mark.parametrize("asked", PICTURES, ids=str)
-def test_a_picture_has_the_same_pixels_in_every_interface(doors, asked):
-    plain, found = doors.picture(asked)
+def test_a_picture_has_the_same_pixels_in_every_interface(interfaces, asked):
+    plain, found = interfaces.picture(asked)
     assert plain.startswith(b"\x89PNG")
     assert {name: body == plain for name, body in found.items()} == dict.fromkeys(found, True)
 
 
-def test_the_quality_of_a_lossy_picture_is_understood_in_every_interface(doors):
-    (low, lows), (high, highs) = (doors.picture({"quality": q}, "jpg") for q in ("5", "95"))
+def test_the_quality_of_a_lossy_picture_is_understood_in_every_interface(interfaces):
+    (low, lows), (high, highs) = (interfaces.picture({"quality": q}, "jpg") for q in ("5", "95"))
     assert len(low) < len(high)
     assert set(lows.values()) == {low}
     assert set(highs.values()) == {high}
 
 
 @pytest.mark.parametrize("name", PICTURE)
-def test_an_empty_value_shows_the_same_picture(doors, name):
+def test_an_empty_value_shows_the_same_picture(interfaces, name):
     path = f"{MOSAIC}/tiles/WebMercatorQuad/{TILE.z}/{TILE.x}/{TILE.y}.png"
-    plain = doors.http.get(path)
-    empty = doors.http.get(path, params={name: ""})
+    plain = interfaces.http.get(path)
+    empty = interfaces.http.get(path, params={name: ""})
     assert (empty.status_code, empty.headers["etag"]) == (200, plain.headers["etag"])

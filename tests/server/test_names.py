@@ -1,4 +1,4 @@
-"""Names of mosaics are ASCII wherever one can be given; their titles may have any letters, and every door shows them."""
+"""Names of mosaics are ASCII wherever one can be given; their titles may have any letters, and every endpoint shows them."""
 
 import logging
 import shutil
@@ -13,11 +13,11 @@ from terrazzo.cli import cli
 from terrazzo.server.app import create_app
 from terrazzo.server.settings import Settings
 from tests.golden.make import STORE
-from tests.server.doors import BOX, FEATURE, LAT, LON, TILE
+from tests.server.interfaces import BOX, FEATURE, LAT, LON, TILE
 
 NAME, TITLE = "wälder-лес", "Zürcher Wälder – Лес 森林 <&>"
 LIST = ["/mosaics", "/stac", "/readyz", "/mosaics/mosaic", "/"]
-DOORS = [
+ENDPOINTS = [
     *(
         "",
         "/WebMercatorQuad/tilejson.json",
@@ -54,9 +54,9 @@ def http(titled):
         yield client
 
 
-@pytest.mark.parametrize("door", DOORS)
-def test_no_interface_answers_for_a_name_outside_ascii_and_each_says_what_names_are(http, door):
-    answer = http.get(f"/mosaics/{quote(NAME)}{door}")
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_no_interface_answers_for_a_name_outside_ascii_and_each_says_what_names_are(http, endpoint):
+    answer = http.get(f"/mosaics/{quote(NAME)}{endpoint}")
     assert answer.status_code == 404, answer.text
     assert "letters a to z" in answer.text
 

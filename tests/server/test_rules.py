@@ -1,4 +1,4 @@
-"""The rules of the request language, at each door that they touch."""
+"""The rules of the request language, at each endpoint that they touch."""
 
 import json
 import re
@@ -13,29 +13,29 @@ from terrazzo.cli import cli
 from terrazzo.errors import InvalidRequest
 from terrazzo.request.parameters import MEASURED
 from terrazzo.server.bodies import collection_of
-from tests.server.doors import BOX, FEATURE, LAT, LON, MOSAIC, PAIRS, SQUARE
+from tests.server.interfaces import BOX, FEATURE, LAT, LON, MOSAIC, PAIRS, SQUARE
 
 
-def test_what_is_given_in_parts_is_joined_as_titiler_does(doors):
-    whole = doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04,B03,B02").json()
-    parts = doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04&bands=B03&bands=B02").json()
+def test_what_is_given_in_parts_is_joined_as_titiler_does(interfaces):
+    whole = interfaces.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04,B03,B02").json()
+    parts = interfaces.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04&bands=B03&bands=B02").json()
     assert parts == whole
     assert parts["band_names"] == ["B04", "B03", "B02"]
-    tiles = doors.http.get(f"{MOSAIC}/WebMercatorQuad/tilejson.json?bands=B04&bands=B03&bands=B02").json()[
-        "tiles"
-    ][0]
+    tiles = interfaces.http.get(
+        f"{MOSAIC}/WebMercatorQuad/tilejson.json?bands=B04&bands=B03&bands=B02"
+    ).json()["tiles"][0]
     assert "bands=B04%2CB03%2CB02" in tiles
 
 
 @pytest.mark.parametrize("path", [f"point/{LON},{LAT}", "gdal.xml", "WebMercatorQuad/tilejson.json"])
-def test_what_is_no_list_and_named_twice_is_refused(doors, path):
-    answer = doors.http.get(f"{MOSAIC}/{path}?bands=B04&method=first&method=median")
+def test_what_is_no_list_and_named_twice_is_refused(interfaces, path):
+    answer = interfaces.http.get(f"{MOSAIC}/{path}?bands=B04&method=first&method=median")
     assert answer.status_code == 400
     assert answer.json()["detail"] == "method is named twice: name it once"
 
 
-def test_the_command_line_joins_lists_and_refuses_what_is_named_twice(doors):
-    command = ["export", "--store", doors.store, "--bbox", *map(str, BOX), "--dry-run"]
+def test_the_command_line_joins_lists_and_refuses_what_is_named_twice(interfaces):
+    command = ["export", "--store", interfaces.store, "--bbox", *map(str, BOX), "--dry-run"]
     parts = CliRunner().invoke(cli, [*command, "--bands", "B04", "--bands", "B03,B02"]).output
     assert parts == CliRunner().invoke(cli, [*command, "--bands", "B04,B03,B02"]).output
     assert "bands=B04,B03,B02" in parts
@@ -43,28 +43,32 @@ def test_the_command_line_joins_lists_and_refuses_what_is_named_twice(doors):
     assert (twice.exit_code, twice.output) == (1, "Error: method is named twice: name it once\n")
 
 
-def test_a_body_refuses_what_is_named_twice(doors):
+def test_a_body_refuses_what_is_named_twice(interfaces):
     body = '{"bbox": [15.004, 46.048, 15.008, 46.052], "bands": "B04", "bands": "B08", "dry_run": true}'
-    answer = doors.http.post(f"{MOSAIC}/exports", content=body)
+    answer = interfaces.http.post(f"{MOSAIC}/exports", content=body)
     assert (answer.status_code, answer.json()["detail"]) == (400, "bands is named twice: name it once")
 
 
-def test_the_python_client_refuses_in_the_words_of_the_server(doors):
+def test_the_python_client_refuses_in_the_words_of_the_server(interfaces):
     swapped = (BOX[1], BOX[0], BOX[3], BOX[2])
     box = ",".join(map(str, BOX))
     for ask, path, options in (
-        (lambda: doors.client.array(swapped, bands="B04"), f"bbox/{','.join(map(str, swapped))}.tif", {}),
-        (lambda: doors.client.array(BOX, crs="EPSG:99999"), f"bbox/{box}.tif", {"crs": "EPSG:99999"}),
-        (lambda: doors.client.array(BOX, bbox_crs="x"), f"bbox/{box}.tif", {"bbox_crs": "x"}),
+        (
+            lambda: interfaces.client.array(swapped, bands="B04"),
+            f"bbox/{','.join(map(str, swapped))}.tif",
+            {},
+        ),
+        (lambda: interfaces.client.array(BOX, crs="EPSG:99999"), f"bbox/{box}.tif", {"crs": "EPSG:99999"}),
+        (lambda: interfaces.client.array(BOX, bbox_crs="x"), f"bbox/{box}.tif", {"bbox_crs": "x"}),
     ):
-        detail = doors.http.get(f"{MOSAIC}/{path}", params=options).json()["detail"]
+        detail = interfaces.http.get(f"{MOSAIC}/{path}", params=options).json()["detail"]
         with pytest.raises(InvalidRequest) as refused:
             ask()
         assert str(refused.value) == detail
 
 
-def test_wmts_refuses_what_is_named_twice_in_its_own_form(doors):
-    answer = doors.http.get(
+def test_wmts_refuses_what_is_named_twice_in_its_own_form(interfaces):
+    answer = interfaces.http.get(
         f"{MOSAIC}/wmts", params=[*PAIRS.items(), ("method", "first"), ("METHOD", "mean")]
     )
     assert answer.status_code == 400
@@ -72,17 +76,17 @@ def test_wmts_refuses_what_is_named_twice_in_its_own_form(doors):
     assert answer.headers["content-type"].startswith("application/xml")
 
 
-def test_a_plus_that_an_address_lost_is_read_as_the_plus_it_was(doors):
-    lost = doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?expression=(B08+B04)*2").json()
-    kept = doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?expression=(B08%2BB04)*2").json()
+def test_a_plus_that_an_address_lost_is_read_as_the_plus_it_was(interfaces):
+    lost = interfaces.http.get(f"{MOSAIC}/point/{LON},{LAT}?expression=(B08+B04)*2").json()
+    kept = interfaces.http.get(f"{MOSAIC}/point/{LON},{LAT}?expression=(B08%2BB04)*2").json()
     assert lost == kept
     assert kept["band_names"] == ["(B08+B04)*2"]
 
 
 @pytest.mark.parametrize("path", ["WebMercatorQuad/tilejson.json", "tiles", "scenes", "wmts"])
 @pytest.mark.parametrize("formula", ["B04^2", "where(B04)", "B8"])
-def test_a_document_accepts_no_formula_that_cannot_be_computed(doors, path, formula):
-    answer = doors.http.get(
+def test_a_document_accepts_no_formula_that_cannot_be_computed(interfaces, path, formula):
+    answer = interfaces.http.get(
         f"{MOSAIC}/{path}",
         params={"expression": formula}
         | ({"service": "WMTS", "request": "GetCapabilities"} if path == "wmts" else {}),
@@ -90,9 +94,9 @@ def test_a_document_accepts_no_formula_that_cannot_be_computed(doors, path, form
     assert answer.status_code == 400
 
 
-def test_a_job_accepts_no_formula_that_cannot_be_computed(doors):
+def test_a_job_accepts_no_formula_that_cannot_be_computed(interfaces):
     for body in ({"bbox": BOX}, {"bbox": BOX, "format": "gpkg"}):
-        answer = doors.http.post(f"{MOSAIC}/exports", json={**body, "expression": "B04^2"})
+        answer = interfaces.http.post(f"{MOSAIC}/exports", json={**body, "expression": "B04^2"})
         assert (answer.status_code, "use **" in answer.json()["detail"]) == (400, True)
 
 
@@ -108,27 +112,27 @@ def test_a_job_accepts_no_formula_that_cannot_be_computed(doors):
         ("mosaic_time", {"time": "soon"}, "not understood"),
     ],
 )
-def test_time_and_datetime_are_one_question_in_wmts(doors, layer, asked, told):
-    assert told in doors._header(f"{MOSAIC}/wmts", {**PAIRS, "layer": layer, **asked})
+def test_time_and_datetime_are_one_question_in_wmts(interfaces, layer, asked, told):
+    assert told in interfaces._header(f"{MOSAIC}/wmts", {**PAIRS, "layer": layer, **asked})
 
 
-def test_swapped_latitude_and_longitude_are_noticed_in_every_interface(doors):
+def test_swapped_latitude_and_longitude_are_noticed_in_every_interface(interfaces):
     south, west, north, east = 46.048, 15.004, 46.052, 15.008
     swapped = f"{south},{west},{north},{east}"
     feature = {**FEATURE, "geometry": {"type": "Polygon", "coordinates": [[[y, x] for x, y in SQUARE]]}}
     found = [
-        doors.http.get(f"{MOSAIC}/point/{LAT},{LON}"),
-        doors.http.get(f"{MOSAIC}/explain/{LAT},{LON}", params={"f": "json"}),
-        doors.http.get(f"{MOSAIC}/bbox/{swapped}.tif"),
-        doors.http.get(f"{MOSAIC}/dates/{swapped}"),
-        doors.http.post(f"{MOSAIC}/exports", json={"bbox": swapped, "dry_run": True}),
-        doors.http.post(f"{MOSAIC}/exports", json={"geometry": feature["geometry"], "dry_run": True}),
-        doors.http.post(f"{MOSAIC}/statistics", json=feature),
+        interfaces.http.get(f"{MOSAIC}/point/{LAT},{LON}"),
+        interfaces.http.get(f"{MOSAIC}/explain/{LAT},{LON}", params={"f": "json"}),
+        interfaces.http.get(f"{MOSAIC}/bbox/{swapped}.tif"),
+        interfaces.http.get(f"{MOSAIC}/dates/{swapped}"),
+        interfaces.http.post(f"{MOSAIC}/exports", json={"bbox": swapped, "dry_run": True}),
+        interfaces.http.post(f"{MOSAIC}/exports", json={"geometry": feature["geometry"], "dry_run": True}),
+        interfaces.http.post(f"{MOSAIC}/statistics", json=feature),
     ]
     for answer in found:
         assert answer.status_code in (400, 404), answer.request.url
         assert "did you swap latitude and longitude?" in answer.json()["detail"]
-    command = ["export", "--store", doors.store, "--bbox", *swapped.split(","), "--dry-run"]
+    command = ["export", "--store", interfaces.store, "--bbox", *swapped.split(","), "--dry-run"]
     assert "did you swap latitude and longitude?" in CliRunner().invoke(cli, command).output
 
 
@@ -141,41 +145,41 @@ def test_swapped_latitude_and_longitude_are_noticed_in_every_interface(doors):
         ["15.004,", "46.048,", "15.008,", "46.052"],
     ],
 )
-def test_a_box_has_commas_or_blanks_between_its_numbers(doors, words):
-    command = ["export", "--store", doors.store, "--bbox", *words, "--dry-run"]
+def test_a_box_has_commas_or_blanks_between_its_numbers(interfaces, words):
+    command = ["export", "--store", interfaces.store, "--bbox", *words, "--dry-run"]
     told = CliRunner().invoke(cli, command).output
     assert told == CliRunner().invoke(cli, [*command[:3], f"--bbox={' '.join(words)}", "--dry-run"]).output
     size = re.match(r"(\d+) × (\d+) px", told)
-    cost = doors.http.post(f"{MOSAIC}/exports", json={"bbox": " ".join(words), "dry_run": True}).json()
+    cost = interfaces.http.post(f"{MOSAIC}/exports", json={"bbox": " ".join(words), "dry_run": True}).json()
     assert (cost["width"], cost["height"]) == (int(size[1]), int(size[2]))
 
 
-def test_a_box_from_east_to_west_crosses_the_antimeridian_in_every_interface(doors):
+def test_a_box_from_east_to_west_crosses_the_antimeridian_in_every_interface(interfaces):
     across = "179.9,46,-179.9,46.1"
-    shown = doors.http.get(f"{MOSAIC}/bbox/{across}/8x8.tif?bands=B04")
+    shown = interfaces.http.get(f"{MOSAIC}/bbox/{across}/8x8.tif?bands=B04")
     assert shown.status_code == 200
-    assert doors.http.get(f"{MOSAIC}/dates/{across}").status_code == 404
-    cost = doors.http.post(
+    assert interfaces.http.get(f"{MOSAIC}/dates/{across}").status_code == 404
+    cost = interfaces.http.post(
         f"{MOSAIC}/exports", json={"bbox": across, "dry_run": True, "crs": 4326, "resolution": 0.01}
     ).json()
     assert cost["width"] == 20
-    zone = doors.http.get(f"{MOSAIC}/bbox/{across}/8x8.tif?bands=B04&crs=EPSG:32660")
+    zone = interfaces.http.get(f"{MOSAIC}/bbox/{across}/8x8.tif?bands=B04&crs=EPSG:32660")
     assert zone.status_code == 200
     ends = [
-        doors.http.get(f"{MOSAIC}/bbox/{across}/8x8.tif?bands=B04&crs=3857"),
-        doors.http.post(f"{MOSAIC}/exports", json={"bbox": across, "dry_run": True, "crs": 3857}),
-        doors.http.post(f"{MOSAIC}/exports", json={"bbox": across, "dry_run": True, "format": "gpkg"}),
+        interfaces.http.get(f"{MOSAIC}/bbox/{across}/8x8.tif?bands=B04&crs=3857"),
+        interfaces.http.post(f"{MOSAIC}/exports", json={"bbox": across, "dry_run": True, "crs": 3857}),
+        interfaces.http.post(f"{MOSAIC}/exports", json={"bbox": across, "dry_run": True, "format": "gpkg"}),
     ]
     for answer in ends:
         assert (answer.status_code, "where EPSG:3857 ends" in answer.json()["detail"]) == (400, True)
 
 
 @pytest.mark.parametrize("code", ["3035", "EPSG:3035", "epsg:3035", "urn:ogc:def:crs:EPSG::3035"])
-def test_a_coordinate_system_has_one_name_in_every_interface(doors, code, tmp_path):
-    cost = doors.http.post(f"{MOSAIC}/exports", json={"bbox": BOX, "crs": code, "dry_run": True}).json()
+def test_a_coordinate_system_has_one_name_in_every_interface(interfaces, code, tmp_path):
+    cost = interfaces.http.post(f"{MOSAIC}/exports", json={"bbox": BOX, "crs": code, "dry_run": True}).json()
     assert cost["crs"] == "EPSG:3035"
     for name in ("crs", "dst_crs"):
-        shown = doors.http.get(
+        shown = interfaces.http.get(
             f"{MOSAIC}/bbox/{','.join(map(str, BOX))}.tif", params={name: code, "bands": "B04"}
         )
         (tmp_path / "box.tif").write_bytes(shown.content)
@@ -185,7 +189,7 @@ def test_a_coordinate_system_has_one_name_in_every_interface(doors, code, tmp_pa
     command = [
         "export",
         "--store",
-        doors.store,
+        interfaces.store,
         "--bbox",
         *map(str, BOX),
         "--bands",
@@ -215,15 +219,17 @@ def test_a_coordinate_system_has_one_name_in_every_interface(doors, code, tmp_pa
         ),
     ],
 )
-def test_a_coordinate_system_that_is_none_is_named_as_it_was_given(doors, code, told):
+def test_a_coordinate_system_that_is_none_is_named_as_it_was_given(interfaces, code, told):
     box = ",".join(map(str, BOX))
     details = [
-        doors.http.post(f"{MOSAIC}/exports", json={"bbox": BOX, "crs": code, "dry_run": True}).json()[
+        interfaces.http.post(f"{MOSAIC}/exports", json={"bbox": BOX, "crs": code, "dry_run": True}).json()[
             "detail"
         ],
-        doors.http.get(f"{MOSAIC}/bbox/{box}.tif", params={"crs": code}).json()["detail"],
+        interfaces.http.get(f"{MOSAIC}/bbox/{box}.tif", params={"crs": code}).json()["detail"],
         CliRunner()
-        .invoke(cli, ["export", "--store", doors.store, "--bbox", *map(str, BOX), "--crs", code, "--dry-run"])
+        .invoke(
+            cli, ["export", "--store", interfaces.store, "--bbox", *map(str, BOX), "--crs", code, "--dry-run"]
+        )
         .output.removeprefix("Error: ")
         .strip(),
     ]
@@ -234,16 +240,16 @@ def test_a_coordinate_system_that_is_none_is_named_as_it_was_given(doors, code, 
 @pytest.mark.parametrize(
     ("code", "told"), [("EPSG:2327", "no datum shift is known"), ("EPSG:31275", "use EPSG:8677")]
 )
-def test_coordinates_in_a_system_without_a_datum_shift_are_refused_in_every_interface(doors, code, told):
+def test_coordinates_in_a_system_without_a_datum_shift_are_refused_in_every_interface(interfaces, code, told):
     box, member = "7500000,5100000,7500600,5100600", {"type": "name", "properties": {"name": code}}
     ring = [[7_500_000, 5_100_000], [7_500_600, 5_100_000], [7_500_600, 5_100_600], [7_500_000, 5_100_000]]
     area = {"type": "Polygon", "coordinates": [ring], "crs": member}
     feature = {"type": "Feature", "geometry": {k: v for k, v in area.items() if k != "crs"}, "properties": {}}
     answers = [
-        doors.http.get(f"{MOSAIC}/bbox/{box}.tif", params={"bbox_crs": code}),
-        doors.http.post(f"{MOSAIC}/exports", json={"bbox": box, "bbox_crs": code, "dry_run": True}),
-        doors.http.post(f"{MOSAIC}/exports", json={"geometry": area, "dry_run": True}),
-        doors.http.post(f"{MOSAIC}/statistics", json={**feature, "crs": member}),
+        interfaces.http.get(f"{MOSAIC}/bbox/{box}.tif", params={"bbox_crs": code}),
+        interfaces.http.post(f"{MOSAIC}/exports", json={"bbox": box, "bbox_crs": code, "dry_run": True}),
+        interfaces.http.post(f"{MOSAIC}/exports", json={"geometry": area, "dry_run": True}),
+        interfaces.http.post(f"{MOSAIC}/statistics", json={**feature, "crs": member}),
     ]
     for answer in answers:
         assert answer.status_code == 400, answer.text
@@ -251,34 +257,36 @@ def test_coordinates_in_a_system_without_a_datum_shift_are_refused_in_every_inte
         assert code in answer.json()["detail"]
 
 
-def test_a_box_has_the_same_names_for_its_coordinate_systems_as_an_export(doors):
+def test_a_box_has_the_same_names_for_its_coordinate_systems_as_an_export(interfaces):
     metres = "500400,5099400,500700,5099700"
     answers = [
-        doors.http.get(
+        interfaces.http.get(
             f"{MOSAIC}/bbox/{metres}.tif", params={"bands": "B04", a: "EPSG:32633", b: "EPSG:3857"}
         )
         for a, b in (("bbox_crs", "crs"), ("coord_crs", "dst_crs"))
     ]
     assert [a.status_code for a in answers] == [200, 200]
     assert answers[0].headers["etag"] == answers[1].headers["etag"]
-    both = doors.http.get(f"{MOSAIC}/bbox/{metres}.tif", params={"crs": "EPSG:3857", "dst_crs": "EPSG:3035"})
+    both = interfaces.http.get(
+        f"{MOSAIC}/bbox/{metres}.tif", params={"crs": "EPSG:3857", "dst_crs": "EPSG:3035"}
+    )
     assert "the same: name it once" in both.json()["detail"]
 
 
-def test_lengths_know_their_unit(doors):
-    own = doors.client.array(BOX, bands="B04")
-    degrees = doors.client.array(BOX, bands="B04", crs="EPSG:4326")
+def test_lengths_know_their_unit(interfaces):
+    own = interfaces.client.array(BOX, bands="B04")
+    degrees = interfaces.client.array(BOX, bands="B04", crs="EPSG:4326")
     assert degrees.rio.resolution()[0] == pytest.approx(10 / 111_319.49)
     assert degrees.sizes["x"] == pytest.approx((BOX[2] - BOX[0]) * 111_319.49 / 10, abs=2)
-    feet = doors.client.array(BOX, bands="B04", crs="+proj=utm +zone=33 +datum=WGS84 +units=us-ft")
+    feet = interfaces.client.array(BOX, bands="B04", crs="+proj=utm +zone=33 +datum=WGS84 +units=us-ft")
     assert feet.sizes["x"] == pytest.approx(own.sizes["x"], abs=2)
     order = {"bbox": BOX, "crs": "+proj=utm +zone=33 +datum=WGS84 +units=us-ft", "dry_run": True}
-    assert doors.http.post(f"{MOSAIC}/exports", json=order).json()["width"] == pytest.approx(
+    assert interfaces.http.post(f"{MOSAIC}/exports", json=order).json()["width"] == pytest.approx(
         own.sizes["x"], abs=2
     )
 
 
-def test_the_crs_member_of_geojson_is_read_by_every_reader(doors, tmp_path):
+def test_the_crs_member_of_geojson_is_read_by_every_reader(interfaces, tmp_path):
     to_metres = Transformer.from_crs(4326, 32633, always_xy=True)
     ring = [list(to_metres.transform(*p)) for p in SQUARE]
     feature = {**FEATURE, "geometry": {"type": "Polygon", "coordinates": [ring]}}
@@ -289,14 +297,16 @@ def test_the_crs_member_of_geojson_is_read_by_every_reader(doors, tmp_path):
     def told(collection):
         path = tmp_path / "areas.geojson"
         path.write_text(json.dumps(collection))
-        cost = doors.http.post(f"{MOSAIC}/exports", json={"geometry": collection, "dry_run": True}).json()
-        command = ["export", "--store", doors.store, "--geometry", str(path), "--dry-run"]
+        cost = interfaces.http.post(
+            f"{MOSAIC}/exports", json={"geometry": collection, "dry_run": True}
+        ).json()
+        command = ["export", "--store", interfaces.store, "--geometry", str(path), "--dry-run"]
         said = CliRunner().invoke(cli, command).output.splitlines()[0]
-        shares = doors.http.post(f"{MOSAIC}/statistics", json=collection, params={"bands": "B04"}).json()
+        shares = interfaces.http.post(f"{MOSAIC}/statistics", json=collection, params={"bands": "B04"}).json()
         counts = [f["properties"]["statistics"]["B04"]["count"] for f in shares["features"]]
         table = tmp_path / "table.csv"
         done = CliRunner().invoke(
-            cli, ["statistics", str(path), "--store", doors.store, "--bands", "B04", "-o", str(table)]
+            cli, ["statistics", str(path), "--store", interfaces.store, "--bands", "B04", "-o", str(table)]
         )
         assert done.exit_code == 0, done.output
         row = dict(
@@ -314,7 +324,7 @@ def test_the_crs_member_of_geojson_is_read_by_every_reader(doors, tmp_path):
     assert first[2][0] == pytest.approx(first[3], rel=1e-6)
 
 
-def test_the_crs_member_of_a_geometry_is_read_as_that_of_its_collection(doors):
+def test_the_crs_member_of_a_geometry_is_read_as_that_of_its_collection(interfaces):
     ring = [list(Transformer.from_crs(4326, 32633, always_xy=True).transform(*p)) for p in SQUARE]
     named = {"type": "name", "properties": {"name": "EPSG:32633"}}
     # PostGIS writes it so.
@@ -323,8 +333,8 @@ def test_the_crs_member_of_a_geometry_is_read_as_that_of_its_collection(doors):
 
     def told(feature):
         collection = {"type": "FeatureCollection", "features": [feature, nothing]}
-        cost = doors.http.post(f"{MOSAIC}/exports", json={"geometry": feature, "dry_run": True}).json()
-        shares = doors.http.post(f"{MOSAIC}/statistics", json=collection, params={"bands": "B04"}).json()
+        cost = interfaces.http.post(f"{MOSAIC}/exports", json={"geometry": feature, "dry_run": True}).json()
+        shares = interfaces.http.post(f"{MOSAIC}/statistics", json=collection, params={"bands": "B04"}).json()
         return cost["width"], shares["features"][0]["properties"]["statistics"]["B04"]["count"]
 
     first, second = told(inside), told(FEATURE)
@@ -334,28 +344,28 @@ def test_the_crs_member_of_a_geometry_is_read_as_that_of_its_collection(doors):
     assert collection_of({"type": "FeatureCollection", "features": [inside, nothing]})["crs"] == named
     both = {"type": "FeatureCollection", "features": [inside, FEATURE]}
     found = [
-        doors.http.post(f"{MOSAIC}/exports", json={"geometry": both, "dry_run": True}),
-        doors.http.post(f"{MOSAIC}/statistics", json=both),
-        doors.http.post(f"{MOSAIC}/exports/statistics", json={"features": both}),
+        interfaces.http.post(f"{MOSAIC}/exports", json={"geometry": both, "dry_run": True}),
+        interfaces.http.post(f"{MOSAIC}/statistics", json=both),
+        interfaces.http.post(f"{MOSAIC}/exports/statistics", json={"features": both}),
     ]
     assert [a.status_code for a in found] == [400, 400, 400]
     assert all("in EPSG:32633 and in EPSG:4326: give all in one" in a.json()["detail"] for a in found)
 
 
 @pytest.mark.parametrize("member", [{"type": "link"}, {"type": "name", "properties": {"name": "EPSG:99999"}}])
-def test_a_crs_member_that_names_none_is_refused_by_every_reader(doors, member):
+def test_a_crs_member_that_names_none_is_refused_by_every_reader(interfaces, member):
     collection = {"type": "FeatureCollection", "crs": member, "features": [FEATURE]}
     found = [
-        doors.http.post(f"{MOSAIC}/exports", json={"geometry": collection, "dry_run": True}),
-        doors.http.post(f"{MOSAIC}/statistics", json=collection),
-        doors.http.post(f"{MOSAIC}/exports/statistics", json={"features": collection}),
+        interfaces.http.post(f"{MOSAIC}/exports", json={"geometry": collection, "dry_run": True}),
+        interfaces.http.post(f"{MOSAIC}/statistics", json=collection),
+        interfaces.http.post(f"{MOSAIC}/exports/statistics", json={"features": collection}),
     ]
     assert [a.status_code for a in found] == [400, 400, 400]
     assert len({a.json()["detail"] for a in found}) == 1
 
 
-def test_every_name_of_the_table_stands_in_openapi_and_on_the_command_line(doors):
-    openapi = doors.http.get("/openapi.json").json()
+def test_every_name_of_the_table_stands_in_openapi_and_on_the_command_line(interfaces):
+    openapi = interfaces.http.get("/openapi.json").json()
     tile = openapi["paths"]["/mosaics/{mosaic}/tiles/{tms}/{z}/{x}/{tile}"]["get"]["parameters"]
     body = openapi["paths"]["/mosaics/{mosaic}/exports"]["post"]["requestBody"]["content"]["application/json"]
     told = CliRunner().invoke(cli, ["export", "--help"]).output
@@ -368,8 +378,8 @@ def test_every_name_of_the_table_stands_in_openapi_and_on_the_command_line(doors
     assert "scene, date, age, count, quality, weight, score, spread, sigma, gain" in words
 
 
-def test_the_menus_of_the_map_are_those_of_the_table(doors):
-    page = doors.http.get("/", headers={"accept": "text/html"}).text
+def test_the_menus_of_the_map_are_those_of_the_table(interfaces):
+    page = interfaces.http.get("/", headers={"accept": "text/html"}).text
     menu = re.search(r'<select name="method">(.*?)</select>', page, re.DOTALL)[1]
     assert sorted(re.findall(r"<option.*?>([\w:]+)<", menu)) == sorted(MEASURED["method"].choices)
     # Stages have names of their own there.
@@ -380,15 +390,15 @@ def test_the_menus_of_the_map_are_those_of_the_table(doors):
     assert not re.search(r"<option[^>]*>\w", template)
 
 
-def test_raw_says_what_lies_between_it_and_the_products_number(doors):
-    exact = doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04&stage=raw&resampling=nearest").json()
-    between = doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04&stage=raw").json()
-    assert "interpolated" not in doors.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04").json()
+def test_raw_says_what_lies_between_it_and_the_products_number(interfaces):
+    exact = interfaces.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04&stage=raw&resampling=nearest").json()
+    between = interfaces.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04&stage=raw").json()
+    assert "interpolated" not in interfaces.http.get(f"{MOSAIC}/point/{LON},{LAT}?bands=B04").json()
     assert between["interpolated"][-1].startswith("interpolated between the store's pixels")
     assert between["interpolated"][:-1] == exact["interpolated"]
-    account = doors.http.get(f"{MOSAIC}/explain/{LON},{LAT}?bands=B04&f=json").json()
+    account = interfaces.http.get(f"{MOSAIC}/explain/{LON},{LAT}?bands=B04&f=json").json()
     assert [account["count_interpolated"]] == (exact["interpolated"] or [""])
-    lines = doors.http.get(f"{MOSAIC}/explain/{LON},{LAT}?bands=B04&f=txt").text
+    lines = interfaces.http.get(f"{MOSAIC}/explain/{LON},{LAT}?bands=B04&f=txt").text
     first = account["candidates"][0]["order"]
     assert re.search(rf"scenes\n *{first}  2023", lines)
 
@@ -417,37 +427,39 @@ def test_raw_says_in_every_interface_that_it_is_interpolated(client, tmp_path):
 
 
 @pytest.mark.parametrize("words", ["15.004 46.048 15.008 46.052", "15.004, 46.048, 15.008, 46.052"])
-def test_a_box_in_an_address_has_commas_or_blanks_between_its_numbers(doors, words):
+def test_a_box_in_an_address_has_commas_or_blanks_between_its_numbers(interfaces, words):
     commas = "15.004,46.048,15.008,46.052"
     for path in (f"{MOSAIC}/bbox/%s.npy", f"{MOSAIC}/bbox/%s/8x8.tif", f"{MOSAIC}/dates/%s"):
-        one, other = (doors.http.get(path % box, params={"bands": "B04"}) for box in (commas, words))
+        one, other = (interfaces.http.get(path % box, params={"bands": "B04"}) for box in (commas, words))
         assert (one.status_code, other.status_code) == (200, 200)
         assert one.content == other.content
 
 
 @pytest.mark.parametrize("words", ["15.006 46.05", "15.006, 46.05", "15.006%2046.05", " 15.006,%0946.05 "])
-def test_a_place_in_an_address_has_a_comma_or_a_blank_between_its_numbers(doors, words):
+def test_a_place_in_an_address_has_a_comma_or_a_blank_between_its_numbers(interfaces, words):
     for path in (f"{MOSAIC}/point/%s?bands=B04", f"{MOSAIC}/explain/%s?bands=B04&f=json"):
-        one, other = (doors.http.get(path.replace("%s", place)) for place in ("15.006,46.05", words))
+        one, other = (interfaces.http.get(path.replace("%s", place)) for place in ("15.006,46.05", words))
         assert (one.status_code, other.status_code) == (200, 200), other.text
         assert one.json() == other.json()
 
 
 @pytest.mark.parametrize("words", ["15", "15,46,100", "15;46", "x,46", "nan,46", "15,inf", ""])
-def test_a_place_that_is_none_is_refused_in_one_way(doors, words):
-    for door in ("point", "explain"):
-        answer = doors.http.get(f"{MOSAIC}/{door}/{words}")
+def test_a_place_that_is_none_is_refused_in_one_way(interfaces, words):
+    for endpoint in ("point", "explain"):
+        answer = interfaces.http.get(f"{MOSAIC}/{endpoint}/{words}")
         assert answer.status_code == (400 if words else 404)
         if words:
             assert answer.json()["detail"] == (
-                f"{door}: two finite numbers, longitude and latitude, with commas or blanks between them"
+                f"{endpoint}: two finite numbers, longitude and latitude, with commas or blanks between them"
             )
 
 
-def test_a_box_in_an_address_that_is_none_is_refused_in_the_words_of_an_order(doors):
-    detail = doors.http.post(f"{MOSAIC}/exports", json={"bbox": "15,46,16", "dry_run": True}).json()["detail"]
+def test_a_box_in_an_address_that_is_none_is_refused_in_the_words_of_an_order(interfaces):
+    detail = interfaces.http.post(f"{MOSAIC}/exports", json={"bbox": "15,46,16", "dry_run": True}).json()[
+        "detail"
+    ]
     assert detail == "bbox: four finite numbers, W S E N, with commas or blanks between them"
-    answers = [doors.http.get(f"{MOSAIC}/{path}") for path in ("bbox/15,46,16.tif", "dates/15,46,16")]
+    answers = [interfaces.http.get(f"{MOSAIC}/{path}") for path in ("bbox/15,46,16.tif", "dates/15,46,16")]
     assert [a.status_code for a in answers] == [400, 400]
     assert answers[0].json()["detail"] == detail
     assert answers[1].json()["detail"] == detail.replace("bbox", "dates")

@@ -201,7 +201,7 @@ def test_all_items_of_a_version_are_one_file_that_can_be_read_in_parts(client):
 
 def test_the_etag_of_all_items_is_computed_with_them_once(client):
     path = client.get("/mosaics/mosaic").json()["assets"]["scenes"]["href"]
-    version = client.app.state.desk.mosaics.engine("mosaic").version
+    version = client.app.state.context.mosaics.engine("mosaic").version
     kept = geoparquet(version, None)
     assert geoparquet(version, None) is kept
     assert client.get(path).headers["etag"] == kept[1]

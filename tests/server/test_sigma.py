@@ -1,4 +1,4 @@
-"""Standard errors at the doors: points, accounts, statistics, where they are asked for and nowhere else."""
+"""Standard errors at the interfaces: points, accounts, statistics, where they are asked for and nowhere else."""
 
 import json
 
@@ -54,11 +54,11 @@ def test_a_place_far_from_all_that_is_clear_has_no_sigma(client, asked):
         assert answer.json()["sigma"] == answer.json()["sigma_shared"] == [None]
 
 
-@pytest.mark.parametrize("door", [f"point/{PLACE}", f"explain/{PLACE}"])
-def test_nobody_is_told_a_sigma_who_does_not_ask(client, door):
-    told = client.get(f"{MOSAIC}/{door}?bands=B04").json()
+@pytest.mark.parametrize("endpoint", [f"point/{PLACE}", f"explain/{PLACE}"])
+def test_nobody_is_told_a_sigma_who_does_not_ask(client, endpoint):
+    told = client.get(f"{MOSAIC}/{endpoint}?bands=B04").json()
     assert not [k for k in told if k.startswith("sigma")]
-    assert client.get(f"{MOSAIC}/{door}?bands=B04&sigma=off").json().keys() == told.keys()
+    assert client.get(f"{MOSAIC}/{endpoint}?bands=B04&sigma=off").json().keys() == told.keys()
 
 
 @pytest.mark.parametrize(
@@ -71,9 +71,9 @@ def test_nobody_is_told_a_sigma_who_does_not_ask(client, door):
         "baseline=2023-08-13",
     ],
 )
-def test_a_sigma_of_what_foretells_nothing_is_refused_at_every_door(client, query):
-    for door in (f"point/{PLACE}", f"explain/{PLACE}"):
-        answer = client.get(f"{MOSAIC}/{door}?{query}&sigma=on")
+def test_a_sigma_that_predicts_nothing_is_refused_by_every_endpoint(client, query):
+    for endpoint in (f"point/{PLACE}", f"explain/{PLACE}"):
+        answer = client.get(f"{MOSAIC}/{endpoint}?{query}&sigma=on")
         assert answer.status_code == 400
         assert "sigma" in answer.json()["detail"]
     assert client.post(f"{MOSAIC}/statistics?{query}&sigma=on", json=FIELD).status_code == 400

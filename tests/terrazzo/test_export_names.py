@@ -203,7 +203,7 @@ def test_ctrl_c_says_what_is_kept(sample_store, tmp_path):
     command = [Path(sys.executable).parent / "terrazzo", "export", "--store", sample_store, "--bbox", *WIDE]
     command += ["--resolution", "4", "-o", tmp_path / "a.tif"]
     running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    while not list(tmp_path.glob(".a-*.parts/0_0-*/*.told")):
+    while not list(tmp_path.glob(".a-*.parts/0_0-*/*.done")):
         assert running.poll() is None
     running.send_signal(signal.SIGINT)
     told = running.communicate()[1]

@@ -1,4 +1,4 @@
-"""Standard errors: true for noise that is known, at every door, refused where a value predicts nothing."""
+"""Standard errors: true for noise that is known, at every endpoint, refused where a value predicts nothing."""
 
 import math
 from datetime import date, timedelta

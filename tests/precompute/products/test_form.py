@@ -12,7 +12,7 @@ from terrazzo.errors import ProductError, UnreadableAsset, WrongGrid
 from terrazzo.grid import Grid
 from terrazzo.precompute import sample
 from terrazzo.precompute.products.form import BRIGHTEST, read_forms
-from terrazzo.precompute.products.product import Told
+from terrazzo.precompute.products.product import Declared
 from terrazzo.precompute.products.raster import Images, asset_grid
 from tests.world.jp2 import ground, write_jp2
 
@@ -28,9 +28,9 @@ GONE[:, :4] = GONE[20, 20] = True
 
 
 def write(path: Path, values: np.ndarray, **given: Any) -> str:
-    mask, told = given.pop("mask", None), {"crs": f"EPSG:{EPSG}", "transform": PLACE, **given}
-    scale = told.pop("scale", None)
-    alpha = told.pop("alpha", None)
+    mask, declared = given.pop("mask", None), {"crs": f"EPSG:{EPSG}", "transform": PLACE, **given}
+    scale = declared.pop("scale", None)
+    alpha = declared.pop("alpha", None)
     layers = [values] if alpha is None else [values, alpha]
     profile = {
         "driver": "GTiff",
@@ -39,7 +39,10 @@ def write(path: Path, values: np.ndarray, **given: Any) -> str:
         "count": len(layers),
         "dtype": values.dtype.name,
     }
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **profile, **told) as dataset:
+    with (
+        rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+        rasterio.open(path, "w", **profile, **declared) as dataset,
+    ):
         if alpha is not None:
             dataset.colorinterp = [rasterio.enums.ColorInterp.gray, rasterio.enums.ColorInterp.alpha]
         for k, layer in enumerate(layers, 1):
@@ -51,17 +54,17 @@ def write(path: Path, values: np.ndarray, **given: Any) -> str:
     return str(path)
 
 
-def read(path: str, told: Told | None = None, grid: Grid = GRID) -> tuple[np.ndarray, int, Any]:
+def read(path: str, declared: Declared | None = None, grid: Grid = GRID) -> tuple[np.ndarray, int, Any]:
     """Counts on the grid, what was added to them in reading, and what else was read."""
-    given = {path: told} if told else {}
+    given = {path: declared} if declared else {}
     images = Images(Path("."), (0.0, 0.0), read_forms({"B02": path}, given), given)
     box = grid.box_from_bounds(*GRID.bounds(BOX))
     placed = images.read(path, grid, box, "reflectance")
     return placed.array, images.lift, placed
 
 
-def reflectance(path: str, told: Told | None = None) -> np.ndarray:
-    counts, lift, _ = read(path, told)
+def reflectance(path: str, declared: Declared | None = None) -> np.ndarray:
+    counts, lift, _ = read(path, declared)
     return np.where(counts == 0, np.nan, (counts.astype(float) - lift) * 1e-4)
 
 
@@ -79,7 +82,7 @@ FORMS = {
     "uint16": (lambda p: write(p, stored("uint16", 0), nodata=0), None, ABOVE_ZERO),
     "uint16, nothing declared": (lambda p: write(p, stored("uint16", 0)), None, ABOVE_ZERO),
     "uint16, 65535 is no data": (lambda p: write(p, stored("uint16", 65535), nodata=65535), None, ABOVE_ZERO),
-    "uint16, the Item says 65535": (lambda p: write(p, stored("uint16", 65535)), Told(nodata=65535.0), ABOVE_ZERO),
+    "uint16, the Item says 65535": (lambda p: write(p, stored("uint16", 65535)), Declared(nodata=65535.0), ABOVE_ZERO),
     "uint16 with a mask": (lambda p: write(p, stored("uint16", 777), mask=~GONE), None, ABOVE_ZERO),
     "uint16 with alpha": (lambda p: write(p, stored("uint16", 777), alpha=np.where(GONE, 0, 65535).astype("uint16")), None, ABOVE_ZERO),
     "int16": (lambda p: write(p, stored("int16", -32768), nodata=-32768), None, TRUTH),
@@ -89,28 +92,28 @@ FORMS = {
     "float32 reflectance, NaN": (lambda p: write(p, stored("float32", np.nan), nodata=float("nan")), None, TRUTH),
     "float32 reflectance, undeclared NaN": (lambda p: write(p, stored("float32", np.nan)), None, TRUTH),
     "float32, -9999": (lambda p: write(p, stored("float32", -9999), nodata=-9999), None, TRUTH),
-    "float32 reflectance, the Item says 1e-4": (lambda p: write(p, stored("float32", 0)), Told(scale=1e-4), TRUTH),
+    "float32 reflectance, the Item says 1e-4": (lambda p: write(p, stored("float32", 0)), Declared(scale=1e-4), TRUTH),
     "float64 counts": (lambda p: write(p, np.where(GONE, 0, RHO * 10_000)), None, TRUTH),
-    "scale 5e-5 in the Item": (lambda p: write(p, stored("uint16", 0) * np.uint16(2)), Told(scale=5e-5), ABOVE_ZERO),
+    "scale 5e-5 in the Item": (lambda p: write(p, stored("uint16", 0) * np.uint16(2)), Declared(scale=5e-5), ABOVE_ZERO),
     "scale 5e-5 in the file": (lambda p: write(p, stored("uint16", 0) * np.uint16(2), scale=5e-5), None, ABOVE_ZERO),
-    "scale 5e-5 in the file, the Item says 1e-4": (lambda p: write(p, stored("uint16", 0) * np.uint16(2), scale=5e-5), Told(scale=1e-4), ABOVE_ZERO),
-    "scale 1e-4 in both": (lambda p: write(p, stored("uint16", 0), scale=1e-4), Told(scale=1e-4), ABOVE_ZERO),
+    "scale 5e-5 in the file, the Item says 1e-4": (lambda p: write(p, stored("uint16", 0) * np.uint16(2), scale=5e-5), Declared(scale=1e-4), ABOVE_ZERO),
+    "scale 1e-4 in both": (lambda p: write(p, stored("uint16", 0), scale=1e-4), Declared(scale=1e-4), ABOVE_ZERO),
     "south first": (lambda p: write(p, stored("uint16", 0)[::-1], nodata=0, transform=Affine(PIXEL, 0, LEFT, 0, PIXEL, TOP - SIDE * PIXEL)), None, ABOVE_ZERO),
     "south first, float": (lambda p: write(p, stored("float32", np.nan)[::-1], transform=Affine(PIXEL, 0, LEFT, 0, PIXEL, TOP - SIDE * PIXEL)), None, TRUTH),
     "no CRS": (lambda p: write(p, stored("uint16", 0), crs=None), None, ABOVE_ZERO),
-    "no CRS, the Item has it": (lambda p: write(p, stored("uint16", 0), crs=None), Told(epsg=EPSG), ABOVE_ZERO),
+    "no CRS, the Item has it": (lambda p: write(p, stored("uint16", 0), crs=None), Declared(epsg=EPSG), ABOVE_ZERO),
     "a CRS without a name": (lambda p: write(p, stored("uint16", 0), crs='LOCAL_CS["unnamed",UNIT["metre",1]]'), None, ABOVE_ZERO),
     "a CRS without a code": (lambda p: write(p, stored("uint16", 0), crs="+proj=utm +zone=33 +datum=WGS84"), None, ABOVE_ZERO),
     "float64, no data past float32": (lambda p: write(p, stored("float64", -1.7e308), nodata=-1.7e308), None, TRUTH),
-    "no transform, the Item has it": (lambda p: write(p, stored("uint16", 0), transform=Affine.identity()), Told(shape=(SIDE, SIDE), transform=tuple(PLACE)[:6]), ABOVE_ZERO),
-    "no transform, the Item has a finer file's": (lambda p: write(p, stored("uint16", 0), transform=Affine.identity()), Told(shape=(2 * SIDE, 2 * SIDE), transform=(PIXEL / 2, 0, LEFT, 0, -PIXEL / 2, TOP)), ABOVE_ZERO),
+    "no transform, the Item has it": (lambda p: write(p, stored("uint16", 0), transform=Affine.identity()), Declared(shape=(SIDE, SIDE), transform=tuple(PLACE)[:6]), ABOVE_ZERO),
+    "no transform, the Item has a finer file's": (lambda p: write(p, stored("uint16", 0), transform=Affine.identity()), Declared(shape=(2 * SIDE, 2 * SIDE), transform=(PIXEL / 2, 0, LEFT, 0, -PIXEL / 2, TOP)), ABOVE_ZERO),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_reflectance_comes_out_however_it_is_written(form, tmp_path):
-    make, told, truth = FORMS[form]
-    found = reflectance(make(tmp_path / "B02.tif"), told)
+    make, declared, truth = FORMS[form]
+    found = reflectance(make(tmp_path / "B02.tif"), declared)
     assert np.array_equal(np.isnan(found), np.isnan(truth))
     assert np.nanmax(np.abs(found - truth)) <= 0.6e-4
 
@@ -118,26 +121,26 @@ def test_reflectance_comes_out_however_it_is_written(form, tmp_path):
 REFUSED = {
     "a picture": (lambda p: write(p, (stored("uint16", 0) // 50).astype("uint8")), None, "without a scale"),
     "a signed picture": (lambda p: write(p, (stored("uint16", 0) // 50).astype("int8")), None, "without a scale"),
-    "a scale of 1": (lambda p: write(p, stored("uint16", 0)), Told(scale=1.0), "reflectance of .*mend raster:scale"),
-    "a scale of 0": (lambda p: write(p, stored("uint16", 0)), Told(scale=0.0), "scale of 0"),
-    "a scale below 0": (lambda p: write(p, stored("uint16", 0)), Told(scale=-1e-4), "scale of -0.0001"),
+    "a scale of 1": (lambda p: write(p, stored("uint16", 0)), Declared(scale=1.0), "reflectance of .*mend raster:scale"),
+    "a scale of 0": (lambda p: write(p, stored("uint16", 0)), Declared(scale=0.0), "scale of 0"),
+    "a scale below 0": (lambda p: write(p, stored("uint16", 0)), Declared(scale=-1e-4), "scale of -0.0001"),
     "float of another unit": (lambda p: write(p, stored("float32", 0) * np.float32(100)), None, "brightest pixels"),
     "complex numbers": (lambda p: write(p, stored("float32", 0).astype("complex64")), None, "no image of B02"),
     "no transform": (lambda p: write(p, stored("uint16", 0), transform=Affine.identity()), None, "where it lies"),
     "turned": (lambda p: write(p, stored("uint16", 0), transform=PLACE @ Affine.rotation(5)), None, "turned or mirrored"),
     "mirrored": (lambda p: write(p, stored("uint16", 0), transform=Affine(-PIXEL, 0, LEFT, 0, -PIXEL, TOP)), None, "mirrored"),
     "another zone": (lambda p: write(p, stored("uint16", 0), crs="EPSG:32634"), None, "EPSG:32634"),
-    "no CRS, the Item says another zone": (lambda p: write(p, stored("uint16", 0), crs=None), Told(epsg=32634), "Item says EPSG:32634.*tile lies in EPSG:32633"),
+    "no CRS, the Item says another zone": (lambda p: write(p, stored("uint16", 0), crs=None), Declared(epsg=32634), "Item says EPSG:32634.*tile lies in EPSG:32633"),
     "far away": (lambda p: write(p, stored("uint16", 0), transform=Affine(PIXEL, 0, 9e6, 0, -PIXEL, TOP)), None, "does not lie in a UTM zone"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("form", REFUSED)
 def test_what_cannot_be_reflectance_or_has_no_place_is_refused_with_the_reason(form, tmp_path):
-    make, told, reason = REFUSED[form]
+    make, declared, reason = REFUSED[form]
     path = make(tmp_path / "B02.tif")
     with pytest.raises((ProductError, UnreadableAsset, WrongGrid), match=reason):
-        reflectance(path, told)
+        reflectance(path, declared)
 
 
 def test_one_signed_band_lifts_all_so_that_one_offset_is_theirs(tmp_path):

@@ -1,6 +1,6 @@
-"""A sample of `benchmarks/door.py`: documents with nonsense in them end no run and change no pixel unheard."""
+"""A sample of `benchmarks/malformed.py`: documents with nonsense in them end no run and change no pixel unheard."""
 
-from benchmarks.door import run
+from benchmarks.malformed import run
 
 
 def test_changed_items_and_metadata_are_left_out_come_out_true_or_are_noted():

@@ -20,6 +20,7 @@ from terrazzo.mosaic.warp import Target
 from terrazzo.precompute.products.find import find_products
 from terrazzo.precompute.products.form import declared_offset
 from terrazzo.precompute.products.offset import decide_offset
+from terrazzo.precompute.scene.counts import codec_remains
 from terrazzo.precompute.scene.make import ingest
 from terrazzo.scene import read_item
 from terrazzo.store import Store, StoreConfig, create_store
@@ -101,6 +102,49 @@ def test_a_count_of_1_is_dark_ground_in_one_band_and_before_04_00(tmp_path, base
     store, scene = one_scene(tmp_path / "p", tmp_path / "s")
     assert ((stored(store, scene, "B02") == 1).sum() == 96 * STRIP) is not missing
     assert ((stored(store, scene, "B02") != NODATA).sum() == 96 * 96) is not missing
+
+
+FLECKS = [(3, 2), (40, 4), (41, 4), (77, 7)]
+"""Corners of 2 × 2 px beyond the swath."""
+
+
+@pytest.mark.parametrize("added", [0, 1000])
+def test_what_a_lossy_codec_leaves_beyond_the_swath_is_no_data(tmp_path, added):
+    """The sample's swath has such flecks: counts of 1 to 6 amid no data, which were shown as black ground."""
+
+    def fringed(values: np.ndarray) -> np.ndarray:
+        values[:, :STRIP] = 0
+        for n, (row, col) in enumerate(FLECKS):
+            values[row : row + 2, col : col + 2] = n + 2
+        return values
+
+    make_world(tmp_path / "p", dates=1, size=(96, 96), about=Pass(FIRST, added=added))
+    for path in (tmp_path / "p" / NAME).glob("B0*.tif"):
+        change(path, fringed)
+    store, scene = one_scene(tmp_path / "p", tmp_path / "s")
+    for name, missing in (("B02", NODATA), ("B08", NODATA)):
+        known = stored(store, scene, name) != missing
+        assert known.sum() == 96 * (96 - STRIP), name
+    assert not stored(store, scene, "mask")[~known].any()
+
+
+def test_dark_water_at_the_edge_of_the_swath_stays():
+    """A correction may leave next to nothing of deep water; only where 1000 were added is that never ground."""
+    highest = np.full((1200, 100), 255, np.uint8)
+    highest[:, :10] = 0
+    highest[500:540, 10:40] = 3
+    highest[900, 80:82] = 3
+
+    def remains(*, anywhere: bool) -> set[tuple[int, int]]:
+        where = codec_remains(highest.astype(np.uint16), highest, anywhere=anywhere)
+        return set(zip(where.rows.tolist(), where.cols.tolist(), strict=True))
+
+    assert remains(anywhere=False) == set()
+    assert len(remains(anywhere=True)) == 40 * 30 + 2
+    highest[700, 5] = 3
+    highest[300:303, 12:14] = 3
+    fringe = {(r, c) for r in range(300, 303) for c in (12, 13)} | {(700, 5)}
+    assert fringe <= remains(anywhere=False)
 
 
 HOLE = slice(100, 140), slice(100, 140)

@@ -10,7 +10,7 @@ import dask
 import pytest
 from click.testing import CliRunner
 
-from benchmarks.killed import pixels
+from benchmarks.interruptions import pixels
 from terrazzo.cli import cli
 from terrazzo.errors import InvalidRequest
 from terrazzo.precompute.products.find import find_products

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks import killed
+from benchmarks import interruptions
 from terrazzo.errors import InvalidRequest, StoreError
 from terrazzo.precompute.work.executor import Shard
 from terrazzo.store import Store
@@ -22,12 +22,12 @@ def products(tmp_path_factory):
 
 
 def test_the_run_after_one_that_was_killed_completes_to_the_same_pixels(products, tmp_path):
-    seconds = killed.undisturbed(products, tmp_path / "calm")
+    seconds = interruptions.undisturbed(products, tmp_path / "calm")
     calm = open_version(Store(tmp_path / "calm"), "mosaic")
     moments = np.random.default_rng().uniform(0.3 * seconds, seconds, 2).tolist()
-    version = killed.killed(products, tmp_path / "killed", moments)
+    version = interruptions.interrupted(products, tmp_path / "killed", moments)
     assert version.name == calm.name, moments
-    assert (killed.pixels(version) == killed.pixels(calm)).all(), moments
+    assert (interruptions.pixels(version) == interruptions.pixels(calm)).all(), moments
 
 
 def test_parts_of_a_step_make_what_one_run_makes(products, tmp_path):
@@ -37,7 +37,7 @@ def test_parts_of_a_step_make_what_one_run_makes(products, tmp_path):
             precompute(products, tmp_path / "parts", window=32, only=step, shard=Shard(number, 3))
     parts, printed = precompute(products, tmp_path / "parts", window=32)
     assert parts.version.name == whole.version.name
-    assert (killed.pixels(parts.version) == killed.pixels(whole.version)).all()
+    assert (interruptions.pixels(parts.version) == interruptions.pixels(whole.version)).all()
     assert "scenes 1/" not in printed
 
 

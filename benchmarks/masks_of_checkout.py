@@ -1,4 +1,4 @@
-"""Masks of many images by the code of a checkout: `PYTHON benchmarks/judged.py CHECKOUT DATA CASES.npz OUT.npz MODELS`.
+"""Masks of many images by the code of a checkout: `PYTHON benchmarks/masks_of_checkout.py CHECKOUT DATA CASES.npz OUT.npz MODELS`.
 
 So that two states of the code judge the same pixels in one run of `benchmarks.goals`. Each case is judged by a classifier that the checkout
 fits without the case's place; MODELS keeps these for another run.

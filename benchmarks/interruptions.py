@@ -1,4 +1,4 @@
-"""Kills precompute at random moments and lets the next run complete it: `python -m benchmarks.killed FOLDER [--times 50]`.
+"""Kills precompute at random moments and lets the next run complete it: `python -m benchmarks.interruptions FOLDER [--times 50]`.
 
 A simulated world of two tiles is precomputed undisturbed, and then again and again with kill −9 at moments spread over that
 run's duration, up to three in a row. What the next run completes must be the same version with the same decoded pixels.
@@ -38,7 +38,7 @@ def undisturbed(products: Path, store: Path) -> float:
     return time.perf_counter() - begun
 
 
-def killed(products: Path, store: Path, moments: Sequence[float]) -> Version:
+def interrupted(products: Path, store: Path, moments: Sequence[float]) -> Version:
     """Runs precompute, killed after so many seconds each time, then to its end; the version."""
     for seconds in moments:
         with subprocess.Popen(
@@ -69,7 +69,7 @@ def main(folder: Path, times: int, seed: int) -> None:
     shown, rng, done = pixels(calm), np.random.default_rng(seed), 0
     while done < times:
         moments = rng.uniform(0.1, seconds, rng.integers(1, 4)).tolist()
-        version = killed(folder / "products", folder / "killed", moments)
+        version = interrupted(folder / "products", folder / "killed", moments)
         assert version.name == calm.name, (moments, version.name, calm.name)
         assert (pixels(version) == shown).all(), moments
         shutil.rmtree(folder / "killed")

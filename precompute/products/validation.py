@@ -42,7 +42,7 @@ def guarded(what: str) -> Iterator[None]:
         ) from error
 
 
-def let_in(name: str, read: Callable[[], Product]) -> Product | LeftOut:
+def validated(name: str, read: Callable[[], Product]) -> Product | LeftOut:
     """The product that is read, or why it is left out; raises nothing that a product could cause."""
     try:
         with guarded(name):

@@ -1,4 +1,4 @@
-"""Whatever a product brings, the door lets a checked product in or says one reason."""
+"""Whatever a product holds, `validated` returns a checked product or one reason why it is left out."""
 
 import json
 import random
@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from terrazzo.errors import ProductError
 from terrazzo.precompute import sample
-from terrazzo.precompute.products.door import let_in
 from terrazzo.precompute.products.find import find_products
 from terrazzo.precompute.products.items import product_from_item
 from terrazzo.precompute.products.product import LeftOut, Product
 from terrazzo.precompute.products.tiles import tile_name
+from terrazzo.precompute.products.validation import validated
 from tests.world.mutate import VALUES, mutated, places
 
 NAME = "S2B_33TWL_20230813_0_L2A"
@@ -26,7 +26,7 @@ PLACES = places(ITEM)
 
 
 def read(item: object) -> Product | LeftOut:
-    return let_in("x", lambda: product_from_item(item, Path(sample.path()) / "x.json"))  # type: ignore[arg-type]
+    return validated("x", lambda: product_from_item(item, Path(sample.path()) / "x.json"))  # type: ignore[arg-type]
 
 
 def with_properties(**changed: object) -> dict:
@@ -229,4 +229,4 @@ def test_an_id_that_no_folder_can_be_named_after_is_refused(name):
 def test_the_code_of_an_items_images_is_read_in_both_spellings(said, code):
     out = read(with_properties(**said))
     assert isinstance(out, Product)
-    assert {t.epsg for t in out.told.values()} == {code}
+    assert {t.epsg for t in out.declared.values()} == {code}

@@ -24,7 +24,7 @@ PAIRS = {
 }
 
 
-class Doors:
+class Interfaces:
     """Every way to ask; each gives the request as it was understood, or `refused: ` and why."""
 
     def __init__(self, http, store):
@@ -46,7 +46,7 @@ class Doors:
         found = self._json("GET", f"{MOSAIC}/explain/{LON},{LAT}", lambda d: d, params={**asked, "f": "json"})
         if isinstance(found, str):
             return found
-        # An account tells of bands; what is computed of them, the other doors say.
+        # An account tells of bands; what is computed of them, the other interfaces say.
         more = [f"&expression={asked['expression']}"] if asked.get("expression") else []
         more += [f"&baseline={asked['baseline']}"] if asked.get("baseline") else []
         return found["request"] + "".join(more)
@@ -113,7 +113,7 @@ class Doors:
             return f"refused: {error}"
 
     def picture(self, asked, form="png"):
-        """The bytes of a tile, and the same by door."""
+        """The bytes of a tile, and the same by endpoint."""
         path = f"{MOSAIC}/tiles/WebMercatorQuad/{TILE.z}/{TILE.x}/{TILE.y}.{form}"
         document = self.http.get(f"{MOSAIC}/WebMercatorQuad/tilejson.json", params=asked).json()
         address = document["tiles"][0].replace("http://testserver", "").replace(".png", f".{form}")

@@ -1,4 +1,4 @@
-"""Whether a server's memory stays where it is: `python -m benchmarks.steady --store FOLDER [--requests 50000] [--users 4]`.
+"""Whether a server's memory stays where it is: `python -m benchmarks.memory_growth --store FOLDER [--requests 50000] [--users 4]`.
 
 FOLDER is any store. One server process gets mixed requests, of which no two need be the same: tiles of all zooms in several styles,
 formats and methods, boxes, points, accounts, statistics, WMTS by pairs, documents, and errors. Prints its resident memory as it goes. The aim is that after the

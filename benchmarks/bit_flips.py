@@ -1,4 +1,4 @@
-"""Single flipped bits anywhere in a store: `python -m benchmarks.flips STORE [--count 10000] [--seed 0]`.
+"""Single flipped bits anywhere in a store: `python -m benchmarks.bit_flips STORE [--count 10000] [--seed 0]`.
 
 STORE is a folder that `terrazzo precompute sample` wrote; a copy of it is changed. Half of the bits are drawn by size, so that
 they hit pixels, half by file, so that they hit indexes, tables and documents. Prints what readers made of each kind of file, and

@@ -1,4 +1,4 @@
-"""What becomes of products with nonsense in their documents: `python -m benchmarks.door [--count 2000] [--seed 0]`.
+"""What becomes of products with nonsense in their documents: `python -m benchmarks.malformed [--count 2000] [--seed 0]`.
 
 Makes one small product, changes values of its Item, its granule metadata or its product metadata, or the form of its images, and makes
 the scene.
