@@ -233,7 +233,7 @@ def _nearest(bands: Sequence[str]) -> list[int]:
     return [int(np.abs(middles - BANDS[b].centre_nm[0]).argmin()) for b in bands]
 
 
-class Prior(NamedTuple):
+class ScatterPrior(NamedTuple):
     """What is known of bands before observations.
 
     Attributes:
@@ -259,14 +259,14 @@ class Prior(NamedTuple):
         return self.scale.reshape(-1, *(1,) * (error.ndim - 1)) * error
 
 
-def prior_of(version: Version, period: str, bands: Sequence[str]) -> Prior:
+def prior_of(version: Version, period: str, bands: Sequence[str]) -> ScatterPrior:
     """The prior of a version's period: its own dates', or the table's where its dates never show the same ground or its release stored none."""
     own = version.scatter.get(period)
     near = _nearest(bands)
     if own is None:
-        return Prior(table(bands), np.array(OF_TABLE.bands)[near], OF_TABLE, "table")
+        return ScatterPrior(table(bands), np.array(OF_TABLE.bands)[near], OF_TABLE, "table")
     tau = np.array([own[b] for b in bands], np.float64)
-    return Prior(tau, np.array(OF_MOSAIC.bands)[near], OF_MOSAIC, "mosaic")
+    return ScatterPrior(tau, np.array(OF_MOSAIC.bands)[near], OF_MOSAIC, "mosaic")
 
 
 class Scatter(NamedTuple):

@@ -25,7 +25,7 @@ from terrazzo.mosaic.sigma import (
     OF_TABLE,
     TABLE,
     Common,
-    Prior,
+    ScatterPrior,
     prior_of,
     require_sigma,
     scatter,
@@ -46,7 +46,7 @@ from terrazzo.version import open_version
 from tests.chain import precompute
 from tests.world.worlds import FOUR, Weather, make_world
 
-FLAT = Prior(np.array([[0.02, 0.0]]), np.ones(1), OF_MOSAIC, "mosaic")
+FLAT = ScatterPrior(np.array([[0.02, 0.0]]), np.ones(1), OF_MOSAIC, "mosaic")
 FACTORS, COMMON = OF_MOSAIC.factors, OF_MOSAIC.common
 DAYS = [date(2023, 6, 1) + timedelta(days=5 * n) for n in range(40)]
 
@@ -129,7 +129,7 @@ def test_there_is_a_sigma_wherever_a_value_is_observed_and_it_scales_with_the_va
 
 def test_one_observation_has_the_priors_sigma():
     values = np.array([[0.1, 0.4]])
-    prior = Prior(np.array([[0.01, 0.2]]), np.array([1.5]), OF_MOSAIC, "mosaic")
+    prior = ScatterPrior(np.array([[0.01, 0.2]]), np.array([1.5]), OF_MOSAIC, "mosaic")
     own = error_of(values, values[None], prior)
     np.testing.assert_allclose(own, FACTORS[0] * 1.5 * np.array([[0.03, 0.09]]))
 
