@@ -67,12 +67,15 @@ evidence: setup ## measure on the sample area and write the tables of the pages 
 	$(BIN)/python -m benchmarks.evidence --store $(STORE)
 	$(BIN)/python -m tests.clients.same_numbers $(STORE)
 
-release: lint docs ## check everything that a release needs: docs, words, links, wheel, licences (the tests are `make test`)
-	$(BIN)/python -m pytest -q -n0 tests/test_docs.py tests/test_wheel.py
+release: lint docs ## check everything that a release needs: docs, words, links, wheel, images, licences (the tests are `make test`)
+	$(BIN)/python -m pytest -q -n0 -rs tests/test_docs.py tests/test_wheel.py tests/images
 	rm -rf dist
 	$(BIN)/uv build --no-build-isolation --quiet --python $(BIN)/python --out-dir dist
 	$(BIN)/twine check --strict dist/*
 	$(BIN)/python .ci/sbom.py > dist/sbom.json
+	if [ -x build/images/podman ]; then \
+		$(MAKE) sbom ENGINE=build/images/podman IMAGES="terrazzo terrazzo-nginx"; else \
+		echo "release: no images were built here; build them and run make sbom"; fi
 
 sbom: setup ## write the bills of materials of images into dist/ (IMAGES="terrazzo terrazzo-nginx", ENGINE=docker)
 	mkdir -p dist

@@ -29,8 +29,8 @@ import shapely
 from terrazzo.bands import BANDS, DEFAULT_BANDS
 from terrazzo.precompute.acquire.archives import find_archive
 from terrazzo.precompute.acquire.fetch import Openers, Plan, Wanted, fetch
+from terrazzo.precompute.acquire.product_folder import Shelf
 from terrazzo.precompute.acquire.search import Candidate, Query, candidate_of
-from terrazzo.precompute.acquire.shelf import Shelf
 from tests.world.archive import BUCKET, KEYS, free_port, s3_server
 
 SIDE = {10: 2500, 20: 1300}

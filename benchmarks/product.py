@@ -35,12 +35,13 @@ GROUND = {"B01": 650, "B02": 500, "B03": 300, "B04": 180, "B05": 120}
 """Counts by which the air brightens, taken away for L2A."""
 
 
-def write_safe(folder: Path, level: str, number: int) -> Path:
+def write_safe(folder: Path, level: str, number: int, side_m: int = SIDE_M) -> Path:
     """Writes a product, or returns the one that is there.
 
     Args:
         level: `L1C` or `L2A`.
         number: day of June 2023 on which it was taken.
+        side_m: side of the product in metres; a multiple of 60.
     """
     when = f"202306{number:02d}T100031"
     name = f"S2A_MSI{level}_{when}_N0509_R122_T{TILE}_{when}"
@@ -50,10 +51,10 @@ def write_safe(folder: Path, level: str, number: int) -> Path:
     root = safe / f"GRANULE/{level}_T{TILE}_A041000_{when}"
     (root / "QI_DATA").mkdir(parents=True, exist_ok=True)
     texture = fractal(PERIOD, 1)
-    pixels = SIDE_M // 20
+    pixels = side_m // 20
     classes = clouds((pixels, pixels), (0, 0), 0.2, number, texture)
     place = Place(
-        TILE, EPSG, PixelBox(-TOP // 10, LEFT // 10, (SIDE_M - TOP) // 10, (LEFT + SIDE_M) // 10), 10, 512
+        TILE, EPSG, PixelBox(-TOP // 10, LEFT // 10, (side_m - TOP) // 10, (LEFT + side_m) // 10), 10, 512
     )
     view = View(width=27_000)
     (root / "MTD_TL.xml").write_text(granule_metadata(place, view, tuple(SPECTRA)))
@@ -67,7 +68,7 @@ def write_safe(folder: Path, level: str, number: int) -> Path:
         metres = BANDS[band].resolution
         images = root / "IMG_DATA" / (f"R{metres}m" if level == "L2A" else "")
         images.mkdir(parents=True, exist_ok=True)
-        side = SIDE_M // metres
+        side = side_m // metres
         values = np.empty((side, side), np.int16)
         air = GROUND.get(band, 0) if level == "L2A" else 0
         ground = tuple(max(v - air, 20) for v in spectrum)

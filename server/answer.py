@@ -29,11 +29,11 @@ from terrazzo.server.conditions import has_already, not_there, part_of
 from terrazzo.server.grids import Grids
 from terrazzo.server.jobs import Jobs
 from terrazzo.server.mosaics import Mosaics, PictureState, State
+from terrazzo.server.picture_memory import bytes_of
 from terrazzo.server.recent import Answered, Recent
 from terrazzo.server.render import PICTURES, render
 from terrazzo.server.request import Ask
 from terrazzo.server.settings import Settings
-from terrazzo.server.weigh import bytes_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

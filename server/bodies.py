@@ -12,7 +12,7 @@ from terrazzo.bulk.area import crs_of_geojson
 from terrazzo.crs import DEGREES
 from terrazzo.errors import InvalidRequest
 from terrazzo.server.budget import Budget
-from terrazzo.server.patience import arriving
+from terrazzo.server.timeouts import arriving
 
 MOST_BODY = 16 << 20
 """Bytes of a request's body that is JSON."""

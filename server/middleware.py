@@ -310,7 +310,7 @@ class Unforeseen:
             if scope["type"] != "http" or started:
                 raise
             log.exception("%s %s", scope["method"], scope["path"])
-            detail = f"an error of this server, which its log tells under {REQUEST_ID.get()}"
+            detail = f"an error of this server; its log describes it under {REQUEST_ID.get()}"
             body = json.dumps({"detail": detail}).encode()
             headers = [
                 (b"content-type", b"application/json"),

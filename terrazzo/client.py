@@ -276,7 +276,7 @@ class Client:
                 return
             if status["status"] in ("failed", "dismissed"):
                 raise TerrazzoError(
-                    f"the export {status['status']}: {status.get('message') or 'no reason is told'}"
+                    f"the export {status['status']}: {status.get('message') or 'no reason was given'}"
                 )
             time.sleep(pause)
             pause = min(1.5 * pause, 5.0)

@@ -111,11 +111,13 @@ def corrected(
 
     Args:
         counts: (row, col) numbers of the product, integer or float32.
-        land, detector: (row, col) on the same pixels; the factor is applied where `land`.
+        land, detector: (row, col) on the same pixels, or on ones that are twice or half as large; the factor is applied where `land`.
     """
     lines, slot, places = _placed(correction, band, grid, box)
     out = np.empty(box.shape, np.int16)
-    _forward(counts, correction.offset, land, detector, slot, lines, *places, out)
+    steps = (max(len(counts) // len(land), 1), max(len(land) // len(counts), 1))
+    air = bool((lines[..., XA] != 1).any() or lines[..., XB].any() or lines[..., XC].any())
+    _forward(counts, np.float32(correction.offset), (land, slot[detector], *steps), air, lines, places, out)
     return out
 
 
@@ -171,26 +173,65 @@ def _between(position, nodes):  # pragma: no cover
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def _forward(counts, offset, land, detector, slot, nodes, row0, drow, col0, dcol, out):  # pragma: no cover
-    one, scale, counted = np.float32(1), np.float32(SCALE), np.float32(1 / SCALE)
+def _forward(counts, offset, ground, air, nodes, places, out):  # pragma: no cover
+    """Runs of pixels between the same nodes and of one detector are computed side by side.
+
+    `ground` holds land and slots, and by how much its pixels are larger and smaller than those of `counts`.
+    """
+    land, slots, finer, coarser = ground
+    row0, drow, col0, dcol = places
+    one, width = np.float32(1), counts.shape[1]
+    node, share, below = np.empty(width, np.int64), np.empty(width, np.float32), np.empty(width, np.int64)
+    is_land, ends, runs, before = np.empty(width, np.bool_), np.empty(width, np.int64), 0, -1
+    for c in range(width):
+        node[c], share[c] = _between(col0 + c * dcol, nodes.shape[2])
+        below[c] = c * coarser // finer
     for r in range(counts.shape[0]):
         i, t = _between(row0 + r * drow, nodes.shape[0])
         line = nodes[i] * (one - t) + nodes[i + 1] * t
-        for c in range(counts.shape[1]):
-            n = counts[r, c]
-            if not n > 0:
-                out[r, c] = NODATA
-                continue
-            j, s = _between(col0 + c * dcol, nodes.shape[2])
-            d = slot[detector[r, c]]
-            xa = line[d, j, XA] + s * (line[d, j + 1, XA] - line[d, j, XA])
-            xb = line[d, j, XB] + s * (line[d, j + 1, XB] - line[d, j, XB])
-            xc = line[d, j, XC] + s * (line[d, j + 1, XC] - line[d, j, XC])
-            y = xa * (np.float32(n + offset) * scale) - xb
-            rho = y / (one + xc * y)
-            if land[r, c]:
-                rho *= line[d, j, FACTOR] + s * (line[d, j + 1, FACTOR] - line[d, j, FACTOR])
-            out[r, c] = np.int16(np.rint(min(max(rho * counted, np.float32(-32767)), np.float32(32767))))
+        y = r * coarser // finer
+        if y != before:
+            before, runs = y, 0
+            for c in range(width):
+                is_land[c] = land[y, below[c]]
+                if c and (node[c] != node[c - 1] or slots[y, below[c]] != slots[y, below[c - 1]]):
+                    ends[runs] = c
+                    runs += 1
+            ends[runs] = width
+            runs += 1
+        first = 0
+        for k in range(runs):
+            last = ends[k]
+            at, d = node[first], slots[y, below[first]]
+            run = (counts[r, first:last], is_land[first:last], share[first:last])
+            _forward_run(run, offset, air, line[d, at], line[d, at + 1], out[r, first:last])
+            first = last
+
+
+@njit(cache=True, nogil=True, error_model="numpy", inline="always")
+def _forward_run(pixels, offset, air, left, right, out):  # pragma: no cover
+    """Reflectance of pixels of one row between two nodes; without `air` only the factor changes."""
+    counts, land, share = pixels
+    one, scale, counted = np.float32(1), np.float32(SCALE), np.float32(1 / SCALE)
+    least, most = np.float32(-32767), np.float32(32767)
+    xa, xb, xc, factor = left[XA], left[XB], left[XC], left[FACTOR]
+    more_xa, more_xb, more_xc, more = right[XA] - xa, right[XB] - xb, right[XC] - xc, right[FACTOR] - factor
+    if air:
+        for c in range(len(out)):
+            s = share[c]
+            rho = (xa + s * more_xa) * ((np.float32(counts[c]) + offset) * scale) - (xb + s * more_xb)
+            rho /= one + (xc + s * more_xc) * rho
+            rho *= (factor + s * more) if land[c] else one
+            v = rho * counted
+            v = min(max(v, least), most)
+            out[c] = np.int16(np.rint(v)) if counts[c] > 0 else np.int16(NODATA)
+    else:
+        for c in range(len(out)):
+            rho = (np.float32(counts[c]) + offset) * scale
+            rho *= (factor + share[c] * more) if land[c] else one
+            v = rho * counted
+            v = min(max(v, least), most)
+            out[c] = np.int16(np.rint(v)) if counts[c] > 0 else np.int16(NODATA)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

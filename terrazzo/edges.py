@@ -4,13 +4,16 @@ A strip is `DEPTH` pixels deep along a window's northern, eastern, southern or w
 segments, from west to east or from north to south.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from terrazzo.bands import NODATA, SCALE
 from terrazzo.grid import PixelBox
 
 EDGES = ("N", "E", "S", "W")
@@ -49,22 +52,56 @@ def strip_medians(
     Returns:
         median (wy, wx, edge, segment) float32 and count int32, edges in the order of `EDGES`.
     """
-    ny, nx = values.shape[0] // window, values.shape[1] // window
-    blocks = values.reshape(ny, window, nx, window).transpose(0, 2, 1, 3)
-    half = window // 2
+    return medians_of(list(cuts(values, window, depth)))
+
+
+def clear_medians(
+    values: NDArray[np.int16], clear: NDArray[np.bool_], window: int, depth: int
+) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """The same of stored reflectance, where it is clear and has data.
+
+    Args:
+        values: (row, col) whole windows, `NODATA` without data.
+        clear: (row, col) on the same pixels, or on ones that are twice or half as large.
+    """
     strips = []
+    for cut, usable in zip(
+        cuts(values, window, depth), cuts_of_mask(clear, values.shape, window, depth), strict=True
+    ):
+        strips.append(np.where(usable & (cut != NODATA), cut * np.float32(SCALE), np.float32(np.nan)))
+    return medians_of(strips)
+
+
+def cuts_of_mask(
+    mask: NDArray[np.bool_], shape: tuple[int, ...], window: int, depth: int
+) -> Iterator[NDArray[np.bool_]]:
+    """The strips that `cuts` gives of an array of a shape, of a mask on the same pixels or on ones twice or half as large."""
+    large, small = max(shape[0] // len(mask), 1), max(len(mask) // shape[0], 1)
+    for cut in cuts(mask, window * small // large, depth * small // large):
+        yield cut[:, :, ::small, ::small].repeat(large, axis=2).repeat(large, axis=3)
+
+
+def cuts(array: NDArray[Any], window: int, depth: int) -> Iterator[NDArray[Any]]:
+    """The strips (wy, wx, row, col) of each edge and segment."""
+    ny, nx = array.shape[0] // window, array.shape[1] // window
+    blocks = array.reshape(ny, window, nx, window).transpose(0, 2, 1, 3)
+    half = window // 2
     for edge in EDGES:
         for start in (0, half):
             along = slice(start, start + half)
-            cut = {
+            yield {
                 "N": blocks[:, :, :depth, along],
                 "E": blocks[:, :, along, -depth:],
                 "S": blocks[:, :, -depth:, along],
                 "W": blocks[:, :, along, :depth],
             }[edge]
-            strips.append(cut.reshape(ny, nx, -1))
+
+
+def medians_of(strips: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
+    """(wy, wx, edge, segment) medians and counts of what is not NaN in the strips that `cuts` gives."""
+    ny, nx = strips[0].shape[:2]
     # Sorting puts NaN last, so the median lies at half the count: numpy's nanmedian is far slower.
-    ordered = np.sort(np.stack(strips, axis=2), axis=-1)
+    ordered = np.sort(np.stack([s.reshape(ny, nx, -1) for s in strips], axis=2), axis=-1)
     count = np.isfinite(ordered).sum(axis=-1)
     low, high = np.maximum(count - 1, 0) // 2, count // 2
     take = np.take_along_axis

@@ -14,6 +14,16 @@ def thinned(values: NDArray[np.number], factor: int, nodata: float) -> NDArray[n
 
 @njit(cache=True, nogil=True)
 def _thin(values, factor, nodata, out):  # pragma: no cover
+    if factor == 2:
+        # By far the commonest, four times as fast without the inner loops.
+        for r in range(out.shape[0]):
+            for c in range(out.shape[1]):
+                a, b = values[2 * r, 2 * c], values[2 * r, 2 * c + 1]
+                d, e = values[2 * r + 1, 2 * c], values[2 * r + 1, 2 * c + 1]
+                whole = (a != nodata) & (b != nodata) & (d != nodata) & (e != nodata)
+                total = 0.0 + a + b + d + e
+                out[r, c] = total / 4 if whole else np.nan
+        return
     for r in range(out.shape[0]):
         for c in range(out.shape[1]):
             total, whole = 0.0, True

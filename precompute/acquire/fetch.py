@@ -16,8 +16,8 @@ from terrazzo.precompute.acquire.download import Missing, Note, Pace, Report, do
 from terrazzo.precompute.acquire.held import Held
 from terrazzo.precompute.acquire.opener import Opener
 from terrazzo.precompute.acquire.parts import Stopped
+from terrazzo.precompute.acquire.product_folder import Shelf
 from terrazzo.precompute.acquire.search import Candidate, RemoteFile, Search
-from terrazzo.precompute.acquire.shelf import Shelf
 from terrazzo.precompute.products.passes import other_ground
 from terrazzo.precompute.products.product import LeftOut, Product
 

@@ -16,10 +16,10 @@ from terrazzo.config import ALL, MosaicConfig
 from terrazzo.errors import InvalidRequest
 from terrazzo.precompute.acquire.archives import Archive, Level
 from terrazzo.precompute.acquire.area import TILE_SIDE, from_box, from_tile
-from terrazzo.precompute.acquire.enough import choose, expected, places
 from terrazzo.precompute.acquire.fetch import share_of, typical
 from terrazzo.precompute.acquire.run import needed_files
 from terrazzo.precompute.acquire.search import Candidate, Query, search
+from terrazzo.precompute.acquire.until_clear import choose, expected, places
 from terrazzo.precompute.products.passes import outline
 
 STORED = 1.3e9

@@ -19,7 +19,6 @@ from rich.progress import (
 from terrazzo.bands import FOUR
 from terrazzo.precompute.acquire.archives import Archive, Level
 from terrazzo.precompute.acquire.download import Pace
-from terrazzo.precompute.acquire.enough import Enough, thinned
 from terrazzo.precompute.acquire.fetch import (
     Fetched,
     Openers,
@@ -31,8 +30,9 @@ from terrazzo.precompute.acquire.fetch import (
     require_space,
 )
 from terrazzo.precompute.acquire.held import Held
+from terrazzo.precompute.acquire.product_folder import Shelf
 from terrazzo.precompute.acquire.search import Candidate, Query, search
-from terrazzo.precompute.acquire.shelf import Shelf
+from terrazzo.precompute.acquire.until_clear import Enough, thinned
 from terrazzo.precompute.products.product import EXTRAS, L1C_EXTRAS, SWIR, Product
 from terrazzo.scene import Scene
 from terrazzo.words import counted

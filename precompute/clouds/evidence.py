@@ -1,6 +1,7 @@
 """The archives' own masks as evidence: how probable each of their values is for each true class."""
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 SCL_GIVEN_CLASS = np.array(
@@ -37,19 +38,21 @@ TRUST = 0.8
 
 
 def scl_likelihood(scl: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(class, row, col) likelihood of a scene classification; 1 where its value says nothing."""
+    """(class, …) likelihood of a scene classification; 1 where its value says nothing."""
     table = np.ones((6, 256), np.float32)
     table[:, 1:12] = SCL_GIVEN_CLASS**TRUST
     return table[:, scl]
 
 
 def classi_likelihood(classes: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(class, row, col) likelihood of an L1C product's own mask."""
-    return np.asarray((CLASSI_GIVEN_CLASS**TRUST)[:, classes], np.float32)
+    """(class, …) likelihood of an L1C product's own mask; 1 where its value says nothing."""
+    table = np.ones((6, 256), np.float32)
+    table[:, :4] = CLASSI_GIVEN_CLASS**TRUST
+    return table[:, classes]
 
 
 def cloud_probability_likelihood(percent: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """(class, row, col) likelihood of Sen2Cor's cloud probability; values above 100 count as 100.
+    """(class, …) likelihood of Sen2Cor's cloud probability; values above 100 count as 100.
 
     Clear pixels have a probability of about 0; thin clouds anything; snow is often taken for cloud.
     """
@@ -60,3 +63,12 @@ def cloud_probability_likelihood(percent: NDArray[np.uint8]) -> NDArray[np.float
     out[3] = 0.08 + 0.92 * p
     out[4] = 0.08 + 0.6 * p
     return np.asarray(out**TRUST, np.float32)
+
+
+@njit(cache=True, nogil=True)
+def multiply(p, table, values):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Multiplies (class, row, col) probabilities in place with the likelihood (class, 256) of each pixel's value."""
+    for k in range(p.shape[0]):
+        for r in range(p.shape[1]):
+            for c in range(p.shape[2]):
+                p[k, r, c] *= table[k, values[r, c]]

@@ -15,6 +15,7 @@ from terrazzo.precompute.clouds.context import NOTHING, Rows, surroundings
 from terrazzo.precompute.clouds.evidence import (
     classi_likelihood,
     cloud_probability_likelihood,
+    multiply,
     scl_likelihood,
 )
 from terrazzo.precompute.clouds.model import CLASSES, Model, class_probabilities, load_model
@@ -23,7 +24,7 @@ from terrazzo.precompute.clouds.physics import (
     cloud_like,
     earth_coloured,
     no_snow,
-    without_impossible_snow,
+    share_out,
 )
 from terrazzo.precompute.clouds.spatial import (
     dilated,
@@ -128,24 +129,41 @@ def mask_scene(
     judge = model or load_model(level)
     around = surroundings(rows, shape, bands, pixel) if level == "L1C" and pixel <= COARSEST else NOTHING
 
+    evidence = _evidence(choice, scl, cloud_probability, classi)
+
     def fused(start: int, stop: int, reflectance: NDArray[np.float32]) -> NDArray[np.float32]:
-        p = class_probabilities(reflectance, bands, judge, around.features(start, reflectance))
+        context = around.features(start, reflectance) if around.coarse else None
+        p = class_probabilities(reflectance, bands, judge, context)
         if choice == "scl":
             p = np.where(np.isfinite(p), np.float32(1), p)
-        if scl is not None and choice != "model":
-            p = p * scl_likelihood(scl[start:stop])
-            if cloud_probability is not None:
-                p = p * cloud_probability_likelihood(cloud_probability[start:stop])
-        if classi is not None and choice == "fused":
-            p = p * classi_likelihood(classi[start:stop])
-        p = np.asarray(p / p.sum(axis=0))
-        return without_impossible_snow(p, no_snow(reflectance, bands), bright(reflectance, bands))
+        for table, values in evidence:
+            multiply(p, table, values[start:stop])
+        share_out(p, no_snow(reflectance, bands), bright(reflectance, bands))
+        return p
 
     pixels = _by_strips(rows, shape, bands, level, fused, sigma=30.0 / pixel)
     thin_is_sure = np.full((1, 1), "B10" in bands)
     if scl is not None and choice != "model":
         thin_is_sure = thin_is_sure | np.isin(scl, SCL_CLOUDS)
     return Mask(_classes(pixels, pixel, sun, thin_is_sure), pixels.p)
+
+
+def _evidence(
+    choice: Choice,
+    scl: NDArray[np.uint8] | None,
+    cloud_probability: NDArray[np.uint8] | None,
+    classi: NDArray[np.uint8] | None,
+) -> list[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+    """Likelihoods (class, value) of what the archive says, and its rasters of values."""
+    every = np.arange(256, dtype=np.uint8)
+    out = []
+    if scl is not None and choice != "model":
+        out.append((scl_likelihood(every), scl))
+        if cloud_probability is not None:
+            out.append((cloud_probability_likelihood(every), cloud_probability))
+    if classi is not None and choice == "fused":
+        out.append((classi_likelihood(every), classi))
+    return out
 
 
 def _by_strips(

@@ -116,29 +116,64 @@ class Model:
 
         The inputs are the scaled features, then a flag for each that is known. A feature that every pixel has, or none, costs no flag.
         """
+        return self.prepared(tuple(names))(features)
+
+    def prepared(self, names: tuple[str, ...]) -> "Perceptron":
+        """The same for many calls with the same features."""
         at = [FEATURES.index(n) for n in names]
         first, flag = (half[at] for half in np.split(self.weights[0], 2))
-        mean, scaled = self.mean[at], first / self.scale[at, None]
+        return Perceptron(self, self.mean[at], first / self.scale[at, None], flag)
+
+
+class Perceptron:
+    """A model on some features, see `Model.of_features`; what follows from which of them are known is computed once.
+
+    Args:
+        mean, scaled, flag: (feature, …) mean of each feature, and weights of its scaled number and of its flag in the first layer.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        mean: NDArray[np.float32],
+        scaled: NDArray[np.float32],
+        flag: NDArray[np.float32],
+    ) -> None:
+        self._model, self._mean, self._scaled, self._flag = model, mean, scaled, flag
+        self._first: dict[bytes, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+
+    def __call__(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(class, pixel) probabilities from (feature, pixel)."""
+        model, scaled, flag = self._model, self._scaled, self._flag
         # A sum is finite only if every number is, and costs less than asking each.
         every = np.isfinite(features.sum(axis=1))
         some = ~every
         some[some] = np.isfinite(features[some]).any(axis=1)
-        bias = self.biases[0] + flag[every].sum(axis=0) - mean[every] @ scaled[every]
-        x = scaled[every].T @ (features if every.all() else features[every])
-        x += bias[:, None]
+        weights, bias = self._of_known(every)
+        x = weights.T @ (features if every.all() else features[every])
+        x += bias
         if some.any():
             there = np.isfinite(features[some])
-            x += scaled[some].T @ np.where(there, features[some] - mean[some, None], 0)
+            x += scaled[some].T @ np.where(there, features[some] - self._mean[some, None], 0)
             x += flag[some].T @ there.astype(np.float32)
-        for w, b in zip(self.weights[1:], self.biases[1:], strict=True):
+        for w, b in zip(model.weights[1:], model.biases[1:], strict=True):
             np.maximum(x, 0, out=x)
             x = w.T @ x
             x += b[:, None]
-        x /= np.float32(self.temperature)
+        x /= np.float32(model.temperature)
         x -= x.max(axis=0)
         np.exp(x, out=x)
         x /= x.sum(axis=0)
         return np.asarray(x, np.float32)
+
+    def _of_known(self, every: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Weights and (node, 1) bias of the first layer where these features are known of all pixels."""
+        key = every.tobytes()
+        if key not in self._first:
+            weights = self._scaled[every]
+            bias = self._model.biases[0] + self._flag[every].sum(axis=0) - self._mean[every] @ weights
+            self._first[key] = weights, bias[:, None]
+        return self._first[key]
 
 
 @cache
@@ -187,23 +222,26 @@ def class_probabilities(
             f"the cloud model needs at least {FEWEST} of the bands {', '.join(BANDS)}; there are {', '.join(bands)}"
         )
     shape = reflectance.shape[1:]
-    rows = [list(bands).index(b) for b in known]
-    needed = [list(bands).index(b) for b in known if b in FOUR] or rows
+    needed = [k for k, b in enumerate(bands) if b in (FOUR if set(FOUR) & set(known) else known)]
     spectral = spectral_of(known)
-    names = [*spectral, *(CONTEXT if context is not None else ())]
+    perceptron = model.prepared((*spectral, *(CONTEXT if context is not None else ())))
+    width = len(spectral) + (len(CONTEXT) if context is not None else 0)
     flat = reflectance.reshape(len(reflectance), -1)
     around = context.reshape(len(CONTEXT), -1) if context is not None else None
     out = np.full((len(CLASSES), flat.shape[1]), np.nan, np.float32)
     for start in range(0, flat.shape[1], CHUNK):
         part = flat[:, start : start + CHUNK]
-        valid = np.isfinite(part[needed]).all(axis=0)
-        if not valid.any():
+        valid = np.isfinite(part[needed[0]])
+        for k in needed[1:]:
+            valid &= np.isfinite(part[k])
+        at = np.flatnonzero(valid)
+        if not len(at):
             continue
-        which = slice(None) if valid.all() else valid
-        part = part[rows][:, which]
-        features = np.empty((len(names), part.shape[1]), np.float32)
-        spectral_features(part, known, features[: len(spectral)])
+        whole = len(at) == len(valid)
+        features = np.empty((width, len(at)), np.float32)
+        spectral_features(part if whole else part.take(at, 1), bands, features[: len(spectral)])
         if around is not None:
-            features[len(spectral) :] = around[:, start : start + CHUNK][:, which]
-        out[:, start : start + CHUNK][:, which] = model.of_features(features, names)
+            beside = around[:, start : start + CHUNK]
+            features[len(spectral) :] = beside if whole else beside.take(at, 1)
+        out[:, slice(start, start + CHUNK) if whole else start + at] = perceptron(features)
     return out.reshape(len(CLASSES), *shape)

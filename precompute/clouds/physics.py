@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from terrazzo.bands import MaskClass
@@ -71,21 +72,43 @@ def earth_coloured(reflectance: NDArray[np.floating], bands: Sequence[str], leve
     return np.asarray(out)
 
 
-def without_impossible_snow(
-    p: NDArray[np.float32], never: NDArray[np.bool_], white: NDArray[np.bool_]
-) -> NDArray[np.float32]:
-    """(class, row, col) probabilities of `CLASSES` where snow that cannot be is none; their sum stays.
+def share_out(p: NDArray[np.float32], never: NDArray[np.bool_], white: NDArray[np.bool_]) -> None:
+    """Brings (class, row, col) products of `CLASSES` to a sum of 1, and takes away snow that cannot be, in place.
 
     What was taken for snow is cloud where it is bright; elsewhere the other classes share what snow had.
 
     Args:
         never, white: (row, col), see `no_snow` and `bright`.
     """
-    snow, cloud = CLASSES.index(MaskClass.SNOW), CLASSES.index(MaskClass.CLOUD)
-    out = p.copy()
-    freed = np.where(never, p[snow], 0)
-    out[snow] -= freed
-    out[cloud] += np.where(white, freed, 0)
-    rest = out.sum(axis=0)
-    out *= np.divide(1, rest, out=np.zeros_like(rest), where=rest > 0) * p.sum(axis=0)
-    return out
+    _share_out(p, never, white, CLASSES.index(MaskClass.SNOW), CLASSES.index(MaskClass.CLOUD))
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _share_out(p, never, white, snow, cloud):  # type: ignore[no-untyped-def]  # pragma: no cover
+    classes, rows, cols = p.shape
+    total, rest, before = (np.empty(cols, np.float32), np.empty(cols, np.float32), np.empty(cols, np.float32))
+    for r in range(rows):
+        _sum(p, r, total)
+        for k in range(classes):
+            for c in range(cols):
+                p[k, r, c] /= total[c]
+        _sum(p, r, before)
+        for c in range(cols):
+            freed = p[snow, r, c] if never[r, c] else np.float32(0)
+            p[snow, r, c] -= freed
+            p[cloud, r, c] += freed if white[r, c] else np.float32(0)
+        _sum(p, r, rest)
+        for c in range(cols):
+            rest[c] = (np.float32(1) / rest[c] if rest[c] > 0 else np.float32(0)) * before[c]
+        for k in range(classes):
+            for c in range(cols):
+                p[k, r, c] *= rest[c]
+
+
+@njit(cache=True, nogil=True, inline="always")
+def _sum(p, r, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Sums of a row over the classes, in their order."""
+    out[:] = p[0, r]
+    for k in range(1, p.shape[0]):
+        for c in range(len(out)):
+            out[c] += p[k, r, c]

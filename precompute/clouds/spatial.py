@@ -69,18 +69,24 @@ def without_small_objects(
     if not count:
         return mask
     least = max(pixels, 1)
-    large = _sizes(labels, count) >= least
+    size, within = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+    _count(labels, mask if core is None else core, size, within)
+    large = size >= least
     if core is not None:
-        large &= _sizes(np.where(core, labels, 0), count) >= max(least // 4, 1)
+        large &= within >= max(least // 4, 1)
     large[0] = False
     return np.asarray(large[labels])
 
 
-def _sizes(labels: NDArray[np.int32], count: int) -> NDArray[np.int64]:
-    size = np.zeros(count + 1, np.int64)
-    for rows in range(0, len(labels), 512):
-        size += np.bincount(labels[rows : rows + 512].ravel(), minlength=count + 1)
-    return size
+@njit(cache=True, nogil=True)
+def _count(labels, core, size, within):  # pragma: no cover
+    """Adds each object's pixels, and those of them in `core`."""
+    for r in range(labels.shape[0]):
+        for c in range(labels.shape[1]):
+            at = labels[r, c]
+            if at:
+                size[at] += 1
+                within[at] += core[r, c]
 
 
 def dilated(mask: NDArray[np.bool_], distance: float, pixel: float) -> NDArray[np.bool_]:

@@ -119,11 +119,11 @@ def order_of(
     from terrazzo.config import day_interval
     from terrazzo.precompute.acquire import area
     from terrazzo.precompute.acquire.archives import find_archives
-    from terrazzo.precompute.acquire.enough import needed
     from terrazzo.precompute.acquire.held import Held
+    from terrazzo.precompute.acquire.product_folder import Shelf
     from terrazzo.precompute.acquire.run import AcquireOrder
     from terrazzo.precompute.acquire.search import Query
-    from terrazzo.precompute.acquire.shelf import Shelf
+    from terrazzo.precompute.acquire.until_clear import needed
 
     if sum(v is not None for v in (asked.bbox, asked.geom, asked.tile)) != 1:
         raise InvalidRequest("name the area once: --bbox W S E N, --geom FILE or --tile 35VLG")

@@ -88,7 +88,7 @@ def plan(
         click.echo(f"period {period}: {counted(count, 'scene')}")
     click.echo(f"{counted(sum(made.tiles.values()), 'scene')} of {counted(len(made.tiles), 'tile')}")
     click.echo(
-        f"fetched  {gigabytes(round(made.fetched))}, {made.known_share:.0%} of it as the archive tells, the rest by rate"
+        f"fetched  {gigabytes(round(made.fetched))}, {made.known_share:.0%} of it as the archive lists, the rest estimated"
     )
     click.echo(f"stored   {gigabytes(round(made.stored))}")
     click.echo(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from terrazzo.commands.another import run_command
+from terrazzo.commands.invoke import run_command
 from terrazzo.errors import InvalidRequest, NothingUsable, TerrazzoError
 from terrazzo.precompute.commands.acquire import AreaOptions, area_options, order_of
 from terrazzo.precompute.commands.get import precompute_arguments
@@ -21,8 +21,8 @@ from terrazzo.request.options import WithBox
 from terrazzo.words import counted
 
 if TYPE_CHECKING:
+    from terrazzo.precompute.acquire.product_folder import Shelf
     from terrazzo.precompute.acquire.run import AcquireOrder
-    from terrazzo.precompute.acquire.shelf import Shelf
 
 MARK = ".precomputed"
 LEAST_BACKFILL = 60.0
@@ -188,7 +188,6 @@ def one_pass(
     """
     from rich.console import Console
 
-    from terrazzo.precompute.acquire.enough import newer
     from terrazzo.precompute.acquire.fetch import Openers
     from terrazzo.precompute.acquire.run import (
         DONE,
@@ -199,6 +198,7 @@ def one_pass(
         tell_fetched,
         tell_plan,
     )
+    from terrazzo.precompute.acquire.until_clear import newer
 
     backfill = backfill or Backfill()
     console, openers = Console(stderr=True), Openers()
@@ -264,7 +264,7 @@ def marked(shelf: "Shelf", target: str) -> list[str] | None:
 
 def mark(shelf: "Shelf", target: str, now: list[str]) -> None:
     """Notes what a folder held, once that is in a store's mosaic."""
-    from terrazzo.precompute.acquire.shelf import write_json
+    from terrazzo.precompute.acquire.product_folder import write_json
 
     try:
         before = json.loads((shelf.root / MARK).read_text())

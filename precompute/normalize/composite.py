@@ -130,14 +130,24 @@ def by_date(
     values: NDArray[np.float32], weight: NDArray[np.float32], date: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """(date, row, col): one observation a datatake, its tiles feathered by weight; NaN where none counts."""
-    out = []
-    for d in np.unique(date):
-        here = date == d
-        w = np.where(np.isfinite(values[here]), weight[here], 0)
-        total = w.sum(axis=0)
-        mean = (np.where(w > 0, values[here], 0) * w).sum(axis=0) / np.where(total > 0, total, 1)
-        out.append(np.where(total > 0, mean, np.nan))
-    return np.stack(out).astype(np.float32)
+    out = np.empty((len(np.unique(date)), *values.shape[1:]), np.float32)
+    for d, name in enumerate(np.unique(date)):
+        _one_date(values, weight, np.flatnonzero(date == name), out[d])
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _one_date(values, weight, scenes, out):  # pragma: no cover
+    one, nothing = np.float32(1), np.float32(0)
+    for r in range(out.shape[0]):
+        for c in range(out.shape[1]):
+            total, share = nothing, nothing
+            for s in scenes:
+                v = values[s, r, c]
+                w = weight[s, r, c] if np.isfinite(v) else nothing
+                share += w
+                total += v * w if w > 0 else nothing
+            out[r, c] = total / (share if share > 0 else one) if share > 0 else np.nan
 
 
 def weighted_median(values: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -199,10 +209,65 @@ def date_weights(stack: Stack) -> NDArray[np.float32]:
 
 def smoothed(values: NDArray[np.float32], sigma: float = 1.0) -> NDArray[np.float32]:
     """Gaussian mean of the valid pixels; NaN where the pixel itself is."""
-    valid = np.isfinite(values)
-    inside = ndimage.gaussian_filter(valid.astype(np.float32), sigma)
-    total = ndimage.gaussian_filter(np.where(valid, values, 0), sigma)
-    return np.where(valid, total / np.maximum(inside, 1e-6), np.nan).astype(np.float32)
+    values = np.ascontiguousarray(values, np.float32)
+    half = np.exp(-0.5 * np.arange(-int(4 * sigma + 0.5), 1) ** 2 / sigma**2)
+    half /= 2 * half[:-1].sum() + half[-1]
+    out = np.empty_like(values)
+    _smooth(values, half, out)
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _smooth(values, half, out):  # pragma: no cover
+    """Sums and shares of the valid pixels weighted by `half` of a Gaussian, down and then across; edges are mirrored."""
+    rows, cols = values.shape
+    known, clean = np.empty(values.shape, np.float32), np.empty(values.shape, np.float32)
+    for r in range(rows):
+        for c in range(cols):
+            valid = np.isfinite(values[r, c])
+            known[r, c] = np.float32(valid)
+            clean[r, c] = values[r, c] if valid else np.float32(0)
+    inside, total = np.empty(cols, np.float32), np.empty(cols, np.float32)
+    for r in range(rows):
+        _smooth_row(known, r, half, inside)
+        _smooth_row(clean, r, half, total)
+        for c in range(cols):
+            share = max(inside[c], np.float32(1e-6))
+            out[r, c] = total[c] / share if known[r, c] > 0 else np.nan
+
+
+@njit(cache=True, nogil=True)
+def _smooth_row(values, r, half, out):  # pragma: no cover
+    """A row of the sums, in the order of scipy's filter: float64 on float32 after each axis."""
+    rows, cols = values.shape
+    reach = len(half) - 1
+    sums, line = np.empty(cols), np.empty(cols + 2 * reach, np.float32)
+    for c in range(cols):
+        sums[c] = values[r, c] * half[reach]
+    for k in range(reach):
+        up, down = values[_mirrored(r + k - reach, rows)], values[_mirrored(r - k + reach, rows)]
+        for c in range(cols):
+            sums[c] += (np.float64(up[c]) + np.float64(down[c])) * half[k]
+    for c in range(cols):
+        line[c + reach] = sums[c]
+    for c in range(reach):
+        line[c] = line[reach + _mirrored(c - reach, cols)]
+        line[reach + cols + c] = line[reach + _mirrored(cols + c, cols)]
+    for c in range(cols):
+        sums[c] = line[c + reach] * half[reach]
+    for k in range(reach):
+        left, right = line[k : k + cols], line[2 * reach - k : 2 * reach - k + cols]
+        for c in range(cols):
+            sums[c] += (np.float64(left[c]) + np.float64(right[c])) * half[k]
+    for c in range(cols):
+        out[c] = sums[c]
+
+
+@njit(cache=True, nogil=True)
+def _mirrored(at, size):  # pragma: no cover
+    """The place in an array that continues mirrored about its edges."""
+    at %= 2 * size
+    return at if at < size else 2 * size - 1 - at
 
 
 def outliers(

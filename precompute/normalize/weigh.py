@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from terrazzo.bands import NODATA, SCALE, stored_factor
 from terrazzo.cells import digest
 from terrazzo.cog import write_cog
-from terrazzo.edges import DEPTH, LEAST_SHARE, Strips, strip_medians, strip_table
+from terrazzo.edges import DEPTH, LEAST_SHARE, Strips, cuts, cuts_of_mask, medians_of, strip_table
 from terrazzo.grid import PixelBox
 from terrazzo.precompute.normalize import composite
 from terrazzo.precompute.normalize.distance import distance_weight
@@ -67,11 +67,11 @@ def weigh_scene(task: SceneTask) -> Weighed:
     prefixes = chunk_prefixes(store, scene.epsg, scene.box, task.references)
     tables, squares = [], []
     with Rasters(store) as rasters:
-        weight, hazy, clarity, remembered = _weight(
+        weight, hazy, clarity, remembered, windows = _weight(
             store, rasters, scene, prefixes, task.order.index(scene.id)
         )
         for prefix in prefixes:
-            compared = _compared(store, rasters, scene, prefix, weight, hazy)
+            compared = _compared(store, rasters, scene, prefix, weight, hazy, windows[prefix])
             tables += [_table(c, store.config.window) for c in compared]
             if task.register:
                 squares += _squares(compared, -(-SQUARES // len(prefixes)))
@@ -101,21 +101,23 @@ def difference_key(folder: str, scene: Scene) -> str:
 
 def _weight(
     store: Store, rasters: Rasters, scene: Scene, prefixes: list[str], number: int
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_], float, int]:
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], float, int, dict[str, PixelBox]]:
     """The scene's weight on the mask grid, where it is but hazy, and its clarity.
 
     Clarity is the mean haze weight over what the scene's mask calls clear.
 
     Returns:
-        The weight, the haze, the clarity, and how many pixels that the mask flags the dates remember as ground.
+        The weight, the haze, the clarity, how many pixels that the mask flags the dates remember as ground, and the windows of each
+        chunk.
     """
     f, mask_grid = store.mask_factor, store.mask_grid(scene.epsg)
     box = scene.box.coarser(f)
     keep, least, hazy = (np.zeros(box.shape, bool) for _ in range(3))
     base = np.full((len(composite.SLOPES), *box.shape), np.nan, np.float32)
-    seen, clear_haze, remembered = 0, 0.0, 0
+    seen, clear_haze, remembered, windows = 0, 0.0, 0, {}
     for prefix in prefixes:
         verdict = read_verdict(store, prefix)
+        windows[prefix] = verdict.windows
         chunk = PixelBox(*(v * mask_grid.window for v in verdict.windows))
         at = chunk.intersection(box)
         row = verdict.scenes.index(scene.id)
@@ -135,7 +137,7 @@ def _weight(
     haze = np.where(np.isfinite(excess), composite.haze_weight(np.nan_to_num(excess)), 1).astype(np.float32)
     raw = np.rint(255 * distance_weight(keep, mask_grid.pixel) * haze)
     weight = np.where(keep, np.maximum(raw, 2), least).astype(np.uint8)
-    return weight, hazy, clear_haze / seen if seen else 0.0, remembered
+    return weight, hazy, clear_haze / seen if seen else 0.0, remembered, windows
 
 
 def _write_weight(store: Store, scene: Scene, weight: NDArray[np.uint8], key: str) -> None:
@@ -158,21 +160,32 @@ def _write_weight(store: Store, scene: Scene, weight: NDArray[np.uint8], key: st
 
 @dataclass(frozen=True)
 class _Compared:
-    """A band of one chunk of a scene beside the reference, reflectance; NaN where they cannot be compared.
+    """A band of one chunk of a scene beside the reference, as they are stored.
 
     Attributes:
-        hazy: (row, col) where the scene shows the ground through haze, and is not shown.
+        kept, hazy: (row, col) of the mask grid: where the scene is shown, and where it shows the ground through haze, and is not.
     """
 
     windows: PixelBox
     band: str
-    rho: NDArray[np.float32]
-    reference: NDArray[np.float32]
+    rho: NDArray[np.int16]
+    reference: NDArray[np.int16]
+    kept: NDArray[np.bool_]
     hazy: NDArray[np.bool_]
 
-    def clear(self) -> NDArray[np.float32]:
-        """The scene's reflectance but for hazy pixels."""
-        return np.where(self.hazy, np.float32(np.nan), self.rho)
+    def clear(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """(row, col) reflectance of the scene, but for hazy pixels, and of the reference; NaN where they cannot be compared."""
+        own, other = _comparable(self.rho, self.reference, on_grid(self.kept | self.hazy, self.rho.shape))
+        return np.where(on_grid(self.hazy, self.rho.shape), np.float32(np.nan), own), other
+
+
+def _comparable(
+    rho: NDArray[np.int16], reference: NDArray[np.int16], usable: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Reflectance of both, NaN where one has no data and where not `usable`."""
+    usable = usable & (rho != NODATA) & (reference != NODATA)
+    own, other = (np.where(usable, v * np.float32(SCALE), np.float32(np.nan)) for v in (rho, reference))
+    return own, other
 
 
 def _compared(
@@ -182,9 +195,9 @@ def _compared(
     prefix: str,
     weight: NDArray[np.uint8],
     hazy: NDArray[np.bool_],
+    windows: PixelBox,
 ) -> list[_Compared]:
     grid = store.grid(scene.epsg)
-    windows = read_verdict(store, prefix).windows
     common = windows.intersection(grid.window_range(scene.box))
     mask_window = store.mask_grid(scene.epsg).window
     at = PixelBox(*(v * mask_window for v in common))
@@ -197,13 +210,10 @@ def _compared(
     values = rasters.together(
         [partial(rasters.band, scene, b, box) for b, box in zip(store.config.bands, boxes, strict=True)]
     )
-    out = []
-    for band, rho, box, whole in zip(store.config.bands, values, boxes, wholes, strict=True):
-        ref = reference[band][box.within(whole)]
-        usable = on_grid(kept | veiled, rho.shape) & (rho != NODATA) & (ref != NODATA)
-        own, other = (np.where(usable, v * np.float32(SCALE), np.float32(np.nan)) for v in (rho, ref))
-        out.append(_Compared(common, band, own, other, on_grid(veiled, rho.shape)))
-    return out
+    return [
+        _Compared(common, band, rho, reference[band][box.within(whole)], kept, veiled)
+        for band, rho, box, whole in zip(store.config.bands, values, boxes, wholes, strict=True)
+    ]
 
 
 def _table(compared: _Compared, window: int) -> pa.Table:
@@ -213,13 +223,25 @@ def _table(compared: _Compared, window: int) -> pa.Table:
     """
     f = stored_factor(compared.band)
     side, depth = window // f, DEPTH // f
-    clear = compared.clear()
-    d, n = strip_medians(clear - compared.reference, side, depth)
-    m, _ = strip_medians(clear, side, depth)
+    apart, own, clear_apart, clear = [], [], [], []
+    for rho, reference, kept, veiled in zip(
+        cuts(compared.rho, side, depth),
+        cuts(compared.reference, side, depth),
+        cuts_of_mask(compared.kept, compared.rho.shape, side, depth),
+        cuts_of_mask(compared.hazy, compared.rho.shape, side, depth),
+        strict=True,
+    ):
+        every, other = _comparable(rho, reference, kept | veiled)
+        own.append(every)
+        apart.append(every - other)
+        clear.append(np.where(veiled, np.float32(np.nan), every))
+        clear_apart.append(clear[-1] - other)
+    d, n = medians_of(clear_apart)
+    m, _ = medians_of(clear)
     hazy = np.zeros(n.shape, bool)
     if compared.hazy.any():
-        d_all, n_all = strip_medians(compared.rho - compared.reference, side, depth)
-        m_all, _ = strip_medians(compared.rho, side, depth)
+        d_all, n_all = medians_of(apart)
+        m_all, _ = medians_of(own)
         hazy = (n < LEAST_SHARE * (side // 2) * depth) & (n_all > n)
         d, m, n = (np.where(hazy, every, v) for every, v in ((d_all, d), (m_all, m), (n_all, n)))
     bands, windows = (compared.band,), compared.windows
@@ -231,7 +253,7 @@ def _table(compared: _Compared, window: int) -> pa.Table:
 def _squares(compared: list[_Compared], most: int) -> list[tuple[float, float]]:
     """Shifts of some squares of a chunk, in the red band."""
     red = next(c for c in compared if c.band == "B04")
-    return square_shifts(red.clear(), red.reference, most)
+    return square_shifts(*red.clear(), most)
 
 
 def on_grid(array: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:

@@ -141,7 +141,7 @@ def _verdict(
             return ADDED, "pixels", "the darkest crowd just above 1000, and nobody says that it was taken out"
         if untouched and baseline is not None:
             return baseline, "baseline", "ESA's own files of this baseline have it"
-    said = ", ".join(f"{who} says {v}" for who, v in opinions.items()) or "nobody says anything"
+    said = ", ".join(f"{who} says {v}" for who, v in opinions.items()) or "nothing states it"
     raise ProductError(
         f"nothing settles whether 1000 were added to its numbers ({said}{', the Item says both' if says_both else ''});"
         " fetch its product metadata, B11 and B12 too, or the product from another archive"

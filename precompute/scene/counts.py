@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -18,12 +19,11 @@ from terrazzo.precompute.products.offset import ADDED, Offset, decide_offset, re
 from terrazzo.precompute.products.product import SWIR, Product
 from terrazzo.precompute.products.raster import Images, Placed
 from terrazzo.store import Store
-from terrazzo.thinning import thinned
 
 L1C_BANDS = ("B8A", "B09", "B10")
 """The bands of an L1C product for water vapour, and its cirrus band for the offset."""
 STRIP = 512
-"""Rows that are averaged at a time."""
+"""Rows that are looked at at a time."""
 RIM = 500.0
 """Metres at the edge of a swath where not all bands have begun."""
 REMAINS = 10
@@ -205,12 +205,7 @@ def _read(product: Product, store: Store, images: Images, box: PixelBox, *, clip
     del first
     for layer, band in enumerate(FOUR):
         counts = darkest if layer == 0 else _whole(read(band, grid, box).array)
-        for rows in range(0, len(means[layer]), STRIP):
-            fine = counts[rows * factor : (rows + STRIP) * factor]
-            above = highest[rows * factor : (rows + STRIP) * factor]
-            np.maximum(above, np.minimum(fine, 255), out=above, casting="unsafe")
-            means[layer, rows : rows + STRIP] = _whole(np.nan_to_num(thinned(fine, factor, 0)))
-        np.minimum(darkest, counts, out=darkest)
+        mean_counts(counts, factor, means[layer], darkest, highest)
         del counts
     for layer, band in enumerate(more, len(FOUR)):
         means[layer] = _whole(read(band, mask_grid, mask_box).array)
@@ -218,6 +213,27 @@ def _read(product: Product, store: Store, images: Images, box: PixelBox, *, clip
             squares = darkest.reshape(mask_box.height, factor, mask_box.width, factor)
             np.minimum(squares, means[layer][:, None, :, None], out=squares)
     return _NumberPixels(means, more, darkest, highest, delivered, read.saturated, clipped)
+
+
+@njit(cache=True, nogil=True)
+def mean_counts(counts, factor, means, darkest, highest):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Means of factor × factor counts, rounded half to even, 0 where one of them is 0.
+
+    Lowers `darkest` to the counts, and raises `highest`, uint8, to them or to 255.
+    """
+    pixels = factor * factor
+    for r in range(means.shape[0]):
+        for i in range(r * factor, (r + 1) * factor):
+            for j in range(counts.shape[1]):
+                darkest[i, j] = min(darkest[i, j], counts[i, j])
+                highest[i, j] = max(highest[i, j], min(counts[i, j], 255))
+        for c in range(means.shape[1]):
+            total, whole = 0, True
+            for i in range(r * factor, (r + 1) * factor):
+                for j in range(c * factor, (c + 1) * factor):
+                    whole = whole and counts[i, j] > 0
+                    total += counts[i, j]
+            means[r, c] = np.rint(total / pixels) if whole else 0
 
 
 def _may_be_added(product: Product) -> bool:

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 from terrazzo.bands import NODATA, SCALE, SCORE_NODATA, MaskClass, stored_factor
 from terrazzo.cog import write_cog
 from terrazzo.correction import Coefficients, Correction, corrected, correction_arrays
-from terrazzo.edges import DEPTH, Strips, strip_medians, strip_table
+from terrazzo.edges import DEPTH, Strips, clear_medians, strip_table
 from terrazzo.errors import NotFound, ProductError
 from terrazzo.grid import Grid, PixelBox
 from terrazzo.precompute.correct.brdf import Brdf
@@ -119,8 +119,7 @@ def _write_files(
             coefficients[band] = found
         _write_band(folder, store, grid, prepared.box, band, values)
         scale = stored_factor(band)
-        usable = _rescaled(clear, round(store.mask_factor / scale * 2), values.shape)
-        median, count = _clear_medians(values, usable, grid.window // scale, DEPTH // scale)
+        median, count = clear_medians(values, clear, grid.window // scale, DEPTH // scale)
         medians.append(median)
         counts.append(count)
     mask_grid = store.mask_grid(product.epsg)
@@ -181,21 +180,6 @@ def _seen_arrays(prepared: Prepared) -> dict[str, NDArray[np.generic]]:
     return arrays
 
 
-def _clear_medians(
-    values: NDArray[np.int16], usable: NDArray[np.bool_], window: int, depth: int
-) -> tuple[NDArray[np.float32], NDArray[np.int32]]:
-    """Medians and counts of the strips over usable pixels, one row of windows at a time to spare memory."""
-    rows = []
-    for top in range(0, len(values), window):
-        part = values[top : top + window]
-        counts = usable[top : top + window] & (part != NODATA)
-        rows.append(
-            strip_medians(np.where(counts, part * np.float32(SCALE), np.float32(np.nan)), window, depth)
-        )
-    medians, numbers = zip(*rows, strict=True)
-    return np.concatenate(medians), np.concatenate(numbers)
-
-
 def _corrected(
     product: Product, store: Store, prepared: Prepared, images: Images, band: str, brdf: Brdf
 ) -> tuple[NDArray[np.int16], Coefficients | None]:
@@ -210,17 +194,8 @@ def _corrected(
     air = prepared.air.grid if prepared.air else None
     found = coarse_coefficients(prepared.angles, band, satellite=product.platform, brdf=brdf, air=air)
     correction = Correction(prepared.added, prepared.detector, {band: found} if found else {})
-    ratio = round(store.mask_factor / scale * 2)
-    land = _rescaled(prepared.classes == MaskClass.LAND, ratio, box.shape)
-    detector = _rescaled(prepared.detector, ratio, box.shape)
-    return corrected(counts, land, detector, correction, band, grid, box), found
-
-
-def _rescaled(array: NDArray[Any], doubled_ratio: int, shape: tuple[int, int]) -> NDArray[Any]:
-    """Repeats (ratio 2), keeps (1) or takes every other pixel of (1/2) a mask-grid array; the ratio comes doubled."""
-    if doubled_ratio == 4:
-        return array.repeat(2, axis=0).repeat(2, axis=1)[: shape[0], : shape[1]]
-    return array[::2, ::2] if doubled_ratio == 1 else array
+    land = prepared.classes == MaskClass.LAND
+    return corrected(counts, land, prepared.detector, correction, band, grid, box), found
 
 
 def _write_band(

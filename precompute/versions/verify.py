@@ -121,7 +121,7 @@ def _scenes(store: Store, contents: bool, used: set[str], damaged: set[str]) -> 
         if prefix in used:
             yield Finding("missing", f"{prefix}/{ITEM}", "a version shows this scene")
         else:
-            yield Finding("orphan", prefix, "never finished; precompute makes it anew")
+            yield Finding("orphan", prefix, "never finished; precompute computes it again")
     for prefix in sorted(used - there):
         yield Finding("missing", prefix, "a version shows this scene")
 

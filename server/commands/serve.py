@@ -79,8 +79,8 @@ def serve(store: str, host: str, port: int, workers: int, cache_dir: Path | None
     import uvicorn
 
     from terrazzo.server.logs import configure
-    from terrazzo.server.patience import PatientProtocol
     from terrazzo.server.settings import BLOCKS, FEWEST, Settings
+    from terrazzo.server.timeouts import PatientProtocol
 
     os.environ["TERRAZZO_STORE"], os.environ["TERRAZZO_HOST"] = store, host
     if cache_dir is not None:

@@ -40,7 +40,7 @@ BODY = {
                     "type": "object",
                     "properties": {
                         **schema_of(EXPORT),
-                        "dry_run": {"type": "boolean", "description": "tell the cost, start nothing"},
+                        "dry_run": {"type": "boolean", "description": "return the cost, start nothing"},
                     },
                 },
                 "example": {"bbox": [15.9, 45.7, 16.1, 45.9], "bands": ["B04", "B08"], "dry_run": True},

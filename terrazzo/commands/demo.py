@@ -2,7 +2,7 @@
 
 import click
 
-from terrazzo.commands.another import run_command
+from terrazzo.commands.invoke import run_command
 
 
 @click.command()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from terrazzo.commands.another import run_command
+from terrazzo.commands.invoke import run_command
 from terrazzo.errors import InvalidRequest, StoreError, TerrazzoError
 from terrazzo.grid import Bounds
 from terrazzo.request.options import WithBox, box

@@ -17,7 +17,7 @@ from terrazzo.mosaic.origin import EPOCH, days, last_day
 from terrazzo.mosaic.predict import PREDICTED
 from terrazzo.mosaic.warp import Target
 from terrazzo.mosaic.zone import LAST_RESORT
-from terrazzo.statistics import sure
+from terrazzo.statistics import sigma_of_areas
 from terrazzo.statistics.areas import Areas
 from terrazzo.statistics.places import Group, blocks, group, is_large, placed
 from terrazzo.statistics.question import Question
@@ -108,7 +108,7 @@ def chosen_of(engine: Engine, question: Question) -> dict[str, Chosen]:
 def statistic_names(question: Question) -> tuple[str, ...]:
     """Names of the columns that `summaries` fills, and of the standard errors where they are asked for."""
     named = (*MEASURES, "median", *(f"p{p:g}" for p in question.percentiles))
-    return (*named, *sure.NAMES) if question.sigma else named
+    return (*named, *sigma_of_areas.NAMES) if question.sigma else named
 
 
 def answers(
@@ -151,7 +151,7 @@ def _of_group(
     covered, layers = cover(here.polygons, here.target, question.rule), layers_of(engine, chosen, here.target)
     table, problems = summaries(layers.values, covered, quantiles), dict.fromkeys(layers.problems)
     if question.sigma:
-        errors = sure.AreaSigma(engine, chosen, len(table))
+        errors = sigma_of_areas.AreaSigma(engine, chosen, len(table))
         errors.add(here.target, covered)
         table = np.concatenate([table, errors.columns()], axis=2)
         problems |= errors.problems
@@ -165,7 +165,7 @@ def _of_blocks(
     """The same of one area in squares, of which one is in memory at once."""
     tallies, sums = [Tally() for _ in question.measure.names], np.zeros((5, 1))
     scenes, problems = dict[str, None](), dict[str, None]()
-    errors = sure.AreaSigma(engine, chosen, 1) if question.sigma else None
+    errors = sigma_of_areas.AreaSigma(engine, chosen, 1) if question.sigma else None
     for here in squares:
         require_wanted()
         covered = cover(here.polygons, here.target, question.rule)

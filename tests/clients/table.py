@@ -50,7 +50,7 @@ CLIENTS: Rows = (
 )  # fmt: skip
 """Client, what is tried, and the tests that try it."""
 PLACES: Rows = (
-    ("Python 3.11", "all tests", "test_export*.py::*|test_tiles.py::*|test_chain.py::*|test_golden.py::*"),
+    ("Python 3.11", "all tests", "test_export.py::*|test_export_runs.py::*|test_tiles.py::*|test_chain.py::*|test_golden.py::*"),
     ("newest Python installed", "kernels, the golden store, exports of each format, styles; version's name and pixels as on the oldest", "newest/*"),
     ("wheel in an empty environment", "the demo to its first tile, an export", "test_wheel.py::test_the_demo*"),
     ("image: Debian trixie, Python 3.13, read-only root, user without rights", "built from docker/Dockerfile; every command; services as compose.yaml says, behind nginx", "test_images.py::*"),

@@ -12,7 +12,7 @@ import pytest
 import shapely
 
 from terrazzo.errors import Overloaded
-from terrazzo.server import patience
+from terrazzo.server import timeouts
 from terrazzo.server.app import create_app
 from terrazzo.server.budget import Budget
 from terrazzo.server.settings import Settings
@@ -187,8 +187,8 @@ def connected(address):
 
 HASTE = """
 import sys
-from terrazzo.server import patience
-patience.HEAD, patience.STALL = 0.5, 0.5
+from terrazzo.server import timeouts
+timeouts.HEAD, timeouts.STALL = 0.5, 0.5
 from terrazzo.cli import main
 sys.argv[0] = "terrazzo"
 main()
@@ -213,7 +213,7 @@ def test_a_head_that_does_not_end_is_not_waited_for(hasty, begun):
         assert until(lambda: closed(client))
 
 
-@pytest.mark.parametrize("size", [patience.LARGEST, 4 * MEGABYTE])
+@pytest.mark.parametrize("size", [timeouts.LARGEST, 4 * MEGABYTE])
 def test_a_head_that_is_too_large_is_refused(hasty, size):
     with connected(hasty) as client:
         try:
@@ -227,7 +227,7 @@ def test_a_head_that_is_too_large_is_refused(hasty, size):
 
 
 def test_a_body_that_comes_along_with_its_head_is_no_large_head(hasty):
-    body = b" " * (3 * patience.LARGEST)
+    body = b" " * (3 * timeouts.LARGEST)
     for _ in range(3):
         with connected(hasty) as client:
             client.sendall(
@@ -326,4 +326,4 @@ def test_a_client_that_keeps_a_connection_and_asks_again_is_answered(hasty):
 
 
 def test_the_waits_are_those_that_the_documentation_says():
-    assert (patience.HEAD, patience.STALL, patience.SLOWEST) == (20, 30, 50_000)
+    assert (timeouts.HEAD, timeouts.STALL, timeouts.SLOWEST) == (20, 30, 50_000)

@@ -81,6 +81,56 @@ def test_the_kernel_computes_the_stated_formula() -> None:
     assert found.min() < 0, "negative reflectances are kept"
 
 
+@pytest.mark.parametrize("larger", [2, 1, 0.5])
+@given(
+    numbers=hnp.arrays(np.uint16, BOX.shape, elements=st.integers(0, 65_535), fill=st.just(900))
+    | hnp.arrays(np.float32, BOX.shape, elements=st.floats(0, 20_000, width=32), fill=st.just(0.5)),
+    seed=st.integers(0, 1000),
+    air=st.booleans(),
+)
+def test_runs_of_pixels_get_what_each_pixel_by_itself_gets(
+    larger: float, numbers: np.ndarray, seed: int, air: bool
+) -> None:
+    """Equal to the last bit, with land and detectors on pixels of any size."""
+    rng = np.random.default_rng(seed)
+    on_mask = tuple(int(n / larger) for n in BOX.shape)
+    land, detector = rng.random(on_mask) < 0.7, rng.choice([0, 4, 5], on_mask).astype(np.uint8)
+    c = coefficients(seed)
+    if not air:
+        c.values[0], c.values[1], c.values[2] = 1, 0, 0
+    found = corrected(numbers, land, detector, Correction(-1000, detector, {"B02": c}), "B02", GRID, BOX)
+    if larger == 2:
+        land, detector = (a.repeat(2, 0).repeat(2, 1) for a in (land, detector))
+    small = int(max(1 / larger, 1))
+    land, detector = land[::small, ::small], detector[::small, ::small]
+    np.testing.assert_array_equal(found, pixel_by_pixel(numbers, land, detector, c))
+
+
+def pixel_by_pixel(
+    numbers: np.ndarray, land: np.ndarray, detector: np.ndarray, c: Coefficients
+) -> np.ndarray:
+    """Reflectance of float32 operations in the order of the module's equations, offset −1000."""
+    one, scale, step = np.float32(1), np.float32(1e-4), GRID.pixel / c.step
+    row = np.clip((c.top - TOP) / c.step + step / 2 + np.arange(BOX.height) * step, 0, 3)[:, None]
+    col = np.clip((LEFT - c.left) / c.step + step / 2 + np.arange(BOX.width) * step, 0, 4)[None]
+    i, j = np.minimum(row.astype(int), 2), np.minimum(col.astype(int), 3)
+    t, s = (row - i).astype(np.float32), (col - j).astype(np.float32)
+    values = np.concatenate([c.values, c.values.mean(axis=1, keepdims=True)], axis=1)
+    d = np.where(detector == 4, 0, np.where(detector == 5, 1, 2))
+
+    def between(plane: int) -> np.ndarray:
+        left, right = (
+            values[plane][d, i, k] * (one - t) + values[plane][d, i + 1, k] * t for k in (j, j + 1)
+        )
+        return left + s * (right - left)
+
+    xa, xb, xc, factor = map(between, range(4))
+    y = xa * ((numbers.astype(np.float32) - np.float32(1000)) * scale) - xb
+    rho = y / (one + xc * y) * np.where(land, factor, one)
+    stored = np.rint(np.clip(rho * np.float32(1 / 1e-4), -32767, 32767)).astype(np.int16)
+    return np.where(numbers > 0, stored, NODATA)
+
+
 def test_a_band_without_coefficients_gets_the_offset_only() -> None:
     classes, detector = classes_and_detectors(1)
     correction = Correction(-1000, detector, {})

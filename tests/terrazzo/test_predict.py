@@ -87,7 +87,7 @@ def test_what_the_day_shows_stays_and_what_it_hides_is_flagged(world, day, box):
     assert (ages[seen] == 0).all()
 
 
-def test_it_foretells_better_than_the_other_dates_alone(world, day, box):
+def test_it_predicts_better_than_the_other_dates_alone(world, day, box):
     made, engine = world
     text = str(day.datetime.date())
     own = drawn(engine, box, datetime=text, fill="none").image.values

@@ -281,7 +281,7 @@ def test_two_tiles_of_a_pass_are_one_observation(sample_store):
         (Measure(PixelRequest(FOUR), baseline="2023"), "baseline"),
     ],
 )
-def test_what_foretells_no_observation_is_refused(world, measure, reason):
+def test_what_predicts_no_observation_is_refused(world, measure, reason):
     engine, _ = world
     with pytest.raises(InvalidRequest, match=reason):
         require_sigma(measure, engine.version)

@@ -20,12 +20,12 @@ from terrazzo.bands import DEFAULT_BANDS
 from terrazzo.errors import InvalidRequest
 from terrazzo.precompute.acquire.archives import ARCHIVES, READABLE, find_archive, find_archives
 from terrazzo.precompute.acquire.area import from_box, from_tile
-from terrazzo.precompute.acquire.enough import expected
 from terrazzo.precompute.acquire.fetch import Openers, Plan, Wanted, accessible
 from terrazzo.precompute.acquire.opener import Opener
+from terrazzo.precompute.acquire.product_folder import Shelf, local_item
 from terrazzo.precompute.acquire.run import needed_files
 from terrazzo.precompute.acquire.search import Candidate, Query, candidate_of
-from terrazzo.precompute.acquire.shelf import Shelf, local_item
+from terrazzo.precompute.acquire.until_clear import expected
 from terrazzo.precompute.commands.acquire import acquire
 from terrazzo.precompute.commands.audit import audit
 from terrazzo.precompute.products.product import LeftOut

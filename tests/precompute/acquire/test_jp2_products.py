@@ -17,8 +17,8 @@ from scipy import ndimage
 from terrazzo.bands import NODATA
 from terrazzo.precompute.acquire.archives import find_archive
 from terrazzo.precompute.acquire.fetch import Fetched, Openers, Plan, fetch, plan
+from terrazzo.precompute.acquire.product_folder import Shelf
 from terrazzo.precompute.acquire.search import Candidate, Query, Search, candidate_of
-from terrazzo.precompute.acquire.shelf import Shelf
 from terrazzo.precompute.products.find import find_products
 from terrazzo.precompute.products.product import EXTRAS
 from terrazzo.scene import list_scenes, read_item

@@ -30,9 +30,9 @@ from terrazzo.precompute import sample
 from terrazzo.precompute.acquire.archives import find_archive
 from terrazzo.precompute.acquire.area import from_tile
 from terrazzo.precompute.acquire.fetch import Openers
+from terrazzo.precompute.acquire.product_folder import Shelf
 from terrazzo.precompute.acquire.run import AcquireOrder, carry_out, prepare
 from terrazzo.precompute.acquire.search import Query
-from terrazzo.precompute.acquire.shelf import Shelf
 from terrazzo.precompute.commands.watch import _for_ever, bandwidth, interval, left_of
 from terrazzo.scene import Scene
 from terrazzo.store import Store, StoreConfig, create_store

@@ -11,7 +11,7 @@ from terrazzo.mosaic.measure import Measure, choose
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target
 from terrazzo.server.layers import BANDS, image_of
-from terrazzo.server.weigh import bytes_of
+from terrazzo.server.picture_memory import bytes_of
 from terrazzo.store import Store
 from terrazzo.version import open_version
 

@@ -14,9 +14,9 @@ import shapely
 from terrazzo.bands import CLEAR
 from terrazzo.precompute import sample
 from terrazzo.precompute.acquire.archives import find_archive
-from terrazzo.precompute.acquire.enough import choose, expected, measured, needed, places, thinned
 from terrazzo.precompute.acquire.fetch import Plan, Wanted
 from terrazzo.precompute.acquire.search import Candidate, Query, candidate_of
+from terrazzo.precompute.acquire.until_clear import choose, expected, measured, needed, places, thinned
 from terrazzo.precompute.products.product import Product
 from terrazzo.scene import MASK, list_scenes
 from terrazzo.store import Store

@@ -1,6 +1,6 @@
 """How much memory a picture takes while it is rendered, known before a pixel is read.
 
-What it weighs covers the peaks that tests/server/test_weigh.py measures, of every kind of picture.
+What it weighs covers the peaks that tests/server/test_picture_memory.py measures, of every kind of picture.
 """
 
 from terrazzo.mosaic.engine import Engine
