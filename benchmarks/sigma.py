@@ -4,9 +4,10 @@ The series, and the dates that are left out, are those of `benchmarks.left_out`;
 1, 3/2 or 1/2 times `--days` before it, in turn, so that a date lies anywhere in it. Of the scenes that are left 1, 2, 3, 5 and all, by chance,
 are merged by each method, and their values compared with the date's own clear pixels, corrected and without gains: |value − date| / sigma.
 
-Printed is the share within 1 sigma and within 2 by count and band: with the numbers of the code, and, as `elsewhere`, with numbers learnt on all
-series but the judged one. Each date weighs the same. `mean` are those of squares of 16 pixels a side, with the sigma that statistics tell. `--learn`
-prints the numbers for the code, learnt on all. What an earlier run observed lies in OUT and is kept.
+Printed is the share within 1 sigma and within 2 by count and band: with the numbers of the code; as `elsewhere`, with ν, F and g learnt on all places
+but the judged one, each mosaic's τ scaled by its own dates; and as `table`, what a version has that stores no scatter. Each date weighs the same.
+`mean` are those of squares of 16 pixels a side, with the sigma that statistics tell. `--learn` prints the numbers for the code, learnt on all. What an
+earlier run observed lies in OUT and is kept.
 """
 
 import json
@@ -14,7 +15,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 import click
 import numpy as np
@@ -34,7 +34,7 @@ from terrazzo.mosaic.warp import Target
 from terrazzo.scene import Scene
 from terrazzo.version import Version
 
-BANDS = tuple(sigma.PRIOR)
+BANDS = tuple(sigma.TABLE)
 ASKED = ("feather", "median", "robust", "kriging")
 COUNTS = (1, 2, 3, 5, 99)
 PIXELS = 400
@@ -75,7 +75,9 @@ def observations(place: Place, span: int, scene: Scene, number: int) -> pd.DataF
     finally:
         engine.blocks.close()
     where = f"{place.name} {scene.mgrs}" if place.picture is None else place.name
-    return pd.concat(tables).assign(series=where, span=span, date=str(day))
+    rows = pd.concat(tables).assign(series=where, span=span, date=str(day))
+    own = sigma.prior_of(version, "around", place.bands).tau[rows.band]
+    return rows.assign(intercept=own[:, 0], slope=own[:, 1], stored="around" in version.scatter)
 
 
 def _clear_ids(version: Version, place: Place, scene: Scene) -> list[str]:
@@ -121,50 +123,27 @@ def _table(columns: Sequence[NDArray[np.floating]]) -> pd.DataFrame:
     return pd.DataFrame(flat | {"band": np.repeat(np.arange(len(columns[0])), columns[0].shape[1])})
 
 
-class Learnt(NamedTuple):
-    """The numbers of `terrazzo.mosaic.sigma`: prior (band, 3), ν and F of pixels, ν and F of means."""
-
-    prior: NDArray[np.float64]
-    worth: float
-    factors: tuple[float, ...]
-    common_worth: float
-    common: tuple[float, ...]
-
-
-CODE = Learnt(sigma.priors(BANDS), sigma.WORTH, sigma.FACTORS, sigma.COMMON_WORTH, sigma.COMMON)
 WORTHS = (1.0, 2.0, 3.0, 4.0, 6.0)
 TOGETHER, MOST = ((1, 1), (2, 2), (3, 3), (4, 5), (6, 999)), 6
 """Counts that have one factor, and the first of the last."""
 
 
-def learnt(rows: pd.DataFrame) -> Learnt:
-    """Numbers from observations: the prior from single ones, the least mean of log s + |error| / s, then ν, F and g."""
-    single = rows[(rows["count"] == 1) & (rows.kind == "pixel")]
-    prior = np.array([_prior(single[single.band == b]) for b in range(len(BANDS))])
-    pixel, mean = (_factors(rows[rows.kind == k], prior) for k in ("pixel", "mean"))
-    z, weight, band = judged(rows, Learnt(prior, *pixel, *mean)), rows.weight.to_numpy(), rows.band.to_numpy()
-    prior[:, 2] = [_factor(z[band == b], weight[band == b]) for b in range(len(BANDS))]
-    pixel, mean = (_factors(rows[rows.kind == k], prior) for k in ("pixel", "mean"))
-    return Learnt(prior, *pixel, *mean)
+def learnt(rows: pd.DataFrame) -> sigma.Law:
+    """ν, F and g from observations whose τ is that of their mosaic."""
+    bands, band, weight = np.ones(len(BANDS)), rows.band.to_numpy(), rows.weight.to_numpy()
+    for _ in range(2):
+        pixel, mean = (_factors(rows[rows.kind == k], bands) for k in ("pixel", "mean"))
+        z = judged(rows, sigma.Law(tuple(bands), *pixel, *mean))
+        bands = bands * [_factor(z[band == b], weight[band == b]) for b in range(len(BANDS))]
+    pixel, mean = (_factors(rows[rows.kind == k], bands) for k in ("pixel", "mean"))
+    return sigma.Law(tuple(bands.round(2).tolist()), *pixel, *mean)
 
 
-def _prior(rows: pd.DataFrame) -> tuple[float, float, float]:
-    level, error, weight = np.maximum(rows.level, 0), rows.error.abs(), rows.weight
-    best = (np.inf, 0.0, 0.0)
-    for a in np.geomspace(0.003, 0.06, 14).round(4):
-        for b in np.arange(0, 0.41, 0.05):
-            s = a + b * level
-            best = min(best, (float(np.average(np.log(s) + error / s, weights=weight)), a, b))
-    # The mean absolute difference of two observations, as one's standard deviation.
-    scale = np.sqrt(np.pi / 2) / np.sqrt(2)
-    return round(best[1] * scale, 4), round(best[2] * scale, 3), 1.0
-
-
-def _factors(rows: pd.DataFrame, prior: NDArray[np.float64]) -> tuple[float, tuple[float, ...]]:
+def _factors(rows: pd.DataFrame, bands: NDArray[np.float64]) -> tuple[float, tuple[float, ...]]:
     best: tuple[float, float, tuple[float, ...]] = (np.inf, 0.0, ())
     count, error = rows["count"].to_numpy(np.int64), rows.error.abs().to_numpy()
     for worth in WORTHS:
-        s, factors = scaled(rows, prior, worth, (1.0,)), list[float]()
+        s, factors = scaled(rows, bands, worth, (1.0,)), list[float]()
         for low, high in TOGETHER:
             here = (count >= low) & (count <= high)
             factors += [_factor((error / s)[here], rows.weight.to_numpy()[here])] * (
@@ -191,26 +170,32 @@ def _factor(z: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
 
 
 def scaled(
-    rows: pd.DataFrame, prior: NDArray[np.float64], worth: float, factors: Sequence[float]
+    rows: pd.DataFrame, bands: Sequence[float] | NDArray[np.float64], worth: float, factors: Sequence[float]
 ) -> NDArray[np.float64]:
-    """(row,) standard errors of observations."""
+    """(row,) standard errors of observations.
+
+    Args:
+        bands: g by band.
+    """
     columns = (rows[n].to_numpy(np.float64) for n in ("squares", "total", "count"))
     about = sigma.Scatter(*columns)
     level, out = rows.level.to_numpy(np.float64), np.zeros(len(rows))
-    for band in range(len(BANDS)):
-        here = rows.band.to_numpy() == band
+    tau = rows[["intercept", "slope"]].to_numpy(np.float64)
+    groups = rows.groupby(["band", "intercept", "slope"]).indices
+    for (band, *_), here in groups.items():
         part = sigma.Scatter(*(a[here][None] for a in about))
-        out[here] = sigma.standard_error(level[here][None], part, prior[band : band + 1], worth, factors)[0]
+        error = sigma.standard_error(level[here][None], part, tau[here[:1]], worth, factors)
+        out[here] = bands[int(band)] * error[0]
     return out
 
 
-def judged(rows: pd.DataFrame, numbers: Learnt) -> NDArray[np.float64]:
+def judged(rows: pd.DataFrame, law: sigma.Law) -> NDArray[np.float64]:
     """(row,) how many sigma a date lies from the mosaic."""
     out = np.zeros(len(rows))
-    for kind, worth, factors in (("pixel", *numbers[1:3]), ("mean", *numbers[3:])):
+    for kind, worth, factors in (("pixel", law.worth, law.factors), ("mean", law.common_worth, law.common)):
         here = rows.kind.to_numpy() == kind
         part = rows[here]
-        out[here] = part.error.abs() / scaled(part, numbers.prior, worth, factors)
+        out[here] = part.error.abs() / scaled(part, law.bands, worth, factors)
     return out
 
 
@@ -238,15 +223,20 @@ def coverage(rows: pd.DataFrame, z: NDArray[np.float64], by: list[str]) -> pd.Da
 def report(rows: pd.DataFrame) -> None:
     """Prints the tables."""
     rows = weighed(rows).reset_index(drop=True)
-    elsewhere = np.zeros(len(rows))
-    for series in rows.series.unique():
-        here = (rows.series == series).to_numpy()
+    table = sigma.table(BANDS)[rows.band]
+    plain = rows.assign(intercept=table[:, 0], slope=table[:, 1])
+    stored, elsewhere = rows.stored.to_numpy(), np.zeros(len(rows))
+    code = np.where(stored, judged(rows, sigma.OF_MOSAIC), judged(plain, sigma.OF_TABLE))
+    # Two tiles of one place are no place that the other was not learnt on.
+    place = rows.series.str.split().str[0]
+    for one in place.unique():
+        here = (place == one).to_numpy()
         elsewhere[here] = judged(rows[here], learnt(rows[~here]))
     named = rows.assign(band=np.array(BANDS)[rows.band])
-    for name, z in (("code", judged(rows, CODE)), ("elsewhere", elsewhere)):
+    for name, z in (("code", code), ("elsewhere", elsewhere), ("table", judged(plain, sigma.OF_TABLE))):
         for by in ("shown", "band", "series", "method"):
-            table = coverage(named, z, ["kind", by]).unstack("kind").round(1)
-            click.echo(f"\nper cent within 1 and 2 sigma, numbers of {name}, by {by}\n{table.to_string()}")
+            shares = coverage(named, z, ["kind", by]).unstack("kind").round(1)
+            click.echo(f"\nper cent within 1 and 2 sigma, numbers of {name}, by {by}\n{shares.to_string()}")
         pixels = (named.kind == "pixel").to_numpy()
         dates = coverage(named[pixels], z[pixels], ["series", "span", "date"])
         spread = np.percentile(dates.one, [10, 50, 90]).round(0)
@@ -279,8 +269,7 @@ def main(
     if only:
         return
     if learn:
-        numbers = learnt(weighed(rows))
-        click.echo(json.dumps([dict(zip(BANDS, numbers.prior.tolist(), strict=True)), *numbers[1:]]))
+        click.echo(json.dumps(learnt(weighed(rows))._asdict()))
     report(rows)
 
 

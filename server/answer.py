@@ -408,6 +408,9 @@ def _beyond(request: PictureRequest, form: Format, chosen: Chosen) -> bytes:
     if layer == "scene" and not form.is_picture:
         # Its numbers are places in the order of all scenes.
         return digest(*(e.scene.id.encode() for e in selection.entries))
+    if layer == "sigma":
+        # The prior is that of the whole period.
+        return repr(request.engine.version.scatter.get(selection.request.period)).encode()
     # A day's colour lies between the first and the last, an age counts from the last.
     return repr(selection.days).encode() if layer in ("date", "age") else b""
 

@@ -134,7 +134,7 @@ def _document(engine: Engine, side: Explanation, lon: float, lat: float) -> dict
     scene = side.chosen.scene
     document = asdict(side)
     if side.sigma is not None:
-        document["sigma_shared"] = side.sigma.shared
+        document |= {"sigma_shared": side.sigma.shared, "sigma_prior": side.sigma.prior}
     for name in ("chosen", "request", "bands", "values", "sigma"):
         del document[name]
     for candidate in document["candidates"]:
@@ -198,6 +198,7 @@ def _rows(side: Explanation) -> dict[str, Any]:
     return {
         **{b: _value(v, factor) for b, v in zip(side.bands, side.values, strict=True)},
         **{f"sigma of {b}": s for b, s in sure or ()},
+        **({} if side.sigma is None else {"prior of sigma": side.sigma.prior}),
         "scene": scene.id,
         "datetime": scene.datetime.isoformat(),
         "scenes_with_data" if side.request.stage in UNMERGED else "scenes_usable": side.count,

@@ -11,7 +11,7 @@ from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.interpolated import interpolated
 from terrazzo.mosaic.measure import choose, draw, known
 from terrazzo.mosaic.quality import quality
-from terrazzo.mosaic.sigma import around_of, require_sigma, sigma_at
+from terrazzo.mosaic.sigma import require_sigma, sigma_at
 from terrazzo.mosaic.warp import Points, places, transformer
 from terrazzo.request.boxes import place_of, swap_of
 from terrazzo.server.request import Ask
@@ -44,11 +44,7 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float, *, sigma: boo
     numbers = [_number(v, is_whole) if here else None for v, here in zip(values, known(values), strict=True)]
     scene = image.entries[int(image.provenance[0, 0])].scene
     lines = interpolated(engine, chosen.selection, (scene,), place)
-    sure = (
-        sigma_at(engine, chosen.selection, place, image, around_of(engine, place, scene.epsg))
-        if sigma
-        else None
-    )
+    sure = sigma_at(engine, chosen.selection, place, image, scene.epsg) if sigma else None
     problems = tuple(dict.fromkeys((*drawn.problems, *(sure.problems if sure else ()))))
     return {
         "coordinates": [lon, lat],

@@ -96,6 +96,8 @@ class Version:
         zones: UTM zones of the scenes, lower numbers first.
         bounds: west, south, east, north in degrees.
         apart: periods whose dates show different land, by name; older versions name none.
+        scatter: how much dates of a period differ on the same ground, by its name and by band: intercept and slope of a standard deviation
+            by reflectance. Periods without such dates, and those of older versions, have none.
     """
 
     def __init__(self, store: Store, mosaic_id: str, name: str) -> None:
@@ -108,6 +110,10 @@ class Version:
         self.bounds = Bounds(*self.lock["bounds"])
         self.apart: dict[str, Apart] = {
             name: apart_from_json(raw) for name, raw in self.lock.get("apart", {}).items()
+        }
+        self.scatter: dict[str, dict[str, tuple[float, float]]] = {
+            name: {band: (a, b) for band, (a, b) in raw.items()}
+            for name, raw in self.lock.get("scatter", {}).items()
         }
         self._sums: Mapping[str, str] = self.lock.get("sums", {})
         self._entries = self._read_entries()

@@ -7,7 +7,7 @@ red or near infrared still differs has changed. The figure looks at overviews of
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import date, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ LEAST = 200
 """Places that two dates of a tile have in common at least."""
 
 Array = NDArray[np.float32]
+T = TypeVar("T")
 
 
 def apart(store: Store, period: Period, scenes: Sequence[Scene]) -> Apart | None:
@@ -72,9 +73,13 @@ def _tiles(scenes: Sequence[Scene]) -> list[list[Scene]]:
     tiles: dict[str, list[Scene]] = defaultdict(list)
     for s in scenes:
         tiles[s.mgrs].append(s)
-    names = sorted(tiles)
-    chosen = np.unique(np.linspace(0, len(names) - 1, TILES).round().astype(int))
-    return [tiles[names[i]] for i in chosen]
+    return [tiles[name] for name in spread_over(sorted(tiles), TILES)]
+
+
+def spread_over(items: Sequence[T], most: int) -> list[T]:
+    """At most so many of some items, spread evenly from the first to the last."""
+    chosen = np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int))
+    return [items[i] for i in chosen]
 
 
 def _shown(store: Store, blocks: Blocks, scenes: Sequence[Scene]) -> dict[date, Array]:

@@ -20,7 +20,7 @@ from terrazzo.checks import checksum
 from terrazzo.config import MosaicConfig, Period, config_key
 from terrazzo.errors import NotFound, StoreError
 from terrazzo.grid import Bounds, Window
-from terrazzo.precompute.judge import seasons
+from terrazzo.precompute.judge import scatter, seasons
 from terrazzo.precompute.normalize.stage import Normalized, cut_hash
 from terrazzo.precompute.versions.collection import scenes_table
 from terrazzo.precompute.versions.exclusions import Exclusion, cuts
@@ -40,8 +40,8 @@ from terrazzo.version import (
 
 MOST_SCENES = 32_767
 """Scenes of a period: provenance numbers them in int16."""
-UNNAMED = ("software", "inputs", "sums", "apart")
-"""What a lock holds beside all that determines the pixels."""
+UNNAMED = ("software", "inputs", "sums", "apart", "scatter")
+"""What a lock holds beside all that determines the pixels; `apart` and `scatter` follow from the scenes and weights that are named."""
 TABLES = (".parquet", ".npy")
 """Endings of a version's files whose checksums stand in its lock; rasters and documents bear their own."""
 
@@ -161,7 +161,9 @@ def write_tables(
     name = version_name(lock, cells)
     if name not in list_versions(store, config.id):
         apart = seasons.as_json(store, [(c.period, c.scenes) for c in contents])
-        lock |= {"apart": apart} if apart else {}
+        keys = {c.period.name: {i: key for i, (key, _) in c.normalized.weights.items()} for c in contents}
+        differ = scatter.as_json(store, {c.period.name: (c.scenes, keys[c.period.name]) for c in contents})
+        lock |= {k: v for k, v in (("apart", apart), ("scatter", differ)) if v}
         _write(store, config, contents, ordered, _Documents(items, notes, for_others), cells, lock, name)
     return open_version(store, config.id, name)
 

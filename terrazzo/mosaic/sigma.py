@@ -5,15 +5,15 @@ scatter τ, by band and level, stands for ν observations more (the moderated va
 
     s² = (ν τ² + Σ w_i (x_i − m)²) / (ν + Σ w_i − 1),    σ = g F(n) s
 
-F, by the count n of observations, and g, by band, are learnt on dates that were left out: 68 % of them lie within σ of the mosaic and 95 % within 2σ
-(`python -m benchmarks.sigma` learns and judges). What all pixels of a date have in common, its air above all, is no smaller in a mean over many pixels:
-`Common` is the same
-estimate, of the days' common offsets.
+τ is a table of all places, scaled by what the mosaic's own dates differ by, which is stored with the version. Versions that have no such scale have the
+table's τ. F, by the count n of observations, and g, by band, are learnt on dates that were left out: 68 % of them lie within σ of the mosaic and 95 % within
+2σ (`python -m benchmarks.sigma` learns and judges). What all pixels of a date have in common, its air above all, is no smaller in a mean over many
+pixels: `Common` is the same estimate, of the days' common offsets.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,22 +34,49 @@ from terrazzo.mosaic.zone import LAST_RESORT
 from terrazzo.raster import reflectance
 from terrazzo.version import Version
 
-PRIOR = {
-    "B02": (0.0053, 0.133, 1.19),
-    "B03": (0.0043, 0.089, 0.96),
-    "B04": (0.0066, 0.177, 0.88),
-    "B08": (0.0027, 0.133, 1.01),
-    "B11": (0.0212, 0.044, 0.97),
-    "B12": (0.0212, 0.044, 0.96),
+TABLE = {
+    "B02": (0.0053, 0.133),
+    "B03": (0.0043, 0.089),
+    "B04": (0.0066, 0.177),
+    "B08": (0.0027, 0.133),
+    "B11": (0.0212, 0.044),
+    "B12": (0.0212, 0.044),
 }
-"""a, b and g of a band: τ = a + b · reflectance, in reflectance. Other bands have those of the nearest wavelength."""
-WORTH = 3.0
-"""ν: observations that the prior stands for."""
-FACTORS = (1.38, 1.07, 0.99, 0.97, 0.97, 0.92)
-"""F by the count n of observations from 1; the last for all more."""
-COMMON_WORTH = 2.0
-COMMON = (0.94, 0.88, 0.86, 0.92, 0.92, 1.01)
-"""ν and F of means over areas."""
+"""a and b of a band: τ = a + b · reflectance, in reflectance. Other bands have those of the nearest wavelength."""
+
+
+class Law(NamedTuple):
+    """What makes a standard error of a prior and observations.
+
+    Attributes:
+        bands: g by the bands of `TABLE`.
+        worth: ν of pixels, observations that the prior stands for; factors: F by the count of observations from 1, the last for all more.
+        common_worth, common: ν and F of means over areas.
+    """
+
+    bands: tuple[float, ...]
+    worth: float
+    factors: tuple[float, ...]
+    common_worth: float
+    common: tuple[float, ...]
+
+
+OF_TABLE = Law(
+    (1.19, 0.96, 0.88, 1.01, 0.97, 0.96),
+    3.0,
+    (1.38, 1.07, 0.99, 0.97, 0.97, 0.92),
+    2.0,
+    (0.94, 0.88, 0.86, 0.92, 0.92, 1.01),
+)
+"""Of the table's own τ."""
+OF_MOSAIC = Law(
+    (1.37, 0.93, 1.01, 0.86, 0.79, 0.87),
+    3.0,
+    (1.21, 1.03, 0.94, 0.91, 0.91, 0.82),
+    4.0,
+    (0.83, 0.81, 0.76, 0.8, 0.8, 0.84),
+)
+"""Of a τ that the mosaic's dates scaled."""
 AROUND = 64
 """Side, in pixels of the zone's grid, of the square around a place whose common error is computed."""
 
@@ -98,20 +125,9 @@ def sigma(engine: Engine, selection: Selection, where: Target | Points, image: I
             yield reflectance(one.values), weights(request.target, (one.day,))
 
     values = _observed(image)
-    error = standard_error(values, _scattered(values, weighed()), priors(request.bands))
+    prior = prior_of(engine.version, request.period, request.bands)
+    error = prior.of_pixels(values, _scattered(values, weighed()))
     return PixelNumbers(error.astype(np.float32), tuple(problems))
-
-
-def of_pixels(
-    selection: Selection,
-    values: NDArray[np.float32],
-    scenes: NDArray[np.float32],
-    days: Sequence[date],
-) -> NDArray[np.float64]:
-    """(band, …) standard errors in reflectance of what `observed` gives for a selection, NaN where there is none."""
-    request = selection.request
-    weight = weights(request.target, days).reshape(-1, *(1,) * values.ndim)
-    return standard_error(values, scatter(values, scenes, weight), priors(request.bands))
 
 
 class PlaceSigma(NamedTuple):
@@ -120,25 +136,28 @@ class PlaceSigma(NamedTuple):
     Attributes:
         sigma: of the place's own value.
         shared: the part of it that the place has in common with the pixels around.
+        prior: whose dates the prior is of, the `mosaic`'s or those of a `table` of other places.
         problems: scenes that were left out, and why.
     """
 
     sigma: tuple[float | None, ...]
     shared: tuple[float | None, ...]
+    prior: Literal["mosaic", "table"]
     problems: tuple[str, ...]
 
 
-def sigma_at(engine: Engine, selection: Selection, place: Points, image: Image, around: Target) -> PlaceSigma:
+def sigma_at(engine: Engine, selection: Selection, place: Points, image: Image, epsg: int) -> PlaceSigma:
     """The standard errors of one place.
 
     Args:
-        image: what the engine gave for the place; around: the pixels around it.
+        image: what the engine gave for the place; epsg: zone whose pixels around the place tell what is shared.
 
     Raises:
         InvalidRequest, TooLarge: as of `sigma`.
     """
     at_place, problems = sigma(engine, selection, place, image)
     own = at_place[:, 0, 0].astype(np.float64)
+    around = _around(engine, place, epsg)
     image = engine.render(selection, around)
     values, scenes, days, more = observed(engine, selection, around, image, "sigma")
     count = len(values)
@@ -147,12 +166,13 @@ def sigma_at(engine: Engine, selection: Selection, place: Points, image: Image, 
     whole = np.ones(pixels), np.zeros(pixels, np.int64)
     # Where no scene is clear there is no size to infer from.
     common.add(values.reshape(count, pixels), scenes.reshape(len(scenes), count, pixels), days, *whole)
-    shared = common.standard_error(priors(image.bands), selection.request.target)[:, 0]
+    prior = prior_of(engine.version, selection.request.period, image.bands)
+    shared = prior.of_means(*common.scatter(selection.request.target))[:, 0]
     every = tuple(dict.fromkeys((*problems, *more)))
-    return PlaceSigma(_plain(own), _plain(np.minimum(shared, own)), every)
+    return PlaceSigma(_plain(own), _plain(np.minimum(shared, own)), prior.origin, every)
 
 
-def around_of(engine: Engine, place: Points, epsg: int) -> Target:
+def _around(engine: Engine, place: Points, epsg: int) -> Target:
     """The pixels of a zone's grid around a place, `AROUND` a side."""
     grid = engine.version.store.grid(epsg)
     rows, cols = locate(place, grid, 0, engine.planner.area)
@@ -202,14 +222,51 @@ def _plain(numbers: NDArray[np.float64]) -> tuple[float | None, ...]:
     return tuple(round(float(n), 5) if np.isfinite(n) else None for n in numbers)
 
 
-def priors(bands: tuple[str, ...]) -> NDArray[np.float64]:
-    """(band, 3) of `PRIOR`."""
+def table(bands: Sequence[str]) -> NDArray[np.float64]:
+    """(band, 2) of `TABLE`."""
+    return np.array(list(TABLE.values()))[_nearest(bands)]
 
-    def near(band: str) -> str:
-        middle = BANDS[band].centre_nm[0]
-        return min(PRIOR, key=lambda known: abs(BANDS[known].centre_nm[0] - middle))
 
-    return np.array([PRIOR[near(b)] for b in bands], np.float64)
+def _nearest(bands: Sequence[str]) -> list[int]:
+    """Of each band, the row of `TABLE` of the nearest wavelength."""
+    middles = np.array([BANDS[known].centre_nm[0] for known in TABLE])
+    return [int(np.abs(middles - BANDS[b].centre_nm[0]).argmin()) for b in bands]
+
+
+class ScatterPrior(NamedTuple):
+    """What is known of bands before observations.
+
+    Attributes:
+        tau: (band, 2) intercept and slope of τ; scale: (band,) g.
+        law: whose ν and F hold.
+        origin: whose dates τ is of.
+    """
+
+    tau: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    law: Law
+    origin: Literal["mosaic", "table"]
+
+    def of_pixels(self, values: NDArray[np.floating], about: "Scatter") -> NDArray[np.float64]:
+        """Standard errors of pixels, as `standard_error`."""
+        return self._scaled(standard_error(values, about, self.tau, self.law.worth, self.law.factors))
+
+    def of_means(self, values: NDArray[np.floating], about: "Scatter") -> NDArray[np.float64]:
+        """Standard errors of means over areas, as `standard_error`."""
+        return self._scaled(standard_error(values, about, self.tau, self.law.common_worth, self.law.common))
+
+    def _scaled(self, error: NDArray[np.float64]) -> NDArray[np.float64]:
+        return self.scale.reshape(-1, *(1,) * (error.ndim - 1)) * error
+
+
+def prior_of(version: Version, period: str, bands: Sequence[str]) -> ScatterPrior:
+    """The prior of a version's period: its own dates', or the table's where its dates never show the same ground or its release stored none."""
+    own = version.scatter.get(period)
+    near = _nearest(bands)
+    if own is None:
+        return ScatterPrior(table(bands), np.array(OF_TABLE.bands)[near], OF_TABLE, "table")
+    tau = np.array([own[b] for b in bands], np.float64)
+    return ScatterPrior(tau, np.array(OF_MOSAIC.bands)[near], OF_MOSAIC, "mosaic")
 
 
 class Scatter(NamedTuple):
@@ -248,22 +305,22 @@ def _scattered(
 def standard_error(
     values: NDArray[np.floating],
     about: Scatter,
-    prior: NDArray[np.float64],
-    worth: float = WORTH,
-    factors: Sequence[float] = FACTORS,
+    tau: NDArray[np.float64],
+    worth: float,
+    factors: Sequence[float],
 ) -> NDArray[np.float64]:
-    """σ of the module's equation, in the unit of the values; NaN where there is no value or no observation.
+    """F(n) s of the module's equation, in the unit of the values; NaN where there is no value or no observation.
 
     Args:
         values: (band, …) of the mosaic.
-        prior: (band, 3) intercept and slope of the prior scatter, and g.
+        tau: (band, 2) intercept and slope of the prior scatter.
         worth: ν; factors: F by count from 1, the last for all more.
     """
-    a, b, g = prior.T.reshape(3, -1, *(1,) * (values.ndim - 1))
-    tau = a + b * np.maximum(values, 0)
-    variance = (worth * tau**2 + about.squares) / (worth + np.maximum(about.total - 1, 0))
+    a, b = tau.T.reshape(2, -1, *(1,) * (values.ndim - 1))
+    expected = a + b * np.maximum(values, 0)
+    variance = (worth * expected**2 + about.squares) / (worth + np.maximum(about.total - 1, 0))
     factor = np.array(factors)[np.clip(about.count, 1, len(factors)).astype(np.int64) - 1]
-    return np.where(about.count > 0, g * factor * np.sqrt(variance), np.nan)
+    return np.where(about.count > 0, factor * np.sqrt(variance), np.nan)
 
 
 class Common:
@@ -309,15 +366,6 @@ class Common:
             # A day that shows a corner of an area says little of the whole; one of two passes shows no more than the whole.
             seen = np.minimum(np.nan_to_num(sums[:, 1] / self._level[1]), 1)
         return level, scatter(level, level + offsets, seen * weights(target, days)[:, None, None])
-
-    def standard_error(self, prior: NDArray[np.float64], target: date | None) -> NDArray[np.float64]:
-        """(band, area) standard errors of the areas' means, in the unit of the values; NaN where no day shows anything.
-
-        Args:
-            prior: (band, 3) as of the pixels; target: as of `scatter`.
-        """
-        level, about = self.scatter(target)
-        return standard_error(level, about, prior, COMMON_WORTH, COMMON)
 
 
 def area_sums(

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from terrazzo.bulk.windows import window_side, windows
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.measure import Chosen
-from terrazzo.mosaic.sigma import Common, area_sums, observed, of_pixels, priors
+from terrazzo.mosaic.sigma import Common, area_sums, observed, prior_of, scatter, weights
 from terrazzo.mosaic.warp import Target
 from terrazzo.statistics.zonal import Cover
 
@@ -22,6 +22,7 @@ class AreaSigma:
     def __init__(self, engine: Engine, chosen: Chosen, areas: int) -> None:
         self._engine, self._selection = engine, chosen.selection
         self._bands = chosen.selection.request.bands
+        self._prior = prior_of(engine.version, self._selection.request.period, self._bands)
         self._common = Common(len(self._bands), areas)
         self._squares = np.zeros((2, len(self._bands), areas))
         self._whole = np.zeros(areas)
@@ -49,15 +50,15 @@ class AreaSigma:
             values, scenes = values[at], scenes[at]
             self._whole += np.bincount(areas, shares, len(self._whole))
             self._common.add(values, scenes, days, shares, areas)
-            squares = of_pixels(self._selection, values, scenes, days) ** 2
+            weight = weights(self._selection.request.target, days)[:, None, None]
+            squares = self._prior.of_pixels(values, scatter(values, scenes, weight)) ** 2
             self._squares += area_sums(squares, shares, areas, len(self._whole))
 
     def columns(self) -> NDArray[np.float64]:
         """(area, band, 2) `NAMES` in reflectance; NaN where less than `LEAST_CLEAR` of an area is clear."""
-        target = self._selection.request.target
         with np.errstate(invalid="ignore", divide="ignore"):
             pixel = np.sqrt(self._squares[0] / self._squares[1])
-        mean = self._common.standard_error(priors(self._bands), target)
+        mean = self._prior.of_means(*self._common.scatter(self._selection.request.target))
         out = np.stack([np.fmin(mean, pixel), pixel], axis=-1)
         out[self._squares[1] < LEAST_CLEAR * self._whole] = np.nan
         return out.swapaxes(0, 1)

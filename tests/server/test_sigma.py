@@ -23,6 +23,7 @@ def test_a_point_and_its_account_tell_the_same_sigma(client):
     for own, shared in zip(point["sigma"], point["sigma_shared"], strict=True):
         assert 0 < shared <= own < 0.3
     assert (account["sigma"], account["sigma_shared"]) == (point["sigma"], point["sigma_shared"])
+    assert account["sigma_prior"] == "mosaic"
     assert f"sigma of B08: {point['sigma'][1]}" in client.get(f"{MOSAIC}/explain/{PLACE}{query}&f=txt").text
     assert f"<td>{point['sigma'][1]}</td>" in client.get(f"{MOSAIC}/explain/{PLACE}{query}&f=html").text
 
@@ -82,6 +83,22 @@ def test_the_layer_is_refused_where_a_value_is_a_limit(client):
     tile = f"{MOSAIC}/tiles/WebMercatorQuad/11/1113/728.png?style=sigma"
     assert client.get(f"{tile}&method=median").status_code == 200
     assert client.get(f"{tile}&method=percentile:10").status_code == 400
+
+
+def test_the_key_of_the_layer_bears_the_prior_of_its_period(client, monkeypatch):
+    """Dates of other tiles change the prior without a change of a picture's own scenes."""
+    tile = f"{MOSAIC}/tiles/WebMercatorQuad/11/1113/728.png"
+
+    def etags(plain, sure):
+        return [client.get(f"{tile}?style={style}").headers["etag"] for style in (plain, sure)]
+
+    before = etags("date", "sigma")
+    version = client.app.state.desk.mosaics.engine("mosaic").version
+    monkeypatch.setattr(version, "scatter", {})
+    # Written differently: an answer is remembered by its address.
+    after = etags("%64ate", "%73igma")
+    assert after[0] == before[0]
+    assert after[1] != before[1]
 
 
 @pytest.mark.parametrize(

@@ -21,18 +21,19 @@ from terrazzo.mosaic.layers import ALL
 from terrazzo.mosaic.measure import Measure
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.sigma import (
-    COMMON,
-    FACTORS,
-    PRIOR,
+    OF_MOSAIC,
+    OF_TABLE,
+    TABLE,
     Common,
-    around_of,
-    of_pixels,
-    priors,
+    ScatterPrior,
+    prior_of,
     require_sigma,
     scatter,
     sigma,
     sigma_at,
     standard_error,
+    table,
+    weights,
 )
 from terrazzo.mosaic.sigma import observed as clear_observations
 from terrazzo.mosaic.stack import clear_scenes
@@ -45,7 +46,8 @@ from terrazzo.version import open_version
 from tests.chain import precompute
 from tests.world.worlds import FOUR, Weather, make_world
 
-FLAT = np.array([[0.02, 0.0, 1.0]])
+FLAT = ScatterPrior(np.array([[0.02, 0.0]]), np.ones(1), OF_MOSAIC, "mosaic")
+FACTORS, COMMON = OF_MOSAIC.factors, OF_MOSAIC.common
 DAYS = [date(2023, 6, 1) + timedelta(days=5 * n) for n in range(40)]
 
 
@@ -67,7 +69,11 @@ def target_of(engine, box):
 
 
 def error_of(values, scenes, prior=FLAT):
-    return standard_error(values, scatter(values, scenes, np.ones((len(scenes), 1, 1))), prior)
+    return prior.of_pixels(values, scatter(values, scenes, np.ones((len(scenes), 1, 1))))
+
+
+def of_means(sums, target=None):
+    return FLAT.of_means(*sums.scatter(target))
 
 
 def test_many_observations_show_the_noise_that_is_there():
@@ -108,23 +114,23 @@ def observed(draw):
 @given(observed(), st.floats(0.1, 50))
 def test_there_is_a_sigma_wherever_a_value_is_observed_and_it_scales_with_the_values(seen, scale):
     values, scenes = seen
-    weight, prior = np.ones((len(scenes), 1, 1)), priors(("B02", "B08"))
-    own = standard_error(values, scatter(values, scenes, weight), prior)
+    weight, tau, law = np.ones((len(scenes), 1, 1)), table(("B02", "B08")), (3.0, (1.3, 1.0))
+    own = standard_error(values, scatter(values, scenes, weight), tau, *law)
     there = np.isfinite(values) & np.isfinite(scenes).any(axis=0)
     assert (np.isfinite(own) == there).all()
     assert (own[there] > 0).all()
     larger = standard_error(
-        scale * values, scatter(scale * values, scale * scenes, weight), prior * np.array([scale, 1.0, 1.0])
+        scale * values, scatter(scale * values, scale * scenes, weight), tau * np.array([scale, 1.0]), *law
     )
     np.testing.assert_allclose(larger, scale * own, rtol=1e-9)
-    turned = standard_error(values, scatter(values, scenes[::-1], weight), prior)
+    turned = standard_error(values, scatter(values, scenes[::-1], weight), tau, *law)
     np.testing.assert_allclose(turned, own, rtol=1e-9)
 
 
 def test_one_observation_has_the_priors_sigma():
     values = np.array([[0.1, 0.4]])
-    prior = np.array([[0.01, 0.2, 1.5]])
-    own = standard_error(values, scatter(values, values[None], np.ones((1, 1, 1))), prior)
+    prior = ScatterPrior(np.array([[0.01, 0.2]]), np.array([1.5]), OF_MOSAIC, "mosaic")
+    own = error_of(values, values[None], prior)
     np.testing.assert_allclose(own, FACTORS[0] * 1.5 * np.array([[0.03, 0.09]]))
 
 
@@ -148,21 +154,21 @@ def test_what_a_days_pixels_have_in_common_is_not_averaged_away():
             pixels = len(range(*part.indices(1000)))
             whole = np.ones(pixels), np.zeros(pixels, np.int64)
             sums.add(truth[:, part], scenes[..., part], DAYS[:count], *whole)
-        found.append(sums.standard_error(FLAT, None)[0, 0])
+        found.append(of_means(sums)[0, 0])
     own, shared = found
     assert own < 0.6 * COMMON[-1] * 0.02
     assert shared == pytest.approx(COMMON[-1] * 0.05, rel=0.25)
 
 
 def test_days_far_from_the_one_that_is_shown_say_less():
-    values, prior = np.full((1, 1), 0.3), FLAT
+    values = np.full((1, 1), 0.3)
     sums = [Common(1, 1) for _ in range(2)]
     for common, days in zip(sums, ((0, 1, 2), (0, 60, 61)), strict=True):
         scenes = np.array([0.3, 0.4, 0.4]).reshape(3, 1, 1)
         common.add(values, scenes, [DAYS[0] + timedelta(days=d) for d in days], np.ones(1), np.zeros(1, int))
-    near, far = (c.standard_error(prior, DAYS[0])[0, 0] for c in sums)
+    near, far = (of_means(c, DAYS[0])[0, 0] for c in sums)
     assert far < near
-    assert sums[0].standard_error(prior, None)[0, 0] == sums[1].standard_error(prior, None)[0, 0]
+    assert of_means(sums[0])[0, 0] == of_means(sums[1])[0, 0]
 
 
 def test_two_passes_of_a_day_are_one_days_offset():
@@ -171,12 +177,12 @@ def test_two_passes_of_a_day_are_one_days_offset():
     for common, passes in ((once, 1), (twice, 2)):
         scenes = np.repeat(0.3 + offsets, passes).reshape(-1, 1, 1) + np.zeros((1, 1, 4))
         common.add(values, scenes, np.repeat(DAYS[:2], passes).tolist(), np.ones(4), np.zeros(4, int))
-    assert twice.standard_error(FLAT, None) == pytest.approx(once.standard_error(FLAT, None))
+    assert of_means(twice) == pytest.approx(of_means(once))
 
 
 def test_every_band_has_a_prior():
-    every = priors(("B01", "B05", "B8A", "B12"))
-    assert every.tolist() == [list(PRIOR[b]) for b in ("B02", "B04", "B08", "B12")]
+    every = table(("B01", "B05", "B8A", "B12"))
+    assert every.tolist() == [list(TABLE[b]) for b in ("B02", "B04", "B08", "B12")]
 
 
 @pytest.mark.parametrize("method", ["feather", "median", "robust", "geomedian", "medoid", "kriging", "first"])
@@ -192,10 +198,11 @@ def test_a_sigma_stands_wherever_a_clear_scene_shows(world, method):
     assert (np.isfinite(own).all(axis=0) == clear).all()
     assert (own[:, clear] > 0).all()
     single = clear & (image.count == 1)
-    a, b, g = priors(FOUR).T[:, :, None]
+    prior = prior_of(engine.version, selection.request.period, FOUR)
+    (a, b), g = prior.tau.T[:, :, None], prior.scale[:, None]
     rho = image.values[:, single] * 1e-4
     # With gains a single scene lies off its own observation too.
-    assert (own[:, single] >= FACTORS[0] * g * (a + b * np.maximum(rho, 0)) * (1 - 1e-5)).all()
+    assert (own[:, single] >= prior.law.factors[0] * g * (a + b * np.maximum(rho, 0)) * (1 - 1e-5)).all()
 
 
 def test_parts_of_a_picture_have_the_sigma_of_the_whole(world):
@@ -214,7 +221,9 @@ def test_passes_added_one_by_one_are_those_that_lie_stacked(world):
     selection, target = engine.select(PixelRequest(FOUR, method="kriging")), target_of(engine, box)
     image = engine.render(selection, target)
     values, scenes, days, _ = clear_observations(engine, selection, target, image, "test")
-    stacked = of_pixels(selection, values, scenes, days)
+    prior = prior_of(engine.version, selection.request.period, FOUR)
+    weight = weights(selection.request.target, days)[:, None, None, None]
+    stacked = prior.of_pixels(values, scatter(values, scenes, weight))
     np.testing.assert_array_equal(sigma(engine, selection, target, image).values, stacked.astype(np.float32))
 
 
@@ -244,7 +253,7 @@ def test_the_layer_the_file_and_the_point_agree(world, tmp_path):
     selection = engine.select(PixelRequest(("B04", "B08"), resampling="nearest"))
     place = Points("EPSG:32633", np.array([x]), np.array([y]))
     image = engine.points(selection, place.crs, place.x, place.y)
-    found = sigma_at(engine, selection, place, image, around_of(engine, place, 32633))
+    found = sigma_at(engine, selection, place, image, 32633)
     assert found.sigma == pytest.approx(stored[:, row, col].tolist(), abs=2e-5)
     assert all(0 < s <= own for s, own in zip(found.shared, found.sigma, strict=True))
 
@@ -285,3 +294,21 @@ def test_an_order_and_a_question_are_refused_before_anything_is_rendered(world):
         parse_order(order, engine.version)
     with pytest.raises(InvalidRequest, match="expression"):
         parse_table({"expression": "B08-B04", "sigma": "on"}, engine.version)
+
+
+def test_a_period_whose_dates_differ_more_is_less_sure(world):
+    engine, _ = world
+    stored = prior_of(engine.version, "all", FOUR)
+    assert (stored.law, stored.origin) == (OF_MOSAIC, "mosaic")
+    assert stored.tau.tolist() == [list(engine.version.scatter["all"][b]) for b in FOUR]
+    assert (stored.tau != table(FOUR)).all()
+
+
+def test_a_version_without_stored_scatter_has_the_tables_sigma(world):
+    engine, _ = world
+    version = open_version(engine.version.store, engine.version.mosaic_id)
+    version.scatter = {}
+    prior = prior_of(version, "all", ("B04", "B8A"))
+    assert (prior.law, prior.origin) == (OF_TABLE, "table")
+    assert prior.tau.tolist() == [list(TABLE["B04"]), list(TABLE["B08"])]
+    assert prior.scale.tolist() == [0.88, 1.01]

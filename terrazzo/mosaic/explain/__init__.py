@@ -19,7 +19,7 @@ from terrazzo.mosaic.predict import PREDICTED, trend
 from terrazzo.mosaic.quality import quality
 from terrazzo.mosaic.request import Resolved
 from terrazzo.mosaic.selection import Selection, adjacent
-from terrazzo.mosaic.sigma import PlaceSigma, around_of, sigma_at
+from terrazzo.mosaic.sigma import PlaceSigma, sigma_at
 from terrazzo.mosaic.warp import Points, locate
 from terrazzo.scene import resampled
 from terrazzo.version import Entry
@@ -88,7 +88,7 @@ def explain(
     rows, cols = locate(place, grid, 0, engine.planner.area)
     at = At(engine, shown.request, entry, epsg, float(rows[0, 0]), float(cols[0, 0]))
     steps, problems = _way(at, image, shown, predicted)
-    sure = sigma_at(engine, selection, place, image, around_of(engine, place, epsg)) if sigma else None
+    sure = sigma_at(engine, selection, place, image, epsg) if sigma else None
     return Explanation(
         selection.request,
         image.bands,
