@@ -186,7 +186,7 @@ def _form(dataset: rasterio.DatasetReader, band: str, declared: Declared) -> For
     )
     if scales and not candidates:
         raise ProductError(f"{dataset.name}: a scale of {scales[0]:g} is none; mend the Item")
-    candidates = candidates or [SCALE]
+    candidates = list(dict.fromkeys(candidates)) or [SCALE]
     if usual and kind.kind != "f":
         return Form(1.0, lift, nodata, words, bool(lift))
     for scale in candidates:

@@ -88,6 +88,31 @@ def asset_grid(path: str, epsg: int, declared: Declared | None = None) -> tuple[
         return place.bounds, abs(place.transform.a)
 
 
+def require_one_place(paths: Mapping[str, str], epsg: int, declared: Mapping[str, Declared]) -> None:
+    """Checks that bands of the same size and pixels begin at the same corner.
+
+    Args:
+        paths: by band.
+        declared: what the Item says of each path.
+
+    Raises:
+        UnreadableAsset: a file cannot be opened.
+        WrongGrid: a band lies elsewhere than another, or a file is not in the zone its tile lies in.
+    """
+    first: dict[tuple[float, int, int], tuple[str, Affine]] = {}
+    for band, path in paths.items():
+        with image(path) as dataset:
+            transform = _place(dataset, epsg, declared.get(path)).transform
+            pixel = abs(transform.a)
+            other, its = first.setdefault((pixel, dataset.width, dataset.height), (band, transform))
+        east, north = transform.c - its.c, transform.f - its.f
+        if max(abs(east), abs(north)) > pixel / 100:
+            raise WrongGrid(
+                f"{path}: {band} lies {east:g} m east and {north:g} m north of {other}, and is as large; fetch the product as the"
+                " archive delivers it"
+            )
+
+
 def _place(dataset: rasterio.DatasetReader, epsg: int, declared: Declared | None) -> _Place:
     path = dataset.name
     if dataset.width * dataset.height > MOST_PIXELS:

@@ -2,10 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from terrazzo.errors import ProductError
+
+AHEAD = timedelta(days=1)
+"""By how much this machine's clock may be behind."""
 
 
 def mapping(value: Any) -> Mapping[str, Any]:
@@ -34,16 +37,20 @@ def moment(value: Any, what: str) -> datetime | None:
     """A date and time with its zone, UTC where it names none.
 
     Raises:
-        ProductError: it is none, or one before Sentinel-2 flew.
+        ProductError: it is none, one before Sentinel-2 flew, or in the future.
     """
     if missing(value):
         return None
     try:
         when = datetime.fromisoformat(value)
         when = when if when.tzinfo else when.replace(tzinfo=UTC)
-        known = 2015 <= when.astimezone(UTC).year < 2100
+        known = when.astimezone(UTC).year >= 2015
     except (TypeError, ValueError, OverflowError):
         known = False
     if not known:
         raise ProductError(f"{what} is {value!r}, no date of Sentinel-2; mend the Item or fetch it again")
+    if when > datetime.now(UTC) + AHEAD:
+        raise ProductError(
+            f"{what} is {value!r}, in the future; mend the Item or fetch it again, or set this machine's clock"
+        )
     return when

@@ -19,7 +19,7 @@ from terrazzo.precompute.products.files import checksum
 from terrazzo.precompute.products.form import Form, declared_offset, read_forms
 from terrazzo.precompute.products.product import EXTRAS, L1C_EXTRAS, OWN, SWIR, Declared, Product
 from terrazzo.precompute.products.quality import quality_roles
-from terrazzo.precompute.products.raster import asset_grid
+from terrazzo.precompute.products.raster import asset_grid, require_one_place
 from terrazzo.precompute.scene.prepare import scene_angles
 from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.scene import scene_prefix
@@ -127,9 +127,11 @@ def forms_of(product: Product, store: Store) -> dict[str, Form]:
     """How each image writes reflectance that does not do it as ESA does, by path.
 
     Raises:
-        ProductError: one holds no reflectance.
+        ProductError: one holds no reflectance, or lies elsewhere than another.
     """
-    return read_forms(_images(product, store), declared_of(product))
+    images, declared = _images(product, store), declared_of(product)
+    require_one_place(images, product.epsg, declared)
+    return read_forms(images, declared)
 
 
 def _images(product: Product, store: Store) -> dict[str, str]:

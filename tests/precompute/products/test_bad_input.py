@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import rasterio
+from affine import Affine
 
 from terrazzo.errors import EmptyStore, StoreError, TerrazzoError
 from terrazzo.precompute.products.files import open_raster
@@ -57,6 +58,11 @@ def reproject(path: Path) -> None:
         dataset.crs = "EPSG:32634"
 
 
+def move(path: Path, pixels: float) -> None:
+    with rasterio.open(path, "r+", IGNORE_COG_LAYOUT_BREAK="YES") as dataset:
+        dataset.transform = dataset.transform @ Affine.translation(pixels, 0)
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
@@ -91,6 +97,9 @@ DAMAGES = {
     "no raster": (lambda f: (f / BAD / "B02.tif").write_text("404"), r"B02\.tif.*fetch the product again"),
     "VRT": (lambda f: lead_elsewhere(f / BAD / "B02.tif"), r"B02\.tif.*fetch the product again"),
     "wrong CRS": (lambda f: reproject(f / BAD / "B02.tif"), r"EPSG:32634.*EPSG:32633.*without warping"),
+    "band elsewhere": (lambda f: move(f / BAD / "B04.tif", 100), r"B04 lies 1000 m east and 0 m north of B02.*as the archive delivers"),
+    "band off by half a pixel": (lambda f: move(f / BAD / "B04.tif", 0.5), r"B04 lies 5 m east"),
+    "date to come": (lambda f: edit(f, lambda d: d["properties"].update(datetime="2099-01-01T10:00:00Z")), "in the future.*mend the Item"),
     "L1C": (
         lambda f: edit(f, lambda d: d["properties"].update({"s2:product_uri": d["properties"]["s2:product_uri"].replace("MSIL2A", "MSIL1C")})),
         "it is L1C, the mosaic is made of L2A.*--mix-levels",
