@@ -93,7 +93,7 @@ def test_the_key_of_the_layer_bears_the_prior_of_its_period(client, monkeypatch)
         return [client.get(f"{tile}?style={style}").headers["etag"] for style in (plain, sure)]
 
     before = etags("date", "sigma")
-    version = client.app.state.desk.mosaics.engine("mosaic").version
+    version = client.app.state.context.mosaics.engine("mosaic").version
     monkeypatch.setattr(version, "scatter", {})
     # Written differently: an answer is remembered by its address.
     after = etags("%64ate", "%73igma")
