@@ -24,6 +24,8 @@ async function began(options, place) {
   await page.waitForTimeout(500);
   await page.click("#begin [name=draw]");
   await dragged(page, place);
+  // The commands of the written box stand there until the drawn one takes its place.
+  await page.waitForFunction(() => !document.body.classList.contains("drawing"), null, LONG);
   await page.waitForSelector("#commands input", LONG);
   return page;
 }
