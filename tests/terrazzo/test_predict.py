@@ -260,11 +260,11 @@ def ordered(engine, day, **asked):
 
 def test_an_export_is_as_coarse_as_one_likes(world, day, tmp_path):
     _, engine = world
-    order = ordered(engine, day, resolution="1920", crs="EPSG:32633")
+    order = ordered(engine, day, resolution="480", crs="EPSG:32633")
     *_, done = export(engine, order, tmp_path / "a.tif")
     assert isinstance(done, Exported)
     assert done.share > 0.7
-    plain = ordered(engine, day, resolution="1920", crs="EPSG:32633", fill="none")
+    plain = ordered(engine, day, resolution="480", crs="EPSG:32633", fill="none")
     *_, _ = export(engine, plain, tmp_path / "b.tif")
 
     def read(name):
