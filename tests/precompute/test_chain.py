@@ -13,6 +13,7 @@ from terrazzo.correction import counts, read_correction
 from terrazzo.mosaic.engine import LAST_RESORT
 from terrazzo.precompute.products.find import find_products
 from terrazzo.precompute.products.raster import read_on_grid
+from terrazzo.precompute.scene.counts import REMAINS
 from terrazzo.scene import CORRECTION, read_item
 from tests.chain import native, on_box, stored, weight_of
 
@@ -96,8 +97,10 @@ def test_the_correction_can_be_undone_to_one_count(chain):
             delivered = read_on_grid(products[scene.id].asset(band), grid, scene.box, "reflectance").array
             values = stored(store, scene, band)
             back = counts(values, classes, detector, correction, band, grid, scene.box)
-            valid = delivered > 0
-            assert ((back != NODATA) == valid).all()
+            valid = back != NODATA
+            assert (delivered[valid] > 0).all()
+            # Beyond the swath a lossy codec left some counts.
+            assert delivered[~valid].max() < REMAINS + 1
             assert np.abs(back[valid] - delivered[valid].astype(float)).max() <= 1.5
 
 
