@@ -31,7 +31,11 @@ async function sent(path, { method = "GET", body, signal, accept, patient = fals
     try {
       answer = await fetch(path, { method, headers, body: body && JSON.stringify(body), signal });
     } catch (error) {
-      throw signal?.aborted ? error : new Error("The server does not answer. Is it running?");
+      if (signal?.aborted) throw error;
+      if (method !== "GET" || tried > 0) throw new Error("The server does not answer. Is it running?");
+      // A connection may break once, on a train or where a busy server closes one that it took for idle.
+      await pause(rest(tried));
+      continue;
     }
     if (answer.ok) return answer;
     // Who is only busy says when to ask again; a quota that is used up does not.
