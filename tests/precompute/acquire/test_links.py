@@ -17,9 +17,10 @@ import rasterio
 from terrazzo.grid import Bounds
 from terrazzo.precompute import sample
 from terrazzo.precompute.acquire.archives import find_archive
-from terrazzo.precompute.acquire.download import Unreachable, download, measure
+from terrazzo.precompute.acquire.download import Unreachable, download
 from terrazzo.precompute.acquire.opener import Opener
 from terrazzo.precompute.acquire.search import RemoteFile
+from terrazzo.precompute.acquire.sizes import measure
 from terrazzo.precompute.products.find import find_products
 from terrazzo.precompute.products.links import unsigned, without_query, without_secrets
 from terrazzo.store import StoreConfig, create_store
