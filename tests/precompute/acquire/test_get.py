@@ -44,15 +44,9 @@ def field(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.slow
-def test_a_field_becomes_a_file_and_other_bands_come_from_the_store(
-    archive: Archive, terrazzo: Terrazzo, field: Path, tmp_path: Path
-) -> None:
-    store, other = tmp_path / "store", tmp_path / "other"
-    config = StoreConfig(120.0, 120.0, 64, FOUR)
-    create_store(store, config)
-    create_store(other, config)
-    command = (
+def of_field(store: Path, archive: Archive, field: Path) -> tuple[object, ...]:
+    """The command that fetches the field for a store, without what it becomes."""
+    return (
         "get",
         "--store",
         store,
@@ -65,6 +59,17 @@ def test_a_field_becomes_a_file_and_other_bands_come_from_the_store(
         "--workers",
         1,
     )
+
+
+@pytest.mark.slow
+def test_a_field_becomes_a_file_and_other_bands_come_from_the_store(
+    archive: Archive, terrazzo: Terrazzo, field: Path, tmp_path: Path
+) -> None:
+    store, other = tmp_path / "store", tmp_path / "other"
+    config = StoreConfig(120.0, 120.0, 64, FOUR)
+    create_store(store, config)
+    create_store(other, config)
+    command = of_field(store, archive, field)
     first = terrazzo(*command, "--bands", "B04,B03", "-o", tmp_path / "red.tif")
     assert first.returncode == 0, first.stderr
     assert "1 product, 0.6 MB" in first.stderr
@@ -220,19 +225,7 @@ def test_a_field_becomes_a_zarr_that_xarray_reads(
 ) -> None:
     store = tmp_path / "store"
     create_store(store, StoreConfig(120.0, 120.0, 64, FOUR))
-    command = (
-        "get",
-        "--store",
-        store,
-        "--archive",
-        archive.stac,
-        "--geom",
-        field,
-        *DAY,
-        "--yes",
-        "--workers",
-        1,
-    )
+    command = of_field(store, archive, field)
     done = terrazzo(*command, "--bands", "B04,B08", "-o", tmp_path / "field.zarr")
     assert done.returncode == 0, done.stderr
     same = terrazzo(*command, "--bands", "B04,B08", "-o", tmp_path / "field.tif")
