@@ -163,7 +163,7 @@ def _run(
     if only in SOLVE_STEPS:
         return result
     whole = partial(write_version, workers=options.workers, console=console)
-    write = partial(write_tables, for_others=False) if options.quick else whole
+    write = write_tables if options.quick else whole
     result.version = write(
         store, config, contents, parameters(options), exclusions=exclusions, previous=previous
     )

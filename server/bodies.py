@@ -62,7 +62,11 @@ def _parsed(body: bytes) -> Any:
     """JSON, without what no answer and no table could hold."""
     text = body.decode(json.detect_encoding(body))
     raw = json.loads(
-        text or "{}", object_pairs_hook=_once, parse_float=_finite_number, parse_constant=_finite_number
+        text or "{}",
+        object_pairs_hook=_once,
+        parse_float=_finite_number,
+        parse_int=_whole_number,
+        parse_constant=_finite_number,
     )
     if HALVES.search(text):
         _require_characters(raw)
@@ -76,6 +80,11 @@ def _finite_number(text: str) -> float:
     if not math.isfinite(value):
         raise InvalidRequest("a number is infinite or NaN: leave it out, or write null")
     return value
+
+
+def _whole_number(text: str) -> int:
+    # For the sake of the others, too.
+    return int(text)
 
 
 def _require_characters(raw: Any) -> None:

@@ -83,6 +83,7 @@ def get(
     from rich.console import Console
 
     from terrazzo.bulk.lock import alone_with
+    from terrazzo.commands.live import require_folder
     from terrazzo.precompute.acquire.area import degrees_box
     from terrazzo.precompute.acquire.fetch import Openers
     from terrazzo.precompute.acquire.run import SOME_BAD, carry_out, prepare, tell_fetched, tell_plan
@@ -93,6 +94,8 @@ def get(
     _require_exportable(output, wanted, how, overwrite)
     if live and mosaic != MOSAIC:
         raise InvalidRequest(f"--live shows the mosaic {MOSAIC}, not {mosaic}: leave --mosaic out, or --live")
+    if live:
+        require_folder(store)
     ctx.with_resource(alone_with(output))
     order = order_of(store, AreaOptions(bands=",".join(fixed), mosaic=mosaic, **options))
     plan = prepare(order, openers)

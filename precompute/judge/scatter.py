@@ -94,7 +94,7 @@ def _shown(
                 try:
                     values = _patch(store, blocks, scene, weights[scene.id], patch)
                 except (ReadFailure, NotFound):
-                    # What is damaged is told by those who look for it.
+                    # Damage is reported where it is looked for, by `terrazzo store verify`.
                     continue
                 own[:, p] = np.where(np.isfinite(own[:, p]), own[:, p], values)
     return out

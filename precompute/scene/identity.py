@@ -57,7 +57,7 @@ def identity(product: Product, store: Store, recipe: Recipe) -> tuple[dict[str, 
     """Checksums of a product's files, the revision they determine, and the scene's folder.
 
     Raises:
-        ProductError: a file that is needed is missing.
+        ProductError: a file that is needed is missing, or a band lies elsewhere than another.
     """
     product = as_used(product, store)
     if product.level == "L1C" and "B12" not in product.assets:
@@ -71,6 +71,7 @@ def identity(product: Product, store: Store, recipe: Recipe) -> tuple[dict[str, 
         needed.append(product.asset(recipe.mask))
     also = (*EXTRAS, *SWIR, *quality_roles(product.assets), *(L1C_EXTRAS if product.level == "L1C" else ()))
     extras = [product.assets[a] for a in also if a in product.assets and product.assets[a] not in needed]
+    require_one_place(_images(product, store), product.epsg, declared_of(product))
     checksums = {Path(p).name: checksum(p) for p in (*needed, *extras)}
     rev = _revision(product, checksums, store, recipe)
     return checksums, rev, scene_prefix(product.epsg, product.mgrs, product.id, rev)
@@ -127,11 +128,9 @@ def forms_of(product: Product, store: Store) -> dict[str, Form]:
     """How each image writes reflectance that does not do it as ESA does, by path.
 
     Raises:
-        ProductError: one holds no reflectance, or lies elsewhere than another.
+        ProductError: one holds no reflectance.
     """
-    images, declared = _images(product, store), declared_of(product)
-    require_one_place(images, product.epsg, declared)
-    return read_forms(images, declared)
+    return read_forms(_images(product, store), declared_of(product))
 
 
 def _images(product: Product, store: Store) -> dict[str, str]:

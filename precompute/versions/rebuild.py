@@ -23,6 +23,7 @@ from terrazzo.precompute.scene.many import Task, make_scenes
 from terrazzo.precompute.scene.recipe import Recipe
 from terrazzo.precompute.versions.exclusions import Exclusion, write_exclusions
 from terrazzo.precompute.versions.lineage import read_solves
+from terrazzo.precompute.versions.mosaicjson import write_mosaicjson
 from terrazzo.precompute.versions.pointer import point_to
 from terrazzo.precompute.versions.pyramid import write_pyramid
 from terrazzo.precompute.versions.write import UNNAMED, PeriodContent, write_tables
@@ -73,6 +74,7 @@ def rebuild(
         store.write_config()
         remade = results(make_scenes(tasks, store, workers=workers, console=console))
         version = _replayed(store, mosaic_id, lock, remade, workers, console)
+        write_mosaicjson(version)
         write_pyramid(store, version, workers=workers, console=console)
         write_report(store, version, None)
         lease.check()
@@ -119,7 +121,7 @@ def _replayed(
     workers: Workers,
     console: Console | None,
 ) -> Version:
-    """The version of a lock, solved by the same steps from scenes in a new store, without pyramid and report."""
+    """The version of a lock, solved by the same steps from scenes in a new store, without MosaicJSON, pyramid and report."""
     store.write_bytes(config_key(mosaic_id), lock["mosaic_toml"].encode())
     exclusions = [Exclusion(**e, since="") for e in lock["exclusions"]]
     write_exclusions(store, mosaic_id, exclusions)

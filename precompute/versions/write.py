@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.parquet as pq
-import shapely
 from rich.console import Console
 
 from terrazzo import PIXELS, __version__
@@ -25,6 +24,7 @@ from terrazzo.precompute.normalize.stage import Normalized, cut_hash
 from terrazzo.precompute.versions.collection import scenes_table
 from terrazzo.precompute.versions.exclusions import Exclusion, cuts
 from terrazzo.precompute.versions.lineage import inputs_of, write_solves
+from terrazzo.precompute.versions.mosaicjson import write_mosaicjson
 from terrazzo.precompute.versions.pointer import point_to
 from terrazzo.precompute.versions.pyramid import write_pyramid
 from terrazzo.precompute.work.executor import Workers
@@ -61,15 +61,10 @@ class PeriodContent:
 
 
 class _Documents(NamedTuple):
-    """What is read of a version's scenes once: Items by folder, and the notes beside their weights by the weights' keys.
-
-    Attributes:
-        for_others: whether a MosaicJSON is written of them.
-    """
+    """What is read of a version's scenes once: Items by folder, and the notes beside their weights by the weights' keys."""
 
     items: Mapping[str, dict[str, Any]]
     notes: Mapping[str, dict[str, Any]]
-    for_others: bool
 
 
 def publish(
@@ -102,7 +97,7 @@ def write_version(
     workers: Workers = 1,
     console: Console | None = None,
 ) -> Version:
-    """Writes a version from solved periods, complete with pyramid and report.
+    """Writes a version from solved periods, complete with MosaicJSON, pyramid and report: those that it lacks, if it is there already.
 
     Args:
         exclusions: what the operator took out, for the lock.
@@ -115,6 +110,7 @@ def write_version(
     from terrazzo.precompute.judge.report import write_report
 
     version = write_tables(store, config, contents, parameters, exclusions=exclusions, previous=previous)
+    write_mosaicjson(version)
     write_pyramid(store, version, workers=workers, console=console)
     write_report(store, version, previous)
     return version
@@ -128,13 +124,8 @@ def write_tables(
     *,
     exclusions: Sequence[Exclusion] = (),
     previous: Version | None = None,
-    for_others: bool = True,
 ) -> Version:
-    """Writes the gains, tables and lock of a version; the arguments are those of `write_version`.
-
-    Args:
-        for_others: whether a MosaicJSON is written, too, for other software.
-    """
+    """Writes the gains, tables and lock of a version; the arguments are those of `write_version`."""
     _require_scenes(config, contents)
     ordered = {c.period.name: total_order(c.scenes, _middle(c), c.normalized.haze) for c in contents}
     cells = {
@@ -164,7 +155,7 @@ def write_tables(
         keys = {c.period.name: {i: key for i, (key, _) in c.normalized.weights.items()} for c in contents}
         differ = scatter.as_json(store, {c.period.name: (c.scenes, keys[c.period.name]) for c in contents})
         lock |= {k: v for k, v in (("apart", apart), ("scatter", differ)) if v}
-        _write(store, config, contents, ordered, _Documents(items, notes, for_others), cells, lock, name)
+        _write(store, config, contents, ordered, _Documents(items, notes), cells, lock, name)
     return open_version(store, config.id, name)
 
 
@@ -275,38 +266,7 @@ def _write(
     buffer = io.BytesIO()
     pq.write_table(to_table(cells), buffer, compression="zstd")
     write_table("cells.parquet", buffer.getvalue())
-    if documents.for_others:
-        items = [documents.items[s.prefix] | {"prefix": s.prefix} for s in ordered[contents[0].period.name]]
-        mosaic = mosaic_json(store, config.id, items)
-        store.write_bytes(version_key(config.id, name, "mosaicjson.json"), mosaic.encode())
     store.write_json(version_key(config.id, name, "lock.json"), {**lock, "sums": sums})
-
-
-def mosaic_json(store: Store, mosaic_id: str, items: Sequence[Mapping[str, Any]]) -> str:
-    """A MosaicJSON of the scenes' Items in their order, for other software to read the scenes with.
-
-    It knows neither masks nor gains: `first` over it is the un-normalized first scene. Its paths are those in the store, so that a
-    store that was moved or copied points to itself: a reader works in the store's folder, or sets `asset_prefix`.
-    """
-    # It brings readers of rasters along that take longer to import than a first look's scenes take.
-    from cogeo_mosaic.mosaic import MosaicJSON
-
-    maxzoom = max(0, round(np.log2(40_075_016.7 / 256 / store.config.pixel)))
-    features = [
-        {
-            "type": "Feature",
-            "geometry": json.loads(shapely.to_geojson(part)),
-            "properties": {"path": f"{i['prefix']}/item.json"},
-        }
-        for i in items
-        # The library knows polygons of one part alone.
-        for part in shapely.get_parts(shapely.geometry.shape(i["geometry"]))
-        if part.geom_type == "Polygon"
-    ]
-    document = MosaicJSON.from_features(features, max(0, maxzoom - 6), maxzoom, quiet=True)
-    document.tiles = {tile: list(dict.fromkeys(scenes)) for tile, scenes in document.tiles.items()}
-    document.name = mosaic_id
-    return str(document.model_dump_json(exclude_none=True))
 
 
 def _note(store: Store, weight_key: str) -> dict[str, Any]:

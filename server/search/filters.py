@@ -296,7 +296,7 @@ def four_of(numbers: Any) -> tuple[float, float, float, float]:
     """
     try:
         values = [] if isinstance(numbers, str | dict) else [number_of(v) for v in numbers]
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError):
         values = []
     if len(values) not in (4, 6) or not np.isfinite(values).all():
         raise InvalidRequest("bbox: four numbers, W,S,E,N in degrees, or six with heights")

@@ -52,11 +52,12 @@ function write(box) {
 
 // Opens the card. `says` shows what the server says of its empty store; `end` gives the page back to the mosaic.
 export async function chooseFirst(map) {
+  // Before the form listens: what cannot be loaded is tried once more from the start.
+  const away = await map.orientation();
   const box = boxFields(card, map, () => {
     write(box);
     commands.scrollIntoView({ block: "nearest" });
   });
-  const away = await map.orientation();
   // Who writes a box sees where it lies; a drawn one is in view.
   const written = ({ target }) => target.type === "number" && box.isBox() && map.fit(box.bounds(), AWAY);
   const middle = () => {

@@ -100,7 +100,7 @@ def area_of_geometry(geojson: object, coverage: Bounds | None = None) -> Area:
     crs = crs_of_geojson(geojson)
     try:
         polygons = tuple(_polygons(geojson))
-    except (KeyError, TypeError, ValueError, IndexError, RecursionError):
+    except (KeyError, TypeError, ValueError, IndexError, OverflowError, RecursionError):
         polygons = ()
     if not polygons:
         raise InvalidRequest(

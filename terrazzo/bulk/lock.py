@@ -44,8 +44,12 @@ def alone_with(output: Path) -> Iterator[None]:
                 raise StoreError(
                     f"another run writes {output}: wait until it ends, or name another output with -o"
                 ) from None
-            # Whoever held it may have removed it meanwhile: then a third run holds another file of that name.
-            if not path.exists() or not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+            # Who held it may have removed it meanwhile: then a third run may hold another file of that name, or have ended, too.
+            try:
+                is_held = os.path.samestat(os.fstat(lock.fileno()), path.stat())
+            except FileNotFoundError:
+                is_held = False
+            if not is_held:
                 continue
             _held.add(output)
             try:

@@ -98,6 +98,16 @@ def live(
         click.echo(f"stopped; `terrazzo precompute {store}-products --store {store}` goes on", err=True)
 
 
+def require_folder(store: str) -> None:
+    """Checks that first looks can lie beside a store.
+
+    Raises:
+        InvalidRequest: it is no folder.
+    """
+    if "://" in store:
+        raise InvalidRequest(f"--store {store}: name a folder; first looks lie beside it")
+
+
 @contextmanager
 def shown(
     ctx: click.Context,
@@ -116,8 +126,7 @@ def shown(
         InvalidRequest: the store is no folder.
         TerrazzoError: the server ended.
     """
-    if "://" in store:
-        raise InvalidRequest(f"--store {store}: name a folder; first looks lie beside it")
+    require_folder(store)
     looks = [] if _shows(store) else [(metres, f"{store}-live-{metres}") for metres in pixels_of(bbox)]
     if not looks:
         click.echo(

@@ -42,7 +42,7 @@ def _finite(value: Any, count: int, refusal: str) -> list[float]:
     """
     try:
         numbers = [number_of(v) for v in parts_of(value)]
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError):
         numbers = []
     if len(numbers) != count or not all(map(math.isfinite, numbers)):
         raise InvalidRequest(refusal)
@@ -53,11 +53,14 @@ def number_of(value: Any) -> float:
     """A number as JSON and forms write it: `float` alone takes `1_5`, digits of other scripts, and switches too.
 
     Raises:
-        TypeError, ValueError, OverflowError: it is none.
+        TypeError, ValueError: it is none, or too large for a float.
     """
     if isinstance(value, bool) or (isinstance(value, str) and ("_" in value or not value.isascii())):
         raise ValueError(f"{value!r} is no number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise ValueError(str(error)) from None
 
 
 def parts_of(value: Any) -> Any:

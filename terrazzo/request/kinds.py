@@ -67,7 +67,7 @@ def _names(parameter: Parameter, value: Any) -> tuple[str, ...]:
 def _number(parameter: Parameter, value: Any) -> float:
     try:
         number = number_of(value)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError):
         raise refusal(parameter, value, "a number") from None
     # Files of float32 mark pixels without data by NaN.
     if not math.isfinite(number) and parameter.name != "nodata":

@@ -1,6 +1,7 @@
 """The map of an empty store in Chromium: a box and dates become commands to copy, which the command line takes."""
 
 import json
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -40,9 +41,14 @@ def test_a_box_and_days_become_commands_that_the_command_line_takes(seen):
         asked = cli.get_command(None, name).make_context(name, arguments).params
         assert tuple(asked["bbox"]) == (west, south, east, north)
         assert (asked["when"], asked["store"]) == ("2025-07-01/2025-07-31", "STORE")
-    assert "km. About" in seen["size"]
-    assert "e+" not in seen["size"]
+    # 30 km² need 6 × 5 of a tile's windows of 5.12 km: a twelfth of 0.7 GB, or less.
+    size = re.fullmatch(r"\d+ × \d+ km\. About (\d+) MB a date; .*: \d+ MB to \d+ MB\..*", seen["size"])
+    assert size, seen["size"]
+    assert 20 <= int(size[1]) <= 80
     assert seen["middle"] != seen["drawn"]
+    left, right, bottom, top = seen["middle"]
+    assert 24 < left < right < 26
+    assert 59 < bottom < top < 61
     text, commands = seen["wrong"]
     assert "first is not after the last" in text
     assert commands == []

@@ -99,7 +99,8 @@ def test_the_correction_can_be_undone_to_one_count(chain):
             back = counts(values, classes, detector, correction, band, grid, scene.box)
             valid = back != NODATA
             assert (delivered[valid] > 0).all()
-            # Beyond the swath a lossy codec left some counts.
+            # Beyond the swath a lossy codec left some counts: one pixel in a hundred of the sample, at most.
+            assert ((delivered > 0) & ~valid).mean() < 0.015
             assert delivered[~valid].max() < REMAINS + 1
             assert np.abs(back[valid] - delivered[valid].astype(float)).max() <= 1.5
 

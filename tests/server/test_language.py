@@ -11,7 +11,7 @@ LACKS = {
     "expression": ("gdal",),
     "baseline": ("gdal", "dates"),
 }
-"""What a endpoint cannot have: statistics read pixels as they are; `gdal.xml` is a raster of bands; days are those of one time."""
+"""What an endpoint cannot have: statistics read pixels as they are; `gdal.xml` is a raster of bands; days are those of one time."""
 SILENT = ("scenes", "table")
 """Interfaces that do not repeat what they understood."""
 

@@ -46,7 +46,7 @@ def test_a_map_editor_learns_where_the_tiles_are(client):
 
 def test_a_layer_definition_has_a_layer_of_tiles_for_each_period(tmp_path):
     """QGIS itself opens it in tests/clients."""
-    key = Keys(tmp_path).add("context", ["tiles"])
+    key = Keys(tmp_path).add("survey", ["tiles"])
     with TestClient(create_app(Settings(store=str(STORE), state=tmp_path, protect=("tiles",)))) as client:
         asked = {"style": "ndvi", "datetime": "2023-08-03", "api_key": key}
         answer = client.get("/mosaics/mosaic/layers.qlr", params=asked)

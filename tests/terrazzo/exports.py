@@ -1,7 +1,6 @@
 """Orders and exports of the sample, for tests."""
 
 import rasterio
-import rasterio.shutil
 
 from terrazzo.bulk.windows import export_target
 from terrazzo.export.order import parse_order

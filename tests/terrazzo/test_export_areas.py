@@ -7,7 +7,6 @@ import numpy as np
 import pyogrio
 import pytest
 import rasterio
-import rasterio.shutil
 import shapely
 from click.testing import CliRunner
 from rasterio.transform import rowcol
@@ -81,6 +80,7 @@ def test_boxes_and_polygons_across_the_antimeridian_are_narrow():
         {"type": "Polygon", "coordinates": [[[0, 0], [1, 1]]]},
         {"type": "Polygon", "coordinates": [[[0, 0], [999, 1], [1, 1], [0, 0]]]},
         {"type": "Polygon", "coordinates": [[["a", 0], [9, 1], [1, 1], [0, 0]]]},
+        {"type": "Polygon", "coordinates": [[[10**400, 0], [9, 1], [1, 1], [10**400, 0]]]},
         "{broken",
         None,
         7,

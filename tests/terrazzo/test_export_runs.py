@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import rasterio
-import rasterio.shutil
 from click.testing import CliRunner
 from rio_cogeo import cog_validate
 

@@ -6,7 +6,6 @@ import sqlite3
 
 import pytest
 import rasterio
-import rasterio.shutil
 from pmtiles.reader import MmapSource, Reader
 from pmtiles.tile import TileType
 

@@ -152,6 +152,7 @@ def test_a_box_is_four_numbers(given):
         "1,2,3,1_5",
         "1,2,3,\u0664",
         [1, 2, 3, True],
+        [1, 2, 3, 10**400],
         None,
         {"a": 1},
     ],
@@ -215,3 +216,9 @@ def test_false_and_zero_are_values():
 def test_an_unknown_name_is_answered_with_the_one_that_was_meant():
     with pytest.raises(InvalidRequest, match="did you mean rescale or resampling"):
         values({"resample": "nearest"}, PICTURE)
+
+
+@pytest.mark.parametrize(("name", "given"), [("rescale", [0, 10**400]), ("max_cloud", 10**400)])
+def test_a_number_larger_than_any_float_is_refused_in_words(name, given):
+    with pytest.raises(InvalidRequest, match=name):
+        values({name: given}, PICTURE)

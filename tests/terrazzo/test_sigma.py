@@ -297,11 +297,22 @@ def test_an_order_and_a_question_are_refused_before_anything_is_rendered(world):
 
 
 def test_a_period_whose_dates_differ_more_is_less_sure(world):
-    engine, _ = world
+    engine, box = world
     stored = prior_of(engine.version, "all", FOUR)
     assert (stored.law, stored.origin) == (OF_MOSAIC, "mosaic")
     assert stored.tau.tolist() == [list(engine.version.scatter["all"][b]) for b in FOUR]
     assert (stored.tau != table(FOUR)).all()
+    doubled = open_version(engine.version.store, engine.version.mosaic_id)
+    doubled.scatter = {"all": {b: (2 * a, 2 * s) for b, (a, s) in engine.version.scatter["all"].items()}}
+    errors = []
+    for version in (engine.version, doubled):
+        own = Engine(version, Blocks())
+        selection, target = own.select(PixelRequest(FOUR)), target_of(own, box)
+        errors.append(sigma(own, selection, target, own.render(selection, target))[0])
+    known = np.isfinite(errors[0])
+    assert known.any()
+    assert (known == np.isfinite(errors[1])).all()
+    assert (errors[1][known] > errors[0][known]).all()
 
 
 def test_a_version_without_stored_scatter_has_the_tables_sigma(world):

@@ -1,11 +1,16 @@
 """How much dates differ on the same ground: true for noise that is known, silent where dates have too little in common."""
 
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
+import rasterio
 
+from terrazzo.cog import write_cog
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.sigma import TABLE, table
-from terrazzo.precompute.judge.scatter import LEAST, SIDE, STEP, _patches, differences
+from terrazzo.precompute.judge.scatter import LEAST, SIDE, STEP, _patches, differences, period_scatter
 from terrazzo.store import Store
 from terrazzo.version import open_version
 
@@ -54,5 +59,30 @@ def test_a_version_stores_the_scatter_of_its_periods(sample_store):
     scale = np.array([own[b] for b in bands]) / table(bands)
     # One factor a band, for intercept and slope.
     np.testing.assert_allclose(scale[:, 0], scale[:, 1], rtol=0.01)
-    # Five days within ten differ less than what the table holds: whole seasons.
-    assert (scale[[bands.index(b) for b in TABLE if b in bands]] < 1).all()
+    # Five days within ten differ less than what the table holds, whole seasons, and by more than nothing.
+    known = scale[[bands.index(b) for b in TABLE if b in bands]]
+    assert ((known > 0.3) & (known < 0.9)).all()
+
+
+def test_what_no_mosaic_shows_of_a_date_does_not_count(sample_store, tmp_path):
+    """Weights of a last resort, 1, and below say that a pixel is not clear."""
+    store = Store(shutil.copytree(sample_store, tmp_path / "store"))
+    version = open_version(store, "mosaic")
+    entries = version.entries("all")
+    scenes, weights = [e.scene for e in entries], {e.scene.id: e.weight_key for e in entries}
+    cloudy = [e for e in entries if e.scene.datetime.day == 18]
+    for entry in cloudy:
+        with rasterio.open(store.raster_path(entry.weight_key)) as file:
+            about, weight = file.profile, np.minimum(file.read(1), 1)
+        path = Path(store.raster_path(entry.weight_key))
+        transform, levels = about["transform"], store.mask_grid(entry.scene.epsg).window.bit_length() - 1
+        path.unlink()
+        write_cog(path, weight, transform, str(about["crs"]), nodata=0, overview="weight", levels=levels)
+    others = [s for s in scenes if s.datetime.day != 18]
+    without = period_scatter(store, others, weights)
+    masked = period_scatter(store, scenes, weights)
+    # The count of dates is another, by which the table weighs a little.
+    assert without is not None
+    assert masked is not None
+    np.testing.assert_allclose(list(masked.values()), list(without.values()), rtol=0.05)
+    assert version.scatter["all"] != masked

@@ -17,6 +17,8 @@ from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.store import Store
 from terrazzo.version import open_version, version_key
+from tests.chain import precompute
+from tests.world.worlds import make_world
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -41,3 +43,15 @@ def test_stock_titiler_in_the_stores_folder_serves_the_unnormalized_first_mosaic
     # rio-tiler reads a part at one resolution and warps it: half a pixel here and there is its own.
     assert np.median(np.abs(stock.astype(int) - ours.values)) == 0
     assert (stock == ours.values).mean() > 0.9
+
+
+def test_a_version_that_was_published_quickly_gets_its_mosaicjson_with_the_next_run(tmp_path):
+    make_world(tmp_path / "products", dates=1, size=(96, 96))
+
+    def written(*, quick: bool) -> tuple[str, bool]:
+        version = precompute(tmp_path / "products", tmp_path / "store", quick=quick)[0].version
+        return version.name, version.store.exists(version_key("mosaic", version.name, "mosaicjson.json"))
+
+    quick, full = written(quick=True), written(quick=False)
+    assert quick == (full[0], False)
+    assert full[1]
