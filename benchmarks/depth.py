@@ -10,10 +10,7 @@ of the code, and says whether the files are equal.
 import argparse
 import hashlib
 import json
-import os
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -63,17 +60,11 @@ def main() -> None:
     if options.one:
         print(json.dumps(compare(options.folder, options.one)))
         return
-    checkouts = [str(Path(__file__).parents[1]), *([options.before] if options.before else [])]
+    # Only here: the other checkout may not have it.
+    from benchmarks.checkouts import print_answers
+
     for count in options.scenes:
-        results = []
-        for checkout in checkouts:
-            environment = {**os.environ, "PYTHONPATH": checkout}
-            command = [sys.executable, __file__, options.folder, "--one", str(count)]
-            answer = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-            results.append(json.loads(answer.stdout))
-            print(results[-1], "before" if len(results) > 1 else "", flush=True)
-        if len(results) > 1:
-            print("files equal" if results[0]["hash"] == results[1]["hash"] else "FILES DIFFER")
+        print_answers(__file__, [options.folder, "--one", str(count)], options.before)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import morecantile
@@ -56,37 +57,43 @@ def fetched(address: str) -> bytes:
                 raise
 
 
-def measured(python: str, store: str, tiles: int) -> tuple[str, bytes]:
-    """A line about a build, and its first tile."""
-    command = [str(Path(python).parent / "terrazzo"), "serve", "--store", store, "--port", "0"]
-    command += ["--workers", "2"]
-    start = time.perf_counter()
+@contextmanager
+def serving(python: str, store: str, *options: str) -> Iterator[tuple[int, str]]:
+    """A server of a store by the `terrazzo` beside an interpreter: its process and its address, once it says so."""
+    command = [str(Path(python).parent / "terrazzo"), "serve", "--store", store, "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             assert server.stdout is not None
             address = re.search(r"http://127\.0\.0\.1:\d+", server.stdout.readline())
             assert address
-            base = f"{address[0]}/mosaics/{list_mosaics(Store(store))[0]}"
-            west, south, east, north = json.loads(fetched(f"{base}/WebMercatorQuad/tilejson.json"))["bounds"]
-
-            def place(x: float, y: float, zoom: int) -> str:
-                tile = WEB.tile(west + x * (east - west), south + y * (north - south), zoom)
-                return f"{base}/tiles/WebMercatorQuad/{zoom}/{tile.x}/{tile.y}.png"
-
-            first = fetched(place(0.5, 0.5, 13))
-            elapsed = time.perf_counter() - start
-            time.sleep(SETTLED)
-            at_start, cost = megabytes(server.pid), seconds(server.pid)
-            chance = random.Random(0)
-            places = [place(chance.random(), chance.random(), chance.randint(10, 14)) for _ in range(tiles)]
-            with ThreadPoolExecutor(8) as users:
-                list(users.map(fetched, places))
-            line = (
-                f"first tile after {elapsed:.1f} s and {cost:.1f} s of CPU of all processes; {at_start:.0f} MB then,"
-                f" {megabytes(server.pid):.0f} MB after {tiles} tiles"
-            )
+            yield server.pid, address[0]
         finally:
             server.terminate()
+
+
+def measured(python: str, store: str, tiles: int) -> tuple[str, bytes]:
+    """A line about a build, and its first tile."""
+    start = time.perf_counter()
+    with serving(python, store, "--workers", "2") as (pid, address):
+        base = f"{address}/mosaics/{list_mosaics(Store(store))[0]}"
+        west, south, east, north = json.loads(fetched(f"{base}/WebMercatorQuad/tilejson.json"))["bounds"]
+
+        def place(x: float, y: float, zoom: int) -> str:
+            tile = WEB.tile(west + x * (east - west), south + y * (north - south), zoom)
+            return f"{base}/tiles/WebMercatorQuad/{zoom}/{tile.x}/{tile.y}.png"
+
+        first = fetched(place(0.5, 0.5, 13))
+        elapsed = time.perf_counter() - start
+        time.sleep(SETTLED)
+        at_start, cost = megabytes(pid), seconds(pid)
+        chance = random.Random(0)
+        places = [place(chance.random(), chance.random(), chance.randint(10, 14)) for _ in range(tiles)]
+        with ThreadPoolExecutor(8) as users:
+            list(users.map(fetched, places))
+        line = (
+            f"first tile after {elapsed:.1f} s and {cost:.1f} s of CPU of all processes; {at_start:.0f} MB then,"
+            f" {megabytes(pid):.0f} MB after {tiles} tiles"
+        )
     return line, first
 
 

@@ -10,10 +10,7 @@ printed, when kernels are there. Equal means that references, verdicts, weights 
 import argparse
 import hashlib
 import json
-import os
 import resource
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -64,15 +61,10 @@ def main() -> None:
     if options.one:
         print(json.dumps(normalize(options.folder)))
         return
-    results = []
-    for checkout in filter(None, (str(Path(__file__).parents[1]), options.before)):
-        environment = os.environ | {"PYTHONPATH": checkout, "PYTHONSAFEPATH": "1"}
-        command = [sys.executable, __file__, options.folder, "--one"]
-        answer = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-        results.append(json.loads(answer.stdout))
-        print(results[-1], "before" if len(results) > 1 else "", flush=True)
-    if len(results) > 1:
-        print("files equal" if results[0]["hash"] == results[1]["hash"] else "FILES DIFFER")
+    # Only here: the other checkout may not have it.
+    from benchmarks.checkouts import print_answers
+
+    print_answers(__file__, [options.folder, "--one"], options.before)
 
 
 if __name__ == "__main__":

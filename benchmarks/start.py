@@ -6,35 +6,24 @@ their tiles must be the same bytes.
 """
 
 import argparse
-import re
 import statistics
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import morecantile
 
-from benchmarks.footprint import fetched, megabytes, seconds
+from benchmarks.footprint import fetched, megabytes, seconds, serving
 from terrazzo.store import Store
 from terrazzo.version import list_mosaics, open_version
 
 
 def started(python: str, store: str, workers: int, tile: str) -> tuple[tuple[float, float, float], bytes]:
     """Seconds until the tile is there, CPU of all processes and their memory in MB then; and the tile."""
-    command = [str(Path(python).parent / "terrazzo"), "serve", "--store", store, "--port", "0"]
-    command += ["--no-worker", "--workers", str(workers)]
     start = time.perf_counter()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
-        try:
-            assert server.stdout is not None
-            address = re.search(r"http://127\.0\.0\.1:\d+", server.stdout.readline())
-            assert address
-            body = fetched(address[0] + tile)
-            elapsed = time.perf_counter() - start
-            return (elapsed, seconds(server.pid), megabytes(server.pid)), body
-        finally:
-            server.terminate()
+    with serving(python, store, "--no-worker", "--workers", str(workers)) as (pid, address):
+        body = fetched(address + tile)
+        elapsed = time.perf_counter() - start
+        return (elapsed, seconds(pid), megabytes(pid)), body
 
 
 def main() -> None:

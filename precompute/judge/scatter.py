@@ -6,13 +6,13 @@ how much their dates differ. This factor scales the table of all places. It chan
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo.bands import NODATA, SCALE, stored_factor
-from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.sigma import table
@@ -35,7 +35,7 @@ Array = NDArray[np.float32]
 
 
 def period_scatter(
-    store: Store, scenes: Sequence[Scene], weights: Mapping[str, str]
+    store: Store, blocks: Blocks, scenes: Sequence[Scene], weights: Mapping[str, str]
 ) -> dict[str, tuple[float, float]] | None:
     """Intercept and slope of the prior scatter by band, in reflectance; None where no two dates show the same ground.
 
@@ -43,14 +43,10 @@ def period_scatter(
         weights: key of the weight raster by scene.
     """
     bands, pairs, dates = store.config.bands, list[NDArray[np.float64]](), 0
-    blocks = Blocks()
-    try:
-        for passes in _tiles(scenes):
-            shown = _shown(store, blocks, passes, weights)
-            pairs += differences(shown.reshape(*shown.shape[:2], -1), bands)
-            dates = max(dates, len(passes))
-    finally:
-        blocks.close()
+    for passes in _tiles(scenes):
+        shown = _shown(store, blocks, passes, weights)
+        pairs += differences(shown.reshape(*shown.shape[:2], -1), bands)
+        dates = max(dates, len(passes))
     if not pairs:
         return None
     scale = np.mean(pairs, axis=0) ** ((dates - 1) / (dates - 1 + STRENGTH))
@@ -64,7 +60,12 @@ def as_json(store: Store, periods: Mapping[str, tuple[Sequence[Scene], Mapping[s
     Args:
         periods: by name, scenes and the keys of their weight rasters.
     """
-    read = {name: period_scatter(store, *about) for name, about in periods.items()}
+    # Periods that hold others share their patches.
+    blocks = Blocks()
+    try:
+        read = {name: period_scatter(store, blocks, *about) for name, about in periods.items()}
+    finally:
+        blocks.close()
     return {name: one for name, one in read.items() if one is not None}
 
 
@@ -88,15 +89,12 @@ def _shown(
         box = box.union(s.box)
     places = _patches(box)
     out = np.full((len(passes), len(store.config.bands), len(places), SIDE, SIDE), np.nan, np.float32)
-    for own, scenes in zip(out, passes, strict=True):
-        for scene in scenes:
-            for p, patch in enumerate(places):
-                try:
-                    values = _patch(store, blocks, scene, weights[scene.id], patch)
-                except (ReadFailure, NotFound):
-                    # Damage is reported where it is looked for, by `terrazzo store verify`.
-                    continue
-                own[:, p] = np.where(np.isfinite(own[:, p]), own[:, p], values)
+    reads = [(n, p, scene) for n, scenes in enumerate(passes) for scene in scenes for p in range(len(places))]
+    read = blocks.fetch(partial(_patch, store, blocks, s, weights[s.id], places[p]) for _, p, s in reads)
+    for (n, p, _), values in zip(reads, read, strict=True):
+        # Damage is reported where it is looked for, by `terrazzo store verify`.
+        if values is not None:
+            out[n, :, p] = np.where(np.isfinite(out[n, :, p]), out[n, :, p], values)
     return out
 
 

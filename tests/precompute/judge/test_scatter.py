@@ -9,6 +9,7 @@ import rasterio
 
 from terrazzo.cog import write_cog
 from terrazzo.grid import PixelBox
+from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.sigma import TABLE, table
 from terrazzo.precompute.judge.scatter import LEAST, SIDE, STEP, _patches, differences, period_scatter
 from terrazzo.store import Store
@@ -79,8 +80,9 @@ def test_what_no_mosaic_shows_of_a_date_does_not_count(sample_store, tmp_path):
         path.unlink()
         write_cog(path, weight, transform, str(about["crs"]), nodata=0, overview="weight", levels=levels)
     others = [s for s in scenes if s.datetime.day != 18]
-    without = period_scatter(store, others, weights)
-    masked = period_scatter(store, scenes, weights)
+    blocks = Blocks()
+    without, masked = (period_scatter(store, blocks, seen, weights) for seen in (others, scenes))
+    blocks.close()
     # The count of dates is another, by which the table weighs a little.
     assert without is not None
     assert masked is not None
