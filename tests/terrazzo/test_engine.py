@@ -24,11 +24,6 @@ pytestmark = pytest.mark.slow
 TMS = morecantile.tms.get("WebMercatorQuad")
 
 
-@pytest.fixture(scope="module")
-def engine(sample_store):
-    return Engine(open_version(Store(sample_store), "mosaic"), Blocks())
-
-
 METHODS = st.sampled_from(["feather", "first", "mean", "median", "robust", "geomedian", "kriging"])
 
 

@@ -22,11 +22,6 @@ from terrazzo.version import open_version
 METHODS = st.sampled_from(["feather", "first", "mean", "median", "robust"])
 
 
-@pytest.fixture(scope="module")
-def engine(sample_store):
-    return Engine(open_version(Store(sample_store), "mosaic"), Blocks())
-
-
 def test_an_account_calls_no_scene_the_largest_part_that_is_not(engine):
     """Of two dates a day off the asked one the walk in time gives that more that stands alone on its side."""
     selection = engine.select(PixelRequest(("B04",), method="kriging", target="2023-08-14"))

@@ -18,18 +18,9 @@ from terrazzo.bulk.windows import sheets, windows
 from terrazzo.errors import InvalidRequest
 from terrazzo.export.pieces import encode
 from terrazzo.export.run import export
-from terrazzo.mosaic.blocks import Blocks
-from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.layers import ALL
 from terrazzo.mosaic.origin import ORIGINS, Rendering
-from terrazzo.store import Store
-from terrazzo.version import open_version
 from tests.terrazzo.exports import BOX, SMALL, expected, ordered, read, target_of, written
-
-
-@pytest.fixture(scope="module")
-def engine(sample_store):
-    return Engine(open_version(Store(sample_store), "mosaic"), Blocks())
 
 
 def test_an_export_is_a_cog_with_names_scale_statistics_attribution_version_and_lock(engine, tmp_path):

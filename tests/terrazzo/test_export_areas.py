@@ -17,19 +17,9 @@ from terrazzo.cli import cli
 from terrazzo.errors import InvalidRequest, OutsideCoverage
 from terrazzo.export.order import parse_order
 from terrazzo.grid import Bounds
-from terrazzo.mosaic.blocks import Blocks
-from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.warp import transformer
 from terrazzo.request.parameters import EXPORT
-from terrazzo.store import Store
-from terrazzo.version import open_version
 from tests.terrazzo.exports import BOX, OUTLINE, ordered, written
-
-
-@pytest.fixture(scope="module")
-def engine(sample_store):
-    return Engine(open_version(Store(sample_store), "mosaic"), Blocks())
-
 
 HOLE = [[15.94, 45.81], [15.94, 45.82], [15.96, 45.82], [15.96, 45.81], [15.94, 45.81]]
 

@@ -18,21 +18,10 @@ from terrazzo.crs import DEGREES
 from terrazzo.errors import InvalidRequest
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import export
-from terrazzo.mosaic.blocks import Blocks
-from terrazzo.mosaic.engine import Engine
-from terrazzo.store import Store
-from terrazzo.version import open_version
 from tests.terrazzo.extensions import check_extensions
 
 SMALL = ("15.9", "45.75", "15.95", "45.8")
 WIDE = ("15.2", "45.8", "16.0", "46.2")
-
-
-@pytest.fixture(scope="module")
-def engine(sample_store):
-    engine = Engine(open_version(Store(sample_store), "mosaic"), Blocks())
-    yield engine
-    engine.blocks.close()
 
 
 @pytest.fixture

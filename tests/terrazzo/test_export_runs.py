@@ -19,17 +19,9 @@ from terrazzo.errors import StoreError
 from terrazzo.export.estimate import estimate
 from terrazzo.export.run import export
 from terrazzo.grid import Bounds
-from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.warp import Target
-from terrazzo.store import Store
-from terrazzo.version import open_version
 from tests.terrazzo.exports import BOX, OUTLINE, expected, ordered, target_of, written
-
-
-@pytest.fixture(scope="module")
-def engine(sample_store):
-    return Engine(open_version(Store(sample_store), "mosaic"), Blocks())
 
 
 def test_an_export_that_was_stopped_goes_on_from_its_finished_windows(engine, tmp_path, monkeypatch):

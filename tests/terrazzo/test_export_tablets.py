@@ -14,16 +14,7 @@ from terrazzo.export import tiles
 from terrazzo.export.order import parse_order
 from terrazzo.export.pieces import stored_values
 from terrazzo.export.run import Exported, export
-from terrazzo.mosaic.blocks import Blocks
-from terrazzo.mosaic.engine import Engine
-from terrazzo.store import Store
-from terrazzo.version import open_version
 from tests.terrazzo.exports import BOX, SMALL, target_of
-
-
-@pytest.fixture(scope="module")
-def engine(sample_store):
-    return Engine(open_version(Store(sample_store), "mosaic"), Blocks())
 
 
 @pytest.mark.parametrize("kind", ["gpkg", "mbtiles"])

@@ -9,18 +9,12 @@ from terrazzo.errors import ReadFailure
 from terrazzo.grid import PixelBox
 from terrazzo.mosaic import reference
 from terrazzo.mosaic.blocks import Blocks
-from terrazzo.mosaic.engine import Engine, tile_target
+from terrazzo.mosaic.engine import tile_target
 from terrazzo.mosaic.handles import Handles
 from terrazzo.mosaic.request import PixelRequest
-from terrazzo.store import Store, create_store
-from terrazzo.version import open_version
+from terrazzo.store import create_store
 
 MERCATOR = morecantile.tms.get("WebMercatorQuad")
-
-
-@pytest.fixture(scope="module")
-def engine(sample_store):
-    return Engine(open_version(Store(sample_store), "mosaic"), Blocks())
 
 
 @pytest.mark.parametrize("method", ["first", "feather", "median"])

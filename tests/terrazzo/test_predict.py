@@ -258,14 +258,14 @@ def ordered(engine, day, **asked):
     return parse_order(given, engine.version)
 
 
-@pytest.mark.parametrize(("resolution", "sees_the_day"), [("480", True), ("1920", False)])
-def test_an_export_predicts_at_any_resolution(world, day, tmp_path, resolution, sees_the_day):
-    """At 1920 m no place of the day is wholly clear, and one of the other dates."""
+@pytest.mark.parametrize(("resolution", "least", "most"), [("480", 0.7, 1), ("1920", 0.1, 0.3)])
+def test_an_export_predicts_at_any_resolution(world, day, tmp_path, resolution, least, most):
+    """At 1920 m few places are wholly clear on any date: of the rest there is nothing to learn from."""
     _, engine = world
     order = ordered(engine, day, resolution=resolution, crs="EPSG:32633")
     *_, done = export(engine, order, tmp_path / "a.tif")
     assert isinstance(done, Exported)
-    assert done.share > (0.7 if sees_the_day else 0)
+    assert least < done.share <= most
     plain = ordered(engine, day, resolution=resolution, crs="EPSG:32633", fill="none")
     *_, _ = export(engine, plain, tmp_path / "b.tif")
 
@@ -275,7 +275,7 @@ def test_an_export_predicts_at_any_resolution(world, day, tmp_path, resolution, 
 
     values, seen, predicted = read("a.tif"), read("b.tif"), read("a_quality.tif") & PREDICTED > 0
     assert predicted.any()
-    assert (seen != NODATA).any() == sees_the_day
+    assert (seen != NODATA).any()
     assert (values[seen != NODATA] == seen[seen != NODATA]).all()
     assert ((values != NODATA) == (predicted | (seen != NODATA))).all()
 

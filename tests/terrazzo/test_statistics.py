@@ -20,7 +20,6 @@ from terrazzo.errors import InvalidRequest
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import export
 from terrazzo.grid import Bounds
-from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.mosaic.warp import Target, transformer
 from terrazzo.statistics.areas import read_areas
@@ -28,16 +27,9 @@ from terrazzo.statistics.places import MOST_PIXELS, group, groups, placed
 from terrazzo.statistics.question import parse_table
 from terrazzo.statistics.run import Tabled, statistics
 from terrazzo.statistics.zonal import cover, summaries
-from terrazzo.store import Store
-from terrazzo.version import open_version
 
 INDEX = "(B08-B04)/(B08+B04)"
 PERIODS = ["2023-08-13", "2023-08-18"]
-
-
-@pytest.fixture(scope="module")
-def engine(sample_store):
-    return Engine(open_version(Store(sample_store), "mosaic"), Blocks())
 
 
 @pytest.fixture(scope="module")

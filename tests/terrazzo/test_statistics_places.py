@@ -15,7 +15,6 @@ from terrazzo.errors import InvalidRequest
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import export
 from terrazzo.grid import Bounds
-from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine
 from terrazzo.statistics import places, run, tally
 from terrazzo.statistics.areas import areas_of_features, read_areas
@@ -23,8 +22,6 @@ from terrazzo.statistics.places import blocks, groups, pixels_at_most, placed
 from terrazzo.statistics.question import parse_table
 from terrazzo.statistics.run import statistics
 from terrazzo.statistics.tally import Tally
-from terrazzo.store import Store
-from terrazzo.version import open_version
 
 PARCEL = shapely.box(15.97, 45.8, 15.98, 45.81)
 CROSSED = shapely.Polygon([(15.97, 45.8), (15.98, 45.81), (15.97, 45.81), (15.98, 45.8)])
@@ -48,11 +45,6 @@ NUMBERS = [
     "clear_share",
     "age_days",
 ]
-
-
-@pytest.fixture(scope="module")
-def engine(sample_store):
-    return Engine(open_version(Store(sample_store), "mosaic"), Blocks())
 
 
 def feature(shape, **properties):
