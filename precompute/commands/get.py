@@ -83,7 +83,6 @@ def get(
     from rich.console import Console
 
     from terrazzo.bulk.lock import alone_with
-    from terrazzo.commands.live import require_folder
     from terrazzo.precompute.acquire.area import degrees_box
     from terrazzo.precompute.acquire.fetch import Openers
     from terrazzo.precompute.acquire.run import SOME_BAD, carry_out, prepare, tell_fetched, tell_plan
@@ -92,10 +91,8 @@ def get(
     fixed, wanted = _store_bands(store, bands)
     how = {name: options.pop(name) for name in ("crs", "resolution", "method")}
     _require_exportable(output, wanted, how, overwrite)
-    if live and mosaic != MOSAIC:
-        raise InvalidRequest(f"--live shows the mosaic {MOSAIC}, not {mosaic}: leave --mosaic out, or --live")
     if live:
-        require_folder(store)
+        _require_shown(store, mosaic)
     ctx.with_resource(alone_with(output))
     order = order_of(store, AreaOptions(bands=",".join(fixed), mosaic=mosaic, **options))
     plan = prepare(order, openers)
@@ -113,11 +110,24 @@ def get(
             bad = bool(fetched.bad)
         bad |= run_command(ctx, precompute_arguments(order, store, mosaic, workers, dask)) != 0
     given = [part for name, value in how.items() if value is not None for part in (f"--{name}", value)]
-    asked = ["--bands", ",".join(wanted), "--datetime", options["when"], "--bbox", *box]
-    again = ["--overwrite"] if overwrite else []
-    run_command(ctx, ["export", "--store", store, "--mosaic", mosaic, *asked, *given, *again, "-o", output])
+    asked = ["--bands", ",".join(wanted), "--datetime", options["when"], "--bbox", *box, *given]
+    asked += ["--overwrite"] if overwrite else []
+    run_command(ctx, ["export", "--store", store, "--mosaic", mosaic, *asked, "-o", output])
     if bad:
         ctx.exit(SOME_BAD)
+
+
+def _require_shown(store: str, mosaic: str) -> None:
+    """Checks that `terrazzo live` can show what this command precomputes.
+
+    Raises:
+        InvalidRequest: it shows another mosaic, or the store is no folder.
+    """
+    from terrazzo.commands.live import require_folder
+
+    if mosaic != MOSAIC:
+        raise InvalidRequest(f"--live shows the mosaic {MOSAIC}, not {mosaic}: leave --mosaic out, or --live")
+    require_folder(store)
 
 
 def _shown(
