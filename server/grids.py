@@ -256,12 +256,12 @@ def _metres_a_unit(tms: TileMatrixSet, lon: float, lat: float) -> float:
     try:
         check_place(crs, lon, lat)
     except InvalidRequest as error:
-        raise NotFound(f"the mosaic's area has no place in {tms.id}: {error}") from None
+        raise NotFound(f"the mosaic's area cannot be transformed to {tms.id}: {error}") from None
     x, y = transformer("EPSG:4326", crs).transform(lon, lat)
     step = 1e-4 if tms.crs._pyproj_crs.is_geographic else 10.0
     places = transformer(crs, "EPSG:4326").transform([x, x + step, x], [y, y, y + step])
     if not all(math.isfinite(v) for values in places for v in values):
-        raise NotFound(f"the mosaic's area has no place in {tms.id}")
+        raise NotFound(f"the mosaic's area cannot be transformed to {tms.id}")
     (lon0, lon1, lon2), (lat0, lat1, lat2) = places
     across, up = GEOD.inv(lon0, lat0, lon1, lat1)[2], GEOD.inv(lon0, lat0, lon2, lat2)[2]
     return float(max(across, up) / step)
@@ -372,7 +372,7 @@ def _around(tms: TileMatrixSet, found: Bounds) -> Bounds:
         max(found.left, left), max(found.bottom, bottom), min(found.right, right), min(found.top, top)
     )
     if not all(math.isfinite(v) for v in inside):
-        raise NotFound(f"the mosaic's area has no place in {tms.id}")
+        raise NotFound(f"the mosaic's area cannot be transformed to {tms.id}")
     if inside.right - inside.left > (right - left) / 2:
         return Bounds(left, inside.bottom, right, inside.top)
     return inside
@@ -402,7 +402,7 @@ def extent(tms: TileMatrixSet, version: Version) -> Bounds:
         max(min(lefts), west), max(min(bottoms), south), min(max(rights), east), min(max(tops), north)
     )
     if not all(math.isfinite(v) for v in found):
-        raise NotFound(f"the mosaic's area has no place in {tms.id}")
+        raise NotFound(f"the mosaic's area cannot be transformed to {tms.id}")
     return found
 
 
@@ -424,7 +424,7 @@ def limits(tms: TileMatrixSet, version: Version) -> dict[int, tuple[int, int, in
         if rows[1] < 0 or columns[1] < 0 or rows[0] > last_row or columns[0] > last_column:
             right, bottom = left + side_x * (last_column + 1), top - side_y * (last_row + 1)
             raise NotFound(
-                f"the mosaic's area, x {x0:.0f} to {x1:.0f} and y {y0:.0f} to {y1:.0f}, has no place in {tms.id}, whose"
+                f"the mosaic's area, x {x0:.0f} to {x1:.0f} and y {y0:.0f} to {y1:.0f}, lies outside {tms.id}, whose"
                 f" matrices hold x {left:.0f} to {right:.0f} and y {bottom:.0f} to {top:.0f}; of a file check"
                 " pointOfOrigin and orderedAxes"
             )

@@ -186,7 +186,7 @@ def require_space(plan: Plan, folder: Path) -> None:
     free = shutil.disk_usage(there).free
     if plan.size + SPARE > free:
         raise StoreError(
-            f"{plan.size / 1e9:.1f} GB are to come and {free / 1e9:.1f} GB are free at {there}; free some space,"
+            f"the products need {plan.size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free at {there}; free some space,"
             " ask for fewer dates or bands, or name another folder with --products"
         )
 

@@ -84,7 +84,7 @@ class Shelf:
         others = {p.level for p in self.products()} - {level.upper()}
         if others:
             raise StoreError(
-                f"{self.root} holds {', '.join(sorted(others))} products, and a mosaic is made of one level:"
+                f"{self.root} holds {', '.join(sorted(others))} products, and a mosaic holds one level:"
                 " name another folder with --products, and another store or mosaic"
             )
 

@@ -174,7 +174,7 @@ def _require_exportable(output: Path, bands: Sequence[str], how: Mapping[str, An
     if not is_picture:
         names += [output.with_name(f"{output.stem}_{n}{output.suffix}") for n in DEFAULT_EXTRAS]
     if there := [] if overwrite else [n for n in names if n.exists()]:
-        raise NameTaken(f"{there[0]} is there already; name another file, or replace it with --overwrite")
+        raise NameTaken(f"{there[0]} exists; name another file, or replace it with --overwrite")
     if is_picture:
         if strange := [n for n in ("crs", "resolution") if n in given]:
             raise contradict(f"format={output.suffix[1:].lower()}", ", ".join(strange))
@@ -221,7 +221,7 @@ def _store_bands(store: str, asked: str | None) -> tuple[tuple[str, ...], tuple[
     missing = [b for b in wanted if b not in fixed]
     if missing:
         raise InvalidRequest(
-            f"the store {store} has {', '.join(fixed)} and keeps them for life, not {', '.join(missing)};"
+            f"the store {store} was created with {', '.join(fixed)} and cannot add {', '.join(missing)};"
             " name another store with --store"
         )
     return fixed, wanted or fixed

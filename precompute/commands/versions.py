@@ -306,7 +306,7 @@ def verify(
         findings = checked()
     checking.require_sound(findings)
     if not as_json:
-        click.echo(f"sound; {counted(len(findings), 'orphan')}")
+        click.echo(f"sound; {counted(len(findings), 'unreferenced file')}")
 
 
 @store.command()

@@ -185,7 +185,7 @@ def _form(dataset: rasterio.DatasetReader, band: str, declared: Declared) -> For
         [s for s in scales if s > 0] if kind.kind != "f" else [s for s in (*scales, 1.0, SCALE) if s > 0]
     )
     if scales and not candidates:
-        raise ProductError(f"{dataset.name}: a scale of {scales[0]:g} is none; mend the Item")
+        raise ProductError(f"{dataset.name}: a scale of {scales[0]:g} is none; correct the Item")
     candidates = list(dict.fromkeys(candidates)) or [SCALE]
     if usual and kind.kind != "f":
         return Form(1.0, lift, nodata, words, bool(lift))
@@ -196,7 +196,7 @@ def _form(dataset: rasterio.DatasetReader, band: str, declared: Declared) -> For
             return form
     raise ProductError(
         f"{dataset.name}: with a scale of {' or '.join(f'{s:g}' for s in candidates)} its brightest pixels have a reflectance of"
-        f" {bright:g}; mend raster:scale in the Item, or fetch it again"
+        f" {bright:g}; correct raster:scale in the Item, or fetch it again"
     )
 
 

@@ -89,7 +89,7 @@ def product_from_item(item: Mapping[str, Any], path: Path) -> Product:
 def _id(item: Mapping[str, Any]) -> str:
     known = text(item.get("id"))
     if known is None or len(known.encode()) > 200 or not NAME_OF_A_FOLDER.fullmatch(known):
-        raise ProductError(f"its id {item.get('id')!r} cannot be the name of a folder; mend the Item")
+        raise ProductError(f"its id {item.get('id')!r} cannot be the name of a folder; correct the Item")
     return known
 
 
@@ -129,7 +129,7 @@ def _platform(p: Mapping[str, Any], name: re.Match[str] | None, known: str) -> s
         raise ProductError(f"{known}: platform {p.get('platform')!r} is not Sentinel-2A, B or C")
     if letter and named and letter != named:
         raise ProductError(
-            f"{known}: its platform is {given}, its product name says S2{named}; mend the Item"
+            f"{known}: its platform is {given}, its product name says S2{named}; correct the Item"
         )
     return f"S2{letter or named}"
 
@@ -142,7 +142,7 @@ def _level(p: Mapping[str, Any], name: re.Match[str] | None, item: Mapping[str, 
         if found:
             return f"L{found[1].upper()}"
     raise ProductError(
-        f"{known}: neither name, product type nor collection says whether it is L1C or L2A; mend the Item"
+        f"{known}: neither name, product type nor collection says whether it is L1C or L2A; correct the Item"
     )
 
 
@@ -193,7 +193,7 @@ def _tile(p: Mapping[str, Any], name: re.Match[str] | None, known: str) -> str |
     tile = tile_name(code) if code else None
     if tile and name and tile != name["tile"]:
         raise ProductError(
-            f"{known}: its tile is {tile}, its product name says {name['tile']}; mend the Item"
+            f"{known}: its tile is {tile}, its product name says {name['tile']}; correct the Item"
         )
     return tile or (name["tile"] if name else None)
 
@@ -267,7 +267,7 @@ def _said(asset: Mapping[str, Any], what: str, known: str) -> float | None:
                 continue
             converted = number(value)
             if converted is None:
-                raise ProductError(f"{known}: {what} {value!r} of an asset is no number; mend the Item")
+                raise ProductError(f"{known}: {what} {value!r} of an asset is no number; correct the Item")
             return converted
     return None
 
@@ -287,14 +287,14 @@ def _claims(
             continue
         value = {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
         if not isinstance(value, bool):
-            raise ProductError(f"{known}: {key} is {value!r}, neither true nor false; mend the Item")
+            raise ProductError(f"{known}: {key} is {value!r}, neither true nor false; correct the Item")
         claims["boa_offset_applied"] = value
     said = {_said(assets[key], "offset", known) for name, key in chosen.items() if name in BANDS}
     offsets = {-0.1 if o in (-0.1, -1000) else o for o in said if o is not None}
     if len(offsets) > 1 or not offsets <= {0.0, -0.1}:
         raise ProductError(
             f"{known}: the Item says an offset of {', '.join(f'{o:g}' for o in sorted(offsets))}; products carry 0 or −0.1,"
-            " the same in all bands. Mend the Item, or fetch it from another archive"
+            " the same in all bands. Correct the Item, or fetch it from another archive"
         )
     if offsets:
         claims["raster_offset"] = offsets.pop()
@@ -330,7 +330,7 @@ def _declared(
     scales = {t.scale for t in found.values()} - {None}
     if len(scales) > 1:
         text_of = ", ".join(f"{s:g}" for s in sorted(s for s in scales if s is not None))
-        raise ProductError(f"{known}: its bands have different scales ({text_of}); mend the Item")
+        raise ProductError(f"{known}: its bands have different scales ({text_of}); correct the Item")
     return found
 
 

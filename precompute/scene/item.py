@@ -253,7 +253,7 @@ def _asset(path: Path, store: Store) -> dict[str, Any]:
 
 def _offset_line(offset: Offset) -> str:
     line = f"offset {offset.value} by {offset.decided_by}: {offset.verdict}"
-    return line + (f" against: {', '.join(offset.conflicts)}" if offset.conflicts else "")
+    return line + (f"; contradicted: {', '.join(offset.conflicts)}" if offset.conflicts else "")
 
 
 def _utc(when: datetime) -> str:

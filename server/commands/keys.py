@@ -68,7 +68,7 @@ def add(
     """
     text = known.add(name, scopes, mosaics, rate, samples)
     click.echo(
-        f"written to {known.path}; a server reads it that runs with TERRAZZO_STATE={known.path.parent}",
+        f"written to {known.path}; a server with TERRAZZO_STATE={known.path.parent} accepts the key",
         err=True,
     )
     click.echo(text)

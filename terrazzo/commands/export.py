@@ -103,7 +103,7 @@ def _print_cost(engine: "Engine", order: "Order", workers: int) -> None:
     cost = estimate(engine, order, workers)
     click.echo(
         f"{cost.width} × {cost.height} px, {counted(cost.bands, 'band')}, {cost.crs}\n"
-        f"{counted(cost.files, 'file')}, about {cost.bytes / 1e6:.1f} MB; {cost.room / 1e6:.1f} MB have to be free meanwhile\n"
+        f"{counted(cost.files, 'file')}, about {cost.bytes / 1e6:.1f} MB; {cost.room / 1e6:.1f} MB of free disk space are needed meanwhile\n"
         f"{counted(len(cost.scenes), 'scene')}\nabout {cost.seconds:.0f} s with {counted(workers, 'thread')}\n{cost.request}"
     )
 

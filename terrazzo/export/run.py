@@ -227,7 +227,7 @@ class _Run:
             there = [n for n in names if (self.path.parent / n).exists()]
             if there:
                 raise NameTaken(
-                    f"{self.path.parent / there[0]} is there already; name another file, or replace it with --overwrite"
+                    f"{self.path.parent / there[0]} exists; name another file, or replace it with --overwrite"
                 )
         # From here on what is there is this export's own, even when it is stopped and goes on.
         own.touch()
