@@ -140,7 +140,7 @@ def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> e
 @click.option(
     "--metrics",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="write numbers for Prometheus to this file, *.prom, when done, or when it failed",
+    help="write metrics for Prometheus to this file, *.prom, at the end, also after a failure",
 )
 @click.pass_context
 def precompute(
@@ -155,7 +155,7 @@ def precompute(
     metrics: Path | None,
     **given: Any,
 ) -> None:
-    """Makes scenes, masks, weights and gains of products, and publishes a version of a mosaic.
+    """Computes scenes, masks, weights and gains from products, and publishes a version of a mosaic.
 
     Exit codes: 0 done, 4 done but some products were left out that should have been usable.
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 )
 @click.pass_context
 def keys(ctx: click.Context, store: str, state: Path | None) -> None:
-    """API keys of a server: TERRAZZO_PROTECT says what needs one.
+    """Adds, lists and revokes API keys of a server; TERRAZZO_PROTECT decides which requests need one.
 
     \b
     terrazzo keys --store demo add "Anna's GIS" --scope tiles --scope export
