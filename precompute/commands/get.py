@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from terrazzo.commands.export import require_output, require_zarr
 from terrazzo.commands.invoke import run_command
+from terrazzo.commands.output import require_output, require_zarr
 from terrazzo.errors import InvalidRequest, NameTaken, TerrazzoError
 from terrazzo.precompute.commands.acquire import AreaOptions, area_options, opened, order_of
 from terrazzo.precompute.work.options import band_names, worker_options

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from terrazzo.commands.export import processors, progress, require_packable
+from terrazzo.commands.output import processors, progress, require_packable
 from terrazzo.errors import OutsideCoverage
 from terrazzo.request.options import WithBox, options
 from terrazzo.request.parameters import EXPORT, TABLETS
