@@ -21,13 +21,7 @@ LONGER = {
 VAGUE = {"told", "found", "made"}
 WAITING = (
     "precompute/acquire/",
-    "precompute/commands/acquire.py",
-    "precompute/commands/plan.py",
-    "precompute/correct/",
     "precompute/products/",
-    "precompute/scene/",
-    "server/grids.py",
-    "terrazzo/export/",
 )
 """Where vague names still stand: take a line out when its names say what things are, add none."""
 

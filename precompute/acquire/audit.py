@@ -257,8 +257,8 @@ def _absent(
     shares: dict[tuple[str, int], list[float]] = {}
     for key, members in listed.items():
         seen.setdefault((key.satellite, key.orbit, key.tile), []).append(key.when)
-        told = [s.share for s in members if s.share is not None]
-        shares.setdefault((key.tile, key.orbit), []).extend([sum(told)] if told else [])
+        shares_of_pass = [s.share for s in members if s.share is not None]
+        shares.setdefault((key.tile, key.orbit), []).extend([sum(shares_of_pass)] if shares_of_pass else [])
     known = expected.slots(epochs, list(shares), seen)
     why = expected.unexpected(known, {k: float(np.median(v)) for k, v in shares.items() if v})
     return [s for s in known if not s.there], why

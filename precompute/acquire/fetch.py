@@ -215,10 +215,10 @@ def accessible(plan: Plan, openers: Openers) -> Plan:
     wanted = [
         replace(w, candidates=tuple(c for c in w.candidates if not problems[place(c)])) for w in plan.wanted
     ]
-    told = tuple(p for p in problems.values() if p)
+    refusals = tuple(p for p in problems.values() if p)
     if plan.wanted and not any(w.candidates for w in wanted):
-        raise ArchiveError("; ".join(told))
-    return replace(plan, wanted=tuple(w for w in wanted if w.candidates), notes=(*plan.notes, *told))
+        raise ArchiveError("; ".join(refusals))
+    return replace(plan, wanted=tuple(w for w in wanted if w.candidates), notes=(*plan.notes, *refusals))
 
 
 def fetch(

@@ -153,14 +153,14 @@ class Candidate:
         """Changes when the archive puts something else in the product's place, not when it moves its files; and with
         the part that is fetched."""
         p, assets = self.product, self.item["assets"]
-        told = {
+        contents = {
             role: [assets[key].get("file:size"), assets[key].get("file:checksum")]
             for role, key in choose_assets(assets).items()
             if role in BANDS
         }
         part: list[object] = [] if self.part is None else [self.part]
         part += [f.overview for f in self.files if f.overview is not None][:1]
-        line = json.dumps([p.id, p.baseline, p.generated.isoformat(), told, *part], sort_keys=True)
+        line = json.dumps([p.id, p.baseline, p.generated.isoformat(), contents, *part], sort_keys=True)
         return hashlib.blake2b(line.encode(), digest_size=6).hexdigest()
 
 
@@ -380,8 +380,8 @@ def _files(
         if role in chosen:
             asset = assets[chosen[role]]
             href = urljoin(product.href, str(asset["href"]))
-            told = number(asset.get("file:size"))
-            size = int(told) if told else None
+            size_stated = number(asset.get("file:size"))
+            size = int(size_stated) if size_stated else None
             files.append(
                 RemoteFile(role, href, "", size, text(asset.get("file:checksum")), extra=role not in roles)
             )

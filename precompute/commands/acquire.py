@@ -226,17 +226,17 @@ def acquire(ctx: click.Context, /, store: str, dry_run: bool, overview: float | 
 
     console, openers = Console(stderr=True), Openers()
     order = order_of(store, AreaOptions(**options), overview=overview)
-    made = prepare(order, openers)
-    tell_plan(made, console)
+    plan = prepare(order, openers)
+    tell_plan(plan, console)
     if dry_run:
-        for wanted in made.wanted:
+        for wanted in plan.wanted:
             candidate = wanted.candidates[0]
             click.echo(f"{candidate.id} {candidate.archive.name} {wanted.size}")
         return
-    if not made.wanted:
+    if not plan.wanted:
         ctx.exit(NOTHING_NEW)
-    fetched = carry_out(order, made, openers, console)
+    fetched = carry_out(order, plan, openers, console)
     tell_fetched(fetched, order.shelf.root, console)
     if fetched.done:
         click.echo(f"now: terrazzo precompute {order.shelf.root} --store {store}", err=True)
-    ctx.exit(exit_code(made, fetched))
+    ctx.exit(exit_code(plan, fetched))

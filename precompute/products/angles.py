@@ -92,8 +92,8 @@ def _angles(root: Element) -> Angles:
     if not (above and _steady(height, SUN_STEP)):
         raise ValueError("a sun that is below the horizon, missing, or jumps from node to node")
     mean = _mean_direction(height)
-    told = [_mean_angle(root, f"Mean_Sun_Angle/{tag}_ANGLE") for tag in ("ZENITH", "AZIMUTH")]
-    for angle, named, weight in zip(mean, told, (1.0, np.sin(np.radians(mean[0]))), strict=True):
+    stated = [_mean_angle(root, f"Mean_Sun_Angle/{tag}_ANGLE") for tag in ("ZENITH", "AZIMUTH")]
+    for angle, named, weight in zip(mean, stated, (1.0, np.sin(np.radians(mean[0]))), strict=True):
         if named is not None and not abs((named - angle + 180) % 360 - 180) * weight <= SAME_SUN:
             raise ValueError(f"a mean sun angle of {named:g}°, and {angle:.1f}° in the grid")
     view: dict[str, dict[int, NDArray[np.float64]]] = {}
