@@ -14,7 +14,7 @@ from terrazzo.precompute.acquire.download import Missing, Note, Pace, Report, do
 from terrazzo.precompute.acquire.held import Held
 from terrazzo.precompute.acquire.opener import Opener
 from terrazzo.precompute.acquire.parts import Stopped
-from terrazzo.precompute.acquire.product_folder import Shelf
+from terrazzo.precompute.acquire.product_folder import ProductFolder
 from terrazzo.precompute.acquire.search import Candidate, RemoteFile, Search
 from terrazzo.precompute.acquire.sizes import Coming, by_headers, coming
 from terrazzo.precompute.products.passes import other_ground
@@ -104,7 +104,7 @@ class Openers:
 
 def plan(
     found: Search,
-    shelf: Shelf,
+    product_folder: ProductFolder,
     openers: Openers,
     connections: int,
     held: Held | None = None,
@@ -119,7 +119,7 @@ def plan(
     """
     held = held or Held()
     here: dict[tuple[str, str], list[Product]] = {}
-    for product in shelf.products():
+    for product in product_folder.products():
         here.setdefault((product.datatake, product.mgrs), []).append(product)
     groups: list[tuple[tuple[Candidate, ...], tuple[Product, ...]]] = []
     left_out, there = list(found.left_out), 0
@@ -127,35 +127,35 @@ def plan(
         key = found_group[0].key
         # Other parts of the pass stay beside what comes.
         same = [p for p in here.get(key, ()) if not any(other_ground(p, c.product) for c in found_group)]
-        parts = [shelf.part(p.id) for p in same]
+        parts = [product_folder.part(p.id) for p in same]
         group = tuple(c.widened(parts) for c in found_group)
         group = tuple(c.widened(held.beyond(group[0])) for c in group)
         shown = follow and key not in here and held.shows(group[0])
-        if shown or any(shelf.has(group[0], product) for product in same):
+        if shown or any(product_folder.has(group[0], product) for product in same):
             there += 1
             continue
         good = []
         for candidate in group:
-            reason = shelf.is_quarantined(candidate)
+            reason = product_folder.is_quarantined(candidate)
             if reason is None:
                 good.append(candidate)
             else:
-                how = f"{reason}; remove {shelf.note(candidate.id)} to try it again"
+                how = f"{reason}; remove {product_folder.note(candidate.id)} to try it again"
                 left_out.append(LeftOut(candidate.id, how))
-        newer = [c for c in good if not any(shelf.has(c, p) for p in same)]
+        newer = [c for c in good if not any(product_folder.has(c, p) for p in same)]
         if newer:
             groups.append((tuple(newer), tuple(same)))
         elif good:
             there += 1
     with ThreadPoolExecutor(connections) as pool:
-        files = pool.map(lambda group: _coming(group[0][0], openers, shelf), groups)
+        files = pool.map(lambda group: _coming(group[0][0], openers, product_folder), groups)
         wanted = tuple(Wanted.of(g, f, same) for (g, same), f in zip(groups, files, strict=True))
     return Plan(wanted, there, tuple(left_out), found.notes)
 
 
-def _coming(candidate: Candidate, openers: Openers, shelf: Shelf) -> tuple[Coming, ...]:
+def _coming(candidate: Candidate, openers: Openers, product_folder: ProductFolder) -> tuple[Coming, ...]:
     """Files of a candidate that are not here."""
-    files = [f for f in candidate.files if not shelf.holds(candidate, f)]
+    files = [f for f in candidate.files if not product_folder.holds(candidate, f)]
     return coming(openers.of(candidate), candidate, files)
 
 
@@ -223,7 +223,7 @@ def accessible(plan: Plan, openers: Openers) -> Plan:
 
 def fetch(
     plan: Plan,
-    shelf: Shelf,
+    product_folder: ProductFolder,
     openers: Openers,
     *,
     connections: int,
@@ -252,7 +252,14 @@ def fetch(
             failed = list[LeftOut]()
             for candidate in wanted.candidates:
                 reason = _product(
-                    candidate, shelf, openers.of(candidate), files, report, stop, pace, result.notes.append
+                    candidate,
+                    product_folder,
+                    openers.of(candidate),
+                    files,
+                    report,
+                    stop,
+                    pace,
+                    result.notes.append,
                 )
                 finished(candidate, reason)
                 if reason is None:
@@ -272,7 +279,7 @@ def fetch(
                     others, candidate = runs.pop(future).others, future.result()
                     if candidate is not None:
                         result.done.append(candidate)
-                        result.dropped += _supersede(candidate, others, shelf)
+                        result.dropped += _supersede(candidate, others, product_folder)
                     for wanted in islice(todo, 1):
                         runs[products.submit(one, wanted)] = wanted
         except Stopped:
@@ -285,7 +292,7 @@ def fetch(
 
 def _product(
     candidate: Candidate,
-    shelf: Shelf,
+    product_folder: ProductFolder,
     opener: Opener,
     pool: ThreadPoolExecutor,
     report: Report,
@@ -294,7 +301,7 @@ def _product(
     note: Note,
 ) -> str | None:
     """Fetches a product; the reason why it could not be fetched, or None."""
-    folder = shelf.open(candidate)
+    folder = product_folder.open(candidate)
     gone = Event()
 
     def one(file: RemoteFile) -> None:
@@ -316,18 +323,20 @@ def _product(
         if not isinstance(error, (ArchiveError, UnreadableAsset)):
             raise error
     if not errors:
-        shelf.finish(candidate)
+        product_folder.finish(candidate)
         return None
     damaged = [e for e in errors if isinstance(e, UnreadableAsset)]
     reason = str((damaged or errors)[0])
-    shelf.quarantine(candidate, reason, lasting=bool(damaged))
+    product_folder.quarantine(candidate, reason, lasting=bool(damaged))
     return reason
 
 
-def _supersede(candidate: Candidate, others: Sequence[Product], shelf: Shelf) -> Sequence[LeftOut]:
+def _supersede(
+    candidate: Candidate, others: Sequence[Product], product_folder: ProductFolder
+) -> Sequence[LeftOut]:
     """Drops other processings of a pass and tile that has just come."""
     by = f"replaced by {candidate.id} (N{candidate.product.baseline} of {candidate.archive.name})"
     dropped = [p for p in others if p.id != candidate.id and not other_ground(p, candidate.product)]
     for product in dropped:
-        shelf.drop(product)
+        product_folder.drop(product)
     return [LeftOut(product.id, by) for product in dropped]

@@ -31,7 +31,7 @@ from terrazzo.precompute.acquire.fetch import (
     with_headers,
 )
 from terrazzo.precompute.acquire.held import Held
-from terrazzo.precompute.acquire.product_folder import Shelf
+from terrazzo.precompute.acquire.product_folder import ProductFolder
 from terrazzo.precompute.acquire.search import Candidate, Query, search
 from terrazzo.precompute.acquire.until_clear import Enough, thinned
 from terrazzo.precompute.products.product import EXTRAS, L1C_EXTRAS, SWIR, Product
@@ -59,7 +59,7 @@ class AcquireOrder:
     query: Query
     archives: tuple[Archive, ...]
     bands: tuple[str, ...]
-    shelf: Shelf
+    product_folder: ProductFolder
     connections: int = 16
     enough: Enough | None = None
     held: Held = field(default_factory=Held)
@@ -67,7 +67,7 @@ class AcquireOrder:
 
     def here(self) -> list[Product | Scene]:
         """Products of the folder, and scenes that the store shows of other passes and tiles."""
-        products = self.shelf.products()
+        products = self.product_folder.products()
         keys = {(p.datatake, p.mgrs) for p in products}
         shown = self.held.shown if self.follow else ()
         return [*products, *(s for s in shown if (s.datatake, s.mgrs) not in keys)]
@@ -87,10 +87,10 @@ def prepare(order: AcquireOrder, openers: Openers) -> Plan:
         ArchiveError: no archive answers.
         StoreError: the folder holds products of another level.
     """
-    order.shelf.require_level(order.query.level)
+    order.product_folder.require_level(order.query.level)
     required, optional = needed_files(order.query.level, order.bands)
     found = search(order.archives, order.query, required, optional)
-    made = plan(found, order.shelf, openers, order.connections, order.held, follow=order.follow)
+    made = plan(found, order.product_folder, openers, order.connections, order.held, follow=order.follow)
     if order.enough is not None:
         made = thinned(made, order.here(), order.query.area, order.enough)
     return with_headers(made, openers, order.connections)
@@ -118,13 +118,13 @@ def carry_out(
         StoreError: the disk has not enough space, or another run fills the folder.
     """
     made = accessible(made, openers)
-    require_space(made, order.shelf.root)
+    require_space(made, order.product_folder.root)
     stop = Event()
-    with order.shelf.locked(), _progress(made, console) as (report, finished), _alarm(seconds, stop):
-        order.shelf.sweep([c for w in (keep or made).wanted for c in w.candidates])
+    with order.product_folder.locked(), _progress(made, console) as (report, finished), _alarm(seconds, stop):
+        order.product_folder.sweep([c for w in (keep or made).wanted for c in w.candidates])
         return fetch(
             made,
-            order.shelf,
+            order.product_folder,
             openers,
             connections=min(order.connections, FEW) if bandwidth else order.connections,
             report=report,
@@ -154,7 +154,7 @@ def exit_code(made: Plan, fetched: Fetched) -> int:
     return DONE if fetched.done else NOTHING_NEW
 
 
-def tell_plan(made: Plan, console: Console) -> None:
+def print_plan(made: Plan, console: Console) -> None:
     """What archives have and what of it is missing here."""
     for note in made.notes:
         _line(console, f"note: {note}", "yellow")
@@ -168,7 +168,7 @@ def tell_plan(made: Plan, console: Console) -> None:
     )
 
 
-def tell_fetched(fetched: Fetched, root: Path, console: Console) -> None:
+def print_fetched(fetched: Fetched, root: Path, console: Console) -> None:
     """What came and what did not."""
     for note in fetched.notes:
         _line(console, f"note: {note}", "yellow")

@@ -65,10 +65,10 @@ def train(data: Path, added: Path | None, level: str | None, output: Path, measu
         trainer = Trainer(data, one, own)
         model = fit_all(trainer, output / f"model_{one.lower()}.npz")
         if own is not None:
-            _tell(f"{one}: your places, before and after", changes(trainer, own, model))
+            _print_scores(f"{one}: your places, before and after", changes(trainer, own, model))
         if measure:
-            _tell(f"{one}: each place left out, mean and standard error over places", unseen(trainer))
+            _print_scores(f"{one}: each place left out, mean and standard error over places", unseen(trainer))
 
 
-def _tell(title: str, table: "pd.DataFrame") -> None:
+def _print_scores(title: str, table: "pd.DataFrame") -> None:
     click.echo(f"{title}\n{table.to_string()}\n")

@@ -45,7 +45,7 @@ def publish(
     """
     from rich.console import Console
 
-    from terrazzo.precompute.commands.precompute import refuse_worse, tell
+    from terrazzo.precompute.commands.precompute import print_result, refuse_worse
     from terrazzo.precompute.pipeline import Options, run
     from terrazzo.precompute.versions.pointer import point_to
     from terrazzo.precompute.work.executor import hired
@@ -66,7 +66,7 @@ def publish(
     with hired(workers, dask) as hands:
         options = Options(**{**known, "workers": hands, "full": full, "force": force})
         result = run((), store, mosaic, options, console=console)
-    tell(result, url, mosaic, console)
+    print_result(result, url, mosaic, console)
     refuse_worse(result, url, mosaic)
 
 

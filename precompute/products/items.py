@@ -254,11 +254,11 @@ def _layers(asset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield asset
 
 
-def _said(asset: Mapping[str, Any], what: str, known: str) -> float | None:
+def _stated(asset: Mapping[str, Any], what: str, known: str) -> float | None:
     """A number that an asset says of its pixels.
 
     Raises:
-        ProductError: it is said and is no number.
+        ProductError: it is stated and is no number.
     """
     for layer in _layers(asset):
         for key in (what, f"raster:{what}"):
@@ -289,8 +289,8 @@ def _claims(
         if not isinstance(value, bool):
             raise ProductError(f"{known}: {key} is {value!r}, neither true nor false; correct the Item")
         claims["boa_offset_applied"] = value
-    said = {_said(assets[key], "offset", known) for name, key in chosen.items() if name in BANDS}
-    offsets = {-0.1 if o in (-0.1, -1000) else o for o in said if o is not None}
+    stated = {_stated(assets[key], "offset", known) for name, key in chosen.items() if name in BANDS}
+    offsets = {-0.1 if o in (-0.1, -1000) else o for o in stated if o is not None}
     if len(offsets) > 1 or not offsets <= {0.0, -0.1}:
         raise ProductError(
             f"{known}: the Item says an offset of {', '.join(f'{o:g}' for o in sorted(offsets))}; products carry 0 or −0.1,"
@@ -321,7 +321,7 @@ def _declared(
         is_band = name in BANDS
         shape, transform = (_numbers(asset.get(f"proj:{k}")) for k in ("shape", "transform"))
         found[name] = Declared(
-            scale=_said(asset, "scale", known) if is_band else None,
+            scale=_stated(asset, "scale", known) if is_band else None,
             nodata=_nodata(asset) if is_band else None,
             shape=(int(shape[0]), int(shape[1])) if shape and len(shape) == 2 else None,
             transform=transform[:6] if transform and len(transform) in (6, 9) else None,

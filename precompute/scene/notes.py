@@ -27,7 +27,7 @@ LITTLE = 0.01
 """Share of clear pixels below which a scene hardly shows."""
 
 
-def doubts(bands: Sequence[str], sun_zenith: float) -> list[str]:
+def doubts_of_classifier(bands: Sequence[str], sun_zenith: float) -> list[str]:
     """Notes on where the cloud classifier was trained little or is unreliable.
 
     Args:
@@ -52,7 +52,7 @@ def doubts(bands: Sequence[str], sun_zenith: float) -> list[str]:
     return notes
 
 
-def sights(classes: NDArray[np.uint8], score: NDArray[np.uint8], latitude: float) -> list[str]:
+def doubts_of_mask(classes: NDArray[np.uint8], score: NDArray[np.uint8], latitude: float) -> list[str]:
     """What a mask shows that makes it doubtful, in words.
 
     Args:
@@ -81,8 +81,8 @@ def notes_of(prepared: Prepared, recipe: Recipe, bands: Sequence[str], latitude:
         latitude: of the scene's middle, degrees.
     """
     offset, notes = prepared.offset, list(prepared.notes)
-    notes += doubts(prepared.seen_by, prepared.angles.mean_sun[0])
-    notes += sights(prepared.classes, prepared.score, latitude)
+    notes += doubts_of_classifier(prepared.seen_by, prepared.angles.mean_sun[0])
+    notes += doubts_of_mask(prepared.classes, prepared.score, latitude)
     clear, clouded = class_shares(dict(enumerate(np.bincount(prepared.classes.ravel()).tolist())))
     if clear < LITTLE:
         what = "nearly all cloud" if clouded > 0.5 else "few clear pixels"
