@@ -19,10 +19,7 @@ LONGER = {
 """Functions past the limits: take a line out when its function is cut, add none."""
 
 VAGUE = {"told", "found", "made"}
-WAITING = (
-    "precompute/acquire/",
-    "precompute/products/",
-)
+WAITING = ("precompute/acquire/",)
 """Where vague names still stand: take a line out when its names say what things are, add none."""
 
 

@@ -196,9 +196,9 @@ def read_xml_offset(path: str | Path) -> int | None:
     root = read_xml(str(path))
     names = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
     try:
-        found = {int(float(e.text or "")) for e in root.iter() if e.tag.split("}")[-1] in names}
+        offsets = {int(float(e.text or "")) for e in root.iter() if e.tag.split("}")[-1] in names}
     except (ValueError, OverflowError):
-        found = {0, 1}
-    if len(found) > 1:
+        offsets = {0, 1}
+    if len(offsets) > 1:
         raise UnreadableAsset(f"product metadata {path}: bands have no offset in common; fetch it again")
-    return found.pop() if found else None
+    return offsets.pop() if offsets else None
