@@ -98,29 +98,29 @@ def of_listed(
     products = {a: sorted({s.product.id for s in members if s.archive == a}) for a in archives}
     have = [a for a in archives if products[a]]
     lack = [a for a in archives if not products[a]]
-    found: list[tuple[Cause, str, bool]] = []
+    faults: list[tuple[Cause, str, bool]] = []
     if lack:
         if all(age < usual[a] for a in lack):
-            found.append((Cause.AWAITED, f"not yet in {_and(lack)}, as is usual so soon", False))
+            faults.append((Cause.AWAITED, f"not yet in {_and(lack)}, as is usual so soon", False))
         else:
             cause = Cause.ONE_ONLY if len(have) == 1 else Cause.SOME_ONLY
-            found.append((cause, f"in {_and(have)}, not in {_and(lack)}", True))
+            faults.append((cause, f"in {_and(have)}, not in {_and(lack)}", True))
     grounds = _grounds(members)
-    found += _split(grounds, have) + _superseded(grounds, have)
+    faults += _split(grounds, have) + _superseded(grounds, have)
     newest = max(s.product.baseline for s in members)
     if shown is not None and shown < newest:
         names = [a for a in have if any(s.archive == a and s.product.baseline == newest for s in members)]
-        found.append((Cause.SUPERSEDED, f"the mosaic shows N{shown}, N{newest} is in {_and(names)}", True))
+        faults.append((Cause.SUPERSEDED, f"the mosaic shows N{shown}, N{newest} is in {_and(names)}", True))
     if late:
         delays = [
             f"{a} had it after {counted(round(days), 'day')} ({usual_days:.1f} are usual)"
             for a, (days, usual_days) in late.items()
         ]
-        found.append((Cause.DELAYED, "; ".join(delays), False))
-    if not found:
+        faults.append((Cause.DELAYED, "; ".join(delays), False))
+    if not faults:
         return None
-    found.sort(key=lambda f: not f[2])
-    (cause, what, act), *others = found
+    faults.sort(key=lambda f: not f[2])
+    (cause, what, act), *others = faults
     what = "; ".join([what, *(w for _, w, _ in others)])
     also = tuple(c for c in dict.fromkeys(c for c, _, _ in others) if c != cause)
     return CatalogueFinding(key, cause, {a: products[a] for a in have}, what, act, also)

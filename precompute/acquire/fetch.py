@@ -103,7 +103,7 @@ class Openers:
 
 
 def plan(
-    found: Search,
+    hits: Search,
     product_folder: ProductFolder,
     openers: Openers,
     connections: int,
@@ -122,8 +122,8 @@ def plan(
     for product in product_folder.products():
         here.setdefault((product.datatake, product.mgrs), []).append(product)
     groups: list[tuple[tuple[Candidate, ...], tuple[Product, ...]]] = []
-    left_out, there = list(found.left_out), 0
-    for found_group in found.groups:
+    left_out, there = list(hits.left_out), 0
+    for found_group in hits.groups:
         key = found_group[0].key
         # Other parts of the pass stay beside what comes.
         same = [p for p in here.get(key, ()) if not any(other_ground(p, c.product) for c in found_group)]
@@ -150,7 +150,7 @@ def plan(
     with ThreadPoolExecutor(connections) as pool:
         files = pool.map(lambda group: _coming(group[0][0], openers, product_folder), groups)
         wanted = tuple(Wanted.of(g, f, same) for (g, same), f in zip(groups, files, strict=True))
-    return Plan(wanted, there, tuple(left_out), found.notes)
+    return Plan(wanted, there, tuple(left_out), hits.notes)
 
 
 def _coming(candidate: Candidate, openers: Openers, product_folder: ProductFolder) -> tuple[Coming, ...]:
@@ -159,16 +159,16 @@ def _coming(candidate: Candidate, openers: Openers, product_folder: ProductFolde
     return coming(openers.of(candidate), candidate, files)
 
 
-def with_headers(made: Plan, openers: Openers, connections: int) -> Plan:
+def with_headers(planned: Plan, openers: Openers, connections: int) -> Plan:
     """The plan with the bytes of parts of JP2 that their headers list, in place of estimates by area."""
-    files = [(openers.of(w.candidates[0]), c.file) for w in made.wanted for c in w.coming]
+    files = [(openers.of(w.candidates[0]), c.file) for w in planned.wanted for c in w.coming]
     lengths, note = by_headers(files, connections)
     each = iter(lengths)
     wanted = [
         Wanted.of(w.candidates, tuple(c.exactly(next(each)) for c in w.coming), w.others) if w.coming else w
-        for w in made.wanted
+        for w in planned.wanted
     ]
-    return replace(made, wanted=tuple(wanted), notes=(*made.notes, *([note] if note else [])))
+    return replace(planned, wanted=tuple(wanted), notes=(*planned.notes, *([note] if note else [])))
 
 
 def gigabytes(size: int) -> str:
@@ -247,20 +247,12 @@ def fetch(
     with ThreadPoolExecutor(connections) as files, ThreadPoolExecutor(connections) as products:
         runs: dict[Future[Candidate | None], Wanted] = {}
         todo = iter(plan.wanted)
+        shared = (files, report, stop, pace, result.notes.append)
 
         def one(wanted: Wanted) -> Candidate | None:
             failed = list[LeftOut]()
             for candidate in wanted.candidates:
-                reason = _product(
-                    candidate,
-                    product_folder,
-                    openers.of(candidate),
-                    files,
-                    report,
-                    stop,
-                    pace,
-                    result.notes.append,
-                )
+                reason = _product(candidate, product_folder, openers.of(candidate), *shared)
                 finished(candidate, reason)
                 if reason is None:
                     result.passed_over += failed

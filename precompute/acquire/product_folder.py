@@ -72,8 +72,8 @@ class ProductFolder:
         """Products that are here whole."""
         if not self.root.is_dir():
             return []
-        found = find_products(self.root).products
-        return [p for p in found if all(Path(path).exists() for path in p.assets.values())]
+        products = find_products(self.root).products
+        return [p for p in products if all(Path(path).exists() for path in p.assets.values())]
 
     def require_level(self, level: str) -> None:
         """Refuses to mix processing paths: two ways to the surface do not agree to a mosaic's accuracy.

@@ -186,7 +186,7 @@ def search(
         ArchiveError: no archive answered, or none has the level.
     """
     shapely.prepare(query.area)
-    found: dict[tuple[str, str], list[tuple[int, Candidate]]] = {}
+    by_pass: dict[tuple[str, str], list[tuple[int, Candidate]]] = {}
     left_out: list[LeftOut] = []
     problems: list[str] = []
     for rank, archive in enumerate(archives):
@@ -196,12 +196,12 @@ def search(
                 if isinstance(candidate, LeftOut):
                     left_out.append(candidate)
                 elif candidate is not None:
-                    found.setdefault(candidate.key, []).append((rank, candidate))
+                    by_pass.setdefault(candidate.key, []).append((rank, candidate))
         except ArchiveError as error:
             problems.append(str(error))
     if len(problems) == len(archives):
         raise ArchiveError("; ".join(problems))
-    groups = [group for members in found.values() for group in _grounds(_ranked(members))]
+    groups = [group for members in by_pass.values() for group in _grounds(_ranked(members))]
     groups.sort(key=lambda g: (g[0].product.datetime, g[0].id), reverse=True)
     return Search(tuple(groups), tuple(left_out), tuple(problems))
 
