@@ -209,7 +209,7 @@ REMEDIES: Mapping[type[errors.TerrazzoError], str] = {
     errors.Abandoned: "Nothing: the client left.",
     errors.StoreError: "Check the store's address, its format (`terrazzo store upgrade`), and whether another command writes to it.",
     errors.NothingUsable: "Read why each product is left out, and fetch others.",
-    errors.EmptyStore: "Run `terrazzo precompute`; the server shows the mosaic when it is there.",
+    errors.EmptyStore: "Run `terrazzo precompute`; the server then shows the mosaic.",
     errors.HeldBack: "Look at the report; publish with `terrazzo publish --version V` if the version is right.",
     errors.ArchiveError: "Run the command again later, or name another archive with `--archive`.",
     errors.ProductError: "Nothing, if other products cover the place; else fetch the product again.",

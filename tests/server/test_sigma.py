@@ -16,7 +16,7 @@ FIELD = {
 MOSAIC = "/mosaics/mosaic"
 
 
-def test_a_point_and_its_account_tell_the_same_sigma(client):
+def test_a_point_and_its_explanation_give_the_same_sigma(client):
     query = "?bands=B04,B08&sigma=on"
     point = client.get(f"{MOSAIC}/point/{PLACE}{query}").json()
     account = client.get(f"{MOSAIC}/explain/{PLACE}{query}&f=json").json()
@@ -55,7 +55,7 @@ def test_a_place_far_from_all_that_is_clear_has_no_sigma(client, asked):
 
 
 @pytest.mark.parametrize("endpoint", [f"point/{PLACE}", f"explain/{PLACE}"])
-def test_nobody_is_told_a_sigma_who_does_not_ask(client, endpoint):
+def test_sigma_is_returned_only_on_request(client, endpoint):
     told = client.get(f"{MOSAIC}/{endpoint}?bands=B04").json()
     assert not [k for k in told if k.startswith("sigma")]
     assert client.get(f"{MOSAIC}/{endpoint}?bands=B04&sigma=off").json().keys() == told.keys()

@@ -141,7 +141,7 @@ def test_properties_that_are_no_object_are_refused(server):
         ('"\\udc00"', "unpaired surrogate"),
     ],
 )
-def test_what_no_json_can_tell_again_is_refused_in_words(server, value, said):
+def test_values_that_json_cannot_hold_are_refused_in_words(server, value, said):
     feature = json.dumps(stands(1)[0]).replace('"S0"', value)
     answer = server.client.post(f"{STATISTICS}?bands=B04", content=feature)
     assert (answer.status_code, said in answer.json()["detail"]) == (400, True)

@@ -217,7 +217,7 @@ def test_it_is_no_default_of_a_mosaic(world):
     assert MosaicConfig("a").fill != "predict"
 
 
-def test_a_scene_that_cannot_be_read_is_told_and_leaves_no_trace(world, day, box):
+def test_a_scene_that_cannot_be_read_is_reported_and_leaves_no_trace(world, day, box):
     version = world[1].version
     text, lone = str(day.datetime.date()), PixelBox(box.row0, box.col0, box.row0 + 24, box.col0 + 240)
     whole = drawn(Engine(version, Blocks()), lone, datetime=text).image

@@ -108,7 +108,7 @@ def test_a_part_comes_and_grows_when_more_is_asked(esa: Esa, tmp_path: Path) -> 
         assert path.read_bytes() == esa[0].files[path.name]
 
 
-def test_a_plan_tells_the_bytes_that_come_where_headers_list_them(
+def test_a_plan_lists_the_bytes_that_come_where_headers_list_them(
     esa: Esa, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     server, item = esa
