@@ -23,7 +23,7 @@ def geoparquet(version: Version, assets: str | None) -> tuple[bytes, str]:
         assets: address under which clients read the store's files; without one the Items have no assets.
 
     Raises:
-        Damaged: the version's table is not what was written.
+        Damaged: the version's table has changed since it was written.
     """
     data, out, seen = version.read_checked("scenes.parquet"), io.BytesIO(), set[str]()
     with understood(f"scenes.parquet of {version.name}"):

@@ -206,7 +206,7 @@ class Store:
         Raises:
             NotFound: there is no such object.
             StoreUnreachable: it cannot be read.
-            Damaged: it is not what was written.
+            Damaged: it has changed since it was written.
         """
         return read_document(self.read_bytes(key), key)
 

@@ -145,7 +145,7 @@ class Version:
         """The gains file a scene's row lies in; None in a version published without normalization.
 
         Raises:
-            Damaged: the file is not what was written.
+            Damaged: the file has changed since it was written.
         """
         if not self.normalized:
             return None
@@ -167,7 +167,7 @@ class Version:
         """(2, band, ny + 1, nx + 1) int16 gain corners of a scene and the windows whose corners they are.
 
         Raises:
-            Damaged: the gains file is not what was written.
+            Damaged: the gains file has changed since it was written.
         """
         gains = self.gains(entry)
         return None if gains is None else (gains.corners[entry.ordinal], gains.windows)
@@ -186,7 +186,7 @@ class Version:
         """Hashes of all windows by period and zone.
 
         Raises:
-            Damaged: cells.parquet is not what was written.
+            Damaged: cells.parquet has changed since it was written.
         """
         return self._cells
 
@@ -242,7 +242,7 @@ class Version:
         """The content of one of the version's tables.
 
         Raises:
-            Damaged: it is missing, or is not what was written.
+            Damaged: it is missing, or has changed since it was written.
         """
         return read_checked(self.store, self.mosaic_id, self.name, name, self._sums)
 
@@ -254,7 +254,7 @@ def read_checked(store: Store, mosaic_id: str, version: str, name: str, sums: Ma
         sums: checksums by name, `sums` of the version's lock; versions of older stores have none.
 
     Raises:
-        Damaged: it is missing, or is not what was written.
+        Damaged: it is missing, or has changed since it was written.
     """
     mend = "`terrazzo store verify --repair` mends it, or says what does"
     try:
@@ -262,7 +262,9 @@ def read_checked(store: Store, mosaic_id: str, version: str, name: str, sums: Ma
     except NotFound:
         raise Damaged(f"{name} of version {version} of mosaic {mosaic_id} is missing: {mend}") from None
     if name in sums and checksum(data) != sums[name]:
-        raise Damaged(f"{name} of version {version} of mosaic {mosaic_id} is not what was written: {mend}")
+        raise Damaged(
+            f"{name} of version {version} of mosaic {mosaic_id} has changed since it was written: {mend}"
+        )
     return data
 
 

@@ -377,7 +377,7 @@ def _read_strips(
     """The strips of some bands.
 
     Raises:
-        Damaged: a file is not what was written.
+        Damaged: a file has changed since it was written.
     """
     # Strips that earlier releases measured, and those across zones, have no column `hazy`: they are all clear.
     columns = ["wy", "wx", "edge", "segment", "band", "d", "m", "n", "hazy"]

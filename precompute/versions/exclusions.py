@@ -42,7 +42,7 @@ def read_exclusions(store: Store, mosaic_id: str) -> tuple[Exclusion, ...]:
     """What is taken out of a mosaic, in the order in which it was.
 
     Raises:
-        Damaged: the document is not what was written.
+        Damaged: the document has changed since it was written.
     """
     key = exclusions_key(mosaic_id)
     try:

@@ -62,7 +62,7 @@ def _seal_scene(store: Store, prefix: str) -> None:
         if _multihash(store.read_bytes(key)) != asset["file:checksum"] and not (
             key.endswith(".tif") and is_sealed_raster(store, key)
         ):
-            raise Damaged(f"{key} is not what was written")
+            raise Damaged(f"{key} has changed since it was written")
     for key, asset in assets.items():
         if key.endswith(".tif"):
             _seal_raster(store, key, store.read_bytes(key))
@@ -74,7 +74,7 @@ def _seal_scene(store: Store, prefix: str) -> None:
 def _seal_version(store: Store, mosaic: str, name: str) -> None:
     version = open_version(store, mosaic, name)
     if version_name(version.lock, {k: g.windows() for k, g in version.cell_grids.items()}) != name:
-        raise Damaged("its lock or cells.parquet is not what was written")
+        raise Damaged("its lock or cells.parquet has changed since it was written")
     folder = f"mosaics/{mosaic}/versions/{name}"
     for key in store.list(folder):
         if key.endswith(".tif"):
@@ -103,7 +103,7 @@ def _seal_weight(store: Store, key: str) -> None:
     note = key.removesuffix(".tif") + ".json"
     known = store.read_json(note)
     if weight_digest(store, key) != known["hash"]:
-        raise Damaged(f"{key} is not what was written")
+        raise Damaged(f"{key} has changed since it was written")
     _seal_raster(store, key, store.read_bytes(key))
     store.write_json(note, known)
 

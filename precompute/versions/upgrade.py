@@ -58,7 +58,7 @@ def upgrade(store: Store, *, workers: Workers = 1, console: Console | None = Non
     """Carries out what is left of an upgrade; what was done, nothing to a store that has this release's format.
 
     Raises:
-        StoreError: the store holds files that are not what was written.
+        StoreError: the store holds files that have changed since they were written.
     """
     if store.config.format == FORMAT:
         return []
@@ -76,7 +76,7 @@ def upgrade(store: Store, *, workers: Workers = 1, console: Console | None = Non
     damaged = list(seal_rest(store, [c.where for c in todo if c.kind == "seal"]))
     if damaged:
         raise StoreError(
-            "these are not what was written, and were left as they are: "
+            "these have changed since they were written and were left as they are: "
             + "; ".join(damaged)
             + ". Remove the scenes, run precompute with their products, then upgrade again"
         )

@@ -36,7 +36,7 @@ class Finding:
     """What is wrong, or left over.
 
     Attributes:
-        kind: `missing`, `changed` (not what was written), `unreadable`, or `orphan` (nothing refers to it).
+        kind: `missing`, `changed` (since it was written), `unreadable`, or `orphan` (nothing refers to it).
         where: key or folder.
         what: who refers to it, or what to do; a few words.
     """
@@ -91,7 +91,7 @@ def verify(store: Store, *, contents: bool = True) -> Iterator[Finding]:
 
 
 def _documents(store: Store) -> Iterator[Finding]:
-    """JSON documents that are not what was written."""
+    """JSON documents that have changed since they were written."""
     for key in store.list():
         if key.endswith(".json") and not key.endswith("mosaicjson.json"):
             try:
@@ -137,7 +137,7 @@ def _solved(version: Version) -> set[str]:
 
 
 def _version(store: Store, version: Version, contents: bool) -> Iterator[Finding]:
-    """What a version names and is not there, or is not what was written."""
+    """What a version names and is not there, or has changed since it was written."""
     named = f"version {version.name} of {version.mosaic_id}"
     folder = version_key(version.mosaic_id, version.name, "")
     wanted = {f"{folder}cells.parquet"} | _solved(version)

@@ -81,7 +81,7 @@ def open_collection(
 
     Raises:
         NotFound: there is no such version.
-        Damaged: a table of it is not what was written.
+        Damaged: a table of it has changed since it was written.
     """
     meant = version or pinned.get(mosaic)
     shown, listings = mosaics.read(

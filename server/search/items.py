@@ -66,7 +66,7 @@ def open_listings(store: Store, mosaic: str, version: str) -> Listings:
 
     Raises:
         NotFound: there is no such version.
-        Damaged: a table of it is not what was written.
+        Damaged: a table of it has changed since it was written.
     """
     table, lock = read_scenes(store, mosaic, version)
     bands = tuple(lock["bands"])

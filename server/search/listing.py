@@ -91,7 +91,7 @@ def read_scenes(store: Store, mosaic: str, version: str) -> tuple[pa.Table, dict
 
     Raises:
         NotFound: there is no such version.
-        Damaged: a table is not what was written.
+        Damaged: a table has changed since it was written.
     """
     lock: dict[str, Any] = store.read_json(version_key(mosaic, version, "lock.json"))
     data = read_checked(store, mosaic, version, "scenes.parquet", lock.get("sums", {}))

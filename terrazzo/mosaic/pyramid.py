@@ -67,7 +67,7 @@ def read_pyramid(store: Store, mosaic_id: str, version: str) -> Mapping[tuple[st
     """The parts of a version's pyramid by period and zone; none in a version that was published without.
 
     Raises:
-        Damaged: its index is not what was written.
+        Damaged: its index has changed since it was written.
     """
     try:
         index = store.read_json(version_key(mosaic_id, version, INDEX))

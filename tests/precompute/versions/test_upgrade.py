@@ -124,7 +124,7 @@ def test_a_damaged_scene_is_not_called_sound_by_an_upgrade(store):
     data[len(data) // 2] ^= 1
     store.write_bytes(key, bytes(data))
     told, store = upgrade(store, fails=True)
-    assert f"{key} is not what was written" in told.replace("\n", "")
+    assert f"{key} has changed since it was written" in told.replace("\n", "")
     assert store.config.format == 1
     assert {(f.kind, f.where) for f in verify(store) if f.bad} == {("changed", key)}
 
