@@ -67,8 +67,8 @@ def read_correction(data: bytes, key: str) -> Correction:
         Damaged: it is cut off, not what was written, or that of another scene.
     """
     with understood("correction.npz"), np.load(io.BytesIO(data), allow_pickle=False) as arrays:
-        owner = str(arrays[OWNER]) if OWNER in arrays else owner_of(key)
-        if owner != owner_of(key):
+        owner, folder = str(arrays[OWNER]) if OWNER in arrays else "", owner_of(key)
+        if owner and folder and owner != folder:
             raise ValueError(f"it belongs to {owner}: put the right file back, or compute the scene again")
         return _correction({name: arrays[name] for name in arrays.files})
 

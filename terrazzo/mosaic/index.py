@@ -163,8 +163,8 @@ def _require_name(metadata: bytes, key: str) -> None:
     if held != band and {held, band} <= BANDS.keys():
         raise ValueError(f"it holds band {held}: {remedy}")
     # Stores of earlier releases name no scene.
-    owner = unescape(owned[1].decode()) if owned else owner_of(key)
-    if owner != owner_of(key):
+    owner, folder = unescape(owned[1].decode()) if owned else "", owner_of(key)
+    if owner and folder and owner != folder:
         raise ValueError(f"it belongs to {owner}: {remedy}")
 
 

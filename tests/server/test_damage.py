@@ -25,9 +25,9 @@ from terrazzo.mosaic.mads import mads
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target
 from terrazzo.mosaic.zone import DAMAGED
+from terrazzo.scene import CORRECTION
 from terrazzo.server.app import create_app
 from terrazzo.server.settings import Settings
-from terrazzo.scene import CORRECTION
 from terrazzo.store import Store
 from terrazzo.version import open_version
 from tests.golden.make import STORE
