@@ -182,7 +182,7 @@ def live(
     folder: Path, field: Bounds, days: str, archive: Archive, *more: str
 ) -> Iterator[tuple[str, Memory]]:
     """`terrazzo live` over a store of its own, `folder`/store; yields its address and its memory."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     program = str(Path(sys.executable).with_name("terrazzo"))
     command = [
         program,
@@ -354,6 +354,9 @@ def state_of(address: str) -> str | None:
 
 def first_look(name: str, folder: Path, field: Bounds, archive: Archive, *, whole: bool = False) -> None:
     """Prints seconds, CPU seconds and memory of the first look, with `whole` also of all up to the mosaic."""
+    if whole:
+        # The archive has no other bands.
+        create_store(folder / "store", StoreConfig(10.0, 20.0, 512, ROLES))
     before, begun = cpu(), time.monotonic()
     with live(folder, field, "2023-06", archive, *([] if whole else ["--no-precompute"])) as (
         address,
