@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import obstore
 import rasterio
-from affine import Affine
 from obstore.exceptions import (
     BaseError,
     GenericError,
@@ -32,6 +31,7 @@ from terrazzo.precompute.acquire.parts import (
     Small,
     Stopped,
     TilesOfJP2,
+    described,
     overview_of,
     write_part,
 )
@@ -245,11 +245,11 @@ def _part_of_cog(
             if smaller is None:
                 write_part(source, part.path, bounds, stop)
             else:
-                place = source.transform @ Affine.scale(smaller.factor)
+                about = described(source, smaller.factor)
         if smaller is not None:
             level = {"opener": remote.opener, "overview_level": smaller.level}
             with rasterio.Env(**ALONE), open_raster(remote.name, **level) as source:
-                write_part(source, part.path, bounds, stop, place)
+                write_part(source, part.path, bounds, stop, about)
     except Unusual as reason:
         raise UnreadableAsset(f"{file.shown} is not used: {reason}") from None
     part.grown(part.path.stat().st_size, stop)

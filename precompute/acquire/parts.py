@@ -16,6 +16,7 @@ import obstore
 import rasterio
 from affine import Affine
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window, from_bounds
@@ -281,21 +282,40 @@ def overview_of(source: rasterio.DatasetReader, metres: float) -> Overview | Non
     return next((o for o in reversed(known) if o.factor * source.res[0] <= metres * (1 + 1e-6)), None)
 
 
+class Described(NamedTuple):
+    """Where the pixels of a raster lie, and what makes reflectance or no data of their numbers."""
+
+    transform: Affine
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    colors: tuple[ColorInterp, ...]
+    own_mask: bool
+
+
+def described(source: rasterio.DatasetReader, factor: int = 1) -> Described:
+    """What a raster says of itself, for pixels of so many of its own; opened at an overview GDAL gives half of it."""
+    flags = source.mask_flag_enums[0]
+    own_mask = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+    transform = source.transform @ Affine.scale(factor)
+    return Described(transform, source.scales, source.offsets, source.colorinterp, own_mask)
+
+
 def write_part(
-    source: rasterio.DatasetReader, path: Path, bounds: Bounds, stop: Event, place: Affine | None = None
+    source: rasterio.DatasetReader, path: Path, bounds: Bounds, stop: Event, about: Described | None = None
 ) -> None:
-    """Writes the pixels of a raster that touch a box, unchanged, some rows of blocks at a time.
+    """Writes the pixels of a raster that touch a box, unchanged, with its mask, some rows of blocks at a time.
 
     Args:
-        place: the transform of its pixels; None where the source's own is right. That of an overview whose factor does not
-            divide its image is stretched.
+        about: of an overview what the whole raster says: GDAL leaves scale and offset out, and stretches the transform of an
+            overview whose factor does not divide its image. None where the source's own is right.
 
     Raises:
         Stopped: the event is set.
         Unusual: there are none.
         RasterioError: it cannot be read.
     """
-    pixels = source.transform if place is None else place
+    about = described(source) if about is None else about
+    pixels = about.transform
     top, left, bottom, right = rows_and_columns(bounds, pixels, source.shape)
     profile: dict[str, Any] = {
         "driver": "GTiff",
@@ -314,10 +334,14 @@ def write_part(
         "predictor": 2,
     }
     step = source.block_shapes[0][0]
-    with rasterio.open(path, "w", **profile) as out:
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **profile) as out:
+        out.scales, out.offsets, out.colorinterp = about.scales, about.offsets, about.colors
         for row in range(top - top % step, bottom, step):
             if stop.is_set():
                 raise Stopped
             first, last = max(row, top), min(row + step, bottom)
-            values = source.read(window=Window(left, first, right - left, last - first))
-            out.write(values, window=Window(0, first - top, right - left, last - first))
+            there = Window(left, first, right - left, last - first)
+            here = Window(0, first - top, right - left, last - first)
+            out.write(source.read(window=there), window=here)
+            if about.own_mask:
+                out.write_mask(source.read_masks(1, window=there), window=here)

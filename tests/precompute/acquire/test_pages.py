@@ -116,21 +116,27 @@ def test_fewer_items_than_match_are_not_taken_for_all(count: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("document", [{"message": "log in"}, [], {"features": None}])
 def test_what_is_no_list_of_items_is_not_taken_for_an_empty_one(document: Any) -> None:
-    with api(lambda root, begin: (200, {}, document)) as root:
-        with pytest.raises(ArchiveError, match="no list of Items"):
-            listed(root)
+    with (
+        api(lambda root, begin: (200, {}, document)) as root,
+        pytest.raises(ArchiveError, match="no list of Items"),
+    ):
+        listed(root)
 
 
 def test_an_archive_that_asks_for_an_hour_is_not_waited_for() -> None:
-    with api(lambda root, begin: (429, {"Retry-After": "3600"}, {})) as root:
-        with pytest.raises(ArchiveError, match="asks to come back in 60 minutes"):
-            listed(root)
+    with (
+        api(lambda root, begin: (429, {"Retry-After": "3600"}, {})) as root,
+        pytest.raises(ArchiveError, match="asks to come back in 60 minutes"),
+    ):
+        listed(root)
 
 
 def test_a_catalogue_that_has_no_search_is_an_error_of_that_archive() -> None:
-    with api(lambda root, begin: (200, {}, page(0)), conforms=[]) as root:
-        with pytest.raises(ArchiveError, match="does not answer the search"):
-            listed(root)
+    with (
+        api(lambda root, begin: (200, {}, page(0)), conforms=[]) as root,
+        pytest.raises(ArchiveError, match="does not answer the search"),
+    ):
+        listed(root)
 
 
 def test_an_error_without_words_names_its_status() -> None:

@@ -6,6 +6,7 @@ from threading import Event
 import numpy as np
 import pytest
 import rasterio
+from rasterio.enums import ColorInterp
 from rasterio.transform import from_origin
 
 from terrazzo.grid import Bounds
@@ -51,3 +52,40 @@ def test_a_part_of_a_cog_takes_a_part_of_its_bytes(
         assert (here.read(1) == whole.read(1, window=window)).all()
         assert here.bounds.left <= part.left
         assert here.bounds.right >= part.right
+
+
+@pytest.mark.parametrize("overview", [None, 40.0], ids=["its pixels", "an overview"])
+@pytest.mark.parametrize("alpha", [False, True], ids=["a mask", "an alpha band"])
+def test_a_part_keeps_what_makes_reflectance_and_no_data_of_the_numbers(
+    tmp_path: Path, overview: float | None, alpha: bool
+) -> None:
+    source, side = tmp_path / "source.tif", 1024
+    there = np.zeros((side, side), np.uint16)
+    there[:, side // 2 :] = 65535
+    profile = {
+        "driver": "GTiff", "height": side, "width": side, "count": 2 if alpha else 1, "dtype": "uint16", "crs": "EPSG:32633",
+        "transform": from_origin(LEFT, TOP, 10, 10), "tiled": True, "blockxsize": 256, "blockysize": 256,
+        "photometric": "minisblack",
+    }  # fmt: skip
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(source, "w", **profile) as dataset:
+        dataset.write(np.full((side, side), 5000, np.uint16), 1)
+        dataset.scales, dataset.offsets = [5e-5] * dataset.count, [-0.1] * dataset.count
+        if alpha:
+            dataset.colorinterp = [ColorInterp.gray, ColorInterp.alpha]
+            dataset.write(there, 2)
+        else:
+            dataset.write_mask(there > 0)
+        dataset.build_overviews([2, 4])
+    part = Bounds(LEFT + 3000, TOP - 6000, LEFT + 7000, TOP - 3000)
+    with range_server({"B02.tif": source.read_bytes()}) as server:
+        file = RemoteFile(
+            "B02", f"{server.address}/B02.tif", "B02.tif", None, None, part=part, overview=overview
+        )
+        download(Opener(find_archive(server.address)), file, tmp_path, lambda size: None, Event())
+    with rasterio.open(tmp_path / "B02.tif") as here:
+        assert here.scales[0] == 5e-5
+        assert here.offsets[0] == -0.1
+        valid = here.read_masks(1) > 0
+        middle = round((LEFT + side * 5 - here.bounds.left) / here.res[0])
+        assert not valid[:, : middle - 1].any()
+        assert valid[:, middle + 1 :].all()
