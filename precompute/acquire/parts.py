@@ -8,13 +8,15 @@ import math
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import obstore
 import rasterio
 from affine import Affine
+from obstore.exceptions import GenericError, PreconditionError
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
@@ -40,6 +42,9 @@ from terrazzo.precompute.products.codestream import (
     tiles_of,
 )
 from terrazzo.precompute.products.files import open_raster
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
 
 BUFFER = 1 << 18
 """Bytes that are read ahead of a part of a COG: about a block of a band."""
@@ -67,8 +72,8 @@ class Small(Unusual):
 class Remote(io.RawIOBase):
     """A file in an archive, read where it is asked."""
 
-    def __init__(self, store: Any, key: str, size: int) -> None:
-        self.store, self.key, self.size, self.at = store, key, size, 0
+    def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
+        self.read_at, self.size, self.at = read, size, 0
 
     def readable(self) -> bool:
         return True
@@ -85,26 +90,71 @@ class Remote(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         length = min(len(buffer), self.size - self.at)
-        if length <= 0:
-            return 0
-        data = obstore.get_range(self.store, self.key, start=self.at, length=length)
-        buffer[: len(data)] = bytes(data)
+        data = self.read_at(self.at, length) if length > 0 else b""
+        buffer[: len(data)] = data
         self.at += len(data)
         return len(data)
 
 
 class AsRaster:
-    """A file in an archive under a name that rasterio opens, block by block: an open file it reads whole, 8 kB a request."""
+    """A file in an archive under a name that rasterio opens, block by block: an open file it reads whole, 8 kB a request.
+
+    Nothing may raise inside a call of GDAL: rasterio 1.4 makes a SystemError of it, which ends the run. So the first failure
+    is kept, what follows reads nothing, and the failure is raised when GDAL is done.
+    """
 
     def __init__(self, store: Any, key: str, size: int) -> None:
-        self.name = f"{uuid.uuid4().hex}.tif"
-        self._file = store, key, size
+        self._name = f"{uuid.uuid4().hex}.tif"
+        self._store, self._key, self._size = store, key, size
+        self._tag: str | None = None
+        self._problem: Exception | None = None
 
-    def opener(self, path: str, mode: str = "rb") -> io.BufferedReader:
+    @contextmanager
+    def opened(self, **options: Any) -> Iterator[rasterio.DatasetReader]:
+        """The raster.
+
+        Raises:
+            BaseError: what obstore said of a read that failed.
+            RasterioError: it is no raster, or a damaged one.
+        """
+        try:
+            with open_raster(self._name, opener=self._opener, **options) as source:
+                yield source
+        except Exception as error:
+            if self._problem is not None:
+                raise self._problem from None
+            if isinstance(error, (Stopped, Unusual, OSError)):
+                raise
+            # GDAL's own classes are none of rasterio's.
+            raise RasterioError(str(error)) from error
+        if self._problem is not None:
+            raise self._problem
+
+    def _opener(self, path: str, mode: str = "rb") -> io.BufferedReader:
         """The file itself; files that GDAL looks for beside it are not there."""
-        if path != self.name:
+        if path != self._name:
             raise FileNotFoundError(path)
-        return io.BufferedReader(Remote(*self._file), BUFFER)
+        return io.BufferedReader(Remote(self._read, self._size), BUFFER)
+
+    def _read(self, start: int, length: int) -> bytes:
+        """Bytes of the file; fewer after a failure, which is noted."""
+        if self._problem is not None:
+            return b""
+        try:
+            options: GetOptions = {"range": (start, start + length)}
+            if self._tag:
+                options["if_match"] = self._tag
+            got = obstore.get(self._store, self._key, options=options)
+            data, tag = bytes(got.bytes()), got.meta.get("e_tag")
+            if self._tag not in (None, tag):
+                raise PreconditionError("another file came in its place")
+            if len(data) != length:
+                raise GenericError(f"{len(data)} bytes came where {length} were asked for")
+        except Exception as error:
+            self._problem = error
+            return b""
+        self._tag = tag
+        return data
 
 
 class StartOfJP2:

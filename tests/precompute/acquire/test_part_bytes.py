@@ -14,6 +14,7 @@ from terrazzo.precompute.acquire.archives import find_archive
 from terrazzo.precompute.acquire.download import download
 from terrazzo.precompute.acquire.opener import Opener
 from terrazzo.precompute.acquire.search import RemoteFile
+from tests.world.faults import Seen, proxy
 from tests.world.ranges import range_server
 
 LEFT, TOP, SIDE = 600_000, 5_100_000, 2304
@@ -89,3 +90,72 @@ def test_a_part_keeps_what_makes_reflectance_and_no_data_of_the_numbers(
         middle = round((LEFT + side * 5 - here.bounds.left) / here.res[0])
         assert not valid[:, : middle - 1].any()
         assert valid[:, middle + 1 :].all()
+
+
+def fetched(address: str, folder: Path, part: Bounds, overview: float | None = None) -> list[str]:
+    """Fetches a part of B02.tif; returns the notes."""
+    notes: list[str] = []
+    file = RemoteFile("B02", f"{address}/B02.tif", "B02.tif", None, None, part=part, overview=overview)
+    download(Opener(find_archive(address)), file, folder, lambda size: None, Event(), None, notes.append)
+    return notes
+
+
+def same(path: Path, cog: Path, **level: int) -> bool:
+    with rasterio.open(path) as here, rasterio.open(cog, **level) as whole:
+        window = rasterio.windows.from_bounds(*here.bounds, whole.transform).round_offsets().round_lengths()
+        return bool((here.read(1) == whole.read(1, window=window)).all())
+
+
+PART = Bounds(LEFT + 10_000, TOP - 12_000, LEFT + 12_000, TOP - 10_000)
+
+
+@pytest.mark.parametrize(("overview", "level"), [(None, {}), (40.0, {"overview_level": 1})])
+def test_the_whole_comes_from_a_server_that_gives_no_parts(
+    cog: Path, tmp_path: Path, overview: float | None, level: dict[str, int]
+) -> None:
+    with range_server({"B02.tif": cog.read_bytes()}) as server:
+        server.parts = False
+        notes = fetched(server.address, tmp_path, PART, overview)
+    assert notes == [f"{server.address}/B02.tif comes whole: its server gives no parts of files"]
+    assert same(tmp_path / "B02.tif", cog, **level)
+    assert [p.name for p in tmp_path.iterdir()] == ["B02.tif"]
+
+
+def test_a_server_that_refuses_head_has_the_file_all_the_same(cog: Path, tmp_path: Path) -> None:
+    with range_server({"B02.tif": cog.read_bytes()}) as server:
+        server.heads = False
+        assert not fetched(server.address, tmp_path, PART)
+    assert same(tmp_path / "B02.tif", cog)
+
+
+@pytest.mark.parametrize("reads", [1, 2, 3])
+def test_an_archive_that_is_busy_in_the_middle_of_a_part_gets_a_rest(
+    cog: Path, tmp_path: Path, reads: int
+) -> None:
+    ranges: list[str] = []
+
+    def busy(seen: Seen) -> str | None:
+        """After some reads three requests: obstore's own retries."""
+        if seen.method != "GET":
+            return None
+        ranges.append(str(seen.range))
+        return "down" if reads <= len(ranges) < reads + 3 else None
+
+    with range_server({"B02.tif": cog.read_bytes()}) as server, proxy(server.address, busy) as front:
+        fetched(front.address, tmp_path, PART)
+    assert same(tmp_path / "B02.tif", cog)
+
+
+def test_a_file_that_is_replaced_in_the_middle_of_a_part_comes_again(cog: Path, tmp_path: Path) -> None:
+    old, new = cog.read_bytes(), tmp_path / "new.tif"
+    with rasterio.open(cog) as before, rasterio.open(new, "w", **before.profile) as after:
+        after.write(before.read() // 2)
+    with range_server({"B02.tif": old}) as server:
+
+        def replaced(seen: Seen) -> None:
+            if len(server.given) == 3:
+                server.files["B02.tif"] = new.read_bytes()
+
+        with proxy(server.address, replaced) as front:
+            fetched(front.address, tmp_path, PART)
+    assert same(tmp_path / "B02.tif", new)
