@@ -166,7 +166,7 @@ def test_a_file_that_is_replaced_in_the_middle_of_a_part_comes_again(plain: Path
     with range_server({"B02.tif": plain.read_bytes()}) as server:
 
         def replaced(seen: Seen) -> None:
-            if len(server.given) == 6:
+            if len(server.given) == 12:
                 server.files["B02.tif"] = new.read_bytes()
 
         with proxy(server.address, replaced) as front:
