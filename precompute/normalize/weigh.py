@@ -23,7 +23,7 @@ from terrazzo.precompute.normalize.rasters import Rasters
 from terrazzo.precompute.normalize.reference import chunk_prefixes, read_reference, read_verdict
 from terrazzo.precompute.normalize.registration import far_off, scene_shift, square_shifts
 from terrazzo.precompute.scene.shift import Shift
-from terrazzo.scene import Scene
+from terrazzo.scene import OWNER, Scene, owner_of
 from terrazzo.store import Store
 from terrazzo.thinning import thinned
 
@@ -154,6 +154,7 @@ def _write_weight(store: Store, scene: Scene, weight: NDArray[np.uint8], key: st
             overview="weight",
             levels=grid.window.bit_length() - 1,
             description="weight",
+            tags={OWNER: owner_of(key)},
         )
         store.publish_file(temporary, key)
 
