@@ -115,7 +115,7 @@ def level_of(
     (x0, x1, x2, x3), (y0, y1, y2, y3) = east
     size = max(math.hypot(x1 - x0, y1 - y0), math.hypot(x3 - x2, y3 - y2))
     if not math.isfinite(size) or size <= 0:
-        raise InvalidRequest(f"the mosaic's area has no place in {crs}")
+        raise InvalidRequest(f"the mosaic's area cannot be transformed to {crs}")
     return int(np.clip(math.floor(math.log2(size / grid.pixel) + 0.26), 0, deepest))
 
 

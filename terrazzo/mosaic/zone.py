@@ -527,7 +527,8 @@ class Merging:
     def _counts(self, entry: Entry, values: NDArray[np.int16], box: PixelBox) -> NDArray[np.int16]:
         """The product's own numbers; exact at full resolution, from averaged pixels at overviews."""
         scene = entry.scene
-        correction = read_correction(self.version.store.read_bytes(scene.key(CORRECTION)))
+        key = scene.key(CORRECTION)
+        correction = read_correction(self.version.store.read_bytes(key), key)
         classes = self._coarse(entry, scene.key(MASK), box, 0).astype(np.uint8)
         factor = 2**self.level
         grid = Grid(self.epsg, self.grid.pixel * factor, self.grid.window // factor)
