@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from terrazzo.bands import NODATA, SCALE, MaskClass
 from terrazzo.checks import understood
-from terrazzo.grid import Grid, PixelBox
+from terrazzo.grid import Grid, PixelBox, pixel_ratio
 from terrazzo.scene import OWNER, owner_of
 
 XA, XB, XC, FACTOR = range(4)
@@ -122,7 +122,7 @@ def corrected(
     """
     lines, slot, places = _placed(correction, band, grid, box)
     out = np.empty(box.shape, np.int16)
-    steps = (max(len(counts) // len(land), 1), max(len(land) // len(counts), 1))
+    steps = pixel_ratio(len(counts), len(land))
     air = bool((lines[..., XA] != 1).any() or lines[..., XB].any() or lines[..., XC].any())
     _forward(counts, np.float32(correction.offset), (land, slot[detector], *steps), air, lines, places, out)
     return out

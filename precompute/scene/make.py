@@ -131,9 +131,9 @@ def _write_files(
     clear = np.isin(prepared.classes, (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW))
     medians, counts, coefficients = [], [], {}
     for band in store.config.bands:
-        values, found = _corrected(product, store, prepared, images, band, brdf)
-        if found is not None:
-            coefficients[band] = found
+        values, of_band = _corrected(product, store, prepared, images, band, brdf)
+        if of_band is not None:
+            coefficients[band] = of_band
         _write_band(folder / f"{band}.tif", grid, prepared.box, band, values, owner)
         scale = stored_factor(band)
         median, count = clear_medians(values, clear, grid.window // scale, DEPTH // scale)
@@ -210,10 +210,10 @@ def _corrected(
     counts = placed.array
     prepared.remains.clear(counts, scale)
     air = prepared.air.grid if prepared.air else None
-    found = coarse_coefficients(prepared.angles, band, satellite=product.platform, brdf=brdf, air=air)
-    correction = Correction(prepared.added, prepared.detector, {band: found} if found else {})
+    coefficients = coarse_coefficients(prepared.angles, band, satellite=product.platform, brdf=brdf, air=air)
+    correction = Correction(prepared.added, prepared.detector, {band: coefficients} if coefficients else {})
     land = prepared.classes == MaskClass.LAND
-    return corrected(counts, land, prepared.detector, correction, band, grid, box), found
+    return corrected(counts, land, prepared.detector, correction, band, grid, box), coefficients
 
 
 def _write_band(

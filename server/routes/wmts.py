@@ -296,7 +296,7 @@ async def _capabilities(
                 context.mosaics.engine(mosaic, sequence)
             except NotFound:
                 raise OwsException(
-                    "InvalidUpdateSequence", None, f"update sequence {sequence!r} is none of this mosaic's"
+                    "InvalidUpdateSequence", None, f"unknown update sequence {sequence!r}"
                 ) from None
         shown = () if sequence == version.name else sections
         sets = [context.grids.find(version, name) for name in context.grids.names(version)]

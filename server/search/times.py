@@ -62,7 +62,7 @@ def interval_of(begin: object, end: object) -> Span:
         )
     span = Span(first.low if first else -ALWAYS, last.high if last else ALWAYS)
     if span.low >= span.high:
-        raise InvalidRequest(f"{begin}/{end}: the end lies before the begin; exchange them")
+        raise InvalidRequest(f"{begin}/{end}: the end lies before the start; exchange them")
     return span
 
 

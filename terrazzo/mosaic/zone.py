@@ -15,7 +15,7 @@ from terrazzo.bands import CLEAR, CLOUDED, NODATA, SCALE, SCORE_NODATA, MaskClas
 from terrazzo.correction import counts, read_correction
 from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.grid import Grid, PixelBox
-from terrazzo.mosaic import kernels
+from terrazzo.mosaic import gather_kernels, overlay_kernels
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.layers import ALL, OPACITY, Cut, GainField, Layers, visible
 from terrazzo.mosaic.level import day_level
@@ -460,7 +460,7 @@ class Merging:
         """(band, row, col) int16 of a scene at the request's stage."""
         values, field = self._stored(entry, box), self._field(entry, box)
         if field is not None:
-            kernels.apply_gain(values, tuple(field), NODATA)
+            overlay_kernels.apply_gain(values, tuple(field), NODATA)
         return values
 
     def _stored(self, entry: Entry, box: PixelBox) -> NDArray[np.int16]:
@@ -565,7 +565,9 @@ class Merging:
             half = box.coarser(2).grown(1)
             weight = self._at(entry, key, half, halvings, 0, fill).astype(np.uint8, copy=False)
             out = np.empty(box.shape, np.uint8)
-            kernels.double_weight(weight, box.row0 - 2 * half.row0, box.col0 - 2 * half.col0, LAST, out)
+            gather_kernels.double_weight(
+                weight, box.row0 - 2 * half.row0, box.col0 - 2 * half.col0, LAST, out
+            )
             return out
         return self._raster(entry, key, box, halvings, fill)
 
