@@ -7,6 +7,7 @@ import io
 import math
 import os
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -384,7 +385,10 @@ def write_part(
         "predictor": 2,
     }
     step = source.block_shapes[0][0]
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **profile) as out:
+    written: list[tuple[Window, int]] = []
+    with _on_disk(path), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+        out = rasterio.open(path, "w", **profile)
+    with out:
         out.scales, out.offsets, out.colorinterp = about.scales, about.offsets, about.colors
         for row in range(top - top % step, bottom, step):
             if stop.is_set():
@@ -392,6 +396,23 @@ def write_part(
             first, last = max(row, top), min(row + step, bottom)
             there = Window(left, first, right - left, last - first)
             here = Window(0, first - top, right - left, last - first)
-            out.write(source.read(window=there), window=here)
-            if about.own_mask:
-                out.write_mask(source.read_masks(1, window=there), window=here)
+            values = source.read(window=there)
+            mask = source.read_masks(1, window=there) if about.own_mask else None
+            with _on_disk(path), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
+                out.write(values, window=here)
+                if mask is not None:
+                    out.write_mask(mask, window=here)
+            written.append((here, zlib.crc32(values)))
+    # GDAL says nothing of blocks that a full disk did not take.
+    with _on_disk(path), rasterio.open(path) as out:
+        if any(zlib.crc32(out.read(window=here)) != known for here, known in written):
+            raise OSError(f"cannot write {path}: other pixels came back; is the disk full?")
+
+
+@contextmanager
+def _on_disk(path: Path) -> Iterator[None]:
+    """Makes an error of the disk of what GDAL says of a file that it writes: the product is not to blame."""
+    try:
+        yield
+    except (RasterioError, SystemError) as error:
+        raise OSError(f"cannot write {path}: {error}; is the disk full?") from error
