@@ -7,7 +7,6 @@ import io
 import math
 import os
 import uuid
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -43,6 +42,7 @@ from terrazzo.precompute.products.codestream import (
     tiles_of,
 )
 from terrazzo.precompute.products.files import open_raster
+from terrazzo.raster import new_raster
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -385,34 +385,13 @@ def write_part(
         "predictor": 2,
     }
     step = source.block_shapes[0][0]
-    written: list[tuple[Window, int]] = []
-    with _on_disk(path), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
-        out = rasterio.open(path, "w", **profile)
-    with out:
-        out.scales, out.offsets, out.colorinterp = about.scales, about.offsets, about.colors
+    with new_raster(path, **profile) as out:
+        out.dataset.scales, out.dataset.offsets = about.scales, about.offsets
+        out.dataset.colorinterp = about.colors
         for row in range(top - top % step, bottom, step):
             if stop.is_set():
                 raise Stopped
             first, last = max(row, top), min(row + step, bottom)
             there = Window(left, first, right - left, last - first)
-            here = Window(0, first - top, right - left, last - first)
-            values = source.read(window=there)
             mask = source.read_masks(1, window=there) if about.own_mask else None
-            with _on_disk(path), rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True):
-                out.write(values, window=here)
-                if mask is not None:
-                    out.write_mask(mask, window=here)
-            written.append((here, zlib.crc32(values)))
-    # GDAL says nothing of blocks that a full disk did not take.
-    with _on_disk(path), rasterio.open(path) as out:
-        if any(zlib.crc32(out.read(window=here)) != known for here, known in written):
-            raise OSError(f"cannot write {path}: other pixels came back; is the disk full?")
-
-
-@contextmanager
-def _on_disk(path: Path) -> Iterator[None]:
-    """Makes an error of the disk of what GDAL says of a file that it writes: the product is not to blame."""
-    try:
-        yield
-    except (RasterioError, SystemError) as error:
-        raise OSError(f"cannot write {path}: {error}; is the disk full?") from error
+            out.write(source.read(window=there), Window(0, first - top, right - left, last - first), mask)
