@@ -169,10 +169,7 @@ def _classify(
         beside(output) as temporary,
         new_raster(temporary, **_profile(source, len(layers))) as target,
     ):
-        target.dataset.descriptions = tuple(layers)
-        target.dataset.update_tags(
-            level=level, bands=",".join(names), probability="0-250 is 0-1, 255 no data"
-        )
+        _describe(target.dataset, layers, level, names)
         for done, (row, col) in enumerate(tiles, 1):
             top, left = max(row - rim, 0), max(col - rim, 0)
             bottom, right = min(row + side + rim, source.height), min(col + side + rim, source.width)
