@@ -51,7 +51,7 @@ ATTEMPTS = 5
 ATTEMPTS_DAMAGED = 2
 """Of a file that came whole and is damaged: once it may have been the way."""
 ATTEMPTS_BUSY = 8
-"""Of a file that the archive is too busy to give, three minutes with the rests between."""
+"""Of a file that the archive is too busy to deliver, three minutes with the rests between."""
 CHUNK = 1 << 20
 NO_PARTS = "its server gives no parts of files"
 Report = Callable[[int], None]
@@ -212,7 +212,7 @@ def _attempt(opener: Opener, file: RemoteFile, part: _Part, stop: Event, note: N
         raise _Passing(opener.refused(file.href)) from None
     except PreconditionError:
         part.reset()
-        raise _Passing(f"{file.shown} was replaced while it came") from None
+        raise _Passing(f"{file.shown} was replaced while it was downloaded") from None
     except (BaseError, RasterioError) as error:
         raise _Passing(f"{file.shown} broke off: {_short(error)}") from None
     except UnreadableAsset:
@@ -364,7 +364,7 @@ def _told(opener: Opener, key: str) -> Iterator[None]:
             raise _Silent(f"{opener.archive.name} cannot be reached for {key}: {how}") from None
         if re.search(r"status: (429|503)\b|SlowDown", text):
             opener.rest()
-            raise _Busy(f"{opener.archive.name} is too busy to give {key}; try again later") from None
+            raise _Busy(f"{opener.archive.name} is too busy to deliver {key}; try again later") from None
         raise
 
 

@@ -125,14 +125,14 @@ class Opener:
 
     def refused(self, href: str) -> str:
         """The message to a user to whom the archive refuses a file."""
-        told = f"{self.archive.name} refuses {without_query(href)}; "
+        refusal = f"{self.archive.name} refuses {without_query(href)}; "
         if href in self._expired:
-            return f"{told}the link's signature may have run out: run again, a new search gives new links"
+            return f"{refusal}the link's signature may have run out: run again, a new search gives new links"
         if self._bucket(href) is not None:
-            return f"{told}it needs: {self.archive.credentials}"
+            return f"{refusal}it needs: {self.archive.credentials}"
         if href.startswith("s3://"):
-            return f"{told}it needs keys: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-        return f"{told}name another archive after it: --archive {self.archive.name},…"
+            return f"{refusal}it needs keys: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        return f"{refusal}name another archive after it: --archive {self.archive.name},…"
 
     def _is_signed(self, href: str) -> bool:
         url = urlparse(href)

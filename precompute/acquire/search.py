@@ -142,14 +142,14 @@ class Candidate:
         """Changes when the archive puts something else in the product's place, not when it moves its files; and with
         the part that is fetched."""
         p, assets = self.product, self.item["assets"]
-        told = {
+        contents = {
             role: [assets[key].get("file:size"), assets[key].get("file:checksum")]
             for role, key in choose_assets(assets).items()
             if role in BANDS
         }
         part: list[object] = [] if self.part is None else [self.part]
         part += [f.overview for f in self.files if f.overview is not None][:1]
-        line = json.dumps([p.id, p.baseline, p.generated.isoformat(), told, *part], sort_keys=True)
+        line = json.dumps([p.id, p.baseline, p.generated.isoformat(), contents, *part], sort_keys=True)
         return hashlib.blake2b(line.encode(), digest_size=6).hexdigest()
 
 
@@ -175,7 +175,7 @@ def search(
         ArchiveError: no archive answered, or none has the level.
     """
     shapely.prepare(query.area)
-    found: dict[tuple[str, str], list[tuple[int, Candidate]]] = {}
+    by_pass: dict[tuple[str, str], list[tuple[int, Candidate]]] = {}
     left_out: list[LeftOut] = []
     problems: list[str] = []
     notes: list[str] = []
@@ -186,12 +186,12 @@ def search(
                 if isinstance(candidate, LeftOut):
                     left_out.append(candidate)
                 elif candidate is not None:
-                    found.setdefault(candidate.key, []).append((rank, candidate))
+                    by_pass.setdefault(candidate.key, []).append((rank, candidate))
         except ArchiveError as error:
             problems.append(str(error))
     if len(problems) == len(archives):
         raise ArchiveError("; ".join(problems))
-    groups = [group for members in found.values() for group in _grounds(_ranked(members))]
+    groups = [group for members in by_pass.values() for group in _grounds(_ranked(members))]
     groups.sort(key=lambda g: (g[0].product.datetime, g[0].id), reverse=True)
     return Search(tuple(groups), tuple(left_out), (*problems, *notes))
 
@@ -313,8 +313,8 @@ def _files(
         if role in chosen:
             asset = assets[chosen[role]]
             href = urljoin(product.href, str(asset["href"]))
-            told = number(asset.get("file:size"))
-            size = int(told) if told else None
+            size_stated = number(asset.get("file:size"))
+            size = int(size_stated) if size_stated else None
             files.append(
                 RemoteFile(role, href, "", size, text(asset.get("file:checksum")), extra=role not in roles)
             )
