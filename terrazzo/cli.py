@@ -1,6 +1,7 @@
 """The `terrazzo` command: it imports a subcommand's code when that command runs, and none for its help."""
 
 import errno
+import os
 import signal
 import sys
 from importlib import import_module
@@ -53,6 +54,7 @@ class TableGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Runs the command; an error written for the user is shown without a traceback."""
+        _require_proj()
         try:
             return super().invoke(ctx)
         except TerrazzoError as error:
@@ -69,6 +71,28 @@ class TableGroup(click.Group):
             if failure is None:
                 raise
             raise click.ClickException(failure) from error
+
+
+def _require_proj() -> None:
+    """Refuses an environment whose PROJ database is another library's: with it no file has a coordinate system that is known.
+
+    Raises:
+        click.ClickException: PROJ_DATA or PROJ_LIB lead to a database that cannot be read.
+    """
+    names = [name for name in ("PROJ_DATA", "PROJ_LIB") if os.environ.get(name)]
+    if not names:
+        return
+    from rasterio.crs import CRS
+    from rasterio.errors import CRSError
+
+    try:
+        CRS.from_epsg(32633)
+    except CRSError as error:
+        given = ", ".join(f"{name}={os.environ[name]}" for name in names)
+        raise click.ClickException(
+            f"{given}: no database of coordinate systems that Terrazzo's libraries can read ({error}). Another program sets"
+            f" it; run `unset {' '.join(names)}` before the command"
+        ) from error
 
 
 def _failure_of_a_disk(error: Exception) -> str | None:

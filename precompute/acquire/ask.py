@@ -28,6 +28,11 @@ ATTEMPTS = 4
 LONGEST_WAIT = 120.0
 """Seconds that an archive may ask us to wait; who asks for more gets an error, not a run that stands still."""
 UNSIGNED = Unsigned()
+NO_ANSWER = (
+    *(APIError, STACError, requests.RequestException, PystacClientWarning),
+    *(ValueError, LookupError, TypeError, AttributeError),
+)
+"""What the library raises at errors, and at answers that are none."""
 
 Note = Callable[[str], None]
 
@@ -91,16 +96,7 @@ def ask(
                 ]
     except ArchiveError as error:
         raise ArchiveError(f"{archive.name} does not answer the search: {error}") from None
-    except (
-        APIError,
-        STACError,
-        requests.RequestException,
-        PystacClientWarning,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ) as error:
+    except NO_ANSWER as error:
         raise ArchiveError(f"{archive.name} does not answer the search: {_short(error)}") from None
     for line in lines:
         note(line)

@@ -42,6 +42,7 @@ from terrazzo.precompute.products.codestream import (
     tiles_of,
 )
 from terrazzo.precompute.products.files import open_raster
+from terrazzo.raster import new_raster
 
 if TYPE_CHECKING:
     from obstore import GetOptions
@@ -384,14 +385,13 @@ def write_part(
         "predictor": 2,
     }
     step = source.block_shapes[0][0]
-    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **profile) as out:
-        out.scales, out.offsets, out.colorinterp = about.scales, about.offsets, about.colors
+    with new_raster(path, **profile) as out:
+        out.dataset.scales, out.dataset.offsets = about.scales, about.offsets
+        out.dataset.colorinterp = about.colors
         for row in range(top - top % step, bottom, step):
             if stop.is_set():
                 raise Stopped
             first, last = max(row, top), min(row + step, bottom)
             there = Window(left, first, right - left, last - first)
-            here = Window(0, first - top, right - left, last - first)
-            out.write(source.read(window=there), window=here)
-            if about.own_mask:
-                out.write_mask(source.read_masks(1, window=there), window=here)
+            mask = source.read_masks(1, window=there) if about.own_mask else None
+            out.write(source.read(window=there), Window(0, first - top, right - left, last - first), mask)

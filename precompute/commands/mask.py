@@ -1,5 +1,6 @@
 """`terrazzo mask`: clouds, shadows, snow and water of any raster, without a store."""
 
+from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -151,6 +152,7 @@ def _classify(
     from terrazzo.bands import MaskClass
     from terrazzo.precompute.clouds.maskfile import described, shares
     from terrazzo.precompute.clouds.model import CLASSES
+    from terrazzo.raster import new_raster
     from terrazzo.store import beside
 
     console = Console(stderr=True)
@@ -165,10 +167,9 @@ def _classify(
     with (
         rasterio.Env(GDAL_CACHEMAX=CACHE),
         beside(output) as temporary,
-        rasterio.open(temporary, "w", **_profile(source, len(layers))) as target,
+        new_raster(temporary, **_profile(source, len(layers))) as target,
     ):
-        target.descriptions = tuple(layers)
-        target.update_tags(level=level, bands=",".join(names), probability="0-250 is 0-1, 255 no data")
+        _describe(target.dataset, layers, level, names)
         for done, (row, col) in enumerate(tiles, 1):
             top, left = max(row - rim, 0), max(col - rim, 0)
             bottom, right = min(row + side + rim, source.height), min(col + side + rim, source.width)
@@ -186,13 +187,20 @@ def _classify(
             )
             inner = both[:, *at].repeat(f, axis=1).repeat(f, axis=2)[:, :height, :width]
             counts += np.bincount(inner[0].ravel(), minlength=len(counts))
-            target.write(inner, window=Window(col, row, width, height))
+            target.write(inner, Window(col, row, width, height))
             if len(tiles) > 1:
                 console.print(f"mask {done}/{len(tiles)}", highlight=False)
     with beside(output.with_name(f"{output.name}.aux.xml")) as temporary:
         temporary.write_text(described(counts))
     line = f"{output}: {level}, from {', '.join(names)}: {shares(counts)}"
     console.print(line, highlight=False, soft_wrap=True)
+
+
+def _describe(
+    target: "rasterio.io.DatasetWriter", layers: Sequence[str], level: str, names: Iterable[str]
+) -> None:
+    target.descriptions = tuple(layers)
+    target.update_tags(level=level, bands=",".join(names), probability="0-250 is 0-1, 255 no data")
 
 
 def _profile(source: "rasterio.DatasetReader", count: int) -> dict[str, Any]:

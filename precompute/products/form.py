@@ -19,6 +19,8 @@ LIFT = 1000
 """Counts that are added to numbers that may lie below zero, as ESA does since baseline 04.00."""
 BRIGHTEST = (0.01, 3.0)
 """Reflectance between which the brightest hundredth of any band of any scene begins: dark water at dusk, sunlit cloud."""
+DARKEST = -0.5
+"""Reflectance below which a number is none, but a mark for no data that nothing declares, -9999 or -32768 say."""
 SATURATED = 65535
 """Count of a pixel that was too bright to measure."""
 LOOK = 512
@@ -70,6 +72,7 @@ def in_counts(values: NDArray[np.generic], valid: NDArray[np.bool_] | None, form
         there &= values != 0
     # Numbers for no data of the widest types are past float32.
     scaled = np.where(there, values, 0).astype(np.float32) * np.float32(form.gain)
+    there &= scaled > np.float32(DARKEST / SCALE)
     # ESA's 65535 is less after an addition was taken out; no ground is as bright.
     saturated = scaled >= SATURATED - LIFT
     if values.dtype == np.uint16:

@@ -292,7 +292,8 @@ def _claims(
             raise ProductError(f"{known}: {key} is {value!r}, neither true nor false; correct the Item")
         claims["boa_offset_applied"] = value
     stated = {_stated(assets[key], "offset", known) for name, key in chosen.items() if name in BANDS}
-    offsets = {-0.1 if o in (-0.1, -1000) else o for o in stated if o is not None}
+    # Of a float32, −0.1 is only nearly that.
+    offsets = {-0.1 if o == -1000 or abs(o + 0.1) < 1e-6 else o for o in stated if o is not None}
     if len(offsets) > 1 or not offsets <= {0.0, -0.1}:
         raise ProductError(
             f"{known}: the Item says an offset of {', '.join(f'{o:g}' for o in sorted(offsets))}; products carry 0 or −0.1,"

@@ -133,3 +133,16 @@ def test_live_fails_when_its_server_does(sample_store: Path) -> None:
         )
     assert done.exit_code != 0
     assert "the server ended" in done.output
+
+
+@pytest.mark.parametrize("name", ["PROJ_DATA", "PROJ_LIB"])
+def test_a_database_of_coordinate_systems_that_is_another_programs_is_named(
+    name: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", BARE, "versions", "--store", str(tmp_path)]
+    environment = {**os.environ, name: str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"Error: {name}={tmp_path}: no database of coordinate systems" in done.stderr
+    assert f"run `unset {name}` before" in done.stderr

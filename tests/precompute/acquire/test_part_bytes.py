@@ -1,5 +1,6 @@
 """Of a COG in an archive no more comes than the blocks that a part touches, at its own pixels or an overview's."""
 
+import resource
 from pathlib import Path
 from threading import Event
 
@@ -172,3 +173,15 @@ def test_a_file_that_is_replaced_in_the_middle_of_a_part_comes_again(plain: Path
         with proxy(server.address, replaced) as front:
             fetched(front.address, tmp_path, Bounds(LEFT, TOP - 16_000, LEFT + 16_000, TOP))
     assert same(tmp_path / "B02.tif", new)
+
+
+def test_a_full_disk_is_not_the_fault_of_the_archive(cog: Path, tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # As a full disk does, it lets GDAL write the beginning.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, limits[1]))
+    try:
+        with range_server({"B02.tif": cog.read_bytes()}) as server, pytest.raises(OSError, match="disk full"):
+            fetched(server.address, tmp_path, PART)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())

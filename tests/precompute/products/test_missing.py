@@ -222,10 +222,15 @@ def test_a_second_scene_fills_what_one_band_of_the_first_lacks(tmp_path):
 
 def test_what_the_files_say_of_the_offset_is_one_question_with_what_the_item_says(tmp_path):
     for number, (claims, said) in enumerate(
-        [("told", -0.1), ("silent", -0.1), ("told", None), ("told", -1000.0)]
+        [("told", -0.1), ("silent", -0.1), ("told", None), ("told", -1000.0), ("single", None)]
     ):
         folder = tmp_path / str(number)
         world = make_world(folder, dates=1, size=(96, 96), about=Pass(FIRST, claims=claims))
+        if claims == "single":
+            # −0.1 as a float32 has it
+            item = folder / f"{NAME}.json"
+            item.write_text(item.read_text().replace('"offset": -0.1', '"offset": -0.10000000149011612'))
+            assert "0149" in item.read_text()
         for path in (folder / NAME).glob("B0*.tif"):
             change(path, lambda v: v, offset=said)
         store, scene = one_scene(folder, tmp_path / f"s{number}")
