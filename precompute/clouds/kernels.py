@@ -98,8 +98,8 @@ def clipped(rho, low, high, out):  # type: ignore[no-untyped-def]  # pragma: no 
     for k in range(rho.shape[0]):
         for p in range(rho.shape[1]):
             v = np.float32(rho[k, p])
-            v = low if v < low else v
-            out[k, p] = high if v > high else v
+            v = max(v, low)
+            out[k, p] = min(v, high)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")

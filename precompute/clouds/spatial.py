@@ -79,7 +79,12 @@ def _along(line, weights, out):  # pragma: no cover
     width, fours = len(out), len(weights) - len(weights) % 4
     for k in range(0, fours, 4):
         w0, w1, w2, w3 = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
-        a, b, c, d = line[k : k + width], line[k + 1 : k + 1 + width], line[k + 2 : k + 2 + width], line[k + 3 : k + 3 + width]
+        a, b, c, d = (
+            line[k : k + width],
+            line[k + 1 : k + 1 + width],
+            line[k + 2 : k + 2 + width],
+            line[k + 3 : k + 3 + width],
+        )
         for p in range(width):
             out[p] = out[p] + w0 * a[p] + w1 * b[p] + w2 * c[p] + w3 * d[p]
     for k in range(fours, len(weights)):
