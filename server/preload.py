@@ -29,12 +29,12 @@ try:
     import pyarrow as pa
 
     from terrazzo.memory import keep_pictures
-    from terrazzo.mosaic import kernels
+    from terrazzo.mosaic import gather_kernels
     from terrazzo.server.app import create_app
 
     pa.array([0])
     # The first compiled function that runs brings the most of numba into memory.
-    kernels.extremes(np.zeros((1, 1)), np.zeros((1, 1)))
+    gather_kernels.extremes(np.zeros((1, 1)), np.zeros((1, 1)))
 finally:
     gc.enable()
     sys.meta_path.remove(_kept_out)
