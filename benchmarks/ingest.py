@@ -9,6 +9,7 @@ pixels, and the most memory. Equal means that all files of the scene have the sa
 """
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
@@ -40,11 +41,16 @@ TILE = 10980
 
 
 def make(folder: Path, case: str, side: int, rounds: int) -> dict[str, Any]:
-    """Makes a scene some times over: least CPU seconds, those of reading its images alone, most memory in MB, and a hash of its files."""
+    """Makes a scene some times over, as a worker of a pool does: least CPU seconds, those of reading its images alone, most memory in MB, and a hash of its files."""
     level, bands, cog = CASES[case]
     product = find_products(write_safe(folder / level, level, 1, side * 10)).products[0]
     if cog:
         product = as_cogs(product, folder)
+    # Only here: the other checkout may not have it.
+    with contextlib.suppress(ImportError):
+        from terrazzo.memory import keep_bands
+
+        keep_bands()
     spent, digest = [], ""
     for _ in range(rounds + 1):
         with tempfile.TemporaryDirectory(dir=folder) as out:

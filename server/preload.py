@@ -28,9 +28,9 @@ try:
     import numpy as np
     import pyarrow as pa
 
+    from terrazzo.memory import keep_pictures
     from terrazzo.mosaic import gather_kernels
     from terrazzo.server.app import create_app
-    from terrazzo.server.memory import keep_freed_memory
 
     pa.array([0])
     # The first compiled function that runs brings the most of numba into memory.
@@ -38,7 +38,7 @@ try:
 finally:
     gc.enable()
     sys.meta_path.remove(_kept_out)
-keep_freed_memory()
+keep_pictures()
 # What the collector never visits is not copied when a process is forked. A round before would take as long as numba's import, and
 # free next to nothing.
 gc.freeze()

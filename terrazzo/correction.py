@@ -154,15 +154,15 @@ Places = tuple[float, float, float, float]
 
 def _placed(
     correction: Correction, band: str, grid: Grid, box: PixelBox
-) -> tuple[NDArray[np.float32], NDArray[np.int64], Places]:
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], Places]:
     """Coefficients as (node row, d + 1, node col, plane), the place of each detector number in them, and where
     the box's pixels lie between the nodes: first row, rows a pixel, first column, columns a pixel."""
     c = correction.bands.get(band)
     if c is None:
         neutral = np.zeros((2, 1, 2, 4), np.float32)
         neutral[..., [XA, FACTOR]] = 1
-        return neutral, np.zeros(256, np.int64), (0.0, 0.0, 0.0, 0.0)
-    slot = np.full(256, len(c.detectors), np.int64)
+        return neutral, np.zeros(256, np.uint8), (0.0, 0.0, 0.0, 0.0)
+    slot = np.full(256, len(c.detectors), np.uint8)
     slot[c.detectors] = np.arange(len(c.detectors))
     values = np.concatenate([c.values, c.values.mean(axis=1, keepdims=True)], axis=1)
     left, _, _, top = grid.bounds(box)

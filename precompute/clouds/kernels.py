@@ -27,7 +27,7 @@ def outputs(x: Array, weights: tuple[Array, ...], biases: tuple[Array, ...]) -> 
 
 
 @njit(cache=True, nogil=True)
-def _outputs(x, weights, biases, before, after, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _outputs(x, weights, biases, before, after, out):  # pragma: no cover
     for a in range(0, x.shape[1], TILE):
         n = min(a + TILE, x.shape[1]) - a
         before[: len(x), :n] = x[:, a : a + n]
@@ -39,7 +39,7 @@ def _outputs(x, weights, biases, before, after, out):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
-def _layer(x, weights, bias, least, n, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _layer(x, weights, bias, least, n, out):  # pragma: no cover
     """Writes `n` pixels of a layer's nodes, two of them and four inputs at a time: so the processor multiplies as often as it loads."""
     inputs, nodes = weights.shape
     fours = inputs - inputs % 4
@@ -68,7 +68,7 @@ def _layer(x, weights, bias, least, n, out):  # type: ignore[no-untyped-def]  # 
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def below_largest(x, temperature):  # type: ignore[no-untyped-def]  # pragma: no cover
+def below_largest(x, temperature):  # pragma: no cover
     """(class, pixel) outputs over the temperature, less the largest of each pixel, in place."""
     largest = np.empty(x.shape[1], np.float32)
     for k in range(x.shape[0]):
@@ -81,7 +81,7 @@ def below_largest(x, temperature):  # type: ignore[no-untyped-def]  # pragma: no
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def bring_to_one(x):  # type: ignore[no-untyped-def]  # pragma: no cover
+def bring_to_one(x):  # pragma: no cover
     """Divides (class, pixel) numbers by their sum over the classes, in place."""
     total = x[0].copy()
     for k in range(1, x.shape[0]):
@@ -93,24 +93,24 @@ def bring_to_one(x):  # type: ignore[no-untyped-def]  # pragma: no cover
 
 
 @njit(cache=True, nogil=True)
-def clipped(rho, low, high, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+def clipped(rho, low, high, out):  # pragma: no cover
     """Writes (band, pixel) reflectance between two bounds; NaN stays."""
     for k in range(rho.shape[0]):
         for p in range(rho.shape[1]):
             v = np.float32(rho[k, p])
-            v = low if v < low else v
-            out[k, p] = high if v > high else v
+            v = max(v, low)
+            out[k, p] = min(v, high)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def normalized_difference(a, b, even, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+def normalized_difference(a, b, even, out):  # pragma: no cover
     """Writes the difference of two bands over the sum of their sizes and `even`."""
     for p in range(len(out)):
         out[p] = (a[p] - b[p]) / (abs(a[p]) + abs(b[p]) + even)
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
-def whiteness(blue, green, red, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+def whiteness(blue, green, red, out):  # pragma: no cover
     """Writes by how much three bands differ, over their mean; NaN where one is."""
     third, dark = np.float32(3), np.float32(0.05)
     for p in range(len(out)):

@@ -77,7 +77,7 @@ def spectral_features(
     out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """(feature, pixel) of (band, pixel) reflectance, the features that `spectral_of` lists; NaN where what they need is."""
-    rho = np.empty(reflectance.shape, np.float32)
+    rho: NDArray[np.float32] = np.empty(reflectance.shape, np.float32)
     clipped(reflectance, np.float32(-0.04), np.float32(1.3), rho)
     band = dict(zip(bands, rho, strict=True))
     names = spectral_of(bands)
@@ -97,7 +97,8 @@ def spectral_features(
             row += band["B02"]
             row *= 5
         elif name == "whiteness":
-            whiteness(*(band[b] for b in DIFFERENCES["whiteness"]), row)
+            blue, green, red = (band[b] for b in DIFFERENCES["whiteness"])
+            whiteness(blue, green, red, row)
         else:
             a, b = (band[n] for n in DIFFERENCES[name])
             normalized_difference(a, b, np.float32(EVEN.get(name, 0.02)), row)

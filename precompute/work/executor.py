@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar, cast
 
 from terrazzo import PIXELS, __version__
 from terrazzo.errors import InvalidRequest
+from terrazzo.memory import keep_bands
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -242,7 +243,8 @@ ALONE = Crew()
 
 
 def _worker() -> None:
-    """Leaves interrupts to the parent, and ends when the parent is gone, however it went."""
+    """Leaves interrupts to the parent, ends when the parent is gone, however it went, and keeps memory from task to task."""
+    keep_bands()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
