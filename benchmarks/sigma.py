@@ -237,7 +237,9 @@ def report(rows: pd.DataFrame) -> None:
     for name, z in (("code", code), ("elsewhere", elsewhere), ("table", judged(plain, sigma.OF_TABLE))):
         for by in ("shown", "band", "series", "method"):
             shares = coverage(named, z, ["kind", by]).unstack("kind").round(1)
-            click.echo(f"\nper cent within 1, 2 and {sigma.WITHIN_95:g} sigma, numbers of {name}, by {by}\n{shares.to_string()}")
+            click.echo(
+                f"\nper cent within 1, 2 and {sigma.WITHIN_95:g} sigma, numbers of {name}, by {by}\n{shares.to_string()}"
+            )
         pixels = (named.kind == "pixel").to_numpy()
         dates = coverage(named[pixels], z[pixels], ["series", "span", "date"])
         spread = np.percentile(dates.one, [10, 50, 90]).round(0)

@@ -135,9 +135,7 @@ def _document(engine: Engine, side: Explanation, lon: float, lat: float) -> dict
     document = asdict(side)
     if side.sigma is not None:
         sure = side.sigma
-        document |= {
-            "sigma_shared": sure.shared, "sigma_95": sure.within_95, "sigma_prior": sure.prior
-        }
+        document |= {"sigma_shared": sure.shared, "sigma_95": sure.within_95, "sigma_prior": sure.prior}
     for name in ("chosen", "request", "bands", "values", "sigma"):
         del document[name]
     for candidate in document["candidates"]:
