@@ -29,7 +29,7 @@ import shapely
 from terrazzo.bands import BANDS, DEFAULT_BANDS
 from terrazzo.precompute.acquire.archives import find_archive
 from terrazzo.precompute.acquire.fetch import Openers, Plan, Wanted, fetch
-from terrazzo.precompute.acquire.product_folder import Shelf
+from terrazzo.precompute.acquire.product_folder import ProductFolder
 from terrazzo.precompute.acquire.search import Candidate, Query, candidate_of
 from tests.world.archive import BUCKET, KEYS, free_port, s3_server
 
@@ -138,7 +138,7 @@ def ours(plan: Plan, folder: Path, connections: int) -> float:
     begun = time.perf_counter()
     done = fetch(
         plan,
-        Shelf(folder),
+        ProductFolder(folder),
         Openers(),
         connections=connections,
         report=lambda size: None,

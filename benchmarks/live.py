@@ -1,13 +1,14 @@
-"""Seconds to the first tiles of a place that is not in any store: `python -m benchmarks.live [FOLDER] [--side 110] [--cold]`.
+"""Seconds to the first tiles of a place that is not in any store: `python -m benchmarks.live [FOLDER] [--side 109] [--box 20] [--cold]`.
 
 Writes scenes of an archive as COGs (10 and 20 m, full pyramids; once, into FOLDER), puts them into an S3 server on this machine behind a
 line that delays each request by 50 ms and carries 50 MB/s, and starts `terrazzo live` on a field in their middle. Twelve Items share the
-images of three scenes. Prints seconds, CPU seconds and memory to 1, 20 and 40 tiles of the first look, in rounds of six; `--stock` the
-same of TiTiler's own mosaics on the same COGs, which show one raw scene over the other; `--seams` how well scenes fit in the look and in
-the mosaic that replaces it, on the sample's products.
+images of three scenes. Prints seconds, CPU seconds and memory to 1, 20 and 40 tiles of the first look, in rounds of six, with `--whole` also
+until the mosaic is published; `--stock` the same of TiTiler's own mosaics on the same COGs, which show one raw scene over the other;
+`--seams` how well scenes fit in the look and in the mosaic that replaces it, on the sample's products.
 """
 
 import json
+import math
 import os
 import re
 import resource
@@ -23,7 +24,6 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +61,9 @@ from tests.world.products import NAMES, Pass, asset, footprint, item, product_na
 from tests.world.worlds import FOUR
 
 ROLES = ("B02", "B03", "B04", "B08", "B11", "B12")
-ZOOM, COUNTS, TOGETHER = 14, (1, 20, 40), 6
+COUNTS, TOGETHER = (1, 20, 40), 6
+SCREEN = 50
+"""Tiles of 256 px that a screen shows at most."""
 
 
 def write_scene(folder: Path, number: int, side: int, images: int) -> dict[str, Any]:
@@ -129,13 +131,16 @@ def get(address: str) -> bytes | None:
 def timed(name: str, template: str, field: Bounds, begun: float) -> None:
     """Fetches tiles of a field, some together, and prints when so many of them had come."""
     matrix = morecantile.tms.get("WebMercatorQuad")
-    tiles = list(islice(matrix.tiles(*field, [ZOOM]), COUNTS[-1]))
+    zooms = ([*matrix.tiles(*field, [zoom])] for zoom in range(15, 0, -1))
+    tiles = next(tiles for tiles in zooms if len(tiles) <= SCREEN)[: COUNTS[-1]]
     with ThreadPoolExecutor(TOGETHER) as pool:
         came = pool.map(lambda t: get(template.format(z=t.z, x=t.x, y=t.y)), tiles)
         for number, body in enumerate(came, 1):
             assert body, f"no tile {tiles[number - 1]}"
             if number in COUNTS or number == len(tiles):
-                click.echo(f"{name}: {number} tiles after {time.monotonic() - begun:.1f} s")
+                click.echo(
+                    f"{name}: {number} tiles of zoom {tiles[0].z} after {time.monotonic() - begun:.1f} s"
+                )
 
 
 def fit(store: str) -> str:
@@ -177,7 +182,7 @@ def live(
     folder: Path, field: Bounds, days: str, archive: Archive, *more: str
 ) -> Iterator[tuple[str, Memory]]:
     """`terrazzo live` over a store of its own, `folder`/store; yields its address and its memory."""
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     program = str(Path(sys.executable).with_name("terrazzo"))
     command = [
         program,
@@ -206,8 +211,8 @@ def live(
 
 
 @contextmanager
-def stock(folder: Path, items: list[dict[str, Any]], s3: str) -> Iterator[str]:
-    """TiTiler's own mosaic of the same scenes, the newest first; yields its address."""
+def stock(folder: Path, items: list[dict[str, Any]], s3: str) -> Iterator[tuple[str, Memory]]:
+    """TiTiler's own mosaic of the same scenes, the newest first; yields its address and its memory."""
     (folder / "items").mkdir()
     paths = []
     for document in reversed(items):
@@ -233,9 +238,11 @@ def stock(folder: Path, items: list[dict[str, Any]], s3: str) -> Iterator[str]:
     command = [sys.executable, "-m", "uvicorn", "--factory", "benchmarks.load:stock", "--port", str(port)]
     with (folder / "stock.log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+    memory = Memory(process.pid)
+    memory.start()
     try:
         until(lambda: get(f"http://127.0.0.1:{port}/docs"), process)
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://127.0.0.1:{port}", memory
     finally:
         process.terminate()
         process.wait()
@@ -265,9 +272,13 @@ class Files(Mapping[str, bytes]):
 @click.option(
     "--side", default=30, show_default=True, help="kilometres of a scene's side; 109 of a whole tile"
 )
+@click.option(
+    "--box", default=10, show_default=True, help="kilometres of the side of the area that is asked for"
+)
 @click.option("--delay", default=50, show_default=True, help="milliseconds a request")
 @click.option("--rate", default=50, show_default=True, help="megabytes a second of the line")
 @click.option("--live/--no-live", "lives", default=True, help="time the first look")
+@click.option("--whole", is_flag=True, help="go on until the mosaic is published")
 @click.option("--cold", is_flag=True, help="also time it with nothing compiled, as after an installation")
 @click.option("--stock/--no-stock", "compare", default=True, help="also time TiTiler's own mosaics")
 @click.option("--seams", is_flag=True, help="also measure how scenes fit, live and published, on the sample")
@@ -276,9 +287,11 @@ def main(
     scenes: int,
     images: int,
     side: int,
+    box: int,
     delay: int,
     rate: int,
     lives: bool,
+    whole: bool,
     cold: bool,
     compare: bool,
     seams: bool,
@@ -288,12 +301,10 @@ def main(
     items = [write_scene(folder / "images", n, side * 1000, images) for n in range(scenes)]
     files = Files(folder / "images")
     files.names = [n for n in files.names if n.startswith(f"{side * 1000}-")]
-    west, south, east, north = items[0]["bbox"]
-    x, y = (west + east) / 2, (south + north) / 2
-    field = Bounds(x - 0.06, y - 0.045, x + 0.06, y + 0.045)
+    field = middle_of(Bounds(*items[0]["bbox"]), box)
     size = sum((files.folder / n).stat().st_size for n in files)
     click.echo(
-        f"{scenes} scenes of {side} km with the images of {images}, {size / 1e6:.0f} MB, a field of 9 × 10 km;"
+        f"{scenes} scenes of {side} km with the images of {images}, {size / 1e6:.0f} MB, an area of {box} × {box} km;"
         f" load {os.getloadavg()[0]:.1f}"
     )
     with tempfile.TemporaryDirectory() as scratch:
@@ -310,7 +321,7 @@ def main(
                     os.environ["NUMBA_CACHE_DIR"] = str(where / "kernels")
                     first_look("live, nothing compiled", where / "cold", field, archive)
                 if lives:
-                    first_look("live", where / "warm", field, archive)
+                    first_look("live", where / "warm", field, archive, whole=whole)
                 if compare:
                     time_stock(where, items, field, line.address)
         if seams:
@@ -321,10 +332,18 @@ def time_stock(folder: Path, items: list[dict[str, Any]], field: Bounds, s3: str
     """Prints seconds to tiles of TiTiler's own mosaics, from the start of its server."""
     asked = [*(("assets", b) for b in ("red", "green", "blue")), ("rescale", "1000,3000")]
     before, begun = cpu(), time.monotonic()
-    with stock(folder, items, s3) as address:
+    with stock(folder, items, s3) as (address, memory):
         query = urllib.parse.urlencode(asked)
         timed("titiler", f"{address}/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png?{query}", field, begun)
-    click.echo(f"titiler: {cpu() - before:.1f} CPU-s in all")
+    click.echo(f"titiler: {cpu() - before:.1f} CPU-s in all, at most {memory.most:.0f} MB")
+
+
+def middle_of(bounds: Bounds, kilometres: float) -> Bounds:
+    """A square in the middle of a box in degrees."""
+    x, y = (bounds.left + bounds.right) / 2, (bounds.bottom + bounds.top) / 2
+    high = kilometres / 111.2 / 2
+    wide = high / math.cos(math.radians(y))
+    return Bounds(x - wide, y - high, x + wide, y + high)
 
 
 def state_of(address: str) -> str | None:
@@ -333,13 +352,23 @@ def state_of(address: str) -> str | None:
     return str(json.loads(about)["terrazzo:state"]) if about else None
 
 
-def first_look(name: str, folder: Path, field: Bounds, archive: Archive) -> None:
-    """Prints seconds, CPU seconds and memory of the first look."""
+def first_look(name: str, folder: Path, field: Bounds, archive: Archive, *, whole: bool = False) -> None:
+    """Prints seconds, CPU seconds and memory of the first look, with `whole` also of all up to the mosaic."""
+    if whole:
+        # The archive has no other bands.
+        create_store(folder / "store", StoreConfig(10.0, 20.0, 512, ROLES))
     before, begun = cpu(), time.monotonic()
-    with live(folder, field, "2023-06", archive, "--no-precompute") as (address, memory):
+    with live(folder, field, "2023-06", archive, *([] if whole else ["--no-precompute"])) as (
+        address,
+        memory,
+    ):
         state = until(lambda: state_of(address), pause=0.2)
         assert state == "live"
         timed(name, f"{address}/mosaics/mosaic/tiles/WebMercatorQuad/{{z}}/{{x}}/{{y}}.png", field, begun)
+        if whole:
+            click.echo(f"{name}: at most {memory.most:.0f} MB until then")
+            until(lambda: state_of(address) == "published", pause=1)
+            click.echo(f"{name}: mosaic after {time.monotonic() - begun:.0f} s")
     click.echo(f"{name}: {cpu() - before:.1f} CPU-s in all, at most {memory.most:.0f} MB")
 
 

@@ -6,15 +6,11 @@ first fifth it grows by 5 % at most.
 """
 
 import itertools
-import os
 import random
-import re
-import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -23,6 +19,7 @@ import morecantile
 import numpy as np
 import psutil
 
+from benchmarks.footprint import serving
 from terrazzo.store import Store
 from terrazzo.version import list_mosaics, open_version
 
@@ -147,24 +144,10 @@ def sent(
 @click.option("--seed", default=0, show_default=True)
 def steady(store: str, count: int, users: int, seed: int) -> None:
     """Sends them; ends with an error where memory grows."""
-    command = [Path(sys.executable).parent / "terrazzo", "serve", "--store", store, "--port", "0"]
-    with subprocess.Popen(
-        [*command, "--workers", "1", "--no-worker"], stdout=subprocess.PIPE, text=True, env=os.environ.copy()
-    ) as server:
-        assert server.stdout is not None
-        address = re.search(r"http://127\.0\.0\.1:\d+", server.stdout.readline())
-        assert address is not None
-        looks: list[float] = []
-        try:
-            statuses = sent(
-                address[0],
-                Addresses(store, seed),
-                count,
-                users,
-                lambda: looks.append(memory(psutil.Process(server.pid))),
-            )
-        finally:
-            server.terminate()
+    looks: list[float] = []
+    with serving(sys.executable, store, "--workers", "1", "--no-worker") as (pid, address):
+        server = psutil.Process(pid)
+        statuses = sent(address, Addresses(store, seed), count, users, lambda: looks.append(memory(server)))
     print("resident MB:", *(f"{v:.0f}" for v in looks))
     print("answers:", dict(sorted(statuses.items())))
     warm = looks[round(WARM * len(looks)) :]

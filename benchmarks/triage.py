@@ -1,6 +1,6 @@
 """What a look at an eighth of a product costs, and whether it ever drops one wrongly: `python -m benchmarks.triage [FOLDER]`.
 
-Writes a clear product of a whole tile as JP2 and as COG (once), and prints the CPU seconds of the look beside those of its scene.
+Writes a clear product, by default of a whole tile, as JP2 and as COG (once), and prints the CPU seconds of the look beside those of its scene.
 Then writes series whose clouds are known, and prints for each share of cloud how many products are dropped, and the most ground
 that was clear in one of them.
 """
@@ -14,7 +14,7 @@ import click
 import numpy as np
 from rasterio.shutil import copy
 
-from benchmarks.product import write_safe
+from benchmarks.product import SIDE_M, write_safe
 from terrazzo.bands import DEFAULT_BANDS
 from terrazzo.precompute.products.find import find_products
 from terrazzo.precompute.products.product import Product
@@ -51,9 +51,9 @@ def as_cogs(product: Product, folder: Path) -> Product:
     return Product(**{**vars(product), "assets": assets, "claims": {"boa_offset_applied": False}})
 
 
-def cost(folder: Path) -> None:
+def cost(folder: Path, side_m: int) -> None:
     """Prints the look's share of a clear product's CPU."""
-    safe = write_safe(folder, "L2A", 1)
+    safe = write_safe(folder, "L2A", 1, side_m)
     jp2 = find_products(safe).products[0]
     for name, product in (("JP2", jp2), ("COG", as_cogs(jp2, folder))):
         with tempfile.TemporaryDirectory(dir=folder) as scratch:
@@ -97,13 +97,17 @@ def rightness(folder: Path, seeds: int) -> None:
 @click.argument("folder", type=click.Path(path_type=Path), required=False)
 @click.option("--seeds", default=6, show_default=True, help="products of each share of cloud")
 @click.option("--cost/--no-cost", "costs", default=True, help="also measure the cost, of a product of 1 GB")
-def main(folder: Path | None, seeds: int, costs: bool) -> None:
+@click.option(
+    "--side", default=SIDE_M, show_default=True, help="metres of that product's side, a multiple of 60"
+)
+def main(folder: Path | None, seeds: int, costs: bool, side: int) -> None:
     """Measure triage."""
     with tempfile.TemporaryDirectory() as scratch:
         where = folder or Path(scratch)
-        rightness(Path(scratch), seeds)
+        if seeds:
+            rightness(Path(scratch), seeds)
         if costs:
-            cost(where)
+            cost(where, side)
 
 
 if __name__ == "__main__":

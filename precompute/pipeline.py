@@ -327,7 +327,7 @@ def _notes(store: Store, scenes: Sequence[Scene]) -> list[str]:
         notes = [*properties.get("terrazzo:notes", ())]
         if how := resampled(properties):
             notes.append(
-                f"the product's pixels are not the store's: {how}; stage=raw shows interpolated numbers"
+                f"the product's pixel grid is not the store's: {how}; stage=raw shows interpolated numbers"
             )
         for note in notes:
             about.setdefault(note, []).append(scene.id)

@@ -181,7 +181,7 @@ class ServerContext:
                 yield
         except TimeoutError:
             raise Overloaded(
-                f"not done within {self.settings.deadline:g} s; the same may succeed when less is going on"
+                f"not done within {self.settings.deadline:g} s; try again when the server is less busy"
             ) from None
 
     async def _pixels(self, function: Callable[[], T], size: int = 0) -> T:

@@ -97,9 +97,7 @@ def _require_characters(raw: Any) -> None:
         json.dumps(raw, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         half = f"\\u{ord(error.object[error.start]):04x}"
-        raise InvalidRequest(
-            f"{half} is half a character: write both halves, or the character itself"
-        ) from None
+        raise InvalidRequest(f"{half} is an unpaired surrogate: write the whole character") from None
 
 
 def _require_plain(request: Request) -> None:

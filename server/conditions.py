@@ -26,9 +26,11 @@ def has_already(asked: Headers, etag: str, modified: float | None = None) -> boo
     """
     known, wanted = asked.get("if-none-match"), asked.get("if-match")
     if wanted is not None and not {"*", etag} & set(_names(wanted)):
-        raise Changed("what If-Match names is another now: begin again without it")
+        raise Changed("the resource changed since the ETag in If-Match: repeat the request without it")
     if wanted is None and _later(modified, asked.get("if-unmodified-since")) is True:
-        raise Changed("it was written after the time in If-Unmodified-Since: begin again without it")
+        raise Changed(
+            "the resource changed since the time in If-Unmodified-Since: repeat the request without it"
+        )
     if known is not None:
         return bool({"*", etag} & {n.removeprefix("W/") for n in _names(known)})
     return _later(modified, asked.get("if-modified-since")) is False

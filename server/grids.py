@@ -87,8 +87,8 @@ class Grids:
         Raises:
             NotFound: there is none of that name, or it has no place for the mosaic.
         """
-        found = self.find(version, name)
-        return self._placed(version, str(found.id)) if found.id in self.known.list() else found
+        tms = self.find(version, name)
+        return self._placed(version, str(tms.id)) if tms.id in self.known.list() else tms
 
     def find(self, version: Version, name: str) -> TileMatrixSet:
         """A tile matrix set by name, cut off at the zoom that shows every pixel.
@@ -158,27 +158,27 @@ def read_set(path: Path) -> tuple[TileMatrixSet, TileMatrixSet | None]:
         raw["tileMatrices"].sort(key=lambda m: -m["scaleDenominator"])
         for i, matrix in enumerate(raw["tileMatrices"]):
             matrix["id"] = str(i)
-        found = TileMatrixSet.model_validate(raw)
+        tms = TileMatrixSet.model_validate(raw)
     except OSError as error:
         raise StoreError(f"TERRAZZO_TMS: {path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"TERRAZZO_TMS: {path} is no tile matrix set: {error}") from None
-    crs = found.crs._pyproj_crs
-    if not found.id or crs.to_authority() is None:
+    crs = tms.crs._pyproj_crs
+    if not tms.id or crs.to_authority() is None:
         raise StoreError(f"TERRAZZO_TMS: {path} needs an id, and a crs with a code, such as EPSG:3067")
     try:
-        canonical(code(found))
+        canonical(code(tms))
     except InvalidRequest as error:
         raise StoreError(f"TERRAZZO_TMS: {path}: {error}") from None
-    if not _is_plain(found):
+    if not _is_plain(tms):
         raise StoreError(
             f"TERRAZZO_TMS: {path}: WMTS knows neither variable matrix widths nor a bottom-left origin"
         )
-    up_first = _up_first(found.orderedAxes or [], crs)
+    up_first = _up_first(tms.orderedAxes or [], crs)
     own = northing_first(crs)
     if up_first is None:
-        return _by_axes(found, own, turn=False), _by_axes(found, own, turn=True)
-    return _by_axes(found, own, turn=up_first != own), None
+        return _by_axes(tms, own, turn=False), _by_axes(tms, own, turn=True)
+    return _by_axes(tms, own, turn=up_first != own), None
 
 
 UP, RIGHT = {"n", "north", "northing", "lat", "latitude", "y"}, {"e", "east", "easting", "lon", "long", "longitude", "x"}  # fmt: skip
@@ -256,12 +256,12 @@ def _metres_a_unit(tms: TileMatrixSet, lon: float, lat: float) -> float:
     try:
         check_place(crs, lon, lat)
     except InvalidRequest as error:
-        raise NotFound(f"the mosaic's area has no place in {tms.id}: {error}") from None
+        raise NotFound(f"the mosaic's area cannot be transformed to {tms.id}: {error}") from None
     x, y = transformer("EPSG:4326", crs).transform(lon, lat)
     step = 1e-4 if tms.crs._pyproj_crs.is_geographic else 10.0
     places = transformer(crs, "EPSG:4326").transform([x, x + step, x], [y, y, y + step])
     if not all(math.isfinite(v) for values in places for v in values):
-        raise NotFound(f"the mosaic's area has no place in {tms.id}")
+        raise NotFound(f"the mosaic's area cannot be transformed to {tms.id}")
     (lon0, lon1, lon2), (lat0, lat1, lat2) = places
     across, up = GEOD.inv(lon0, lat0, lon1, lat1)[2], GEOD.inv(lon0, lat0, lon2, lat2)[2]
     return float(max(across, up) / step)
@@ -323,7 +323,7 @@ def corner(tms: TileMatrixSet, zoom: int) -> tuple[float, float]:
 
 def data_boxes(version: Version) -> dict[int, set[Bounds]]:
     """Rectangles that hold a version's scenes, in metres, by zone."""
-    found: dict[int, set[Bounds]] = {}
+    boxes: dict[int, set[Bounds]] = {}
     for epsg in version.zones:
         grid = version.store.grid(epsg)
         inside = Bounds(-math.inf, -math.inf, math.inf, math.inf)
@@ -334,7 +334,7 @@ def data_boxes(version: Version) -> dict[int, set[Bounds]]:
                 continue
             b = grid.bounds(entry.scene.box)
             # Scenes are padded to whole windows; the version's bounds are those of their footprints.
-            found.setdefault(epsg, set()).add(
+            boxes.setdefault(epsg, set()).add(
                 Bounds(
                     max(b.left, inside.left),
                     max(b.bottom, inside.bottom),
@@ -342,7 +342,7 @@ def data_boxes(version: Version) -> dict[int, set[Bounds]]:
                     min(b.top, inside.top),
                 )
             )
-    return found
+    return boxes
 
 
 def _over_180(version: Version) -> bool:
@@ -362,17 +362,17 @@ def middle(version: Version) -> tuple[float, float]:
     return float(inside.x), float(inside.y)
 
 
-def _around(tms: TileMatrixSet, found: Bounds) -> Bounds:
+def _around(tms: TileMatrixSet, data: Bounds) -> Bounds:
     """A rectangle that holds data on both sides of the 180° line: all columns where the set is cut there."""
     left, top = left_top(tms, int(tms.tileMatrices[0].id))
     first = tms.tileMatrices[0]
     right = left + first.cellSize * first.tileWidth * first.matrixWidth
     bottom = top - first.cellSize * first.tileHeight * first.matrixHeight
     inside = Bounds(
-        max(found.left, left), max(found.bottom, bottom), min(found.right, right), min(found.top, top)
+        max(data.left, left), max(data.bottom, bottom), min(data.right, right), min(data.top, top)
     )
     if not all(math.isfinite(v) for v in inside):
-        raise NotFound(f"the mosaic's area has no place in {tms.id}")
+        raise NotFound(f"the mosaic's area cannot be transformed to {tms.id}")
     if inside.right - inside.left > (right - left) / 2:
         return Bounds(left, inside.bottom, right, inside.top)
     return inside
@@ -398,12 +398,12 @@ def extent(tms: TileMatrixSet, version: Version) -> Bounds:
         return _around(tms, Bounds(min(lefts), min(bottoms), max(rights), max(tops)))
     # Either rectangle holds all scenes; where the axes of one lie askew, the other is the tighter one.
     west, south, east, north = transformer("EPSG:4326", crs).transform_bounds(*version.bounds, densify_pts=21)
-    found = Bounds(
+    tight = Bounds(
         max(min(lefts), west), max(min(bottoms), south), min(max(rights), east), min(max(tops), north)
     )
-    if not all(math.isfinite(v) for v in found):
-        raise NotFound(f"the mosaic's area has no place in {tms.id}")
-    return found
+    if not all(math.isfinite(v) for v in tight):
+        raise NotFound(f"the mosaic's area cannot be transformed to {tms.id}")
+    return tight
 
 
 def limits(tms: TileMatrixSet, version: Version) -> dict[int, tuple[int, int, int, int]]:
@@ -424,7 +424,7 @@ def limits(tms: TileMatrixSet, version: Version) -> dict[int, tuple[int, int, in
         if rows[1] < 0 or columns[1] < 0 or rows[0] > last_row or columns[0] > last_column:
             right, bottom = left + side_x * (last_column + 1), top - side_y * (last_row + 1)
             raise NotFound(
-                f"the mosaic's area, x {x0:.0f} to {x1:.0f} and y {y0:.0f} to {y1:.0f}, has no place in {tms.id}, whose"
+                f"the mosaic's area, x {x0:.0f} to {x1:.0f} and y {y0:.0f} to {y1:.0f}, lies outside {tms.id}, whose"
                 f" matrices hold x {left:.0f} to {right:.0f} and y {bottom:.0f} to {top:.0f}; of a file check"
                 " pointOfOrigin and orderedAxes"
             )

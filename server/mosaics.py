@@ -211,7 +211,7 @@ class Mosaics:
                 # Not who has a key for this mosaic alone learns the others' names.
                 raise NotFound(f"{error}; /mosaics lists those there are", error.operator) from None
             log.warning(
-                "%s: the store is away, serving version %s on from what is open: %s",
+                "%s: the store does not answer, still serving version %s: %s",
                 mosaic_id,
                 known[1],
                 error,
@@ -222,7 +222,7 @@ class Mosaics:
                 raise
             # A store that is away for a moment takes no map away.
             log.warning(
-                "%s: the pointer cannot be read, serving version %s on: %s", mosaic_id, known[1], error
+                "%s: the pointer cannot be read, still serving version %s: %s", mosaic_id, known[1], error
             )
             name = known[1]
         if known and name != known[1]:

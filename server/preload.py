@@ -28,13 +28,13 @@ try:
     import numpy as np
     import pyarrow as pa
 
-    from terrazzo.mosaic import kernels
+    from terrazzo.mosaic import gather_kernels
     from terrazzo.server.app import create_app
     from terrazzo.server.memory import keep_freed_memory
 
     pa.array([0])
     # The first compiled function that runs brings the most of numba into memory.
-    kernels.extremes(np.zeros((1, 1)), np.zeros((1, 1)))
+    gather_kernels.extremes(np.zeros((1, 1)), np.zeros((1, 1)))
 finally:
     gc.enable()
     sys.meta_path.remove(_kept_out)

@@ -136,8 +136,8 @@ async def arriving(request: Request) -> AsyncIterator[bytes]:
                 part = await anext(parts, None)
         except TimeoutError:
             raise TooSlow(
-                f"the body came too slowly: {size} bytes in {time.monotonic() - start:.0f} s, at least"
-                f" {SLOWEST // 1000} kB a second are waited for; send it from nearer, or in parts"
+                f"the body arrived too slowly: {size} bytes in {time.monotonic() - start:.0f} s, at least"
+                f" {SLOWEST // 1000} kB a second are required; use a faster connection, or send less at a time"
             ) from None
         if part is None:
             return

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from terrazzo.bands import NODATA
 from terrazzo.grid import Bounds, Grid
-from terrazzo.mosaic import kernels
+from terrazzo.mosaic import gather_kernels, overlay_kernels
 from terrazzo.mosaic.layers import GainField, Layers
 from terrazzo.mosaic.merge import merge
 from terrazzo.mosaic.methods import METHODS
@@ -32,7 +32,7 @@ def compile_kernels() -> None:
             layers.add(values, weight, part, 1, 0, 0, field)
         layers.full(0)
         picture = layers.merged()
-    kernels.apply_gain(values, tuple(field), NODATA)
+    overlay_kernels.apply_gain(values, tuple(field), NODATA)
     for method in METHODS:
         merge(np.stack([values, values]), np.stack([weight, weight]), method)
     _warp(*picture)
@@ -45,10 +45,10 @@ def _scene() -> tuple[NDArray[np.int16], NDArray[np.uint8]]:
     for kind in (np.int16, np.uint8):
         # As the decoder gives them: read only.
         stored = np.frombuffer(bytes(SIDE**2 * np.dtype(kind).itemsize), kind).reshape(SIDE, SIDE)
-        kernels.undo_difference(stored, np.empty_like(stored))
+        gather_kernels.undo_difference(stored, np.empty_like(stored))
     weight = np.empty((SIDE, SIDE), np.uint8)
     # Less than the whole, so that `feather` sums.
-    kernels.double_weight(np.full((SIDE // 2 + 2, SIDE // 2 + 2), 200, np.uint8), 2, 2, 1, weight)
+    gather_kernels.double_weight(np.full((SIDE // 2 + 2, SIDE // 2 + 2), 200, np.uint8), 2, 2, 1, weight)
     return np.ones((3, SIDE, SIDE), np.int16), weight
 
 
@@ -65,6 +65,6 @@ def _warp(values: NDArray[np.int16], provenance: NDArray[np.int16], count: NDArr
     for resampling in ("nearest", "bilinear"):
         warped = gather(values, box, rows, cols, NODATA, resampling)
     new = [np.zeros(rows.shape, layer.dtype) for layer in layers]
-    kernels.gather_layers(*layers, rows, cols, *at, *new)
+    gather_kernels.gather_layers(*layers, rows, cols, *at, *new)
     trust, total = np.ones(rows.shape, np.int16), np.zeros(rows.shape)
-    kernels.blend_zone((warped, *new), trust, True, NODATA, (warped.copy(), *new), total)
+    overlay_kernels.blend_zone((warped, *new), trust, True, NODATA, (warped.copy(), *new), total)

@@ -73,7 +73,7 @@ def single_worker(jobs: Jobs, *, wait: bool) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except OSError:
             raise StoreError(
-                f"a worker is at its work in {jobs.folder} already (`terrazzo serve` starts one);"
+                f"a worker is already running in {jobs.folder} (`terrazzo serve` starts one);"
                 " for more set TERRAZZO_JOBS_URL=redis://…"
             ) from None
         yield

@@ -213,7 +213,7 @@ class Client:
         own = float(self.collection()["summaries"]["gsd"][0])
         size = in_units(crs, own) if resolution is None else resolution
         if not size > 0 or not all(np.isfinite(box)):
-            raise InvalidRequest(f"the box has no place in {crs}, or the resolution is not above 0")
+            raise InvalidRequest(f"the box cannot be transformed to {crs}, or the resolution is not above 0")
         near = 1e-6
         left, bottom = (math.floor(v / size + near) for v in box[:2])
         right, top = (

@@ -115,13 +115,13 @@ class MosaicConfig:
     def __post_init__(self) -> None:
         if str(self.reference) == "climatology":
             raise StoreError(
-                'mosaic.toml: reference = "climatology" is not there. To make the same season of several years agree, name a'
-                " parent of their periods ([[parents]]), export it (terrazzo export --bbox … --datetime PARENT -o FILE), and bring all to"
-                ' it: reference = "external", reference_file = "FILE"'
+                'mosaic.toml: reference = "climatology" is not supported. To make the same season of several years agree, name a'
+                " parent of their periods ([[parents]]), export it (terrazzo export --bbox … --datetime PARENT -o FILE), and normalize"
+                ' all to it: reference = "external", reference_file = "FILE"'
             )
         if self.fill == "predict":
             raise StoreError(
-                'mosaic.toml: fill = "predict" is no default: what it shows was seen by no scene, so who wants it asks for it'
+                'mosaic.toml: fill = "predict" cannot be a default, because no scene observed what it shows; a request may name it'
             )
         for name, allowed in (
             ("method", get_args(Method)),

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from terrazzo.bands import NODATA, SCALE, MaskClass
 from terrazzo.checks import understood
-from terrazzo.grid import Grid, PixelBox
+from terrazzo.grid import Grid, PixelBox, pixel_ratio
+from terrazzo.scene import OWNER, owner_of
 
 XA, XB, XC, FACTOR = range(4)
 """Planes of `Coefficients.values`."""
@@ -56,13 +57,19 @@ class Correction:
     bands: Mapping[str, Coefficients]
 
 
-def read_correction(data: bytes) -> Correction:
+def read_correction(data: bytes, key: str) -> Correction:
     """The correction stored in a correction.npz, whose arrays bear the checksums of their ZIP file.
 
+    Args:
+        key: of the file in its store.
+
     Raises:
-        Damaged: it is cut off or not what was written.
+        Damaged: it is cut off, not what was written, or that of another scene.
     """
     with understood("correction.npz"), np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        owner, folder = str(arrays[OWNER]) if OWNER in arrays else "", owner_of(key)
+        if owner and folder and owner != folder:
+            raise ValueError(f"it belongs to {owner}: put the right file back, or compute the scene again")
         return _correction({name: arrays[name] for name in arrays.files})
 
 
@@ -115,7 +122,7 @@ def corrected(
     """
     lines, slot, places = _placed(correction, band, grid, box)
     out = np.empty(box.shape, np.int16)
-    steps = (max(len(counts) // len(land), 1), max(len(land) // len(counts), 1))
+    steps = pixel_ratio(len(counts), len(land))
     air = bool((lines[..., XA] != 1).any() or lines[..., XB].any() or lines[..., XC].any())
     _forward(counts, np.float32(correction.offset), (land, slot[detector], *steps), air, lines, places, out)
     return out

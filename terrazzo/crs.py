@@ -110,7 +110,9 @@ def transform(source: CRS, target: CRS) -> Transformer:
     try:
         Transformer.from_crs(source, target, always_xy=True)
     except ProjError as error:
-        raise InvalidRequest(f"there is no way between coordinate systems {names}: {error}") from None
+        raise InvalidRequest(
+            f"there is no transformation between coordinate systems {names}: {error}"
+        ) from None
     odd = source if target.equals(crs_of(DEGREES), ignore_axis_order=True) else target
     better = _successor(odd)
     raise InvalidRequest(

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from terrazzo.bands import NODATA, SCALE
-from terrazzo.grid import PixelBox
+from terrazzo.grid import PixelBox, pixel_ratio
 
 EDGES = ("N", "E", "S", "W")
 SEGMENTS = 2
@@ -76,9 +76,9 @@ def cuts_of_mask(
     mask: NDArray[np.bool_], shape: tuple[int, ...], window: int, depth: int
 ) -> Iterator[NDArray[np.bool_]]:
     """The strips that `cuts` gives of an array of a shape, of a mask on the same pixels or on ones twice or half as large."""
-    large, small = max(shape[0] // len(mask), 1), max(len(mask) // shape[0], 1)
-    for cut in cuts(mask, window * small // large, depth * small // large):
-        yield cut[:, :, ::small, ::small].repeat(large, axis=2).repeat(large, axis=3)
+    finer, coarser = pixel_ratio(shape[0], len(mask))
+    for cut in cuts(mask, window * coarser // finer, depth * coarser // finer):
+        yield cut[:, :, ::coarser, ::coarser].repeat(finer, axis=2).repeat(finer, axis=3)
 
 
 def cuts(array: NDArray[Any], window: int, depth: int) -> Iterator[NDArray[Any]]:

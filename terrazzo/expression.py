@@ -127,7 +127,7 @@ def _with_plus(part: str) -> str:
 
 def _check(node: ast.AST) -> None:
     if not isinstance(node, NODES):
-        raise InvalidRequest(f"expression: {type(node).__name__} has no place in an arithmetic expression")
+        raise InvalidRequest(f"expression: {type(node).__name__} is not allowed in an arithmetic expression")
     if isinstance(node, ast.Call):
         name = node.func.id if isinstance(node.func, ast.Name) else "?"
         if name not in FUNCTIONS:

@@ -169,6 +169,18 @@ class Grid:
         return Grid(self.epsg, self.pixel * factor, self.window // factor)
 
 
+def pixel_ratio(rows: int, others: int) -> tuple[int, int]:
+    """How many pixels of one array lie side by side in a pixel of another of the same area: (of the first in the second, of the second in the first).
+
+    Args:
+        rows, others: rows of the first array and of the second. A band and its mask have equal pixels, or one's are a multiple of the other's.
+
+    Returns:
+        At least 1 each; both are 1 for pixels of one size.
+    """
+    return max(rows // others, 1), max(others // rows, 1)
+
+
 def is_utm(epsg: int) -> bool:
     """Whether a code names a WGS 84 UTM zone."""
     return epsg // 100 in (326, 327) and 1 <= epsg % 100 <= 60

@@ -15,6 +15,8 @@ MASK = "mask.tif"
 SCORE = "score.tif"
 CORRECTION = "correction.npz"
 STRIPS = "strips.parquet"
+OWNER = "SCENE"
+"""Tag of rasters that belong to a scene, which names it as their keys do (`owner_of`)."""
 SCENE_COLUMNS = (
     "terrazzo:prefix",
     "terrazzo:period",
@@ -103,6 +105,14 @@ def scene_from_item(item: Mapping[str, Any], prefix: str) -> Scene:
         raise StoreError(
             f"{prefix}/{ITEM} lacks {error}; run precompute again to rewrite the scene"
         ) from None
+
+
+def owner_of(key: str) -> str:
+    """The scene to which a file belongs, by its key: `<id>/<rev>` of a scene's own, the name of a weight; empty of others."""
+    parts = key.split("/")
+    if parts[0] == "scenes":
+        return "/".join(parts[-3:-1])
+    return parts[-1].rpartition(".")[0] if "weights" in parts else ""
 
 
 def class_shares(counts: Mapping[int, int]) -> tuple[float, float]:

@@ -141,7 +141,7 @@ class Store:
         if self._planned is not None and config != replace(self._planned, format=config.format):
             raise StoreError(
                 f"the store has {asdict(config)}, not {asdict(self._planned)};"
-                " a store keeps what it was made with",
+                " a store keeps what it was created with",
                 f"({self.url})",
             )
         return config

@@ -173,13 +173,13 @@ def find_archives(text: str, collection: str | None = None) -> tuple[Archive, ..
     Raises:
         InvalidRequest: one is unknown, or its files cannot be read; or there is none.
     """
-    found = tuple(find_archive(name.strip(), collection) for name in text.split(",") if name.strip())
-    if not found:
+    archives = tuple(find_archive(name.strip(), collection) for name in text.split(",") if name.strip())
+    if not archives:
         raise InvalidRequest(f"--archive names none: name some of {', '.join(ARCHIVES)}")
-    for archive in found:
+    for archive in archives:
         if not archive.readable:
             raise InvalidRequest(
                 f"{archive.name} has EOPF Zarr products, which are not read; fetch the same passes from"
                 f" {READABLE} (terrazzo audit takes {archive.name} as a witness)"
             )
-    return found
+    return archives

@@ -96,11 +96,11 @@ def from_tile(name: str) -> shapely.Geometry:
     """
     square, epsg = tile_square(name)
     to_degrees = Transformer.from_crs(epsg, 4326, always_xy=True)
-    found = shapely.transform(
+    outline = shapely.transform(
         shapely.segmentize(shapely.box(*square), 20_000),
         lambda xy: np.stack(to_degrees.transform(xy[:, 0], xy[:, 1]), -1),
     )
-    return cut(found)
+    return cut(outline)
 
 
 def tile_square(name: str) -> tuple[Bounds, int]:
@@ -134,11 +134,11 @@ def part_of(area: shapely.Geometry, name: str) -> Bounds | None:
     if inside.is_empty:
         return None
     to_metres = Transformer.from_crs(4326, epsg, always_xy=True)
-    found = shapely.transform(
+    outline = shapely.transform(
         shapely.segmentize(inside, 0.05), lambda xy: np.stack(to_metres.transform(xy[:, 0], xy[:, 1]), -1)
     )
     south = 10_000_000.0 if epsg >= 32700 else 0.0
-    left, bottom, right, top = found.bounds
+    left, bottom, right, top = outline.bounds
 
     def snapped(value: float, origin: float, by: float) -> float:
         steps = (value - origin) / WINDOW

@@ -237,14 +237,14 @@ def _with_orbit(one: Sighting, epochs: Sequence[Epoch]) -> Sighting:
 
 def _passes(sightings: Sequence[Sighting]) -> dict[PassKey, list[Sighting]]:
     """The products of each pass over a tile."""
-    found: dict[tuple[str, int, str], list[tuple[PassKey, list[Sighting]]]] = {}
+    groups: dict[tuple[str, int, str], list[tuple[PassKey, list[Sighting]]]] = {}
     for s in sorted(sightings, key=lambda s: s.product.datetime):
         p = s.product
-        group = found.setdefault((p.platform, p.relative_orbit, p.mgrs), [])
+        group = groups.setdefault((p.platform, p.relative_orbit, p.mgrs), [])
         if not group or p.datetime - group[-1][0].when > SAME:
             group.append((PassKey(p.platform, p.relative_orbit, p.mgrs, p.datetime), []))
         group[-1][1].append(s)
-    return {key: members for group in found.values() for key, members in group}
+    return {key: members for group in groups.values() for key, members in group}
 
 
 def _absent(
@@ -257,8 +257,8 @@ def _absent(
     shares: dict[tuple[str, int], list[float]] = {}
     for key, members in listed.items():
         seen.setdefault((key.satellite, key.orbit, key.tile), []).append(key.when)
-        told = [s.share for s in members if s.share is not None]
-        shares.setdefault((key.tile, key.orbit), []).extend([sum(told)] if told else [])
+        shares_of_pass = [s.share for s in members if s.share is not None]
+        shares.setdefault((key.tile, key.orbit), []).extend([sum(shares_of_pass)] if shares_of_pass else [])
     known = expected.slots(epochs, list(shares), seen)
     why = expected.unexpected(known, {k: float(np.median(v)) for k, v in shares.items() if v})
     return [s for s in known if not s.there], why

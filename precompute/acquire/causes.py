@@ -98,29 +98,29 @@ def of_listed(
     products = {a: sorted({s.product.id for s in members if s.archive == a}) for a in archives}
     have = [a for a in archives if products[a]]
     lack = [a for a in archives if not products[a]]
-    found: list[tuple[Cause, str, bool]] = []
+    faults: list[tuple[Cause, str, bool]] = []
     if lack:
         if all(age < usual[a] for a in lack):
-            found.append((Cause.AWAITED, f"not yet in {_and(lack)}, as is usual so soon", False))
+            faults.append((Cause.AWAITED, f"not yet in {_and(lack)}, as is usual so soon", False))
         else:
             cause = Cause.ONE_ONLY if len(have) == 1 else Cause.SOME_ONLY
-            found.append((cause, f"in {_and(have)}, not in {_and(lack)}", True))
+            faults.append((cause, f"in {_and(have)}, not in {_and(lack)}", True))
     grounds = _grounds(members)
-    found += _split(grounds, have) + _superseded(grounds, have)
+    faults += _split(grounds, have) + _superseded(grounds, have)
     newest = max(s.product.baseline for s in members)
     if shown is not None and shown < newest:
         names = [a for a in have if any(s.archive == a and s.product.baseline == newest for s in members)]
-        found.append((Cause.SUPERSEDED, f"the mosaic shows N{shown}, N{newest} is in {_and(names)}", True))
+        faults.append((Cause.SUPERSEDED, f"the mosaic shows N{shown}, N{newest} is in {_and(names)}", True))
     if late:
-        told = [
+        delays = [
             f"{a} had it after {counted(round(days), 'day')} ({usual_days:.1f} are usual)"
             for a, (days, usual_days) in late.items()
         ]
-        found.append((Cause.DELAYED, "; ".join(told), False))
-    if not found:
+        faults.append((Cause.DELAYED, "; ".join(delays), False))
+    if not faults:
         return None
-    found.sort(key=lambda f: not f[2])
-    (cause, what, act), *others = found
+    faults.sort(key=lambda f: not f[2])
+    (cause, what, act), *others = faults
     what = "; ".join([what, *(w for _, w, _ in others)])
     also = tuple(c for c in dict.fromkeys(c for c, _, _ in others) if c != cause)
     return CatalogueFinding(key, cause, {a: products[a] for a in have}, what, act, also)
@@ -132,17 +132,17 @@ def _split(grounds: Sequence[Sequence["Sighting"]], have: Sequence[str]) -> list
         return []
     parts = {a: sum(any(s.archive == a for s in ground) for ground in grounds) for a in have}
     poor = [a for a in have if parts[a] < len(grounds)]
-    told = f"{len(grounds)} products, one a part"
+    parts_text = f"{len(grounds)} products, one a part"
     if poor:
-        told += "; " + ", ".join(f"{a} has {parts[a]} of them" for a in poor)
-    return [(Cause.SPLIT, told, bool(poor))]
+        parts_text += "; " + ", ".join(f"{a} has {parts[a]} of them" for a in poor)
+    return [(Cause.SPLIT, parts_text, bool(poor))]
 
 
 def _superseded(
     grounds: Sequence[Sequence["Sighting"]], have: Sequence[str]
 ) -> list[tuple[Cause, str, bool]]:
     """Whether there is a newer processing of a ground than another that is listed, and who lacks it."""
-    told, act = [], False
+    replacements, act = [], False
     for ground in grounds:
         newest = max(s.order for s in ground)
         old = sorted({s.order for s in ground if _is_older(s.order, newest)})
@@ -152,11 +152,11 @@ def _superseded(
         behind = [a for a, order in best.items() if order is not None and _is_older(order, newest)]
         ahead = [a for a, order in best.items() if order is not None and a not in behind]
         act = act or bool(behind)
-        told.append(
+        replacements.append(
             f"{_named(newest)} in {_and(ahead)} replaces {', '.join(map(_named, old))}"
             + (f", the newest in {_and(behind)}" if behind else "")
         )
-    return [(Cause.SUPERSEDED, "; ".join(dict.fromkeys(told)), act)] if told else []
+    return [(Cause.SUPERSEDED, "; ".join(dict.fromkeys(replacements)), act)] if replacements else []
 
 
 def _is_older(order: tuple[str, datetime], newest: tuple[str, datetime]) -> bool:

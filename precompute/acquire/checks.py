@@ -37,8 +37,8 @@ def check(path: Path, file: RemoteFile) -> None:
     if known is not None:
         name, digest = known
         with path.open("rb") as written:
-            found = hashlib.file_digest(written, name).digest()
-        if found != digest:
+            computed = hashlib.file_digest(written, name).digest()
+        if computed != digest:
             raise UnreadableAsset(f"{file.shown} does not have the checksum its Item names ({name})")
     suffix = Path(file.name).suffix.lower()
     if suffix in (".tif", ".tiff", ".jp2"):

@@ -5,17 +5,19 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
 import obstore
 import rasterio
-from affine import Affine
 from obstore.exceptions import (
     BaseError,
     GenericError,
     NotFoundError,
+    NotSupportedError,
     PermissionDeniedError,
     PreconditionError,
     UnauthenticatedError,
@@ -32,6 +34,7 @@ from terrazzo.precompute.acquire.parts import (
     Small,
     Stopped,
     TilesOfJP2,
+    described,
     overview_of,
     write_part,
 )
@@ -48,8 +51,9 @@ ATTEMPTS = 5
 ATTEMPTS_DAMAGED = 2
 """Of a file that came whole and is damaged: once it may have been the way."""
 ATTEMPTS_BUSY = 8
-"""Of a file that the archive is too busy to give, three minutes with the rests between."""
+"""Of a file that the archive is too busy to deliver, three minutes with the rests between."""
 CHUNK = 1 << 20
+NO_PARTS = "its server gives no parts of files"
 Report = Callable[[int], None]
 Note = Callable[[str], None]
 
@@ -200,7 +204,7 @@ def _attempt(opener: Opener, file: RemoteFile, part: _Part, stop: Event, note: N
         elif file.is_jp2:
             _part_of_jp2(opener, store, key, file, part, file.part, stop, note)
         else:
-            _part_of_cog(opener, store, key, file, part, file.part, stop)
+            _part_of_cog(opener, store, key, file, part, file.part, stop, note)
     except (NotFoundError, FileNotFoundError):
         raise Missing(f"{opener.archive.name} has no {file.shown}") from None
     except (PermissionDeniedError, UnauthenticatedError, PermissionError):
@@ -208,7 +212,7 @@ def _attempt(opener: Opener, file: RemoteFile, part: _Part, stop: Event, note: N
         raise _Passing(opener.refused(file.href)) from None
     except PreconditionError:
         part.reset()
-        raise _Passing(f"{file.shown} was replaced while it came") from None
+        raise _Passing(f"{file.shown} was replaced while it was downloaded") from None
     except (BaseError, RasterioError) as error:
         raise _Passing(f"{file.shown} broke off: {_short(error)}") from None
     except UnreadableAsset:
@@ -231,29 +235,62 @@ def _whole(opener: Opener, store: Any, key: str, file: RemoteFile, part: _Part, 
 
 
 def _part_of_cog(
-    opener: Opener, store: Any, key: str, file: RemoteFile, part: _Part, bounds: Bounds, stop: Event
+    opener: Opener,
+    store: Any,
+    key: str,
+    file: RemoteFile,
+    part: _Part,
+    bounds: Bounds,
+    stop: Event,
+    note: Note,
 ) -> None:
-    """Fetches the blocks of a COG that a box touches."""
+    """Fetches the blocks of a COG that a box touches, or all of it where its server gives no parts."""
     part.reset()
     with _told(opener, key):
         size = opener.size(file.href)
     opener.answered()
-    remote = AsRaster(store, key, size)
     try:
-        with rasterio.Env(**ALONE), open_raster(remote.name, opener=remote.opener) as source:
-            smaller = None if file.overview is None else overview_of(source, file.overview)
-            if smaller is None:
-                write_part(source, part.path, bounds, stop)
-            else:
-                place = source.transform @ Affine.scale(smaller.factor)
-        if smaller is not None:
-            level = {"opener": remote.opener, "overview_level": smaller.level}
-            with rasterio.Env(**ALONE), open_raster(remote.name, **level) as source:
-                write_part(source, part.path, bounds, stop, place)
+        with rasterio.Env(**ALONE), _told(opener, key):
+            _cut(AsRaster(store, key, size).opened, part.path, file, bounds, stop)
+    except NotSupportedError:
+        note(f"{file.shown} comes whole: {NO_PARTS}")
+        _whole(opener, store, key, file, part, stop)
+        with _replaced(part.path) as cut, rasterio.Env(**ALONE):
+            _cut(partial(open_raster, str(part.path)), cut, file, bounds, stop)
+        return
     except Unusual as reason:
         raise UnreadableAsset(f"{file.shown} is not used: {reason}") from None
     part.grown(part.path.stat().st_size, stop)
     check_raster(part.path, file)
+
+
+def _cut(
+    opened: Callable[..., AbstractContextManager[rasterio.DatasetReader]],
+    path: Path,
+    file: RemoteFile,
+    bounds: Bounds,
+    stop: Event,
+) -> None:
+    """Writes the pixels of a COG that a box touches, its own or an overview's."""
+    with opened() as source:
+        smaller = None if file.overview is None else overview_of(source, file.overview)
+        about = described(source, 1 if smaller is None else smaller.factor)
+        if smaller is None:
+            write_part(source, path, bounds, stop, about)
+    if smaller is not None:
+        with opened(overview_level=smaller.level) as source:
+            write_part(source, path, bounds, stop, about)
+
+
+@contextlib.contextmanager
+def _replaced(path: Path) -> Iterator[Path]:
+    """A file that takes another's place when it is written."""
+    beside = path.with_name(f"{path.name}.tif")
+    try:
+        yield beside
+        os.replace(beside, path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _part_of_jp2(
@@ -284,8 +321,10 @@ def _part_of_jp2(
         try:
             part.tiles.fetch(read)
             _decode(part.path, bounds, stop)
-        except Unusual as reason:
-            if not isinstance(reason, Small):
+        except (Unusual, NotSupportedError) as reason:
+            if isinstance(reason, NotSupportedError):
+                note(f"{file.shown} comes whole: {NO_PARTS}")
+            elif not isinstance(reason, Small):
                 note(f"{file.shown} comes whole: {reason}")
             part.reset()
             part.tiles = None
@@ -304,15 +343,11 @@ def _decode(path: Path, bounds: Bounds, stop: Event) -> None:
     Raises:
         Unusual: there are none, or they cannot be decoded.
     """
-    decoded = path.with_name(f"{path.name}.tif")
     try:
-        with rasterio.Env(**ALONE), open_raster(str(path)) as source:
+        with _replaced(path) as decoded, rasterio.Env(**ALONE), open_raster(str(path)) as source:
             write_part(source, decoded, bounds, stop)
-        os.replace(decoded, path)
     except RasterioError as error:
         raise Unusual(f"its tiles cannot be decoded ({error.__cause__ or error})") from None
-    finally:
-        decoded.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -329,7 +364,7 @@ def _told(opener: Opener, key: str) -> Iterator[None]:
             raise _Silent(f"{opener.archive.name} cannot be reached for {key}: {how}") from None
         if re.search(r"status: (429|503)\b|SlowDown", text):
             opener.rest()
-            raise _Busy(f"{opener.archive.name} is too busy to give {key}; try again later") from None
+            raise _Busy(f"{opener.archive.name} is too busy to deliver {key}; try again later") from None
         raise
 
 

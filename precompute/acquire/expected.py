@@ -69,7 +69,7 @@ def slots(
         seen: times of the passes that are listed, by satellite, orbit and tile.
     """
     begin, end = min(e.first for e in epochs), max(e.last for e in epochs)
-    found = []
+    slots = []
     for index, epoch in enumerate(epochs):
         # A satellite that flies at the ends of what is known did so a cycle before and after, too.
         since = begin if epoch.first - begin <= MARGIN else epoch.first
@@ -82,8 +82,8 @@ def slots(
             }
             for when in epoch.times(orbit, since, until):
                 number = epoch.cycle(orbit, when)
-                found.append(Slot(index, epoch.satellite, orbit, tile, number, when, number in there))
-    return sorted(found, key=lambda s: (s.when, s.satellite, s.tile))
+                slots.append(Slot(index, epoch.satellite, orbit, tile, number, when, number in there))
+    return sorted(slots, key=lambda s: (s.when, s.satellite, s.tile))
 
 
 def unexpected(known: Sequence[Slot], shares: Mapping[tuple[str, int], float]) -> dict[Slot, str]:
@@ -112,11 +112,11 @@ def _missing_share(known: Sequence[Slot]) -> float:
 
 def _counts(known: Sequence[Slot]) -> dict[tuple[str, int], tuple[int, int]]:
     """Missing and all passes of each tile and orbit."""
-    found: dict[tuple[str, int], tuple[int, int]] = {}
+    counts: dict[tuple[str, int], tuple[int, int]] = {}
     for slot in known:
-        missing, all_of = found.get(slot.series, (0, 0))
-        found[slot.series] = missing + (not slot.there), all_of + 1
-    return found
+        missing, all_of = counts.get(slot.series, (0, 0))
+        counts[slot.series] = missing + (not slot.there), all_of + 1
+    return counts
 
 
 def _by_chance(missing: int, of: int, share: float) -> float:

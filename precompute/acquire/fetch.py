@@ -14,7 +14,7 @@ from terrazzo.precompute.acquire.download import Missing, Note, Pace, Report, do
 from terrazzo.precompute.acquire.held import Held
 from terrazzo.precompute.acquire.opener import Opener
 from terrazzo.precompute.acquire.parts import Stopped
-from terrazzo.precompute.acquire.product_folder import Shelf
+from terrazzo.precompute.acquire.product_folder import ProductFolder
 from terrazzo.precompute.acquire.search import Candidate, RemoteFile, Search
 from terrazzo.precompute.acquire.sizes import Coming, by_headers, coming
 from terrazzo.precompute.products.passes import other_ground
@@ -103,8 +103,8 @@ class Openers:
 
 
 def plan(
-    found: Search,
-    shelf: Shelf,
+    hits: Search,
+    product_folder: ProductFolder,
     openers: Openers,
     connections: int,
     held: Held | None = None,
@@ -119,56 +119,56 @@ def plan(
     """
     held = held or Held()
     here: dict[tuple[str, str], list[Product]] = {}
-    for product in shelf.products():
+    for product in product_folder.products():
         here.setdefault((product.datatake, product.mgrs), []).append(product)
     groups: list[tuple[tuple[Candidate, ...], tuple[Product, ...]]] = []
-    left_out, there = list(found.left_out), 0
-    for found_group in found.groups:
+    left_out, there = list(hits.left_out), 0
+    for found_group in hits.groups:
         key = found_group[0].key
         # Other parts of the pass stay beside what comes.
         same = [p for p in here.get(key, ()) if not any(other_ground(p, c.product) for c in found_group)]
-        parts = [shelf.part(p.id) for p in same]
+        parts = [product_folder.part(p.id) for p in same]
         group = tuple(c.widened(parts) for c in found_group)
         group = tuple(c.widened(held.beyond(group[0])) for c in group)
         shown = follow and key not in here and held.shows(group[0])
-        if shown or any(shelf.has(group[0], product) for product in same):
+        if shown or any(product_folder.has(group[0], product) for product in same):
             there += 1
             continue
         good = []
         for candidate in group:
-            reason = shelf.is_quarantined(candidate)
+            reason = product_folder.is_quarantined(candidate)
             if reason is None:
                 good.append(candidate)
             else:
-                how = f"{reason}; remove {shelf.note(candidate.id)} to try it again"
+                how = f"{reason}; remove {product_folder.note(candidate.id)} to try it again"
                 left_out.append(LeftOut(candidate.id, how))
-        newer = [c for c in good if not any(shelf.has(c, p) for p in same)]
+        newer = [c for c in good if not any(product_folder.has(c, p) for p in same)]
         if newer:
             groups.append((tuple(newer), tuple(same)))
         elif good:
             there += 1
     with ThreadPoolExecutor(connections) as pool:
-        files = pool.map(lambda group: _coming(group[0][0], openers, shelf), groups)
+        files = pool.map(lambda group: _coming(group[0][0], openers, product_folder), groups)
         wanted = tuple(Wanted.of(g, f, same) for (g, same), f in zip(groups, files, strict=True))
-    return Plan(wanted, there, tuple(left_out), found.notes)
+    return Plan(wanted, there, tuple(left_out), hits.notes)
 
 
-def _coming(candidate: Candidate, openers: Openers, shelf: Shelf) -> tuple[Coming, ...]:
+def _coming(candidate: Candidate, openers: Openers, product_folder: ProductFolder) -> tuple[Coming, ...]:
     """Files of a candidate that are not here."""
-    files = [f for f in candidate.files if not shelf.holds(candidate, f)]
+    files = [f for f in candidate.files if not product_folder.holds(candidate, f)]
     return coming(openers.of(candidate), candidate, files)
 
 
-def with_headers(made: Plan, openers: Openers, connections: int) -> Plan:
+def with_headers(planned: Plan, openers: Openers, connections: int) -> Plan:
     """The plan with the bytes of parts of JP2 that their headers list, in place of estimates by area."""
-    files = [(openers.of(w.candidates[0]), c.file) for w in made.wanted for c in w.coming]
+    files = [(openers.of(w.candidates[0]), c.file) for w in planned.wanted for c in w.coming]
     lengths, note = by_headers(files, connections)
     each = iter(lengths)
     wanted = [
         Wanted.of(w.candidates, tuple(c.exactly(next(each)) for c in w.coming), w.others) if w.coming else w
-        for w in made.wanted
+        for w in planned.wanted
     ]
-    return replace(made, wanted=tuple(wanted), notes=(*made.notes, *([note] if note else [])))
+    return replace(planned, wanted=tuple(wanted), notes=(*planned.notes, *([note] if note else [])))
 
 
 def gigabytes(size: int) -> str:
@@ -186,7 +186,7 @@ def require_space(plan: Plan, folder: Path) -> None:
     free = shutil.disk_usage(there).free
     if plan.size + SPARE > free:
         raise StoreError(
-            f"{plan.size / 1e9:.1f} GB are to come and {free / 1e9:.1f} GB are free at {there}; free some space,"
+            f"the products need {plan.size / 1e9:.1f} GB, and {free / 1e9:.1f} GB are free at {there}; free some space,"
             " ask for fewer dates or bands, or name another folder with --products"
         )
 
@@ -215,15 +215,15 @@ def accessible(plan: Plan, openers: Openers) -> Plan:
     wanted = [
         replace(w, candidates=tuple(c for c in w.candidates if not problems[place(c)])) for w in plan.wanted
     ]
-    told = tuple(p for p in problems.values() if p)
+    refusals = tuple(p for p in problems.values() if p)
     if plan.wanted and not any(w.candidates for w in wanted):
-        raise ArchiveError("; ".join(told))
-    return replace(plan, wanted=tuple(w for w in wanted if w.candidates), notes=(*plan.notes, *told))
+        raise ArchiveError("; ".join(refusals))
+    return replace(plan, wanted=tuple(w for w in wanted if w.candidates), notes=(*plan.notes, *refusals))
 
 
 def fetch(
     plan: Plan,
-    shelf: Shelf,
+    product_folder: ProductFolder,
     openers: Openers,
     *,
     connections: int,
@@ -247,13 +247,12 @@ def fetch(
     with ThreadPoolExecutor(connections) as files, ThreadPoolExecutor(connections) as products:
         runs: dict[Future[Candidate | None], Wanted] = {}
         todo = iter(plan.wanted)
+        shared = (files, report, stop, pace, result.notes.append)
 
         def one(wanted: Wanted) -> Candidate | None:
             failed = list[LeftOut]()
             for candidate in wanted.candidates:
-                reason = _product(
-                    candidate, shelf, openers.of(candidate), files, report, stop, pace, result.notes.append
-                )
+                reason = _product(candidate, product_folder, openers.of(candidate), *shared)
                 finished(candidate, reason)
                 if reason is None:
                     result.passed_over += failed
@@ -272,7 +271,7 @@ def fetch(
                     others, candidate = runs.pop(future).others, future.result()
                     if candidate is not None:
                         result.done.append(candidate)
-                        result.dropped += _supersede(candidate, others, shelf)
+                        result.dropped += _supersede(candidate, others, product_folder)
                     for wanted in islice(todo, 1):
                         runs[products.submit(one, wanted)] = wanted
         except Stopped:
@@ -285,7 +284,7 @@ def fetch(
 
 def _product(
     candidate: Candidate,
-    shelf: Shelf,
+    product_folder: ProductFolder,
     opener: Opener,
     pool: ThreadPoolExecutor,
     report: Report,
@@ -294,7 +293,7 @@ def _product(
     note: Note,
 ) -> str | None:
     """Fetches a product; the reason why it could not be fetched, or None."""
-    folder = shelf.open(candidate)
+    folder = product_folder.open(candidate)
     gone = Event()
 
     def one(file: RemoteFile) -> None:
@@ -316,18 +315,20 @@ def _product(
         if not isinstance(error, (ArchiveError, UnreadableAsset)):
             raise error
     if not errors:
-        shelf.finish(candidate)
+        product_folder.finish(candidate)
         return None
     damaged = [e for e in errors if isinstance(e, UnreadableAsset)]
     reason = str((damaged or errors)[0])
-    shelf.quarantine(candidate, reason, lasting=bool(damaged))
+    product_folder.quarantine(candidate, reason, lasting=bool(damaged))
     return reason
 
 
-def _supersede(candidate: Candidate, others: Sequence[Product], shelf: Shelf) -> Sequence[LeftOut]:
+def _supersede(
+    candidate: Candidate, others: Sequence[Product], product_folder: ProductFolder
+) -> Sequence[LeftOut]:
     """Drops other processings of a pass and tile that has just come."""
     by = f"replaced by {candidate.id} (N{candidate.product.baseline} of {candidate.archive.name})"
     dropped = [p for p in others if p.id != candidate.id and not other_ground(p, candidate.product)]
     for product in dropped:
-        shelf.drop(product)
+        product_folder.drop(product)
     return [LeftOut(product.id, by) for product in dropped]

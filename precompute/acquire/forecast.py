@@ -90,14 +90,14 @@ def forecast(
         if span is None:
             raise InvalidRequest("mosaic.toml names no periods: name the dates with --datetime")
         query = Query(area, level, None, *span, max_cloud)
-        found = search([archive], query, *needed_files(level, bands))
-        best = [group[0] for group in found.groups]
+        hits = search([archive], query, *needed_files(level, bands))
+        best = [group[0] for group in hits.groups]
         if clear and best:
             chances = np.stack([expected(c.item, where) for c in best])
             cost = [round(sum(map(sum, _bytes(c)))) for c in best]
             best = [best[i] for i in choose(chances, cost, np.zeros(len(where)), clear)]
         scenes[name] = len(best)
-        left_out += len(found.left_out)
+        left_out += len(hits.left_out)
         chosen |= {c.id: c for c in best}
     known, guessed = _by_headers(list(chosen.values()), Opener(archive))
     fetched = known + guessed

@@ -8,14 +8,17 @@ import math
 import os
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import obstore
 import rasterio
 from affine import Affine
+from obstore.exceptions import GenericError, PreconditionError
 from rasterio.crs import CRS
+from rasterio.enums import ColorInterp, MaskFlags
 from rasterio.errors import RasterioError
 from rasterio.io import MemoryFile
 from rasterio.windows import Window, from_bounds
@@ -39,6 +42,9 @@ from terrazzo.precompute.products.codestream import (
     tiles_of,
 )
 from terrazzo.precompute.products.files import open_raster
+
+if TYPE_CHECKING:
+    from obstore import GetOptions
 
 BUFFER = 1 << 18
 """Bytes that are read ahead of a part of a COG: about a block of a band."""
@@ -66,8 +72,8 @@ class Small(Unusual):
 class Remote(io.RawIOBase):
     """A file in an archive, read where it is asked."""
 
-    def __init__(self, store: Any, key: str, size: int) -> None:
-        self.store, self.key, self.size, self.at = store, key, size, 0
+    def __init__(self, read: Callable[[int, int], bytes], size: int) -> None:
+        self.read_at, self.size, self.at = read, size, 0
 
     def readable(self) -> bool:
         return True
@@ -84,26 +90,71 @@ class Remote(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         length = min(len(buffer), self.size - self.at)
-        if length <= 0:
-            return 0
-        data = obstore.get_range(self.store, self.key, start=self.at, length=length)
-        buffer[: len(data)] = bytes(data)
+        data = self.read_at(self.at, length) if length > 0 else b""
+        buffer[: len(data)] = data
         self.at += len(data)
         return len(data)
 
 
 class AsRaster:
-    """A file in an archive under a name that rasterio opens, block by block: an open file it reads whole, 8 kB a request."""
+    """A file in an archive under a name that rasterio opens, block by block: an open file it reads whole, 8 kB a request.
+
+    Nothing may raise inside a call of GDAL: rasterio 1.4 makes a SystemError of it, which ends the run. So the first failure
+    is kept, what follows reads nothing, and the failure is raised when GDAL is done.
+    """
 
     def __init__(self, store: Any, key: str, size: int) -> None:
-        self.name = f"{uuid.uuid4().hex}.tif"
-        self._file = store, key, size
+        self._name = f"{uuid.uuid4().hex}.tif"
+        self._store, self._key, self._size = store, key, size
+        self._tag: str | None = None
+        self._problem: Exception | None = None
 
-    def opener(self, path: str, mode: str = "rb") -> io.BufferedReader:
+    @contextmanager
+    def opened(self, **options: Any) -> Iterator[rasterio.DatasetReader]:
+        """The raster.
+
+        Raises:
+            BaseError: what obstore said of a read that failed.
+            RasterioError: it is no raster, or a damaged one.
+        """
+        try:
+            with open_raster(self._name, opener=self._opener, **options) as source:
+                yield source
+        except Exception as error:
+            if self._problem is not None:
+                raise self._problem from None
+            if isinstance(error, (Stopped, Unusual, OSError)):
+                raise
+            # GDAL's own classes are none of rasterio's.
+            raise RasterioError(str(error)) from error
+        if self._problem is not None:
+            raise self._problem
+
+    def _opener(self, path: str, mode: str = "rb") -> io.BufferedReader:
         """The file itself; files that GDAL looks for beside it are not there."""
-        if path != self.name:
+        if path != self._name:
             raise FileNotFoundError(path)
-        return io.BufferedReader(Remote(*self._file), BUFFER)
+        return io.BufferedReader(Remote(self._read, self._size), BUFFER)
+
+    def _read(self, start: int, length: int) -> bytes:
+        """Bytes of the file; fewer after a failure, which is noted."""
+        if self._problem is not None:
+            return b""
+        try:
+            options: GetOptions = {"range": (start, start + length)}
+            if self._tag:
+                options["if_match"] = self._tag
+            got = obstore.get(self._store, self._key, options=options)
+            data, tag = bytes(got.bytes()), got.meta.get("e_tag")
+            if self._tag not in (None, tag):
+                raise PreconditionError("another file came in its place")
+            if len(data) != length:
+                raise GenericError(f"{len(data)} bytes came where {length} were asked for")
+        except Exception as error:
+            self._problem = error
+            return b""
+        self._tag = tag
+        return data
 
 
 class StartOfJP2:
@@ -281,21 +332,40 @@ def overview_of(source: rasterio.DatasetReader, metres: float) -> Overview | Non
     return next((o for o in reversed(known) if o.factor * source.res[0] <= metres * (1 + 1e-6)), None)
 
 
+class Described(NamedTuple):
+    """Where the pixels of a raster lie, and what makes reflectance or no data of their numbers."""
+
+    transform: Affine
+    scales: tuple[float, ...]
+    offsets: tuple[float, ...]
+    colors: tuple[ColorInterp, ...]
+    own_mask: bool
+
+
+def described(source: rasterio.DatasetReader, factor: int = 1) -> Described:
+    """What a raster says of itself, for pixels of so many of its own; opened at an overview GDAL gives half of it."""
+    flags = source.mask_flag_enums[0]
+    own_mask = MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags
+    transform = source.transform @ Affine.scale(factor)
+    return Described(transform, source.scales, source.offsets, source.colorinterp, own_mask)
+
+
 def write_part(
-    source: rasterio.DatasetReader, path: Path, bounds: Bounds, stop: Event, place: Affine | None = None
+    source: rasterio.DatasetReader, path: Path, bounds: Bounds, stop: Event, about: Described | None = None
 ) -> None:
-    """Writes the pixels of a raster that touch a box, unchanged, some rows of blocks at a time.
+    """Writes the pixels of a raster that touch a box, unchanged, with its mask, some rows of blocks at a time.
 
     Args:
-        place: the transform of its pixels; None where the source's own is right. That of an overview whose factor does not
-            divide its image is stretched.
+        about: of an overview what the whole raster says: GDAL leaves scale and offset out, and stretches the transform of an
+            overview whose factor does not divide its image. None where the source's own is right.
 
     Raises:
         Stopped: the event is set.
         Unusual: there are none.
         RasterioError: it cannot be read.
     """
-    pixels = source.transform if place is None else place
+    about = described(source) if about is None else about
+    pixels = about.transform
     top, left, bottom, right = rows_and_columns(bounds, pixels, source.shape)
     profile: dict[str, Any] = {
         "driver": "GTiff",
@@ -314,10 +384,14 @@ def write_part(
         "predictor": 2,
     }
     step = source.block_shapes[0][0]
-    with rasterio.open(path, "w", **profile) as out:
+    with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(path, "w", **profile) as out:
+        out.scales, out.offsets, out.colorinterp = about.scales, about.offsets, about.colors
         for row in range(top - top % step, bottom, step):
             if stop.is_set():
                 raise Stopped
             first, last = max(row, top), min(row + step, bottom)
-            values = source.read(window=Window(left, first, right - left, last - first))
-            out.write(values, window=Window(0, first - top, right - left, last - first))
+            there = Window(left, first, right - left, last - first)
+            here = Window(0, first - top, right - left, last - first)
+            out.write(source.read(window=there), window=here)
+            if about.own_mask:
+                out.write_mask(source.read_masks(1, window=there), window=here)

@@ -41,7 +41,7 @@ OF_THE_WHOLE = ("proj:shape", "proj:transform", "proj:bbox", "proj:geometry", "f
 """What an archive says of a whole asset and is not so of a part."""
 
 
-class Shelf:
+class ProductFolder:
     """A products folder.
 
     Raises:
@@ -72,8 +72,8 @@ class Shelf:
         """Products that are here whole."""
         if not self.root.is_dir():
             return []
-        found = find_products(self.root).products
-        return [p for p in found if all(Path(path).exists() for path in p.assets.values())]
+        products = find_products(self.root).products
+        return [p for p in products if all(Path(path).exists() for path in p.assets.values())]
 
     def require_level(self, level: str) -> None:
         """Refuses to mix processing paths: two ways to the surface do not agree to a mosaic's accuracy.
@@ -84,7 +84,7 @@ class Shelf:
         others = {p.level for p in self.products()} - {level.upper()}
         if others:
             raise StoreError(
-                f"{self.root} holds {', '.join(sorted(others))} products, and a mosaic is made of one level:"
+                f"{self.root} holds {', '.join(sorted(others))} products, and a mosaic holds one level:"
                 " name another folder with --products, and another store or mosaic"
             )
 
@@ -103,15 +103,15 @@ class Shelf:
 
     def mark(self, product_id: str) -> str | None:
         """Fingerprint of the Item that a product here was made of."""
-        mark: str | None = self._told(product_id).get("terrazzo:fingerprint")
+        mark: str | None = self._noted(product_id).get("terrazzo:fingerprint")
         return mark
 
     def part(self, product_id: str) -> Bounds | None:
         """The part of its tile that a product here holds, in metres; None for the whole."""
-        part = self._told(product_id).get("terrazzo:part")
+        part = self._noted(product_id).get("terrazzo:part")
         return Bounds(*part) if part else None
 
-    def _told(self, product_id: str) -> dict[str, Any]:
+    def _noted(self, product_id: str) -> dict[str, Any]:
         """Properties of the Item of a product here."""
         try:
             item: dict[str, Any] = json.loads((self.root / f"{product_id}.json").read_text())

@@ -79,15 +79,15 @@ def learn(passes: Sequence[Pass]) -> tuple[Epoch, ...]:
 
     Passes off the rhythm, fewer than three together, are no epoch. Their relative orbit is 1 to 143.
     """
-    found: list[Epoch] = []
+    every: list[Epoch] = []
     orbits = {p.orbit for p in passes}
     for satellite in sorted({p.satellite for p in passes}):
         # All tiles of a pass are one witness.
         seen = sorted({(p.when, p.orbit) for p in _one_a_datatake(passes, satellite)})
         counted, first = (_epochs(satellite, seen, orbits, by) for by in (_by_count, _by_first(seen)))
         explained = [sum(e.count for e in epochs) for epochs in (counted, first)]
-        found += counted if explained[0] >= COUNTED * explained[1] else first
-    return tuple(found)
+        every += counted if explained[0] >= COUNTED * explained[1] else first
+    return tuple(every)
 
 
 def orbit_of(satellite: str, when: datetime, epochs: Sequence[Epoch]) -> int:
@@ -112,13 +112,13 @@ def _epochs(
     times = [when for when, orbit in seen if offset(orbit) is not None]
     phases = [(_days(when) - known) % CYCLE for when, orbit in seen if (known := offset(orbit)) is not None]
     labels = _clusters(phases)
-    found = []
+    epochs = []
     for label, begin, end in _runs(labels):
         inside = [i for i in range(begin, end) if labels[i] == label]
         phase = _middle([phases[i] for i in inside])
         by_orbit = {o: phase + known for o in orbits if (known := offset(o)) is not None}
-        found.append(Epoch(satellite, by_orbit, times[inside[0]], times[inside[-1]], len(inside)))
-    return found
+        epochs.append(Epoch(satellite, by_orbit, times[inside[0]], times[inside[-1]], len(inside)))
+    return epochs
 
 
 def _by_count(orbit: int) -> float:

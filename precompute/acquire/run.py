@@ -31,7 +31,7 @@ from terrazzo.precompute.acquire.fetch import (
     with_headers,
 )
 from terrazzo.precompute.acquire.held import Held
-from terrazzo.precompute.acquire.product_folder import Shelf
+from terrazzo.precompute.acquire.product_folder import ProductFolder
 from terrazzo.precompute.acquire.search import Candidate, Query, search
 from terrazzo.precompute.acquire.until_clear import Enough, thinned
 from terrazzo.precompute.products.product import EXTRAS, L1C_EXTRAS, SWIR, Product
@@ -59,7 +59,7 @@ class AcquireOrder:
     query: Query
     archives: tuple[Archive, ...]
     bands: tuple[str, ...]
-    shelf: Shelf
+    product_folder: ProductFolder
     connections: int = 16
     enough: Enough | None = None
     held: Held = field(default_factory=Held)
@@ -67,7 +67,7 @@ class AcquireOrder:
 
     def here(self) -> list[Product | Scene]:
         """Products of the folder, and scenes that the store shows of other passes and tiles."""
-        products = self.shelf.products()
+        products = self.product_folder.products()
         keys = {(p.datatake, p.mgrs) for p in products}
         shown = self.held.shown if self.follow else ()
         return [*products, *(s for s in shown if (s.datatake, s.mgrs) not in keys)]
@@ -87,18 +87,18 @@ def prepare(order: AcquireOrder, openers: Openers) -> Plan:
         ArchiveError: no archive answers.
         StoreError: the folder holds products of another level.
     """
-    order.shelf.require_level(order.query.level)
+    order.product_folder.require_level(order.query.level)
     required, optional = needed_files(order.query.level, order.bands)
-    found = search(order.archives, order.query, required, optional)
-    made = plan(found, order.shelf, openers, order.connections, order.held, follow=order.follow)
+    hits = search(order.archives, order.query, required, optional)
+    planned = plan(hits, order.product_folder, openers, order.connections, order.held, follow=order.follow)
     if order.enough is not None:
-        made = thinned(made, order.here(), order.query.area, order.enough)
-    return with_headers(made, openers, order.connections)
+        planned = thinned(planned, order.here(), order.query.area, order.enough)
+    return with_headers(planned, openers, order.connections)
 
 
 def carry_out(
     order: AcquireOrder,
-    made: Plan,
+    planned: Plan,
     openers: Openers,
     console: Console,
     *,
@@ -117,14 +117,18 @@ def carry_out(
         ArchiveError: no archive can be read from here.
         StoreError: the disk has not enough space, or another run fills the folder.
     """
-    made = accessible(made, openers)
-    require_space(made, order.shelf.root)
+    planned = accessible(planned, openers)
+    require_space(planned, order.product_folder.root)
     stop = Event()
-    with order.shelf.locked(), _progress(made, console) as (report, finished), _alarm(seconds, stop):
-        order.shelf.sweep([c for w in (keep or made).wanted for c in w.candidates])
+    with (
+        order.product_folder.locked(),
+        _progress(planned, console) as (report, finished),
+        _alarm(seconds, stop),
+    ):
+        order.product_folder.sweep([c for w in (keep or planned).wanted for c in w.candidates])
         return fetch(
-            made,
-            order.shelf,
+            planned,
+            order.product_folder,
             openers,
             connections=min(order.connections, FEW) if bandwidth else order.connections,
             report=report,
@@ -147,28 +151,30 @@ def _alarm(seconds: float | None, stop: Event) -> Iterator[None]:
         timer.cancel()
 
 
-def exit_code(made: Plan, fetched: Fetched) -> int:
+def exit_code(planned: Plan, fetched: Fetched) -> int:
     """0 done, 3 nothing new, 4 some products could not be fetched."""
     if fetched.bad:
         return SOME_BAD
     return DONE if fetched.done else NOTHING_NEW
 
 
-def tell_plan(made: Plan, console: Console) -> None:
+def print_plan(planned: Plan, console: Console) -> None:
     """What archives have and what of it is missing here."""
-    for note in made.notes:
+    for note in planned.notes:
         _line(console, f"note: {note}", "yellow")
-    for out in made.left_out:
+    for out in planned.left_out:
         _line(console, f"left out {out.name}: {out.reason}", "yellow")
-    total = len(made.wanted)
-    known = f" ({gigabytes(made.estimated)} of it estimated, parts by their area)" if made.estimated else ""
+    total = len(planned.wanted)
+    known = (
+        f" ({gigabytes(planned.estimated)} of it estimated, parts by their area)" if planned.estimated else ""
+    )
     _line(
         console,
-        f"{counted(total, 'product')} to fetch, {gigabytes(made.size)}{known}; {made.here} here already",
+        f"{counted(total, 'product')} to fetch, {gigabytes(planned.size)}{known}; {planned.here} here already",
     )
 
 
-def tell_fetched(fetched: Fetched, root: Path, console: Console) -> None:
+def print_fetched(fetched: Fetched, root: Path, console: Console) -> None:
     """What came and what did not."""
     for note in fetched.notes:
         _line(console, f"note: {note}", "yellow")
@@ -184,7 +190,7 @@ def tell_fetched(fetched: Fetched, root: Path, console: Console) -> None:
 
 @contextmanager
 def _progress(
-    made: Plan, console: Console
+    planned: Plan, console: Console
 ) -> Iterator[tuple[Callable[[int], None], Callable[[Candidate, str | None], None]]]:
     if not console.is_terminal:
         done = 0
@@ -192,7 +198,7 @@ def _progress(
         def line(candidate: Candidate, reason: str | None) -> None:
             nonlocal done
             done += 1
-            text = f"fetched {done}/{len(made.wanted)} {candidate.id} from {candidate.archive.name}"
+            text = f"fetched {done}/{len(planned.wanted)} {candidate.id} from {candidate.archive.name}"
             _line(console, text if reason is None else f"failed {candidate.id}: {reason}")
 
         yield (lambda size: None), line
@@ -206,7 +212,7 @@ def _progress(
         TextColumn("{task.fields[last]}"),
     )
     with Progress(*columns, console=console) as bars:
-        bar = bars.add_task("fetch", total=made.size, last="")
+        bar = bars.add_task("fetch", total=planned.size, last="")
         yield (
             lambda size: bars.advance(bar, size),
             lambda candidate, reason: bars.update(

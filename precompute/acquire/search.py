@@ -2,42 +2,31 @@
 
 import hashlib
 import json
-import logging
 import re
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qsl, urljoin, urlparse
+from urllib.parse import urljoin, urlparse
 
 import numpy as np
-import pystac_client
-import requests
 import shapely
-from pystac.errors import STACError
-from pystac_client.exceptions import APIError
-from pystac_client.stac_api_io import StacApiIO
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
-from urllib3 import Retry
 
 from terrazzo.bands import BANDS
 from terrazzo.errors import ArchiveError, ProductError, TerrazzoError
 from terrazzo.grid import Bounds
 from terrazzo.precompute.acquire.archives import Archive, Level
 from terrazzo.precompute.acquire.area import from_tile, outline, part_of, tile_square
+from terrazzo.precompute.acquire.ask import Note, ask
 from terrazzo.precompute.products.items import choose_assets, product_from_item
-from terrazzo.precompute.products.links import Unsigned, without_query, without_secrets
+from terrazzo.precompute.products.links import without_query
 from terrazzo.precompute.products.passes import order_of, other_ground
 from terrazzo.precompute.products.passes import outline as outline_of
 from terrazzo.precompute.products.product import LeftOut, Product
 from terrazzo.precompute.products.validation import guarded, validated
 from terrazzo.precompute.products.values import mapping, number, text
 
-PAGE = 100
-ATTEMPTS = 4
-UNSIGNED = Unsigned()
 PLAIN = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
 """Names that may become names of files here."""
 
@@ -153,14 +142,14 @@ class Candidate:
         """Changes when the archive puts something else in the product's place, not when it moves its files; and with
         the part that is fetched."""
         p, assets = self.product, self.item["assets"]
-        told = {
+        contents = {
             role: [assets[key].get("file:size"), assets[key].get("file:checksum")]
             for role, key in choose_assets(assets).items()
             if role in BANDS
         }
         part: list[object] = [] if self.part is None else [self.part]
         part += [f.overview for f in self.files if f.overview is not None][:1]
-        line = json.dumps([p.id, p.baseline, p.generated.isoformat(), told, *part], sort_keys=True)
+        line = json.dumps([p.id, p.baseline, p.generated.isoformat(), contents, *part], sort_keys=True)
         return hashlib.blake2b(line.encode(), digest_size=6).hexdigest()
 
 
@@ -186,24 +175,25 @@ def search(
         ArchiveError: no archive answered, or none has the level.
     """
     shapely.prepare(query.area)
-    found: dict[tuple[str, str], list[tuple[int, Candidate]]] = {}
+    by_pass: dict[tuple[str, str], list[tuple[int, Candidate]]] = {}
     left_out: list[LeftOut] = []
     problems: list[str] = []
+    notes: list[str] = []
     for rank, archive in enumerate(archives):
         try:
-            for item in items_of(archive, query):
+            for item in items_of(archive, query, note=notes.append):
                 candidate = candidate_of(item, archive, query, roles, optional)
                 if isinstance(candidate, LeftOut):
                     left_out.append(candidate)
                 elif candidate is not None:
-                    found.setdefault(candidate.key, []).append((rank, candidate))
+                    by_pass.setdefault(candidate.key, []).append((rank, candidate))
         except ArchiveError as error:
             problems.append(str(error))
     if len(problems) == len(archives):
         raise ArchiveError("; ".join(problems))
-    groups = [group for members in found.values() for group in _grounds(_ranked(members))]
+    groups = [group for members in by_pass.values() for group in _grounds(_ranked(members))]
     groups.sort(key=lambda g: (g[0].product.datetime, g[0].id), reverse=True)
-    return Search(tuple(groups), tuple(left_out), tuple(problems))
+    return Search(tuple(groups), tuple(left_out), (*problems, *notes))
 
 
 def _ranked(members: Sequence[tuple[int, Candidate]]) -> tuple[Candidate, ...]:
@@ -230,11 +220,13 @@ def _grounds(ranked: Sequence[Candidate]) -> list[tuple[Candidate, ...]]:
     return [tuple(group) for group in groups]
 
 
-def items_of(archive: Archive, query: Query, *, files: bool = True) -> list[dict[str, Any]]:
+def items_of(
+    archive: Archive, query: Query, *, files: bool = True, note: Note = lambda line: None
+) -> list[dict[str, Any]]:
     """The Items that an archive lists for a query, of all its collections of the level.
 
     Args:
-        files: with their assets; without, where the archive can leave them out, the answer is a tenth as long.
+        files, note: as in `ask`.
 
     Raises:
         ArchiveError: it does not answer, or has none of the level.
@@ -244,75 +236,16 @@ def items_of(archive: Archive, query: Query, *, files: bool = True) -> list[dict
         raise ArchiveError(
             f"{archive.name} has no {query.level.upper()}; it has {', '.join(archive.collections)}"
         )
-    retry = Retry(
-        total=6,
-        connect=3,
-        backoff_factor=0.3,
-        backoff_jitter=1.0,
-        status_forcelist=(429, 500, 502, 503, 504),
-        allowed_methods=None,
-        respect_retry_after_header=True,
+    area, interval = outline(query.area), query.datetime
+    return ask(
+        archive,
+        collections,
+        area=area,
+        datetime=interval,
+        max_cloud=query.max_cloud,
+        files=files,
+        note=note,
     )
-    try:
-        # The retries above end with an answer's headers; a body that breaks off repeats the search.
-        for attempt in Retrying(
-            stop=stop_after_attempt(ATTEMPTS),
-            wait=wait_random_exponential(multiplier=0.5, max=20),
-            retry=retry_if_exception(_passing),
-            reraise=True,
-        ):
-            with attempt:
-                items = _ask(archive, query, collections, retry, files)
-    except (APIError, STACError, requests.RequestException, ValueError, KeyError) as error:
-        raise ArchiveError(f"{archive.name} does not answer the search: {_short(error)}") from None
-    return items
-
-
-def _ask(
-    archive: Archive, query: Query, collections: Sequence[str], retry: Retry, files: bool
-) -> list[dict[str, Any]]:
-    # It logs each retry, with the whole address.
-    logging.getLogger("urllib3.connectionpool").addFilter(UNSIGNED)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        # What an address of an API asks for, a key say, goes with every request.
-        asked = dict(parse_qsl(urlparse(archive.url).query))
-        io = StacApiIO(max_retries=retry, timeout=60, parameters=asked)
-        client = pystac_client.Client.open(archive.url.partition("?")[0], stac_io=io)
-        area = json.loads(shapely.to_geojson(outline(query.area)))
-        slim: dict[str, Any] = (
-            {} if files or not client.conforms_to("FIELDS") else {"fields": {"exclude": ["assets"]}}
-        )
-        return [
-            item
-            for collection in collections
-            for item in client.search(
-                collections=[collection],
-                intersects=area,
-                datetime=query.datetime,
-                limit=PAGE,
-                **_cloud_filter(client, query.max_cloud),
-                **slim,
-            ).items_as_dicts()
-        ]
-
-
-def _passing(error: BaseException) -> bool:
-    """Whether an answer broke off in its body, which the library's own retries do not see."""
-    broken = (requests.exceptions.ChunkedEncodingError, requests.exceptions.ContentDecodingError)
-    return isinstance(error, (*broken, STACError)) or isinstance(error.__context__, broken)
-
-
-def _cloud_filter(client: pystac_client.Client, max_cloud: float | None) -> dict[str, Any]:
-    """Lets the archive drop cloudy Items where it can; `candidate_of` does so in any case."""
-    if max_cloud is None:
-        return {}
-    if client.conforms_to("FILTER"):
-        condition = {"op": "<=", "args": [{"property": "eo:cloud_cover"}, max_cloud]}
-        return {"filter": condition, "filter_lang": "cql2-json"}
-    if client.conforms_to("QUERY"):
-        return {"query": {"eo:cloud_cover": {"lte": max_cloud}}}
-    return {}
 
 
 def candidate_of(
@@ -380,8 +313,8 @@ def _files(
         if role in chosen:
             asset = assets[chosen[role]]
             href = urljoin(product.href, str(asset["href"]))
-            told = number(asset.get("file:size"))
-            size = int(told) if told else None
+            size_stated = number(asset.get("file:size"))
+            size = int(size_stated) if size_stated else None
             files.append(
                 RemoteFile(role, href, "", size, text(asset.get("file:checksum")), extra=role not in roles)
             )
@@ -432,7 +365,3 @@ def _named(files: Sequence[RemoteFile], product: Product) -> tuple[RemoteFile, .
             raise ProductError(f"{product.id}: {file.shown} has no name that a file may have")
         named.append(replace(file, name=unique))
     return tuple(named)
-
-
-def _short(error: Exception) -> str:
-    return without_secrets(" ".join(str(error).split()))[:300]

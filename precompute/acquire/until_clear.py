@@ -141,7 +141,7 @@ def choose(
     return chosen
 
 
-def thinned(made: Plan, here: Sequence[Product | Scene], area: shapely.Geometry, enough: Enough) -> Plan:
+def thinned(planned: Plan, here: Sequence[Product | Scene], area: shapely.Geometry, enough: Enough) -> Plan:
     """The plan with what is needed, and a note on what that saves; what is here already is still followed.
 
     Of a tile with no more passes than are asked for clear, none is left: who asks for a day gets that day.
@@ -152,20 +152,20 @@ def thinned(made: Plan, here: Sequence[Product | Scene], area: shapely.Geometry,
     where = places(area)
     there = [(p.datetime.date(), _seen(p, where, enough)) for p in here]
     known = {(p.datatake, p.mgrs) for p in here}
-    keep = {i for i, w in enumerate(made.wanted) if w.candidates[0].key in known}
+    keep = {i for i, w in enumerate(planned.wanted) if w.candidates[0].key in known}
     if enough.follow:
-        keep |= newer(made.wanted, here)
+        keep |= newer(planned.wanted, here)
     for period in enough.periods:
         members = [
-            i for i, w in enumerate(made.wanted) if _in(period, w.candidates[0].product.datetime.date())
+            i for i, w in enumerate(planned.wanted) if _in(period, w.candidates[0].product.datetime.date())
         ]
         have = sum((seen for day, seen in there if _in(period, day)), np.zeros(len(where)))
-        chances = [expected(made.wanted[i].candidates[0].item, where) for i in members]
+        chances = [expected(planned.wanted[i].candidates[0].item, where) for i in members]
         if members:
-            chosen = choose(np.stack(chances), [made.wanted[i].size for i in members], have, enough.clear)
-            keep |= {members[k] for k in chosen} | _few(made.wanted, members, here, period, enough.clear)
-    kept = tuple(w for i, w in enumerate(made.wanted) if i in keep)
-    return replace(made, wanted=kept, notes=(*made.notes, *_saved(made.wanted, kept, enough.clear)))
+            chosen = choose(np.stack(chances), [planned.wanted[i].size for i in members], have, enough.clear)
+            keep |= {members[k] for k in chosen} | _few(planned.wanted, members, here, period, enough.clear)
+    kept = tuple(w for i, w in enumerate(planned.wanted) if i in keep)
+    return replace(planned, wanted=kept, notes=(*planned.notes, *_saved(planned.wanted, kept, enough.clear)))
 
 
 def newer(wanted: Sequence[Wanted], here: Sequence[Product | Scene]) -> set[int]:
@@ -173,15 +173,15 @@ def newer(wanted: Sequence[Wanted], here: Sequence[Product | Scene]) -> set[int]
     latest: dict[str, datetime] = {}
     for product in here:
         latest[product.mgrs] = max(product.datetime, latest.get(product.mgrs, product.datetime))
-    found, newest = set[int](), dict[str, int]()
+    newer, newest = set[int](), dict[str, int]()
     for i, product in enumerate(w.candidates[0].product for w in wanted):
         if product.mgrs not in latest:
             first = newest.setdefault(product.mgrs, i)
             if product.datetime > wanted[first].candidates[0].product.datetime:
                 newest[product.mgrs] = i
         elif product.datetime > latest[product.mgrs]:
-            found.add(i)
-    return found | set(newest.values())
+            newer.add(i)
+    return newer | set(newest.values())
 
 
 def _few(

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
@@ -187,11 +188,7 @@ def _by_strips(
         low, high = max(start - rim, 0), min(stop + rim, shape[0])
         reflectance = rows(low, high)
         inner = slice(start - low, stop - low)
-        smooth = smoothed(probabilities(low, high, reflectance), kernel)[:, inner]
-        known = np.isfinite(smooth[0])
-        smooth *= FULL
-        np.rint(smooth, out=smooth)
-        p[:, start:stop] = smooth if known.all() else np.where(known, smooth, UNKNOWN)
+        _store(smoothed(probabilities(low, high, reflectance), kernel, inner), p[:, start:stop])
         seen = reflectance[:, inner]
         saturated[start:stop] = (seen > SATURATED).any(axis=0)
         white[start:stop] = cloud_like(seen, bands)
@@ -205,6 +202,16 @@ def _by_strips(
         for done in [pool.submit(strip, start) for start in range(0, shape[0], STRIP)]:
             done.result()
     return _Pixels(p, saturated, white, earth)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _store(smooth, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Writes (class, row, col) probabilities as they are stored."""
+    for k in range(smooth.shape[0]):
+        for r in range(smooth.shape[1]):
+            for c in range(smooth.shape[2]):
+                p = smooth[k, r, c]
+                out[k, r, c] = np.uint8(np.rint(p * np.float32(FULL))) if p == p else np.uint8(UNKNOWN)
 
 
 class _Sky(NamedTuple):

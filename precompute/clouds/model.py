@@ -1,4 +1,4 @@
-"""Runs the trained classifier: class probabilities of pixels from their spectrum and surroundings, in plain numpy.
+"""Runs the trained classifier: class probabilities of pixels from their spectrum and surroundings.
 
 One perceptron for each level takes whatever bands there are: what a feature needs and is missing enters as the mean of the training,
 and a flag says so.
@@ -18,6 +18,14 @@ from numpy.typing import NDArray
 from terrazzo.bands import FOUR, MaskClass
 from terrazzo.errors import MissingBand
 from terrazzo.precompute.clouds.context import CONTEXT
+from terrazzo.precompute.clouds.kernels import (
+    below_largest,
+    bring_to_one,
+    clipped,
+    normalized_difference,
+    outputs,
+    whiteness,
+)
 
 CLASSES = (
     MaskClass.LAND,
@@ -69,16 +77,19 @@ def spectral_features(
     out: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
     """(feature, pixel) of (band, pixel) reflectance, the features that `spectral_of` lists; NaN where what they need is."""
-    rho = np.clip(reflectance, np.float32(-0.04), np.float32(1.3), dtype=np.float32)
+    rho = np.empty(reflectance.shape, np.float32)
+    clipped(reflectance, np.float32(-0.04), np.float32(1.3), rho)
     band = dict(zip(bands, rho, strict=True))
     names = spectral_of(bands)
     if out is None:
         out = np.empty((len(names), rho.shape[1]), np.float32)
-    for row, name in zip(out, names, strict=True):
-        if name in band:
-            np.add(band[name], np.float32(0.05), out=row)
-            np.log(row, out=row)
-        elif name == "B09-B01":
+    singles = [b for b in names if b in band]
+    logs = out[: len(singles)]
+    for row, name in zip(logs, singles, strict=True):
+        np.add(band[name], np.float32(0.05), out=row)
+    np.log(logs, out=logs)
+    for row, name in zip(out[len(singles) :], names[len(singles) :], strict=True):
+        if name == "B09-B01":
             np.subtract(band["B09"], band["B01"], out=row)
             row *= 5
         elif name == "hot":
@@ -86,15 +97,10 @@ def spectral_features(
             row += band["B02"]
             row *= 5
         elif name == "whiteness":
-            blue, green, red = (band[b] for b in DIFFERENCES["whiteness"])
-            mean = (blue + green + red) / np.float32(3)
-            np.maximum(np.maximum(blue, green), red, out=row)
-            row -= np.minimum(np.minimum(blue, green), red)
-            row /= np.maximum(mean, 0) + np.float32(0.05)
+            whiteness(*(band[b] for b in DIFFERENCES["whiteness"]), row)
         else:
             a, b = (band[n] for n in DIFFERENCES[name])
-            np.subtract(a, b, out=row)
-            row /= np.abs(a) + np.abs(b) + np.float32(EVEN.get(name, 0.02))
+            normalized_difference(a, b, np.float32(EVEN.get(name, 0.02)), row)
     return out
 
 
@@ -150,29 +156,28 @@ class Perceptron:
         some = ~every
         some[some] = np.isfinite(features[some]).any(axis=1)
         weights, bias = self._of_known(every)
-        x = weights.T @ (features if every.all() else features[every])
-        x += bias
+        known = features if every.all() else features[every]
         if some.any():
             there = np.isfinite(features[some])
+            x = weights.T @ known
+            x += bias[:, None]
             x += scaled[some].T @ np.where(there, features[some] - self._mean[some, None], 0)
             x += flag[some].T @ there.astype(np.float32)
-        for w, b in zip(model.weights[1:], model.biases[1:], strict=True):
-            np.maximum(x, 0, out=x)
-            x = w.T @ x
-            x += b[:, None]
-        x /= np.float32(model.temperature)
-        x -= x.max(axis=0)
+            x = outputs(np.maximum(x, 0, out=x), model.weights[1:], model.biases[1:])
+        else:
+            x = outputs(known, (weights, *model.weights[1:]), (bias, *model.biases[1:]))
+        below_largest(x, np.float32(model.temperature))
         np.exp(x, out=x)
-        x /= x.sum(axis=0)
-        return np.asarray(x, np.float32)
+        bring_to_one(x)
+        return x
 
     def _of_known(self, every: NDArray[np.bool_]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Weights and (node, 1) bias of the first layer where these features are known of all pixels."""
+        """Weights and (node) bias of the first layer where these features are known of all pixels."""
         key = every.tobytes()
         if key not in self._first:
             weights = self._scaled[every]
             bias = self._model.biases[0] + self._flag[every].sum(axis=0) - self._mean[every] @ weights
-            self._first[key] = weights, bias[:, None]
+            self._first[key] = weights, bias
         return self._first[key]
 
 

@@ -24,41 +24,77 @@ def gaussian(sigma: float) -> NDArray[np.float32]:
     return np.asarray(weights / weights.sum(), np.float32)
 
 
-def smoothed(layers: NDArray[np.float32], kernel: NDArray[np.float32]) -> NDArray[np.float32]:
-    """(layer, row, col) averaged with the weights of `kernel` in both directions over what is known, NaN where nothing is known."""
+def smoothed(
+    layers: NDArray[np.float32], kernel: NDArray[np.float32], rows: slice = slice(None)
+) -> NDArray[np.float32]:
+    """Some rows of (layer, row, col) averaged with the weights of `kernel` in both directions over what is known, NaN where nothing is
+    known."""
+    first, stop, _ = rows.indices(layers.shape[1])
     if len(kernel) == 1:
-        return layers
+        return layers[:, first:stop]
     valid = np.isfinite(layers[0])
     whole = bool(valid.all())
-    share = np.empty(valid.shape, np.float32)
-    _blur(valid.astype(np.float32), kernel, share)
-    out = np.empty_like(layers)
+    share = np.empty((stop - first, layers.shape[2]), np.float32)
+    _blur(valid.astype(np.float32), kernel, first, share)
+    out = np.empty((len(layers), *share.shape), np.float32)
     for layer, target in zip(layers, out, strict=True):
-        _blur(layer if whole else np.where(valid, layer, np.float32(0)), kernel, target)
-        np.divide(target, share, out=target, where=valid)
-        if not whole:
-            target[~valid] = np.nan
+        _blur(layer if whole else np.where(valid, layer, np.float32(0)), kernel, first, target)
+        _to_mean(target, share, valid[first:stop])
     return out
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _blur(layer, kernel, out):  # pragma: no cover
-    """Sums of `layer` weighted by `kernel` down and across; what lies outside counts as 0."""
+@njit(cache=True, nogil=True, fastmath={"contract", "nsz"})
+def _blur(layer, kernel, first, out):  # pragma: no cover
+    """Sums of `layer` from row `first` on, weighted by `kernel` down and across; what lies outside counts as 0."""
     height, width = layer.shape
     reach = len(kernel) // 2
     line = np.zeros(width + 2 * reach, np.float32)
-    for r in range(height):
-        line[:] = 0
-        for k in range(max(-reach, -r), min(reach, height - 1 - r) + 1):
-            w = kernel[k + reach]
-            for c in range(width):
-                line[c + reach] += w * layer[r + k, c]
-        for c in range(width):
-            out[r, c] = 0
-        for k in range(2 * reach + 1):
-            w = kernel[k]
-            for c in range(width):
-                out[r, c] += w * line[c + k]
+    middle = line[reach : reach + width]
+    for r in range(len(out)):
+        low, high = max(first + r - reach, 0), min(first + r + reach + 1, height)
+        _weighted(layer[low:high], kernel[low - first - r + reach :], middle)
+        _along(line, kernel, out[r])
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "nsz"}, inline="always")
+def _weighted(rows, weights, out):  # pragma: no cover
+    """Writes the sum of rows with their weights, four at a time."""
+    out[:] = 0
+    fours = len(rows) - len(rows) % 4
+    for k in range(0, fours, 4):
+        w0, w1, w2, w3 = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
+        a, b, c, d = rows[k], rows[k + 1], rows[k + 2], rows[k + 3]
+        for p in range(len(out)):
+            out[p] = out[p] + w0 * a[p] + w1 * b[p] + w2 * c[p] + w3 * d[p]
+    for k in range(fours, len(rows)):
+        w, a = weights[k], rows[k]
+        for p in range(len(out)):
+            out[p] += w * a[p]
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "nsz"}, inline="always")
+def _along(line, weights, out):  # pragma: no cover
+    """Writes the sums of a row, which begins half the weights earlier than `out`, with the weights."""
+    out[:] = 0
+    width, fours = len(out), len(weights) - len(weights) % 4
+    for k in range(0, fours, 4):
+        w0, w1, w2, w3 = weights[k], weights[k + 1], weights[k + 2], weights[k + 3]
+        a, b, c, d = line[k : k + width], line[k + 1 : k + 1 + width], line[k + 2 : k + 2 + width], line[k + 3 : k + 3 + width]
+        for p in range(width):
+            out[p] = out[p] + w0 * a[p] + w1 * b[p] + w2 * c[p] + w3 * d[p]
+    for k in range(fours, len(weights)):
+        w, a = weights[k], line[k : k + width]
+        for p in range(width):
+            out[p] += w * a[p]
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _to_mean(total, share, valid):  # pragma: no cover
+    """Divides sums by the weights that they are of, in place; NaN where a pixel is not valid."""
+    for r in range(total.shape[0]):
+        for c in range(total.shape[1]):
+            mean = total[r, c] / share[r, c]
+            total[r, c] = mean if valid[r, c] else np.float32(np.nan)
 
 
 def without_small_objects(

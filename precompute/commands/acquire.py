@@ -120,7 +120,7 @@ def order_of(
     from terrazzo.precompute.acquire import area
     from terrazzo.precompute.acquire.archives import find_archives
     from terrazzo.precompute.acquire.held import Held
-    from terrazzo.precompute.acquire.product_folder import Shelf
+    from terrazzo.precompute.acquire.product_folder import ProductFolder
     from terrazzo.precompute.acquire.run import AcquireOrder
     from terrazzo.precompute.acquire.search import Query
     from terrazzo.precompute.acquire.until_clear import needed
@@ -143,7 +143,7 @@ def order_of(
         Query(shape, asked.level, name, first, last, asked.max_cloud, whole, overview),  # type: ignore[arg-type]
         archives,
         _bands(asked.bands, store),
-        Shelf(asked.products or _beside(store)),
+        ProductFolder(asked.products or _beside(store)),
         asked.connections,
         needed(until, there, asked.mosaic, follow=follow) if until else None,
         Held(there, asked.mosaic),
@@ -220,23 +220,23 @@ def acquire(ctx: click.Context, /, store: str, dry_run: bool, overview: float | 
         carry_out,
         exit_code,
         prepare,
-        tell_fetched,
-        tell_plan,
+        print_fetched,
+        print_plan,
     )
 
     console, openers = Console(stderr=True), Openers()
     order = order_of(store, AreaOptions(**options), overview=overview)
-    made = prepare(order, openers)
-    tell_plan(made, console)
+    plan = prepare(order, openers)
+    print_plan(plan, console)
     if dry_run:
-        for wanted in made.wanted:
+        for wanted in plan.wanted:
             candidate = wanted.candidates[0]
             click.echo(f"{candidate.id} {candidate.archive.name} {wanted.size}")
         return
-    if not made.wanted:
+    if not plan.wanted:
         ctx.exit(NOTHING_NEW)
-    fetched = carry_out(order, made, openers, console)
-    tell_fetched(fetched, order.shelf.root, console)
+    fetched = carry_out(order, plan, openers, console)
+    print_fetched(fetched, order.product_folder.root, console)
     if fetched.done:
-        click.echo(f"now: terrazzo precompute {order.shelf.root} --store {store}", err=True)
-    ctx.exit(exit_code(made, fetched))
+        click.echo(f"now: terrazzo precompute {order.product_folder.root} --store {store}", err=True)
+    ctx.exit(exit_code(plan, fetched))

@@ -118,7 +118,7 @@ def _listed(
     from terrazzo.precompute.products.product import LeftOut
 
     seen, unread = [], []
-    for item in items_of(archive, query, files=False):
+    for item in items_of(archive, query, files=False, note=lambda line: click.echo(line, err=True)):
         result = sighting(item, archive.name, query)
         if isinstance(result, LeftOut):
             unread.append(result)

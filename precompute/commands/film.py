@@ -22,7 +22,7 @@ from terrazzo.request.options import WithBox, box
 def film(
     url: str, mosaic: str, bbox: tuple[float, float, float, float], datetime: str | None, output: Path
 ) -> None:
-    """The steps of the algorithm over a box, on its real pixels, as an animated picture.
+    """Writes an animation of the steps of the algorithm over a box, from its real pixels.
 
     Raw scenes, their masks, corrected scenes, the medians of windows' edges, the scenes merged, and normalized. Of more than
     four dates, four are shown on their own; the mosaic is that of all.

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from terrazzo.commands.export import require_output, require_zarr
 from terrazzo.commands.invoke import run_command
+from terrazzo.commands.output import require_output, require_zarr
 from terrazzo.errors import InvalidRequest, NameTaken, TerrazzoError
 from terrazzo.precompute.commands.acquire import AreaOptions, area_options, opened, order_of
 from terrazzo.precompute.work.options import band_names, worker_options
@@ -85,7 +85,7 @@ def get(
     from terrazzo.bulk.lock import alone_with
     from terrazzo.precompute.acquire.area import degrees_box
     from terrazzo.precompute.acquire.fetch import Openers
-    from terrazzo.precompute.acquire.run import SOME_BAD, carry_out, prepare, tell_fetched, tell_plan
+    from terrazzo.precompute.acquire.run import SOME_BAD, carry_out, prepare, print_fetched, print_plan
 
     console, openers = Console(stderr=True), Openers()
     fixed, wanted = _store_bands(store, bands)
@@ -96,7 +96,7 @@ def get(
     ctx.with_resource(alone_with(output))
     order = order_of(store, AreaOptions(bands=",".join(fixed), mosaic=mosaic, **options))
     plan = prepare(order, openers)
-    tell_plan(plan, console)
+    print_plan(plan, console)
     _require_any(plan, order)
     bad, box = False, degrees_box(order.query.area)
     if plan.wanted:
@@ -106,7 +106,7 @@ def get(
     with _shown(ctx, box, store, options) if live and plan.wanted else nullcontext():
         if plan.wanted:
             fetched = carry_out(order, plan, openers, console)
-            tell_fetched(fetched, order.shelf.root, console)
+            print_fetched(fetched, order.product_folder.root, console)
             bad = bool(fetched.bad)
         bad |= run_command(ctx, precompute_arguments(order, store, mosaic, workers, dask)) != 0
     given = [part for name, value in how.items() if value is not None for part in (f"--{name}", value)]
@@ -174,7 +174,7 @@ def _require_exportable(output: Path, bands: Sequence[str], how: Mapping[str, An
     if not is_picture:
         names += [output.with_name(f"{output.stem}_{n}{output.suffix}") for n in DEFAULT_EXTRAS]
     if there := [] if overwrite else [n for n in names if n.exists()]:
-        raise NameTaken(f"{there[0]} is there already; name another file, or replace it with --overwrite")
+        raise NameTaken(f"{there[0]} exists; name another file, or replace it with --overwrite")
     if is_picture:
         if strange := [n for n in ("crs", "resolution") if n in given]:
             raise contradict(f"format={output.suffix[1:].lower()}", ", ".join(strange))
@@ -189,7 +189,7 @@ def precompute_arguments(
     new = [] if opened(store) else ["--bands", ",".join(order.bands)]
     cluster = ["--dask", dask] if dask else []
     where = ["--store", store, "--mosaic", mosaic]
-    return ["precompute", order.shelf.root, *where, "--workers", workers, *cluster, *new]
+    return ["precompute", order.product_folder.root, *where, "--workers", workers, *cluster, *new]
 
 
 def question(plan: "Plan", workers: int) -> str:
@@ -221,7 +221,7 @@ def _store_bands(store: str, asked: str | None) -> tuple[tuple[str, ...], tuple[
     missing = [b for b in wanted if b not in fixed]
     if missing:
         raise InvalidRequest(
-            f"the store {store} has {', '.join(fixed)} and keeps them for life, not {', '.join(missing)};"
+            f"the store {store} was created with {', '.join(fixed)} and cannot add {', '.join(missing)};"
             " name another store with --store"
         )
     return fixed, wanted or fixed

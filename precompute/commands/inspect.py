@@ -31,7 +31,7 @@ def inspect() -> None:
 )
 @picture
 def scene(name: str, url: str, mosaic: str, output: Path | None) -> None:
-    """Shows what was done to a scene: offset, air, angles and shift, each with its source.
+    """Shows how a scene was corrected: offset, atmosphere, angles and shift, each with its source.
 
     SCENE is its name or the beginning of it. The pictures: the scene, its classes, aerosol and water vapour, the sun's and
     the view's angles, and histograms before and after the correction.
@@ -58,12 +58,12 @@ def scene(name: str, url: str, mosaic: str, output: Path | None) -> None:
 @inspect.command()
 @click.argument("name", metavar="SCENE")
 @where
-@click.option("--mosaic", default="mosaic", show_default=True, help="whose weight is drawn")
+@click.option("--mosaic", default="mosaic", show_default=True, help="mosaic whose weight is drawn")
 @click.option(
     "-o", "--output", type=click.Path(dir_okay=False, path_type=Path), required=True, help="PNG to draw into"
 )
 def mask(name: str, url: str, mosaic: str, output: Path) -> None:
-    """A scene, its classes, the probability of cloud or shadow, and its weight, side by side.
+    """Draws a scene, its classes, the probability of cloud or shadow, and its weight, side by side.
 
     SCENE is its name or the beginning of it.
 

@@ -73,7 +73,7 @@ def plan(
     (archive, *more) = find_archives(name, collection)
     if more:
         raise InvalidRequest(f"--archive {name}: the plan reads one archive; name one")
-    made = forecast(
+    estimate = forecast(
         parse_config(config.stem, config.read_text()),
         archive,
         days=day_interval(when) if when else None,
@@ -83,19 +83,19 @@ def plan(
         clear=asked["until_clear"],
     )
     if as_json:
-        click.echo(json.dumps({**asdict(made), "cores": cores, "days": made.days(cores)}))
+        click.echo(json.dumps({**asdict(estimate), "cores": cores, "days": estimate.days(cores)}))
         return
-    for period, count in made.scenes.items():
+    for period, count in estimate.scenes.items():
         click.echo(f"period {period}: {counted(count, 'scene')}")
-    click.echo(f"{counted(sum(made.tiles.values()), 'scene')} of {counted(len(made.tiles), 'tile')}")
+    click.echo(f"{counted(sum(estimate.tiles.values()), 'scene')} of {counted(len(estimate.tiles), 'tile')}")
     click.echo(
-        f"fetched  {gigabytes(round(made.fetched))}, {made.known_share:.0%} of it as the archive lists, the rest estimated"
+        f"fetched  {gigabytes(round(estimate.fetched))}, {estimate.known_share:.0%} of it as the archive lists, the rest estimated"
     )
-    click.echo(f"stored   {gigabytes(round(made.stored))}")
+    click.echo(f"stored   {gigabytes(round(estimate.stored))}")
     click.echo(
-        f"work     at most {made.cpu_hours:.1f} CPU-hours: {made.days(cores):.1f} days on {counted(cores, 'core')}"
+        f"work     at most {estimate.cpu_hours:.1f} CPU-hours: {estimate.days(cores):.1f} days on {counted(cores, 'core')}"
     )
-    if made.left_out:
+    if estimate.left_out:
         click.echo(
-            f"{counted(made.left_out, 'product of the archive')} left out, without files that a scene needs"
+            f"{counted(estimate.left_out, 'product of the archive')} left out, without files that a scene needs"
         )

@@ -140,7 +140,7 @@ def shard_of(_context: click.Context, _option: click.Parameter, value: str) -> e
 @click.option(
     "--metrics",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="write numbers for Prometheus to this file, *.prom, when done, or when it failed",
+    help="write metrics for Prometheus to this file, *.prom, at the end, also after a failure",
 )
 @click.pass_context
 def precompute(
@@ -155,7 +155,7 @@ def precompute(
     metrics: Path | None,
     **given: Any,
 ) -> None:
-    """Makes scenes, masks, weights and gains of products, and publishes a version of a mosaic.
+    """Computes scenes, masks, weights and gains from products, and publishes a version of a mosaic.
 
     Exit codes: 0 done, 4 done but some products were left out that should have been usable.
 
@@ -187,7 +187,7 @@ def precompute(
         store = _store(url, is_sample, **new)
         options = replace(options, workers=hands)
         result = run(folders, store, mosaic, options, only=only, console=console)  # type: ignore[arg-type]
-        tell(result, url, mosaic, console)
+        print_result(result, url, mosaic, console)
         refuse_worse(result, url, mosaic)
         if any(out.bad for out in result.left_out):
             ended.code = SOME_LEFT_OUT
@@ -241,26 +241,26 @@ def refuse_worse(result: "Run", url: str, mosaic: str) -> None:
         )
 
 
-def tell(result: "Run", url: str, mosaic: str, console: "Console") -> None:
+def print_result(result: "Run", url: str, mosaic: str, console: "Console") -> None:
     """What a run did, for the terminal."""
     for out in result.left_out:
-        _say(console, f"left out {out.name}: {out.reason}", "yellow")
+        _print(console, f"left out {out.name}: {out.reason}", "yellow")
     for out in result.clouded:
-        _say(console, f"skipped {out.name}: {out.reason}")
+        _print(console, f"skipped {out.name}: {out.reason}")
     for note in result.notes:
-        _say(console, f"note: {note}")
+        _print(console, f"note: {note}")
     skipped = (
         f", {counted(len(result.clouded), 'product')} skipped as cloud (--max-cloud 100 takes them)"
         if result.clouded
         else ""
     )
-    _say(console, f"{counted(len(result.scenes), 'scene')}{skipped}")
+    _print(console, f"{counted(len(result.scenes), 'scene')}{skipped}")
     if result.version is not None and not result.worse:
-        _say(
+        _print(
             console, f"mosaic {mosaic}, version {result.version.name}; serve it: terrazzo serve --store {url}"
         )
 
 
-def _say(console: "Console", text: str, style: str | None = None) -> None:
+def _print(console: "Console", text: str, style: str | None = None) -> None:
     """A line as it is: names may have brackets, which are no markup."""
     console.print(text, style=style, highlight=False, soft_wrap=True, markup=False)

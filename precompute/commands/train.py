@@ -41,10 +41,10 @@ LEVELS = ("L1C", "L2A")
     help="leave each place out in turn and print the scores",
 )
 def train(data: Path, added: Path | None, level: str | None, output: Path, measure: bool) -> None:
-    """Trains the cloud classifiers and prints how they do on places they have not seen.
+    """Trains the cloud classifiers and prints their scores on places left out of the training.
 
     \b
-    --add reads a table with a row a pixel:
+    --add reads a table with one row for each pixel:
       B01 … B12   reflectance · 10,000 of the level it is for, whichever bands you have
       class       1 land, 2 water, 3 snow, 4 cloud, 5 thin cloud, 6 cloud shadow
       place       name of the place; scores leave whole places out
@@ -65,10 +65,10 @@ def train(data: Path, added: Path | None, level: str | None, output: Path, measu
         trainer = Trainer(data, one, own)
         model = fit_all(trainer, output / f"model_{one.lower()}.npz")
         if own is not None:
-            _tell(f"{one}: your places, before and after", changes(trainer, own, model))
+            _print_scores(f"{one}: your places, before and after", changes(trainer, own, model))
         if measure:
-            _tell(f"{one}: each place left out, mean and standard error over places", unseen(trainer))
+            _print_scores(f"{one}: each place left out, mean and standard error over places", unseen(trainer))
 
 
-def _tell(title: str, table: "pd.DataFrame") -> None:
+def _print_scores(title: str, table: "pd.DataFrame") -> None:
     click.echo(f"{title}\n{table.to_string()}\n")

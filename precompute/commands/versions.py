@@ -36,7 +36,7 @@ def publish(
     """Points a mosaic to one of its versions; without --version, to a new one of the scenes in the store.
 
     Servers follow within seconds. A new version uses the options of the current one (normalization, registration, levels)
-    with the scenes, exclusions and mosaic.toml of now; `--full` makes the gains of the whole area consistent again after
+    with the present scenes, exclusions and mosaic.toml; `--full` makes the gains of the whole area consistent again after
     many single scenes.
 
     \b
@@ -45,7 +45,7 @@ def publish(
     """
     from rich.console import Console
 
-    from terrazzo.precompute.commands.precompute import refuse_worse, tell
+    from terrazzo.precompute.commands.precompute import print_result, refuse_worse
     from terrazzo.precompute.pipeline import Options, run
     from terrazzo.precompute.versions.pointer import point_to
     from terrazzo.precompute.work.executor import hired
@@ -66,7 +66,7 @@ def publish(
     with hired(workers, dask) as hands:
         options = Options(**{**known, "workers": hands, "full": full, "force": force})
         result = run((), store, mosaic, options, console=console)
-    tell(result, url, mosaic, console)
+    print_result(result, url, mosaic, console)
     refuse_worse(result, url, mosaic)
 
 
@@ -117,7 +117,7 @@ def _pin(name: str, url: str, mosaic: str, pinned: bool) -> None:
 def prune(url: str, mosaic: str, keep_versions: int, grace: float, dry_run: bool) -> None:
     """Removes old versions, and the scenes, weights and references that no version refers to any more.
 
-    The current version and pinned ones always stay, and so do scenes that were made and not published yet. A run that is
+    The current version and pinned ones always stay, and so do scenes that were computed and not published yet. A run that is
     stopped at any moment leaves a store that can be served; the next one completes it.
     """
     from terrazzo.precompute.versions import prune as pruning
@@ -306,7 +306,7 @@ def verify(
         findings = checked()
     checking.require_sound(findings)
     if not as_json:
-        click.echo(f"sound; {counted(len(findings), 'orphan')}")
+        click.echo(f"sound; {counted(len(findings), 'unreferenced file')}")
 
 
 @store.command()
@@ -322,7 +322,7 @@ def verify(
 def upgrade(url: str, dry_run: bool, undo: bool, finish: bool, workers: int, dask: str | None) -> None:
     """Upgrades a store to the format of this release.
 
-    Servers go on: they read both formats. A run that was stopped is completed by the next one.
+    Servers keep running: they read both formats. A run that was stopped is completed by the next one.
 
     \b
     terrazzo store upgrade demo --dry-run

@@ -21,7 +21,7 @@ from terrazzo.request.options import WithBox
 from terrazzo.words import counted
 
 if TYPE_CHECKING:
-    from terrazzo.precompute.acquire.product_folder import Shelf
+    from terrazzo.precompute.acquire.product_folder import ProductFolder
     from terrazzo.precompute.acquire.run import AcquireOrder
 
 MARK = ".precomputed"
@@ -137,7 +137,7 @@ def watch(
 
         with recorded(metrics, store) as ended:
             order = order_of(store, AreaOptions(mosaic=mosaic, **options), follow=True)
-            ended.products = order.shelf.root
+            ended.products = order.product_folder.root
             ended.code = followed(order)
         return ended.code
 
@@ -195,15 +195,15 @@ def one_pass(
         SOME_BAD,
         carry_out,
         prepare,
-        tell_fetched,
-        tell_plan,
+        print_fetched,
+        print_plan,
     )
     from terrazzo.precompute.acquire.until_clear import newer
 
     backfill = backfill or Backfill()
     console, openers = Console(stderr=True), Openers()
     acquisition = prepare(order, openers)
-    tell_plan(acquisition, console)
+    print_plan(acquisition, console)
     latest = newer(acquisition.wanted, order.here())
     fresh = tuple(w for i, w in enumerate(acquisition.wanted) if i in latest)
     past = tuple(w for i, w in enumerate(acquisition.wanted) if i not in latest)
@@ -212,7 +212,7 @@ def one_pass(
     for part, old in ((fresh, False), (past, True)):
         seconds = backfill.left() if old else None
         if part and old and (not backfill.wanted or seconds == 0):
-            _say(f"{counted(len(part), 'product of the past')} left for later")
+            _log(f"{counted(len(part), 'product of the past')} left for later")
         elif part:
             fetched = carry_out(
                 order,
@@ -223,16 +223,16 @@ def one_pass(
                 bandwidth=backfill.speed if old else None,
                 seconds=seconds,
             )
-            tell_fetched(fetched, order.shelf.root, console)
+            print_fetched(fetched, order.product_folder.root, console)
             bad, changed = bad or bool(fetched.bad), changed or bool(fetched.done)
-        now = content(order.shelf)
-        if now not in ([], tried) and marked(order.shelf, target) != now:
+        now = content(order.product_folder)
+        if now not in ([], tried) and marked(order.product_folder, target) != now:
             tried = now
             code = _precomputed(precompute)
             bad = bad or code in (SOME_BAD, None)
             # Without a code it is not marked: the next pass looks again, perhaps with other options.
             if code is not None:
-                mark(order.shelf, target, now)
+                mark(order.product_folder, target, now)
                 changed = True
     return SOME_BAD if bad else DONE if changed else NOTHING_NEW
 
@@ -244,33 +244,35 @@ def _precomputed(precompute: Callable[[], int]) -> int | None:
     except click.ClickException as error:
         if not isinstance(error.__cause__, NothingUsable):
             raise
-        _say(error.message)
+        _log(error.message)
         return None
 
 
-def content(shelf: "Shelf") -> list[str]:
+def content(product_folder: "ProductFolder") -> list[str]:
     """What a folder holds: each product with what it was made of."""
-    return sorted(f"{p.id} {shelf.mark(p.id)} {','.join(sorted(p.assets))}" for p in shelf.products())
+    return sorted(
+        f"{p.id} {product_folder.mark(p.id)} {','.join(sorted(p.assets))}" for p in product_folder.products()
+    )
 
 
-def marked(shelf: "Shelf", target: str) -> list[str] | None:
+def marked(product_folder: "ProductFolder", target: str) -> list[str] | None:
     """What a folder held when it was last precomputed into a store's mosaic."""
     try:
-        products: list[str] | None = json.loads((shelf.root / MARK).read_text()).get(target)
+        products: list[str] | None = json.loads((product_folder.root / MARK).read_text()).get(target)
     except (OSError, ValueError):
         return None
     return products
 
 
-def mark(shelf: "Shelf", target: str, now: list[str]) -> None:
+def mark(product_folder: "ProductFolder", target: str, now: list[str]) -> None:
     """Notes what a folder held, once that is in a store's mosaic."""
     from terrazzo.precompute.acquire.product_folder import write_json
 
     try:
-        before = json.loads((shelf.root / MARK).read_text())
+        before = json.loads((product_folder.root / MARK).read_text())
     except (OSError, ValueError):
         before = {}
-    write_json(shelf.root / MARK, {**before, target: now})
+    write_json(product_folder.root / MARK, {**before, target: now})
 
 
 def _for_ever(once: Callable[[], int], pause: timedelta) -> None:
@@ -278,18 +280,18 @@ def _for_ever(once: Callable[[], int], pause: timedelta) -> None:
     rest = threading.Event()
     try:
         while True:
-            _say("run begins")
+            _log("run begins")
             begun = time.monotonic()
             try:
                 code = once()
-                _say(f"run done, code {code}")
+                _log(f"run done, code {code}")
             except (TerrazzoError, click.ClickException, OSError) as error:
-                _say(f"run failed: {error}")
+                _log(f"run failed: {error}")
             rest.wait(max(0.0, pause.total_seconds() - (time.monotonic() - begun)))
     except (KeyboardInterrupt, click.Abort):
         # A command that runs within a run ends by Abort.
-        _say("stopped")
+        _log("stopped")
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     click.echo(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} {text}", err=True)

@@ -189,21 +189,24 @@ def _aerosol(scene: _Scene, known: _Known, water: Array) -> tuple[Array, tuple[s
         red, nir, swir = (toa.block(b, block) for b in ("B04", "B08", "B12"))
         dark.append(purest(red, land[block] & dark_vegetation(red, nir, swir)))
     medians = _medians(toa, ("B02", "B04", "B12"), dark, scene.blocks)
-    told = np.isfinite(medians["B12"])
-    if not told.any():
+    has_vegetation = np.isfinite(medians["B12"])
+    if not has_vegetation.any():
         return np.full(scene.shape, known.value), (known.origin, known.spread)
     mean, spread = retrieve_aot(
         medians,
         scene.cells,
         water.ravel(),
-        np.full(len(told), known.value),
-        np.full(len(told), known.spread),
+        np.full(len(has_vegetation), known.value),
+        np.full(len(has_vegetation), known.spread),
         satellite=scene.satellite,
     )
-    mean = np.where(told, mean, np.nan).reshape(scene.shape)
+    mean = np.where(has_vegetation, mean, np.nan).reshape(scene.shape)
     smooth, _ = spread_between_cells(mean, spread.reshape(scene.shape), scene.reach)
-    origin = f"dark vegetation in {told.mean():.0%} of the cells, blended with: {known.origin}"
-    return np.where(np.isfinite(smooth), smooth, np.nanmean(mean)), (origin, float(spread[told].mean()))
+    origin = f"dark vegetation in {has_vegetation.mean():.0%} of the cells, blended with: {known.origin}"
+    return np.where(np.isfinite(smooth), smooth, np.nanmean(mean)), (
+        origin,
+        float(spread[has_vegetation].mean()),
+    )
 
 
 def pressure_at(elevation: Array, sea_level: float = PRESSURE) -> Array:

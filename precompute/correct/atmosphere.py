@@ -130,9 +130,9 @@ def coefficients(
     shape = arrays["aot"].shape
     known = np.all([np.isfinite(a) for a in arrays.values()], axis=0).ravel()
     air = Air(**{n: a.ravel()[known] for n, a in arrays.items()})
-    found = load_table().coefficients(satellite, band, air)
+    computed = load_table().coefficients(satellite, band, air)
     out = []
-    for values in (found.xa, found.xb, found.xc):
+    for values in (computed.xa, computed.xb, computed.xc):
         whole = np.full(known.shape, np.nan)
         whole[known] = values
         out.append(whole.reshape(shape))

@@ -268,8 +268,8 @@ def _runs(
     for altitude, sun, aot, (view, azimuth) in itertools.product(altitudes, suns, aots, views):
         spectrum = load(folder, Case(sun, view, azimuth, aot, None, altitude))
         pressures.append(spectrum.pressure)
-        for name, found in values.items():
-            found.append(at_nodes(getattr(spectrum, name)))
+        for name, rows in values.items():
+            rows.append(at_nodes(getattr(spectrum, name)))
     shape = (len(altitudes), len(suns), len(aots), len(views))
     by_altitude = np.reshape(pressures, (shape[0], -1))[:, 0]
     return {n: np.reshape(v, (*shape, len(NODES_UM))) for n, v in values.items()}, by_altitude

@@ -45,7 +45,7 @@ def coarse_coefficients(
     values = np.zeros((len(PLANES), *zenith.shape), np.float32)
     values[[PLANES.index("xa"), PLANES.index("factor")]] = 1
     if air is not None:
-        found = coefficients(
+        optical = coefficients(
             satellite=satellite,
             band=band,
             aot=air.aot,
@@ -58,7 +58,7 @@ def coarse_coefficients(
             relative_azimuth=relative,
         )
         for plane in ("xa", "xb", "xc"):
-            values[PLANES.index(plane)] = getattr(found, plane)
+            values[PLANES.index(plane)] = getattr(optical, plane)
     if directional:
         to_sun = SUN if brdf == "nadir+sun" else None
         factor = nbar_factor(

@@ -125,7 +125,7 @@ def band_case(case: Case, response: NDArray[np.float64], reflectance: float) -> 
     limits = f"{WAVELENGTHS_UM[inside[0]]:.4f} {WAVELENGTHS_UM[inside[-1]]:.4f}"
     values = [" ".join(f"{v:.6f}" for v in part[i : i + 8]) for i in range(0, len(part), 8)]
     output = run(case.text(("1", limits, *values), reflectance))
-    found = re.search(r"apparent reflectance\s+([-\d.]+)", output)
-    if found is None:
+    match = re.search(r"apparent reflectance\s+([-\d.]+)", output)
+    if match is None:
         raise RuntimeError(f"6S printed no apparent reflectance:\n{output[-2000:]}")
-    return float(found[1])
+    return float(match[1])

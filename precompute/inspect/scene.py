@@ -191,7 +191,8 @@ def _map(axes: Axes, values: NDArray[Any] | None, title: str, otherwise: str) ->
 
 def _histograms(axes: NDArray[Any], store: Store, scene: Scene) -> None:
     """Reflectance as the product had it, and as the scene has it."""
-    correction = read_correction(store.read_bytes(scene.key(CORRECTION)))
+    key = scene.key(CORRECTION)
+    correction = read_correction(store.read_bytes(key), key)
     before, after = axes
     before.set_title("as delivered, offset added", fontsize=10)
     after.set_title("corrected", fontsize=10)

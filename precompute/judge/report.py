@@ -35,8 +35,9 @@ CHARTED = 200
 SITES = 150
 """Places along the borders of one kind; the benchmark takes more."""
 STEPS_NOTE = (
-    '<p class="note">Mean over places and days of |step of the mosaic − step of the day|; beside it the same of'
-    " one day against another, of the mosaic where no border is, and the mosaic's whole step over the land's.</p>"
+    '<p class="note">Mean over places and days of |step of the mosaic − step of the day|, in 1e-4 of reflectance. For comparison:'
+    " the same between two single days (one day), in the mosaic away from borders (elsewhere), and the mosaic's whole step"
+    " divided by the land's (÷ land's).</p>"
 )
 COLOURS = {"B02": "tab:blue", "B03": "tab:green", "B04": "tab:red", "B08": "tab:purple"}
 METHODS: tuple[Method, ...] = ("feather", "robust")
@@ -306,27 +307,27 @@ def _section(figures: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
     parts = [
         (title, "".join(_figure(*p) for p in pictures.items())),
         (
-            "Steps at borders that the land does not have",
+            "Steps at scene borders beyond the land's own (1e-4 of reflectance)",
             STEPS_NOTE + _steps_table(figures["error_steps"], bands),
         ),
         (
-            "Steps on the borders of windows, over those inside (1: no grid shows)",
+            "Steps at window borders divided by steps inside windows (1: no grid shows)",
             _table(["picture", *bands], [[k, *v] for k, v in figures["window_grid"].items()]),
         ),
         (
-            "Tiles of one pass, step in their overlap (%)",
+            "Tiles of one pass: difference in their overlap (%)",
             _agreement(same_day, states, bands, ("date", "tiles", "blocks"), "step"),
         ),
         (
-            "Days, median ratio less 1 (%)",
+            "Between days: median ratio − 1 (%)",
             _agreement(between, states, bands, ("dates", "blocks"), "median"),
         ),
         (
-            "Days, blocks within 5 % (%)",
+            "Between days: blocks that agree within 5 % (% of blocks)",
             _agreement(between, states, bands, ("dates", "blocks"), "within5"),
         ),
-        ("Cloud that is left (% of the pixels with a clear day)", _clouds(figures["residual_cloud"])),
-        ("Scenes, in their order", _scenes_table(figures["scenes"], bands)),
+        ("Residual cloud (% of the pixels that have a clear day)", _clouds(figures["residual_cloud"])),
+        ("Scenes in merge order", _scenes_table(figures["scenes"], bands)),
     ]
     if not figures["window_grid"]:
         del parts[2]
@@ -370,7 +371,7 @@ def _scenes_table(scenes: Sequence[Mapping[str, Any]], bands: Sequence[str]) -> 
     head = [
         *("scene", "clear %", "haze weight"),
         *(f"% of {m}" for m in METHODS),
-        *(f"residual {b}" for b in bands),
+        *(f"residual {b}, 1e-4" for b in bands),
     ]
     body = [
         [

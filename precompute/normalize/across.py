@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from terrazzo.bands import NODATA, SCALE, stored_factor
 from terrazzo.edges import DEPTH, Strips, strip_medians, strip_table
 from terrazzo.grid import Grid, PixelBox
-from terrazzo.mosaic import kernels
+from terrazzo.mosaic import gather_kernels
 from terrazzo.mosaic.warp import Target, box_around, gather, places, transformer
 from terrazzo.precompute.normalize.rasters import Rasters
 from terrazzo.precompute.normalize.reference import chunk_prefixes, read_reference, read_verdict
@@ -162,5 +162,5 @@ def _places(
     mesh_x, mesh_y = np.meshgrid(east * step, north * step)
     nodes = places(target.crs, (mesh_x, mesh_y), store.grid(scene.epsg), factor.bit_length() - 1)
     rows, cols = np.empty((2, *target.shape))
-    kernels.between_nodes(x, y, float(east[0]), float(north[0]), step, *nodes, rows, cols)
+    gather_kernels.between_nodes(x, y, float(east[0]), float(north[0]), step, *nodes, rows, cols)
     return rows, cols

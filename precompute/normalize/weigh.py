@@ -16,14 +16,14 @@ from terrazzo.bands import NODATA, SCALE, stored_factor
 from terrazzo.cells import digest
 from terrazzo.cog import write_cog
 from terrazzo.edges import DEPTH, LEAST_SHARE, Strips, cuts, cuts_of_mask, medians_of, strip_table
-from terrazzo.grid import PixelBox
+from terrazzo.grid import PixelBox, pixel_ratio
 from terrazzo.precompute.normalize import composite
 from terrazzo.precompute.normalize.distance import distance_weight
 from terrazzo.precompute.normalize.rasters import Rasters
 from terrazzo.precompute.normalize.reference import chunk_prefixes, read_reference, read_verdict
 from terrazzo.precompute.normalize.registration import far_off, scene_shift, square_shifts
 from terrazzo.precompute.scene.shift import Shift
-from terrazzo.scene import Scene
+from terrazzo.scene import OWNER, Scene, owner_of
 from terrazzo.store import Store
 from terrazzo.thinning import thinned
 
@@ -154,6 +154,7 @@ def _write_weight(store: Store, scene: Scene, weight: NDArray[np.uint8], key: st
             overview="weight",
             levels=grid.window.bit_length() - 1,
             description="weight",
+            tags={OWNER: owner_of(key)},
         )
         store.publish_file(temporary, key)
 
@@ -258,7 +259,7 @@ def _squares(compared: list[_Compared], most: int) -> list[tuple[float, float]]:
 
 def on_grid(array: NDArray[Any], shape: tuple[int, int]) -> NDArray[Any]:
     """An array of the mask grid on a finer or coarser grid: repeated or thinned."""
-    finer, coarser = shape[0] // array.shape[0], array.shape[0] // shape[0]
+    finer, coarser = pixel_ratio(shape[0], len(array))
     if finer > 1:
         return array.repeat(finer, axis=0).repeat(finer, axis=1)
-    return array[::coarser, ::coarser] if coarser > 1 else array
+    return array[::coarser, ::coarser]

@@ -92,8 +92,8 @@ def _angles(root: Element) -> Angles:
     if not (above and _steady(height, SUN_STEP)):
         raise ValueError("a sun that is below the horizon, missing, or jumps from node to node")
     mean = _mean_direction(height)
-    told = [_mean_angle(root, f"Mean_Sun_Angle/{tag}_ANGLE") for tag in ("ZENITH", "AZIMUTH")]
-    for angle, named, weight in zip(mean, told, (1.0, np.sin(np.radians(mean[0]))), strict=True):
+    stated = [_mean_angle(root, f"Mean_Sun_Angle/{tag}_ANGLE") for tag in ("ZENITH", "AZIMUTH")]
+    for angle, named, weight in zip(mean, stated, (1.0, np.sin(np.radians(mean[0]))), strict=True):
         if named is not None and not abs((named - angle + 180) % 360 - 180) * weight <= SAME_SUN:
             raise ValueError(f"a mean sun angle of {named:g}°, and {angle:.1f}° in the grid")
     view: dict[str, dict[int, NDArray[np.float64]]] = {}
@@ -136,23 +136,23 @@ def _grid(parent: Element, name: str) -> NDArray[np.float64]:
     rows = [[float(x) for x in (v.text or "").split()] for v in parent.iterfind(f"{name}/Values_List/VALUES")]
     if not rows or len({len(row) for row in rows}) > 1:
         raise ValueError(f"a {name.lower()} grid without rows, or with rows of several lengths")
-    found = np.array(rows)
-    return np.where(np.isfinite(found), found, np.nan)
+    grid = np.array(rows)
+    return np.where(np.isfinite(grid), grid, np.nan)
 
 
 def _corner(root: Element, tag: str) -> float:
     """A coordinate of the tile's upper left corner, the same for all resolutions."""
-    found = {float(e.findtext(tag, "nan")) for e in root.iterfind(".//Geoposition")}
-    if len(found) != 1 or not np.isfinite(min(found)):
-        raise ValueError(f"no single {tag}: {sorted(found)}")
-    return found.pop()
+    coordinates = {float(e.findtext(tag, "nan")) for e in root.iterfind(".//Geoposition")}
+    if len(coordinates) != 1 or not np.isfinite(min(coordinates)):
+        raise ValueError(f"no single {tag}: {sorted(coordinates)}")
+    return coordinates.pop()
 
 
 def _step(sun: Element) -> float:
     """Metres between nodes."""
-    found = {float(e.text or "nan") for tag in ("COL_STEP", "ROW_STEP") for e in sun.iter(tag)}
-    if not found <= {5000.0}:
-        raise ValueError(f"grids with a step of {sorted(found)} m")
+    steps = {float(e.text or "nan") for tag in ("COL_STEP", "ROW_STEP") for e in sun.iter(tag)}
+    if not steps <= {5000.0}:
+        raise ValueError(f"grids with a step of {sorted(steps)} m")
     return 5000.0
 
 

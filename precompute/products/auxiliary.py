@@ -32,17 +32,17 @@ def read_auxiliary(path: str, lon: float, lat: float) -> dict[str, float]:
 
     A file that GDAL cannot read is skipped: the next source is used.
     """
-    found: dict[str, float] = {}
+    fields: dict[str, float] = {}
     with suppress(RasterioError), rasterio.open(path, driver="GRIB") as dataset:
         for index in dataset.indexes:
             text = _name(dataset, index)
             for name, (pattern, unit) in FIELDS.items():
-                if name not in found and re.search(pattern, text):
+                if name not in fields and re.search(pattern, text):
                     field = dataset.read(index).astype(np.float64)
                     value = float(_at(field, dataset.transform, np.array([lon]), np.array([lat]))[0]) * unit
                     if np.isfinite(value):
-                        found[name] = value
-    return found
+                        fields[name] = value
+    return fields
 
 
 def read_height(path: str, lon: NDArray[np.float64], lat: NDArray[np.float64]) -> NDArray[np.float64] | None:

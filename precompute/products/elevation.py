@@ -39,8 +39,8 @@ def modelled_elevation(paths: Iterable[str], angles: Angles, epsg: int) -> NDArr
     rows, cols = np.indices(angles.sun_zenith.shape)
     to_degrees = Transformer.from_crs(epsg, 4326, always_xy=True)
     lon, lat = to_degrees.transform(angles.left + cols * angles.step, angles.top - rows * angles.step)
-    found = (read_height(path, np.asarray(lon), np.asarray(lat)) for path in paths)
-    return next((height for height in found if height is not None), None)
+    heights = (read_height(path, np.asarray(lon), np.asarray(lat)) for path in paths)
+    return next((height for height in heights if height is not None), None)
 
 
 def elevation_on(dem: Path, grid: Grid, box: PixelBox) -> NDArray[np.float32]:

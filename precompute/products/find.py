@@ -36,11 +36,11 @@ def find_products(source: Path) -> Found:
     if not source.exists():
         raise UnreadableAsset(f"{source} does not exist; name a folder of STAC Items, SAFE folders or zips")
     safes = list(find_safes(source))
-    found = [_read_safe(safe) for safe in safes]
+    read = [_read_safe(safe) for safe in safes]
     for file in _documents(source, {s for s in safes if s.is_dir()}):
-        found += _read_document(file)
-    products = tuple(p for p in found if isinstance(p, Product))
-    return Found(products, tuple(p for p in found if isinstance(p, LeftOut)))
+        read += _read_document(file)
+    products = tuple(p for p in read if isinstance(p, Product))
+    return Found(products, tuple(p for p in read if isinstance(p, LeftOut)))
 
 
 def _read_safe(path: Path) -> Product | LeftOut:

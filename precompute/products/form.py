@@ -105,15 +105,15 @@ def read_forms(paths: Mapping[str, str], declared: Mapping[str, Declared]) -> di
         ProductError: a file's numbers cannot be reflectance in any form that it or the Item names.
         UnreadableAsset: a file cannot be opened.
     """
-    found = {}
+    forms = {}
     for band, path in paths.items():
         with image(path) as dataset:
-            found[path] = _form(dataset, band, declared.get(path, Declared()))
-    lift = max((f.lift for f in found.values()), default=0)
+            forms[path] = _form(dataset, band, declared.get(path, Declared()))
+    lift = max((f.lift for f in forms.values()), default=0)
     if lift:
         words = "uint16 beside files with numbers below zero"
-        found = {p: Form(f.gain, lift, f.nodata, f.description or words, f.signed) for p, f in found.items()}
-    return {p: f for p, f in found.items() if not f.plain}
+        forms = {p: Form(f.gain, lift, f.nodata, f.description or words, f.signed) for p, f in forms.items()}
+    return {p: f for p, f in forms.items() if not f.plain}
 
 
 def declared_offset(paths: Mapping[str, str]) -> float | None:
@@ -126,12 +126,12 @@ def declared_offset(paths: Mapping[str, str]) -> float | None:
         ProductError: it is anything else, or not the same in all bands.
         UnreadableAsset: a file cannot be opened.
     """
-    found = set()
+    offsets = set()
     for path in paths.values():
         with image(path) as dataset:
             # A file without an offset has one of 0, which says nothing.
-            found.add(dataset.offsets[0] if not np.isnan(dataset.offsets[0]) else 0.0)
-    known = {-0.1 if np.isclose(o, -0.1, atol=1e-9) or o == -1000 else float(o) for o in found}
+            offsets.add(dataset.offsets[0] if not np.isnan(dataset.offsets[0]) else 0.0)
+    known = {-0.1 if np.isclose(o, -0.1, atol=1e-9) or o == -1000 else float(o) for o in offsets}
     if known <= {0.0}:
         return None
     if known == {-0.1}:
@@ -185,7 +185,7 @@ def _form(dataset: rasterio.DatasetReader, band: str, declared: Declared) -> For
         [s for s in scales if s > 0] if kind.kind != "f" else [s for s in (*scales, 1.0, SCALE) if s > 0]
     )
     if scales and not candidates:
-        raise ProductError(f"{dataset.name}: a scale of {scales[0]:g} is none; mend the Item")
+        raise ProductError(f"{dataset.name}: a scale of {scales[0]:g} is none; correct the Item")
     candidates = list(dict.fromkeys(candidates)) or [SCALE]
     if usual and kind.kind != "f":
         return Form(1.0, lift, nodata, words, bool(lift))
@@ -196,7 +196,7 @@ def _form(dataset: rasterio.DatasetReader, band: str, declared: Declared) -> For
             return form
     raise ProductError(
         f"{dataset.name}: with a scale of {' or '.join(f'{s:g}' for s in candidates)} its brightest pixels have a reflectance of"
-        f" {bright:g}; mend raster:scale in the Item, or fetch it again"
+        f" {bright:g}; correct raster:scale in the Item, or fetch it again"
     )
 
 

@@ -60,9 +60,11 @@ def product_from_item(item: Mapping[str, Any], path: Path) -> Product:
     platform = _platform(p, name, known)
     orbit = _orbit(p, name, platform, when)
     start = name["start"] if name else _datatake_start(p) or when.strftime("%Y%m%dT%H%M%S")
-    made = moment(p.get("s2:generation_time"), f"{known}: its s2:generation_time")
-    if made is None:
-        made = moment(name["generated"], known) if name else moment(p.get("created"), f"{known}: its created")
+    generated = moment(p.get("s2:generation_time"), f"{known}: its s2:generation_time")
+    if generated is None:
+        generated = (
+            moment(name["generated"], known) if name else moment(p.get("created"), f"{known}: its created")
+        )
     return Product(
         id=known,
         level=_level(p, name, item, known),
@@ -73,7 +75,7 @@ def product_from_item(item: Mapping[str, Any], path: Path) -> Product:
         datatake=f"{platform}_{start}_R{orbit:03d}",
         baseline=_baseline(p, name),
         relative_orbit=orbit,
-        generated=made or when,
+        generated=generated or when,
         assets={name: local[key] for name, key in here.items()},
         item=str(path),
         claims=_claims(p, assets, chosen, known),
@@ -89,14 +91,14 @@ def product_from_item(item: Mapping[str, Any], path: Path) -> Product:
 def _id(item: Mapping[str, Any]) -> str:
     known = text(item.get("id"))
     if known is None or len(known.encode()) > 200 or not NAME_OF_A_FOLDER.fullmatch(known):
-        raise ProductError(f"its id {item.get('id')!r} cannot be the name of a folder; mend the Item")
+        raise ProductError(f"its id {item.get('id')!r} cannot be the name of a folder; correct the Item")
     return known
 
 
 def _assets(item: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The assets that have an address."""
-    found = {k: mapping(a) for k, a in mapping(item.get("assets")).items()}
-    return {k: a for k, a in found.items() if text(a.get("href"))}
+    assets = {k: mapping(a) for k, a in mapping(item.get("assets")).items()}
+    return {k: a for k, a in assets.items() if text(a.get("href"))}
 
 
 def _is_zarr(asset: Mapping[str, Any]) -> bool:
@@ -122,14 +124,14 @@ def _self_link(item: Mapping[str, Any], known: str) -> str:
 def _platform(p: Mapping[str, Any], name: re.Match[str] | None, known: str) -> str:
     """`S2A`, `S2B` or `S2C`; of the product's name where the property is the constellation's or null."""
     given = text(p.get("platform"))
-    found = PLATFORM.fullmatch(given) if given else None
-    letter = found[1].upper() if found else ""
+    match = PLATFORM.fullmatch(given) if given else None
+    letter = match[1].upper() if match else ""
     named = name["platform"][-1] if name else ""
-    if (given and not found) or (letter or named) not in ("A", "B", "C"):
+    if (given and not match) or (letter or named) not in ("A", "B", "C"):
         raise ProductError(f"{known}: platform {p.get('platform')!r} is not Sentinel-2A, B or C")
     if letter and named and letter != named:
         raise ProductError(
-            f"{known}: its platform is {given}, its product name says S2{named}; mend the Item"
+            f"{known}: its platform is {given}, its product name says S2{named}; correct the Item"
         )
     return f"S2{letter or named}"
 
@@ -138,11 +140,11 @@ def _level(p: Mapping[str, Any], name: re.Match[str] | None, item: Mapping[str, 
     if name:
         return name["level"]
     for value in (p.get("s2:product_type"), p.get("processing:level"), item.get("collection"), known):
-        found = re.search(r"(?:L|Level-?|MSI)(1C|2A)", text(value) or "", re.IGNORECASE)
-        if found:
-            return f"L{found[1].upper()}"
+        match = re.search(r"(?:L|Level-?|MSI)(1C|2A)", text(value) or "", re.IGNORECASE)
+        if match:
+            return f"L{match[1].upper()}"
     raise ProductError(
-        f"{known}: neither name, product type nor collection says whether it is L1C or L2A; mend the Item"
+        f"{known}: neither name, product type nor collection says whether it is L1C or L2A; correct the Item"
     )
 
 
@@ -152,9 +154,9 @@ def _baseline(p: Mapping[str, Any], name: re.Match[str] | None) -> str:
         return name["baseline"]
     for value in (p.get("s2:processing_baseline"), p.get("processing:version")):
         version = f"{value:05.2f}" if number(value) is not None else text(value) or ""
-        found = re.fullmatch(r"N?(\d{1,2})\.?(\d{2})", version)
-        if found:
-            return found[1].rjust(2, "0") + found[2]
+        match = re.fullmatch(r"N?(\d{1,2})\.?(\d{2})", version)
+        if match:
+            return match[1].rjust(2, "0") + match[2]
     return ""
 
 
@@ -165,8 +167,8 @@ def _orbit(p: Mapping[str, Any], name: re.Match[str] | None, platform: str, when
         orbit = float(name["orbit"])
     if orbit is None and when.year < MOVED.get(platform, 9999):
         absolute = number(p.get("sat:absolute_orbit"))
-        found = re.fullmatch(r"GS2[A-D]_\d{8}T\d{6}_(\d{6})_N.*", text(_datatake(p)) or "")
-        absolute = absolute or (float(found[1]) if found else None)
+        match = re.fullmatch(r"GS2[A-D]_\d{8}T\d{6}_(\d{6})_N.*", text(_datatake(p)) or "")
+        absolute = absolute or (float(match[1]) if match else None)
         orbit = None if absolute is None else (absolute + FIRST_REVOLUTION[platform]) % 143 + 1
     return int(orbit) if orbit is not None and orbit == int(orbit) and 1 <= orbit <= 143 else 0
 
@@ -176,8 +178,8 @@ def _datatake(p: Mapping[str, Any]) -> Any:
 
 
 def _datatake_start(p: Mapping[str, Any]) -> str | None:
-    found = re.match(r"GS2[A-D]_(\d{8}T\d{6})_", text(_datatake(p)) or "")
-    return found[1] if found else None
+    match = re.match(r"GS2[A-D]_(\d{8}T\d{6})_", text(_datatake(p)) or "")
+    return match[1] if match else None
 
 
 def _sun(p: Mapping[str, Any]) -> tuple[float, float] | None:
@@ -193,7 +195,7 @@ def _tile(p: Mapping[str, Any], name: re.Match[str] | None, known: str) -> str |
     tile = tile_name(code) if code else None
     if tile and name and tile != name["tile"]:
         raise ProductError(
-            f"{known}: its tile is {tile}, its product name says {name['tile']}; mend the Item"
+            f"{known}: its tile is {tile}, its product name says {name['tile']}; correct the Item"
         )
     return tile or (name["tile"] if name else None)
 
@@ -209,13 +211,13 @@ def _square(p: Mapping[str, Any]) -> str | None:
 
 def _local(assets: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[str, str]:
     """Paths of the assets that lie on this machine, by the Item's own key."""
-    found = {}
+    paths = {}
     for key, asset in assets.items():
         address = urlparse(asset["href"])
         if address.scheme in ("", "file") and address.path and "\x00" not in address.path:
             plain = folder / address.path
-            found[key] = str((plain if plain.exists() else folder / unquote(address.path)).resolve())
-    return found
+            paths[key] = str((plain if plain.exists() else folder / unquote(address.path)).resolve())
+    return paths
 
 
 def choose_assets(assets: Mapping[str, Any]) -> dict[str, str]:
@@ -223,7 +225,7 @@ def choose_assets(assets: Mapping[str, Any]) -> dict[str, str]:
 
     Of several copies the one nearest the band's native resolution, of a COG and a JP2 the COG.
     """
-    found: dict[str, tuple[tuple[int, bool], str]] = {}
+    best: dict[str, tuple[tuple[int, bool], str]] = {}
     for key in assets:
         name = asset_name(key)
         if name is None:
@@ -231,9 +233,9 @@ def choose_assets(assets: Mapping[str, Any]) -> dict[str, str]:
         resolution = re.search(r"_(\d+)m$", key)
         native = BANDS[name].resolution if name in BANDS else 20
         away = (abs(int(resolution[1]) - native) if resolution else 0, key.endswith("-jp2"))
-        if name not in found or away < found[name][0]:
-            found[name] = (away, key)
-    return {name: key for name, (_, key) in found.items()}
+        if name not in best or away < best[name][0]:
+            best[name] = (away, key)
+    return {name: key for name, (_, key) in best.items()}
 
 
 def asset_name(key: str) -> str | None:
@@ -254,11 +256,11 @@ def _layers(asset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     yield asset
 
 
-def _said(asset: Mapping[str, Any], what: str, known: str) -> float | None:
+def _stated(asset: Mapping[str, Any], what: str, known: str) -> float | None:
     """A number that an asset says of its pixels.
 
     Raises:
-        ProductError: it is said and is no number.
+        ProductError: it is stated and is no number.
     """
     for layer in _layers(asset):
         for key in (what, f"raster:{what}"):
@@ -267,7 +269,7 @@ def _said(asset: Mapping[str, Any], what: str, known: str) -> float | None:
                 continue
             converted = number(value)
             if converted is None:
-                raise ProductError(f"{known}: {what} {value!r} of an asset is no number; mend the Item")
+                raise ProductError(f"{known}: {what} {value!r} of an asset is no number; correct the Item")
             return converted
     return None
 
@@ -287,14 +289,14 @@ def _claims(
             continue
         value = {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
         if not isinstance(value, bool):
-            raise ProductError(f"{known}: {key} is {value!r}, neither true nor false; mend the Item")
+            raise ProductError(f"{known}: {key} is {value!r}, neither true nor false; correct the Item")
         claims["boa_offset_applied"] = value
-    said = {_said(assets[key], "offset", known) for name, key in chosen.items() if name in BANDS}
-    offsets = {-0.1 if o in (-0.1, -1000) else o for o in said if o is not None}
+    stated = {_stated(assets[key], "offset", known) for name, key in chosen.items() if name in BANDS}
+    offsets = {-0.1 if o in (-0.1, -1000) else o for o in stated if o is not None}
     if len(offsets) > 1 or not offsets <= {0.0, -0.1}:
         raise ProductError(
             f"{known}: the Item says an offset of {', '.join(f'{o:g}' for o in sorted(offsets))}; products carry 0 or −0.1,"
-            " the same in all bands. Mend the Item, or fetch it from another archive"
+            " the same in all bands. Correct the Item, or fetch it from another archive"
         )
     if offsets:
         claims["raster_offset"] = offsets.pop()
@@ -313,25 +315,25 @@ def _declared(
     Raises:
         ProductError: bands have different scales.
     """
-    found = {}
+    declared = {}
     for name, key in chosen.items():
         if key not in local:
             continue
         asset = assets[key]
         is_band = name in BANDS
         shape, transform = (_numbers(asset.get(f"proj:{k}")) for k in ("shape", "transform"))
-        found[name] = Declared(
-            scale=_said(asset, "scale", known) if is_band else None,
+        declared[name] = Declared(
+            scale=_stated(asset, "scale", known) if is_band else None,
             nodata=_nodata(asset) if is_band else None,
             shape=(int(shape[0]), int(shape[1])) if shape and len(shape) == 2 else None,
             transform=transform[:6] if transform and len(transform) in (6, 9) else None,
             epsg=_epsg(asset) or _epsg(p),
         )
-    scales = {t.scale for t in found.values()} - {None}
+    scales = {t.scale for t in declared.values()} - {None}
     if len(scales) > 1:
         text_of = ", ".join(f"{s:g}" for s in sorted(s for s in scales if s is not None))
-        raise ProductError(f"{known}: its bands have different scales ({text_of}); mend the Item")
-    return found
+        raise ProductError(f"{known}: its bands have different scales ({text_of}); correct the Item")
+    return declared
 
 
 def _epsg(fields: Mapping[str, Any]) -> int | None:
@@ -355,5 +357,5 @@ def _nodata(asset: Mapping[str, Any]) -> float | None:
 def _numbers(value: Any) -> tuple[float, ...] | None:
     if not isinstance(value, list):
         return None
-    found = [number(v) for v in value]
-    return None if None in found else tuple(v for v in found if v is not None)
+    numbers = [number(v) for v in value]
+    return None if None in numbers else tuple(v for v in numbers if v is not None)

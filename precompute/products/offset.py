@@ -87,7 +87,7 @@ def decide_offset(
     for who, value in opinions.items():
         if value not in (0, ADDED):
             raise ProductError(
-                f"{who} says an offset of {value}; products carry 0 or {ADDED}. Mend it, or fetch the product again"
+                f"{who} says an offset of {value}; products carry 0 or {ADDED}. Correct it, or fetch the product again"
             )
     if baseline and baseline != USER_MADE:
         opinions["baseline"] = 0 if baseline < "0400" else ADDED
@@ -128,17 +128,22 @@ def _verdict(
     if untouched and xml is not None:
         return xml, "product metadata", "ESA's metadata lie beside ESA's own files"
     if pixels == 0:
-        dark = "B10" if share is None or share < 0.01 else f"{share:.0%} of the pixels"
-        return 0, "pixels", f"with 1000 added {dark} would be darker than anything is"
+        if share is None or share < 0.01:
+            return 0, "pixels", "with an offset of -1000 the median of B10 would be below -0.04"
+        return 0, "pixels", f"with an offset of -1000, {share:.0%} of the pixels would be below -0.03"
     if item == 0 and (pixels is None or not swir):
-        return 0, writer, f"{says} that nothing is added, and no pixel proves it wrong"
+        return 0, writer, f"{says} that nothing was added, and no pixel contradicts it"
     if item == ADDED:
-        return ADDED, writer, f"{says} that 1000 were added, and no pixel speaks against it"
+        return ADDED, writer, f"{says} that 1000 were added, and no pixel contradicts it"
     if item is None and not says_both:
         if xml is not None:
-            return xml, "product metadata", "ESA's metadata say so, and nothing speaks against it"
+            return xml, "product metadata", "ESA's metadata say so, and nothing contradicts it"
         if pixels == ADDED and (cirrus or baseline == ADDED):
-            return ADDED, "pixels", "the darkest crowd just above 1000, and nobody says that it was taken out"
+            return (
+                ADDED,
+                "pixels",
+                "the darkest pixels lie just above 1000, and nothing states that it was subtracted",
+            )
         if untouched and baseline is not None:
             return baseline, "baseline", "ESA's own files of this baseline have it"
     said = ", ".join(f"{who} says {v}" for who, v in opinions.items()) or "nothing states it"
@@ -191,9 +196,9 @@ def read_xml_offset(path: str | Path) -> int | None:
     root = read_xml(str(path))
     names = ("BOA_ADD_OFFSET", "RADIO_ADD_OFFSET")
     try:
-        found = {int(float(e.text or "")) for e in root.iter() if e.tag.split("}")[-1] in names}
+        offsets = {int(float(e.text or "")) for e in root.iter() if e.tag.split("}")[-1] in names}
     except (ValueError, OverflowError):
-        found = {0, 1}
-    if len(found) > 1:
+        offsets = {0, 1}
+    if len(offsets) > 1:
         raise UnreadableAsset(f"product metadata {path}: bands have no offset in common; fetch it again")
-    return found.pop() if found else None
+    return offsets.pop() if offsets else None

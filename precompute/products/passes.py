@@ -87,8 +87,8 @@ def _ground(product: Product) -> shapely.Geometry | None:
             )
     except (RasterioError, KeyError, ValueError):
         return None
-    found = shapes(there.astype(np.uint8), there, transform=transform)
-    return shapely.union_all([shapely.geometry.shape(g) for g, _ in found])
+    polygons = shapes(there.astype(np.uint8), there, transform=transform)
+    return shapely.union_all([shapely.geometry.shape(g) for g, _ in polygons])
 
 
 def other_ground(a: Product, b: Product) -> bool:
@@ -112,7 +112,7 @@ def outline(geometry: Mapping[str, Any] | None) -> shapely.Geometry | None:
     if not geometry:
         return None
     try:
-        found: shapely.Geometry = shapely.make_valid(shapely.geometry.shape(geometry))
+        outline: shapely.Geometry = shapely.make_valid(shapely.geometry.shape(geometry))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, shapely.errors.ShapelyError):
         return None
-    return found if found.geom_type in ("Polygon", "MultiPolygon", "GeometryCollection") else None
+    return outline if outline.geom_type in ("Polygon", "MultiPolygon", "GeometryCollection") else None

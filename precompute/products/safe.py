@@ -156,8 +156,8 @@ def _name(path: Path, members: Iterable[str], metadata: Element) -> re.Match[str
 
 
 def _baseline(metadata: Element) -> str:
-    found = re.fullmatch(r"(\d\d)\.(\d\d)", (metadata.findtext(".//PROCESSING_BASELINE") or "").strip())
-    return found[1] + found[2] if found else ""
+    match = re.fullmatch(r"(\d\d)\.(\d\d)", (metadata.findtext(".//PROCESSING_BASELINE") or "").strip())
+    return match[1] + match[2] if match else ""
 
 
 def _mean_sun(granule: Element) -> tuple[float, float] | None:
@@ -179,10 +179,10 @@ def mean_air(product: Product) -> dict[str, dict[str, object]]:
         ("water_vapour", "GRANULE_MEAN_WV", 1.0, "Sen2Cor"),
         ("ozone", "OZONE_VALUE", 0.001, f"Sen2Cor, {root.findtext('.//OZONE_SOURCE', 'unknown source')}"),
     )
-    found = [(name, _float(root.findtext(f".//{tag}")), unit, origin) for name, tag, unit, origin in fields]
+    values = [(name, _float(root.findtext(f".//{tag}")), unit, origin) for name, tag, unit, origin in fields]
     return {
         name: {"mean": round(value * unit, 4), "origin": origin, "uncertainty": None}
-        for name, value, unit, origin in found
+        for name, value, unit, origin in values
         if value is not None
     }
 
@@ -204,22 +204,22 @@ def _members(path: Path) -> dict[str, str]:
 
 def _choose(members: Mapping[str, str]) -> dict[str, str]:
     """Path by band or role: of a band's images the one nearest its native resolution."""
-    found: dict[str, tuple[int, str]] = {}
+    images: dict[str, tuple[int, str]] = {}
     for member, where in members.items():
         image = IMAGE.search(member)
         if image:
             band, resolution = image["name"], int(image["resolution"] or 0)
             native = BANDS[band].resolution if band in BANDS else 20
             away = abs(resolution - native) if resolution else 0
-            if band not in found or away < found[band][0]:
-                found[band] = (away, where)
+            if band not in images or away < images[band][0]:
+                images[band] = (away, where)
         quality = QUALITY.search(member)
         if quality and quality["band"] in FOUR:
-            found[f"{quality['kind']}_{quality['band']}"] = (0, where)
+            images[f"{quality['kind']}_{quality['band']}"] = (0, where)
         for pattern, role in OTHERS:
             if pattern.search(member):
-                found[role] = (0, where)
-    return {role: where for role, (_, where) in sorted(found.items())}
+                images[role] = (0, where)
+    return {role: where for role, (_, where) in sorted(images.items())}
 
 
 def _require_ten_thousand(metadata: Element, path: Path) -> None:

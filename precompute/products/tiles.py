@@ -14,9 +14,9 @@ def tile_name(text: str) -> str:
     Raises:
         WrongGrid: it is no name of a tile.
     """
-    found = NAME.fullmatch(text.strip().upper())
-    if found is None:
+    match = NAME.fullmatch(text.strip().upper())
+    if match is None:
         raise WrongGrid(f"{text!r} is not an MGRS tile name such as 33TWL")
-    name = found[1].rjust(2, "0") + found[2] + found[3] + found[4]
+    name = match[1].rjust(2, "0") + match[2] + match[3] + match[4]
     mgrs_epsg(name)
     return name

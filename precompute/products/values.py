@@ -48,9 +48,9 @@ def moment(value: Any, what: str) -> datetime | None:
     except (TypeError, ValueError, OverflowError):
         known = False
     if not known:
-        raise ProductError(f"{what} is {value!r}, no date of Sentinel-2; mend the Item or fetch it again")
+        raise ProductError(f"{what} is {value!r}, no date of Sentinel-2; correct the Item or fetch it again")
     if when > datetime.now(UTC) + AHEAD:
         raise ProductError(
-            f"{what} is {value!r}, in the future; mend the Item or fetch it again, or set this machine's clock"
+            f"{what} is {value!r}, in the future; correct the Item or fetch it again, or set this machine's clock"
         )
     return when

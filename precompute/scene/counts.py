@@ -221,19 +221,27 @@ def mean_counts(counts, factor, means, darkest, highest):  # type: ignore[no-unt
 
     Lowers `darkest` to the counts, and raises `highest`, uint8, to them or to 255.
     """
+    width, most = counts.shape[1], np.uint16(255)
     pixels = factor * factor
+    total, least = np.empty(width, np.uint32), np.empty(width, np.uint16)
     for r in range(means.shape[0]):
+        total[:] = 0
+        least[:] = 65535
         for i in range(r * factor, (r + 1) * factor):
-            for j in range(counts.shape[1]):
-                darkest[i, j] = min(darkest[i, j], counts[i, j])
-                highest[i, j] = max(highest[i, j], min(counts[i, j], 255))
+            # Rows by themselves, whose types are known, are computed many pixels at a time.
+            row, dark, high = counts[i], darkest[i], highest[i]
+            for j in range(width):
+                count = row[j]
+                dark[j] = min(dark[j], count)
+                high[j] = max(high[j], np.uint8(min(count, most)))
+                total[j] += count
+                least[j] = min(least[j], count)
         for c in range(means.shape[1]):
-            total, whole = 0, True
-            for i in range(r * factor, (r + 1) * factor):
-                for j in range(c * factor, (c + 1) * factor):
-                    whole = whole and counts[i, j] > 0
-                    total += counts[i, j]
-            means[r, c] = np.rint(total / pixels) if whole else 0
+            part, whole = np.uint32(0), True
+            for j in range(c * factor, (c + 1) * factor):
+                part += total[j]
+                whole = whole and least[j] > 0
+            means[r, c] = np.rint(part / pixels) if whole else 0
 
 
 def _may_be_added(product: Product) -> bool:

@@ -148,29 +148,29 @@ def _seen(prepared: Prepared) -> dict[str, Any]:
 
 def _angles(product: Product, angles: Angles) -> dict[str, Any]:
     """Mean angles in degrees, where they are known."""
-    found: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
     if angles.view or product.sun:
         zenith, azimuth = angles.mean_sun
-        found |= {"view:sun_elevation": round(90 - zenith, 4), "view:sun_azimuth": round(azimuth, 4)}
+        properties |= {"view:sun_elevation": round(90 - zenith, 4), "view:sun_azimuth": round(azimuth, 4)}
     if angles.view:
         zenith, azimuth = angles.mean_view
-        found |= {"view:off_nadir": round(zenith, 4), "view:azimuth": round(azimuth, 4)}
-    return found
+        properties |= {"view:off_nadir": round(zenith, 4), "view:azimuth": round(azimuth, 4)}
+    return properties
 
 
 def _chosen(recipe: Recipe, pixel: float) -> dict[str, Any]:
     """The elevation model and the shift that were used, if any."""
-    found: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
     if recipe.dem is not None:
-        found["terrazzo:elevation_model"] = recipe.dem.name
+        properties["terrazzo:elevation_model"] = recipe.dem.name
     if recipe.shift is not None:
-        found["terrazzo:moved"] = {
+        properties["terrazzo:moved"] = {
             "east_m": -recipe.shift.east * pixel,
             "north_m": -recipe.shift.north * pixel,
             "uncertainty_m": recipe.shift.spread * pixel,
             "squares": recipe.shift.squares,
         }
-    return found
+    return properties
 
 
 def moved_by(item: Mapping[str, Any], pixel: float) -> Shift | None:
@@ -185,12 +185,12 @@ def moved_by(item: Mapping[str, Any], pixel: float) -> Shift | None:
 def footprint(classes: NDArray[np.uint8], grid: Grid, box: PixelBox) -> shapely.Geometry:
     """Outline of the pixels with data in degrees, in parts on either side of the 180° line, simplified to within four pixels, specks left out."""
     valid = (classes != MaskClass.NODATA).astype(np.uint8)
-    found = [
+    outlines = [
         shapely.geometry.shape(g)
         for g, v in shapes(valid, valid == 1, transform=grid.transform(box))
         if v == 1
     ]
-    whole = shapely.union_all(found) if found else shapely.box(*grid.bounds(box))
+    whole = shapely.union_all(outlines) if outlines else shapely.box(*grid.bounds(box))
     parts = _polygons(whole)
     least = 0.01 * max(p.area for p in parts)
     outline = shapely.union_all([shapely.Polygon(p.exterior) for p in parts if p.area >= least])
@@ -253,7 +253,7 @@ def _asset(path: Path, store: Store) -> dict[str, Any]:
 
 def _offset_line(offset: Offset) -> str:
     line = f"offset {offset.value} by {offset.decided_by}: {offset.verdict}"
-    return line + (f" against: {', '.join(offset.conflicts)}" if offset.conflicts else "")
+    return line + (f"; contradicted: {', '.join(offset.conflicts)}" if offset.conflicts else "")
 
 
 def _utc(when: datetime) -> str:

@@ -27,7 +27,18 @@ from terrazzo.precompute.scene.identity import as_used, declared_of, forms_of, i
 from terrazzo.precompute.scene.item import scene_item
 from terrazzo.precompute.scene.prepare import Prepared, prepare
 from terrazzo.precompute.scene.recipe import Recipe
-from terrazzo.scene import CORRECTION, ITEM, MASK, SCORE, STRIPS, Scene, read_scene, scene_from_item
+from terrazzo.scene import (
+    CORRECTION,
+    ITEM,
+    MASK,
+    OWNER,
+    SCORE,
+    STRIPS,
+    Scene,
+    owner_of,
+    read_scene,
+    scene_from_item,
+)
 from terrazzo.store import Store
 
 GDAL_CACHE = 64
@@ -97,7 +108,7 @@ def _make(
     with guarded(product.id):
         images = _images(product, store, kept, _off(recipe, grid))
         prepared = prepare(product, store, recipe, images)
-    _write_files(product, store, prepared, images, recipe.brdf, folder)
+    _write_files(product, store, prepared, images, recipe.brdf, folder, owner_of(f"{prefix}/{ITEM}"))
     item = scene_item(product, store, prepared, recipe, rev=rev, folder=folder, sources=checksums)
     store.write_config()
     for path in sorted(folder.iterdir()):
@@ -107,17 +118,23 @@ def _make(
 
 
 def _write_files(
-    product: Product, store: Store, prepared: Prepared, images: Images, brdf: Brdf, folder: Path
+    product: Product,
+    store: Store,
+    prepared: Prepared,
+    images: Images,
+    brdf: Brdf,
+    folder: Path,
+    owner: str,
 ) -> None:
-    """Writes bands, mask, strips and correction of a scene."""
+    """Writes bands, mask, strips and correction of a scene, which name their `owner`."""
     grid = store.grid(product.epsg)
     clear = np.isin(prepared.classes, (MaskClass.LAND, MaskClass.WATER, MaskClass.SNOW))
     medians, counts, coefficients = [], [], {}
     for band in store.config.bands:
-        values, found = _corrected(product, store, prepared, images, band, brdf)
-        if found is not None:
-            coefficients[band] = found
-        _write_band(folder, store, grid, prepared.box, band, values)
+        values, of_band = _corrected(product, store, prepared, images, band, brdf)
+        if of_band is not None:
+            coefficients[band] = of_band
+        _write_band(folder / f"{band}.tif", grid, prepared.box, band, values, owner)
         scale = stored_factor(band)
         median, count = clear_medians(values, clear, grid.window // scale, DEPTH // scale)
         medians.append(median)
@@ -133,7 +150,7 @@ def _write_files(
         nodata=0,
         overview="mode",
         levels=levels,
-        tags={"CLASSES": names},
+        tags={"CLASSES": names, OWNER: owner},
     )
     write_cog(
         folder / SCORE,
@@ -143,13 +160,14 @@ def _write_files(
         overview="average",
         levels=levels,
         description="clear score",
+        tags={OWNER: owner},
     )
     strips = Strips(grid.window_range(prepared.box), np.stack(medians, -1), np.stack(counts, -1))
     pq.write_table(
         strip_table(strips, store.config.bands), folder / STRIPS, compression="zstd", write_page_checksum=True
     )
     correction = Correction(prepared.added, prepared.detector, coefficients)
-    arrays = correction_arrays(correction) | _seen_arrays(prepared)
+    arrays = correction_arrays(correction) | _seen_arrays(prepared) | {OWNER: np.array(owner)}
     np.savez_compressed(folder / CORRECTION, **arrays)  # type: ignore[arg-type]
 
 
@@ -192,19 +210,19 @@ def _corrected(
     counts = placed.array
     prepared.remains.clear(counts, scale)
     air = prepared.air.grid if prepared.air else None
-    found = coarse_coefficients(prepared.angles, band, satellite=product.platform, brdf=brdf, air=air)
-    correction = Correction(prepared.added, prepared.detector, {band: found} if found else {})
+    coefficients = coarse_coefficients(prepared.angles, band, satellite=product.platform, brdf=brdf, air=air)
+    correction = Correction(prepared.added, prepared.detector, {band: coefficients} if coefficients else {})
     land = prepared.classes == MaskClass.LAND
-    return corrected(counts, land, prepared.detector, correction, band, grid, box), found
+    return corrected(counts, land, prepared.detector, correction, band, grid, box), coefficients
 
 
 def _write_band(
-    folder: Path, store: Store, grid: Grid, box: PixelBox, band: str, values: NDArray[np.int16]
+    path: Path, grid: Grid, box: PixelBox, band: str, values: NDArray[np.int16], owner: str
 ) -> None:
     factor = stored_factor(band)
     stored = grid.scaled(factor)
     write_cog(
-        folder / f"{band}.tif",
+        path,
         values,
         stored.transform(box.coarser(factor)),
         f"EPSG:{grid.epsg}",
@@ -213,6 +231,7 @@ def _write_band(
         levels=stored.window.bit_length() - 1,
         scale=SCALE,
         description=band,
+        tags={OWNER: owner},
     )
 
 

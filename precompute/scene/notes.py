@@ -27,7 +27,7 @@ LITTLE = 0.01
 """Share of clear pixels below which a scene hardly shows."""
 
 
-def doubts(bands: Sequence[str], sun_zenith: float) -> list[str]:
+def doubts_of_classifier(bands: Sequence[str], sun_zenith: float) -> list[str]:
     """Notes on where the cloud classifier was trained little or is unreliable.
 
     Args:
@@ -39,20 +39,20 @@ def doubts(bands: Sequence[str], sun_zenith: float) -> list[str]:
     notes = []
     if not set(SWIR) & set(bands):
         notes.append(
-            "no short-wave infrared in the product, so nothing tells snow from cloud: what is white counts as"
+            "no short-wave infrared in the product, so snow and cloud cannot be distinguished: white pixels count as"
             " cloud; fetch B11 where snow matters"
         )
     if sun_zenith >= HORIZON:
         notes.append("the sun is below the horizon: there is no mask to rely on; leave the scene out")
     elif sun_zenith > DARKEST_TRAINED:
         notes.append(
-            f"the sun stands {sun_zenith:.0f}° from the zenith, and the classifier of clouds was trained up to {DARKEST_TRAINED:g}°:"
+            f"the sun stands {sun_zenith:.0f}° from the zenith, and the cloud classifier was trained up to {DARKEST_TRAINED:g}°:"
             " the mask is doubtful"
         )
     return notes
 
 
-def sights(classes: NDArray[np.uint8], score: NDArray[np.uint8], latitude: float) -> list[str]:
+def doubts_of_mask(classes: NDArray[np.uint8], score: NDArray[np.uint8], latitude: float) -> list[str]:
     """What a mask shows that makes it doubtful, in words.
 
     Args:
@@ -63,13 +63,13 @@ def sights(classes: NDArray[np.uint8], score: NDArray[np.uint8], latitude: float
     if unsure > MOSTLY_UNSURE:
         low, high = UNSURE
         notes.append(
-            f"the mask is not sure of {unsure:.0%} of the pixels, whose clear score is {low} to {high}; min_score leaves such pixels out"
+            f"the mask is uncertain in {unsure:.0%} of the pixels (clear score {low} to {high}); min_score leaves such pixels out"
         )
     least = ICY * np.count_nonzero(classes != MaskClass.NODATA)
     icy = all(np.count_nonzero(classes == c) > least for c in (MaskClass.SNOW, MaskClass.WATER))
     if abs(latitude) > ICY_LATITUDE and icy:
         notes.append(
-            f"snow or ice beside water at {abs(latitude):.0f}° of latitude: sea ice was not trained, and thin cloud over it may count as clear"
+            f"snow or ice beside water at {abs(latitude):.0f}° of latitude: the classifier was not trained on sea ice; thin cloud over it may count as clear"
         )
     return notes
 
@@ -81,21 +81,21 @@ def notes_of(prepared: Prepared, recipe: Recipe, bands: Sequence[str], latitude:
         latitude: of the scene's middle, degrees.
     """
     offset, notes = prepared.offset, list(prepared.notes)
-    notes += doubts(prepared.seen_by, prepared.angles.mean_sun[0])
-    notes += sights(prepared.classes, prepared.score, latitude)
+    notes += doubts_of_classifier(prepared.seen_by, prepared.angles.mean_sun[0])
+    notes += doubts_of_mask(prepared.classes, prepared.score, latitude)
     clear, clouded = class_shares(dict(enumerate(np.bincount(prepared.classes.ravel()).tolist())))
     if clear < LITTLE:
-        what = "nearly all cloud" if clouded > 0.5 else "hardly a clear pixel"
+        what = "nearly all cloud" if clouded > 0.5 else "few clear pixels"
         notes.append(
             f"{what}: {clear:.1%} of it is clear, {clouded:.0%} cloud or shadow; it shows only where nothing better is"
         )
     if offset.conflicts:
         notes.append(
-            f"the evidence on the offset is contradictory: took {offset.value} by {offset.decided_by}"
-            f" ({offset.verdict}), though {', '.join(offset.conflicts)}"
+            f"the statements on the offset are contradictory ({', '.join(offset.conflicts)}):"
+            f" {offset.value} is used, by evidence of the {offset.decided_by}; `terrazzo inspect scene` shows it"
         )
     if recipe.brdf != "off" and not prepared.angles.view:
-        notes.append("no angle grids (granule metadata) in the product: view angles stay as they are")
+        notes.append("no angle grids (granule metadata) in the product: view angles are not corrected")
     if recipe.brdf != "off" and prepared.angles.view and not prepared.detector.any():
         notes.append(
             "no detector footprint in the product: view angles were corrected by the mean of all detectors"
@@ -119,7 +119,7 @@ def notes_of(prepared: Prepared, recipe: Recipe, bands: Sequence[str], latitude:
         s = recipe.shift
         notes.append(
             f"its ground lay {s.east:.2f} pixels too far east and {s.north:.2f} too far north (±{s.spread:.2f}):"
-            " resampled once to where the other dates' lies"
+            " it was resampled once onto the other dates"
         )
     return notes
 

@@ -94,8 +94,8 @@ def prepare(product: Product, store: Store, recipe: Recipe, images: Images) -> P
         classes = _own_mask(product, recipe.mask, numbers, mask_grid, mask_box, images)
         score = score_of_classes(classes)
     else:
-        made = _mask(product, recipe.mask, numbers, mask_grid, mask_box, images, angles.mean_sun)
-        classes, score = made.classes, clear_score(made)
+        mask = _mask(product, recipe.mask, numbers, mask_grid, mask_box, images, angles.mean_sun)
+        classes, score = mask.classes, clear_score(mask)
         if recipe.dem is None:
             lines.append(NO_TERRAIN)
         else:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 )
 @click.pass_context
 def keys(ctx: click.Context, store: str, state: Path | None) -> None:
-    """API keys of a server: TERRAZZO_PROTECT says what needs one.
+    """Adds, lists and revokes API keys of a server; TERRAZZO_PROTECT decides which requests need one.
 
     \b
     terrazzo keys --store demo add "Anna's GIS" --scope tiles --scope export
@@ -68,7 +68,7 @@ def add(
     """
     text = known.add(name, scopes, mosaics, rate, samples)
     click.echo(
-        f"written to {known.path}; a server reads it that runs with TERRAZZO_STATE={known.path.parent}",
+        f"written to {known.path}; a server with TERRAZZO_STATE={known.path.parent} accepts the key",
         err=True,
     )
     click.echo(text)

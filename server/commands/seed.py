@@ -56,7 +56,7 @@ def seed(
     os.environ["TERRAZZO_CACHE_DIR"] = str(cache_dir)
     counts = seeded(Settings(), mosaic, tms, bbox, zooms, form, query)  # type: ignore[call-arg]
     click.echo(
-        f"version {counts.version}: {counted(counts.rendered, 'tile')} made, {counts.there} were there, {counts.empty} without data,"
+        f"version {counts.version}: {counted(counts.rendered, 'tile')} rendered, {counts.there} already cached, {counts.empty} without data,"
         f" {counts.refused} refused"
     )
     if counts.problem:

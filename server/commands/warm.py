@@ -5,7 +5,7 @@ import click
 
 @click.command()
 def warm() -> None:
-    """Compiles what a server runs, into the folder where compiled code is kept.
+    """Compiles the code that a server runs, into numba's cache folder.
 
     Without it the first pictures after an installation wait some seconds for the compiler. The folder is NUMBA_CACHE_DIR, or
     beside the program, or the user's cache. What was compiled for another kind of processor is compiled again.

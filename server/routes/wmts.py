@@ -1,24 +1,25 @@
 """The endpoints of WMTS; KVP and REST end in the same functions."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Annotated
 from urllib.parse import urlencode
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from terrazzo.bands import STYLES
 from terrazzo.errors import InvalidRequest, NotFound, OutsideCoverage
 from terrazzo.formats import Interface, format_of, offered
 from terrazzo.mosaic.measure import choose
 from terrazzo.mosaic.request import PixelRequest
+from terrazzo.request.parameters import DATETIME, table
 from terrazzo.request.parse import joined
 from terrazzo.server.answer import document
 from terrazzo.server.keys import key_query
 from terrazzo.server.layers import LAYERS
 from terrazzo.server.layers import legend as layer_legend
-from terrazzo.server.request import only, parse_ask, parse_format
+from terrazzo.server.request import beside, documented, only, parse_ask, parse_format
 from terrazzo.server.routes.inputs import context_of
 from terrazzo.server.urls import public_base
 from terrazzo.server.wmts import offers
@@ -30,6 +31,7 @@ from terrazzo.server.wmts.offers import CLASSES
 from terrazzo.server.wmts.tiles import FURTHER, WmtsTile, picture_of, whole
 
 router = APIRouter(tags=["WMTS"])
+LEGENDS = table((replace(DATETIME, meaning=f"of the style `date`, whose days it shows: {DATETIME.meaning}"),))
 REST = "/mosaics/{mosaic}/wmts/1.0.0"
 SECTIONS = ("ServiceIdentification", "ServiceProvider", "OperationsMetadata", "Contents", "Themes")
 XML = ("application/xml", "text/xml")
@@ -209,36 +211,35 @@ async def rest_info_of_time(
     )
 
 
-@router.get("/mosaics/{mosaic}/legend/{style}.png")
-async def style_legend(
-    request: Request,
-    mosaic: str,
-    style: str,
-    datetime: Annotated[
-        str | None, Query(description="as of tiles; what the days at the ends of `date` are of")
-    ] = None,
-) -> Response:
+@router.get("/mosaics/{mosaic}/legend/{style}.png", openapi_extra=documented(LEGENDS))
+async def style_legend(request: Request, mosaic: str, style: str) -> Response:
     """The legend of a style."""
-    only(request.query_params, ("datetime",))
+    only(request.query_params, LEGENDS)
+    when = beside(request, LEGENDS).get("datetime")
     context = context_of(request)
 
     def days() -> tuple[str, str]:
         engine = context.mosaics.engine(mosaic)
-        entries = engine.select(PixelRequest(engine.version.bands, datetime=datetime)).entries
+        entries = engine.select(PixelRequest(engine.version.bands, datetime=when)).entries
         shown = sorted(e.scene.datetime.date().isoformat() for e in entries)
         return (shown[0], shown[-1]) if shown else ("no scene", "")
 
     known: dict[str, Callable[[], bytes]] = {
         **{name: partial(legend, style) for name, style in STYLES.items()},
         **{name: partial(layer_legend, layer) for name, layer in LAYERS.items()},
-        "date": lambda: layer_legend(LAYERS["date"], days()),
         CLASSES: classes_legend,
     }
     if style not in known:
         raise NotFound(f"there is no style {style!r}; there are {', '.join(known)}")
+
+    def drawn() -> bytes:
+        # A time that there is not is refused by every style, though only one shows it.
+        ends = days() if when or style == "date" else ("", "")
+        return layer_legend(LAYERS["date"], ends) if style == "date" else known[style]()
+
     seconds = 60 if style == "date" else 86400
     return Response(
-        await context.look(known[style]),
+        await context.look(drawn),
         media_type="image/png",
         headers={"Cache-Control": f"public, max-age={seconds}"},
     )
@@ -295,7 +296,7 @@ async def _capabilities(
                 context.mosaics.engine(mosaic, sequence)
             except NotFound:
                 raise OwsException(
-                    "InvalidUpdateSequence", None, f"update sequence {sequence!r} is none of this mosaic's"
+                    "InvalidUpdateSequence", None, f"unknown update sequence {sequence!r}"
                 ) from None
         shown = () if sequence == version.name else sections
         sets = [context.grids.find(version, name) for name in context.grids.names(version)]

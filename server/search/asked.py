@@ -126,8 +126,11 @@ def _texts(name: str, value: Any) -> tuple[str, ...] | None:
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list) or not all(isinstance(p, str) for p in parts):
         raise InvalidRequest(f"{name}: a list of texts")
+    names = tuple(p.strip() for p in parts if p.strip())
+    if parts and not names:
+        raise InvalidRequest(f"{name}: it names nothing; leave it out")
     # An empty list asks for nothing in particular, as clients send it.
-    return tuple(p.strip() for p in parts) or None
+    return names or None
 
 
 def _area(asked: Mapping[str, Any]) -> shapely.Geometry | None:
@@ -153,15 +156,18 @@ def _sort(value: Any) -> tuple[tuple[str, bool], ...]:
     for part in parts if isinstance(parts, list) else [None]:
         if isinstance(part, str) and part.strip():
             # A plus in an address is read as a blank.
-            keys.append((part.strip().lstrip("+-"), part.strip().startswith("-")))
+            keys.append((part.strip().removeprefix("+").removeprefix("-"), part.strip().startswith("-")))
         elif isinstance(part, Mapping) and isinstance(part.get("field"), str):
             direction = part.get("direction", "asc")
             if direction not in ("asc", "desc"):
                 raise InvalidRequest(f"sortby: direction {direction!r} is asc or desc")
             keys.append((part["field"], direction == "desc"))
         else:
-            raise InvalidRequest('sortby: -datetime,+id or [{"field": "datetime", "direction": "desc"}]')
-    return tuple((name.removeprefix("properties."), down) for name, down in keys)
+            keys.append(("", False))
+    named = tuple((name.removeprefix("properties."), down) for name, down in keys)
+    if not all(name for name, _ in named):
+        raise InvalidRequest('sortby: -datetime,+id or [{"field": "datetime", "direction": "desc"}]')
+    return named
 
 
 def _fields(value: Any) -> Fields:

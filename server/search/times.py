@@ -4,9 +4,12 @@ import re
 from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
+from terrazzo.config import day_interval
 from terrazzo.errors import InvalidRequest
 
 DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+DAYS = re.compile(r"\s*\d{4}(-\d{2}){0,2}\s*")
+"""A year, a month or a day, which other interfaces take."""
 INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d+)?([Zz]|[+-]\d{2}:\d{2})")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SECOND = 1_000_000
@@ -59,7 +62,7 @@ def interval_of(begin: object, end: object) -> Span:
         )
     span = Span(first.low if first else -ALWAYS, last.high if last else ALWAYS)
     if span.low >= span.high:
-        raise InvalidRequest(f"{begin}/{end}: the end lies before the begin; exchange them")
+        raise InvalidRequest(f"{begin}/{end}: the end lies before the start; exchange them")
     return span
 
 
@@ -73,11 +76,11 @@ def datetime_of(text: object) -> Span:
         InvalidRequest: it is neither.
     """
     parts = text.split("/") if isinstance(text, str) else [text]
-    if any(isinstance(p, str) and DAY.fullmatch(p) for p in parts):
-        first, last = parts[0], parts[-1]
-        day = f"{first}T00:00:00Z/{last}T23:59:59Z"
+    if any(isinstance(p, str) and DAYS.fullmatch(p) for p in parts):
+        first, last = day_interval(str(text))
+        written = f"{first}T00:00:00Z" if first else "..", f"{last}T23:59:59Z" if last else ".."
         raise InvalidRequest(
-            f"datetime: the standard wants times; write the days as {day}, or filter by them"
+            f"datetime: the standard wants times here; write {text} as {'/'.join(written)}, or filter by days"
         )
     if len(parts) > 2:
         raise InvalidRequest("datetime: a time with its zone (2023-08-15T10:00:00Z), or two with / between")

@@ -46,7 +46,7 @@ function write(box) {
     : box.isBox() ? "Choose days: the first is not after the last." : "Draw or write a box: west is less than east, south less than north.";
   commands.replaceChildren(...(right ? [
     line("Look at it, then compute the mosaic", `terrazzo live ${asks} --port 0`),
-    line("Look at it while a file is made", `terrazzo get --live ${asks} -o place.tif`),
+    line("Look at it while a file is written", `terrazzo get --live ${asks} -o place.tif`),
   ] : []));
 }
 

@@ -62,7 +62,7 @@ const verdicts = (scenes) => element("ul", scenes.map((c) => element("li", `${sh
 
 function facts(account, page) {
   const others = account.candidates.filter((c) => !c.chosen);
-  const link = element("a", "The whole account, step by step", { href: page, target: "_blank", rel: "noopener" });
+  const link = element("a", "The full explanation, step by step", { href: page, target: "_blank", rel: "noopener" });
   const { lng, lat } = { lng: account.coordinates[0], lat: account.coordinates[1] };
   return [
     element("p", `Mostly from ${when(account.datetime.slice(0, 10))}: ${account.candidates.find((c) => c.chosen).verdict.replace(/^chosen: /, "")}.`),

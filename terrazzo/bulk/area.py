@@ -50,7 +50,9 @@ class Area:
         b = self.bounds
         middle = transformer(self.crs, DEGREES).transform((b.left + b.right) / 2, (b.bottom + b.top) / 2)[1]
         if not math.isfinite(middle):
-            raise InvalidRequest(f"the area has no place on the globe: check its coordinates in {self.crs}")
+            raise InvalidRequest(
+                f"the area cannot be transformed to longitude and latitude: check its coordinates in {self.crs}"
+            )
         return float(middle)
 
     def outside(self, target: Target) -> NDArray[np.bool_] | None:
@@ -171,7 +173,7 @@ def _crs_of_member(member: object) -> str:
 
 def _not_on_the_globe(positions: NDArray[np.float64], crs: str) -> str:
     if crs != DEGREES:
-        return f"geometry: it has no place on the globe; check its coordinates in {crs}"
+        return f"geometry: it cannot be transformed to longitude and latitude; check its coordinates in {crs}"
     hint = f"; {SWAPPED}" if (np.abs(positions) <= (90, 180)).all() else ""
     return f"geometry: longitudes within ±180 and latitudes within ±90 degrees{hint}"
 

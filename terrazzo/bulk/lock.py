@@ -16,7 +16,7 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise StoreError("this very export is at work in another process; wait for it") from None
+            raise StoreError("another process is running this export; wait until it ends") from None
         yield
 
 

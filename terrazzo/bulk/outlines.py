@@ -78,5 +78,5 @@ def _in_degrees(geometry: "shapely.Geometry", crs: str, path: Path) -> "shapely.
             lambda xy: np.stack(to_degrees.transform(xy[:, 0], xy[:, 1], errcheck=True), -1),
         )
     except ProjError as error:
-        raise InvalidRequest(f"--geom {path} has no place in degrees: {error}") from None
+        raise InvalidRequest(f"--geom {path} cannot be transformed to degrees: {error}") from None
     return shapely.make_valid(turned)

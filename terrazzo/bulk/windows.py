@@ -80,7 +80,7 @@ def export_target(
         left, bottom, right, top = (float(v) for v in (x.min(), y.min(), x.max(), y.max()))
     if not all(np.isfinite((left, bottom, right, top))):
         raise InvalidRequest(
-            f"the area has no place in {crs}; use the mosaic's UTM zone, or a code such as EPSG:3857"
+            f"the area cannot be transformed to {crs}; use the mosaic's UTM zone, or a code such as EPSG:3857"
         )
     size = in_units(crs, version.store.config.pixel) if resolution is None else resolution
     require_positive(size)

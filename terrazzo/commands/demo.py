@@ -14,7 +14,7 @@ from terrazzo.commands.invoke import run_command
 )
 @click.pass_context
 def demo(ctx: click.Context, store: str, port: int) -> None:
-    """Precomputes the sample area that comes with Terrazzo, and serves it: the whole way in one go.
+    """Precomputes the sample area that comes with Terrazzo, and serves it.
 
     Ten real Sentinel-2 scenes around Zagreb become a mosaic; open the address that is printed.
     """

@@ -9,7 +9,7 @@ import click
 )
 @click.option("--key", envvar="TERRAZZO_KEY", default=None, help="API key, if the server needs one")
 def mcp(url: str, key: str | None) -> None:
-    """Let an assistant search mosaics, read values and statistics, see pictures and estimate exports.
+    """Lets an assistant search mosaics, read values and statistics, see pictures and estimate exports.
 
     It speaks the Model Context Protocol over standard input and output, and writes nothing. An assistant's settings name
     the command: {"command": "terrazzo", "args": ["mcp", "--url", "http://127.0.0.1:8000"]}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from terrazzo.commands.export import processors, progress, require_packable
+from terrazzo.commands.output import processors, progress, require_packable
 from terrazzo.errors import OutsideCoverage
 from terrazzo.request.options import WithBox, options
 from terrazzo.request.parameters import EXPORT, TABLETS
@@ -52,7 +52,7 @@ def series(
 
     What a day's scenes show stays as it is. What their clouds hide, and days without a pass, are predicted from the other dates of the period, as fill=predict
     does. Each day is a GeoTIFF, with DAY_quality.tif beside it (bit 1024: predicted) and DAY_date.tif (days since 1970-01-01; -1: predicted). `-o NAME.zarr` writes one
-    cube of time, y and x instead. If a series was stopped, the same command goes on where it was.
+    cube of time, y and x instead. If a series was stopped, the same command continues it.
 
     No scene shows a predicted value: what happened on that day alone is not in it. Leave such values out, or count them, with quality.
 

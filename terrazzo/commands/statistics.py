@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from terrazzo.commands.export import processors, progress
+from terrazzo.commands.output import processors, progress
 from terrazzo.errors import InvalidRequest, TerrazzoError
 from terrazzo.request.options import AREA_FILE, FILE, options
 from terrazzo.request.parameters import TABULATED

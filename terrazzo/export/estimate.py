@@ -60,16 +60,18 @@ def estimate(engine: Engine, order: Order, workers: int = 1) -> Estimate:
     for part in _samples(target) if scenes else ():
         start = time.perf_counter()
         drawn = draw(chosen, partial(engine.render, target=part, count_to=count_needed(order.extras)))
-        made = Rendering(engine, chosen.selection, part, drawn.image)
+        rendering = Rendering(engine, chosen.selection, part, drawn.image)
         for kind in kinds:
             array = (
-                ORIGINS[kind.layer].stored(made).values if kind.layer else stored_values(drawn.values, order)
+                ORIGINS[kind.layer].stored(rendering).values
+                if kind.layer
+                else stored_values(drawn.values, order)
             )
             packing = Packing(order.compression, 0 if order.picture else kind.nodata, kind.smooth)
             packed += sum(len(packing.packed(block)) for block in packing.cut(array))
         seconds += time.perf_counter() - start
         seen += part.height * part.width
-        del drawn, made
+        del drawn, rendering
     pixels = target.height * target.width
     share = pixels / seen if seen else 0.0
     size = packed * share * (1 + OVERVIEWS)

@@ -45,7 +45,7 @@ def require_free(folder: Path, overwrite: bool) -> None:
     """
     require_replaceable(folder, overwrite)
     if lock_of(folder).exists() and not overwrite:
-        raise NameTaken(f"{lock_of(folder)} is there: name another, or replace it with --overwrite")
+        raise NameTaken(f"{lock_of(folder)} exists: name another, or replace it with --overwrite")
 
 
 def require_replaceable(folder: Path, overwrite: bool) -> None:
@@ -55,9 +55,9 @@ def require_replaceable(folder: Path, overwrite: bool) -> None:
         NameTaken: one is there and may not be replaced, or what is there is no Zarr, which nothing replaces.
     """
     if folder.is_symlink() or (folder.exists() and not _is_zarr(folder)):
-        raise NameTaken(f"{folder} is there and is no Zarr: name another, or remove it")
+        raise NameTaken(f"{folder} exists and is no Zarr: name another, or remove it")
     if folder.exists() and not overwrite:
-        raise NameTaken(f"{folder} is there: name another, or replace it with --overwrite")
+        raise NameTaken(f"{folder} exists: name another, or replace it with --overwrite")
 
 
 def lock_of(folder: Path) -> Path:

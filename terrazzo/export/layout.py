@@ -104,7 +104,7 @@ class Joining:
 
     def _above(self, tiles: Tiles, side: int, level: int) -> Tiles:
         """The blocks of the next level that hold data, as pixels in the spare file."""
-        found: Tiles = {}
+        blocks: Tiles = {}
         for i, j in self._places(level + 1):
             stretches = []
             for n, size in zip((i, j), self._shape, strict=True):
@@ -114,27 +114,27 @@ class Joining:
             pixels = self._pixels(tiles, side, *(s.needed() for s in stretches))
             if pixels is not None:
                 block = np.ascontiguousarray(self._packing.reduced(pixels, *stretches))
-                found[i, j] = partial(self._again, self._kept(block.tobytes()), block.shape)
-        return found
+                blocks[i, j] = partial(self._again, self._kept(block.tobytes()), block.shape)
+        return blocks
 
     def _pixels(
         self, tiles: Tiles, side: int, rows: tuple[int, int], cols: tuple[int, int]
     ) -> NDArray[Any] | None:
         """(band, row, col) of a part of a level, put together from its tiles; None where none has data."""
-        found = None
+        pixels = None
         for i, j in product(*(range(a // side, -(-b // side)) for a, b in (rows, cols))):
             if (i, j) in tiles:
-                if found is None:
+                if pixels is None:
                     shape = (len(self._empty), rows[1] - rows[0], cols[1] - cols[0])
-                    found = np.full(shape, self._packing.nodata, self._empty.dtype)
+                    pixels = np.full(shape, self._packing.nodata, self._empty.dtype)
                 tile = tiles[i, j]()
                 inner, outer = [], []
                 for start, (a, b), n in zip((i * side, j * side), (rows, cols), tile.shape[1:], strict=True):
                     low, high = max(a, start), min(b, start + n)
                     inner.append(slice(low - start, high - start))
                     outer.append(slice(low - a, high - a))
-                found[:, *outer] = tile[:, *inner]
-        return found
+                pixels[:, *outer] = tile[:, *inner]
+        return pixels
 
     def _kept(self, data: bytes) -> int:
         """Writes to the spare file; where."""

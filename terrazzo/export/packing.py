@@ -161,9 +161,9 @@ def whole_levels(side: int, levels: int) -> int:
 def with_margin(window: RasterWindow, shape: tuple[int, int], side: int) -> RasterWindow:
     """A window with the pixels before it that its overviews need where a side of the file is odd on some level."""
     levels = level_count(shape)
-    made = min(whole_levels(side, levels) + 1, levels)
+    reduced_levels = min(whole_levels(side, levels) + 1, levels)
     row, col = (
-        first_needed(start, n, made)[0]
+        first_needed(start, n, reduced_levels)[0]
         for start, n in zip((window.row_off, window.col_off), shape, strict=True)
     )
     height, width = window.row_off + window.height - row, window.col_off + window.width - col
@@ -190,9 +190,9 @@ def write_window(
     blocks: list[bytes] = []
     levels = level_count(shape)
     whole = whole_levels(side, levels)
-    made = min(whole + 1, levels)
+    reduced_levels = min(whole + 1, levels)
     axes = [
-        (start, start + size, n, first_needed(start, n, made))
+        (start, start + size, n, first_needed(start, n, reduced_levels))
         for start, size, n in zip(
             (window.row_off, window.col_off), (window.height, window.width), shape, strict=True
         )

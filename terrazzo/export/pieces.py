@@ -77,11 +77,11 @@ def encode(values: NDArray[np.int16] | NDArray[np.float32], encoding: Encoding) 
         stored = np.clip(np.rint(stored), ends.min, ends.max)
         inward = -1 if encoding.nodata > (ends.min + ends.max) / 2 else 1
         stored[stored == encoding.nodata] += inward
-    found: NDArray[Any] = stored.astype(encoding.dtype)
-    nodata = found.dtype.type(encoding.nodata)
-    found[found == nodata] = nodata_neighbour(nodata)
-    found[~there] = nodata
-    return found
+    encoded: NDArray[Any] = stored.astype(encoding.dtype)
+    nodata = encoded.dtype.type(encoding.nodata)
+    encoded[encoded == nodata] = nodata_neighbour(nodata)
+    encoded[~there] = nodata
+    return encoded
 
 
 def stored_values(values: NDArray[np.int16] | NDArray[np.float32], order: Order) -> NDArray[Any]:
@@ -131,12 +131,12 @@ def rendered(
     def merge(place: tuple[RasterWindow, Target], done: Piece | None) -> Piece | Drawn | None:
         return drawn_part(engine, chosen, order, place[1]) if done is None else done
 
-    def write(place: tuple[RasterWindow, Target], made: Piece | Drawn | None) -> Piece:
+    def write(place: tuple[RasterWindow, Target], merged: Piece | Drawn | None) -> Piece:
         window, part = place
         return (
-            made
-            if isinstance(made, Piece)
-            else _piece(engine, chosen, order, part, made, record_of(window), window, (side, target.shape))
+            merged
+            if isinstance(merged, Piece)
+            else _piece(engine, chosen, order, part, merged, record_of(window), window, (side, target.shape))
         )
 
     def grown(window: RasterWindow, part: Target) -> tuple[RasterWindow, Target]:
@@ -193,10 +193,10 @@ def _piece(
             smooth = chosen.selection.request.stage != "mask"
             packing = Packing(order.compression, order.encoding.nodata, smooth)
             write_window(layer_file(base, None, BLOCKS), stored, window, packing, *whole)
-        made = Rendering(engine, chosen.selection, part, drawn.image)
+        rendering = Rendering(engine, chosen.selection, part, drawn.image)
         problems = dict.fromkeys(drawn.problems)
         for name in order.extras:
-            values, lacking = ORIGINS[name].stored(made)
+            values, lacking = ORIGINS[name].stored(rendering)
             problems |= dict.fromkeys(lacking)
             packing = Packing(order.compression, math.nan if values.dtype.kind == "f" else NODATA, False)
             write_window(layer_file(base, name, BLOCKS), values, window, packing, *whole)

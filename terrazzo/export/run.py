@@ -227,7 +227,7 @@ class _Run:
             there = [n for n in names if (self.path.parent / n).exists()]
             if there:
                 raise NameTaken(
-                    f"{self.path.parent / there[0]} is there already; name another file, or replace it with --overwrite"
+                    f"{self.path.parent / there[0]} exists; name another file, or replace it with --overwrite"
                 )
         # From here on what is there is this export's own, even when it is stopped and goes on.
         own.touch()
@@ -235,7 +235,7 @@ class _Run:
     def steps(self) -> Iterator[float | Exported]:
         """The share that is done after each window and file, and what was written."""
         total, behind = self.target.height * self.target.width, 0
-        found: list[tuple[Sheet, _Done]] = []
+        finished: list[tuple[Sheet, _Done]] = []
         reserve = _Reserve(self.folder / "reserve", self._needed(self.sheets))
         for number, sheet in enumerate(self.sheets):
             size = sheet.target.height * sheet.target.width
@@ -260,10 +260,10 @@ class _Run:
                 record.with_suffix(".part").write_text(json.dumps(self._written(sheet, pieces)))
                 os.replace(record.with_suffix(".part"), record)
             shutil.rmtree(self._folder(sheet), ignore_errors=True)
-            found.append((sheet, _read(record)))
+            finished.append((sheet, _read(record)))
             behind += size
             yield behind / total
-        yield self._finished(found)
+        yield self._finished(finished)
 
     def _folder(self, sheet: Sheet) -> Path:
         """Of a sheet's windows; those of another side, made with more or fewer workers, are no use."""
@@ -334,9 +334,9 @@ class _Run:
             scenes = []
         return tuple(lines)
 
-    def _finished(self, found: list[tuple[Sheet, _Done]]) -> Exported:
+    def _finished(self, finished: list[tuple[Sheet, _Done]]) -> Exported:
         """Writes the documents that describe all files, and returns their records."""
-        held = [(sheet, done) for sheet, done in found if done.filled]
+        held = [(sheet, done) for sheet, done in finished if done.filled]
         if not held:
             raise OutsideCoverage(
                 f"the area holds no data for {self.chosen.text()};"
@@ -360,7 +360,7 @@ class _Run:
             publish(self.path.parent / names[-1], json.dumps(item, indent=1))
         names.append(self._lock_name)
         share = sum(d.filled for _, d in held) / (self.target.height * self.target.width)
-        problems = tuple(dict.fromkeys(t for _, d in found for t in d.problems))
+        problems = tuple(dict.fromkeys(t for _, d in finished for t in d.problems))
         paths = tuple(self.path.parent / n for n in names)
         return Exported(paths[0], paths, share, tuple(e.scene.id for e in shown), problems)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.grid import PixelBox
-from terrazzo.mosaic import kernels
+from terrazzo.mosaic import gather_kernels
 from terrazzo.mosaic.index import ZSTD, Cog, Level, short
 from terrazzo.stop import require_wanted
 from terrazzo.store import Store
@@ -219,7 +219,7 @@ class Blocks:
         values: NDArray[np.generic] = np.frombuffer(data, level.dtype).reshape(level.block, level.block)
         if level.differenced:
             whole = np.empty_like(values)
-            kernels.undo_difference(values, whole)
+            gather_kernels.undo_difference(values, whole)
             return whole
         return values
 

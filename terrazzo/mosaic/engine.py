@@ -13,7 +13,7 @@ from terrazzo.bands import NODATA
 from terrazzo.cells import digest
 from terrazzo.errors import InvalidRequest, TooLarge
 from terrazzo.grid import Bounds, PixelBox
-from terrazzo.mosaic import kernels
+from terrazzo.mosaic import gather_kernels, overlay_kernels
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.layers import ALL
 from terrazzo.mosaic.plan import MOST_PIXELS, Planner, ZonePlan
@@ -233,7 +233,7 @@ def _warped(
     """A zone's pixels at the places asked for."""
     values = gather(pixels.values, box, rows, cols, NODATA, request.resampling)
     layers = _empty(0, rows.shape)
-    kernels.gather_layers(
+    gather_kernels.gather_layers(
         *(pixels.provenance, pixels.count, pixels.quality),
         *(rows, cols, float(box.row0), float(box.col0)),
         *layers[1:],
@@ -254,7 +254,7 @@ def _blend(
     new = _warped(pixels, box, rows, cols, request)
     trust = gather(pixels.trust[None].astype(np.int16), box, rows, cols, -1, "bilinear")[0]
     # Classes are not mixed.
-    kernels.blend_zone(tuple(new), trust, request.stage != "mask", NODATA, tuple(layers), total)
+    overlay_kernels.blend_zone(tuple(new), trust, request.stage != "mask", NODATA, tuple(layers), total)
 
 
 def _filled(image: _Layers, other: _Layers) -> _Layers:

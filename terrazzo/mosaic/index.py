@@ -8,6 +8,7 @@ import re
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import unescape
 from typing import Protocol
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from terrazzo.bands import BANDS
 from terrazzo.errors import NotFound, ReadFailure
+from terrazzo.scene import OWNER, owner_of
 from terrazzo.store import SEALED, Store
 from terrazzo.tiff import is_sealed
 
@@ -27,6 +29,7 @@ FARTHEST = 1 << 62
 ZSTD, DEFLATE, ADOBE_DEFLATE = 50000, 32946, 8
 GDAL_METADATA = 42112
 _DESCRIPTION = re.compile(rb'role="description">(\w+)<')
+_OWNER = re.compile(rf'<Item name="{OWNER}"[^>]*>([^<]*)<'.encode())
 _TYPES = {1: "u1", 3: "u2", 4: "u4", 16: "u8", 12: "f8", 2: "u1"}
 _DTYPES = {(8, 1): "u1", (16, 2): "i2", (16, 1): "u2"}
 
@@ -91,9 +94,8 @@ class Cog:
             self._source: _Source = (
                 _Object(store, key) if store.root is None else _File(str(store.root / key))
             )
-            band = key.rsplit("/", 1)[-1].removesuffix(".tif")
             file = _Reader(self._source)
-            self.levels = tuple(_levels(file, band, must_be_sealed=store.config.format >= SEALED))
+            self.levels = tuple(_levels(file, key, must_be_sealed=store.config.format >= SEALED))
         except (OSError, NotFound, struct.error, KeyError, ValueError, IndexError) as error:
             raise ReadFailure(f"{short(key)}: {error}") from None
         if not self.levels:
@@ -125,7 +127,7 @@ class _Reader:
         return data
 
 
-def _levels(file: _Reader, band: str, *, must_be_sealed: bool) -> list[Level]:
+def _levels(file: _Reader, key: str, *, must_be_sealed: bool) -> list[Level]:
     order, magic = struct.unpack("<2sH", file.at(0, 4))
     if order != b"II" or magic not in (42, 43):
         raise ValueError("not a little-endian TIFF")
@@ -144,12 +146,26 @@ def _levels(file: _Reader, band: str, *, must_be_sealed: bool) -> list[Level]:
     sealed = is_sealed(file.at(0, first))
     if must_be_sealed and not sealed:
         raise ValueError("its directories are damaged: they have no checksum")
-    # A file under another's name reads well: only its description tells.
-    named = _DESCRIPTION.search(directories[0].get(GDAL_METADATA, np.empty(0, "u1")).tobytes())
-    held = named[1].decode() if named else band
-    if held != band and {held, band} <= BANDS.keys():
-        raise ValueError(f"it holds band {held}: put the right file back, or compute the scene again")
+    _require_name(directories[0].get(GDAL_METADATA, np.empty(0, "u1")).tobytes(), key)
     return [_level(tags, sealed) for tags in directories]
+
+
+def _require_name(metadata: bytes, key: str) -> None:
+    """Checks that a file lies where it was written: one under another's name reads well, only its tags tell.
+
+    Raises:
+        ValueError: it is that of another band or scene.
+    """
+    band = key.rsplit("/", 1)[-1].removesuffix(".tif")
+    named, owned = _DESCRIPTION.search(metadata), _OWNER.search(metadata)
+    held = named[1].decode() if named else band
+    remedy = "put the right file back, or compute the scene again"
+    if held != band and {held, band} <= BANDS.keys():
+        raise ValueError(f"it holds band {held}: {remedy}")
+    # Stores of earlier releases name no scene.
+    owner, folder = unescape(owned[1].decode()) if owned else "", owner_of(key)
+    if owner and folder and owner != folder:
+        raise ValueError(f"it belongs to {owner}: {remedy}")
 
 
 def _directory(file: _Reader, offset: int, big: bool) -> tuple[dict[int, NDArray[np.generic]], int]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from terrazzo.bands import NODATA
-from terrazzo.mosaic import kernels
+from terrazzo.mosaic import overlay_kernels
 from terrazzo.mosaic.merge import Merged
 
 ENOUGH = 1 / 255
@@ -58,7 +58,7 @@ def _wanted(
     """The parts of a box, of about `SIDE` pixels, where a scene still shows or is still to be counted; cut to what is wanted."""
     rows, cols = ([n * k // m for k in range(m + 1)] for n in weight.shape for m in [max(1, round(n / SIDE))])
     boxes = (
-        kernels.wanted_box(weight, through, count, least, count_to, *down, *across)
+        overlay_kernels.wanted_box(weight, through, count, least, count_to, *down, *across)
         for down in pairwise(rows)
         for across in pairwise(cols)
     )
@@ -126,7 +126,7 @@ class Layers:
             field: gains that are applied to the values where they show.
         """
         state = (self._values, self._through, self._provenance, self._count)
-        self._summed |= kernels.lay_over(
+        self._summed |= overlay_kernels.lay_over(
             *(values, weight, part[0].start, part[1].start, least, number, NODATA, count_to),
             *(not self._feather, tuple(field or NO_GAINS)),
             (*state, self._total, self._shown, self._most),
@@ -139,10 +139,10 @@ class Layers:
 
     def full(self, count_to: int) -> bool:
         """Whether no further scene can show anywhere, nor is to be counted up to a number."""
-        return bool(kernels.is_full(self._through, self._count, count_to))
+        return bool(overlay_kernels.is_full(self._through, self._count, count_to))
 
     def merged(self) -> Merged:
         """The picture so far."""
         if self._summed:
-            kernels.settle(self._total, self._shown, self._values)
+            overlay_kernels.settle(self._total, self._shown, self._values)
         return Merged(self._values, self._provenance, np.minimum(self._count, 255).astype(np.uint8))

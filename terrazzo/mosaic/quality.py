@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from terrazzo import gains
 from terrazzo.bands import MaskClass
 from terrazzo.errors import NotFound, TooLarge
-from terrazzo.mosaic import kernels
+from terrazzo.mosaic import gather_kernels
 from terrazzo.mosaic.engine import FILLED, Engine, Image
 from terrazzo.mosaic.plan import MOST_SCENES
 from terrazzo.mosaic.predict import PREDICTED
@@ -139,5 +139,5 @@ def _gain_bits(
         known = np.unpackbits(packed, count=bits.size).astype(bool).reshape(bits.shape)
         bits[~known] |= EXTRAPOLATED
     out = np.empty(rows.shape, np.uint16)
-    kernels.at_windows(bits, rows, cols, grid.window, windows.row0, windows.col0, out)
+    gather_kernels.at_windows(bits, rows, cols, grid.window, windows.row0, windows.col0, out)
     return out

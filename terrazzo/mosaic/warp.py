@@ -21,7 +21,7 @@ from terrazzo.config import Resampling
 from terrazzo.crs import check_place, crs_of, transform
 from terrazzo.errors import InvalidRequest
 from terrazzo.grid import SNAP, Bounds, Grid, PixelBox
-from terrazzo.mosaic import kernels
+from terrazzo.mosaic import gather_kernels
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def level_of(
     (x0, x1, x2, x3), (y0, y1, y2, y3) = east
     size = max(math.hypot(x1 - x0, y1 - y0), math.hypot(x3 - x2, y3 - y2))
     if not math.isfinite(size) or size <= 0:
-        raise InvalidRequest(f"the mosaic's area has no place in {crs}")
+        raise InvalidRequest(f"the mosaic's area cannot be transformed to {crs}")
     return int(np.clip(math.floor(math.log2(size / grid.pixel) + 0.26), 0, deepest))
 
 
@@ -231,7 +231,9 @@ def locate(
     m = np.arange(math.floor(x[0] / step), math.floor(x[-1] / step) + 2)
     k = np.arange(math.floor(y[-1] / step), math.floor(y[0] / step) + 2)
     nodes = places(where.crs, tuple(np.meshgrid(m * step, k * step)), grid, level)  # type: ignore[arg-type]
-    kernels.between_nodes(x, y, float(m[0]), float(k[0]), step, *nodes, whole[0][inside], whole[1][inside])
+    gather_kernels.between_nodes(
+        x, y, float(m[0]), float(k[0]), step, *nodes, whole[0][inside], whole[1][inside]
+    )
     return whole[0], whole[1]
 
 
@@ -281,7 +283,7 @@ def extent(crs: str, area: Bounds) -> Bounds:
 
 def box_around(rows: NDArray[np.float64], cols: NDArray[np.float64]) -> PixelBox | None:
     """The pixels that bilinear interpolation at these places reads; None when no place is known."""
-    r0, r1, c0, c1 = kernels.extremes(np.atleast_2d(rows), np.atleast_2d(cols))
+    r0, r1, c0, c1 = gather_kernels.extremes(np.atleast_2d(rows), np.atleast_2d(cols))
     if r0 > r1:
         return None
     return PixelBox(
@@ -310,7 +312,7 @@ def gather(
     # Places without data are NaN, which no kernel takes for inside.
     at = (rows, cols, float(box.row0), float(box.col0))
     if resampling == "nearest":
-        kernels.gather_nearest(values, *at, out)
+        gather_kernels.gather_nearest(values, *at, out)
     else:
-        kernels.gather_bilinear(values, *at, nodata, out)
+        gather_kernels.gather_bilinear(values, *at, nodata, out)
     return out

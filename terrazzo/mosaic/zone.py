@@ -15,7 +15,7 @@ from terrazzo.bands import CLEAR, CLOUDED, NODATA, SCALE, SCORE_NODATA, MaskClas
 from terrazzo.correction import counts, read_correction
 from terrazzo.errors import NotFound, ReadFailure
 from terrazzo.grid import Grid, PixelBox
-from terrazzo.mosaic import kernels
+from terrazzo.mosaic import gather_kernels, overlay_kernels
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.layers import ALL, OPACITY, Cut, GainField, Layers, visible
 from terrazzo.mosaic.level import day_level
@@ -460,7 +460,7 @@ class Merging:
         """(band, row, col) int16 of a scene at the request's stage."""
         values, field = self._stored(entry, box), self._field(entry, box)
         if field is not None:
-            kernels.apply_gain(values, tuple(field), NODATA)
+            overlay_kernels.apply_gain(values, tuple(field), NODATA)
         return values
 
     def _stored(self, entry: Entry, box: PixelBox) -> NDArray[np.int16]:
@@ -527,7 +527,8 @@ class Merging:
     def _counts(self, entry: Entry, values: NDArray[np.int16], box: PixelBox) -> NDArray[np.int16]:
         """The product's own numbers; exact at full resolution, from averaged pixels at overviews."""
         scene = entry.scene
-        correction = read_correction(self.version.store.read_bytes(scene.key(CORRECTION)))
+        key = scene.key(CORRECTION)
+        correction = read_correction(self.version.store.read_bytes(key), key)
         classes = self._coarse(entry, scene.key(MASK), box, 0).astype(np.uint8)
         factor = 2**self.level
         grid = Grid(self.epsg, self.grid.pixel * factor, self.grid.window // factor)
@@ -564,7 +565,9 @@ class Merging:
             half = box.coarser(2).grown(1)
             weight = self._at(entry, key, half, halvings, 0, fill).astype(np.uint8, copy=False)
             out = np.empty(box.shape, np.uint8)
-            kernels.double_weight(weight, box.row0 - 2 * half.row0, box.col0 - 2 * half.col0, LAST, out)
+            gather_kernels.double_weight(
+                weight, box.row0 - 2 * half.row0, box.col0 - 2 * half.col0, LAST, out
+            )
             return out
         return self._raster(entry, key, box, halvings, fill)
 

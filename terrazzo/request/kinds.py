@@ -22,7 +22,7 @@ def read(parameter: Parameter, value: Any) -> Any:
     Raises:
         InvalidRequest: it is not understood; the message says what is.
     """
-    if isinstance(value, str) and len(value) > LONGEST and parameter.kind != "area":
+    if isinstance(value, str) and len(value) > LONGEST and parameter.kind not in ("area", "expression"):
         raise InvalidRequest(f"{parameter.name}: at most {LONGEST} characters")
     return READERS[parameter.kind](parameter, value)
 
@@ -56,6 +56,8 @@ def _names(parameter: Parameter, value: Any) -> tuple[str, ...]:
     if not isinstance(parts, list | tuple) or not all(isinstance(p, str) for p in parts):
         raise refusal(parameter, value, "names, as a list or with commas between")
     names = tuple(p.strip() for p in parts if p.strip())
+    if not names:
+        raise refusal(parameter, value, "it names nothing; leave it out")
     if parameter.high is not None and len(names) > parameter.high:
         raise InvalidRequest(f"{parameter.name}: up to {parameter.high:g} names")
     if strange := [n for n in names if parameter.choices and n not in parameter.choices]:

@@ -29,7 +29,7 @@ Kind = Literal[
 JOINED: Mapping[str, str] = {"names": ",", "numbers": ",", "expression": ";", "pairs": ";"}
 """Kinds that may be given several times, and what joins the values."""
 LONGEST = 2000
-"""Characters of a value."""
+"""Characters of a value; expressions have a limit of their own."""
 
 
 @dataclass(frozen=True)

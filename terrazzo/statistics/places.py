@@ -38,7 +38,7 @@ MARGIN = 0.01
 WIDEST = 668_000.0
 """Metres from a zone's middle, 6 degrees on the equator, up to which one zone's grid is used for one area."""
 OUTSIDE = "outside the mosaic"
-NOWHERE = "no place on the globe: check its coordinates"
+NOWHERE = "cannot be transformed to longitude and latitude: check its coordinates"
 KINDS = (
     "a point: statistics are of polygons, so buffer it",
     "a line: statistics are of polygons, so buffer it",

@@ -46,8 +46,6 @@ def seen(name, truth):
 
 def main():
     """Prints {set: [contrast, shift, difference] or a reason}."""
-    # GDAL keeps tiles in the working folder, and would show an old server's.
-    os.chdir(tempfile.mkdtemp())
     found = {}
     for number, (address, path, names) in enumerate(json.load(sys.stdin)):
         capabilities = f"{os.getcwd()}/{number}.xml"
@@ -65,4 +63,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    # GDAL keeps tiles in the working folder, and would show an old server's.
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        main()

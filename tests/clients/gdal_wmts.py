@@ -51,12 +51,9 @@ def nearest_level(name, pixel):
 
 def main(capabilities, layer, tms, truth_path, resampling, binding):
     """Prints the shift in pixels, the mean difference, the share of equal pixels, and what is at the middle pixel."""
-    # GDAL keeps tiles in the working folder, and would show an old server's.
-    folder = tempfile.mkdtemp()
-    os.chdir(folder)
     if binding == "kvp":
         text = urllib.request.urlopen(capabilities, timeout=600).read().decode()
-        capabilities = f"{folder}/capabilities.xml"
+        capabilities = f"{os.getcwd()}/capabilities.xml"
         with open(capabilities, "w") as file:
             file.write(
                 re.sub(r"<ResourceURL[^>]*/>|<ResourceURL.*?</ResourceURL>", "", text, flags=re.DOTALL)
@@ -89,7 +86,7 @@ def main(capabilities, layer, tms, truth_path, resampling, binding):
         "256",
         "256",
         name,
-        f"{folder}/corner.tif",
+        f"{os.getcwd()}/corner.tif",
     ]
     subprocess.run(corner, check=True)
     # A window far from the data reads as nothing, and raises nothing.
@@ -106,4 +103,7 @@ def main(capabilities, layer, tms, truth_path, resampling, binding):
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    # GDAL keeps tiles in the working folder, and would show an old server's.
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        main(*sys.argv[1:])

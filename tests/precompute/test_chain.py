@@ -88,7 +88,7 @@ def test_the_correction_can_be_undone_to_one_count(chain):
     products = {p.id: p for p in find_products(chain.folder).products}
     for entry in chain.entries:
         scene, store = entry.scene, chain.store
-        correction = read_correction(store.read_bytes(scene.key(CORRECTION)))
+        correction = read_correction(store.read_bytes(scene.key(CORRECTION)), scene.key(CORRECTION))
         factor = store.mask_factor
         detector = correction.detector.repeat(factor, axis=0).repeat(factor, axis=1)
         classes = stored(store, scene, "mask")

@@ -315,7 +315,7 @@ def test_a_body_that_does_not_come_is_answered_408(hasty):
         )
         answer = client.recv(4096)
         assert answer.startswith(b"HTTP/1.1 408 ")
-        assert b"came too slowly" in answer + client.recv(4096)
+        assert b"arrived too slowly" in answer + client.recv(4096)
 
 
 def test_an_answer_that_no_client_reads_ends_and_releases_its_memory(hasty):

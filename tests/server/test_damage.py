@@ -12,7 +12,8 @@ from fastapi.testclient import TestClient
 
 from terrazzo.bands import NODATA
 from terrazzo.checks import CHECK
-from terrazzo.errors import ReadFailure
+from terrazzo.correction import read_correction
+from terrazzo.errors import Damaged, ReadFailure
 from terrazzo.export.order import parse_order
 from terrazzo.export.run import export
 from terrazzo.grid import Bounds
@@ -24,6 +25,7 @@ from terrazzo.mosaic.mads import mads
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target
 from terrazzo.mosaic.zone import DAMAGED
+from terrazzo.scene import CORRECTION
 from terrazzo.server.app import create_app
 from terrazzo.server.settings import Settings
 from terrazzo.store import Store
@@ -76,6 +78,20 @@ def test_bands_under_each_others_names_are_named_and_not_read(tmp_path):
     store.write_bytes(key, store.read_bytes(key.replace("B04", "B08")))
     with pytest.raises(ReadFailure, match="it holds band B08"):
         Cog(store, key)
+
+
+def test_files_of_another_scene_are_named_and_not_read(store):
+    first, second = [e for e in open_version(store, "mosaic").entries("all") if e.scene.mgrs == "33TWL"][:2]
+    pairs = [(first.scene.key(n), second.scene.key(n)) for n in ("B04.tif", "mask.tif", "score.tif")]
+    for key, other in [*pairs, (first.weight_key, second.weight_key)]:
+        Cog(store, key)
+        store.write_bytes(key, store.read_bytes(other))
+        with pytest.raises(ReadFailure, match=f"it belongs to {second.scene.id}"):
+            Cog(store, key)
+    data = store.read_bytes(second.scene.key(CORRECTION))
+    assert read_correction(data, second.scene.key(CORRECTION)).bands
+    with pytest.raises(Damaged, match=f"it belongs to {second.scene.id}"):
+        read_correction(data, first.scene.key(CORRECTION))
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"null", b"12", b'"a"', b"[" * 100_000, b"\xff\xfe\0"])

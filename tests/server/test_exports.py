@@ -133,7 +133,7 @@ def test_a_dry_run_reports_the_cost_and_starts_nothing(server):
         ({**ORDER, "dtype": "float32", "nodata": 1e300}, "float32"),
         (
             {"bbox": [1e30, 1e30, 2e30, 2e30], "bbox_crs": "EPSG:32633", "format": "gpkg"},
-            "no place",
+            "cannot be transformed",
         ),
         ([1], "object"),
     ],

@@ -103,6 +103,7 @@ def test_the_legend_of_days_names_the_days_of_the_request(client):
     assert len(pictures) == 2
     assert client.get(f"{address}?datetime=all").content in pictures
     assert client.get(f"{address}?datetime=1999").status_code == 400
+    assert client.get("/mosaics/mosaic/legend/ndvi.png?datetime=x").status_code == 400
     assert client.get(f"{address}?datetime=2023-08-11").status_code == 200
     assert client.get(f"{address}?colour=red").status_code == 400
 

@@ -138,7 +138,7 @@ def test_properties_that_are_no_object_are_refused(server):
         ("NaN", "infinite or NaN"),
         ("-Infinity", "infinite"),
         ("1e999", "infinite"),
-        ('"\\udc00"', "half a character"),
+        ('"\\udc00"', "unpaired surrogate"),
     ],
 )
 def test_what_no_json_can_tell_again_is_refused_in_words(server, value, said):

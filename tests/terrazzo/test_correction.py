@@ -160,7 +160,7 @@ def test_what_is_stored_is_what_is_read(air: bool) -> None:
     assert ("B02_xa" in arrays) == air
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)
-    read = read_correction(buffer.getvalue())
+    read = read_correction(buffer.getvalue(), "correction.npz")
     assert read.offset == -1000
     np.testing.assert_array_equal(read.bands["B02"].values, c.values)
     np.testing.assert_array_equal(read.bands["B02"].detectors, c.detectors)

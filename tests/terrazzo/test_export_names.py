@@ -93,7 +93,7 @@ def test_a_stopped_export_may_go_on_over_its_own_files(engine, tmp_path):
     steps.close()
     list(export(engine, order, tmp_path / "a", overwrite=False))
     assert (tmp_path / "a.vrt").exists()
-    with pytest.raises(InvalidRequest, match="is there already"):
+    with pytest.raises(InvalidRequest, match="exists; name another"):
         list(export(engine, order, tmp_path / "a", overwrite=False))
 
 
@@ -160,7 +160,7 @@ def test_other_numbers_do_not(run):
 
 def test_a_dry_run_reports_the_room_that_is_needed_meanwhile(run):
     told = run("--dry-run", box=WIDE)
-    assert "MB have to be free meanwhile" in told.output
+    assert "MB of free disk space are needed meanwhile" in told.output
 
 
 def test_a_file_without_a_coordinate_system_is_no_export(run, monkeypatch):

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from terrazzo.errors import WrongGrid
-from terrazzo.grid import Grid, PixelBox, Window, mgrs_epsg, zone_epsg, zone_name
+from terrazzo.grid import Grid, PixelBox, Window, mgrs_epsg, pixel_ratio, zone_epsg, zone_name
 
 INDEX = st.integers(-1_200_000, 1_200_000)
 SIZE = st.integers(1, 3000)
@@ -92,3 +92,10 @@ def test_a_name_that_is_no_tile_is_refused(tile):
 def test_only_utm_zones_have_a_grid(epsg):
     with pytest.raises(WrongGrid, match="UTM"):
         Grid(epsg, 10, 512)
+
+
+@pytest.mark.parametrize(
+    ("rows", "others", "ratio"), [(512, 256, (2, 1)), (256, 256, (1, 1)), (128, 256, (1, 2))]
+)
+def test_of_two_arrays_of_an_area_one_has_so_many_pixels_in_one_of_the_other(rows, others, ratio):
+    assert pixel_ratio(rows, others) == ratio

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from terrazzo.bands import NODATA
-from terrazzo.mosaic import kernels
+from terrazzo.mosaic import gather_kernels, overlay_kernels
 from terrazzo.mosaic.layers import GainField, Layers
 
 SIDE = 12
@@ -21,7 +21,7 @@ COUNTS = st.one_of(st.integers(-32767, 32767), st.sampled_from([NODATA, NODATA, 
 def test_weights_at_twice_the_resolution_are_bilinear_and_stay_on_their_side_of_a_last_resort(half, box):
     row0, col0, height, width = box
     out = np.empty((height, width), np.uint8)
-    kernels.double_weight(half, row0, col0, 1, out)
+    gather_kernels.double_weight(half, row0, col0, 1, out)
     here = half.astype(float)
     nearest = half[1:-1, 1:-1].repeat(2, axis=0).repeat(2, axis=1)
     sums = np.empty(nearest.shape)
@@ -44,13 +44,15 @@ def test_weights_at_twice_the_resolution_are_bilinear_and_stay_on_their_side_of_
 )
 def test_the_box_of_what_is_wanted_holds_that_and_no_row_or_column_more(weight, through, count, least, to):
     wanted = (weight >= least) & ((through >= 1 / 255) | (count < to))
-    r0, r1, c0, c1 = kernels.wanted_box(weight, through, count, least, to, 1, 5, 0, 5)
+    r0, r1, c0, c1 = overlay_kernels.wanted_box(weight, through, count, least, to, 1, 5, 0, 5)
     rows, cols = np.nonzero(wanted[1:5, :5])
     if len(rows):
         assert (r0, r1, c0, c1) == (rows.min() + 1, rows.max() + 2, cols.min(), cols.max() + 1)
     else:
         assert r0 >= r1
-    assert kernels.is_full(through, count, to) == bool((through < 1 / 255).all() and (count >= to).all())
+    assert overlay_kernels.is_full(through, count, to) == bool(
+        (through < 1 / 255).all() and (count >= to).all()
+    )
 
 
 def plain_gains(values, field):
@@ -125,10 +127,10 @@ def test_nearest_pixels_are_those_in_which_places_lie_and_none_is_taken_for_plac
     inside = (rows >= 8) & (rows < 13) & (cols >= 7) & (cols < 13)
     at = np.where(inside, rows - 8, 0).astype(int), np.where(inside, cols - 7, 0).astype(int)
     out = np.full((2, 3, 4), NODATA, np.int16)
-    kernels.gather_nearest(v, rows, cols, 8.0, 7.0, out)
+    gather_kernels.gather_nearest(v, rows, cols, 8.0, 7.0, out)
     assert (out == np.where(inside, v[:, *at], NODATA)).all()
     layers = v[0], v[0].astype(np.uint8), v[1].astype(np.uint16)
     new = np.full((3, 4), -1, np.int16), np.zeros((3, 4), np.uint8), np.zeros((3, 4), np.uint16)
-    kernels.gather_layers(*layers, rows, cols, 8.0, 7.0, *new)
+    gather_kernels.gather_layers(*layers, rows, cols, 8.0, 7.0, *new)
     for layer, gathered, otherwise in zip(layers, new, (-1, 0, 0), strict=True):
         assert (gathered == np.where(inside, layer[at], otherwise)).all()

@@ -212,7 +212,7 @@ def test_it_is_refused_where_no_one_day_is_asked_for(world, day, box, asked, tol
 
 def test_it_is_no_default_of_a_mosaic(world):
     _, engine = world
-    with pytest.raises(StoreError, match="no default"):
+    with pytest.raises(StoreError, match="cannot be a default"):
         replace(engine.version.config, fill="predict")
     assert MosaicConfig("a").fill != "predict"
 

@@ -12,7 +12,7 @@ from terrazzo.bands import STYLES
 from terrazzo.config import Origin, day_interval
 from terrazzo.crs import canonical, in_units
 from terrazzo.errors import InvalidRequest
-from terrazzo.expression import checked
+from terrazzo.expression import LONGEST, checked
 from terrazzo.grid import Bounds
 from terrazzo.mosaic.origin import ORIGINS
 from terrazzo.request.boxes import box_of, numbers_of_box, touch
@@ -222,3 +222,16 @@ def test_an_unknown_name_is_answered_with_the_one_that_was_meant():
 def test_a_number_larger_than_any_float_is_refused_in_words(name, given):
     with pytest.raises(InvalidRequest, match=name):
         values({name: given}, PICTURE)
+
+
+def test_a_list_of_no_names_is_refused_and_an_empty_value_counts_as_not_given():
+    for text in (",", " , "):
+        with pytest.raises(InvalidRequest, match="it names nothing"):
+            values({"ids": text}, PICTURE)
+    assert values({"ids": "", "bands": []}, PICTURE) == {}
+
+
+def test_an_expression_has_one_limit():
+    for length in (LONGEST + 1, 10 * LONGEST):
+        with pytest.raises(InvalidRequest, match=f"expression: at most {LONGEST} characters"):
+            values({"expression": "B04+" * (length // 4) + "B08 "}, PICTURE)

@@ -36,7 +36,7 @@ def test_a_store_remembers_what_it_was_made_with(store):
 
 
 def test_a_store_cannot_be_made_again_with_other_pixels(store):
-    with pytest.raises(StoreError, match="keeps what it was made with"):
+    with pytest.raises(StoreError, match="keeps what it was created with"):
         create_store(store.url, StoreConfig())
 
 
@@ -55,7 +55,7 @@ def test_a_planned_store_is_none_until_something_of_it_is_written(tmp_path):
     other = Store(planned.url, StoreConfig())
     other.write_config()
     assert Store(planned.url).config == StoreConfig()
-    with pytest.raises(StoreError, match="keeps what it was made with"):
+    with pytest.raises(StoreError, match="keeps what it was created with"):
         planned.write_config()
 
 

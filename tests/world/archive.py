@@ -100,7 +100,8 @@ def _seaweed(folder: Path, port: int) -> Iterator[None]:
     who = {"accessKey": KEYS["AWS_ACCESS_KEY_ID"], "secretKey": KEYS["AWS_SECRET_ACCESS_KEY"]}
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     keys.write_text(json.dumps({"identities": [{"name": "kit", "credentials": [who], "actions": actions}]}))
-    command: list[Any] = [programs().parent / "weed", "server", f"-dir={data}", "-ip=127.0.0.1", "-s3"]
+    command: list[Any] = [programs().parent / "weed", f"-logdir={folder}"]
+    command += ["server", f"-dir={data}", "-ip=127.0.0.1", "-s3"]
     command += ["-ip.bind=127.0.0.1", f"-s3.config={keys}", f"-s3.port={port}", "-volume.max=20"]
     command += ["-master.volumeSizeLimitMB=512"]
     ports = {}

@@ -13,11 +13,13 @@ from urllib.parse import urlparse
 
 @dataclass
 class Ranges:
-    """A running server: its address, its files by name, and the ranges it gave of them."""
+    """A running server: its address, its files by name, and the ranges it gave of them; what it does not do as others."""
 
     address: str
     files: dict[str, bytes]
     given: list[tuple[str, int, int]] = field(default_factory=list)
+    parts: bool = True
+    heads: bool = True
 
     @property
     def bytes(self) -> int:
@@ -46,8 +48,11 @@ def range_server(files: Mapping[str, bytes]) -> Iterator[Ranges]:
             if content is None:
                 self.say(404, b"")
                 return
+            if self.command == "HEAD" and not running.heads:
+                self.say(405, b"")
+                return
             tag = tag_of(content)
-            asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+            asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "") if running.parts else "")
             start, end = 0, len(content)
             if asked:
                 start, end = int(asked[1]), min(end, int(asked[2] or end) + 1)

@@ -65,7 +65,8 @@ def path(at: At, image: Image, selection: Selection) -> Iterator[Step]:
     """The chosen scene's numbers at the pixel, a step a band."""
     version, scene = at.engine.version, at.chosen.scene
     grid, box = version.store.grid(at.epsg), at.box
-    correction = read_correction(version.store.read_bytes(scene.key(CORRECTION)))
+    key = scene.key(CORRECTION)
+    correction = read_correction(version.store.read_bytes(key), key)
     fine = scene.box.coarser(version.store.mask_factor)
     detector = correction.detector[
         (at.row // version.store.mask_factor) - fine.row0, (at.col // version.store.mask_factor) - fine.col0

@@ -18,7 +18,7 @@ from terrazzo.precompute import sample
 from terrazzo.precompute.acquire.archives import find_archive
 from terrazzo.precompute.acquire.area import from_tile
 from terrazzo.precompute.acquire.fetch import Openers
-from terrazzo.precompute.acquire.product_folder import Shelf
+from terrazzo.precompute.acquire.product_folder import ProductFolder
 from terrazzo.precompute.acquire.run import AcquireOrder, carry_out, prepare
 from terrazzo.precompute.acquire.search import Query
 from terrazzo.precompute.products.find import find_products
@@ -169,7 +169,7 @@ def test_a_disk_without_room_is_reported_before_anything_is_fetched(
     large = replace(made, wanted=tuple(replace(w, size=room) for w in made.wanted))
     with pytest.raises(StoreError, match="free some space"):
         carry_out(acquired_one, large, openers, Console(quiet=True))
-    assert not acquired_one.shelf.products()
+    assert not acquired_one.product_folder.products()
 
 
 @pytest.fixture
@@ -178,7 +178,9 @@ def acquired_one(archive: Archive, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     for name, value in archive.environment().items():
         monkeypatch.setenv(name, value)
     query = Query(from_tile("33TWL"), "l2a", "33TWL", date(2023, 8, 13), date(2023, 8, 13))
-    return AcquireOrder(query, (find_archive(archive.stac),), sample.BANDS, Shelf(tmp_path / "products"))
+    return AcquireOrder(
+        query, (find_archive(archive.stac),), sample.BANDS, ProductFolder(tmp_path / "products")
+    )
 
 
 def test_levels_are_not_mixed_in_one_folder(acquired: Path, archive: Archive, terrazzo: Terrazzo) -> None:

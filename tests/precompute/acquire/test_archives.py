@@ -22,7 +22,7 @@ from terrazzo.precompute.acquire.archives import ARCHIVES, READABLE, find_archiv
 from terrazzo.precompute.acquire.area import from_box, from_tile
 from terrazzo.precompute.acquire.fetch import Openers, Plan, Wanted, accessible
 from terrazzo.precompute.acquire.opener import Opener
-from terrazzo.precompute.acquire.product_folder import Shelf, local_item
+from terrazzo.precompute.acquire.product_folder import ProductFolder, local_item
 from terrazzo.precompute.acquire.run import needed_files
 from terrazzo.precompute.acquire.search import Candidate, Query, candidate_of
 from terrazzo.precompute.acquire.until_clear import expected
@@ -273,7 +273,7 @@ def test_watch_fetches_from_the_next_archive_what_the_first_lacks(
     assert "the mosaic shows N0509, N0510 is in" in causes["2023-08-13"][1]
     version = open_version(Store(bare_store), "mosaic")
     assert {e.scene.id for p in version.periods for e in version.entries(p)} == {newer[0]["id"], TWO}
-    assert Shelf(tmp_path / "store-products").products()
+    assert ProductFolder(tmp_path / "store-products").products()
     assert json.loads(after.stdout)["findings"] == []
     assert after.returncode == 0, after.stderr
 

@@ -19,7 +19,7 @@ from terrazzo.bands import NODATA
 from terrazzo.precompute.acquire.archives import find_archive
 from terrazzo.precompute.acquire.fetch import Fetched, Openers, Plan, fetch, plan, with_headers
 from terrazzo.precompute.acquire.parts import FIRST_READ
-from terrazzo.precompute.acquire.product_folder import Shelf
+from terrazzo.precompute.acquire.product_folder import ProductFolder
 from terrazzo.precompute.acquire.search import Candidate, Query, Search, candidate_of
 from terrazzo.precompute.products.find import find_products
 from terrazzo.precompute.products.product import EXTRAS
@@ -53,12 +53,12 @@ def ordered(esa: Esa, products: Path, box: tuple[float, ...], *, whole: bool = F
     query = Query(shapely.box(*box), whole=whole)
     candidate = candidate_of(item, find_archive(server.address), query, FOUR, EXTRAS)
     assert isinstance(candidate, Candidate)
-    shelf, openers = Shelf(products), Openers()
-    planned = plan(Search(((candidate,),), (), ()), shelf, openers, 4)
+    product_folder, openers = ProductFolder(products), Openers()
+    planned = plan(Search(((candidate,),), (), ()), product_folder, openers, 4)
     server.given.clear()
     return planned, fetch(
         planned,
-        shelf,
+        product_folder,
         openers,
         connections=4,
         report=lambda size: None,
@@ -115,7 +115,7 @@ def test_a_plan_tells_the_bytes_that_come_where_headers_list_them(
     query = Query(shapely.box(*FIELD))
     candidate = candidate_of(item, find_archive(server.address), query, FOUR, EXTRAS)
     assert isinstance(candidate, Candidate)
-    rough = plan(Search(((candidate,),), (), ()), Shelf(tmp_path), Openers(), 4)
+    rough = plan(Search(((candidate,),), (), ()), ProductFolder(tmp_path), Openers(), 4)
     server.given.clear()
     exact = with_headers(rough, Openers(), 4)
     assert max(Counter(name for name, _, _ in server.given).values()) == 1
@@ -134,7 +134,7 @@ def test_a_plan_estimates_where_headers_do_not_come(esa: Esa, tmp_path: Path) ->
     server, item = esa
     candidate = candidate_of(item, find_archive(server.address), Query(shapely.box(*FIELD)), FOUR, EXTRAS)
     assert isinstance(candidate, Candidate)
-    rough = plan(Search(((candidate,),), (), ()), Shelf(tmp_path), Openers(), 4)
+    rough = plan(Search(((candidate,),), (), ()), ProductFolder(tmp_path), Openers(), 4)
     kept = server.files.copy()
     server.files.clear()
     try:

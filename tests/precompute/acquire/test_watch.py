@@ -30,7 +30,7 @@ from terrazzo.precompute import sample
 from terrazzo.precompute.acquire.archives import find_archive
 from terrazzo.precompute.acquire.area import from_tile
 from terrazzo.precompute.acquire.fetch import Openers
-from terrazzo.precompute.acquire.product_folder import Shelf
+from terrazzo.precompute.acquire.product_folder import ProductFolder
 from terrazzo.precompute.acquire.run import AcquireOrder, carry_out, prepare
 from terrazzo.precompute.acquire.search import Query
 from terrazzo.precompute.commands.watch import _for_ever, bandwidth, interval, left_of
@@ -240,18 +240,18 @@ def test_a_run_that_must_end_leaves_whole_files_and_the_next_one_goes_on(
         for name, value in archive.environment(s3.address).items():
             monkeypatch.setenv(name, value)
         query = Query(from_tile("33TWL"), "l2a", "33TWL", date(2023, 8, 10), date(2023, 8, 15))
-        shelf = Shelf(tmp_path / "products")
-        order = AcquireOrder(query, (find_archive(archive.stac),), sample.BANDS, shelf, 1)
+        product_folder = ProductFolder(tmp_path / "products")
+        order = AcquireOrder(query, (find_archive(archive.stac),), sample.BANDS, product_folder, 1)
         made = prepare(order, Openers())
         first = carry_out(order, made, Openers(), Console(quiet=True), seconds=4)
-        came = [p for p in (shelf.root / ".partial").rglob("[!.]*") if p.is_file()]
+        came = [p for p in (product_folder.root / ".partial").rglob("[!.]*") if p.is_file()]
         assert len(first.done) < len(made.wanted)
         assert not first.bad
         s3.fault = lambda seen: None
         before = len(s3.seen)
         carry_out(order, prepare(order, Openers()), Openers(), Console(quiet=True))
         again = [seen.path for seen in s3.seen[before:] if seen.method == "GET"]
-    assert {p.id for p in shelf.products()} == {w.candidates[0].id for w in made.wanted}
+    assert {p.id for p in product_folder.products()} == {w.candidates[0].id for w in made.wanted}
     left = 8 * (len(made.wanted) - len(first.done)) - len(came)
     assert len(again) == len(set(again)) == left
 

@@ -99,7 +99,7 @@ DAMAGES = {
     "wrong CRS": (lambda f: reproject(f / BAD / "B02.tif"), r"EPSG:32634.*EPSG:32633.*without warping"),
     "band elsewhere": (lambda f: move(f / BAD / "B04.tif", 100), r"B04 lies 1000 m east and 0 m north of B02.*as the archive delivers"),
     "band off by half a pixel": (lambda f: move(f / BAD / "B04.tif", 0.5), r"B04 lies 5 m east"),
-    "date to come": (lambda f: edit(f, lambda d: d["properties"].update(datetime="2099-01-01T10:00:00Z")), "in the future.*mend the Item"),
+    "date to come": (lambda f: edit(f, lambda d: d["properties"].update(datetime="2099-01-01T10:00:00Z")), "in the future.*correct the Item"),
     "L1C": (
         lambda f: edit(f, lambda d: d["properties"].update({"s2:product_uri": d["properties"]["s2:product_uri"].replace("MSIL2A", "MSIL1C")})),
         "it is L1C, the mosaic is made of L2A.*--mix-levels",
@@ -130,7 +130,7 @@ def test_an_item_whose_id_leads_out_is_left_out_and_the_other_goes_on(products, 
     edit(products, lambda d: d.update(id=name))
     done, _ = precompute(products, tmp_path / "store")
     (out,) = done.left_out
-    assert "cannot be the name of a folder; mend the Item" in out.reason
+    assert "cannot be the name of a folder; correct the Item" in out.reason
     assert [s.id for s in done.scenes] == [GOOD]
     assert {p.name for p in tmp_path.iterdir()} == {"products", "store"}
 
@@ -168,7 +168,7 @@ def test_a_product_half_a_pixel_off_the_grid_is_resampled_and_said_so(products, 
             dataset.transform = dataset.transform @ rasterio.Affine.translation(0.5, 0.5)
     done, _ = precompute(products, tmp_path / "store")
     (note,) = (n for n in done.notes if "stage=raw shows interpolated numbers" in n)
-    assert note.startswith(f"{BAD}: the product's pixels are not the store's: B02 resampled once")
+    assert note.startswith(f"{BAD}: the product's pixel grid is not the store's: B02 resampled once")
     assert re.search(r"from pixels ([1-9]\d*) m east and \1 m south of the store's", note)
 
 

@@ -159,7 +159,7 @@ def test_a_safe_with_masks_in_polygons_becomes_a_scene(safe: Path, tmp_path: Pat
     item = read_item(store, scene)
     assert item["properties"]["platform"].lower().endswith("2a")
     assert (scene.epsg, scene.mgrs) == (32631, "31TDH")
-    correction = read_correction(Path(store.raster_path(scene.key(CORRECTION))).read_bytes())
+    correction = read_correction(store.read_bytes(scene.key(CORRECTION)), scene.key(CORRECTION))
     assert correction.offset == 0
     assert set(np.unique(correction.detector)) == {11, 12}
     with rasterio.open(store.raster_path(scene.key(MASK))) as dataset:

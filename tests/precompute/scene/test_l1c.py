@@ -156,7 +156,7 @@ def test_the_offset_comes_from_the_products_own_metadata_or_the_pixels_and_agree
 
 def test_the_scene_can_be_taken_back_to_the_products_numbers(made: tuple[Store, Scene], safe: Path) -> None:
     store, scene = made
-    correction = read_correction(store.read_bytes(scene.key(CORRECTION)))
+    correction = read_correction(store.read_bytes(scene.key(CORRECTION)), scene.key(CORRECTION))
     grid = store.band_grid(32632, "B02")
     with rasterio.open(Path(store.url) / scene.band_key("B02")) as dataset:
         values = dataset.read(1)

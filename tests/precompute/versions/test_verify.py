@@ -152,7 +152,7 @@ def test_damaged_scenes_and_pyramids_are_made_again(tmp_path):
     assert f"repaired   {pyramid.rsplit('/', 3)[0]}" in alone.output
     mended = ran("--repair", str(tmp_path / "moved"))
     assert mended.exit_code == 0, mended.output
-    assert "sound; 0 orphans" in mended.output
+    assert "sound; 0 unreferenced files" in mended.output
     rasters = {k for k in whole if k.endswith((".tif", ".npy", ".parquet", ".npz"))}
     assert {k for k in rasters if store.read_bytes(k) != whole[k]} == set()
 
