@@ -11,6 +11,7 @@ from terrazzo.precompute.clouds.physics import (
     bright,
     cloud_like,
     earth_coloured,
+    earth_through_haze,
     no_snow,
     share_out,
 )
@@ -137,6 +138,12 @@ def test_soil_under_haze_is_cloud_only_where_the_classifier_is_sure(level, haze,
     assert (classes[0.8][field, field] == MaskClass.LAND).all() == shows
     assert np.isin(classes[0.95][field, field], CLOUDS).all()
     assert np.isin(classes[0.8][veil, veil], CLOUDS).all()
+
+
+def test_soil_under_cirrus_that_b10_shows_is_not_taken_for_haze():
+    bands, above = ("B02", "B04", "B10"), np.array([[[0.05, 0.05, 0.05]], [[0.1, 0.1, 0.06]]], np.float32)
+    seen = np.array([[[0.2, 0.2, 0.2]], [[0.2, 0.2, 0.2]], [[0.002, 0.02, 0.002]]], np.float32)
+    assert earth_through_haze(seen, bands, above).ravel().tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize(("level", "offset"), [("L1C", -0.1), ("L2A", 0.0)])
