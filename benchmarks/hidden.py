@@ -100,7 +100,7 @@ def predicted(place: Place, span: int, scene: Scene, number: int) -> list[dict[s
     asked = PixelRequest(FOUR, datetime=day.isoformat(), fill="predict")
     selection = engine.planner.holding(engine.select(asked))
     merging = Merging(version, engine.blocks, selection.request, scene.epsg, 0)
-    predicted = filled(Hidden(merging, selection, name, hole, scene.box), box).pixels
+    predicted = filled(Hidden(merging, selection, name=name, hole=hole, over=scene.box), box).pixels
     truth_seen = DaySource(merging, selection).seen(box).pixels
     assert predicted is not None
     assert truth_seen is not None

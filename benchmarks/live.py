@@ -39,7 +39,7 @@ from benchmarks.footprint import megabytes
 from benchmarks.land import PERIOD, clouds, fractal, paint
 from benchmarks.load import MOSAIC
 from benchmarks.product import EPSG, GROUND, LEFT, SPECTRA, TILE, TOP
-from terrazzo.bands import BANDS
+from terrazzo.bands import BANDS, DEFAULT_BANDS
 from terrazzo.grid import Bounds, PixelBox
 from terrazzo.precompute.judge.report import write_report
 from terrazzo.store import Store, StoreConfig, create_store
@@ -69,6 +69,8 @@ SCREEN = 50
 def write_scene(folder: Path, number: int, side: int, images: int) -> dict[str, Any]:
     """Writes the COGs of a scene of `side` metres, a day of June; returns its Item, with its assets in the bucket.
 
+    The other bands of 20 m have the image of B11.
+
     Args:
         images: scenes that have COGs of their own; further ones have those of an earlier one.
     """
@@ -77,7 +79,8 @@ def write_scene(folder: Path, number: int, side: int, images: int) -> dict[str, 
     rows, cols = -TOP // 10, LEFT // 10
     place = Place(TILE, EPSG, PixelBox(rows, cols, rows + side // 10, cols + side // 10), 10, 512)
     name, files = f"S2A_{TILE}_{about.when:%Y%m%d}_0_L2A", f"{side}-{number % images}"
-    assets = {NAMES[b]: asset(files, f"{b}.tif") | raster_bands(about) for b in ROLES}
+    images_of = dict.fromkeys(DEFAULT_BANDS, "B11") | {b: b for b in ROLES}
+    assets = {NAMES[b]: asset(files, f"{i}.tif") | raster_bands(about) for b, i in images_of.items()}
     assets["scl"] = asset(files, "SCL.tif")
     if not (folder / files / "SCL.tif").exists():
         _write_images(folder / files, number, side, texture)
@@ -354,9 +357,6 @@ def state_of(address: str) -> str | None:
 
 def first_look(name: str, folder: Path, field: Bounds, archive: Archive, *, whole: bool = False) -> None:
     """Prints seconds, CPU seconds and memory of the first look, with `whole` also of all up to the mosaic."""
-    if whole:
-        # The archive has no other bands.
-        create_store(folder / "store", StoreConfig(10.0, 20.0, 512, ROLES))
     before, begun = cpu(), time.monotonic()
     with live(folder, field, "2023-06", archive, *([] if whole else ["--no-precompute"])) as (
         address,

@@ -39,7 +39,7 @@ def mosaic(
     store.write_bytes(config_key(name), text.encode())
     for scene in without:
         exclude(store, name, scene, "left out", None)
-    with patch("terrazzo.precompute.versions.write.write_report"):
+    with patch("terrazzo.precompute.judge.report.write_report"):
         done = run([products], store, name, Options(Recipe(mask)), console=SILENT)
     assert done.version is not None
     return done.version

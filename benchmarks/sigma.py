@@ -4,7 +4,7 @@ The series, and the dates that are left out, are those of `benchmarks.left_out`;
 1, 3/2 or 1/2 times `--days` before it, in turn, so that a date lies anywhere in it. Of the scenes that are left 1, 2, 3, 5 and all, by chance,
 are merged by each method, and their values compared with the date's own clear pixels, corrected and without gains: |value − date| / sigma.
 
-Printed is the share within 1 sigma and within 2 by count and band: with the numbers of the code; as `elsewhere`, with ν, F and g learnt on all places
+Printed is the share within 1 sigma, within 2 and within `WITHIN_95` (`wide`) by count and band: with the numbers of the code; as `elsewhere`, with ν, F and g learnt on all places
 but the judged one, each mosaic's τ scaled by its own dates; and as `table`, what a version has that stores no scatter. Each date weighs the same.
 `mean` are those of squares of 16 pixels a side, with the sigma that statistics tell. `--learn` prints the numbers for the code, learnt on all. What an
 earlier run observed lies in OUT and is kept.
@@ -214,10 +214,11 @@ def _shown(count: pd.Series) -> NDArray[np.object_]:
 
 
 def coverage(rows: pd.DataFrame, z: NDArray[np.float64], by: list[str]) -> pd.DataFrame:
-    """Per cent within 1 and within 2 sigma."""
-    inside = rows.assign(one=100 * (z <= 1) * rows.weight, two=100 * (z <= 2) * rows.weight)
-    sums = inside.groupby(by, sort=False)[["one", "two", "weight"]].sum()
-    return sums[["one", "two"]].div(sums.weight, axis=0)
+    """Per cent within 1, within 2 and within `WITHIN_95` sigma."""
+    limits = {"one": 1.0, "two": 2.0, "wide": sigma.WITHIN_95}
+    inside = rows.assign(**{name: 100 * (z <= limit) * rows.weight for name, limit in limits.items()})
+    sums = inside.groupby(by, sort=False)[[*limits, "weight"]].sum()
+    return sums[[*limits]].div(sums.weight, axis=0)
 
 
 def report(rows: pd.DataFrame) -> None:
@@ -236,7 +237,7 @@ def report(rows: pd.DataFrame) -> None:
     for name, z in (("code", code), ("elsewhere", elsewhere), ("table", judged(plain, sigma.OF_TABLE))):
         for by in ("shown", "band", "series", "method"):
             shares = coverage(named, z, ["kind", by]).unstack("kind").round(1)
-            click.echo(f"\nper cent within 1 and 2 sigma, numbers of {name}, by {by}\n{shares.to_string()}")
+            click.echo(f"\nper cent within 1, 2 and {sigma.WITHIN_95:g} sigma, numbers of {name}, by {by}\n{shares.to_string()}")
         pixels = (named.kind == "pixel").to_numpy()
         dates = coverage(named[pixels], z[pixels], ["series", "span", "date"])
         spread = np.percentile(dates.one, [10, 50, 90]).round(0)

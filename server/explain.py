@@ -134,7 +134,10 @@ def _document(engine: Engine, side: Explanation, lon: float, lat: float) -> dict
     scene = side.chosen.scene
     document = asdict(side)
     if side.sigma is not None:
-        document |= {"sigma_shared": side.sigma.shared, "sigma_prior": side.sigma.prior}
+        sure = side.sigma
+        document |= {
+            "sigma_shared": sure.shared, "sigma_95": sure.within_95, "sigma_prior": sure.prior
+        }
     for name in ("chosen", "request", "bands", "values", "sigma"):
         del document[name]
     for candidate in document["candidates"]:

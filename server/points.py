@@ -50,7 +50,7 @@ def point_values(engine: Engine, ask: Ask, lon: float, lat: float, *, sigma: boo
         "coordinates": [lon, lat],
         "band_names": list(ask.measure.names if is_float else image.bands),
         "values": numbers,
-        **({"sigma": sure.sigma, "sigma_shared": sure.shared} if sure else {}),
+        **({"sigma": sure.sigma, "sigma_shared": sure.shared, "sigma_95": sure.within_95} if sure else {}),
         "scene": scene.id,
         "datetime": scene.datetime.isoformat(),
         "sampling": sampling(engine, place, scene.epsg, chosen.selection.request.resampling),

@@ -19,10 +19,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib.resources import files
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import CubicSpline
+
+if TYPE_CHECKING:
+    from scipy.interpolate import CubicSpline
 
 Array = NDArray[np.float64]
 FILE = "atmosphere.npz"
@@ -85,7 +88,7 @@ class Table:
         self.hash: str = json.loads(str(arrays["provenance"]))["hash"]
 
     @cached_property
-    def _sun(self) -> CubicSpline:
+    def _sun(self) -> "CubicSpline":
         return _cardinal(1 / np.cos(np.radians(self._a["sun_zenith"])))
 
     def scattering(self, air: Air) -> Scattering:
@@ -219,8 +222,11 @@ def content_hash(arrays: Mapping[str, NDArray[np.generic]]) -> str:
     return digest.hexdigest()
 
 
-def _cardinal(nodes: Array) -> CubicSpline:
+def _cardinal(nodes: Array) -> "CubicSpline":
     """The spline that gives, at any x, the weight of each node's value."""
+    # Only L1C needs it, and a first look should not wait for all of scipy's optimizers, which it imports.
+    from scipy.interpolate import CubicSpline
+
     return CubicSpline(nodes, np.eye(len(nodes)))
 
 

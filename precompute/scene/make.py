@@ -168,7 +168,7 @@ def _write_files(
     )
     correction = Correction(prepared.added, prepared.detector, coefficients)
     arrays = correction_arrays(correction) | _seen_arrays(prepared) | {OWNER: np.array(owner)}
-    np.savez_compressed(folder / CORRECTION, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(folder / CORRECTION, **arrays)
 
 
 def _images(product: Product, store: Store, folder: Path, off: tuple[float, float]) -> Images:

@@ -6,8 +6,8 @@ scatter τ, by band and level, stands for ν observations more (the moderated va
     s² = (ν τ² + Σ w_i (x_i − m)²) / (ν + Σ w_i − 1),    σ = g F(n) s
 
 τ is a table of all places, scaled by what the mosaic's own dates differ by, which is stored with the version. Versions that have no such scale have the
-table's τ. F, by the count n of observations, and g, by band, are learnt on dates that were left out: 68 % of them lie within σ of the mosaic and 95 % within
-2σ (`python -m benchmarks.sigma` learns and judges). What all pixels of a date have in common, its air above all, is no smaller in a mean over many
+table's τ. F, by the count n of observations, and g, by band, are learnt on dates that were left out, so that the shares within σ and within 2σ come nearest to 68
+and 95 %; within `WITHIN_95` σ of the mosaic lie 95 % (`python -m benchmarks.sigma` learns and judges). What all pixels of a date have in common, its air above all, is no smaller in a mean over many
 pixels: `Common` is the same estimate, of the days' common offsets.
 """
 
@@ -77,6 +77,8 @@ OF_MOSAIC = Law(
     (0.83, 0.81, 0.76, 0.8, 0.8, 0.84),
 )
 """Of a τ that the mosaic's dates scaled."""
+WITHIN_95 = 2.5
+"""Sigma within which 95 % of the observations lie: their errors have longer tails than a normal law, which has 1.96."""
 AROUND = 64
 """Side, in pixels of the zone's grid, of the square around a place whose common error is computed."""
 
@@ -136,12 +138,14 @@ class PlaceSigma(NamedTuple):
     Attributes:
         sigma: of the place's own value.
         shared: the part of it that the place has in common with the pixels around.
+        within_95: the distance from the value within which 95 % of independent clear observations lie.
         prior: whose dates the prior is of, the `mosaic`'s or those of a `table` of other places.
         problems: scenes that were left out, and why.
     """
 
     sigma: tuple[float | None, ...]
     shared: tuple[float | None, ...]
+    within_95: tuple[float | None, ...]
     prior: Literal["mosaic", "table"]
     problems: tuple[str, ...]
 
@@ -169,7 +173,8 @@ def sigma_at(engine: Engine, selection: Selection, place: Points, image: Image, 
     prior = prior_of(engine.version, selection.request.period, image.bands)
     shared = prior.of_means(*common.scatter(selection.request.target))[:, 0]
     every = tuple(dict.fromkeys((*problems, *more)))
-    return PlaceSigma(_plain(own), _plain(np.minimum(shared, own)), prior.origin, every)
+    shared = np.minimum(shared, own)
+    return PlaceSigma(_plain(own), _plain(shared), _plain(WITHIN_95 * own), prior.origin, every)
 
 
 def _around(engine: Engine, place: Points, epsg: int) -> Target:

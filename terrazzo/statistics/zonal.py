@@ -18,6 +18,10 @@ from terrazzo.statistics.question import Rule
 MEASURES = ("count", "mean", "std", "min", "max")
 """The columns of `summaries` before the quantiles."""
 
+ASIDE = 1e-6
+"""Share of a pixel by which middles lie further south when polygons are filled, so that none lies on a horizontal edge: GDAL gives such
+a pixel to both polygons of the edge (findings/gdal-rasterizes-shared-edges-twice.sh)."""
+
 
 class Cover(NamedTuple):
     """Pixels of areas, one area behind the other.
@@ -42,7 +46,8 @@ def cover(polygons: NDArray[np.object_], target: Target, rule: Rule) -> Cover:
     """The pixels of polygons in a target's coordinates.
 
     Args:
-        rule: `exact` weighs each pixel by the share that is covered; `centre` takes those whose middle lies inside, whole.
+        rule: `exact` weighs each pixel by the share that is covered; `centre` takes those whose middle lies inside, whole. A middle
+            on the edge of two polygons counts for one of them, the western or the southern.
     """
     weights = list((_exact if rule == "exact" else _centred)(polygons, target))
     sizes = [len(cells) for cells, _ in weights]
@@ -72,7 +77,7 @@ def _centred(polygons: NDArray[np.object_], target: Target) -> Iterator[tuple[ND
             min(target.height, int((top - south) // dy) + 1),
             min(target.width, int((east - left) // dx) + 1),
         )
-        place = Affine(dx, 0, left + col0 * dx, 0, -dy, top - row0 * dy)
+        place = Affine(dx, 0, left + col0 * dx, 0, -dy, top - (row0 + ASIDE) * dy)
         inside = rasterize([polygon], (max(1, row1 - row0), max(1, col1 - col0)), transform=place)
         rows, cols = np.nonzero(inside)
         yield (rows + row0) * target.width + cols + col0, np.ones(len(rows))

@@ -23,6 +23,9 @@ def test_a_point_and_its_account_tell_the_same_sigma(client):
     for own, shared in zip(point["sigma"], point["sigma_shared"], strict=True):
         assert 0 < shared <= own < 0.3
     assert (account["sigma"], account["sigma_shared"]) == (point["sigma"], point["sigma_shared"])
+    assert account["sigma_95"] == point["sigma_95"]
+    for own, wide in zip(point["sigma"], point["sigma_95"], strict=True):
+        assert wide == pytest.approx(2.5 * own, abs=3e-5)
     assert account["sigma_prior"] == "mosaic"
     assert f"sigma of B08: {point['sigma'][1]}" in client.get(f"{MOSAIC}/explain/{PLACE}{query}&f=txt").text
     assert f"<td>{point['sigma'][1]}</td>" in client.get(f"{MOSAIC}/explain/{PLACE}{query}&f=html").text

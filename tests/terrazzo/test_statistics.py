@@ -164,6 +164,15 @@ def test_quantiles_weigh_pixels_by_the_share_that_is_covered():
     )
 
 
+def test_areas_that_tile_a_grid_share_out_the_middles_on_their_edges():
+    target = Target("EPSG:32633", Bounds(600000, 5000000, 600200, 5000200), 20, 20)
+    west, south = np.meshgrid(np.arange(600005, 600185, 30), np.arange(5000005, 5000185, 30))
+    squares = shapely.box(west, south, west + 30, south + 30).ravel()
+    covered = cover(squares, target, "centre")
+    assert np.unique(np.diff(covered.starts)).tolist() == [9]
+    assert np.unique(covered.cells).size == covered.cells.size == 9 * len(squares)
+
+
 def test_an_area_has_its_clear_share_its_age_and_its_version(engine, stands, tmp_path):
     own = told(engine, read_areas(stands, "stand"), tmp_path / "own.parquet", bands="B04", period="all")
     assert set(own.version) == {engine.version.name}
