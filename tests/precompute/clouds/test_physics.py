@@ -118,7 +118,9 @@ def half_hearted(thin):
     return Model(0 * one, one, (nothing, last), (no_bias, np.log(p).astype(np.float32)), 1.0, "")
 
 
-@pytest.mark.parametrize(("level", "haze", "shows"), [("L1C", 0.0, True), ("L1C", 0.1, True), ("L2A", 0.1, False)])
+@pytest.mark.parametrize(
+    ("level", "haze", "shows"), [("L1C", 0.0, True), ("L1C", 0.1, True), ("L2A", 0.1, False)]
+)
 def test_soil_under_haze_is_cloud_only_where_the_classifier_is_sure(level, haze, shows):
     forest = {"B02": 0.03, "B03": 0.04, "B04": 0.02, "B08": 0.25}
     soil = {"B02": 0.09, "B03": 0.11, "B04": 0.13, "B08": 0.20}
