@@ -25,18 +25,40 @@ CONTEXT = (
 """Features: the logarithm of a band less that of its surroundings' mean, of their darkest and brightest cell, of the level that
 dips narrower than the far square lie in, and of the roughness within a cell."""
 
+HAZY = ("B02", "B04")
+"""Bands of which the air's share is looked for."""
+
 
 Rows = Callable[[int, int], NDArray[np.float32]]
 """(band, row, col) reflectance of the rows from the first up to the second number, NaN without data."""
 
 
 class Surroundings(NamedTuple):
-    """What pixels are compared with: for each feature of `CONTEXT` a coarse (row, col) array of cells, of `cell` pixels each, or None."""
+    """What pixels are compared with: for each feature of `CONTEXT` a coarse (row, col) array of cells, of `cell` pixels each, or None.
+
+    Attributes:
+        air: (band of `HAZY`, row, col) reflectance of the darkest cell of the far square: about what the air reflects. None if a band is missing.
+    """
 
     coarse: dict[str, NDArray[np.float32]]
     bands: dict[str, int]
     cell: int
     shape: tuple[int, int]
+    air: NDArray[np.float32] | None = None
+
+    def above_air(self, start: int, reflectance: NDArray[np.floating]) -> NDArray[np.float32]:
+        """(band, row, col) reflectance of `HAZY`, whose first row is the scene's row `start`, less that of the darkest ground around.
+
+        Raises:
+            ValueError: `air` is None.
+        """
+        if self.air is None:
+            raise ValueError("surroundings without air")
+        shape = reflectance.shape[1:]
+        out = np.empty((len(HAZY), *shape), np.float32)
+        for row, band, dark in zip(out, reflectance, self.air, strict=True):
+            np.subtract(band, _on_pixels(dark, self.cell, start, shape), out=row)
+        return out
 
     def features(self, start: int, reflectance: NDArray[np.floating]) -> NDArray[np.float32]:
         """(feature, row, col) of (band, row, col) reflectance, whose first row is the scene's row `start`.
@@ -80,11 +102,15 @@ def surroundings(
     if min(shape) * pixel < NEAR:
         return Surroundings({}, usable, cell, shape)
     step = max(strip // cell, 1) * cell
+    hazy = [list(bands).index(b) for b in HAZY] if set(HAZY) <= set(bands) else []
+    dark: list[list[NDArray[np.float32]]] = [[] for _ in hazy]
     parts: dict[str, list[tuple[NDArray[np.float32], ...]]] = {prefix: [] for prefix in usable}
     for start in range(0, shape[0], step):
         reflectance = rows(start, min(start + step, shape[0]))
         for prefix, k in usable.items():
             parts[prefix].append(_cells(_log(reflectance[k]), cell))
+        for k, cells_of in zip(hazy, dark, strict=True):
+            cells_of.append(_cells(reflectance[k], cell)[0])
     near, far = (max(3, round(side / (cell * pixel)) | 1) for side in (NEAR, FAR))
     coarse = {}
     for prefix, cells in parts.items():
@@ -101,7 +127,8 @@ def surroundings(
         for what, look in looked.items():
             if f"{prefix}-{what}" in CONTEXT:
                 coarse[f"{prefix}-{what}"] = _filled(look())
-    return Surroundings(coarse, usable, cell, shape)
+    air = np.stack([_darkest(np.concatenate(cells_of), far) for cells_of in dark]) if hazy else None
+    return Surroundings(coarse, usable, cell, shape, air)
 
 
 def context_features(
@@ -111,6 +138,12 @@ def context_features(
     whole = np.asarray(reflectance, np.float32)
     around = surroundings(lambda start, stop: whole[:, start:stop], whole.shape[1:], bands, pixel)
     return around.features(0, whole)
+
+
+def _darkest(cells: NDArray[np.float32], side: int) -> NDArray[np.float32]:
+    """The darkest of the known cells of squares."""
+    least = ndimage.minimum_filter(np.where(np.isfinite(cells), cells, np.inf), side)
+    return _filled(np.where(np.isfinite(least), least, np.nan))
 
 
 def _rough(deviation: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from terrazzo.bands import MaskClass
 from terrazzo.errors import InvalidRequest
-from terrazzo.precompute.clouds.context import NOTHING, Rows, surroundings
+from terrazzo.precompute.clouds.context import HAZY, NOTHING, Rows, Surroundings, surroundings
 from terrazzo.precompute.clouds.evidence import (
     classi_likelihood,
     cloud_probability_likelihood,
@@ -24,6 +24,7 @@ from terrazzo.precompute.clouds.physics import (
     bright,
     cloud_like,
     earth_coloured,
+    earth_through_haze,
     no_snow,
     share_out,
 )
@@ -142,7 +143,7 @@ def mask_scene(
         share_out(p, no_snow(reflectance, bands), bright(reflectance, bands))
         return p
 
-    pixels = _by_strips(rows, shape, bands, level, fused, sigma=30.0 / pixel)
+    pixels = _by_strips(rows, shape, bands, level, fused, around, sigma=30.0 / pixel)
     thin_is_sure = np.full((1, 1), "B10" in bands)
     if scl is not None and choice != "model":
         thin_is_sure = thin_is_sure | np.isin(scl, SCL_CLOUDS)
@@ -173,6 +174,7 @@ def _by_strips(
     bands: tuple[str, ...],
     level: str,
     probabilities: Callable[[int, int, NDArray[np.float32]], NDArray[np.float32]],
+    around: Surroundings,
     sigma: float,
 ) -> _Pixels:
     """Measures of pixels, smoothed over `sigma` pixels, a strip of rows at a time."""
@@ -191,6 +193,9 @@ def _by_strips(
         saturated[start:stop] = (seen > SATURATED).any(axis=0)
         white[start:stop] = cloud_like(seen, bands)
         earth[start:stop] = earth_coloured(seen, bands, level)
+        if around.air is not None:
+            hazy = seen[[bands.index(b) for b in HAZY]]
+            earth[start:stop] |= earth_through_haze(seen, bands, around.above_air(start, hazy))
 
     # Strips run beside each other, so the linear algebra within one need not.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:

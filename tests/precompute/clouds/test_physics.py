@@ -6,11 +6,12 @@ import rasterio
 
 from terrazzo.bands import FOUR, MaskClass
 from terrazzo.precompute.clouds.mask import mask_scene
-from terrazzo.precompute.clouds.model import BANDS, CLASSES, SIX
+from terrazzo.precompute.clouds.model import BANDS, CLASSES, FEATURES, SIX, Model
 from terrazzo.precompute.clouds.physics import (
     bright,
     cloud_like,
     earth_coloured,
+    earth_through_haze,
     no_snow,
     share_out,
 )
@@ -105,6 +106,46 @@ def test_a_veil_over_fields_is_cloud_though_their_colour_shows_through():
     veiled = {band: 0.08 + (1 - 0.08) ** 2 * rho for band, rho in fields.items()}
     assert np.isin(masked(filled(veiled, SIX), SIX).classes, CLOUDS).mean() > 0.95
     assert not np.isin(masked(filled(fields, SIX), SIX).classes, CLOUDS).any()
+
+
+def half_hearted(thin):
+    """A classifier that gives every pixel this probability of thin cloud, and land the rest."""
+    p = np.full(len(CLASSES), 1e-6)
+    p[[CLASSES.index(MaskClass.THIN_CLOUD), CLASSES.index(MaskClass.LAND)]] = thin, 1 - thin
+    nothing, no_bias = np.zeros((2 * len(FEATURES), 4), np.float32), np.zeros(4, np.float32)
+    last = np.zeros((4, len(CLASSES)), np.float32)
+    one = np.ones(len(FEATURES), np.float32)
+    return Model(0 * one, one, (nothing, last), (no_bias, np.log(p).astype(np.float32)), 1.0, "")
+
+
+@pytest.mark.parametrize(
+    ("level", "haze", "shows"), [("L1C", 0.0, True), ("L1C", 0.1, True), ("L2A", 0.1, False)]
+)
+def test_soil_under_haze_is_cloud_only_where_the_classifier_is_sure(level, haze, shows):
+    forest = {"B02": 0.03, "B03": 0.04, "B04": 0.02, "B08": 0.25}
+    soil = {"B02": 0.09, "B03": 0.11, "B04": 0.13, "B08": 0.20}
+    image = filled(forest, FOUR)
+    image[:, :40, :40] = filled(soil, FOUR)[:, :40, :40]
+    image[:, 80:, 80:] += 0.08
+    # The air adds more light the bluer it is, so that soil is no longer redder than clouds are.
+    image += np.float32(haze) * np.array([1.0, 0.6, 0.4, 0.2], np.float32)[:, None, None]
+    classes = {
+        p: mask_scene(
+            lambda a, b: image[:, a:b], image.shape[1:], FOUR, level=level, pixel=PIXEL, sun=None, choice="model",
+            model=half_hearted(p),
+        ).classes
+        for p in (0.8, 0.95)
+    }  # fmt: skip
+    field, veil = slice(0, 36), slice(84, None)
+    assert (classes[0.8][field, field] == MaskClass.LAND).all() == shows
+    assert np.isin(classes[0.95][field, field], CLOUDS).all()
+    assert np.isin(classes[0.8][veil, veil], CLOUDS).all()
+
+
+def test_soil_under_cirrus_that_b10_shows_is_not_taken_for_haze():
+    bands, above = ("B02", "B04", "B10"), np.array([[[0.05, 0.05, 0.05]], [[0.1, 0.1, 0.06]]], np.float32)
+    seen = np.array([[[0.2, 0.2, 0.2]], [[0.2, 0.2, 0.2]], [[0.002, 0.02, 0.002]]], np.float32)
+    assert earth_through_haze(seen, bands, above).ravel().tolist() == [True, False, False]
 
 
 @pytest.mark.parametrize(("level", "offset"), [("L1C", -0.1), ("L2A", 0.0)])
