@@ -135,7 +135,7 @@ def test_what_is_wanted_only_as_it_was_is_refused_once_it_is_another(client, add
         refused = client.get(address, headers={"If-Match": known, **part})
         assert refused.status_code == 412, known
         assert refused.headers["cache-control"] == "no-store"
-        assert "begin again" in refused.json()["detail"]
+        assert "repeat the request without it" in refused.json()["detail"]
 
 
 def test_a_file_is_known_by_its_time_where_no_etag_is_given(client, addresses):

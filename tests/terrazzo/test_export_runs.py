@@ -29,7 +29,7 @@ def test_an_export_that_was_stopped_goes_on_from_its_finished_windows(engine, tm
     steps = export(engine, order, tmp_path / "a.tif")
     next(steps)
     next(steps)
-    with pytest.raises(StoreError, match="at work"):
+    with pytest.raises(StoreError, match="running this export"):
         next(export(engine, order, tmp_path / "a.tif"))
     steps.close()
     assert not (tmp_path / "a.tif").exists()

@@ -70,10 +70,12 @@ def test_a_part_keeps_what_makes_reflectance_and_no_data_of_the_numbers(
         "photometric": "minisblack",
     }  # fmt: skip
     with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(source, "w", **profile) as dataset:
-        dataset.write(np.full((side, side), 5000, np.uint16), 1)
-        dataset.scales, dataset.offsets = [5e-5] * dataset.count, [-0.1] * dataset.count
+        # What is set after the first block is written may lie in a file beside it.
         if alpha:
             dataset.colorinterp = [ColorInterp.gray, ColorInterp.alpha]
+        dataset.scales, dataset.offsets = [5e-5] * dataset.count, [-0.1] * dataset.count
+        dataset.write(np.full((side, side), 5000, np.uint16), 1)
+        if alpha:
             dataset.write(there, 2)
         else:
             dataset.write_mask(there > 0)

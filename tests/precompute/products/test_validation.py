@@ -97,7 +97,7 @@ def test_the_constellations_name_leaves_the_satellite_to_the_products_name():
 def test_an_item_that_contradicts_its_products_name_is_left_out(changed):
     found = read(with_properties(**changed))
     assert isinstance(found, LeftOut)
-    assert "mend" in found.reason or "not Sentinel-2A, B or C" in found.reason
+    assert "correct the Item" in found.reason or "not Sentinel-2A, B or C" in found.reason
 
 
 @pytest.mark.parametrize("text", ["MGRS-9VWK", "9VWK", "09VWK", "T09VWK", "t9vwk", "mgrs-09vwk", " 09VWK "])
