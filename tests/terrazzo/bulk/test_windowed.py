@@ -1,6 +1,8 @@
 """Windows are read while others are merged, a bounded number at once, and come in their order."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -61,3 +63,19 @@ def test_it_runs_where_a_loop_runs_already():
         return list(windowed(range(3), lambda w: w, lambda w, a: a, lambda w, b: b, ahead=1))
 
     assert asyncio.run(notebook()) == [(0, 0), (1, 1), (2, 2)]
+
+
+ABANDONED = """
+from concurrent.futures.thread import _global_shutdown_lock
+from terrazzo.bulk.windowed import windowed
+
+steps = windowed(range(100), lambda w: w, lambda w, _: w, lambda w, _: w, ahead=2)
+next(steps)
+with _global_shutdown_lock:
+    steps.close()
+"""
+
+
+def test_it_closes_inside_a_call_that_holds_the_lock_of_thread_pools():
+    # The garbage collector closes an abandoned iterator wherever it runs, also inside ThreadPoolExecutor.submit.
+    subprocess.run([sys.executable, "-c", ABANDONED], check=True, timeout=PATIENCE)
