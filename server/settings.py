@@ -47,7 +47,7 @@ class Settings(BaseSettings):
         ge=1,
         description="tiles rendered at the same time; by default 4, of an object store 16, which mostly wait",
     )
-    queue: int = Field(64, ge=1, description="requests that may wait; the next one gets 503")
+    queue: int = Field(512, ge=1, description="requests that may wait; the next one gets 503")
     deadline: float = Field(30.0, gt=0, description="seconds after which a request ends with 503")
     memory: int = Field(
         1 << 30,

@@ -69,6 +69,13 @@ def test_past_the_queue_it_sheds_with_retry_after_and_still_answers_health_and_3
         assert fetched(address, TILE)[0] == 200
 
 
+def test_a_room_full_of_maps_is_not_refused(sample_store):
+    # 50 maps ask for six tiles each; one thread makes the queue as long as it gets.
+    with serving(sample_store, TERRAZZO_THREADS="1") as (_, address), ThreadPoolExecutor(300) as users:
+        asked = [users.submit(fetched, address, f"{TILE}?max_cloud={i / 4}") for i in range(300)]
+        assert {a.result()[0] for a in asked} == {200}
+
+
 def test_work_whose_client_left_is_not_done(sample_store):
     with serving(sample_store, TERRAZZO_THREADS="1", TERRAZZO_MEMORY=AMPLE) as (_, address):
         with ThreadPoolExecutor(1) as users:

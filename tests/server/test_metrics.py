@@ -85,7 +85,7 @@ def test_tiles_are_counted_by_outcome_and_cache_and_their_steps_timed(fresh):
     assert more("terrazzo_scenes_read_total") >= 1
     assert more('terrazzo_bytes_read_total{where="local"}') > 10_000
     assert now["terrazzo_queue"] == 0
-    assert now["terrazzo_queue_limit"] == 68
+    assert now["terrazzo_queue_limit"] == 516
 
 
 def test_whatever_is_asked_makes_no_new_series(fresh):
