@@ -8,11 +8,10 @@ from fastapi import Request
 from rio_tiler.colormap import cmap
 
 from terrazzo.bands import STYLES, Style
-from terrazzo.errors import InvalidRequest
+from terrazzo.errors import InvalidRequest, near
 from terrazzo.formats import Format, format_of, offered
 from terrazzo.mosaic.measure import Measure
 from terrazzo.mosaic.request import PixelRequest
-from terrazzo.request.kinds import near
 from terrazzo.request.parameters import PICTURE, Table, asked_names
 from terrazzo.request.parse import contradict, joined, known_only, measured, values
 from terrazzo.server.layers import BANDS, LAYERS

@@ -1,5 +1,7 @@
 """Errors, named by what the user can do about them."""
 
+from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 __all__ = [
@@ -27,6 +29,7 @@ __all__ = [
     "Uncorrectable",
     "UnreadableAsset",
     "WrongGrid",
+    "near",
 ]
 
 
@@ -142,3 +145,9 @@ class Damaged(StoreError, ReadFailure):
 
 class StoreUnreachable(StoreError, ReadFailure):
     """A store does not answer, or refuses; the same request may succeed later."""
+
+
+def near(given: str, known: Sequence[str]) -> str:
+    """`; did you mean …?` where a known name is like the given one; else empty."""
+    matches = get_close_matches(given, known, 2, 0.6)
+    return f"; did you mean {' or '.join(matches)}?" if matches else ""

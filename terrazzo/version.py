@@ -199,6 +199,16 @@ class Version:
         return grids
 
     @cached_property
+    def scene_ids(self) -> frozenset[str]:
+        """The names of the scenes of all periods."""
+        return frozenset(e.scene.id for es in self._entries.values() for e in es)
+
+    @cached_property
+    def orbits(self) -> tuple[int, ...]:
+        """The relative orbits of the scenes of all periods, in ascending order; 1 to 143."""
+        return tuple(sorted({e.scene.relative_orbit for es in self._entries.values() for e in es} - {0}))
+
+    @cached_property
     def attribution(self) -> str:
         """The line that the data of all scenes must be shown with."""
         return self.attribution_of(e for es in self._entries.values() for e in es)

@@ -5,7 +5,7 @@ from datetime import date
 from typing import Any, Literal, get_args
 
 from terrazzo.config import Fill, Method, Resampling, Snow, Stage
-from terrazzo.errors import InvalidRequest
+from terrazzo.errors import InvalidRequest, near
 from terrazzo.version import Version
 
 CLASSES_BAND = "mask"
@@ -115,6 +115,13 @@ def check(request: PixelRequest, version: Version) -> None:
         raise InvalidRequest(f"bands={','.join(unknown)}: this mosaic has {', '.join(version.bands)}")
     if len(set(request.bands)) != len(request.bands):
         raise InvalidRequest("bands: a band is named twice")
+    if missing := [i for i in request.ids if i not in version.scene_ids]:
+        like = near(missing[0], sorted(version.scene_ids))
+        raise InvalidRequest(f"ids={missing[0]}: this mosaic has no scene of that name{like}")
+    if request.orbit is not None and request.orbit not in version.orbits:
+        raise InvalidRequest(
+            f"orbit={request.orbit}: this mosaic has scenes of the orbits {', '.join(map(str, version.orbits))}"
+        )
     if request.max_cloud is not None and not 0 <= request.max_cloud <= 100:
         raise InvalidRequest(f"max_cloud={request.max_cloud}: per cent, 0 to 100")
     if request.min_score is not None and not 0 <= request.min_score <= 100:

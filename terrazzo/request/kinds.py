@@ -2,12 +2,11 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable
 from typing import Any
 
 from terrazzo.crs import canonical
-from terrazzo.errors import InvalidRequest
+from terrazzo.errors import InvalidRequest, near
 from terrazzo.expression import checked
 from terrazzo.grid import Bounds
 from terrazzo.request.boxes import number_of, numbers_of_box, parts_of
@@ -31,12 +30,6 @@ def refusal(parameter: Parameter, value: Any, remedy: str) -> InvalidRequest:
     """An error that repeats what was given and says what is understood."""
     shown = value if isinstance(value, str) else json.dumps(value, default=str)
     return InvalidRequest(f"{parameter.name}={shown[:100]}: {remedy}")
-
-
-def near(given: str, known: Sequence[str]) -> str:
-    """`; did you mean …?` where a known name is like the given one; else empty."""
-    matches = get_close_matches(given, known, 2, 0.6)
-    return f"; did you mean {' or '.join(matches)}?" if matches else ""
 
 
 def _text(parameter: Parameter, value: Any) -> str:

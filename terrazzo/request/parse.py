@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from terrazzo.errors import InvalidRequest
+from terrazzo.errors import InvalidRequest, near
 from terrazzo.expression import bands_of, meant
 from terrazzo.mosaic.measure import Measure, measure_of
 from terrazzo.mosaic.request import PixelRequest
-from terrazzo.request.kinds import near, read
+from terrazzo.request.kinds import read
 from terrazzo.request.parameters import JOINED, Table
 from terrazzo.version import Version
 
