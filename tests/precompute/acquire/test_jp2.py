@@ -278,7 +278,9 @@ def test_an_answer_that_is_shorter_or_longer_than_it_says_is_asked_for_again(
 
 def test_an_image_that_comes_whole_for_want_of_parts_is_cut_here(server: Ranges, tmp_path: Path) -> None:
     server.parts, area, notes = False, box(20, 300, 310, 590, 620), list[str]()
-    with proxy(server.address, lambda seen: "dropped" if len(notes) == 1 and seen.count == 1 else None) as line:
+    with proxy(
+        server.address, lambda seen: "dropped" if len(notes) == 1 and seen.count == 1 else None
+    ) as line:
         path = fetched(line.address, "20-True.jp2", area, tmp_path, notes.append)
     assert notes == [f"{line.address}/20-True.jp2 comes whole: its server gives no parts of files"]
     assert_same(path, ground((1098, 1098), 20), 20, area)

@@ -150,7 +150,10 @@ def test_weak_etags_keep_no_part_away(cog: Path, tmp_path: Path) -> None:
 def test_a_whole_that_breaks_off_begins_again_where_its_server_gives_no_parts(
     cog: Path, tmp_path: Path
 ) -> None:
-    with range_server({"B02.tif": cog.read_bytes()}) as server, proxy(server.address, once("dropped")) as line:
+    with (
+        range_server({"B02.tif": cog.read_bytes()}) as server,
+        proxy(server.address, once("dropped")) as line,
+    ):
         server.parts = False
         file = RemoteFile("B02", f"{line.address}/B02.tif", "B02.tif", None, None)
         download(Opener(find_archive(line.address)), file, tmp_path, lambda size: None, Event())
