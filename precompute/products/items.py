@@ -27,6 +27,8 @@ OTHERS = {
     "ecmwf": "ecmwf",
 }
 NAME_OF_A_FOLDER = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")
+BAND_IN_NAME = re.compile(r"(?<![^_.-])(B\d[\dA])(?![^_.-])")
+"""Bands in the name of a file: `B02.tif`, `T33TWL_20230815T095031_B8A_20m.jp2`."""
 PLATFORM = re.compile(r"s(?:entinel)?[- _]?2([a-d]?)", re.IGNORECASE)
 FIRST_REVOLUTION = {"S2A": 2, "S2B": -27, "S2C": 29}
 """What takes a satellite's absolute orbit to its relative one less 1, modulo 143."""
@@ -52,6 +54,7 @@ def product_from_item(item: Mapping[str, Any], path: Path) -> Product:
     images = [assets[key] for role, key in chosen.items() if role in BANDS] or list(assets.values())
     if images and all(_is_zarr(a) for a in images):
         raise ProductError(_no_zarr(known))
+    _require_own_images(assets, chosen, known)
     when = moment(p.get("datetime"), f"{known}: its datetime") or moment(
         p.get("start_datetime"), f"{known}: its start_datetime"
     )
@@ -215,14 +218,29 @@ def _square(p: Mapping[str, Any]) -> str | None:
 
 
 def _local(assets: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[str, str]:
-    """Paths of the assets that lie on this machine, by the Item's own key."""
+    """Paths of the assets that lie on this machine, by the Item's own key; of other places of an asset those that are there."""
     paths = {}
     for key, asset in assets.items():
-        address = urlparse(asset["href"])
-        if address.scheme in ("", "file") and address.path and "\x00" not in address.path:
-            plain = folder / address.path
-            paths[key] = str((plain if plain.exists() else folder / unquote(address.path)).resolve())
+        first, *others = (_path(address, folder) for address in addresses(asset))
+        path = first or next((p for p in others if p and p.exists()), None)
+        if path is not None:
+            paths[key] = str(path)
     return paths
+
+
+def addresses(asset: Mapping[str, Any]) -> list[str]:
+    """The address of an asset, and those that the Item names beside it (alternate assets)."""
+    others = (text(mapping(other).get("href")) for other in mapping(asset.get("alternate")).values())
+    return [str(asset["href"]), *(href for href in others if href)]
+
+
+def _path(address: str, folder: Path) -> Path | None:
+    """The file of an address on this machine; None for another."""
+    url = urlparse(address)
+    if url.scheme not in ("", "file") or not url.path or "\x00" in url.path:
+        return None
+    plain = folder / url.path
+    return (plain if plain.exists() else folder / unquote(url.path)).resolve()
 
 
 def choose_assets(assets: Mapping[str, Any]) -> dict[str, str]:
@@ -255,6 +273,32 @@ def asset_name(key: str) -> str | None:
 
 OF_ALL = ("raster:scale", "raster:offset", "nodata", "raster:nodata")
 """Properties of an Item that describe all of its assets."""
+
+
+def _require_own_images(
+    assets: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, str], known: str
+) -> None:
+    """Checks that each band has a file of its own, and none whose name is another band's.
+
+    Raises:
+        ProductError: else.
+    """
+    files: dict[str, str] = {}
+    for band, key in chosen.items():
+        if band not in BANDS:
+            continue
+        href = str(assets[key]["href"])
+        path = unquote(urlparse(href).path)
+        named = BAND_IN_NAME.findall(path.rpartition("/")[2])
+        if named and band not in named:
+            raise ProductError(
+                f"{known}: its asset {key!r} is {band}, and its file {path.rpartition('/')[2]} is named {named[-1]}; correct the Item"
+            )
+        other = files.setdefault(href, band)
+        if other != band:
+            raise ProductError(
+                f"{known}: {other} and {band} are one file, {without_query(href)}; correct the Item"
+            )
 
 
 def _layers(asset: Mapping[str, Any], p: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

@@ -277,3 +277,41 @@ def test_items_of_earth_search_before_its_version_1_are_read():
     found = read(item)
     assert isinstance(found, Product)
     assert (found.relative_orbit, found.datatake) == (122, "S2A_20220405T100031_R122")
+
+
+@pytest.mark.parametrize(
+    ("red", "reason"),
+    [
+        ("./x/B03.tif", "asset 'red' is B04, and its file B03.tif is named B03"),
+        (
+            "./x/T33TWL_20230813T095559_B8A_20m.jp2?sig=x",
+            "T33TWL_20230813T095559_B8A_20m.jp2 is named B8A",
+        ),
+        ("./x/one.tif", "B03 and B04 are one file, ./x/one.tif"),
+    ],
+)
+def test_an_image_that_is_another_bands_is_refused(red, reason):
+    assets = {**ITEM["assets"], "green": {"href": "./x/one.tif"}, "red": {"href": red}}
+    found = read({**ITEM, "assets": assets})
+    assert isinstance(found, LeftOut)
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    "name", ["B04.tif", "B4.tif", "B04_B03.tif", "SUB03.tif", "T01B03X_red.tif", "red.tif"]
+)
+def test_a_name_that_is_no_other_bands_is_taken(name):
+    assets = {**ITEM["assets"], "red": {"href": f"./x/{name}"}}
+    assert isinstance(read({**ITEM, "assets": assets}), Product)
+
+
+def test_an_image_that_lies_here_beside_its_own_address_is_read_here(tmp_path):
+    (tmp_path / "B04.tif").touch()
+    places = {"s3": {"href": "s3://b/B04.tif"}, "local": {"href": "./B04.tif"}, "odd": 5}
+    assets = {
+        "red": {"href": "https://a.b/B04.tif", "alternate": places},
+        "blue": {"href": "https://a.b/B02.tif", "alternate": {"local": {"href": "file:///gone/B02.tif"}}},
+        "green": {"href": "https://a.b/B03.tif", "alternate": ["x"]},
+    }
+    product = product_from_item({**ITEM, "assets": assets}, tmp_path / "x.json")
+    assert product.assets == {"B04": str(tmp_path / "B04.tif")}
