@@ -35,6 +35,8 @@ from terrazzo.precompute.acquire.parts import (
     Stopped,
     TilesOfJP2,
     described,
+    exactly,
+    insisted_on,
     overview_of,
     write_part,
 )
@@ -222,13 +224,16 @@ def _attempt(opener: Opener, file: RemoteFile, part: _Part, stop: Event, note: N
 
 def _whole(opener: Opener, store: Any, key: str, file: RemoteFile, part: _Part, stop: Event) -> None:
     """Fetches all of a file."""
-    if part.size and part.tag:
-        got = _get(opener, store, key, {"range": {"offset": part.size}, "if_match": part.tag})
-    else:
+    got, tag = None, insisted_on(part.tag)
+    if part.size and tag:
+        # A server that gives no parts begins again.
+        with contextlib.suppress(NotSupportedError):
+            got = _get(opener, store, key, {"range": {"offset": part.size}, "if_match": tag})
+    if got is None:
         part.reset()
         got = _get(opener, store, key, {})
     part.tag, whole = got.meta.get("e_tag"), got.meta["size"]
-    part.append(got.stream(min_chunk_size=CHUNK), stop)
+    part.append(exactly(got.stream(min_chunk_size=CHUNK), whole - part.size), stop)
     if part.size < whole:
         raise _Passing(f"{file.shown} broke off after {part.size} of {whole} bytes")
     check(part.path, file)
@@ -246,11 +251,10 @@ def _part_of_cog(
 ) -> None:
     """Fetches the blocks of a COG that a box touches, or all of it where its server gives no parts."""
     part.reset()
-    with _told(opener, key):
-        size = opener.size(file.href)
-    opener.answered()
     try:
         with rasterio.Env(**ALONE), _told(opener, key):
+            size = opener.size(file.href)
+            opener.answered()
             _cut(AsRaster(store, key, size).opened, part.path, file, bounds, stop)
     except NotSupportedError:
         note(f"{file.shown} comes whole: {NO_PARTS}")
@@ -307,15 +311,19 @@ def _part_of_jp2(
 
     def read(start: int, end: int) -> tuple[int, Iterator[bytes]]:
         options: GetOptions = {"range": (start, end)}
-        if part.tag:
-            options["if_match"] = part.tag
+        before = part.tag
+        if tag := insisted_on(before):
+            options["if_match"] = tag
         got = _get(opener, store, key, options)
         part.tag, size = got.meta.get("e_tag"), got.meta["size"]
+        if before not in (None, part.tag):
+            raise PreconditionError("another file came in its place")
         if file.size not in (None, size):
             raise UnreadableAsset(f"{file.shown} has {size} bytes where its Item says {file.size}")
-        return size, part.counted(got.stream(min_chunk_size=CHUNK), stop)
+        chunks = exactly(got.stream(min_chunk_size=CHUNK), min(end, size) - start)
+        return size, part.counted(chunks, stop)
 
-    if part.size and not part.tag:
+    if part.size and not insisted_on(part.tag):
         part.reset()
     if part.tiles is not None:
         try:

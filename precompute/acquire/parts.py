@@ -97,6 +97,27 @@ class Remote(io.RawIOBase):
         return len(data)
 
 
+def insisted_on(tag: str | None) -> str | None:
+    """The ETag that a request may insist on: a weak one does not tell bytes apart, and servers refuse it (RFC 9110)."""
+    return None if tag is None or tag.startswith("W/") else tag
+
+
+def exactly(chunks: Iterator[bytes], length: int) -> Iterator[bytes]:
+    """Hands on the bytes of an answer, no more than were asked for.
+
+    Raises:
+        GenericError: there are fewer or more.
+    """
+    came = 0
+    for chunk in chunks:
+        came += len(chunk)
+        if came > length:
+            break
+        yield chunk
+    if came != length:
+        raise GenericError(f"{came} bytes came where {length} were asked for")
+
+
 class AsRaster:
     """A file in an archive under a name that rasterio opens, block by block: an open file it reads whole, 8 kB a request.
 
@@ -143,14 +164,12 @@ class AsRaster:
             return b""
         try:
             options: GetOptions = {"range": (start, start + length)}
-            if self._tag:
-                options["if_match"] = self._tag
+            if tag := insisted_on(self._tag):
+                options["if_match"] = tag
             got = obstore.get(self._store, self._key, options=options)
-            data, tag = bytes(got.bytes()), got.meta.get("e_tag")
+            data, tag = b"".join(exactly(iter([bytes(got.bytes())]), length)), got.meta.get("e_tag")
             if self._tag not in (None, tag):
                 raise PreconditionError("another file came in its place")
-            if len(data) != length:
-                raise GenericError(f"{len(data)} bytes came where {length} were asked for")
         except Exception as error:
             self._problem = error
             return b""

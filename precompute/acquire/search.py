@@ -19,7 +19,7 @@ from terrazzo.grid import Bounds
 from terrazzo.precompute.acquire.archives import Archive, Level
 from terrazzo.precompute.acquire.area import from_tile, outline, part_of, tile_square
 from terrazzo.precompute.acquire.ask import Note, ask
-from terrazzo.precompute.products.items import choose_assets, product_from_item
+from terrazzo.precompute.products.items import addresses, choose_assets, product_from_item
 from terrazzo.precompute.products.links import without_query
 from terrazzo.precompute.products.passes import order_of, other_ground
 from terrazzo.precompute.products.passes import outline as outline_of
@@ -312,7 +312,7 @@ def _files(
     for role in dict.fromkeys((*roles, *optional)):
         if role in chosen:
             asset = assets[chosen[role]]
-            href = urljoin(product.href, str(asset["href"]))
+            href = _readable([urljoin(product.href, a) for a in addresses(asset)])
             size_stated = number(asset.get("file:size"))
             size = int(size_stated) if size_stated else None
             files.append(
@@ -322,6 +322,11 @@ def _files(
             granule = str(assets[chosen["granule_metadata"]]["href"]).rpartition("/")[0]
             files.append(RemoteFile(role, f"{granule}/{archive.beside[role]}", "", None, None, False, True))
     return _named(files, product)
+
+
+def _readable(places: Sequence[str]) -> str:
+    """The first address of a file that can be read from here, else its own."""
+    return next((p for p in places if urlparse(p).scheme in ("s3", "http", "https")), places[0])
 
 
 def _parts(files: tuple[RemoteFile, ...], area: shapely.Geometry, product: Product) -> tuple[RemoteFile, ...]:

@@ -13,7 +13,7 @@ from terrazzo.errors import ArchiveError
 from terrazzo.precompute.acquire.area import TILE_SIDE, tile_square, touched
 from terrazzo.precompute.acquire.download import Missing
 from terrazzo.precompute.acquire.opener import Opener
-from terrazzo.precompute.acquire.parts import StartOfJP2
+from terrazzo.precompute.acquire.parts import StartOfJP2, exactly
 from terrazzo.precompute.acquire.search import Candidate, RemoteFile
 from terrazzo.precompute.products.codestream import Unusual
 
@@ -135,7 +135,7 @@ def _by_header(opener: Opener, file: RemoteFile) -> int | None:
         got = obstore.get(store, key, options={"range": (start, end)})
         data, whole = bytes(got.bytes()), got.meta["size"]
         taken += len(data)
-        return whole, iter((data,))
+        return whole, exactly(iter((data,)), min(end, whole) - start)
 
     start = StartOfJP2(file.part)
     try:

@@ -437,7 +437,10 @@ def window_grid(picture: NDArray[np.float32], window: int) -> NDArray[np.float64
         border.append(step[:, at].reshape(len(step), -1))
         inner.append(step[:, ~at].reshape(len(step), -1))
     across, inside = (np.concatenate(v, axis=1) for v in (border, inner))
-    known = np.isfinite(across).any() and np.isfinite(inside).any()
-    return np.asarray(
-        np.nanmean(across, axis=1) / np.nanmean(inside, axis=1) if known else np.full(len(picture), np.nan)
-    )
+    ratio = np.full(len(picture), np.nan)
+    # A band may lack all steps of one kind: it has no data, or holds one number.
+    for band, (border_steps, inner_steps) in enumerate(zip(across, inside, strict=True)):
+        outer, inner_known = (steps[np.isfinite(steps)] for steps in (border_steps, inner_steps))
+        if outer.size and inner_known.any():
+            ratio[band] = outer.mean(dtype=np.float64) / inner_known.mean(dtype=np.float64)
+    return ratio

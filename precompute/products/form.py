@@ -178,9 +178,11 @@ def _form(dataset: rasterio.DatasetReader, band: str, declared: Declared) -> For
         return PLAIN
     lift = LIFT if kind.kind != "u" else 0
     words = f"{kind}, no data {'by mask' if nodata is None else f'{nodata:g}'}"
-    if not scales and (kind.itemsize == 1 or (kind.kind == "u" and kind != np.uint16)):
+    # ESA's scale makes a reflectance of 0.03 of the brightest byte, whatever the Item of a picture says.
+    if (usual and kind.itemsize == 1) or (not scales and kind.kind == "u" and kind != np.uint16):
+        without = f"with a scale of {SCALE:g}" if scales else "without a scale"
         raise ProductError(
-            f"{dataset.name} holds {kind} without a scale: a picture, no reflectance; fetch the bands themselves"
+            f"{dataset.name} holds {kind} {without}: a picture, no reflectance; fetch the bands themselves"
         )
     if kind.kind == "u" and kind.itemsize > 2 and usual:
         words = f"{kind}"

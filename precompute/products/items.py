@@ -27,6 +27,8 @@ OTHERS = {
     "ecmwf": "ecmwf",
 }
 NAME_OF_A_FOLDER = re.compile(r"[^./\\\x00-\x1f][^/\\\x00-\x1f]*")
+BAND_IN_NAME = re.compile(r"(?<![^_.-])(B\d[\dA])(?![^_.-])")
+"""Bands in the name of a file: `B02.tif`, `T33TWL_20230815T095031_B8A_20m.jp2`."""
 PLATFORM = re.compile(r"s(?:entinel)?[- _]?2([a-d]?)", re.IGNORECASE)
 FIRST_REVOLUTION = {"S2A": 2, "S2B": -27, "S2C": 29}
 """What takes a satellite's absolute orbit to its relative one less 1, modulo 143."""
@@ -44,13 +46,15 @@ def product_from_item(item: Mapping[str, Any], path: Path) -> Product:
     """
     p, assets = mapping(item.get("properties")), _assets(item)
     known = _id(item)
-    name = PRODUCT_NAME.search(text(p.get("s2:product_uri")) or "") or PRODUCT_NAME.search(known)
+    names = (text(p.get(key)) or "" for key in ("s2:product_uri", "sentinel:product_id"))
+    name = next((m for n in (*names, known) if (m := PRODUCT_NAME.search(n))), None)
     local = _local(assets, path.parent)
     here = choose_assets(local)
     chosen = here if BANDS.keys() & here.keys() else choose_assets(assets)
     images = [assets[key] for role, key in chosen.items() if role in BANDS] or list(assets.values())
     if images and all(_is_zarr(a) for a in images):
         raise ProductError(_no_zarr(known))
+    _require_own_images(assets, chosen, known)
     when = moment(p.get("datetime"), f"{known}: its datetime") or moment(
         p.get("start_datetime"), f"{known}: its start_datetime"
     )
@@ -152,7 +156,8 @@ def _baseline(p: Mapping[str, Any], name: re.Match[str] | None) -> str:
     """Four digits, empty if unknown: from ESA's own name, else from the Item."""
     if name and name["baseline"]:
         return name["baseline"]
-    for value in (p.get("s2:processing_baseline"), p.get("processing:version")):
+    for key in ("s2:processing_baseline", "sentinel:processing_baseline", "processing:version"):
+        value = p.get(key)
         version = f"{value:05.2f}" if number(value) is not None else text(value) or ""
         match = re.fullmatch(r"N?(\d{1,2})\.?(\d{2})", version)
         if match:
@@ -201,23 +206,41 @@ def _tile(p: Mapping[str, Any], name: re.Match[str] | None, known: str) -> str |
 
 
 def _square(p: Mapping[str, Any]) -> str | None:
-    """The tile in the three fields of the MGRS extension."""
-    zone, band, square = (
-        number(p.get("mgrs:utm_zone")),
-        *(text(p.get(f"mgrs:{k}")) for k in ("latitude_band", "grid_square")),
-    )
-    return f"{zone:.0f}{band}{square}" if zone and band and square else None
+    """The tile in the three fields of the MGRS extension, or of the older one for Sentinel-2."""
+    for prefix in ("mgrs", "sentinel"):
+        zone, band, square = (
+            number(p.get(f"{prefix}:utm_zone")),
+            *(text(p.get(f"{prefix}:{k}")) for k in ("latitude_band", "grid_square")),
+        )
+        if zone and band and square:
+            return f"{zone:.0f}{band}{square}"
+    return None
 
 
 def _local(assets: Mapping[str, Mapping[str, Any]], folder: Path) -> dict[str, str]:
-    """Paths of the assets that lie on this machine, by the Item's own key."""
+    """Paths of the assets that lie on this machine, by the Item's own key; of other places of an asset those that are there."""
     paths = {}
     for key, asset in assets.items():
-        address = urlparse(asset["href"])
-        if address.scheme in ("", "file") and address.path and "\x00" not in address.path:
-            plain = folder / address.path
-            paths[key] = str((plain if plain.exists() else folder / unquote(address.path)).resolve())
+        first, *others = (_path(address, folder) for address in addresses(asset))
+        path = first or next((p for p in others if p and p.exists()), None)
+        if path is not None:
+            paths[key] = str(path)
     return paths
+
+
+def addresses(asset: Mapping[str, Any]) -> list[str]:
+    """The address of an asset, and those that the Item names beside it (alternate assets)."""
+    others = (text(mapping(other).get("href")) for other in mapping(asset.get("alternate")).values())
+    return [str(asset["href"]), *(href for href in others if href)]
+
+
+def _path(address: str, folder: Path) -> Path | None:
+    """The file of an address on this machine; None for another."""
+    url = urlparse(address)
+    if url.scheme not in ("", "file") or not url.path or "\x00" in url.path:
+        return None
+    plain = folder / url.path
+    return (plain if plain.exists() else folder / unquote(url.path)).resolve()
 
 
 def choose_assets(assets: Mapping[str, Any]) -> dict[str, str]:
@@ -248,21 +271,52 @@ def asset_name(key: str) -> str | None:
     )
 
 
-def _layers(asset: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The objects of an asset that may describe its numbers, the most special first."""
+OF_ALL = ("raster:scale", "raster:offset", "nodata", "raster:nodata")
+"""Properties of an Item that describe all of its assets."""
+
+
+def _require_own_images(
+    assets: Mapping[str, Mapping[str, Any]], chosen: Mapping[str, str], known: str
+) -> None:
+    """Checks that each band has a file of its own, and none whose name is another band's.
+
+    Raises:
+        ProductError: else.
+    """
+    files: dict[str, str] = {}
+    for band, key in chosen.items():
+        if band not in BANDS:
+            continue
+        href = str(assets[key]["href"])
+        path = unquote(urlparse(href).path)
+        named = BAND_IN_NAME.findall(path.rpartition("/")[2])
+        if named and band not in named:
+            raise ProductError(
+                f"{known}: its asset {key!r} is {band}, and its file {path.rpartition('/')[2]} is named {named[-1]}; correct the Item"
+            )
+        other = files.setdefault(href, band)
+        if other != band:
+            raise ProductError(
+                f"{known}: {other} and {band} are one file, {without_query(href)}; correct the Item"
+            )
+
+
+def _layers(asset: Mapping[str, Any], p: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """The objects of an asset and its Item's properties that may describe its numbers, the most special first."""
     for key in ("raster:bands", "bands"):
         layers = asset.get(key)
         yield from (mapping(v) for v in (layers if isinstance(layers, list) else ()))
     yield asset
+    yield {key: p[key] for key in OF_ALL if key in p}
 
 
-def _stated(asset: Mapping[str, Any], what: str, known: str) -> float | None:
-    """A number that an asset says of its pixels.
+def _stated(asset: Mapping[str, Any], p: Mapping[str, Any], what: str, known: str) -> float | None:
+    """A number that an asset, or the Item for all of them, says of its pixels.
 
     Raises:
         ProductError: it is stated and is no number.
     """
-    for layer in _layers(asset):
+    for layer in _layers(asset, p):
         for key in (what, f"raster:{what}"):
             value = layer.get(key)
             if missing(value):
@@ -283,7 +337,7 @@ def _claims(
         ProductError: it is anything else, or not the same in all bands.
     """
     claims: dict[str, Any] = {}
-    for key in ("earthsearch:boa_offset_applied", "s2:boa_offset_applied"):
+    for key in (f"{prefix}:boa_offset_applied" for prefix in ("earthsearch", "s2", "sentinel")):
         value = p.get(key)
         if missing(value):
             continue
@@ -291,7 +345,7 @@ def _claims(
         if not isinstance(value, bool):
             raise ProductError(f"{known}: {key} is {value!r}, neither true nor false; correct the Item")
         claims["boa_offset_applied"] = value
-    stated = {_stated(assets[key], "offset", known) for name, key in chosen.items() if name in BANDS}
+    stated = {_stated(assets[key], p, "offset", known) for name, key in chosen.items() if name in BANDS}
     # Of a float32, −0.1 is only nearly that.
     offsets = {-0.1 if o == -1000 or abs(o + 0.1) < 1e-6 else o for o in stated if o is not None}
     if len(offsets) > 1 or not offsets <= {0.0, -0.1}:
@@ -322,10 +376,10 @@ def _declared(
             continue
         asset = assets[key]
         is_band = name in BANDS
-        shape, transform = (_numbers(asset.get(f"proj:{k}")) for k in ("shape", "transform"))
+        shape, transform = _place(asset, p)
         declared[name] = Declared(
-            scale=_stated(asset, "scale", known) if is_band else None,
-            nodata=_nodata(asset) if is_band else None,
+            scale=_stated(asset, p, "scale", known) if is_band else None,
+            nodata=_nodata(asset, p) if is_band else None,
             shape=(int(shape[0]), int(shape[1])) if shape and len(shape) == 2 else None,
             transform=transform[:6] if transform and len(transform) in (6, 9) else None,
             epsg=_epsg(asset) or _epsg(p),
@@ -337,6 +391,14 @@ def _declared(
     return declared
 
 
+def _place(
+    asset: Mapping[str, Any], p: Mapping[str, Any]
+) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+    """Shape and transform of an asset, else those of the Item for all; never one of each."""
+    own = asset if asset.get("proj:shape") or asset.get("proj:transform") else p
+    return _numbers(own.get("proj:shape")), _numbers(own.get("proj:transform"))
+
+
 def _epsg(fields: Mapping[str, Any]) -> int | None:
     """The code in the projection extension's field of today, or in the older one."""
     code = re.fullmatch(r"EPSG:(\d{4,5})", text(fields.get("proj:code")) or "", re.IGNORECASE)
@@ -344,8 +406,8 @@ def _epsg(fields: Mapping[str, Any]) -> int | None:
     return int(code[1]) if code else int(older) if older else None
 
 
-def _nodata(asset: Mapping[str, Any]) -> float | None:
-    for layer in _layers(asset):
+def _nodata(asset: Mapping[str, Any], p: Mapping[str, Any]) -> float | None:
+    for layer in _layers(asset, p):
         for key in ("nodata", "raster:nodata"):
             value = layer.get(key)
             if value == "nan":

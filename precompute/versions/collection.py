@@ -1,5 +1,6 @@
 """The STAC documents of a mosaic: the Collection that points to its version, and its scenes as a table."""
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -62,11 +63,36 @@ def _utc(when: Any) -> str:
 
 
 def scenes_table(items: Sequence[Mapping[str, Any]], columns: Mapping[str, Sequence[Any]]) -> bytes:
-    """A stac-geoparquet file of Items, with further columns of the mosaic, one value an Item."""
-    table = pa.table(stac_arrow.parse_stac_items_to_arrow([dict(i) for i in items]))
+    """A stac-geoparquet file of Items, with further columns of the mosaic, one value an Item.
+
+    A column has one type: a property that is a number in one Item and a text in another is a text in all of them.
+    """
+    properties = _alike([i["properties"] for i in items])
+    alike = [{**i, "properties": p} for i, p in zip(items, properties, strict=True)]
+    table = pa.table(stac_arrow.parse_stac_items_to_arrow(alike))
     for name, values in columns.items():
         table = table.append_column(name, pa.array(values))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "scenes.parquet"
         stac_arrow.to_parquet(table, path, compression="zstd")
         return path.read_bytes()
+
+
+def _alike(values: Sequence[Any]) -> list[Any]:
+    """Values of one property, texts where they are of several kinds."""
+    kinds = {_kind(v) for v in values if v is not None}
+    if len(kinds) > 1:
+        return [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
+    if kinds != {dict}:
+        return list(values)
+    out: list[Any] = [None if v is None else {} for v in values]
+    for key in dict.fromkeys(key for v in values for key in v or ()):
+        having = [i for i, v in enumerate(values) if v is not None and key in v]
+        for i, value in zip(having, _alike([values[i][key] for i in having]), strict=True):
+            out[i][key] = value
+    return out
+
+
+def _kind(value: Any) -> type:
+    """The type of a JSON value; of whole and other numbers one."""
+    return float if isinstance(value, int) and not isinstance(value, bool) else type(value)

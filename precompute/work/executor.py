@@ -138,7 +138,7 @@ def run(
     """Applies a picklable function to every task and yields outcomes as they come.
 
     Processes are spawned, never forked: the runtime threads of obstore and GDAL do not survive a fork.
-    With one worker the tasks run in this process. An interrupt ends the workers at once: what they had
+    With one worker the tasks run in this process, and where the system lets no processes share memory. An interrupt ends the workers at once: what they had
     not finished was never published. A cluster gives tasks of a worker that is gone to another one.
 
     Args:
@@ -150,21 +150,36 @@ def run(
     todo = list(tasks)
     if not todo:
         return
-    with _reporter(label, len(todo), console or Console(stderr=True)) as report:
+    shown = console or Console(stderr=True)
+    with _reporter(label, len(todo), shown) as report:
         if isinstance(workers, Dask):
             outcomes = _on_cluster(function, todo, workers, send)
-        elif workers == 1 or len(todo) == 1:
+        elif workers == 1 or len(todo) == 1 or (pool := _pool(min(workers, len(todo)), shown)) is None:
             outcomes = (_attempt(function, task) for task in todo)
         else:
-            outcomes = _in_pool(function, todo, min(workers, len(todo)))
+            outcomes = _in_pool(function, todo, pool)
         for outcome in outcomes:
             report(name(outcome.task), outcome.error)
             yield outcome
 
 
-def _in_pool(function: Callable[[T], R], todo: Sequence[T], size: int) -> Iterator[TaskOutcome[T, R]]:
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(size, mp_context=context, initializer=_worker) as pool:
+def _pool(size: int, console: "Console") -> ProcessPoolExecutor | None:
+    """Processes that share the tasks; None, and a line about it, where there is no shared memory for their locks."""
+    try:
+        return ProcessPoolExecutor(size, multiprocessing.get_context("spawn"), initializer=_worker)
+    except OSError as error:
+        console.print(
+            f"one process works instead of {size}, which need /dev/shm to be there, writable and not full ({error})",
+            markup=False,
+            soft_wrap=True,
+        )
+        return None
+
+
+def _in_pool(
+    function: Callable[[T], R], todo: Sequence[T], pool: ProcessPoolExecutor
+) -> Iterator[TaskOutcome[T, R]]:
+    with pool:
         futures: dict[Future[R], T] = {pool.submit(function, task): task for task in todo}
         try:
             for future in as_completed(futures):

@@ -128,7 +128,13 @@ def _sharing() -> Iterator[list[str]]:
     uvicorn._subprocess.spawn = forks  # type: ignore[assignment]
     with tempfile.TemporaryDirectory(prefix="terrazzo-metrics-") as counts:
         os.environ[SHARED] = counts
-        with ProcessPoolExecutor(1, forks) as first:
+        try:
+            pool = ProcessPoolExecutor(1, forks)
+        except OSError as error:
+            raise StoreError(
+                f"several workers need /dev/shm to be there, writable and not full ({error}): mount it, or serve with --workers 1"
+            ) from None
+        with pool as first:
             names = first.submit(_names).result()
         yield names
 

@@ -13,13 +13,20 @@ from urllib.parse import urlparse
 
 @dataclass
 class Ranges:
-    """A running server: its address, its files by name, and the ranges it gave of them; what it does not do as others."""
+    """A running server: its address, its files by name, and the ranges it gave of them; what it does not do as others.
+
+    Attributes:
+        weak: its ETags are weak, so that none is matched.
+        added: bytes by which its next parts are longer than it says, shorter below zero.
+    """
 
     address: str
     files: dict[str, bytes]
     given: list[tuple[str, int, int]] = field(default_factory=list)
     parts: bool = True
     heads: bool = True
+    weak: bool = False
+    added: list[int] = field(default_factory=list)
 
     @property
     def bytes(self) -> int:
@@ -51,13 +58,14 @@ def range_server(files: Mapping[str, bytes]) -> Iterator[Ranges]:
             if self.command == "HEAD" and not running.heads:
                 self.say(405, b"")
                 return
-            tag = tag_of(content)
+            tag = f"W/{tag_of(content)}" if running.weak else tag_of(content)
             asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "") if running.parts else "")
             start, end = 0, len(content)
             if asked:
                 start, end = int(asked[1]), min(end, int(asked[2] or end) + 1)
             headers = {"ETag": tag, "Accept-Ranges": "bytes"}
-            if self.headers.get("If-Match", tag) != tag:
+            insisted = self.headers.get("If-Match")
+            if insisted is not None and (insisted != tag or running.weak):
                 self.say(412, b"", headers)
             elif start >= len(content):
                 self.say(416, b"", headers)
@@ -66,7 +74,11 @@ def range_server(files: Mapping[str, bytes]) -> Iterator[Ranges]:
                     headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(content)}"
                 with lock:
                     running.given.append((name, start, end if self.command == "GET" else start))
-                self.say(206 if asked else 200, content[start:end], headers)
+                body = content[start:end]
+                if asked and running.added and self.command == "GET":
+                    added = running.added.pop(0)
+                    body = body[:added] if added < 0 else body + bytes(added)
+                self.say(206 if asked else 200, body, headers)
 
         def say(self, code: int, body: bytes, headers: Mapping[str, str] | None = None) -> None:
             self.send_response(code)

@@ -260,6 +260,32 @@ def test_a_link_with_a_signature_is_used_for_every_range(server: Ranges, tmp_pat
     assert_same(path, ground((1098, 1098), 20), 20, area)
 
 
+def test_weak_etags_keep_no_part_away(server: Ranges, tmp_path: Path) -> None:
+    server.weak, area = True, box(20, 300, 310, 590, 620)
+    path = fetched(server.address, "20-True.jp2", area, tmp_path)
+    assert_same(path, ground((1098, 1098), 20), 20, area)
+
+
+@pytest.mark.parametrize("added", [[-40], [0, -3000], [0, 60]])
+def test_an_answer_that_is_shorter_or_longer_than_it_says_is_asked_for_again(
+    server: Ranges, tmp_path: Path, added: list[int]
+) -> None:
+    server.added, area = added, box(20, 300, 310, 590, 620)
+    path = fetched(server.address, "20-True.jp2", area, tmp_path)
+    assert not server.added
+    assert_same(path, ground((1098, 1098), 20), 20, area)
+
+
+def test_an_image_that_comes_whole_for_want_of_parts_is_cut_here(server: Ranges, tmp_path: Path) -> None:
+    server.parts, area, notes = False, box(20, 300, 310, 590, 620), list[str]()
+    with proxy(
+        server.address, lambda seen: "dropped" if len(notes) == 1 and seen.count == 1 else None
+    ) as line:
+        path = fetched(line.address, "20-True.jp2", area, tmp_path, notes.append)
+    assert notes == [f"{line.address}/20-True.jp2 comes whole: its server gives no parts of files"]
+    assert_same(path, ground((1098, 1098), 20), 20, area)
+
+
 def test_a_run_that_ends_on_the_way_leaves_nothing(server: Ranges, tmp_path: Path) -> None:
     stop, asked = Event(), list[Seen]()
 

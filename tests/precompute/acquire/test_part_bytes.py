@@ -15,7 +15,7 @@ from terrazzo.precompute.acquire.archives import find_archive
 from terrazzo.precompute.acquire.download import download
 from terrazzo.precompute.acquire.opener import Opener
 from terrazzo.precompute.acquire.search import RemoteFile
-from tests.world.faults import Kind, Seen, proxy
+from tests.world.faults import Kind, Seen, once, proxy
 from tests.world.ranges import range_server
 
 LEFT, TOP, SIDE = 600_000, 5_100_000, 2304
@@ -129,6 +129,36 @@ def test_a_server_that_refuses_head_has_the_file_all_the_same(cog: Path, tmp_pat
         server.heads = False
         assert not fetched(server.address, tmp_path, PART)
     assert same(tmp_path / "B02.tif", cog)
+
+
+def test_a_server_that_gives_neither_head_nor_parts_has_the_file_all_the_same(
+    cog: Path, tmp_path: Path
+) -> None:
+    with range_server({"B02.tif": cog.read_bytes()}) as server:
+        server.heads = server.parts = False
+        assert fetched(server.address, tmp_path, PART)
+    assert same(tmp_path / "B02.tif", cog)
+
+
+def test_weak_etags_keep_no_part_away(cog: Path, tmp_path: Path) -> None:
+    with range_server({"B02.tif": cog.read_bytes()}) as server:
+        server.weak = True
+        assert not fetched(server.address, tmp_path, PART)
+    assert same(tmp_path / "B02.tif", cog)
+
+
+def test_a_whole_that_breaks_off_begins_again_where_its_server_gives_no_parts(
+    cog: Path, tmp_path: Path
+) -> None:
+    with (
+        range_server({"B02.tif": cog.read_bytes()}) as server,
+        proxy(server.address, once("dropped")) as line,
+    ):
+        server.parts = False
+        file = RemoteFile("B02", f"{line.address}/B02.tif", "B02.tif", None, None)
+        download(Opener(find_archive(line.address)), file, tmp_path, lambda size: None, Event())
+        assert len(line.seen) > 1
+    assert (tmp_path / "B02.tif").read_bytes() == cog.read_bytes()
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """Seam figures, reference and solver on arrays of known truth."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -201,3 +202,13 @@ def test_the_window_grid_shows_where_there_is_one() -> None:
     level = np.kron(np.indices((8, 8)).sum(axis=0) % 2, np.ones((16, 16))).astype(np.float32)
     assert (window_grid(picture + 0.01 * level, 16) > 1.1).all()
     assert np.isnan(window_grid(np.full_like(picture, np.nan), 16)).all()
+
+
+def test_a_band_without_data_or_of_one_number_has_no_window_grid_and_takes_none_from_others() -> None:
+    picture = np.random.default_rng(5).normal(0.1, 0.01, (3, 128, 128)).astype(np.float32)
+    picture[1], picture[2] = np.nan, 3.2767
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ratio = window_grid(picture, 16)
+    assert abs(ratio[0] - 1) < 0.05
+    assert np.isnan(ratio[1:]).all()

@@ -123,6 +123,7 @@ def test_reflectance_comes_out_however_it_is_written(form, tmp_path):
 
 REFUSED = {
     "a picture": (lambda p: write(p, (stored("uint16", 0) // 50).astype("uint8")), None, "without a scale"),
+    "a picture with the scale of the bands": (lambda p: write(p, (stored("uint16", 0) // 20).astype("uint8")), Declared(scale=1e-4), "uint8 with a scale of 0.0001: a picture"),
     "a signed picture": (lambda p: write(p, (stored("uint16", 0) // 50).astype("int8")), None, "without a scale"),
     "a scale of 1": (lambda p: write(p, stored("uint16", 0)), Declared(scale=1.0), "reflectance of .*correct raster:scale"),
     "a scale of 0": (lambda p: write(p, stored("uint16", 0)), Declared(scale=0.0), "scale of 0"),

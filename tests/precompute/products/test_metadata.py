@@ -157,6 +157,21 @@ def candidate(metadata: Path, name: str, archive: str, level: str = "l2a") -> Ca
     return candidate_of(load(metadata, name), ARCHIVES[archive], query, *files)
 
 
+def test_an_address_that_can_be_read_from_here_is_taken_before_one_that_cannot(metadata: Path) -> None:
+    item = load(metadata, EARTH_L2A)
+    for key, asset in item["assets"].items():
+        asset["alternate"] = {"web": {"href": f"https://a.b/{key}.tif"}, "disk": {"href": f"/disk/{key}.tif"}}
+    item["assets"]["red"]["href"] = "gs://bucket/red.tif"
+    files = needed_files("l2a", DEFAULT_BANDS)
+    found = candidate_of(
+        item, ARCHIVES["earth-search"], Query(shapely.box(-180, -90, 180, 90), "l2a"), *files
+    )
+    assert isinstance(found, Candidate)
+    places = {f.role: f.href for f in found.files}
+    assert places["B04"] == "https://a.b/red.tif"
+    assert places["B03"] == item["assets"]["green"]["href"]
+
+
 @pytest.mark.parametrize(
     ("name", "archive", "level"),
     [

@@ -230,3 +230,88 @@ def test_the_code_of_an_items_images_is_read_in_both_spellings(said, code):
     out = read(with_properties(**said))
     assert isinstance(out, Product)
     assert {t.epsg for t in out.declared.values()} == {code}
+
+
+def test_what_the_properties_say_of_all_images_counts_where_an_image_says_nothing():
+    item = with_properties(
+        **{"raster:scale": 5e-5, "raster:offset": -0.1, "nodata": 65535, "proj:shape": [10, 20]},
+        **{"proj:transform": [10, 0, 5e5, 0, -10, 51e5], "earthsearch:boa_offset_applied": None},
+    )
+    silent = ("raster:bands", "proj:shape", "proj:transform")
+    item["assets"] = {
+        key: {k: v for k, v in asset.items() if k not in silent or key == "nir"}
+        for key, asset in item["assets"].items()
+    }
+    item["assets"]["nir"]["raster:bands"] = [{"scale": 5e-5, "nodata": 0}]
+    found = read(item)
+    assert isinstance(found, Product)
+    assert found.claims == {"raster_offset": -0.1}
+    red = found.declared["B04"]
+    assert (red.scale, red.nodata, red.shape) == (5e-5, 65535, (10, 20))
+    assert red.transform == (10, 0, 5e5, 0, -10, 51e5)
+    nir, asset = found.declared["B08"], item["assets"]["nir"]
+    assert (nir.nodata, nir.shape) == (0, tuple(asset["proj:shape"]))
+    item["assets"]["nir"]["raster:bands"] = [{"scale": 1e-4}]
+    assert "different scales" in read(item).reason
+
+
+def test_items_of_earth_search_before_its_version_1_are_read():
+    """As Digital Earth Africa has them, too."""
+    item = {**ITEM, "id": "S2A_33UWP_20220405_0_L2A", "collection": "sentinel-s2-l2a-cogs"}
+    item["properties"] = {
+        "datetime": "2022-04-05T10:08:30Z",
+        "platform": "sentinel-2a",
+        "proj:epsg": 32633,
+        "sentinel:utm_zone": 33,
+        "sentinel:latitude_band": "U",
+        "sentinel:grid_square": "WP",
+        "sentinel:processing_baseline": "04.00",
+        "sentinel:boa_offset_applied": True,
+    }
+    item["assets"] = {"B02": {"href": "./B02.tif"}, "SCL": {"href": "./SCL.tif"}}
+    found = read(item)
+    assert isinstance(found, Product)
+    assert (found.mgrs, found.epsg, found.level, found.baseline) == ("33UWP", 32633, "L2A", "0400")
+    assert found.claims == {"boa_offset_applied": True}
+    item["properties"]["sentinel:product_id"] = "S2A_MSIL2A_20220405T100031_N0400_R122_T33UWP_20220405T120515"
+    found = read(item)
+    assert isinstance(found, Product)
+    assert (found.relative_orbit, found.datatake) == (122, "S2A_20220405T100031_R122")
+
+
+@pytest.mark.parametrize(
+    ("red", "reason"),
+    [
+        ("./x/B03.tif", "asset 'red' is B04, and its file B03.tif is named B03"),
+        (
+            "./x/T33TWL_20230813T095559_B8A_20m.jp2?sig=x",
+            "T33TWL_20230813T095559_B8A_20m.jp2 is named B8A",
+        ),
+        ("./x/one.tif", "B03 and B04 are one file, ./x/one.tif"),
+    ],
+)
+def test_an_image_that_is_another_bands_is_refused(red, reason):
+    assets = {**ITEM["assets"], "green": {"href": "./x/one.tif"}, "red": {"href": red}}
+    found = read({**ITEM, "assets": assets})
+    assert isinstance(found, LeftOut)
+    assert reason in found.reason
+
+
+@pytest.mark.parametrize(
+    "name", ["B04.tif", "B4.tif", "B04_B03.tif", "SUB03.tif", "T01B03X_red.tif", "red.tif"]
+)
+def test_a_name_that_is_no_other_bands_is_taken(name):
+    assets = {**ITEM["assets"], "red": {"href": f"./x/{name}"}}
+    assert isinstance(read({**ITEM, "assets": assets}), Product)
+
+
+def test_an_image_that_lies_here_beside_its_own_address_is_read_here(tmp_path):
+    (tmp_path / "B04.tif").touch()
+    places = {"s3": {"href": "s3://b/B04.tif"}, "local": {"href": "./B04.tif"}, "odd": 5}
+    assets = {
+        "red": {"href": "https://a.b/B04.tif", "alternate": places},
+        "blue": {"href": "https://a.b/B02.tif", "alternate": {"local": {"href": "file:///gone/B02.tif"}}},
+        "green": {"href": "https://a.b/B03.tif", "alternate": ["x"]},
+    }
+    product = product_from_item({**ITEM, "assets": assets}, tmp_path / "x.json")
+    assert product.assets == {"B04": str(tmp_path / "B04.tif")}
