@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from terrazzo.cells import digest
-from terrazzo.checks import understood
+from terrazzo.checks import table_source, understood
 from terrazzo.scene import SCENE_COLUMNS
 from terrazzo.version import Version
 
@@ -27,7 +27,7 @@ def geoparquet(version: Version, assets: str | None) -> tuple[bytes, str]:
     """
     data, out, seen = version.read_checked("scenes.parquet"), io.BytesIO(), set[str]()
     with understood(f"scenes.parquet of {version.name}"):
-        file = pq.ParquetFile(io.BytesIO(data))
+        file = pq.ParquetFile(table_source(data))
         writer = None
         for batch in file.iter_batches(BATCH):
             table = _once(pa.Table.from_batches([batch]), seen)

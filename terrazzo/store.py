@@ -25,7 +25,7 @@ from obstore.exceptions import AlreadyExistsError, BaseError, NotFoundError, Pre
 from obstore.store import LocalStore, from_url
 
 from terrazzo.bands import BANDS, DEFAULT_BANDS, stored_factor
-from terrazzo.checks import document_bytes, read_document, understood
+from terrazzo.checks import document_bytes, read_document, table_source, understood
 from terrazzo.errors import Damaged, EmptyStore, NotFound, StoreError, StoreUnreachable
 from terrazzo.grid import Grid
 
@@ -225,7 +225,7 @@ class Store:
         Raises:
             NotFound, StoreUnreachable, Damaged: as `read_json`.
         """
-        data = pa.BufferReader(self.read_bytes(key))
+        data = table_source(self.read_bytes(key))
         with understood(key):
             there = columns and [c for c in columns if c in pq.read_schema(data).names]
             return pq.read_table(data, columns=there, filters=filters, page_checksum_verification=True)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from terrazzo.cells import CellGrid, from_table
-from terrazzo.checks import checksum, understood
+from terrazzo.checks import checksum, table_source, understood
 from terrazzo.config import MosaicConfig, Period, parse_config, require_name
 from terrazzo.errors import Damaged, NotFound, StoreError
 from terrazzo.grid import Bounds, PixelBox
@@ -194,7 +194,7 @@ class Version:
     def _cells(self) -> dict[tuple[str, int], CellGrid]:
         data = self.read_checked("cells.parquet")
         with understood("cells.parquet of " + self.name):
-            grids = from_table(pq.read_table(io.BytesIO(data), read_dictionary=["period"]))
+            grids = from_table(pq.read_table(table_source(data), read_dictionary=["period"]))
         _release()
         return grids
 
@@ -229,7 +229,7 @@ class Version:
         entries: dict[str, list[Entry]] = {name: [] for name in self.periods}
         shared: dict[Any, Any] = {}
         with understood("scenes.parquet of " + self.name):
-            file = pq.ParquetFile(io.BytesIO(data))
+            file = pq.ParquetFile(table_source(data))
             # A struct's field, by the path that Parquet knows it by; scenes without air or elevation model have none.
             for batch in file.iter_batches(BATCH, columns=[*COLUMNS, *NOTICED]):
                 for row in batch.to_pylist():

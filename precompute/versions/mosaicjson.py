@@ -1,6 +1,5 @@
 """A version's MosaicJSON: for other software to read the scenes with."""
 
-import io
 import json
 
 import numpy as np
@@ -8,6 +7,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import shapely
 
+from terrazzo.checks import table_source
 from terrazzo.version import Version, version_key
 
 
@@ -29,7 +29,7 @@ def mosaic_json(version: Version) -> str:
 
     maxzoom = max(0, round(np.log2(40_075_016.7 / 256 / version.store.config.pixel)))
     columns = ["geometry", "terrazzo:prefix", "terrazzo:period", "terrazzo:rank"]
-    table = pq.read_table(io.BytesIO(version.read_checked("scenes.parquet")), columns=columns)
+    table = pq.read_table(table_source(version.read_checked("scenes.parquet")), columns=columns)
     period = table.filter(pc.field("terrazzo:period") == next(iter(version.periods)))
     scenes = period.sort_by("terrazzo:rank").to_pylist()
     features = [

@@ -4,7 +4,6 @@ What can be compared with a checksum of its own is compared before: a file that 
 """
 
 import hashlib
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pyarrow.parquet as pq
 import rasterio
 
 from terrazzo.cells import digest
-from terrazzo.checks import checksum, is_checked
+from terrazzo.checks import checksum, is_checked, table_source
 from terrazzo.cog import sealed_cog
 from terrazzo.errors import Damaged, NotFound, ReadFailure
 from terrazzo.mosaic.index import Cog, short
@@ -92,7 +91,7 @@ def _seal_version(store: Store, mosaic: str, name: str) -> None:
 
 def _scenes(store: Store, version: Version) -> bytes:
     """scenes.parquet with the Items as they are now."""
-    table = pq.read_table(io.BytesIO(version.read_checked("scenes.parquet")))
+    table = pq.read_table(table_source(version.read_checked("scenes.parquet")))
     columns = {n: table.column(n).to_pylist() for n in table.column_names if n in SCENE_COLUMNS}
     return scenes_table(
         [store.read_json(f"{prefix}/{ITEM}") for prefix in columns["terrazzo:prefix"]], columns

@@ -1,6 +1,5 @@
 """The Items of a collection as columns, to search them without reading each."""
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 import shapely
 from numpy.typing import NDArray
 
-from terrazzo.checks import understood
+from terrazzo.checks import table_source, understood
 from terrazzo.errors import InvalidRequest
 from terrazzo.scene import ITEM, SCENE_COLUMNS
 from terrazzo.server.geoparquet import PREFIX
@@ -96,7 +95,7 @@ def read_scenes(store: Store, mosaic: str, version: str) -> tuple[pa.Table, dict
     lock: dict[str, Any] = store.read_json(version_key(mosaic, version, "lock.json"))
     data = read_checked(store, mosaic, version, "scenes.parquet", lock.get("sums", {}))
     with understood(f"scenes.parquet of {version}"):
-        file = pq.ParquetFile(io.BytesIO(data))
+        file = pq.ParquetFile(table_source(data))
         schema = file.schema_arrow
         names = [f.name for f in schema if _is_plain(f.type) and f.name not in NO_PROPERTIES]
         table = file.read(columns=[*names, PERIOD, PREFIX, BOX, "bbox", "geometry"])
