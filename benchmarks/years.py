@@ -42,7 +42,7 @@ PERIODS = {
     y: ((FIRST + k * YEAR).date(), (FIRST + k * YEAR + timedelta(days=5 * DATES)).date())
     for k, y in enumerate(("first", "second"))
 }
-METHODS = ("feather", "robust")
+METHODS = ("feather", "robust", "kriging")
 
 
 def write_years(folder: Path, place: Place, seed: int, weather: str) -> tuple[Land, NDArray[np.bool_]]:
