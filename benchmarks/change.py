@@ -52,6 +52,7 @@ PATCHES, SHARE = 24, 0.03
 TITLES = {"inside": "inside a period", "between": "between two periods"}
 HOW = tuple(TITLES)
 DATES = 6
+METHODS = ("feather", "robust", "kriging")
 
 
 class Changed(NamedTuple):
@@ -107,7 +108,7 @@ def pictures(folder: Path, lands: tuple[Land, Land], how: str, seed: int) -> dic
         periods = dict(zip(("before", "after"), spans, strict=True))
     version = mosaic(folder / "products", store, "mosaic", periods, mask="scl")
     out = {}
-    for method, on in product(("feather", "robust"), (True, False)):
+    for method, on in product(METHODS, (True, False)):
         asked = {"method": method, "normalize": on, "resampling": "nearest", "fill": "none"}
         shown = (native(version, place.box, place.epsg, datetime=f"{a}/{b}", **asked) for a, b in spans)
         out[method, on] = Pair(*(reflectance(s.values) for s in shown))

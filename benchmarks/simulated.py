@@ -1,13 +1,13 @@
 """How near normalization comes to a known truth: simulated scenes through the whole chain, beside two other tools.
 
-    python -m benchmarks.simulated OUT [--seeds 5] [--errors usual,rough,…] [--workers 2]
+    python -m benchmarks.simulated OUT [--seeds 5] [--errors usual,rough,…] [--workers 2] [--alone]
 
 For each seed and kind of error a world is made (15.8 × 20.9 km at 60 m, six dates, every second a swath that covers 70 % of it,
 a quarter under clouds, haze up to .03 in blue, some crops harvested between dates), brought through `terrazzo precompute` with the archive's
 masks, and read through the engine. `oracle` is the merge of what the scenes would show without any error, with the same weights
 and order: what is left of it, phenology, no normalization could remove. Judged is where all that the masks call clear is clear.
 The other tools get the corrected scenes where their weight is not 0, as files, in the mosaic's order, and, for spectralmatch, the mosaic's
-own merge. Orfeo Toolbox: `apt-get install otb-bin`; without it its rows are left out.
+own merge. Orfeo Toolbox: `apt-get install otb-bin`; without it its rows are left out. `--alone` leaves out both, which take most of the time.
 """
 
 import argparse
@@ -61,7 +61,7 @@ HAZE_LENGTH = 6000.0
 """Metres over which haze varies, by half its mean."""
 USUAL = replace(TYPICAL, gain=0.02, offset=0.001)
 """Gains as clear days of two orbits differ in the near infrared after correction, see docs/understand/correction.md."""
-METHODS = ("feather", "robust")
+METHODS = ("feather", "robust", "kriging")
 REACH = 8
 """Pixels on each side of a border that a step is taken over."""
 EDGE = {"B02": 0.015, "B03": 0.02, "B04": 0.02, "B08": 0.1}
@@ -142,8 +142,8 @@ ERRORS: dict[str, Disturb] = {
 # --- one world -------------------------------------------------------------------------------------------
 
 
-def one_world(folder: Path, seed: int, kind: str) -> dict[str, Any]:
-    """Makes a world with one kind of error, normalizes it, and takes its figures."""
+def one_world(folder: Path, seed: int, kind: str, alone: bool = False) -> dict[str, Any]:
+    """Makes a world with one kind of error, normalizes it, and takes its figures; `alone`, without those of other tools."""
     shutil.rmtree(folder, ignore_errors=True)
     mgrs, epsg, top, left = NORTH
     place = place_of(mgrs, epsg, top, left, *SIZE, PIXEL, WINDOW)
@@ -181,7 +181,7 @@ def one_world(folder: Path, seed: int, kind: str) -> dict[str, Any]:
         figures["external"] = external(folder, store, options, read, truth, place, seed)
     if kind in ("usual", "classes", "season"):
         figures["spread"] = spread_against_error(read, truth)
-    if kind != "null":
+    if kind != "null" and not alone:
         figures["tools"] = tools(folder, read, truth)
     shutil.rmtree(folder)
     return figures
@@ -210,6 +210,15 @@ class Reader:
         self.weight = weight
         clear = np.stack([really[e.scene.id] for e in self.entries])
         self.judged = (weight > 1).any(axis=0) & ~((weight > 0) & ~clear).any(axis=0)
+        self.timed = self._timed_weights()
+
+    def _timed_weights(self) -> tuple[NDArray[np.uint8], NDArray[np.float32] | None]:
+        """(scene, row, col) weights as methods take them that weigh days, and (scene,) those days."""
+        request = self.engine.select(PixelRequest(FOUR, method="kriging")).request
+        merging = Merging(self.version, self.engine.blocks, request, 32633, 0)
+        fades = np.stack([merging.fade(e, self.box) for e in self.entries])
+        weight = merging.counted(np.stack([merging.weight(e, self.box) for e in self.entries]))
+        return merging.faded(weight, fades, fades.max(axis=0)), merging.days(self.entries)
 
     def merged(self, method: str, normalize: bool, ids: Sequence[str] = ()) -> NDArray[np.float32]:
         """(band, row, col) reflectance of the mosaic."""
@@ -228,9 +237,16 @@ class Reader:
         rho = self.merged("first", normalize, [self.entries[number].scene.id])
         return np.where(self.weight[number] > 0, rho, np.nan).astype(np.float32)
 
+    def stored(self) -> NDArray[np.float32]:
+        """(scene, band, row, col) reflectance of the scenes without gains."""
+        request = self.engine.select(PixelRequest(FOUR, normalize=False)).request
+        merging = Merging(self.version, self.engine.blocks, request, 32633, 0)
+        return reflectance(np.stack([merging.values(e, self.box) for e in self.entries]))
+
     def laid(self, scenes: NDArray[np.float32], method: str) -> NDArray[np.float32]:
         """The merge of (scene, band, row, col) pictures with the mosaic's weights and order."""
-        return merge(scenes.astype(np.float32), self.weight, method).values  # type: ignore[arg-type]
+        weight, days = self.timed if method == "kriging" else (self.weight, None)
+        return merge(scenes.astype(np.float32), weight, method, days).values  # type: ignore[arg-type]
 
 
 def compare(read: Reader, truth: NDArray[np.float32], own: dict[str, NDArray[np.float32]]) -> dict[str, Any]:
@@ -243,7 +259,7 @@ def compare(read: Reader, truth: NDArray[np.float32], own: dict[str, NDArray[np.
             "on": read.merged(method, True),
             "oracle": read.laid(ideal, method),
         }
-        laid = read.laid(np.stack([read.scene(i, False) for i in range(len(read.entries))]), method)
+        laid = read.laid(read.stored(), method)
         out[method] = {k: judge(read, p, truth) for k, p in pictures.items()}
         out[method]["same_input"] = float(np.nanmax(np.abs(laid - pictures["off"])))
     return out
@@ -464,11 +480,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--errors", default=",".join([*ERRORS, "null"]))
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--alone", action="store_true", help="without other tools")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     kinds = options.errors.split(",")
     todo = [
-        (options.out / f"{kind}-{seed}.json", seed, kind) for seed in range(options.seeds) for kind in kinds
+        (options.out / f"{kind}-{seed}.json", seed, kind, options.alone)
+        for seed in range(options.seeds)
+        for kind in kinds
     ]
     with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
         for done in pool.map(_run, todo):
@@ -476,10 +495,10 @@ def main() -> None:
     table([json.loads(path.read_text()) for path, *_ in todo], kinds)
 
 
-def _run(task: tuple[Path, int, str]) -> str:
-    path, seed, kind = task
+def _run(task: tuple[Path, int, str, bool]) -> str:
+    path, seed, kind, alone = task
     if not path.exists():
-        figures = one_world(path.with_suffix(""), seed, kind)
+        figures = one_world(path.with_suffix(""), seed, kind, alone)
         path.write_text(json.dumps(figures, indent=1))
     return path.stem
 

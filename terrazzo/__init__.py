@@ -19,7 +19,7 @@ try:
 except PackageNotFoundError:
     __version__ = "0+unknown"
 
-PIXELS = 14
+PIXELS = 15
 """Raised by hand when a change of the code changes pixel values; part of every content hash."""
 
 keep_kernels()

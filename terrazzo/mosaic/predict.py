@@ -79,7 +79,7 @@ def widened(version: Version, selection: Selection) -> Selection:
 
 def _as_trend(request: Resolved) -> dict[str, Any]:
     """What the trend changes in a request: it follows the days, at the level of what the day shows, which stays as it is."""
-    common = True if request.target is None else None
+    common = True if request.target is None else request.common_level
     return {"fill": "none", "method": "kriging", "target": day_of(request), "common_level": common}
 
 

@@ -50,7 +50,8 @@ class Resolved:
     """A request with every default filled in; equal values have equal pixels.
 
     Attributes:
-        common_level: True: values stay at the period's common level though `target` is shown; None: they have that day's.
+        common_level: True: values stay at the period's common level though `target` is shown, as with another composite as reference; None: they have that
+            day's.
     """
 
     bands: tuple[str, ...]

@@ -68,6 +68,7 @@ def select(version: Version, request: PixelRequest) -> Selection:
     config = version.config
     _require_predictable(request, period, stage, interval)
     method: Method = "first" if stage in UNMERGED else request.method or config.method
+    target = _target(request.target, method, period, interval)
     resolved = Resolved(
         bands=request.bands,
         period=period.name,
@@ -80,9 +81,11 @@ def select(version: Version, request: PixelRequest) -> Selection:
         fill=request.fill or config.fill,
         snow=request.snow or config.snow,
         resampling="nearest" if stage == "mask" else request.resampling or config.resampling,
-        target=_target(request.target, method, period, interval),
+        target=target,
         # Every pixel has a score of 0: that is the same as asking for none.
         min_score=float(request.min_score) if request.min_score else None,
+        # What gains to another composite take off is the scenes' error: the operator trusts its level more than theirs.
+        common_level=True if target is not None and config.reference == "external" else None,
     )
     return _selected(version, period.name, resolved, interval)
 

@@ -32,7 +32,8 @@ LAST = 1
 """Weight of a last resort: counts only where no scene has more."""
 DOUBTED = 10
 """Weight, for methods that weigh days, of what the mask calls clear and the rules of the reference leave out: those rules compare with one picture of
-the whole period, and a field that grows or is harvested differs from that as a cloud does. It counts where another scene is kept, and never alone."""
+the whole period, and a field that grows or is harvested differs from that as a cloud does. It counts where another scene is kept, and never alone: a share
+of what the best kept scene there counts, so that two missed clouds do not outvote a clear scene that fades towards its own cloud or outline."""
 WHOLE = 16
 """Weight from which a scene counts whole for methods that weigh days: a border of cloud fades below it, and above it no date rules."""
 LAST_RESORT, DAMAGED = 2, 512
@@ -392,7 +393,13 @@ class Merging:
         """
         if not self._timed:
             return weight
-        share = np.minimum(weight / np.float32(WHOLE), 1) * fades / np.maximum(most, np.float32(1e-6))
+        share, fading = np.minimum(weight / np.float32(WHOLE), 1), fades / np.maximum(most, np.float32(1e-6))
+        doubted = weight == DOUBTED
+        if doubted.any():
+            # The root: a kept scene that ends here hands over to the doubted ones without a line.
+            kept = np.where(doubted, np.float32(0), share * np.sqrt(fading)).max(axis=0)
+            share = np.where(doubted, share * kept, share)
+        share = share * fading
         return np.where(weight > 0, np.clip(np.rint(255 * share), 1, 255), 0).astype(np.uint8)
 
     def days(self, entries: Iterable[Entry]) -> NDArray[np.float32] | None:

@@ -14,9 +14,10 @@ from terrazzo.grid import Bounds, PixelBox
 from terrazzo.mosaic.blocks import Blocks
 from terrazzo.mosaic.engine import Engine, tile_target
 from terrazzo.mosaic.layers import ALL
+from terrazzo.mosaic.merge import merge
 from terrazzo.mosaic.request import PixelRequest
 from terrazzo.mosaic.warp import Target
-from terrazzo.mosaic.zone import HIGHEST, Merging
+from terrazzo.mosaic.zone import DOUBTED, HIGHEST, LAST, WHOLE, Merging
 from terrazzo.store import Store
 from terrazzo.version import open_version
 
@@ -149,6 +150,21 @@ def test_kriging_shows_ground_where_feather_does_and_nowhere_else(engine):
     asked = {"bands": ("B02", "B08"), "fill": "none", "ids": ids, "resampling": "nearest"}
     one, other = (engine.part(PixelRequest(**asked, method=m), target).values for m in ("feather", "kriging"))
     assert ((one == -32768) == (other == -32768)).all()
+
+
+@pytest.mark.parametrize("kept", [LAST + 1, 5, WHOLE, HIGHEST])
+def test_two_missed_clouds_do_not_outvote_the_clear_scene_beside_them(engine, kept):
+    """A clear scene fades towards its own cloud; two others show clouds there that their masks have missed and the reference's rules dropped."""
+    request = engine.select(PixelRequest(("B02", "B08"), method="kriging")).request
+    merging = Merging(engine.version, engine.blocks, request, 32633, 0)
+    weight = np.array([kept, DOUBTED, DOUBTED], np.uint8)[:, None, None]
+    whole = np.ones(weight.shape, np.float32)
+    counted = merging.faded(merging.counted(weight), whole, whole[0])
+    ground, cloud = (400, 2500), (1500, 3200)
+    values = np.array([ground, cloud, cloud], np.int16)[..., None, None]
+    days = np.array([-6, -1, 2], np.float32)
+    shown = merge(values, counted, "kriging", days).values[:, 0, 0]
+    assert np.abs(shown.astype(int) - ground).max() <= 30
 
 
 def test_the_day_that_is_shown_is_the_middle_of_what_is_asked_and_a_part_of_the_requests_name(engine):
