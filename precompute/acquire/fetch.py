@@ -129,9 +129,12 @@ def plan(
         same = [p for p in here.get(key, ()) if not any(other_ground(p, c.product) for c in found_group)]
         parts = [product_folder.part(p.id) for p in same]
         group = tuple(c.widened(parts) for c in found_group)
+        # A scene may reach some pixels further than the part that it was made of: what is here is not compared with it.
+        if any(product_folder.has(group[0], product) for product in same):
+            there += 1
+            continue
         group = tuple(c.widened(held.beyond(group[0])) for c in group)
-        shown = follow and key not in here and held.shows(group[0])
-        if shown or any(product_folder.has(group[0], product) for product in same):
+        if follow and key not in here and held.shows(group[0]):
             there += 1
             continue
         good = []

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.clients
 Terrazzo = Callable[..., CompletedProcess[str]]
 CORNERS = [(15.95, 45.75), (16.05, 45.76), (16.03, 45.85)]
 DAY = ("--datetime", "2023-08-13")
+BEYOND = (15.3075, 46.0466, 15.4269, 46.0871)
 
 
 @pytest.fixture
@@ -93,6 +94,24 @@ def test_a_field_becomes_a_file_and_other_bands_come_from_the_store(
     terrazzo("export", "--store", other, *box, "-o", tmp_path / "same.tif")
     with rasterio.open(tmp_path / "same.tif") as same:
         assert np.array_equal(values, same.read())
+
+
+@pytest.mark.slow
+def test_a_scene_that_reaches_beyond_its_part_is_not_fetched_again(
+    archive: Archive, terrazzo: Terrazzo, tmp_path: Path
+) -> None:
+    # The products' pixels of 120 m overlap the part that was asked for, so that scenes lie in more windows than it does.
+    create_store(tmp_path / "store", StoreConfig(60.0, 60.0, 16, FOUR))
+    command = ("get", "--store", tmp_path / "store", "--archive", archive.stac, "--bbox", *BEYOND, "--yes")
+    command = (*command, *DAY, "--until-clear", 0, "--workers", 1)
+    first = terrazzo(*command, "-o", tmp_path / "first.tif")
+    assert first.returncode == 0, first.stderr
+    with proxy(archive.s3) as s3:
+        second = terrazzo(*command, "-o", tmp_path / "second.tif", s3=s3.address)
+        assert second.returncode == 0, second.stderr
+        assert not s3.seen
+    with rasterio.open(tmp_path / "first.tif") as one, rasterio.open(tmp_path / "second.tif") as two:
+        assert np.array_equal(one.read(), two.read())
 
 
 def test_nothing_is_fetched_when_the_answer_is_no(
