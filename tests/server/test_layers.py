@@ -111,7 +111,7 @@ def test_the_legend_of_days_names_the_days_of_the_request(client):
 @pytest.mark.parametrize("style", ["scene", "date", "age", "count", "quality"])
 def test_a_layer_without_any_scene_is_transparent(client, style):
     answer = client.get(
-        f"/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728.png?style={style}&max_cloud=0&orbit=1"
+        f"/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728.png?style={style}&datetime=2023-08-11"
     )
     assert answer.status_code == 200
     assert not np.asarray(Image.open(io.BytesIO(answer.content)))[..., 3].any()
