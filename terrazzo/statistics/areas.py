@@ -77,14 +77,28 @@ def areas_of_features(features: list[Mapping[str, Any]], crs: str = DEGREES) -> 
     Raises:
         InvalidRequest: one is no GeoJSON feature.
     """
-    try:
-        geometry = [
-            None if f["geometry"] is None else shapely.from_geojson(json.dumps(f["geometry"])).wkb
-            for f in features
-        ]
-    except (KeyError, TypeError, AttributeError, shapely.errors.ShapelyError):
-        raise InvalidRequest("features: GeoJSON features with polygons, in degrees") from None
+    geometry = [_wkb_of_feature(f, number) for number, f in enumerate(features)]
     return Areas(pa.array(geometry, pa.binary()), pa.array(range(len(features))), "fid", crs_of(crs))
+
+
+def _wkb_of_feature(feature: Mapping[str, Any], number: int) -> bytes | None:
+    try:
+        shape = feature["geometry"]
+        return None if shape is None else shapely.from_geojson(json.dumps(shape)).wkb
+    except (KeyError, TypeError, AttributeError):
+        raise InvalidRequest(f"features[{number}]: a GeoJSON feature has a member `geometry`") from None
+    except shapely.errors.ShapelyError as error:
+        raise InvalidRequest(f"features[{number}]: its geometry is no GeoJSON: {_reason(error)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a geometry, from what GEOS says, which names its own classes."""
+    said = str(error)
+    if "closed linestring" in said:
+        return "a ring must end with the position that it begins with"
+    if "json.exception" in said:
+        return "its `type` and `coordinates` do not fit each other"
+    return said.rpartition("Exception: ")[2].strip()
 
 
 def _of_parquet(path: Path, id_name: str | None, layer: str | None) -> Areas:

@@ -315,3 +315,22 @@ def test_a_tally_has_the_quantiles_of_all_its_values(monkeypatch, kinds):
             abs(np.searchsorted(ordered, v) / held.size - q) for v, q in zip(row[5:], asked, strict=True)
         ]
         assert max(apart) <= 4 / tally.MOST_VALUES
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (
+            {"geometry": {"type": "Polygon", "coordinates": [[[0, 0], [1, 0], [1, 1], [0, 2]]]}},
+            "a ring must end",
+        ),
+        ({"geometry": {"type": "Polygon", "coordinates": [0, 1]}}, "do not fit each other"),
+        ({"geometry": {"type": "Circle", "coordinates": [0, 1]}}, "Unknown geometry type"),
+        ({"geometry": {"type": "Polygon"}}, "do not fit each other"),
+        ({"properties": {}}, "has a member `geometry`"),
+        (None, "has a member `geometry`"),
+    ],
+)
+def test_a_feature_that_is_none_is_named_with_what_is_wrong(broken, said):
+    with pytest.raises(InvalidRequest, match=rf"features\[1\].*{said}"):
+        areas_of_features([feature(COUNTY), broken])
