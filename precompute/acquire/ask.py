@@ -23,6 +23,7 @@ from terrazzo.precompute.acquire.archives import Archive
 from terrazzo.precompute.products.links import Unsigned, without_secrets
 from terrazzo.precompute.products.values import mapping, number
 
+log = logging.getLogger(__name__)
 PAGE = 100
 ATTEMPTS = 4
 LONGEST_WAIT = 120.0
@@ -44,6 +45,8 @@ class _Patience(Retry):
         seconds: float | None = super().get_retry_after(response)
         if seconds is not None and seconds > LONGEST_WAIT:
             raise ArchiveError(f"it is busy and asks to come back in {seconds / 60:.0f} minutes")
+        if seconds:
+            log.warning("the archive is busy: the search is asked again in %.0f s", seconds)
         return seconds
 
 

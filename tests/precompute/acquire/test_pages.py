@@ -131,6 +131,15 @@ def test_an_archive_that_asks_for_an_hour_is_not_waited_for() -> None:
         listed(root)
 
 
+def test_an_archive_that_asks_for_a_second_is_waited_for_and_that_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    answers = [(429, {"Retry-After": "1"}, {}), (200, {}, page(0))]
+    with api(lambda root, begin: answers.pop(0)) as root:
+        assert listed(root) == ["S2_0", "S2_1"]
+    assert "asked again in 1 s" in caplog.text
+
+
 def test_a_catalogue_that_has_no_search_is_an_error_of_that_archive() -> None:
     with (
         api(lambda root, begin: (200, {}, page(0)), conforms=[]) as root,
