@@ -42,6 +42,9 @@ from terrazzo.scene import Scene, list_scenes, read_item, resampled
 from terrazzo.store import Store
 from terrazzo.version import Version, gains_key, open_version
 
+CLOUDY, DROPPED = 0.2, 0.1
+"""Share of cloud up to which a scene is expected to count, and of its clear pixels from which it is said that they do not."""
+
 
 @dataclass(frozen=True)
 class Options:
@@ -159,7 +162,7 @@ def _run(
         result.scenes = [moved.get(s.id, s) for s in result.scenes]
         if moved:
             contents = _normalize(store, config, result.scenes, cut, previous, options, console)
-    result.notes += _off_notes(contents)
+    result.notes += _off_notes(contents) + _dropped_notes(contents)
     if only in SOLVE_STEPS:
         return result
     whole = partial(write_version, workers=options.workers, console=console)
@@ -185,6 +188,17 @@ def _off_notes(contents: Sequence[PeriodContent]) -> list[str]:
         " weighs a quarter (--register shift moves it, --register off lets it weigh in full)"
         for name, shift in sorted(shifts.items())
         if far_off(shift)
+    ]
+
+
+def _dropped_notes(contents: Sequence[PeriodContent]) -> list[str]:
+    """The message about scenes without many clouds of which much does not count."""
+    clear = {s.id for c in contents for s in c.scenes if s.cloud_share <= CLOUDY}
+    shares = {n: v for c in contents for n, v in c.normalized.dropped.items() if n in clear and v >= DROPPED}
+    return [
+        f"{name}: {100 * share:.0f} % of what its mask calls clear does not count: the other dates show other ground there (haze, shadow, harvest"
+        " or another season); a period of its own in mosaic.toml keeps it"
+        for name, share in sorted(shares.items())
     ]
 
 

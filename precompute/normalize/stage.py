@@ -43,6 +43,7 @@ class Normalized:
         haze: mean haze weight over the scene's clear pixels, by scene id.
         gains: by MGRS tile; empty without normalization.
         shifts: where scenes weighed in this run lie on the reference, by scene id.
+        dropped: share of the clear pixels of scenes weighed in this run that does not count, by scene id.
         solves: the steps that led here, from the last one that kept no tile.
     """
 
@@ -51,6 +52,7 @@ class Normalized:
     haze: dict[str, float]
     gains: dict[str, TileGains] = field(default_factory=dict)
     shifts: dict[str, Shift] = field(default_factory=dict)
+    dropped: dict[str, float] = field(default_factory=dict)
     solves: tuple[Solve, ...] = ()
 
 
@@ -186,6 +188,7 @@ class _Unsolved:
         for weighed in self.crew.do(weigh_scene, tasks, "weights", lambda t: t.scene.id):
             result.weights[weighed.id] = (weighed.key, weighed.hash)
             result.haze[weighed.id] = weighed.haze
+            result.dropped[weighed.id] = weighed.dropped
             if weighed.shift is not None:
                 result.shifts[weighed.id] = weighed.shift
 

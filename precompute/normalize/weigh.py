@@ -46,12 +46,20 @@ class SceneTask:
 
 @dataclass(frozen=True)
 class Weighed:
-    """Key and content hash of a scene's weight raster, the scene's clarity, and where it lies on the reference."""
+    """A scene that was weighed.
+
+    Attributes:
+        key, hash: of its weight raster.
+        haze: mean haze weight over what its mask calls clear, 0 to 1; 1 is clear air.
+        dropped: share of what its mask calls clear that does not count, since the dates do not bear it out, 0 to 1.
+        shift: where it lies on the reference; None where that could not be measured.
+    """
 
     id: str
     key: str
     hash: str
     haze: float
+    dropped: float
     shift: Shift | None
 
 
@@ -63,13 +71,11 @@ def weigh_scene(task: SceneTask) -> Weighed:
     if store.exists(note):
         known = store.read_json(note)
         shift = Shift(**known["shift"]) if known["shift"] else None
-        return Weighed(scene.id, key, known["hash"], known["haze"], shift)
+        return Weighed(scene.id, key, known["hash"], known["haze"], known.get("dropped", 0.0), shift)
     prefixes = chunk_prefixes(store, scene.epsg, scene.box, task.references)
     tables, squares = [], []
     with Rasters(store) as rasters:
-        weight, hazy, clarity, remembered, windows = _weight(
-            store, rasters, scene, prefixes, task.order.index(scene.id)
-        )
+        weight, hazy, about, windows = _weight(store, rasters, scene, prefixes, task.order.index(scene.id))
         for prefix in prefixes:
             compared = _compared(store, rasters, scene, prefix, weight, hazy, windows[prefix])
             tables += [_table(c, store.config.window) for c in compared]
@@ -89,9 +95,9 @@ def weigh_scene(task: SceneTask) -> Weighed:
     store.write_bytes(difference_key(task.differences, scene), buffer.getvalue())
     digested = digest(weight.tobytes()).hex()
     off = shift is not None and far_off(shift)
-    about = {"hash": digested, "haze": clarity, "shift": asdict(shift) if shift else None, "far_off": off}
-    store.write_json(note, about | {"remembered": remembered})
-    return Weighed(scene.id, key, digested, clarity, shift)
+    measured = {"hash": digested, "shift": asdict(shift) if shift else None, "far_off": off}
+    store.write_json(note, measured | about)
+    return Weighed(scene.id, key, digested, about["haze"], about["dropped"], shift)
 
 
 def difference_key(folder: str, scene: Scene) -> str:
@@ -101,14 +107,12 @@ def difference_key(folder: str, scene: Scene) -> str:
 
 def _weight(
     store: Store, rasters: Rasters, scene: Scene, prefixes: list[str], number: int
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_], float, int, dict[str, PixelBox]]:
-    """The scene's weight on the mask grid, where it is but hazy, and its clarity.
-
-    Clarity is the mean haze weight over what the scene's mask calls clear.
+) -> tuple[NDArray[np.uint8], NDArray[np.bool_], dict[str, Any], dict[str, PixelBox]]:
+    """The scene's weight on the mask grid.
 
     Returns:
-        The weight, the haze, the clarity, how many pixels that the mask flags the dates remember as ground, and the windows of each
-        chunk.
+        The weight, where the scene is but hazy, figures of `Weighed` with how many pixels that the mask flags the dates remember as
+        ground, and the windows of each chunk.
     """
     f, mask_grid = store.mask_factor, store.mask_grid(scene.epsg)
     box = scene.box.coarser(f)
@@ -137,7 +141,13 @@ def _weight(
     haze = np.where(np.isfinite(excess), composite.haze_weight(np.nan_to_num(excess)), 1).astype(np.float32)
     raw = np.rint(255 * distance_weight(keep, mask_grid.pixel) * haze)
     weight = np.where(keep, np.maximum(raw, 2), least).astype(np.uint8)
-    return weight, hazy, clear_haze / seen if seen else 0.0, remembered, windows
+    # A pixel that the dates remember as ground is kept, too, and was not clear by its mask.
+    about = {
+        "haze": clear_haze / seen if seen else 0.0,
+        "dropped": max(0.0, 1 - int(keep.sum()) / seen) if seen else 0.0,
+        "remembered": remembered,
+    }
+    return weight, hazy, about, windows
 
 
 def _write_weight(store: Store, scene: Scene, weight: NDArray[np.uint8], key: str) -> None:

@@ -67,6 +67,23 @@ def test_neither_season_is_taken_for_cloud(two_dates: tuple[Version, Land, str])
     assert entries[0].haze > 0.9
 
 
+def test_what_does_not_count_of_a_date_that_its_mask_calls_clear_is_said(tmp_path) -> None:
+    mgrs, epsg, top, left = NORTH
+    place = place_of(mgrs, epsg, top, left, SIDE, SIDE, 60.0, 64)
+    land = landscape(place, FOUR, 11)
+    for number, missed in enumerate((0.0, 0.0, 0.3)):
+        sky = replace(draw_sky(Weather(), FOUR, np.random.default_rng([11, number]), 0, 3), missed=missed)
+        write_product(tmp_path / "p", observe(land, sky), Pass(FIRST + timedelta(days=5 * number), "S2A", 79))
+    done, _ = precompute(tmp_path / "p", tmp_path / "s", pixel=60.0, recipe=Recipe("scl"))
+    assert done.version is not None
+    clouded = max(done.version.entries("all"), key=lambda e: e.scene.datetime)
+    here = place.box.within(clouded.scene.box)
+    counts = float((weight_of(done.version.store, clouded)[here] > 1).mean())
+    assert counts < 0.9
+    (said,) = [n for n in done.notes if "of what its mask calls clear does not count" in n]
+    assert said.startswith(f"{clouded.scene.id}: {100 * (1 - counts):.0f} % of")
+
+
 def test_a_clear_august_keeps_its_forest_in_every_band(two_dates: tuple[Version, Land, str]) -> None:
     version, august, _ = two_dates
     entry = min(version.entries("all"), key=lambda e: e.scene.datetime)
