@@ -3,6 +3,8 @@
 import json
 import math
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,13 @@ async def read_order(request: Request, memory: Budget) -> dict[str, Any]:
         Overloaded: there is no memory for it.
         TooSlow: it did not arrive in time.
     """
+    async with held_order(request, memory) as order:
+        return order
+
+
+@asynccontextmanager
+async def held_order(request: Request, memory: Budget) -> AsyncIterator[dict[str, Any]]:
+    """As `read_order`, for an order that waits in the queue: its memory is given back at the end of the block."""
     _require_plain(request)
     length = request.headers.get("content-length", "")
     give_back = memory.take(PARSED * min(int(length) if length.isdecimal() else MOST_BODY, MOST_BODY))
@@ -45,12 +54,20 @@ async def read_order(request: Request, memory: Budget) -> dict[str, Any]:
             body += chunk
             if len(body) > MOST_BODY:
                 raise InvalidRequest(f"the body is past {MOST_BODY >> 20} MB: simplify the geometry")
-        # In a thread, so that others are answered meanwhile.
-        raw = await anyio.to_thread.run_sync(_parsed, bytes(body))
-    except (ValueError, RecursionError):
-        raise InvalidRequest('the body must be JSON, such as {"bbox": [15.9, 45.7, 16.1, 45.9]}') from None
+        # How long a body is that comes in chunks is known only now.
+        give_back()
+        give_back = memory.take(PARSED * len(body), refuse=False)
+        yield await _order_in(bytes(body))
     finally:
         give_back()
+
+
+async def _order_in(body: bytes) -> dict[str, Any]:
+    try:
+        # In a thread, so that others are answered meanwhile.
+        raw = await anyio.to_thread.run_sync(_parsed, body)
+    except (ValueError, RecursionError):
+        raise InvalidRequest('the body must be JSON, such as {"bbox": [15.9, 45.7, 16.1, 45.9]}') from None
     if isinstance(raw, dict) and isinstance(raw.get("inputs"), dict):
         raw = raw["inputs"]
     if not isinstance(raw, dict):

@@ -12,7 +12,7 @@ from terrazzo.formats import GEOJSON, offered
 from terrazzo.request.boxes import numbers_of_box, numbers_of_place
 from terrazzo.request.parameters import DESCRIBED, PICTURE, SURE, asked_names
 from terrazzo.server.accept import preferred
-from terrazzo.server.bodies import collection_of, read_order
+from terrazzo.server.bodies import collection_of, held_order
 from terrazzo.server.explain import (
     POLICY,
     Account,
@@ -114,18 +114,19 @@ async def all_days(request: Request, mosaic: str) -> JSONResponse:
 )
 async def statistics(request: Request, mosaic: str) -> Response:
     """Statistics of GeoJSON features, in their properties; other parameters are those of tiles."""
-    context, raw = context_of(request), await read_order(request, context_of(request).memory)
-    several = raw.get("type") == "FeatureCollection"
-    features, crs, how = collection_of(raw)["features"], crs_of_geojson(raw), beside(request, DESCRIBED)
+    context = context_of(request)
+    async with held_order(request, context.memory) as raw:
+        several = raw.get("type") == "FeatureCollection"
+        features, crs, how = collection_of(raw)["features"], crs_of_geojson(raw), beside(request, DESCRIBED)
 
-    def compute() -> list[dict[str, Any]]:
-        engine, ask = opened(context, mosaic, request, asked_names(DESCRIBED))
-        if ask.layer or ask.pixels.stage in ("raw", "mask"):
-            refused = f"style={ask.layer}" if ask.layer else f"stage={ask.pixels.stage}"
-            raise InvalidRequest(f"{refused}: statistics are of reflectance or an expression over it")
-        return with_statistics(engine, ask.measure, features, crs, **how)
+        def compute() -> list[dict[str, Any]]:
+            engine, ask = opened(context, mosaic, request, asked_names(DESCRIBED))
+            if ask.layer or ask.pixels.stage in ("raw", "mask"):
+                refused = f"style={ask.layer}" if ask.layer else f"stage={ask.pixels.stage}"
+                raise InvalidRequest(f"{refused}: statistics are of reflectance or an expression over it")
+            return with_statistics(engine, ask.measure, features, crs, **how)
 
-    described = await context.work(request, compute)
-    # Other members stay, above all `crs`, without which the coordinates would mean something else.
-    answer = {**raw, "features": described} if several else described[0]
+        described = await context.work(request, compute)
+        # Other members stay, above all `crs`, without which the coordinates would mean something else.
+        answer = {**raw, "features": described} if several else described[0]
     return JSONResponse(answer, media_type=GEOJSON)

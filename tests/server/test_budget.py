@@ -23,6 +23,7 @@ from tests.waiting import PATIENCE, until
 
 BOX = "/mosaics/mosaic/bbox/15.9,45.75,16.05,45.85"
 TILE = "/mosaics/mosaic/tiles/WebMercatorQuad/11/1113/728.png"
+STATISTICS = "/mosaics/mosaic/statistics"
 MEGABYTE = 1 << 20
 
 
@@ -74,6 +75,29 @@ def test_tiles_that_wait_in_the_queue_take_no_memory(sample_store):
             return await asyncio.gather(*(client.get(t) for t in tiles))
 
     assert {a.status_code for a in asyncio.run(asked())} == {200}
+
+
+def test_bodies_that_wait_in_the_queue_take_no_more_than_the_memory(sample_store):
+    async def asked():
+        app = create_app(Settings(store=str(sample_store), threads=1, memory=1 << 26, deadline=60))
+        context, blocked = app.state.context, threading.Event()
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        # Eight bytes of memory a byte: two of these fit.
+        body = FEATURE | {"properties": {"note": "x" * (3 << 20)}}
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            busy = asyncio.ensure_future(context._renders.run(blocked.wait))
+            waiting = []
+            for inside in (2, 3):
+                waiting.append(asyncio.ensure_future(client.post(STATISTICS, json=body)))
+                while context._renders._inside < inside:
+                    await asyncio.sleep(0.01)
+            third = await asyncio.wait_for(client.post(STATISTICS, json=body), PATIENCE)
+            blocked.set()
+            await busy
+            answers = [await w for w in waiting] + [await client.post(STATISTICS, json=body)]
+            return third.status_code, [a.status_code for a in answers]
+
+    assert asyncio.run(asked()) == (503, [200, 200, 200])
 
 
 def test_a_large_picture_in_the_queue_keeps_no_small_one_waiting(sample_store):
