@@ -13,6 +13,7 @@ import json
 import resource
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from terrazzo.precompute.normalize.reference import chunks, make_chunk
@@ -59,6 +60,11 @@ def main() -> None:
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
+        with suppress(ImportError):
+            # As the workers of `precompute` do; older checkouts have no such function.
+            from terrazzo.memory import keep_bands
+
+            keep_bands()
         print(json.dumps(normalize(options.folder)))
         return
     # Only here: the other checkout may not have it.
